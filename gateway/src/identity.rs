@@ -1,0 +1,1 @@
+//! People, factors, sessions, devices.

@@ -1,0 +1,115 @@
+//! Identifiers and random tokens.
+
+use std::fmt;
+use std::str::FromStr;
+
+use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD};
+
+/// Names a tunnel device; written `d7`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct DeviceId(pub(crate) u32);
+
+impl fmt::Display for DeviceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "d{}", self.0)
+    }
+}
+
+impl FromStr for DeviceId {
+    type Err = BadId;
+    fn from_str(s: &str) -> Result<Self, BadId> {
+        let digits = s.strip_prefix('d').ok_or(BadId)?;
+        digits.parse().map(Self).map_err(|_| BadId)
+    }
+}
+
+/// Names a session in lists and records; not a secret, and never what a cookie holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct SessionId(pub(crate) u64);
+
+impl SessionId {
+    /// Draws a fresh id.
+    pub(crate) fn draw() -> Self {
+        Self(u64::from_le_bytes(random()))
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = BASE32_NOPAD.encode(&self.0.to_be_bytes()).to_lowercase();
+        write!(f, "s{text}")
+    }
+}
+
+impl FromStr for SessionId {
+    type Err = BadId;
+    fn from_str(s: &str) -> Result<Self, BadId> {
+        let text = s.strip_prefix('s').ok_or(BadId)?.to_uppercase();
+        let bytes = BASE32_NOPAD.decode(text.as_bytes()).map_err(|_| BadId)?;
+        let bytes: [u8; 8] = bytes.try_into().map_err(|_| BadId)?;
+        Ok(Self(u64::from_be_bytes(bytes)))
+    }
+}
+
+/// Says that a text is not an identifier of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an id of this gateway")]
+pub(crate) struct BadId;
+
+/// The door a person came by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Door {
+    /// HTTPS from outside the tunnel.
+    Web,
+    /// Through a WireGuard device.
+    Tunnel,
+}
+
+impl Door {
+    /// Names the door as records and listings write it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Web => "web",
+            Self::Tunnel => "tunnel",
+        }
+    }
+}
+
+/// Fills `N` bytes from the operating system's generator.
+///
+/// # Panics
+/// If the operating system has no randomness to give: nothing secret may be made then.
+#[expect(
+    clippy::expect_used,
+    reason = "without randomness no secret may be made; stopping is the safe answer"
+)]
+pub(crate) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the operating system gives randomness");
+    bytes
+}
+
+/// Draws a 256-bit token as unpadded base64url.
+pub(crate) fn token() -> String {
+    BASE64URL_NOPAD.encode(&random::<32>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DeviceId, SessionId};
+
+    #[test]
+    fn ids_survive_a_round_trip() {
+        let id = SessionId::draw();
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert_eq!("d7".parse(), Ok(DeviceId(7)));
+    }
+
+    #[test]
+    fn other_texts_are_no_ids() {
+        for bad in ["", "7", "d", "d-1", "dx", "s", "s!", "d99999999999"] {
+            assert!(bad.parse::<DeviceId>().is_err());
+            assert!(bad.parse::<SessionId>().is_err());
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Serving: from a checked configuration to a clean stop.
