@@ -1,1 +1,3 @@
 //! The immutable set a request is judged by.
+
+pub(crate) mod files;
