@@ -63,6 +63,16 @@ impl Caller {
     }
 }
 
+/// Whether the tunnel device under a request has been opened by its person; requests from
+/// outside the tunnel count as open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Quarantine {
+    /// The rules of the policy apply.
+    Open,
+    /// Nothing but the gateway's own pages may be reached.
+    Closed,
+}
+
 /// What the policy said, with the record of it, not yet in force.
 #[must_use = "a decision that is not committed gives nothing and leaves no record"]
 pub(crate) struct Verdict {
@@ -169,9 +179,13 @@ pub(crate) fn http(
     caller: &Caller,
     target: &Target,
     method: &str,
+    door: Quarantine,
 ) -> Verdict {
     let decision = decide_http(snap, caller, target, method);
-    let refused = caller.mismatch().then_some(reason::DEVICE_MISMATCH);
+    let refused = match door {
+        Quarantine::Closed => Some(reason::QUARANTINE),
+        Quarantine::Open => caller.mismatch().then_some(reason::DEVICE_MISMATCH),
+    };
     let mut record = base_record(Event::AccessDecided, snap, caller, decision, refused);
     record.host = Some(target.host.as_str().into());
     record.method = Some(method.into());

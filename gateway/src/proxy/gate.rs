@@ -13,7 +13,7 @@ use super::head::{self, Refused, Target};
 use super::identify::{Identified, identify};
 use super::pep::Ctx;
 use super::{answer, cookies, headers, own};
-use crate::access::{self, Denied, HttpQuestion, Permit, Verdict};
+use crate::access::{self, Denied, HttpQuestion, Permit, Quarantine, Verdict};
 use crate::audit::{Event, Record, reason};
 use crate::clock;
 use crate::gateway::Gateway;
@@ -141,8 +141,8 @@ async fn plain_http(
         Door::Tunnel => None,
         Door::Web => https_port(gw),
     };
-    let quarantined = identify(gw, &ctl.conn, &http::HeaderMap::new(), "").quarantined;
-    let to_portal = quarantined && matches!(place, Place::App(_));
+    let quarantine = identify(gw, &ctl.conn, &http::HeaderMap::new(), "").quarantine;
+    let to_portal = quarantine == Quarantine::Closed && matches!(place, Place::App(_));
     let (host, path) = if to_portal {
         (own::sign_in_host_for(gw, target.host.as_str()), "/".to_owned())
     } else {
@@ -195,7 +195,7 @@ async fn to_app(
         };
         return refuse(gw, ctl, session, ctx, refused).await;
     }
-    let mut verdict = access::http(&ctx.snap, &who.caller, &target, &ctx.method, who.quarantined);
+    let mut verdict = access::http(&ctx.snap, &who.caller, &target, &ctx.method, who.quarantine);
     verdict.record_mut().request_id = Some(Arc::clone(&ctx.request_id));
     if let Some(retry) = over_rate(gw, &who, &verdict, ctx) {
         return limited(gw, ctl, session, ctx, "rate", retry).await;

@@ -1,10 +1,8 @@
 //! Step 3: who is asking.
 
-use std::sync::Arc;
-
 use super::conn::ConnCtx;
 use super::cookies::{self, Cookies};
-use crate::access::Caller;
+use crate::access::{Caller, Quarantine};
 use crate::clock;
 use crate::gateway::Gateway;
 use crate::ids::Door;
@@ -17,7 +15,7 @@ pub(crate) struct Identified {
     pub(crate) cookies: Cookies,
     /// It came through a tunnel device that nobody has opened; then the caller has no session,
     /// whatever its cookies say.
-    pub(crate) quarantined: bool,
+    pub(crate) quarantine: Quarantine,
 }
 
 /// Reads session cookie and tunnel device. A device in quarantine makes its requests anonymous.
@@ -41,11 +39,15 @@ pub(crate) fn identify(
     Identified {
         caller: Caller {
             session: session.filter(|_| opened),
-            device: device.map(|d| Arc::clone(&d)),
+            device,
             source: conn.peer.ip(),
             door: conn.door,
         },
         cookies,
-        quarantined: !opened,
+        quarantine: if opened {
+            Quarantine::Open
+        } else {
+            Quarantine::Closed
+        },
     }
 }
