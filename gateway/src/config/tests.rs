@@ -129,7 +129,7 @@ const BAD: &[(&str, &str, &str)] = &[
     (
         "[http]\nhtps = []",
         "2:1",
-        "unknown key `htps`; did you mean `http`?",
+        "unknown key `htps`; did you mean `https`?",
     ),
     (
         "[http]\nzzzzzz = 1",
