@@ -189,7 +189,7 @@ pub(crate) fn http(
     let mut record = base_record(Event::AccessDecided, snap, caller, decision, refused);
     record.host = Some(target.host.as_str().into());
     record.method = Some(method.into());
-    record.path = Some(target.path.clone());
+    record.path = Some(target.path.as_str().to_owned());
     let changes = !matches!(method, "GET" | "HEAD" | "OPTIONS" | "PROPFIND");
     let allowed = refused.is_none() && decision.outcome == Outcome::Allow;
     let signed_in = caller.session.is_some();
@@ -207,10 +207,9 @@ fn decide_http(snap: &Snapshot, caller: &Caller, target: &Target, method: &str) 
     let context = policy::Context {
         zone: snap.policy.zone(caller.source, caller.door == Door::Tunnel),
     };
-    let path = target.canonical_path();
     caller.decide(snap, |subject| {
         snap.policy
-            .decide_http(subject, &target.host, &path, method, &context)
+            .decide_http(subject, &target.host, &target.path, method, &context)
     })
 }
 

@@ -9,7 +9,6 @@ use crate::config::Config;
 use crate::identity::{Devices, Directory, EndReason, Identity, Sessions, Standing};
 use crate::ids::{DeviceId, SessionId};
 use crate::limits::Limits;
-use crate::pages;
 use crate::proxy::Edges;
 use crate::proxy::handover::Handover;
 use crate::proxy::tls::InternalCa;
@@ -45,8 +44,6 @@ pub(crate) struct Gateway {
     pub(crate) handover: Handover,
     /// The threads that serve connections.
     pub(crate) edges: OnceLock<Edges>,
-    /// The gateway's own pages, once asked for.
-    pub(crate) router: OnceLock<axum::Router>,
     /// The internal authority, unless it is switched off.
     pub(crate) authority: Option<InternalCa>,
     /// One reload at a time.
@@ -60,13 +57,6 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    /// Returns the router of the gateway's own pages.
-    pub(crate) fn pages(self: &Arc<Self>) -> axum::Router {
-        self.router
-            .get_or_init(|| pages::router(Arc::clone(self)))
-            .clone()
-    }
-
     /// Ends a session and everything that stands on it: cookies, open streams, tunnel flows.
     /// `Ok(false)` if there was none.
     ///

@@ -147,7 +147,6 @@ async fn open(config: Config, keys: Arc<Keys>) -> Result<Arc<Gateway>, StartErro
         limits: Arc::new(Limits::new()),
         handover: Handover::default(),
         edges: OnceLock::new(),
-        router: OnceLock::new(),
         reloading: tokio::sync::Mutex::default(),
         tunnel: OnceLock::new(),
         reload_error: parking_lot::Mutex::default(),

@@ -37,7 +37,7 @@ pub(crate) struct Target {
     /// The port of the request's authority, if the client wrote one.
     pub(crate) port: Option<u16>,
     /// Canonical path; what policy matches and the upstream gets.
-    pub(crate) path: String,
+    pub(crate) path: policy::canon::CanonPath<'static>,
     /// The query without its question mark, as the client wrote it.
     pub(crate) query: Option<String>,
 }
@@ -55,7 +55,7 @@ impl Target {
     pub(crate) fn path_and_query(&self) -> String {
         match &self.query {
             Some(query) => format!("{}?{query}", self.path),
-            None => self.path.clone(),
+            None => self.path.as_str().to_owned(),
         }
     }
 }
@@ -284,7 +284,7 @@ pub(crate) fn target(
     Ok(Target {
         host,
         port,
-        path: path.as_str().to_owned(),
+        path: path.into_owned(),
         query,
     })
 }
