@@ -197,10 +197,11 @@ impl Ctx {
 
     fn trouble(&self, kind: Problem) -> http::Response<Bytes> {
         let visit = self.visit();
+        let sign_in = format!("https://{}/signin", visit.authority);
         let detail = Detail {
             request_id: &visit.request_id,
             contact: visit.contact.as_deref(),
-            sign_in: (kind == Problem::SignInNeeded).then_some("/signin"),
+            sign_in: (kind == Problem::SignInNeeded).then_some(sign_in.as_str()),
             ..Detail::default()
         };
         problem(kind, self.lang, &self.headers, &detail)
