@@ -1,1 +1,6 @@
 //! The tunnel door.
+
+mod gate;
+mod namespace;
+mod shard;
+mod sys;
