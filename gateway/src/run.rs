@@ -1,5 +1,6 @@
 //! Serving: from a checked configuration to a clean stop.
 
+mod notify;
 mod sweep;
 
 use std::net::{SocketAddr, TcpListener};
@@ -24,6 +25,8 @@ use crate::snapshot::Snapshot;
 use crate::store::{self, StoreError};
 use crate::streams::Streams;
 use crate::tunnel;
+
+use self::notify::Notify;
 
 /// Why the gateway does not start. Exit codes follow sysexits(3).
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +108,13 @@ pub(crate) fn serve(
         let gw = open(config, keys).await?;
         let listeners = Listeners::bind(&gw.config)?;
         start(&gw, listeners, ready).await?;
+        let notify = Notify::from_environment();
+        notify.ready();
+        tokio::select! {
+            () = wait_for_signal(&gw) => {}
+            () = notify.watch(|| gw.audit.healthy()) => {}
+        }
+        notify.stopping();
         stop(&gw, lock).await;
         Ok(())
     })
@@ -245,10 +255,9 @@ async fn open_tunnel(gw: &Arc<Gateway>) {
     let _ = gw.tunnel.set(handle);
 }
 
-/// Waits for the signal to stop, then ends in order: no new connections, idle ones closed, busy
+/// Ends in order: no new connections, idle ones closed, busy
 /// ones given time, the journal closed last.
 async fn stop(gw: &Arc<Gateway>, lock: Lock) {
-    wait_for_signal(gw).await;
     tracing::info!("stopping");
     if let Some(edges) = gw.edges.get() {
         edges.drain();
