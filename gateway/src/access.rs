@@ -49,7 +49,15 @@ impl Caller {
         }
     }
 
-    fn decide(&self, snap: &Snapshot, ask: impl Fn(&policy::Subject<'_>) -> Decision) -> Decision {
+    /// Returns the best outcome a visit to the app could have from here, for the portal's list.
+    pub(crate) fn opens(&self, snap: &Snapshot, app: policy::AppIx) -> Outcome {
+        let context = policy::Context {
+            zone: snap.policy.zone(self.source, self.door == Door::Tunnel),
+        };
+        self.ask(snap, |subject| snap.policy.opens(subject, app, &context))
+    }
+
+    fn ask<T>(&self, snap: &Snapshot, ask: impl Fn(&policy::Subject<'_>) -> T) -> T {
         let now = clock::unix();
         let bits = self.session.as_ref().and_then(|s| snap.subject(&s.user));
         let age = |at: i64| u32::try_from(now.saturating_sub(at).max(0)).unwrap_or(u32::MAX);
@@ -207,7 +215,7 @@ fn decide_http(snap: &Snapshot, caller: &Caller, target: &Target, method: &str) 
     let context = policy::Context {
         zone: snap.policy.zone(caller.source, caller.door == Door::Tunnel),
     };
-    caller.decide(snap, |subject| {
+    caller.ask(snap, |subject| {
         snap.policy
             .decide_http(subject, &target.host, &target.path, method, &context)
     })
@@ -238,7 +246,7 @@ fn decide_flow(snap: &Snapshot, caller: &Caller, dst: SocketAddr, proto: Proto) 
     let context = policy::Context {
         zone: snap.policy.zone(caller.source, true),
     };
-    caller.decide(snap, |subject| {
+    caller.ask(snap, |subject| {
         snap.policy
             .decide_flow(subject, dst.ip(), dst.port(), proto, &context)
     })

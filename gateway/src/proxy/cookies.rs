@@ -12,6 +12,8 @@ pub(crate) const LOGIN: &str = "__Host-postern-login";
 pub(crate) const NONCE: &str = "__Host-postern-nonce";
 /// The pre-session token of the sign-in form.
 pub(crate) const CSRF: &str = "__Host-postern-csrf";
+/// The enrolment link of a browser, taken out of its URL.
+pub(crate) const ENROL: &str = "__Host-postern-enrol";
 /// The language a person chose.
 pub(crate) const LANG: &str = "__Host-postern-lang";
 
@@ -44,7 +46,7 @@ impl Cookies {
 }
 
 fn ours(name: &str) -> Option<&'static str> {
-    [SESSION, LOGIN, NONCE, CSRF, LANG]
+    [SESSION, LOGIN, NONCE, CSRF, ENROL, LANG]
         .into_iter()
         .find(|n| *n == name)
 }
