@@ -5,7 +5,7 @@ mod answer;
 mod assets;
 mod csrf;
 mod ctx;
-mod desk;
+pub(crate) mod desk;
 mod enrol;
 mod form;
 mod lang;
@@ -23,11 +23,12 @@ use axum::response::Response;
 use axum::routing::{get, post};
 
 pub(crate) use accept::{may_redirect, wants_html};
+pub(crate) use ctx::SharedDesk;
 pub(crate) use lang::Lang;
 pub(crate) use problem::{Detail, Problem, language, problem};
 
 /// The routes of the sign-in host; each request needs its desk as an extension.
-fn sign_in_host() -> Router {
+pub(crate) fn sign_in_host() -> Router {
     let routes = Router::new()
         .route("/", get(portal::portal))
         .route("/signin", get(signin::form).post(signin::password))
@@ -50,7 +51,7 @@ fn sign_in_host() -> Router {
 }
 
 /// The routes under `/.postern/` of an application's host.
-fn app_host() -> Router {
+pub(crate) fn app_host() -> Router {
     let signout = get(portal::leave_form).post(portal::leave_app);
     finished(Router::new().route("/.postern/signout", signout))
 }
