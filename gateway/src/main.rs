@@ -10,6 +10,7 @@ mod demo;
 mod gateway;
 mod identity;
 mod ids;
+mod operate;
 mod limits;
 mod pages;
 mod proxy;

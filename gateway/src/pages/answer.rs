@@ -104,6 +104,13 @@ pub(crate) fn bare(status: StatusCode, kind: &'static str, body: Bytes) -> Respo
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    if status == StatusCode::UNAUTHORIZED {
+        // a 401 must name a scheme (RFC 9110 section 15.5.2); no browser opens its own dialog for this one
+        headers.insert(
+            header::WWW_AUTHENTICATE,
+            HeaderValue::from_static("Postern"),
+        );
+    }
     harden(headers);
     answer
 }

@@ -116,10 +116,6 @@ impl Ctx {
     ///
     /// # Errors
     /// The answer to give instead.
-    #[expect(
-        clippy::result_large_err,
-        reason = "the error is the answer, made once"
-    )]
     pub(crate) async fn form(
         &self,
         proof: Proof,

@@ -100,14 +100,15 @@ impl Wishes<'_> {
 }
 
 /// Reads `q=` in thousandths; 1000 when absent, 0 when it is not a weight.
-pub(crate) fn weight<'a>(mut parameters: impl Iterator<Item = &'a str>) -> u16 {
+pub(crate) fn weight<'a, I: Iterator<Item = &'a str>>(mut parameters: I) -> u16 {
     let Some(q) = parameters.find_map(|p| {
         let p = p.trim();
         p.strip_prefix("q=").or_else(|| p.strip_prefix("Q="))
     }) else {
         return 1000;
     };
-    let (whole, fraction) = q.trim().split_once('.').unwrap_or((q.trim(), ""));
+    let q = q.trim();
+    let (whole, fraction) = q.split_once('.').unwrap_or((q, ""));
     let digits = fraction.len() <= 3 && fraction.bytes().all(|b| b.is_ascii_digit());
     match (whole, digits) {
         ("1", true) if fraction.bytes().all(|b| b == b'0') => 1000,

@@ -27,6 +27,7 @@ const CODE_FORM: Spec = Spec {
 const BUSY_WAIT: Duration = Duration::from_secs(2);
 
 /// Why a form is shown again.
+#[derive(Clone, Copy)]
 enum Again {
     Wrong,
     Expired,
@@ -165,9 +166,7 @@ fn password_page(ctx: &mut Ctx, rt: Option<&str>, username: &str, again: Option<
         csrf,
         rt,
         username,
-        error: again
-            .as_ref()
-            .map(|a| a.text(ctx, ctx.t().error_credentials)),
+        error: again.map(|a| a.text(ctx, ctx.t().error_credentials)),
     };
     form_page(ctx, rt, &view, again)
 }
@@ -188,7 +187,7 @@ fn code_page(ctx: &mut Ctx, rt: Option<&str>, again: Option<Again>) -> Page {
         back_text: t.code_back,
         csrf,
         rt,
-        error: again.as_ref().map(|a| a.text(ctx, t.error_code)),
+        error: again.map(|a| a.text(ctx, t.error_code)),
     };
     form_page(ctx, rt, &view, again)
 }
@@ -209,7 +208,7 @@ fn step_up_page(ctx: &mut Ctx, rt: Option<&str>, again: Option<Again>) -> Page {
         back_text: t.stepup_back,
         csrf,
         rt,
-        error: again.as_ref().map(|a| a.text(ctx, t.error_code)),
+        error: again.map(|a| a.text(ctx, t.error_code)),
     };
     form_page(ctx, rt, &view, again)
 }
@@ -222,7 +221,7 @@ fn form_page(
 ) -> Page {
     let target = rt.and_then(|rt| ctx.desk.target_origin(rt));
     let to = target.as_deref().map_or(Policy::Page, Policy::FormTo);
-    let status = again.as_ref().map_or(StatusCode::OK, Again::status);
+    let status = again.map_or(StatusCode::OK, Again::status);
     let mut page = ctx.page(status, view, to);
     ctx.keep_nonce(&mut page);
     match again {
@@ -233,7 +232,7 @@ fn form_page(
 }
 
 impl Again {
-    fn status(&self) -> StatusCode {
+    fn status(self) -> StatusCode {
         match self {
             Self::Wrong | Self::Expired => StatusCode::UNAUTHORIZED,
             Self::Throttled(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -241,7 +240,7 @@ impl Again {
         }
     }
 
-    fn text(&self, ctx: &Ctx, wrong: &'static str) -> String {
+    fn text(self, ctx: &Ctx, wrong: &'static str) -> String {
         let t = ctx.t();
         match self {
             Self::Wrong => wrong.to_owned(),

@@ -150,6 +150,8 @@ async fn refused_tries_say_so_and_no_more() {
         assert!(answer.body().contains("role=\"alert\""));
         assert!(answer.body().contains("name=\"password\""));
         assert!(answer.cookies().is_empty());
+        let scheme = if status == 401 { "Postern" } else { "" };
+        assert_eq!(answer.header("www-authenticate"), scheme);
     }
     let one = fake
         .gate(post("/signin", &password_form("nadia", "x")))

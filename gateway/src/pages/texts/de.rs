@@ -14,7 +14,7 @@ pub(crate) const DE: Texts = Texts {
     error_heading: "Das hat nicht geklappt",
     signin_title: "Anmelden",
     signin_lead: "Geben Sie Benutzername und Passwort ein. Für den nächsten Schritt brauchen Sie Ihre Authenticator-App.",
-    signin_aside: "Prüfen Sie vor der Eingabe des Passworts, ob in der Adresszeile die Adresse steht, die Sie unten sehen.",
+    signin_aside: "Geben Sie Ihr Passwort nur ein, wenn die Adresszeile des Browsers die Adresse zeigt, die Sie kennen.",
     username: "Benutzername",
     password: "Passwort",
     continue_: "Weiter",

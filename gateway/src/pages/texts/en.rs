@@ -14,7 +14,7 @@ pub(crate) const EN: Texts = Texts {
     error_heading: "That did not work",
     signin_title: "Sign in",
     signin_lead: "Use your user name and password. You need your authenticator app for the next step.",
-    signin_aside: "Before you type your password, check that the address bar shows the address below.",
+    signin_aside: "Type your password only if the address bar of your browser shows the address you know.",
     username: "User name",
     password: "Password",
     continue_: "Continue",

@@ -14,7 +14,7 @@ pub(crate) const FR: Texts = Texts {
     error_heading: "Cela n’a pas fonctionné",
     signin_title: "Se connecter",
     signin_lead: "Saisissez votre nom d’utilisateur et votre mot de passe. L’étape suivante demande votre application d’authentification.",
-    signin_aside: "Avant de saisir votre mot de passe, vérifiez que la barre d’adresse affiche l’adresse ci-dessous.",
+    signin_aside: "Ne saisissez votre mot de passe que si la barre d’adresse affiche l’adresse que vous connaissez.",
     username: "Nom d’utilisateur",
     password: "Mot de passe",
     continue_: "Continuer",
