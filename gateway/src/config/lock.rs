@@ -71,7 +71,7 @@ pub(crate) fn acquire(data: &Path) -> Result<Lock, LockError> {
     }
 }
 
-/// Checks that only its owner can open the state folder, and that the owner is this user or root.
+/// Checks that only its owner can open the state folder, and that the owner is this user.
 ///
 /// # Errors
 /// [`LockError::Exposed`] if not, [`LockError::Io`] if there is no such folder.
@@ -82,7 +82,7 @@ pub(crate) fn check_folder(data: &Path) -> Result<(), LockError> {
     })?;
     let mode = meta.mode() & 0o7777;
     let owner = meta.uid();
-    let ours = owner == rustix::process::geteuid().as_raw() || owner == 0;
+    let ours = owner == rustix::process::geteuid().as_raw();
     if !meta.is_dir() || mode & 0o077 != 0 || !ours {
         return Err(LockError::Exposed {
             path: data.to_owned(),
