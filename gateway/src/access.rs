@@ -360,7 +360,9 @@ fn session_stands(session: Option<&Arc<Session>>) -> bool {
 
 fn answer(decision: Decision) -> Answer {
     if decision.outcome == Outcome::Allow {
-        let wait = decision.expires_in.map(|s| Duration::from_secs(u64::from(s)));
+        let wait = decision
+            .expires_in
+            .map(|s| Duration::from_secs(u64::from(s)));
         Answer::Stands(wait.and_then(|w| clock::now().checked_add(w)))
     } else {
         Answer::Gone(reason::POLICY)

@@ -5,8 +5,9 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 
 use crate::audit::Audit;
+use crate::clock;
 use crate::config::Config;
-use crate::identity::{Devices, Directory, EndReason, Identity, Sessions, Standing};
+use crate::identity::{DeviceError, Devices, Directory, EndReason, Identity, Sessions, Standing};
 use crate::ids::{DeviceId, SessionId};
 use crate::limits::Limits;
 use crate::proxy::Edges;
@@ -91,8 +92,8 @@ impl Gateway {
     ///
     /// # Errors
     /// When the store cannot write it; the streams are cut all the same.
-    pub(crate) async fn revoke_device(&self, id: DeviceId) -> Result<bool, StoreError> {
-        let revoked = self.devices.revoke(id).await;
+    pub(crate) async fn revoke_device(&self, id: DeviceId) -> Result<bool, DeviceError> {
+        let revoked = self.devices.revoke(id, clock::unix()).await;
         self.streams.kill_device(id);
         if let Some(tunnel) = self.tunnel.get() {
             tunnel.sync_peers().await;

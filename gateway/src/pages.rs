@@ -22,8 +22,11 @@ use axum::extract::RawQuery;
 use axum::response::Response;
 use axum::routing::{get, post};
 
-pub(crate) use accept::{may_redirect, wants_html};
 pub(crate) use ctx::SharedDesk;
+pub(crate) use desk::{
+    App, Credentials, Desk, DeviceLine, DeviceState, EnrolStep, Enrolment, FirstStep, Here, Person,
+    SecondStep, SessionRow, Visit,
+};
 pub(crate) use lang::Lang;
 pub(crate) use problem::{Detail, Problem, language, problem};
 

@@ -162,7 +162,10 @@ impl ProxyHttp for Pep {
         let upstream = &ctx.snap.policy.app(app).upstream;
         let address = self.resolved.address(&upstream.host, upstream.port).await;
         let address = address.ok_or_else(|| {
-            Error::explain(ErrorType::ConnectError, "the upstream's name has no address")
+            Error::explain(
+                ErrorType::ConnectError,
+                "the upstream's name has no address",
+            )
         })?;
         let peer = self.resolved.peer(address, &ctx.snap, app, ctx.upgrade);
         Ok(Box::new(peer))
@@ -222,10 +225,13 @@ impl ProxyHttp for Pep {
             ctl.body_ended();
         }
         if !ctx.upgrade && ctl.body_bytes() > self.gw.config.http.body_max {
-            return Err(Error::explain(ErrorType::HTTPStatus(413), "body over the limit"));
+            return Err(Error::explain(
+                ErrorType::HTTPStatus(413),
+                "body over the limit",
+            ));
         }
         if let (true, Some(signed_in)) = (ctx.upgrade, &ctx.session) {
-            self.gw.sessions.touch(signed_in, clock::unix());
+            signed_in.touch(clock::unix());
         }
         Ok(())
     }
@@ -238,7 +244,10 @@ impl ProxyHttp for Pep {
     ) -> Result<()> {
         if upstream.status == http::StatusCode::SWITCHING_PROTOCOLS {
             if !ctx.upgrade {
-                return Err(Error::explain(ErrorType::HTTPStatus(502), "101 nobody asked for"));
+                return Err(Error::explain(
+                    ErrorType::HTTPStatus(502),
+                    "101 nobody asked for",
+                ));
             }
             session.set_read_timeout(Some(SOCKET_IDLE));
             return Ok(());
