@@ -5,7 +5,7 @@ mod answer;
 mod assets;
 mod csrf;
 mod ctx;
-pub(crate) mod desk;
+mod desk;
 mod enrol;
 mod form;
 mod lang;
