@@ -1,0 +1,231 @@
+//! Summing up floods of anonymous denials, so that none is unrecorded and none drowns the rest.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::Durability;
+use super::event::Event;
+use super::record::{Stamped, Sum};
+use crate::limits::Source;
+
+/// Records a source may have in a second before further ones are summed.
+const PER_SECOND: u32 = 10;
+/// Length of a window, ms.
+const WINDOW_MS: u64 = 1000;
+/// Sources watched at once; further ones share one place.
+const SOURCES_MAX: usize = 4096;
+/// Sums held at once; what finds no place is summed under its event alone, without a source.
+const SUMS_MAX: usize = 4096;
+
+/// The aggregator. `admit` every record, and write what `due` returns each second.
+#[derive(Debug, Default)]
+pub(super) struct Flood {
+    window: u64,
+    sources: HashMap<Option<Source>, u32>,
+    sums: HashMap<Like, Stamped>,
+}
+
+/// Records that may stand in one line.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Like {
+    source: Option<Source>,
+    event: Event,
+    outcome: &'static str,
+    reason: &'static str,
+    rule: Option<Arc<str>>,
+    host: Option<Arc<str>>,
+}
+
+impl Like {
+    fn of(source: Source, stamped: &Stamped) -> Self {
+        let record = &stamped.record;
+        Self {
+            source: Some(source),
+            event: record.event,
+            outcome: record.outcome,
+            reason: record.reason,
+            rule: record.rule.clone(),
+            host: record.host.clone(),
+        }
+    }
+
+    /// The sum of last resort; as many of them as there are events, outcomes and reasons.
+    fn anywhere(stamped: &Stamped) -> Self {
+        Self {
+            source: None,
+            event: stamped.record.event,
+            outcome: stamped.record.outcome,
+            reason: stamped.record.reason,
+            rule: None,
+            host: None,
+        }
+    }
+}
+
+impl Flood {
+    /// Tells whether a record may be summed at all: a batched refusal of somebody unknown.
+    pub(super) fn concerns(stamped: &Stamped, durability: Durability) -> bool {
+        let record = &stamped.record;
+        durability == Durability::Batched
+            && record.user.is_none()
+            && record.source.is_some()
+            && !matches!(record.outcome, "allow" | "ok")
+    }
+
+    /// Gives the record back if it is to be written as it is; keeps it in a sum otherwise.
+    pub(super) fn admit(&mut self, stamped: Stamped) -> Option<Stamped> {
+        let Some(address) = stamped.record.source else {
+            return Some(stamped);
+        };
+        let window = stamped.at / WINDOW_MS;
+        if window != self.window {
+            self.window = window;
+            self.sources.clear();
+        }
+        let source = Source::of(address);
+        let watched = self.sources.contains_key(&Some(source)) || self.sources.len() < SOURCES_MAX;
+        let seen = self.sources.entry(watched.then_some(source)).or_default();
+        *seen = seen.saturating_add(1);
+        if *seen <= PER_SECOND {
+            return Some(stamped);
+        }
+        self.sum(source, stamped);
+        None
+    }
+
+    fn sum(&mut self, source: Source, mut stamped: Stamped) {
+        let mut like = Like::of(source, &stamped);
+        if !self.sums.contains_key(&like) && self.sums.len() >= SUMS_MAX {
+            like = Like::anywhere(&stamped);
+            stamped.record.source = None;
+            stamped.record.rule = None;
+            stamped.record.host = None;
+        }
+        let at = stamped.at;
+        let entry = self.sums.entry(like).or_insert_with(|| generalise(stamped));
+        if let Some(sum) = &mut entry.sum {
+            sum.count += 1;
+            sum.last = sum.last.max(at);
+        }
+    }
+
+    /// Takes the sums whose window is over; all of them if `all`.
+    pub(super) fn due(&mut self, now: u64, all: bool) -> Vec<Stamped> {
+        let window = now / WINDOW_MS;
+        let over = |stamped: &Stamped| all || stamped.at / WINDOW_MS != window;
+        let mut due: Vec<Stamped> = self
+            .sums
+            .extract_if(|_, stamped| over(stamped))
+            .map(|(_, stamped)| stamped)
+            .collect();
+        due.sort_by_key(|stamped| stamped.at);
+        for stamped in &mut due {
+            stamped.at = stamped.sum.map_or(stamped.at, |sum| sum.last);
+        }
+        due
+    }
+}
+
+/// Drops what is not common to the records of a sum.
+fn generalise(mut stamped: Stamped) -> Stamped {
+    let record = &mut stamped.record;
+    record.path = None;
+    record.method = None;
+    record.request_id = None;
+    record.bytes = None;
+    record.ms = None;
+    record.detail = None;
+    // an IPv6 source is a /64: its lower half differs from record to record
+    record.source = record.source.map(|ip| match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(_) => Source::of(ip).network(),
+    });
+    stamped.sum = Some(Sum {
+        count: 0,
+        first: stamped.at,
+        last: stamped.at,
+    });
+    stamped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Flood, SOURCES_MAX, SUMS_MAX};
+    use crate::audit::record::{Record, Stamped};
+    use crate::audit::{Durability, Event, reason};
+
+    const T: u64 = 1_700_000_000_000;
+
+    fn denial(at: u64, source: &str) -> Stamped {
+        let record = Record {
+            source: Some(source.parse().unwrap()),
+            ..Record::new(Event::AccessDecided, "login", reason::NOT_SIGNED_IN)
+        };
+        Stamped::new(at, record)
+    }
+
+    #[test]
+    fn ten_a_second_are_written_and_the_rest_is_summed() {
+        let mut flood = Flood::default();
+        let written = (0..25).filter(|n| flood.admit(denial(T + n, "192.0.2.1")).is_some());
+        assert_eq!(written.count(), 10);
+        assert!(flood.due(T + 999, false).is_empty());
+        let due = flood.due(T + 1000, false);
+        assert_eq!(due.len(), 1);
+        let sum = due[0].sum.unwrap();
+        assert_eq!((sum.count, sum.first, sum.last), (15, T + 10, T + 24));
+        assert!(flood.due(T + 2000, true).is_empty());
+    }
+
+    #[test]
+    fn ten_a_second_for_ever_are_never_summed() {
+        let mut flood = Flood::default();
+        for n in 0..100 {
+            assert!(flood.admit(denial(T + n * 100, "192.0.2.1")).is_some());
+        }
+    }
+
+    #[test]
+    fn another_source_is_not_hit() {
+        let mut flood = Flood::default();
+        for n in 0..50 {
+            flood.admit(denial(T + n, "192.0.2.1"));
+        }
+        assert!(flood.admit(denial(T + 60, "192.0.2.2")).is_some());
+    }
+
+    #[test]
+    fn people_grants_and_durable_records_are_never_summed() {
+        let denied = denial(T, "192.0.2.1");
+        assert!(Flood::concerns(&denied, Durability::Batched));
+        assert!(!Flood::concerns(&denied, Durability::Durable));
+        let mut named = denied.clone();
+        named.record.user = Some("demo".into());
+        assert!(!Flood::concerns(&named, Durability::Batched));
+        let mut granted = denied;
+        granted.record.outcome = "allow";
+        assert!(!Flood::concerns(&granted, Durability::Batched));
+    }
+
+    #[test]
+    fn a_flood_of_sources_is_bounded_and_complete() {
+        let mut flood = Flood::default();
+        let sources = 3 * SOURCES_MAX;
+        let mut written = 0;
+        for n in 0..sources {
+            let source = format!("10.{}.{}.{}", n >> 16, (n >> 8) & 255, n & 255);
+            for _ in 0..12 {
+                written += u64::from(flood.admit(denial(T, &source)).is_some());
+            }
+        }
+        assert!(flood.sources.len() <= SOURCES_MAX + 1);
+        assert!(flood.sums.len() <= SUMS_MAX + 1);
+        let summed: u64 = flood
+            .due(T, true)
+            .iter()
+            .map(|s| s.sum.unwrap().count)
+            .sum();
+        assert_eq!(written + summed, 12 * sources as u64);
+    }
+}

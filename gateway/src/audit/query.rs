@@ -1,0 +1,1 @@
+//! Reading the journal: the last records, and those that match a filter.

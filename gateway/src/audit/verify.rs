@@ -1,0 +1,1 @@
+//! Checking the journal: every record, its number and its chain value.

@@ -1,0 +1,230 @@
+//! Request paths in one spelling, with everything ambiguous refused.
+
+use std::borrow::Cow;
+
+use unicode_normalization::UnicodeNormalization;
+
+use super::Reject;
+
+/// A path in canonical form: begins with `/`, no query, no empty segment except a last one, no dot segments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CanonPath<'a>(Cow<'a, str>);
+
+impl CanonPath<'_> {
+    /// The canonical text; this is what is logged and forwarded.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Copies the text so that the path no longer borrows from the request.
+    pub fn into_owned(self) -> CanonPath<'static> {
+        CanonPath(Cow::Owned(self.0.into_owned()))
+    }
+}
+
+impl std::fmt::Display for CanonPath<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Brings the path of an origin-form target into canonical form; a query or fragment is cut off.
+///
+/// Source: RFC 3986 sections 5.2.4 and 6.2.2, with refusals instead of guesses.
+///
+/// # Errors
+/// A [`Reject`] for what two servers could read in two ways: `path-not-absolute`, `path-control`,
+/// `path-backslash`, `path-not-ascii`, `path-parameters`, `path-bad-escape`, `path-encoded-delimiter`,
+/// `path-encoded-control`, `path-double-encoding`, `path-not-utf8`, `path-not-nfkc`, `path-above-root`.
+pub fn path(raw: &[u8]) -> Result<CanonPath<'_>, Reject> {
+    let end = raw.iter().position(|&b| b == b'?' || b == b'#');
+    let raw = end.and_then(|end| raw.get(..end)).unwrap_or(raw);
+    if raw.first() != Some(&b'/') {
+        return Err(Reject::new("path-not-absolute"));
+    }
+    if let Some(text) = already_canonical(raw) {
+        return Ok(CanonPath(Cow::Borrowed(text)));
+    }
+    let text = unescape(raw)?;
+    check_unicode(&text)?;
+    Ok(CanonPath(Cow::Owned(remove_dots(&text)?)))
+}
+
+/// Segments of a canonical path: none for `/`; a trailing slash gives a last empty segment.
+pub(crate) fn segments(path: &str) -> impl Iterator<Item = &str> {
+    let rest = path.strip_prefix('/').unwrap_or(path);
+    let parts = if rest.is_empty() { None } else { Some(rest) };
+    parts.into_iter().flat_map(|rest| rest.split('/'))
+}
+
+/// Compares a canonical segment with an escape-free literal, byte by byte of what the escapes stand for.
+/// `%28` and `(` are two canonical spellings of one byte; neither may step around an area.
+pub(crate) fn decoded_eq(segment: &str, literal: &[u8]) -> bool {
+    decoded_cmp(segment, literal).is_eq()
+}
+
+/// Orders a canonical segment against an escape-free literal, by the bytes the escapes stand for.
+pub(crate) fn decoded_cmp(segment: &str, literal: &[u8]) -> std::cmp::Ordering {
+    if segment.contains('%') {
+        decoded(segment).cmp(literal.iter().copied())
+    } else {
+        segment.as_bytes().cmp(literal)
+    }
+}
+
+/// What a canonical segment stands for. Canonical text always decodes to UTF-8.
+pub(crate) fn decode(segment: &str) -> String {
+    String::from_utf8_lossy(&decoded(segment).collect::<Vec<u8>>()).into_owned()
+}
+
+/// The bytes a canonical text stands for.
+fn decoded(text: &str) -> impl Iterator<Item = u8> {
+    let mut rest = text.as_bytes();
+    std::iter::from_fn(move || match rest {
+        [b'%', high, low, tail @ ..] => {
+            rest = tail;
+            Some(hex(*high)? * 16 + hex(*low)?)
+        }
+        [byte, tail @ ..] => {
+            rest = tail;
+            Some(*byte)
+        }
+        [] => None,
+    })
+}
+
+/// One scan that proves a plain path canonical; anything unusual goes the long way.
+fn already_canonical(raw: &[u8]) -> Option<&str> {
+    let mut previous = 0;
+    for &byte in raw {
+        let plain = match byte {
+            b'/' => previous != b'/',
+            b'.' => previous != b'/',
+            b'%' | b'\\' | b';' => false,
+            _ => (0x21..0x7f).contains(&byte),
+        };
+        if !plain {
+            return None;
+        }
+        previous = byte;
+    }
+    std::str::from_utf8(raw).ok()
+}
+
+/// Decodes escapes of unreserved characters, upper-cases the others and refuses what is ambiguous.
+fn unescape(raw: &[u8]) -> Result<String, Reject> {
+    let mut out = String::with_capacity(raw.len());
+    let mut rest = raw;
+    loop {
+        rest = match rest {
+            [] => break,
+            [b'%', high, low, tail @ ..] => {
+                let (Some(h), Some(l)) = (hex(*high), hex(*low)) else {
+                    return Err(Reject::new("path-bad-escape"));
+                };
+                push_escaped(&mut out, h * 16 + l)?;
+                tail
+            }
+            [b'%', ..] => return Err(Reject::new("path-bad-escape")),
+            [byte, tail @ ..] => {
+                out.push(plain(*byte)?);
+                tail
+            }
+        };
+    }
+    if double_encoded(&out) {
+        return Err(Reject::new("path-double-encoding"));
+    }
+    Ok(out)
+}
+
+fn plain(byte: u8) -> Result<char, Reject> {
+    match byte {
+        b'\\' => Err(Reject::new("path-backslash")),
+        b';' => Err(Reject::new("path-parameters")),
+        0..=0x20 | 0x7f => Err(Reject::new("path-control")),
+        0x80.. => Err(Reject::new("path-not-ascii")),
+        _ => Ok(char::from(byte)),
+    }
+}
+
+fn push_escaped(out: &mut String, byte: u8) -> Result<(), Reject> {
+    match byte {
+        b'/' | b'\\' | b'.' | b';' => Err(Reject::new("path-encoded-delimiter")),
+        0..=0x1f | 0x7f => Err(Reject::new("path-encoded-control")),
+        b'-' | b'_' | b'~' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
+            out.push(char::from(byte));
+            Ok(())
+        }
+        _ => {
+            out.push('%');
+            out.push(upper_digit(byte >> 4));
+            out.push(upper_digit(byte & 15));
+            Ok(())
+        }
+    }
+}
+
+/// Whether the canonical text, decoded once more, would hold another escape.
+fn double_encoded(text: &str) -> bool {
+    text.as_bytes()
+        .windows(5)
+        .any(|w| matches!(w, [b'%', b'2', b'5', h, l] if hex(*h).is_some() && hex(*l).is_some()))
+}
+
+fn check_unicode(text: &str) -> Result<(), Reject> {
+    if !text.contains('%') {
+        return Ok(());
+    }
+    let bytes: Vec<u8> = decoded(text).collect();
+    let text = std::str::from_utf8(&bytes).map_err(|_| Reject::new("path-not-utf8"))?;
+    if text.chars().any(char::is_control) {
+        return Err(Reject::new("path-encoded-control"));
+    }
+    if !text.nfkc().eq(text.chars()) {
+        return Err(Reject::new("path-not-nfkc"));
+    }
+    Ok(())
+}
+
+/// Collapses `//`, then resolves `.` and `..`; stepping above the root is refused.
+fn remove_dots(text: &str) -> Result<String, Reject> {
+    let mut kept: Vec<&str> = Vec::new();
+    let mut slash_last = true;
+    for part in text.split('/') {
+        slash_last = matches!(part, "" | "." | "..");
+        match part {
+            "" | "." => {}
+            ".." => {
+                kept.pop().ok_or(Reject::new("path-above-root"))?;
+            }
+            _ => kept.push(part),
+        }
+    }
+    let mut out = String::with_capacity(text.len());
+    for part in &kept {
+        out.push('/');
+        out.push_str(part);
+    }
+    if slash_last || kept.is_empty() {
+        out.push('/');
+    }
+    Ok(out)
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+fn upper_digit(nibble: u8) -> char {
+    char::from(if nibble < 10 {
+        b'0' + nibble
+    } else {
+        b'A' + nibble - 10
+    })
+}

@@ -1,0 +1,160 @@
+//! Sets of people as bits: each distinct `who` is an atom, evaluated once per sign-in.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::{Guard, User};
+use crate::ir::{Ir, Who};
+
+/// What the rules of one policy need to know about one person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubjectBits {
+    words: Box<[u64]>,
+    stamp: u32,
+}
+
+/// For one atom: the sets of guards that name the people in it, one set per kind of person.
+type Witness = Vec<Vec<u32>>;
+
+/// All distinct `who` of a policy.
+#[derive(Debug)]
+pub(crate) struct Atoms {
+    whos: Vec<Who>,
+    witnesses: Vec<Witness>,
+    stamp: u32,
+}
+
+impl Atoms {
+    /// For an atom, the kinds of enabled people in it.
+    pub(crate) fn witnesses(&self, atom: u32) -> &[Vec<u32>] {
+        self.witnesses.get(atom as usize).map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn bits(&self, user: Option<u32>, groups: &[u32]) -> SubjectBits {
+        let mut words = vec![0u64; self.whos.len().div_ceil(64)];
+        for (at, who) in self.whos.iter().enumerate() {
+            if who.holds(user, groups)
+                && let Some(word) = words.get_mut(at / 64)
+            {
+                *word |= 1 << (at % 64);
+            }
+        }
+        SubjectBits {
+            words: words.into(),
+            stamp: self.stamp,
+        }
+    }
+
+    pub(crate) fn made(&self, bits: &SubjectBits) -> bool {
+        bits.stamp == self.stamp
+    }
+}
+
+impl SubjectBits {
+    pub(crate) fn holds(&self, atom: u32) -> bool {
+        let word = self.words.get(atom as usize / 64);
+        word.is_some_and(|word| word >> (atom % 64) & 1 == 1)
+    }
+}
+
+impl Who {
+    /// Whether a signed-in person with these groups (sorted, through nesting) is in the set.
+    pub(crate) fn holds(&self, user: Option<u32>, groups: &[u32]) -> bool {
+        let named = |users: &[u32], named: &[u32]| {
+            user.is_some_and(|user| users.binary_search(&user).is_ok())
+                || named
+                    .iter()
+                    .any(|group| groups.binary_search(group).is_ok())
+        };
+        (self.anyone || self.any_user || named(&self.users, &self.groups))
+            && !named(&self.not_users, &self.not_groups)
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Interner {
+    whos: Vec<Who>,
+    known: HashMap<Who, u32>,
+}
+
+impl Interner {
+    pub(super) fn intern(&mut self, who: &Who) -> u32 {
+        if let Some(&atom) = self.known.get(who) {
+            return atom;
+        }
+        let atom = u32::try_from(self.whos.len()).unwrap_or(u32::MAX);
+        self.whos.push(who.clone());
+        self.known.insert(who.clone(), atom);
+        atom
+    }
+
+    pub(super) fn finish(self, ir: &Ir, guards: &[Guard], stamp: u32) -> Atoms {
+        let whos: Vec<Who> = self.whos;
+        let named: Vec<Option<Vec<u32>>> = (0u32..)
+            .zip(&ir.users)
+            .map(|(ix, user)| {
+                let binds = |guard: &Guard| {
+                    let who = guard.atom.and_then(|atom| whos.get(atom as usize));
+                    who.is_some_and(|who| who.holds(Some(ix), &user.groups))
+                };
+                let sets = (0u32..).zip(guards).filter(|(_, guard)| binds(guard));
+                (!user.disabled).then(|| sets.map(|(ix, _)| ix).collect())
+            })
+            .collect();
+        let witnesses = whos.iter().map(|who| witness(who, ir, &named)).collect();
+        Atoms {
+            whos,
+            witnesses,
+            stamp,
+        }
+    }
+}
+
+fn witness(who: &Who, ir: &Ir, named: &[Option<Vec<u32>>]) -> Witness {
+    let mut kinds: BTreeSet<&Vec<u32>> = BTreeSet::new();
+    for user in candidates(who, ir) {
+        let groups = ir.users.get(user as usize).map_or(&[][..], |u| &u.groups);
+        let Some(Some(set)) = named.get(user as usize) else {
+            continue;
+        };
+        if !who.holds(Some(user), groups) {
+            continue;
+        }
+        if set.is_empty() {
+            return vec![Vec::new()];
+        }
+        kinds.insert(set);
+    }
+    kinds.into_iter().cloned().collect()
+}
+
+fn candidates<'a>(who: &'a Who, ir: &'a Ir) -> Box<dyn Iterator<Item = u32> + 'a> {
+    if who.any_user || who.anyone {
+        return Box::new((0u32..).zip(&ir.users).map(|(ix, _)| ix));
+    }
+    let groups = who.groups.iter();
+    let members = groups
+        .filter_map(|&ix| ir.groups.get(ix as usize))
+        .flat_map(|group| &group.members);
+    Box::new(who.users.iter().chain(members).copied())
+}
+
+pub(super) fn users(ir: &Ir) -> Vec<User> {
+    let groups: Vec<Arc<str>> = ir.groups.iter().map(|g| g.name.as_str().into()).collect();
+    ir.users
+        .iter()
+        .map(|user| User {
+            name: user.name.as_str().into(),
+            display: user.display.clone(),
+            mail: user.mail.clone(),
+            language: user.language.clone(),
+            disabled: user.disabled,
+            groups: user
+                .groups
+                .iter()
+                .filter_map(|&ix| groups.get(ix as usize).cloned())
+                .collect(),
+            attributes: user.attributes.clone(),
+        })
+        .collect()
+}

@@ -1,0 +1,189 @@
+//! Source addresses to classes, and sets of zones to sets of classes.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::ir::{self, INTERNET, TUNNEL};
+
+/// The set of zones an address is in, as an index of one policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ZoneClass {
+    ix: u32,
+    stamp: u32,
+}
+
+/// Elementary intervals of all networks, each with its class.
+#[derive(Debug)]
+pub(crate) struct ZoneTable {
+    stamp: u32,
+    v4: Vec<(u128, u32)>,
+    v6: Vec<(u128, u32)>,
+    /// The zones of each class, sorted.
+    classes: Vec<Vec<u32>>,
+}
+
+impl ZoneTable {
+    pub(crate) fn tunnel(&self) -> ZoneClass {
+        self.make(TUNNEL)
+    }
+
+    pub(crate) fn class(&self, ip: IpAddr) -> ZoneClass {
+        let (table, bits) = match ip.to_canonical() {
+            IpAddr::V4(v4) => (&self.v4, u128::from(u32::from(v4))),
+            IpAddr::V6(v6) => (&self.v6, u128::from(v6)),
+        };
+        let after = table.partition_point(|&(start, _)| start <= bits);
+        let hit = after.checked_sub(1).and_then(|at| table.get(at));
+        self.make(hit.map_or(INTERNET, |&(_, class)| class))
+    }
+
+    /// The class that is in `zone` and nothing else, or else any class in it.
+    pub(crate) fn class_of_zone(&self, zone: u32) -> Option<ZoneClass> {
+        let held = (0u32..)
+            .zip(&self.classes)
+            .filter(|(_, zones)| zones.contains(&zone));
+        let best = held.min_by_key(|(_, zones)| zones.len())?;
+        Some(self.make(best.0))
+    }
+
+    /// All classes.
+    pub(crate) fn all(&self) -> impl Iterator<Item = ZoneClass> {
+        (0u32..).zip(&self.classes).map(|(ix, _)| self.make(ix))
+    }
+
+    /// The zones of a class; `None` for a class of another policy.
+    pub(crate) fn members(&self, class: ZoneClass) -> Option<&[u32]> {
+        (class.stamp == self.stamp)
+            .then(|| self.classes.get(class.ix as usize))?
+            .map(Vec::as_slice)
+    }
+
+    pub(crate) fn knows(&self, class: ZoneClass) -> bool {
+        self.members(class).is_some()
+    }
+
+    fn make(&self, ix: u32) -> ZoneClass {
+        ZoneClass {
+            ix,
+            stamp: self.stamp,
+        }
+    }
+}
+
+pub(super) fn compile(zones: &[ir::Zone], stamp: u32) -> ZoneTable {
+    let mut table = ZoneTable {
+        stamp,
+        v4: Vec::new(),
+        v6: Vec::new(),
+        classes: vec![vec![TUNNEL], vec![INTERNET]],
+    };
+    let mut known: HashMap<Vec<u32>, u32> =
+        [(vec![TUNNEL], TUNNEL), (vec![INTERNET], INTERNET)].into();
+    table.v4 = intervals(zones, true, &mut table.classes, &mut known);
+    table.v6 = intervals(zones, false, &mut table.classes, &mut known);
+    table
+}
+
+fn intervals(
+    zones: &[ir::Zone],
+    v4: bool,
+    classes: &mut Vec<Vec<u32>>,
+    known: &mut HashMap<Vec<u32>, u32>,
+) -> Vec<(u128, u32)> {
+    let mut edges: Vec<(u128, bool, u32)> = Vec::new();
+    for (zone, ix) in zones.iter().zip(0u32..) {
+        for net in zone
+            .nets
+            .iter()
+            .filter(|net| matches!(net, IpNet::V4(_)) == v4)
+        {
+            let (first, last) = range(*net);
+            edges.push((first, true, ix));
+            // the last address of a family needs no end
+            edges.extend(last.checked_add(1).map(|end| (end, false, ix)));
+        }
+    }
+    edges.sort_unstable();
+    let mut out: Vec<(u128, u32)> = Vec::new();
+    // networks of one zone may nest, so each is counted
+    let mut open: std::collections::BTreeMap<u32, u32> = std::collections::BTreeMap::new();
+    let mut rest = edges.as_slice();
+    while let Some(&(at, _, _)) = rest.first() {
+        let here = rest.partition_point(|&(start, _, _)| start == at);
+        let (now, later) = rest.split_at(here);
+        for &(_, opens, zone) in now {
+            let count = open.entry(zone).or_insert(0);
+            *count = if opens {
+                *count + 1
+            } else {
+                count.saturating_sub(1)
+            };
+        }
+        open.retain(|_, count| *count > 0);
+        let members: Vec<u32> = if open.is_empty() {
+            vec![INTERNET]
+        } else {
+            open.keys().copied().collect()
+        };
+        let class = *known.entry(members.clone()).or_insert_with(|| {
+            classes.push(members);
+            u32::try_from(classes.len() - 1).unwrap_or(INTERNET)
+        });
+        out.push((at, class));
+        rest = later;
+    }
+    out
+}
+
+fn range(net: IpNet) -> (u128, u128) {
+    match net {
+        IpNet::V4(v4) => (
+            u128::from(u32::from(v4.network())),
+            u128::from(u32::from(v4.broadcast())),
+        ),
+        IpNet::V6(v6) => (u128::from(v6.network()), u128::from(v6.broadcast())),
+    }
+}
+
+/// Interned `from` lists as bit sets over classes. Set 0 is everywhere.
+#[derive(Debug, Default)]
+pub(crate) struct FromSets {
+    sets: Vec<Vec<u64>>,
+    known: HashMap<Vec<u32>, u32>,
+}
+
+impl FromSets {
+    pub(super) fn intern(&mut self, from: Option<&[u32]>, zones: &ZoneTable) -> u32 {
+        let Some(from) = from else { return 0 };
+        if let Some(&ix) = self.known.get(from) {
+            return ix;
+        }
+        let wanted: BTreeSet<u32> = from.iter().copied().collect();
+        let mut set = vec![0u64; zones.classes.len().div_ceil(64)];
+        for (at, members) in zones.classes.iter().enumerate() {
+            if members.iter().any(|zone| wanted.contains(zone))
+                && let Some(word) = set.get_mut(at / 64)
+            {
+                *word |= 1 << (at % 64);
+            }
+        }
+        self.sets.push(set);
+        let ix = u32::try_from(self.sets.len()).unwrap_or(u32::MAX);
+        self.known.insert(from.to_vec(), ix);
+        ix
+    }
+
+    /// Whether a class lies in an interned list.
+    pub(crate) fn holds(&self, set: u32, class: ZoneClass) -> bool {
+        let Some(at) = set.checked_sub(1) else {
+            return true;
+        };
+        let word = self
+            .sets
+            .get(at as usize)
+            .and_then(|set| set.get(class.ix as usize / 64));
+        word.is_some_and(|word| word >> (class.ix % 64) & 1 == 1)
+    }
+}

@@ -1,0 +1,142 @@
+//! Diagnostics: what is wrong in the files, where, and what to do about it.
+
+use crate::source::{Sources, Span};
+
+/// How grave a diagnostic is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The policy is not loaded.
+    Error,
+    /// The policy is loaded; somebody should look.
+    Warning,
+}
+
+impl Severity {
+    /// The word printed before the code.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+/// One finding in the policy files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// Closed kebab-case reason code.
+    pub code: &'static str,
+    /// Error or warning.
+    pub severity: Severity,
+    /// The text it is about.
+    pub span: Span,
+    /// One line: what is wrong, with the value.
+    pub title: String,
+    /// A few words to stand under the marked text; may be empty.
+    pub label: String,
+    /// Other places that matter, each with a note.
+    pub related: Vec<(Span, String)>,
+    /// What to do.
+    pub help: Option<String>,
+}
+
+impl Diagnostic {
+    pub(crate) fn error(code: &'static str, span: Span, title: impl Into<String>) -> Self {
+        Self {
+            code,
+            severity: Severity::Error,
+            span,
+            title: title.into(),
+            label: String::new(),
+            related: Vec::new(),
+            help: None,
+        }
+    }
+
+    pub(crate) fn warning(code: &'static str, span: Span, title: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Warning,
+            ..Self::error(code, span, title)
+        }
+    }
+
+    pub(crate) fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    pub(crate) fn help_opt(mut self, help: Option<String>) -> Self {
+        self.help = help.or(self.help);
+        self
+    }
+
+    pub(crate) fn related(mut self, span: Span, note: impl Into<String>) -> Self {
+        self.related.push((span, note.into()));
+        self
+    }
+
+    /// Renders the finding on one line: `file:line:col severity[code] title / help`.
+    pub fn one_line(&self, sources: &Sources) -> String {
+        let place = sources.locate(&self.span);
+        let mut line = format!(
+            "{place} {}[{}] {}",
+            self.severity.as_str(),
+            self.code,
+            self.title
+        );
+        if let Some(help) = &self.help {
+            line.push_str(" / ");
+            line.push_str(help);
+        }
+        line
+    }
+}
+
+/// Makes text from a file safe to print: control characters escaped, at most 80 characters.
+pub(crate) fn show(text: &str) -> String {
+    let mut out = String::new();
+    for (at, ch) in text.chars().enumerate() {
+        if at == 80 {
+            out.push('…');
+            break;
+        }
+        if ch.is_control() {
+            out.extend(ch.escape_default());
+        } else {
+            out.push(ch);
+        }
+    }
+    out
+}
+
+/// Finds the name nearest to `wrong`, if it is near enough to be a slip.
+pub(crate) fn nearest(wrong: &str, names: impl IntoIterator<Item: AsRef<str>>) -> Option<String> {
+    if wrong.len() > 80 {
+        return None;
+    }
+    let limit = 1 + wrong.chars().count() / 4;
+    let mut best: Option<(usize, String)> = None;
+    for name in names {
+        let name = name.as_ref();
+        let distance = strsim::damerau_levenshtein(wrong, name);
+        let near = distance <= limit && distance < name.chars().count();
+        let better = |(least, old): &(usize, String)| (distance, name) < (*least, old.as_str());
+        if near && best.as_ref().is_none_or(better) {
+            best = Some((distance, name.to_owned()));
+        }
+    }
+    best.map(|(_, name)| name)
+}
+
+/// Words a "did you mean" for [`nearest`].
+pub(crate) fn did_you_mean(
+    wrong: &str,
+    names: impl IntoIterator<Item: AsRef<str>>,
+) -> Option<String> {
+    nearest(wrong, names).map(|name| format!("did you mean `{name}`?"))
+}

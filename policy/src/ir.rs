@@ -1,0 +1,313 @@
+//! The resolved policy: every name an index, every default written out, everything in one order.
+//! The digest, the compiler and the reference interpreter all start here.
+
+mod pattern;
+
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
+use serde::{Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
+
+use crate::source::Span;
+pub(crate) use pattern::{Pattern, Seg};
+
+/// Index of the built-in zone `tunnel`.
+pub(crate) const TUNNEL: u32 = 0;
+/// Index of the built-in zone `internet`.
+pub(crate) const INTERNET: u32 = 1;
+
+/// How well a device is known. Better ones compare greater.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Device {
+    /// Any device at all.
+    #[default]
+    Any,
+    /// A browser with a device cookie, or an enrolled tunnel device.
+    Known,
+    /// Marked by an administrator.
+    Managed,
+}
+
+impl Device {
+    /// The word of the policy language.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::Known => "known",
+            Self::Managed => "managed",
+        }
+    }
+
+    /// Reads the word of the policy language.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Any, Self::Known, Self::Managed]
+            .into_iter()
+            .find(|device| device.as_str() == word)
+    }
+}
+
+/// Transport of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Proto {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// ICMP and `ICMPv6`; ports do not matter.
+    Icmp,
+}
+
+/// What a rule asks of the second factor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Mfa {
+    None,
+    Session,
+    /// Seconds since the last code, at most.
+    Age(u32),
+}
+
+impl Mfa {
+    /// Whether a code this old satisfies the rule.
+    pub(crate) fn accepts(self, age: Option<u32>) -> bool {
+        match (self, age) {
+            (Self::None, _) | (Self::Session, Some(_)) => true,
+            (Self::Age(max), Some(age)) => age <= max,
+            (Self::Session | Self::Age(_), None) => false,
+        }
+    }
+
+    /// Whether `self` asks for less than `other`.
+    pub(crate) fn weaker_than(self, other: Self) -> bool {
+        let rank = |mfa| match mfa {
+            Self::None => u64::MAX,
+            Self::Session => u64::from(u32::MAX) + 1,
+            Self::Age(max) => u64::from(max),
+        };
+        rank(self) > rank(other)
+    }
+}
+
+/// A set of people, written as names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub(crate) struct Who {
+    pub(crate) anyone: bool,
+    pub(crate) any_user: bool,
+    pub(crate) users: Vec<u32>,
+    pub(crate) groups: Vec<u32>,
+    pub(crate) not_users: Vec<u32>,
+    pub(crate) not_groups: Vec<u32>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Allow {
+    pub(crate) name: String,
+    pub(crate) who: Who,
+    /// Zones, sorted; `None` is everywhere.
+    pub(crate) from: Option<Vec<u32>>,
+    pub(crate) device: Device,
+    pub(crate) mfa: Mfa,
+    /// Greatest age of the sign-in in seconds.
+    pub(crate) login: u32,
+    /// Sorted, with HEAD wherever GET is; `None` is every ordinary method.
+    pub(crate) methods: Option<Vec<String>>,
+    pub(crate) rate: Option<u32>,
+    #[serde(skip)]
+    pub(crate) span: Span,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Area {
+    pub(crate) pattern: Pattern,
+    pub(crate) public: Option<String>,
+    pub(crate) allows: Vec<Allow>,
+    #[serde(skip)]
+    pub(crate) span: Span,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub(crate) struct Host {
+    /// One label in front of `name`.
+    pub(crate) wildcard: bool,
+    pub(crate) name: String,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct App {
+    pub(crate) id: String,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) upstream: Upstream,
+    /// The root area first, then sorted by pattern.
+    pub(crate) areas: Vec<Area>,
+}
+
+/// Where an app's requests go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Upstream {
+    /// Whether the gateway speaks TLS to it.
+    pub tls: bool,
+    /// Name or address, without brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub(crate) struct Ports {
+    pub(crate) proto: Proto,
+    pub(crate) first: u16,
+    pub(crate) last: u16,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Net {
+    pub(crate) id: String,
+    #[serde(serialize_with = "cidrs")]
+    pub(crate) to: Vec<IpNet>,
+    pub(crate) ports: Vec<Ports>,
+    pub(crate) allows: Vec<Allow>,
+    #[serde(skip)]
+    pub(crate) span: Span,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Resource {
+    App(u32),
+    Net(u32),
+    Admin,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Guard {
+    pub(crate) id: String,
+    pub(crate) who: Option<Who>,
+    pub(crate) from: Option<Vec<u32>>,
+    pub(crate) device_not: Option<Device>,
+    pub(crate) on: Option<Vec<Resource>>,
+    pub(crate) reason: String,
+    #[serde(skip)]
+    pub(crate) span: Span,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct User {
+    pub(crate) name: String,
+    pub(crate) display: Option<String>,
+    pub(crate) mail: Option<String>,
+    pub(crate) language: Option<String>,
+    pub(crate) disabled: bool,
+    pub(crate) attributes: BTreeMap<String, String>,
+    /// Through nesting, sorted.
+    pub(crate) groups: Vec<u32>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Group {
+    pub(crate) name: String,
+    /// Through nesting, sorted.
+    pub(crate) members: Vec<u32>,
+    /// Itself and every group that holds it, sorted.
+    pub(crate) within: Vec<u32>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Zone {
+    pub(crate) name: String,
+    #[serde(serialize_with = "cidrs")]
+    pub(crate) nets: Vec<IpNet>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct RateDef {
+    pub(crate) name: String,
+    pub(crate) count: u32,
+    pub(crate) per_secs: u32,
+    pub(crate) burst: u32,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Defaults {
+    pub(crate) mfa: Mfa,
+    pub(crate) login: u32,
+    pub(crate) rate: Option<u32>,
+    pub(crate) device: Device,
+    pub(crate) idle: Option<u32>,
+    pub(crate) sessions: Option<u32>,
+    pub(crate) hide: bool,
+}
+
+/// Which sign-ins open a quarantined tunnel device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SignInDoor {
+    /// Only a sign-in made through that tunnel device.
+    #[default]
+    Tunnel,
+    /// Any sign-in of that person.
+    Web,
+}
+
+/// One policy, resolved.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Ir {
+    pub(crate) users: Vec<User>,
+    pub(crate) groups: Vec<Group>,
+    /// `tunnel`, `internet`, then the named ones sorted.
+    pub(crate) zones: Vec<Zone>,
+    pub(crate) rates: Vec<RateDef>,
+    pub(crate) defaults: Defaults,
+    pub(crate) sign_in: SignInDoor,
+    pub(crate) apps: Vec<App>,
+    pub(crate) nets: Vec<Net>,
+    pub(crate) guards: Vec<Guard>,
+    pub(crate) admin: Vec<Allow>,
+}
+
+impl Ir {
+    /// SHA-256 over the canonical form.
+    pub(crate) fn digest(&self) -> Result<[u8; 32], serde_json::Error> {
+        let mut hash = Hasher(Sha256::new_with_prefix(b"postern-policy-1\n"));
+        serde_json::to_writer(&mut hash, self)?;
+        Ok(hash.0.finalize().into())
+    }
+
+    pub(crate) fn group(&self, name: &str) -> Option<u32> {
+        index(&self.groups, name, |group| &group.name)
+    }
+
+    pub(crate) fn user(&self, name: &str) -> Option<u32> {
+        index(&self.users, name, |user| &user.name)
+    }
+
+    pub(crate) fn zone(&self, name: &str) -> Option<u32> {
+        let at = self.zones.iter().position(|zone| zone.name == name)?;
+        u32::try_from(at).ok()
+    }
+}
+
+/// Finds a name in a list sorted by name.
+pub(crate) fn index<T>(sorted: &[T], name: &str, key: impl Fn(&T) -> &str) -> Option<u32> {
+    let at = sorted.binary_search_by(|item| key(item).cmp(name)).ok()?;
+    u32::try_from(at).ok()
+}
+
+struct Hasher(Sha256);
+
+impl std::io::Write for Hasher {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn cidrs<S: Serializer>(nets: &[IpNet], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(nets.iter().map(ToString::to_string))
+}

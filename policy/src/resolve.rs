@@ -1,0 +1,112 @@
+//! Names to indexes, defaults written out, everything sorted: the tree becomes an [`Ir`].
+
+mod access;
+mod people;
+mod places;
+mod resource;
+mod settings;
+pub(crate) mod values;
+
+use std::collections::BTreeMap;
+
+use crate::diag::{Diagnostic, Severity, did_you_mean, show};
+use crate::ir::{Defaults, Group, Ir, RateDef, User, Zone};
+use crate::syntax::{Ast, Def, Word};
+
+/// Resolves a tree. Findings are added to `diags`; an error among them means there is no policy.
+pub(crate) fn resolve(ast: &Ast, diags: &mut Vec<Diagnostic>) -> Option<Ir> {
+    let people = people::resolve(ast, diags);
+    let zones = places::zones(&ast.zones, diags);
+    let rates = settings::rates(&ast.rates, diags);
+    let defaults = settings::defaults(&ast.default, &rates, diags);
+    let sign_in = settings::tunnel(&ast.tunnel, diags);
+    let mut cx = Cx {
+        users: &people.users,
+        groups: &people.groups,
+        zones: &zones,
+        rates: &rates,
+        defaults: &defaults,
+        allows: 0,
+        diags,
+    };
+    let apps = resource::apps(&mut cx, &ast.apps);
+    let nets = resource::nets(&mut cx, &ast.nets);
+    let admin = resource::admin(&mut cx, &ast.admin);
+    let guards = access::guards(&mut cx, &ast.guards, &apps, &nets);
+    if diags.iter().any(|d| d.severity == Severity::Error) {
+        return None;
+    }
+    Some(Ir {
+        users: people.users,
+        groups: people.groups,
+        zones,
+        rates,
+        defaults,
+        sign_in,
+        apps,
+        nets,
+        guards,
+        admin,
+    })
+}
+
+/// What rules are resolved against.
+struct Cx<'a> {
+    users: &'a [User],
+    groups: &'a [Group],
+    zones: &'a [Zone],
+    rates: &'a [RateDef],
+    defaults: &'a Defaults,
+    /// Rules seen, for the limit.
+    allows: usize,
+    diags: &'a mut Vec<Diagnostic>,
+}
+
+/// Sorts definitions by name and refuses a name defined twice.
+fn unique<'a, T>(defs: &'a [Def<T>], kind: &str, diags: &mut Vec<Diagnostic>) -> Vec<&'a Def<T>> {
+    let mut seen: BTreeMap<&str, &Def<T>> = BTreeMap::new();
+    for def in defs {
+        if let Some(first) = seen.get(def.name.v.as_str()) {
+            diags.push(
+                Diagnostic::error(
+                    "defined-twice",
+                    def.name.span,
+                    format!("{kind} `{}` is defined twice", show(&def.name.v)),
+                )
+                .label("second definition")
+                .related(first.name.span, "first definition")
+                .help("a name is defined in exactly one place; join the two"),
+            );
+        } else {
+            seen.insert(&def.name.v, def);
+        }
+    }
+    seen.into_values().collect()
+}
+
+/// Says that a name does not resolve.
+fn unknown(word: &Word, kind: &str, names: impl IntoIterator<Item: AsRef<str>>) -> Diagnostic {
+    Diagnostic::error(
+        "unknown-name",
+        word.span,
+        format!("unknown {kind} `{}`", show(&word.v)),
+    )
+    .label(format!("no such {kind}"))
+    .help_opt(did_you_mean(&word.v, names))
+}
+
+/// Refuses an empty list, which would otherwise mean never or always depending on the reader.
+fn empty_list(span: crate::source::Span, key: &str) -> Diagnostic {
+    Diagnostic::error("empty-list", span, format!("`{key}` is an empty list"))
+        .help(format!("name at least one, or leave `{key}` out"))
+}
+
+fn limit(kind: &str, found: usize, most: usize, word: &Word) -> Option<Diagnostic> {
+    (found > most).then(|| {
+        Diagnostic::error(
+            "limit",
+            word.span,
+            format!("{found} {kind}, the limit is {most}"),
+        )
+    })
+}

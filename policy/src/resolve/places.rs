@@ -1,0 +1,101 @@
+//! `[zone]` and CIDR lists.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::settings::bad;
+use super::{empty_list, limit, unique};
+use crate::diag::{Diagnostic, show};
+use crate::ir::Zone;
+use crate::syntax::{Def, Word};
+
+/// Most zones of one policy, built-in ones included.
+const MAX_ZONES: usize = 65_536;
+
+/// The built-in zones, then the named ones sorted.
+pub(super) fn zones(defs: &[Def<Vec<Word>>], diags: &mut Vec<Diagnostic>) -> Vec<Zone> {
+    let mut zones: Vec<Zone> = ["tunnel", "internet"]
+        .map(|name| Zone {
+            name: name.to_owned(),
+            nets: Vec::new(),
+        })
+        .into();
+    for def in unique(defs, "zone", diags) {
+        if matches!(def.name.v.as_str(), "tunnel" | "internet") {
+            diags.push(
+                Diagnostic::error(
+                    "reserved",
+                    def.name.span,
+                    format!("zone `{}` is built in", def.name.v),
+                )
+                .help("choose another name"),
+            );
+            continue;
+        }
+        if def.body.is_empty() {
+            diags.push(empty_list(def.name.span, &show(&def.name.v)));
+        }
+        zones.push(Zone {
+            name: def.name.v.clone(),
+            nets: cidrs(&def.body, diags),
+        });
+        diags.extend(limit("zones", zones.len(), MAX_ZONES, &def.name));
+    }
+    zones
+}
+
+/// Reads networks or single addresses, sorted, each once.
+pub(super) fn cidrs(words: &[Word], diags: &mut Vec<Diagnostic>) -> Vec<IpNet> {
+    let mut nets: Vec<IpNet> = words.iter().filter_map(|word| cidr(word, diags)).collect();
+    nets.sort_unstable();
+    nets.dedup();
+    nets
+}
+
+fn cidr(word: &Word, diags: &mut Vec<Diagnostic>) -> Option<IpNet> {
+    let text = word.v.as_str();
+    let net = match text.parse::<IpAddr>() {
+        Ok(address) => IpNet::from(address),
+        Err(_) => match text.parse::<IpNet>() {
+            Ok(net) => net,
+            Err(_) => {
+                diags.push(
+                    bad(word, "a network")
+                        .help("write 192.168.1.0/24, 2001:db8::/32 or one address"),
+                );
+                return None;
+            }
+        },
+    };
+    if mapped(net) {
+        diags.push(
+            bad(word, "a network that can match")
+                .help("an IPv4 address inside IPv6 is read as IPv4: write it as IPv4"),
+        );
+        return None;
+    }
+    if net.trunc() != net {
+        diags.push(
+            Diagnostic::error(
+                "host-bits",
+                word.span,
+                format!("`{}` has bits behind its prefix", show(text)),
+            )
+            .help(format!(
+                "the network is {}; one host is {}",
+                net.trunc(),
+                net.addr()
+            )),
+        );
+        return None;
+    }
+    Some(net)
+}
+
+fn mapped(net: IpNet) -> bool {
+    match net {
+        IpNet::V6(v6) => v6.addr().to_ipv4_mapped().is_some(),
+        IpNet::V4(_) => false,
+    }
+}

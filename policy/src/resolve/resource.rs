@@ -1,0 +1,354 @@
+//! Apps with their areas, nets, and the console.
+
+use std::collections::BTreeMap;
+
+use super::access::{Place, allows};
+use super::places::cidrs;
+use super::settings::bad;
+use super::values::{ports, upstream};
+use super::{Cx, empty_list, unique};
+use crate::canon;
+use crate::diag::{Diagnostic, show};
+use crate::ir::{Allow, App, Area, Host, Net, Pattern, Ports, Seg, Upstream};
+use crate::source::Span;
+use crate::syntax::{AllowAst, AppAst, AreaAst, Def, NetAst, Word};
+
+/// Most segments of one area's path.
+const MAX_SEGMENTS: usize = 32;
+/// Most areas of one app.
+const MAX_AREAS: usize = 1024;
+
+pub(super) fn apps(cx: &mut Cx<'_>, defs: &[Def<AppAst>]) -> Vec<App> {
+    let mut taken: BTreeMap<Host, Span> = BTreeMap::new();
+    unique(defs, "app", cx.diags)
+        .into_iter()
+        .map(|def| {
+            let id = format!("app.{}", show(&def.name.v));
+            let hosts = hosts(cx, def, &mut taken);
+            let upstream = app_upstream(cx, def);
+            App {
+                hosts,
+                upstream,
+                areas: areas(cx, def, &id),
+                id,
+            }
+        })
+        .collect()
+}
+
+fn hosts(cx: &mut Cx<'_>, def: &Def<AppAst>, taken: &mut BTreeMap<Host, Span>) -> Vec<Host> {
+    let Some(words) = &def.body.host else {
+        return Vec::new();
+    };
+    if words.is_empty() {
+        cx.diags.push(empty_list(def.name.span, "host"));
+    }
+    let mut hosts = Vec::new();
+    for word in words {
+        let Some(host) = host(cx, word) else { continue };
+        if let Some(first) = taken.get(&host) {
+            cx.diags.push(
+                Diagnostic::error(
+                    "host-twice",
+                    word.span,
+                    format!("host `{}` is already taken", show(&word.v)),
+                )
+                .related(*first, "here")
+                .help("one host belongs to one app; use areas for parts of it"),
+            );
+            continue;
+        }
+        taken.insert(host.clone(), word.span);
+        hosts.push(host);
+    }
+    hosts.sort_unstable();
+    hosts
+}
+
+fn host(cx: &mut Cx<'_>, word: &Word) -> Option<Host> {
+    let (wildcard, name) = match word.v.strip_prefix("*.") {
+        Some(rest) => (true, rest),
+        None => (false, word.v.as_str()),
+    };
+    let help = match canon::host(name) {
+        Ok(host) if host.is_address() => "a host is a name, not an address",
+        Ok(host) => {
+            return Some(Host {
+                wildcard,
+                name: host.as_str().to_owned(),
+            });
+        }
+        Err(_) if name.contains("://") => "leave the scheme out: only the name",
+        Err(_) if name.contains([':', '/']) => "leave port and path out: only the name",
+        Err(_) if name.contains('*') => "`*.` may only stand in front, for one label",
+        Err(_) => "a host name such as paie.cabinet.example, or *.cabinet.example",
+    };
+    cx.diags.push(bad(word, "a host").help(help));
+    None
+}
+
+fn app_upstream(cx: &mut Cx<'_>, def: &Def<AppAst>) -> Upstream {
+    let none = Upstream {
+        tls: false,
+        host: String::new(),
+        port: 0,
+    };
+    let Some(word) = &def.body.upstream else {
+        return none;
+    };
+    upstream(&word.v).unwrap_or_else(|| {
+        cx.diags.push(
+            bad(word, "an upstream")
+                .help("write http://host:port or https://host:port, without a path"),
+        );
+        none
+    })
+}
+
+fn areas(cx: &mut Cx<'_>, def: &Def<AppAst>, id: &str) -> Vec<Area> {
+    let mut areas = vec![area(cx, &def.body.root, Pattern::root(), id, def.name.span)];
+    for sub in &def.body.areas {
+        if let Some(pattern) = pattern(cx, &sub.name, id) {
+            let id = format!("{id}{}", pattern.text);
+            areas.push(area(cx, &sub.body, pattern, &id, sub.name.span));
+        }
+    }
+    if areas.len() > MAX_AREAS {
+        let found = areas.len();
+        cx.diags.extend(super::limit(
+            "areas in one app",
+            found,
+            MAX_AREAS,
+            &def.name,
+        ));
+        return Vec::new();
+    }
+    areas.sort_by(|a, b| a.pattern.text.cmp(&b.pattern.text));
+    check_overlaps(cx, &areas, id);
+    areas
+}
+
+fn area(cx: &mut Cx<'_>, ast: &AreaAst, pattern: Pattern, id: &str, span: Span) -> Area {
+    if let Some(word) = &ast.public {
+        let opens = |def: &Def<AllowAst>| {
+            let who = def.body.who.as_ref();
+            who.is_some_and(|list| list.v.iter().any(|word| word.v == "anyone"))
+        };
+        if word.v.trim().is_empty() {
+            cx.diags.push(
+                Diagnostic::error("bad-value", word.span, "`public` without a reason")
+                    .help("say why the world may come in"),
+            );
+        } else if !ast.allows.iter().any(opens) {
+            cx.diags.push(
+                Diagnostic::warning(
+                    "public-unused",
+                    word.span,
+                    format!("{id} is public for nobody"),
+                )
+                .help("`public` only permits rules for `anyone`; this area has none"),
+            );
+        }
+    }
+    let place = Place::Area {
+        id,
+        public: ast.public.is_some(),
+    };
+    Area {
+        pattern,
+        public: ast.public.as_ref().map(|word| word.v.clone()),
+        allows: allows(cx, &ast.allows, place),
+        span,
+    }
+}
+
+/// Reads `"/admin"`, `"=/healthz"`, `"/users/*/keys"`.
+fn pattern(cx: &mut Cx<'_>, word: &Word, id: &str) -> Option<Pattern> {
+    match parse_pattern(&word.v) {
+        Ok(pattern) => Some(pattern),
+        Err(help) => {
+            cx.diags.push(
+                Diagnostic::error(
+                    "bad-path",
+                    word.span,
+                    format!("`{}` is not an area of {id}", show(&word.v)),
+                )
+                .help(help),
+            );
+            None
+        }
+    }
+}
+
+fn parse_pattern(text: &str) -> Result<Pattern, String> {
+    let (exact, path) = match text.strip_prefix('=') {
+        Some(path) => (true, path),
+        None => (false, text),
+    };
+    if path.contains(['?', '#']) {
+        return Err("query and fragment never choose a rule; leave them out".to_owned());
+    }
+    let canonical = canon::path(path.as_bytes())
+        .map_err(|reject| format!("no request can have this path ({reject})"))?;
+    if canonical.as_str() != path {
+        let mark = if exact { "=" } else { "" };
+        return Err(format!("requests are matched as {mark}{canonical}"));
+    }
+    if !exact && path == "/" {
+        return Err("the rules of / stand in the app itself".to_owned());
+    }
+    if !exact && path.ends_with('/') {
+        return Err(format!(
+            "write {} for this path and everything below, without the last slash",
+            path.trim_end_matches('/')
+        ));
+    }
+    let mut segs = Vec::new();
+    for segment in canon::segments(path) {
+        segs.push(match segment {
+            "*" => Seg::Star,
+            part if part.contains('*') => {
+                return Err("`*` stands alone, for one whole segment".to_owned());
+            }
+            part => Seg::Literal(canon::decode(part)),
+        });
+    }
+    if segs.len() > MAX_SEGMENTS {
+        return Err(format!("at most {MAX_SEGMENTS} segments"));
+    }
+    Ok(Pattern {
+        segs,
+        exact,
+        text: text.to_owned(),
+    })
+}
+
+/// Every two areas that share paths must have a unique most specific one: their intersection.
+fn check_overlaps(cx: &mut Cx<'_>, areas: &[Area], id: &str) {
+    let mut reported: Vec<Pattern> = Vec::new();
+    for (at, a) in areas.iter().enumerate() {
+        for b in areas.iter().skip(at + 1) {
+            if a.pattern.same(&b.pattern) {
+                cx.diags.push(
+                    Diagnostic::error(
+                        "area-twice",
+                        b.span,
+                        format!(
+                            "{id}{} is the same area as {id}{}",
+                            b.pattern.text, a.pattern.text
+                        ),
+                    )
+                    .related(a.span, "first written here")
+                    .help("join the two"),
+                );
+            }
+            if !a.pattern.has_star() && !b.pattern.has_star() {
+                continue;
+            }
+            let Some(common) = uncovered(areas, &a.pattern, &b.pattern) else {
+                continue;
+            };
+            if !reported.iter().any(|p| p.same(&common)) {
+                cx.diags.push(
+                    Diagnostic::error(
+                        "overlap",
+                        b.span,
+                        format!(
+                            "areas {} and {} of {id} overlap and neither is more specific",
+                            a.pattern.text, b.pattern.text
+                        ),
+                    )
+                    .related(a.span, "the other area")
+                    .help(format!(
+                        "add [{id}.\"{}\"] and say who may go there",
+                        common.text
+                    )),
+                );
+                reported.push(common);
+            }
+        }
+    }
+}
+
+fn uncovered(areas: &[Area], a: &Pattern, b: &Pattern) -> Option<Pattern> {
+    if a.contains(b) || b.contains(a) {
+        return None;
+    }
+    let common = a.intersection(b)?;
+    let defined = areas.iter().any(|area| area.pattern.same(&common));
+    (!defined).then_some(common)
+}
+
+pub(super) fn nets(cx: &mut Cx<'_>, defs: &[Def<NetAst>]) -> Vec<Net> {
+    let nets: Vec<Net> = unique(defs, "net", cx.diags)
+        .into_iter()
+        .map(|def| net(cx, def))
+        .collect();
+    check_ties(cx, &nets);
+    nets
+}
+
+fn net(cx: &mut Cx<'_>, def: &Def<NetAst>) -> Net {
+    let id = format!("net.{}", show(&def.name.v));
+    for (key, list) in [("to", &def.body.to), ("port", &def.body.port)] {
+        if list.as_ref().is_some_and(Vec::is_empty) {
+            cx.diags.push(empty_list(def.name.span, key));
+        }
+    }
+    let to = cidrs(def.body.to.as_deref().unwrap_or_default(), cx.diags);
+    let mut ranges = Vec::new();
+    for word in def.body.port.iter().flatten() {
+        match ports(&word.v) {
+            Some(range) => ranges.push(range),
+            None => cx
+                .diags
+                .push(bad(word, "a port").help("write 22/tcp, 8000-8100/udp or icmp")),
+        }
+    }
+    ranges.sort_unstable();
+    ranges.dedup();
+    let allows = allows(cx, &def.body.allows, Place::Plain { id: &id });
+    Net {
+        to,
+        ports: ranges,
+        allows,
+        id,
+        span: def.name.span,
+    }
+}
+
+/// Two nets may not claim one service with the same prefix and equally wide ports.
+fn check_ties(cx: &mut Cx<'_>, nets: &[Net]) {
+    let mut by_prefix: BTreeMap<_, Vec<(&Net, Ports)>> = BTreeMap::new();
+    for net in nets {
+        for to in &net.to {
+            for range in &net.ports {
+                let width = range.last - range.first;
+                let rivals = by_prefix.entry((*to, range.proto, width)).or_default();
+                let rival = rivals.iter().find(|(other, theirs)| {
+                    other.id != net.id && theirs.first <= range.last && range.first <= theirs.last
+                });
+                if let Some((other, _)) = rival {
+                    cx.diags.push(
+                        Diagnostic::error(
+                            "overlap",
+                            net.span,
+                            format!("{} and {} claim the same ports of {to}", other.id, net.id),
+                        )
+                        .related(other.span, "the other net")
+                        .help("join them, or make one narrower"),
+                    );
+                }
+                rivals.push((net, *range));
+            }
+        }
+    }
+}
+
+pub(super) fn admin(cx: &mut Cx<'_>, defs: &[Def<Vec<Def<AllowAst>>>]) -> Vec<Allow> {
+    let defs = unique(defs, "table", cx.diags);
+    let Some(def) = defs.first() else {
+        return Vec::new();
+    };
+    allows(cx, &def.body, Place::Plain { id: "admin" })
+}

@@ -1,0 +1,157 @@
+//! `[default]`, `[rate]` and `[tunnel]`.
+
+use super::values::{duration, rate};
+use super::{limit, unique, unknown};
+use crate::diag::{Diagnostic, did_you_mean, show};
+use crate::ir::{Defaults, Device, Mfa, RateDef, SignInDoor, index};
+use crate::syntax::{Def, DefaultAst, TunnelAst, Word};
+
+/// Most rate tiers of one policy.
+const MAX_RATES: usize = 65_536;
+
+pub(super) fn rates(defs: &[Def<Word>], diags: &mut Vec<Diagnostic>) -> Vec<RateDef> {
+    let defs = unique(defs, "rate", diags);
+    if let Some(last) = defs.last() {
+        diags.extend(limit("rates", defs.len(), MAX_RATES, &last.name));
+    }
+    defs.into_iter()
+        .map(|def| {
+            let (count, per_secs, burst) = rate(&def.body.v).unwrap_or_else(|| {
+                diags.push(
+                    bad(&def.body, "a rate")
+                        .help("write it as 20/s, 5/m or 20/s burst 60 (units s, m, h, d)"),
+                );
+                (1, 1, 1)
+            });
+            RateDef {
+                name: def.name.v.clone(),
+                count,
+                per_secs,
+                burst,
+            }
+        })
+        .collect()
+}
+
+pub(super) fn defaults(
+    defs: &[Def<DefaultAst>],
+    rates: &[RateDef],
+    diags: &mut Vec<Diagnostic>,
+) -> Defaults {
+    let mut out = Defaults {
+        mfa: Mfa::Session,
+        login: 12 * 3600,
+        rate: None,
+        device: Device::Any,
+        idle: None,
+        sessions: None,
+        hide: false,
+    };
+    let defs = unique(defs, "table", diags);
+    let Some(ast) = defs.first().map(|def| &def.body) else {
+        return out;
+    };
+    if let Some(word) = &ast.mfa {
+        out.mfa = mfa(word, diags).unwrap_or(out.mfa);
+    }
+    if let Some(word) = &ast.login {
+        out.login = positive(word, diags).unwrap_or(out.login);
+    }
+    if let Some(word) = &ast.device {
+        out.device = device(word, diags).unwrap_or(out.device);
+    }
+    out.rate = ast
+        .rate
+        .as_ref()
+        .and_then(|word| rate_ix(word, rates, diags));
+    out.idle = ast.idle.as_ref().and_then(|word| positive(word, diags));
+    out.hide = ast.hide.unwrap_or(false);
+    out.sessions = ast.sessions.as_ref().and_then(|count| {
+        let fits = u32::try_from(count.v).ok().filter(|&n| n > 0);
+        if fits.is_none() {
+            diags.push(
+                Diagnostic::error("bad-value", count.span, "`sessions` must be at least 1")
+                    .help("leave it out for no limit"),
+            );
+        }
+        fits
+    });
+    out
+}
+
+pub(super) fn tunnel(defs: &[Def<TunnelAst>], diags: &mut Vec<Diagnostic>) -> SignInDoor {
+    let defs = unique(defs, "table", diags);
+    let Some(word) = defs.first().and_then(|def| def.body.sign_in.as_ref()) else {
+        return SignInDoor::default();
+    };
+    match word.v.as_str() {
+        "tunnel" => SignInDoor::Tunnel,
+        "web" => SignInDoor::Web,
+        other => {
+            let help = did_you_mean(other, ["tunnel", "web"])
+                .unwrap_or_else(|| "one of: tunnel, web".to_owned());
+            diags.push(bad(word, "a door").help(help));
+            SignInDoor::default()
+        }
+    }
+}
+
+pub(super) fn mfa(word: &Word, diags: &mut Vec<Diagnostic>) -> Option<Mfa> {
+    match word.v.as_str() {
+        "none" => return Some(Mfa::None),
+        "session" => return Some(Mfa::Session),
+        _ => {}
+    }
+    match duration(&word.v) {
+        Ok(secs) if secs > 0 => Some(Mfa::Age(secs)),
+        _ => {
+            let near = did_you_mean(&word.v, ["none", "session"]);
+            diags.push(
+                bad(word, "an mfa requirement")
+                    .help("none, session, or the greatest age of the code such as 15m")
+                    .help_opt(near),
+            );
+            None
+        }
+    }
+}
+
+pub(super) fn device(word: &Word, diags: &mut Vec<Diagnostic>) -> Option<Device> {
+    let device = Device::from_word(&word.v);
+    if device.is_none() {
+        let near = did_you_mean(&word.v, ["any", "known", "managed"]);
+        diags.push(
+            bad(word, "a device class")
+                .help("one of: any, known, managed")
+                .help_opt(near),
+        );
+    }
+    device
+}
+
+pub(super) fn rate_ix(word: &Word, rates: &[RateDef], diags: &mut Vec<Diagnostic>) -> Option<u32> {
+    let found = index(rates, &word.v, |rate| &rate.name);
+    if found.is_none() {
+        let names = rates.iter().map(|rate| rate.name.as_str());
+        diags.push(unknown(word, "rate", names));
+    }
+    found
+}
+
+/// A duration above zero.
+pub(super) fn positive(word: &Word, diags: &mut Vec<Diagnostic>) -> Option<u32> {
+    match duration(&word.v) {
+        Ok(0) => diags.push(bad(word, "a duration above zero").help("leave the key out instead")),
+        Ok(secs) => return Some(secs),
+        Err(help) => diags.push(bad(word, "a duration").help(help)),
+    }
+    None
+}
+
+pub(super) fn bad(word: &Word, what: &str) -> Diagnostic {
+    Diagnostic::error(
+        "bad-value",
+        word.span,
+        format!("`{}` is not {what}", show(&word.v)),
+    )
+}

@@ -1,0 +1,183 @@
+//! Text to a spanned tree of definitions: key tables, value types and spelling, but no meaning of names yet.
+
+mod keys;
+mod lower;
+mod read;
+
+pub use lower::FORMAT_VERSION;
+pub(crate) use read::is_name;
+
+use toml::de::DeTable;
+
+use crate::diag::{Diagnostic, show};
+use crate::source::{FileId, Sources, Span};
+
+/// Largest policy file, in bytes.
+pub(crate) const MAX_FILE: usize = 8 * 1024 * 1024;
+
+/// A value and where it stands.
+#[derive(Clone, Debug)]
+pub(crate) struct Sp<T> {
+    pub(crate) v: T,
+    pub(crate) span: Span,
+}
+
+/// Text with its place.
+pub(crate) type Word = Sp<String>;
+
+/// A named definition; the span is the name's.
+#[derive(Clone, Debug)]
+pub(crate) struct Def<T> {
+    pub(crate) name: Word,
+    pub(crate) body: T,
+}
+
+/// All definitions of all files, in the order in which they stand.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ast {
+    pub(crate) zones: Vec<Def<Vec<Word>>>,
+    pub(crate) groups: Vec<Def<GroupAst>>,
+    pub(crate) users: Vec<Def<UserAst>>,
+    pub(crate) users_file: bool,
+    pub(crate) default: Vec<Def<DefaultAst>>,
+    pub(crate) tunnel: Vec<Def<TunnelAst>>,
+    pub(crate) rates: Vec<Def<Word>>,
+    pub(crate) apps: Vec<Def<AppAst>>,
+    pub(crate) nets: Vec<Def<NetAst>>,
+    pub(crate) guards: Vec<Def<GuardAst>>,
+    pub(crate) admin: Vec<Def<Vec<Def<AllowAst>>>>,
+    pub(crate) tests: Vec<TestAst>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct GroupAst {
+    pub(crate) members: Vec<Word>,
+    pub(crate) optional: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct UserAst {
+    pub(crate) display: Option<Word>,
+    pub(crate) mail: Option<Word>,
+    pub(crate) language: Option<Word>,
+    pub(crate) disabled: bool,
+    pub(crate) attributes: Vec<Def<Word>>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct DefaultAst {
+    pub(crate) mfa: Option<Word>,
+    pub(crate) login: Option<Word>,
+    pub(crate) rate: Option<Word>,
+    pub(crate) device: Option<Word>,
+    pub(crate) idle: Option<Word>,
+    pub(crate) sessions: Option<Sp<u64>>,
+    pub(crate) hide: Option<bool>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TunnelAst {
+    pub(crate) sign_in: Option<Word>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AppAst {
+    pub(crate) host: Option<Vec<Word>>,
+    pub(crate) upstream: Option<Word>,
+    pub(crate) root: AreaAst,
+    pub(crate) areas: Vec<Def<AreaAst>>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AreaAst {
+    pub(crate) public: Option<Word>,
+    pub(crate) allows: Vec<Def<AllowAst>>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AllowAst {
+    pub(crate) who: Option<Sp<Vec<Word>>>,
+    pub(crate) from: Option<Sp<Vec<Word>>>,
+    pub(crate) device: Option<Word>,
+    pub(crate) mfa: Option<Word>,
+    pub(crate) login: Option<Word>,
+    pub(crate) methods: Option<Sp<Vec<Word>>>,
+    pub(crate) rate: Option<Word>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct NetAst {
+    pub(crate) to: Option<Vec<Word>>,
+    pub(crate) port: Option<Vec<Word>>,
+    pub(crate) allows: Vec<Def<AllowAst>>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct GuardAst {
+    pub(crate) who: Option<Sp<Vec<Word>>>,
+    pub(crate) from: Option<Sp<Vec<Word>>>,
+    pub(crate) device_not: Option<Word>,
+    pub(crate) on: Option<Sp<Vec<Word>>>,
+    pub(crate) reason: Option<Word>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct TestAst {
+    pub(crate) span: Span,
+    pub(crate) name: Option<String>,
+    pub(crate) subject: AsAst,
+    pub(crate) to: Option<Word>,
+    pub(crate) expect: Option<ExpectAst>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AsAst {
+    pub(crate) user: Option<Word>,
+    pub(crate) groups: Vec<Word>,
+    pub(crate) from: Option<Word>,
+    pub(crate) at: Option<Word>,
+    pub(crate) device: Option<Word>,
+    pub(crate) mfa: Option<Word>,
+    pub(crate) login: Option<Word>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct ExpectAst {
+    pub(crate) outcome: Word,
+    pub(crate) rule: Option<Word>,
+}
+
+/// Parses every file. The tree holds what could be read; any error among the findings makes it unusable.
+pub(crate) fn parse(sources: &Sources) -> (Ast, Vec<Diagnostic>) {
+    let mut ast = Ast::default();
+    let mut diags = Vec::new();
+    for file in sources.files() {
+        parse_file(sources, file, &mut ast, &mut diags);
+    }
+    (ast, diags)
+}
+
+fn parse_file(sources: &Sources, file: FileId, ast: &mut Ast, diags: &mut Vec<Diagnostic>) {
+    let text = sources.text(file);
+    if text.len() > MAX_FILE {
+        diags.push(
+            Diagnostic::error("limit", Span::new(file, 0..0), "file is larger than 8 MiB")
+                .help("split it: all files of the folder are one policy"),
+        );
+        return;
+    }
+    let (table, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        let span = Span::new(file, error.span().unwrap_or(0..0));
+        diags.push(Diagnostic::error("syntax", span, show(error.message())));
+    }
+    let path = sources.path(file);
+    let users_file = path == "users.toml" || path.ends_with("/users.toml");
+    ast.users_file |= users_file;
+    let mut reader = read::Reader {
+        file,
+        users_file,
+        diags,
+    };
+    lower::file(&mut reader, table.get_ref(), ast);
+}

@@ -1,0 +1,265 @@
+//! Reading typed values out of the spanned DOM, noting every mistake.
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::keys::Keys;
+use super::{Def, Sp, Word};
+use crate::diag::{Diagnostic, did_you_mean, nearest, show};
+use crate::source::{FileId, Span};
+
+/// One key with its value.
+pub(super) struct Entry<'a, 'i> {
+    pub(super) key: &'a str,
+    pub(super) span: Span,
+    pub(super) value: &'a Spanned<DeValue<'i>>,
+}
+
+/// Reads one file, collecting findings.
+pub(super) struct Reader<'d> {
+    pub(super) file: FileId,
+    pub(super) users_file: bool,
+    pub(super) diags: &'d mut Vec<Diagnostic>,
+}
+
+impl Reader<'_> {
+    pub(super) fn push(&mut self, diagnostic: Diagnostic) {
+        self.diags.push(diagnostic);
+    }
+
+    pub(super) fn span_of<T>(&self, value: &Spanned<T>) -> Span {
+        Span::new(self.file, value.span())
+    }
+
+    /// The entries of a table in the order in which they stand in the file.
+    pub(super) fn entries<'a, 'i>(&self, table: &'a DeTable<'i>) -> Vec<Entry<'a, 'i>> {
+        let mut entries: Vec<_> = table
+            .iter()
+            .map(|(key, value)| Entry {
+                key: key.get_ref(),
+                span: Span::new(self.file, key.span()),
+                value,
+            })
+            .collect();
+        entries.sort_by_key(|entry| entry.span);
+        entries
+    }
+
+    /// Says that a key has no meaning in `place`, or none yet.
+    pub(super) fn stray_key(&mut self, entry: &Entry<'_, '_>, keys: Keys, place: &str) {
+        let key = entry.key;
+        let shown = show(key);
+        if keys.later.contains(&key) {
+            self.push(
+                Diagnostic::error(
+                    "not-built-yet",
+                    entry.span,
+                    format!("`{shown}` in {place} is not built yet"),
+                )
+                .label("known, but this version cannot enforce it")
+                .help("take the line out; a key that is not enforced is never accepted"),
+            );
+            return;
+        }
+        let near = nearest(key, keys.built.iter().chain(keys.later).copied());
+        let has_areas = keys.built.contains(&"public");
+        let help = match near {
+            Some(name) => Some(format!("did you mean `{name}`?")),
+            None if has_areas && entry.value.get_ref().is_table() => {
+                Some(format!("an area is written \"/{shown}\", with quotes"))
+            }
+            None => Some(format!("known here: {}", keys.built.join(", "))),
+        };
+        self.push(
+            Diagnostic::error(
+                "unknown-key",
+                entry.span,
+                format!("unknown key `{shown}` in {place}"),
+            )
+            .label("no such key")
+            .help_opt(help),
+        );
+    }
+
+    /// Says that a value has the wrong type.
+    pub(super) fn wrong_type(&mut self, value: &Spanned<DeValue<'_>>, key: &str, wanted: &str) {
+        let found = value.get_ref().type_str();
+        self.push(
+            Diagnostic::error(
+                "wrong-type",
+                self.span_of(value),
+                format!(
+                    "`{}` must be {wanted}, not {}",
+                    show(key),
+                    with_article(found)
+                ),
+            )
+            .label(format!("{} here", with_article(found))),
+        );
+    }
+
+    /// Says that a key is not there at all.
+    pub(super) fn require(
+        &mut self,
+        table: &DeTable<'_>,
+        span: Span,
+        place: &str,
+        key: &str,
+        example: &str,
+    ) {
+        if !table.contains_key(key) {
+            self.push(
+                Diagnostic::error("missing-key", span, format!("{place} has no `{key}`"))
+                    .help(format!("add  {key} = {example}")),
+            );
+        }
+    }
+
+    pub(super) fn string(&mut self, entry: &Entry<'_, '_>) -> Option<Word> {
+        let Some(text) = entry.value.get_ref().as_str() else {
+            self.wrong_type(entry.value, entry.key, "a string");
+            return None;
+        };
+        Some(Sp {
+            v: text.to_owned(),
+            span: self.span_of(entry.value),
+        })
+    }
+
+    /// A string, or a list of strings.
+    pub(super) fn strings(&mut self, entry: &Entry<'_, '_>) -> Option<Sp<Vec<Word>>> {
+        let span = self.span_of(entry.value);
+        if entry.value.get_ref().is_str() {
+            let word = self.string(entry)?;
+            return Some(Sp {
+                v: vec![word],
+                span,
+            });
+        }
+        let Some(items) = entry.value.get_ref().as_array() else {
+            self.wrong_type(entry.value, entry.key, "a string or a list of strings");
+            return None;
+        };
+        let mut words = Vec::with_capacity(items.len());
+        for item in items {
+            match item.get_ref().as_str() {
+                Some(text) => words.push(Sp {
+                    v: text.to_owned(),
+                    span: self.span_of(item),
+                }),
+                None => self.wrong_type(item, entry.key, "a list of strings"),
+            }
+        }
+        Some(Sp { v: words, span })
+    }
+
+    pub(super) fn boolean(&mut self, entry: &Entry<'_, '_>) -> Option<bool> {
+        let value = entry.value.get_ref().as_bool();
+        if value.is_none() {
+            self.wrong_type(entry.value, entry.key, "true or false");
+        }
+        value
+    }
+
+    pub(super) fn integer(&mut self, entry: &Entry<'_, '_>) -> Option<Sp<u64>> {
+        let number = entry
+            .value
+            .get_ref()
+            .as_integer()
+            .and_then(|integer| u64::from_str_radix(integer.as_str(), integer.radix()).ok());
+        let Some(v) = number else {
+            self.wrong_type(entry.value, entry.key, "a whole number from 0");
+            return None;
+        };
+        Some(Sp {
+            v,
+            span: self.span_of(entry.value),
+        })
+    }
+
+    pub(super) fn table<'a, 'i>(&mut self, entry: &Entry<'a, 'i>) -> Option<&'a DeTable<'i>> {
+        let table = entry.value.get_ref().as_table();
+        if table.is_none() {
+            self.wrong_type(entry.value, entry.key, "a table");
+        }
+        table
+    }
+
+    /// Checks a name that the file defines.
+    pub(super) fn name(&mut self, entry: &Entry<'_, '_>, kind: &str) -> Word {
+        if !is_name(entry.key) {
+            let lower = entry.key.to_lowercase();
+            let help = if is_name(&lower) {
+                format!("write `{lower}`")
+            } else {
+                "a name is up to 64 of a-z 0-9 . _ - and begins with a letter or digit".to_owned()
+            };
+            self.push(
+                Diagnostic::error(
+                    "bad-name",
+                    entry.span,
+                    format!("`{}` is not a name for a {kind}", show(entry.key)),
+                )
+                .help(help),
+            );
+        }
+        Sp {
+            v: entry.key.to_owned(),
+            span: entry.span,
+        }
+    }
+
+    /// Reads a table of named definitions.
+    pub(super) fn named<T>(
+        &mut self,
+        section: &Entry<'_, '_>,
+        kind: &str,
+        mut body: impl FnMut(&mut Self, &Entry<'_, '_>) -> Option<T>,
+    ) -> Vec<Def<T>> {
+        let Some(table) = self.table(section) else {
+            return Vec::new();
+        };
+        let mut defs = Vec::new();
+        for entry in self.entries(table) {
+            let name = self.name(&entry, kind);
+            if let Some(body) = body(self, &entry) {
+                defs.push(Def { name, body });
+            }
+        }
+        defs
+    }
+
+    /// Reads one of a closed list of words.
+    pub(super) fn one_of(&mut self, word: &Word, what: &str, words: &[&str]) -> bool {
+        if words.contains(&word.v.as_str()) {
+            return true;
+        }
+        let help = did_you_mean(&word.v, words.iter().copied())
+            .unwrap_or_else(|| format!("one of: {}", words.join(", ")));
+        self.push(
+            Diagnostic::error(
+                "bad-value",
+                word.span,
+                format!("`{}` is not {what}", show(&word.v)),
+            )
+            .help(help),
+        );
+        false
+    }
+}
+
+/// Whether `text` matches `[a-z0-9][a-z0-9._-]{0,63}`.
+pub(crate) fn is_name(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let mut bytes = text.bytes();
+    text.len() <= 64
+        && bytes.next().is_some_and(plain)
+        && bytes.all(|b| plain(b) || matches!(b, b'.' | b'_' | b'-'))
+}
+
+fn with_article(kind: &str) -> String {
+    match kind {
+        "integer" | "array" => format!("an {kind}"),
+        _ => format!("a {kind}"),
+    }
+}
