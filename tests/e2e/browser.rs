@@ -68,12 +68,20 @@ fn a_person_signs_in_by_typing_and_uses_a_streamlit_app() {
     let demo = &gateway.facts.demo;
     let chrome = Chrome::start(&gateway.facts.ca_root);
     chrome.open(&gateway.facts.app);
-    assert!(chrome.url().starts_with(&gateway.facts.portal), "{}", chrome.url());
+    assert!(
+        chrome.url().starts_with(&gateway.facts.portal),
+        "{}",
+        chrome.url()
+    );
     chrome.type_into("input[name=username]", &demo.user);
     chrome.type_into("input[name=password]", &format!("{}\n", demo.password));
     chrome.type_into("input[name=code]", &format!("{}\n", demo.code()));
     chrome.wait_for_text("Payroll of the office");
-    assert!(chrome.url().starts_with(&gateway.facts.app), "{}", chrome.url());
+    assert!(
+        chrome.url().starts_with(&gateway.facts.app),
+        "{}",
+        chrome.url()
+    );
     chrome.type_into("input[aria-label=Name]", "Ines\n");
     chrome.click("[data-testid=stButton] button");
     chrome.wait_for_text("Good day Ines, says the server");
@@ -91,6 +99,10 @@ fn a_wrong_password_typed_into_the_page_opens_nothing() {
     postern_tests::wait::until_true(Duration::from_secs(20), "an answer", || {
         chrome.has("[role=alert]") || chrome.has("input[name=password]:placeholder-shown")
     });
-    assert!(chrome.url().starts_with(&gateway.facts.portal), "{}", chrome.url());
+    assert!(
+        chrome.url().starts_with(&gateway.facts.portal),
+        "{}",
+        chrome.url()
+    );
     assert!(!chrome.has("input[name=code]"));
 }

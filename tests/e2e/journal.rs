@@ -28,7 +28,15 @@ fn every_decision_is_on_record_with_its_rule() {
         r["outcome"] == "deny" && r["user"] == "guest"
     });
     for record in [&allowed, &denied] {
-        for field in ["time", "rule", "source", "method", "path", "request_id", "policy"] {
+        for field in [
+            "time",
+            "rule",
+            "source",
+            "method",
+            "path",
+            "request_id",
+            "policy",
+        ] {
             assert!(record[field].is_string(), "{field}: {record}");
         }
         assert!(record["seq"].is_u64(), "{record}");
@@ -40,7 +48,11 @@ fn every_decision_is_on_record_with_its_rule() {
     assert_eq!(ended["status"], 200);
     let only_guest = journal::search(&gateway, &["--user", "guest", "--outcome", "deny"]);
     assert!(!only_guest.is_empty());
-    assert!(only_guest.iter().all(|r| r["user"] == "guest" && r["outcome"] == "deny"));
+    assert!(
+        only_guest
+            .iter()
+            .all(|r| r["user"] == "guest" && r["outcome"] == "deny")
+    );
 }
 
 #[test]
@@ -76,7 +88,10 @@ fn one_changed_byte_is_named_and_an_untouched_journal_passes() {
     gateway.must(&["audit", "verify"]);
     let file = segments(&gateway).remove(0);
     let good = std::fs::read(&file).unwrap();
-    let lines = good.split(|b| *b == b'\n').filter(|l| !l.is_empty()).count();
+    let lines = good
+        .split(|b| *b == b'\n')
+        .filter(|l| !l.is_empty())
+        .count();
     assert!(lines > 3);
     let bytes = [good.len() / 4, good.len() / 2, good.len() * 3 / 4];
     for at in bytes {
@@ -95,7 +110,10 @@ fn one_changed_byte_is_named_and_an_untouched_journal_passes() {
             .filter_map(|n| n.parse().ok())
             .collect();
         let near = line.saturating_sub(1)..=line + 1;
-        assert!(numbers.iter().any(|n| near.contains(n)), "line {line}: {said}");
+        assert!(
+            numbers.iter().any(|n| near.contains(n)),
+            "line {line}: {said}"
+        );
     }
     std::fs::write(&file, &good).unwrap();
     gateway.must(&["audit", "verify"]);
@@ -111,7 +129,10 @@ fn a_removed_line_is_noticed() {
     let file = segments(&gateway).remove(0);
     let good = std::fs::read_to_string(&file).unwrap();
     let lines: Vec<_> = good.lines().collect();
-    let without: Vec<_> = (0..lines.len()).filter(|n| *n != 2).map(|n| lines[n]).collect();
+    let without: Vec<_> = (0..lines.len())
+        .filter(|n| *n != 2)
+        .map(|n| lines[n])
+        .collect();
     std::fs::write(&file, without.join("\n") + "\n").unwrap();
     assert_eq!(gateway.run(&["audit", "verify"]).status.code(), Some(65));
     std::fs::write(&file, &good).unwrap();
@@ -126,9 +147,14 @@ fn a_power_cut_under_load_loses_nothing_that_was_acknowledged() {
     assert_eq!(demo.sign_in(&app, &gateway.facts.demo).status, 200);
     let portal = demo.follow(&gateway.facts.portal);
     let forms = postern_tests::html::forms(&portal.body);
-    let sign_out = forms.iter().find(|f| f.action.ends_with("/signout")).unwrap();
+    let sign_out = forms
+        .iter()
+        .find(|f| f.action.ends_with("/signout"))
+        .unwrap();
     assert_eq!(guest.sign_in(&app, &gateway.facts.guest).status, 403);
-    let cookie = guest.cookie("app.gate.localhost", "__Host-postern").unwrap();
+    let cookie = guest
+        .cookie("app.gate.localhost", "__Host-postern")
+        .unwrap();
     let header = format!("Cookie: __Host-postern={cookie}");
     let denials = Mutex::new(BTreeSet::new());
     let over = AtomicBool::new(false);
@@ -155,12 +181,19 @@ fn a_power_cut_under_load_loses_nothing_that_was_acknowledged() {
     gateway.kill();
     gateway.must(&["audit", "verify"]);
     let kept = journal::search(&gateway, &["--user", "guest", "--limit", "100000"]);
-    let kept: BTreeSet<_> = kept.iter().filter_map(|r| r["request_id"].as_str()).collect();
+    let kept: BTreeSet<_> = kept
+        .iter()
+        .filter_map(|r| r["request_id"].as_str())
+        .collect();
     let lost: Vec<_> = (denials.lock().unwrap().iter())
         .filter(|id| !kept.contains(id.as_str()))
         .cloned()
         .collect();
-    assert!(lost.is_empty(), "lost of {}: {lost:?}", denials.lock().unwrap().len());
+    assert!(
+        lost.is_empty(),
+        "lost of {}: {lost:?}",
+        denials.lock().unwrap().len()
+    );
     for (event, user) in [
         ("signed-in.1", "demo"),
         ("signed-in.1", "guest"),

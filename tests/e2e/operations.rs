@@ -33,7 +33,12 @@ fn a_broken_policy_is_refused_with_its_place_and_the_old_one_stays() {
     let good = policy::two_apps(&recorder.url(), "");
     gateway.set_policy(&good);
     let client = Client::new(&gateway);
-    assert_eq!(client.sign_in(&gateway.facts.app, &gateway.facts.demo).status, 200);
+    assert_eq!(
+        client
+            .sign_in(&gateway.facts.app, &gateway.facts.demo)
+            .status,
+        200
+    );
     let failing_test = concat!(
         "[[test]]\nname = \"guests stay out\"\n",
         "as = { user = \"guest\", from = \"internet\", mfa = \"1m\" }\n",
@@ -41,13 +46,26 @@ fn a_broken_policy_is_refused_with_its_place_and_the_old_one_stays() {
     );
     for (name, bad, line) in [
         ("syntax", format!("{good}\n[app.broken\n"), None),
-        ("unknown key", good.replacen("host =", "hots =", 1), Some("hots")),
-        ("unknown group", good.replace("@admins", "@admin"), Some("@admin")),
+        (
+            "unknown key",
+            good.replacen("host =", "hots =", 1),
+            Some("hots"),
+        ),
+        (
+            "unknown group",
+            good.replace("@admins", "@admin"),
+            Some("@admin"),
+        ),
         ("a test of its own", format!("{good}\n{failing_test}"), None),
     ] {
         fs::write(gateway.policy_file(), &bad).unwrap();
         let output = gateway.run(&["reload"]);
-        assert_eq!(output.status.code(), Some(CONFIG), "{name}: {}", said(&output));
+        assert_eq!(
+            output.status.code(),
+            Some(CONFIG),
+            "{name}: {}",
+            said(&output)
+        );
         let text = said(&output);
         assert!(text.contains("policy.toml:"), "{name} has no place: {text}");
         if let Some(part) = line {
@@ -72,7 +90,12 @@ fn a_policy_saved_or_signalled_is_in_force_without_a_command() {
     let good = policy::two_apps(&recorder.url(), "");
     gateway.set_policy(&good);
     let client = Client::new(&gateway);
-    assert_eq!(client.sign_in(&gateway.facts.app, &gateway.facts.demo).status, 200);
+    assert_eq!(
+        client
+            .sign_in(&gateway.facts.app, &gateway.facts.demo)
+            .status,
+        200
+    );
     let without = good.replace("\"demo\", \"guest\"", "\"guest\"");
     fs::write(gateway.policy_file(), &without).unwrap();
     let limit = Duration::from_secs(10);
@@ -266,7 +289,10 @@ fn a_command_without_a_gateway_says_that_there_is_none() {
     let site = Site::new();
     let output = run_with_config(&site.config(), &["reload"]);
     assert_eq!(output.status.code(), Some(UNAVAILABLE), "{}", said(&output));
-    let wrong = Command::new(binary()).arg("no-such-command").output().unwrap();
+    let wrong = Command::new(binary())
+        .arg("no-such-command")
+        .output()
+        .unwrap();
     assert_eq!(wrong.status.code(), Some(64), "{}", said(&wrong));
 }
 
@@ -277,11 +303,21 @@ fn an_end_on_request_is_quick_and_leaves_a_folder_that_starts_again() {
     let page = client.sign_in(&gateway.facts.app, &gateway.facts.demo);
     assert_eq!(page.status, 200, "{page:?}");
     assert!(gateway.stop() < Duration::from_secs(20));
-    let before = (gateway.facts.demo.password.clone(), fs::read(&gateway.facts.ca_root).unwrap());
+    let before = (
+        gateway.facts.demo.password.clone(),
+        fs::read(&gateway.facts.ca_root).unwrap(),
+    );
     gateway.start_again();
-    let after = (gateway.facts.demo.password.clone(), fs::read(&gateway.facts.ca_root).unwrap());
+    let after = (
+        gateway.facts.demo.password.clone(),
+        fs::read(&gateway.facts.ca_root).unwrap(),
+    );
     assert_eq!(before, after, "users and root are kept");
-    assert_eq!(client.fetch(&gateway.facts.app).status, 200, "the session too");
+    assert_eq!(
+        client.fetch(&gateway.facts.app).status,
+        200,
+        "the session too"
+    );
 }
 
 #[test]

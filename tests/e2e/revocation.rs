@@ -74,7 +74,10 @@ fn watch(work: impl FnOnce() + Send + 'static) -> thread::JoinHandle<Instant> {
 
 fn assert_closed(name: &str, start: Instant, watched: thread::JoinHandle<Instant>) {
     let took = watched.join().unwrap().saturating_duration_since(start);
-    println!("{name} closed {:.1} ms after the command began", took.as_secs_f64() * 1000.0);
+    println!(
+        "{name} closed {:.1} ms after the command began",
+        took.as_secs_f64() * 1000.0
+    );
     assert!(took < SECOND, "{name} closed after {took:?}");
 }
 
@@ -84,7 +87,8 @@ fn a_revoked_session_closes_websocket_download_and_tunnel_flow_and_no_other() {
     let facts = &office.gateway.facts;
     let (browser, other) = (office.browser(), office.web_browser());
     browser.sign_in(&facts.tunnel_portal, &facts.demo);
-    browser.follow(&office.tunnel_app());
+    let page = browser.follow(&office.tunnel_app());
+    assert_eq!(page.status, 200, "{page:?}");
     let page = other.sign_in(&facts.app, &facts.guest);
     assert_eq!(page.status, 200, "{page:?}");
     let tunnel = SocketAddr::from((office.tunnel_address(), 443));
@@ -135,7 +139,9 @@ fn a_revoked_session_closes_websocket_download_and_tunnel_flow_and_no_other() {
     });
 }
 
-fn signed_in(person: fn(&Gateway) -> &postern_tests::gateway::Person) -> (Recorder, Gateway, Client) {
+fn signed_in(
+    person: fn(&Gateway) -> &postern_tests::gateway::Person,
+) -> (Recorder, Gateway, Client) {
     let recorder = Recorder::new();
     let gateway = Gateway::demo_before(&recorder.url());
     gateway.set_policy(&two_apps(&recorder.url(), ""));

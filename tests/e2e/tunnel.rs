@@ -21,7 +21,11 @@ fn before_sign_in_a_device_reaches_the_portal_and_dns_and_nothing_else() {
     assert!(portal.body.contains("name=\"password\""), "{portal:?}");
     assert!(office.laptop.has_handshake());
     for name in ["gate.postern.internal", "app.gate.postern.internal"] {
-        assert_eq!(look_up(&office, name), Some(office.tunnel_address()), "{name}");
+        assert_eq!(
+            look_up(&office, name),
+            Some(office.tunnel_address()),
+            "{name}"
+        );
     }
     let app = browser.open(&office.tunnel_app());
     assert_eq!(app.status, 303, "{app:?}");
@@ -52,7 +56,9 @@ fn one_sign_in_opens_the_app_and_the_permitted_service() {
     let app = browser.follow(&office.tunnel_app());
     assert!(is_the_app(&app), "{app:?}");
     let forms = browser.history();
-    let forms = forms.iter().filter(|a| a.body.contains("name=\"password\""));
+    let forms = forms
+        .iter()
+        .filter(|a| a.body.contains("name=\"password\""));
     assert_eq!(forms.count(), 1, "the first sign-in is the only one");
     let mut stream = office.connect(PERMITTED).unwrap();
     assert!(echoes(&mut stream, "through the tunnel").unwrap());
@@ -134,7 +140,13 @@ fn the_gateway_needs_no_privileges() {
     };
     assert_eq!(field("Uid:"), NOBODY.to_string());
     assert_eq!(u64::from_str_radix(&field("CapEff:"), 16), Ok(0));
-    assert!(office.browser().follow(&office.gateway.facts.tunnel_portal).status < 400);
+    assert!(
+        office
+            .browser()
+            .follow(&office.gateway.facts.tunnel_portal)
+            .status
+            < 400
+    );
 }
 
 #[test]
@@ -151,9 +163,9 @@ fn a_revoked_device_is_silent() {
     let address = office.tunnel_address();
     let answer = browser.try_send(portal, &["--max-time", "2"]);
     assert!(answer.is_err(), "{answer:?}");
-    let tcp = office.outside.enter(|| {
-        TcpStream::connect_timeout(&(address, 443).into(), Duration::from_secs(2))
-    });
+    let tcp = office
+        .outside
+        .enter(|| TcpStream::connect_timeout(&(address, 443).into(), Duration::from_secs(2)));
     assert!(tcp.is_err());
     assert_eq!(origin(portal), "https://gate.postern.internal");
 }

@@ -78,7 +78,8 @@ impl Chrome {
     #[must_use]
     pub fn has(&self, css: &str) -> bool {
         let query = json!({ "using": "css selector", "value": css });
-        self.try_call("POST", &self.path("/element"), &query).is_ok()
+        self.try_call("POST", &self.path("/element"), &query)
+            .is_ok()
     }
 
     /// Returns the visible text of the page.
