@@ -170,7 +170,8 @@ impl Desk for Counter {
         match self.gw.identity.code(half, code, &self.from()).await {
             CodeStep::SignedIn { cookie, session } => {
                 self.open_devices(&session).await;
-                let next = rt.and_then(|rt| self.arrive(rt, &session));
+                let strange = self.caller.device.as_ref().is_some_and(|d| d.user != session.user);
+                let next = rt.filter(|_| !strange).and_then(|rt| self.arrive(rt, &session));
                 SecondStep::Done { cookie, next }
             }
             CodeStep::Refused => SecondStep::Refused,
@@ -185,10 +186,11 @@ impl Desk for Counter {
             return SecondStep::Expired;
         };
         match self.gw.identity.step_up(session, code, &self.from()).await {
-            StepUp::Done { cookie } => SecondStep::Done {
-                cookie,
-                next: rt.and_then(|rt| self.arrive(rt, session)),
-            },
+            StepUp::Done { cookie } => {
+                self.open_devices(session).await;
+                let next = rt.and_then(|rt| self.arrive(rt, session));
+                SecondStep::Done { cookie, next }
+            }
             StepUp::Refused => SecondStep::Refused,
             StepUp::Throttled { retry_after } => SecondStep::Throttled(retry_after),
             StepUp::Expired => SecondStep::Expired,
@@ -315,12 +317,13 @@ impl Desk for Counter {
         {
             identity::EnrolStep::Done => EnrolStep::Done,
             identity::EnrolStep::Weak(Weak::TooShort { .. }) => EnrolStep::TooShort,
+            identity::EnrolStep::Weak(Weak::TooLong) => EnrolStep::TooLong,
             identity::EnrolStep::Weak(_) => EnrolStep::TooCommon,
             identity::EnrolStep::WrongCode => EnrolStep::WrongCode,
             identity::EnrolStep::Expired => EnrolStep::Dead,
-            identity::EnrolStep::Throttled { .. }
-            | identity::EnrolStep::Overloaded
-            | identity::EnrolStep::Unavailable => EnrolStep::Unavailable,
+            identity::EnrolStep::Throttled { retry_after } => EnrolStep::Throttled(retry_after),
+            identity::EnrolStep::Overloaded => EnrolStep::Overloaded,
+            identity::EnrolStep::Unavailable => EnrolStep::Unavailable,
         }
     }
 }
