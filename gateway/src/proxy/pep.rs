@@ -26,7 +26,7 @@ use crate::clock;
 use crate::gateway::Gateway;
 use crate::identity::Session as SignIn;
 use crate::ids::token;
-use crate::pages::Problem;
+use crate::pages::{self, Problem};
 use crate::snapshot::Snapshot;
 use crate::streams::StreamGuard;
 
@@ -140,7 +140,7 @@ impl ProxyHttp for Pep {
             ctx.request_id = id.into();
         }
         head.method.as_str().clone_into(&mut ctx.method);
-        ctx.wants_page = headers::wants_page(&ctx.method, &head.headers);
+        ctx.wants_page = pages::may_redirect(&head.method, &head.headers);
         Ok(())
     }
 
