@@ -7,5 +7,6 @@
 
 mod bad;
 mod examples;
+mod hostile;
 mod meaning;
 mod support;
