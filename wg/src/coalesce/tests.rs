@@ -59,6 +59,7 @@ fn flow(v6: bool, port: u16) -> Segment {
 }
 
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent coin flips")]
 struct Piece {
     second: bool,
     len: usize,

@@ -9,12 +9,12 @@ fn refused_for(world: &mut World) -> Vec<DropReason> {
     world
         .events()
         .into_iter()
-        .map(|event| match event {
-            Event::Refused { peer, reason, .. } => {
-                assert_eq!(peer, PeerId(10));
-                reason
-            }
-            other => panic!("{other:?}"),
+        .map(|event| {
+            let Event::Refused { peer, reason, .. } = event else {
+                panic!("{event:?}");
+            };
+            assert_eq!(peer, PeerId(10));
+            reason
         })
         .collect()
 }
@@ -148,7 +148,7 @@ fn a_short_or_long_total_length_is_refused() {
     packet[2..4].copy_from_slice(&41_u16.to_be_bytes());
     seal_ip4(&mut packet);
     refuses(DropReason::Malformed, &packet);
-    let mut packet = honest.clone();
+    let mut packet = honest;
     packet[2..4].copy_from_slice(&30_u16.to_be_bytes());
     seal_ip4(&mut packet);
     refuses(DropReason::Malformed, &packet);

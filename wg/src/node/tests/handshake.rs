@@ -31,11 +31,11 @@ fn a_known_device_gets_a_session_and_the_gateway_hears_of_it() {
 fn an_unknown_key_and_a_wrong_server_key_get_no_answer() {
     let mut world = World::new();
     let server = config().private_key.public_key();
-    let mut stranger = Device::with(10, PrivateKey::from_bytes([77; 32]), server, None);
+    let mut stranger = Device::with(10, &PrivateKey::from_bytes([77; 32]), server, None);
     let initiation = stranger.initiation();
     world.datagram(stranger.address, &initiation);
     let other = PrivateKey::from_bytes([78; 32]).public_key();
-    let mut lost = Device::with(10, device_key(10), other, None);
+    let mut lost = Device::with(10, &device_key(10), other, None);
     let initiation = lost.initiation();
     world.datagram(lost.address, &initiation);
     assert!(world.sent().is_empty());
@@ -52,7 +52,7 @@ fn a_preshared_key_must_agree() {
     config10.preshared_key = Some(psk.clone());
     let mut world = World::with(vec![config10]);
     let server = config().private_key.public_key();
-    let mut right = Device::with(10, device_key(10), server, Some(psk));
+    let mut right = Device::with(10, &device_key(10), server, Some(psk));
     right.connect(&mut world);
     assert!(
         world
@@ -146,7 +146,7 @@ fn junk_datagrams_get_no_answer() {
 fn one_loud_source_is_cut_off_and_a_quiet_one_connects() {
     let mut world = World::new();
     let server = config().private_key.public_key();
-    let mut stranger = Device::with(10, PrivateKey::from_bytes([77; 32]), server, None);
+    let mut stranger = Device::with(10, &PrivateKey::from_bytes([77; 32]), server, None);
     let initiation = stranger.initiation();
     for _ in 0..2000 {
         world.datagram(stranger.address, &initiation);
@@ -165,7 +165,7 @@ fn one_loud_source_is_cut_off_and_a_quiet_one_connects() {
 fn a_flood_from_many_sources_meets_cookies_and_a_real_device_passes_with_one() {
     let mut world = World::new();
     let server = config().private_key.public_key();
-    let mut stranger = Device::with(10, PrivateKey::from_bytes([77; 32]), server, None);
+    let mut stranger = Device::with(10, &PrivateKey::from_bytes([77; 32]), server, None);
     let initiation = stranger.initiation();
     for n in 0..1200_u32 {
         world.datagram(SocketAddr::from((n.to_be_bytes(), 9)), &initiation);

@@ -167,7 +167,7 @@ impl Device {
     pub(crate) fn new(number: u8) -> Self {
         Self::with(
             number,
-            device_key(number),
+            &device_key(number),
             config().private_key.public_key(),
             None,
         )
@@ -175,7 +175,7 @@ impl Device {
 
     pub(crate) fn with(
         number: u8,
-        key: PrivateKey,
+        key: &PrivateKey,
         server: PublicKey,
         psk: Option<PresharedKey>,
     ) -> Self {
@@ -198,7 +198,10 @@ impl Device {
         let mut buffer = vec![0; 2048];
         match self.tunn.format_handshake_initiation(&mut buffer, true) {
             TunnResult::WriteToNetwork(message) => message.to_vec(),
-            other => panic!("{other:?}"),
+            TunnResult::Done
+            | TunnResult::Err(_)
+            | TunnResult::WriteToTunnelV4(..)
+            | TunnResult::WriteToTunnelV6(..) => panic!("no initiation"),
         }
     }
 
@@ -230,7 +233,10 @@ impl Device {
         let mut buffer = vec![0; packet.len() + 200];
         match self.tunn.encapsulate(packet, &mut buffer) {
             TunnResult::WriteToNetwork(datagram) => datagram.to_vec(),
-            other => panic!("{other:?}"),
+            TunnResult::Done
+            | TunnResult::Err(_)
+            | TunnResult::WriteToTunnelV4(..)
+            | TunnResult::WriteToTunnelV6(..) => panic!("no datagram"),
         }
     }
 
