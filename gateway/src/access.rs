@@ -1,1 +1,374 @@
 //! One decision, one record, one permit.
+//!
+//! A [`Verdict`] wraps the policy's answer with the record of it; only [`Verdict::commit`] turns
+//! an allow into a [`Permit`], and what connects to an app or an office host takes a permit by
+//! value. No record, no access.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use policy::{Decision, Outcome, Proto};
+
+use crate::audit::{Audit, Durability, Event, Record, reason};
+use crate::clock;
+use crate::gateway::Gateway;
+use crate::identity::{Class, Device, Session};
+use crate::ids::{DeviceId, Door};
+use crate::proxy::head::Target;
+use crate::snapshot::Snapshot;
+use crate::streams::{Answer, Question};
+
+/// Who asks, from where, through which door.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    /// The live session, if there is one.
+    pub(crate) session: Option<Arc<Session>>,
+    /// The tunnel device the bytes came through.
+    pub(crate) device: Option<Arc<Device>>,
+    /// The address the bytes came from; inside the tunnel, the device's own.
+    pub(crate) source: IpAddr,
+    /// The door.
+    pub(crate) door: Door,
+}
+
+impl Caller {
+    fn class(&self) -> policy::Device {
+        match self.device.as_ref().map(|d| d.class) {
+            None => policy::Device::Any,
+            Some(Class::Known) => policy::Device::Known,
+            Some(Class::Managed) => policy::Device::Managed,
+        }
+    }
+
+    /// Tells whether the session belongs to somebody else than the device's person.
+    fn mismatch(&self) -> bool {
+        match (&self.session, &self.device) {
+            (Some(session), Some(device)) => session.user != device.user,
+            _ => false,
+        }
+    }
+
+    /// Returns the best outcome a visit to the app could have from here, for the portal's list.
+    pub(crate) fn opens(&self, snap: &Snapshot, app: policy::AppIx) -> Outcome {
+        let context = policy::Context {
+            zone: snap.policy.zone(self.source, self.door == Door::Tunnel),
+        };
+        self.ask(snap, |subject| snap.policy.opens(subject, app, &context))
+    }
+
+    fn ask<T>(&self, snap: &Snapshot, ask: impl Fn(&policy::Subject<'_>) -> T) -> T {
+        let now = clock::unix();
+        let bits = self.session.as_ref().and_then(|s| snap.subject(&s.user));
+        let age = |at: i64| u32::try_from(now.saturating_sub(at).max(0)).unwrap_or(u32::MAX);
+        let subject = policy::Subject {
+            bits: bits.as_deref(),
+            mfa_age: self.session.as_ref().map(|s| age(s.mfa_at())),
+            login_age: self.session.as_ref().map_or(u32::MAX, |s| age(s.login_at)),
+            device: self.class(),
+        };
+        ask(&subject)
+    }
+}
+
+/// Whether the tunnel device under a request has been opened by its person; requests from
+/// outside the tunnel count as open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Quarantine {
+    /// The rules of the policy apply.
+    Open,
+    /// Nothing but the gateway's own pages may be reached.
+    Closed,
+}
+
+/// What the policy said, with the record of it, not yet in force.
+#[must_use = "a decision that is not committed gives nothing and leaves no record"]
+pub(crate) struct Verdict {
+    decision: Decision,
+    refused: Option<&'static str>,
+    record: Record,
+    durability: Durability,
+    snap: Arc<Snapshot>,
+}
+
+/// The proof that an allow is on record.
+pub(crate) struct Permit {
+    rule: Arc<str>,
+    generation: u64,
+    expires: Option<Instant>,
+}
+
+impl Permit {
+    /// Names the rule that allowed it.
+    pub(crate) fn rule(&self) -> &Arc<str> {
+        &self.rule
+    }
+
+    /// Returns when the decision must be taken again because an age runs out.
+    pub(crate) fn recheck_at(&self) -> Option<Instant> {
+        self.expires
+    }
+
+    /// Returns the generation of the set it was decided under.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+}
+
+/// Why there is no permit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Denied {
+    /// Nobody is signed in, and signing in could help.
+    Login,
+    /// A fresh code would help.
+    StepUp,
+    /// The answer is no.
+    Deny {
+        /// The closed reason code.
+        reason: &'static str,
+    },
+    /// The journal cannot be written, so nothing is granted.
+    AuditDown,
+}
+
+impl Verdict {
+    /// Returns the outcome the policy gave, quarantine and mismatch included.
+    pub(crate) fn outcome(&self) -> Outcome {
+        if self.refused.is_some() {
+            Outcome::Deny
+        } else {
+            self.decision.outcome
+        }
+    }
+
+    /// Returns the rate tier the allow carries.
+    pub(crate) fn rate(&self) -> Option<&policy::Rate> {
+        let obligations = self.snap.policy.obligations(self.decision.obligations);
+        obligations.rate.as_ref()
+    }
+
+    /// Returns the record, to be turned into one of another event.
+    pub(crate) fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Completes the record before it is written.
+    pub(crate) fn record_mut(&mut self) -> &mut Record {
+        &mut self.record
+    }
+
+    /// Writes the record and only then gives the permit.
+    ///
+    /// # Errors
+    /// Every outcome but allow, and [`Denied::AuditDown`] when the record cannot be written.
+    pub(crate) async fn commit(self, audit: &Audit) -> Result<Permit, Denied> {
+        let outcome = self.outcome();
+        let reason = self.record.reason;
+        let rule = Arc::clone(&self.snap.policy.rule(self.decision.rule).id);
+        let expires = self
+            .decision
+            .expires_in
+            .and_then(|s| clock::now().checked_add(Duration::from_secs(u64::from(s))));
+        if audit.write(self.record, self.durability).await.is_err() {
+            return Err(Denied::AuditDown);
+        }
+        match outcome {
+            Outcome::Allow => Ok(Permit {
+                rule,
+                generation: self.snap.generation,
+                expires,
+            }),
+            Outcome::StepUp => Err(Denied::StepUp),
+            Outcome::Login => Err(Denied::Login),
+            Outcome::Deny => Err(Denied::Deny { reason }),
+        }
+    }
+}
+
+/// Decides an HTTP request to an app.
+pub(crate) fn http(
+    snap: &Arc<Snapshot>,
+    caller: &Caller,
+    target: &Target,
+    method: &str,
+    door: Quarantine,
+) -> Verdict {
+    let decision = decide_http(snap, caller, target, method);
+    let refused = match door {
+        Quarantine::Closed => Some(reason::QUARANTINE),
+        Quarantine::Open => caller.mismatch().then_some(reason::DEVICE_MISMATCH),
+    };
+    let mut record = base_record(Event::AccessDecided, snap, caller, decision, refused);
+    record.host = Some(target.host.as_str().into());
+    record.method = Some(method.into());
+    record.path = Some(target.path.as_str().to_owned());
+    let changes = !matches!(method, "GET" | "HEAD" | "OPTIONS" | "PROPFIND");
+    let allowed = refused.is_none() && decision.outcome == Outcome::Allow;
+    let signed_in = caller.session.is_some();
+    let durable = if allowed { changes } else { signed_in };
+    Verdict {
+        decision,
+        refused,
+        record,
+        durability: durability(durable),
+        snap: Arc::clone(snap),
+    }
+}
+
+fn decide_http(snap: &Snapshot, caller: &Caller, target: &Target, method: &str) -> Decision {
+    let context = policy::Context {
+        zone: snap.policy.zone(caller.source, caller.door == Door::Tunnel),
+    };
+    caller.ask(snap, |subject| {
+        snap.policy
+            .decide_http(subject, &target.host, &target.path, method, &context)
+    })
+}
+
+/// Decides a flow of a tunnel device to an office host.
+pub(crate) fn flow(gw: &Gateway, device: &Arc<Device>, dst: SocketAddr, proto: Proto) -> Verdict {
+    let snap = gw.snapshot.load_full();
+    let caller = device_caller(gw, device);
+    let decision = decide_flow(&snap, &caller, dst, proto);
+    let refused = caller.session.is_none().then_some(reason::QUARANTINE);
+    let mut record = base_record(Event::FlowDecided, &snap, &caller, decision, refused);
+    record.user = Some(Arc::clone(&device.user));
+    record.host = Some(dst.ip().to_string().into());
+    record.method = Some(proto_name(proto).into());
+    record.path = Some(format!("{}://{dst}", proto_name(proto)));
+    let allowed = refused.is_none() && decision.outcome == Outcome::Allow;
+    Verdict {
+        decision,
+        refused,
+        record,
+        durability: durability(!allowed && refused.is_none()),
+        snap,
+    }
+}
+
+fn decide_flow(snap: &Snapshot, caller: &Caller, dst: SocketAddr, proto: Proto) -> Decision {
+    let context = policy::Context {
+        zone: snap.policy.zone(caller.source, true),
+    };
+    caller.ask(snap, |subject| {
+        snap.policy
+            .decide_flow(subject, dst.ip(), dst.port(), proto, &context)
+    })
+}
+
+fn device_caller(gw: &Gateway, device: &Arc<Device>) -> Caller {
+    Caller {
+        session: gw.sessions.opened_by(device.id, clock::unix()),
+        device: Some(Arc::clone(device)),
+        source: IpAddr::V4(device.address4),
+        door: Door::Tunnel,
+    }
+}
+
+/// Names a flow's protocol as records and policy targets write it.
+pub(crate) fn proto_name(proto: Proto) -> &'static str {
+    match proto {
+        Proto::Tcp => "tcp",
+        Proto::Udp => "udp",
+        Proto::Icmp => "icmp",
+    }
+}
+
+fn durability(durable: bool) -> Durability {
+    if durable {
+        Durability::Durable
+    } else {
+        Durability::Batched
+    }
+}
+
+fn base_record(
+    event: Event,
+    snap: &Snapshot,
+    caller: &Caller,
+    decision: Decision,
+    refused: Option<&'static str>,
+) -> Record {
+    let rule = snap.policy.rule(decision.rule);
+    let (outcome, why) = match (refused, decision.outcome) {
+        (Some(why), _) => ("deny", why),
+        (None, Outcome::Allow) => ("allow", reason::RULE),
+        (None, Outcome::StepUp) => ("step-up", reason::STEP_UP_NEEDED),
+        (None, Outcome::Login) => ("login", reason::NOT_SIGNED_IN),
+        (None, Outcome::Deny) => ("deny", deny_reason(&rule.id)),
+    };
+    let mut record = Record::new(event, outcome, why);
+    record.rule = refused.is_none().then(|| Arc::clone(&rule.id));
+    record.user = caller.session.as_ref().map(|s| Arc::clone(&s.user));
+    record.session = caller.session.as_ref().map(|s| s.id);
+    record.device = caller.device.as_ref().map(|d| d.id);
+    record.source = Some(caller.source);
+    record.policy = Some(Arc::clone(&snap.digest));
+    record
+}
+
+fn deny_reason(rule: &str) -> &'static str {
+    match rule {
+        "builtin.default" => reason::NO_RULE,
+        "builtin.no-such-app" => reason::NO_SUCH_APP,
+        "builtin.no-such-service" => reason::NO_SUCH_SERVICE,
+        "builtin.bad-request" => reason::BAD_REQUEST,
+        _ => reason::RULE,
+    }
+}
+
+/// The question behind an open HTTP request.
+pub(crate) struct HttpQuestion {
+    pub(crate) gw: Arc<Gateway>,
+    pub(crate) caller: Caller,
+    pub(crate) target: Target,
+    pub(crate) method: String,
+}
+
+impl Question for HttpQuestion {
+    fn ask(&self) -> Answer {
+        let snap = self.gw.snapshot.load_full();
+        if !session_stands(self.caller.session.as_ref()) {
+            return Answer::Gone(reason::REVOKED);
+        }
+        let decision = decide_http(&snap, &self.caller, &self.target, &self.method);
+        answer(decision)
+    }
+}
+
+/// The question behind an open flow.
+pub(crate) struct FlowQuestion {
+    pub(crate) gw: Arc<Gateway>,
+    pub(crate) device: DeviceId,
+    pub(crate) destination: SocketAddr,
+    pub(crate) proto: Proto,
+}
+
+impl Question for FlowQuestion {
+    fn ask(&self) -> Answer {
+        let snap = self.gw.snapshot.load_full();
+        let Some(device) = self.gw.devices.get(self.device) else {
+            return Answer::Gone(reason::DEVICE_REVOKED);
+        };
+        let caller = device_caller(&self.gw, &device);
+        if caller.session.is_none() || device.revoked.is_some() {
+            return Answer::Gone(reason::REVOKED);
+        }
+        answer(decide_flow(&snap, &caller, self.destination, self.proto))
+    }
+}
+
+fn session_stands(session: Option<&Arc<Session>>) -> bool {
+    session.is_none_or(|s| s.is_live(clock::unix()))
+}
+
+fn answer(decision: Decision) -> Answer {
+    if decision.outcome == Outcome::Allow {
+        let wait = decision
+            .expires_in
+            .map(|s| Duration::from_secs(u64::from(s)));
+        Answer::Stands(wait.and_then(|w| clock::now().checked_add(w)))
+    } else {
+        Answer::Gone(reason::POLICY)
+    }
+}

@@ -1,1 +1,334 @@
-//! The local control socket.
+//! The local control socket: one JSON request line, one JSON answer line, nothing for anybody but the owner and root.
+
+mod client;
+mod server;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use client::Remote;
+pub(crate) use server::{bind, serve};
+
+/// What an operator may ask of a gateway; each answer is given when its effect is in force.
+///
+/// The running gateway implements it behind the socket, [`Remote`] asks it through the socket, and the command line
+/// has a third form that works on the state folder of a gateway that does not run.
+#[async_trait]
+pub(crate) trait Operator: Send + Sync {
+    /// Tells how the gateway is.
+    async fn status(&self) -> Result<Status, Refusal>;
+    /// Loads policy and certificates again and waits; [`Code::Config`] with diagnostics keeps the old set.
+    async fn reload(&self) -> Result<Reloaded, Refusal>;
+    /// Lists the users who have both factors.
+    async fn user_enrolled(&self) -> Result<Vec<String>, Refusal>;
+    /// Makes a one-time enrolment link; an earlier one of the same user is void.
+    async fn user_invite(&self, user: &str) -> Result<Invitation, Refusal>;
+    /// Forgets the factors of a user and ends what they opened; the name may be gone from the policy.
+    async fn user_forget(&self, user: &str) -> Result<Ended, Refusal>;
+    /// Lists live sessions, oldest first.
+    async fn session_list(&self) -> Result<Vec<SessionLine>, Refusal>;
+    /// Ends sessions and every stream they opened.
+    async fn session_revoke(&self, which: &Which) -> Result<Ended, Refusal>;
+    /// Lists devices, revoked ones too.
+    async fn device_list(&self) -> Result<Vec<DeviceLine>, Refusal>;
+    /// Registers a device by its public key.
+    async fn device_add(&self, new: &NewDevice) -> Result<DeviceAdded, Refusal>;
+    /// Revokes a device; its tunnel ends at once.
+    async fn device_revoke(&self, id: &str) -> Result<DeviceLine, Refusal>;
+    /// Says whether a device is managed.
+    async fn device_mark(&self, id: &str, class: DeviceClass) -> Result<DeviceLine, Refusal>;
+}
+
+/// One request line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "kebab-case")]
+pub(crate) enum Request {
+    /// See [`Operator::status`].
+    Status,
+    /// See [`Operator::reload`].
+    Reload,
+    /// See [`Operator::user_enrolled`].
+    UserEnrolled,
+    /// See [`Operator::user_invite`].
+    UserInvite { user: String },
+    /// See [`Operator::user_forget`].
+    UserForget { user: String },
+    /// See [`Operator::session_list`].
+    SessionList,
+    /// See [`Operator::session_revoke`].
+    SessionRevoke { which: Which },
+    /// See [`Operator::device_list`].
+    DeviceList,
+    /// See [`Operator::device_add`].
+    DeviceAdd { new: NewDevice },
+    /// See [`Operator::device_revoke`].
+    DeviceRevoke { id: String },
+    /// See [`Operator::device_mark`].
+    DeviceMark { id: String, class: DeviceClass },
+}
+
+/// One answer line.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Answer<T> {
+    Done(T),
+    Refused(Refusal),
+}
+
+/// Says why something was not done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Refusal {
+    /// Whose fault it is.
+    pub(crate) code: Code,
+    /// What failed, for people; may have several lines.
+    pub(crate) message: String,
+}
+
+impl Refusal {
+    /// Makes a refusal.
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { code, message }
+    }
+}
+
+/// Whose fault a refusal is; each has its exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Code {
+    /// The request makes no sense.
+    Usage,
+    /// What the request names does not exist or is not as needed.
+    Data,
+    /// The gateway cannot do it at present.
+    Unavailable,
+    /// A fault of the gateway.
+    Internal,
+    /// The caller may not.
+    Permission,
+    /// Configuration or policy is in the way.
+    Config,
+}
+
+/// The answer to [`Operator::status`]; the shape is a contract with scripts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Status {
+    /// The version of the binary.
+    pub(crate) version: String,
+    /// Seconds since the start.
+    pub(crate) uptime_s: u64,
+    /// The policy in force.
+    pub(crate) policy: PolicyStatus,
+    /// What listens where, such as `https 0.0.0.0:443`.
+    pub(crate) listeners: Vec<String>,
+    /// The tunnel door.
+    pub(crate) tunnel: TunnelStatus,
+    /// All devices that are not forgotten.
+    pub(crate) devices: Vec<DeviceStatus>,
+    /// How many sessions are live.
+    pub(crate) sessions: u64,
+    /// The journal.
+    pub(crate) audit: AuditStatus,
+}
+
+/// The policy in a [`Status`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PolicyStatus {
+    /// Its digest in hexadecimal.
+    pub(crate) digest: String,
+    /// Counts what was put in force since the start.
+    pub(crate) generation: u64,
+    /// When it was put in force, RFC 3339.
+    pub(crate) loaded: String,
+    /// Why the files that lie there now are not in force.
+    pub(crate) error: Option<String>,
+}
+
+/// The tunnel door in a [`Status`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TunnelStatus {
+    /// `up`, `down` or `off`.
+    pub(crate) state: String,
+    /// Why it is down, and what to grant.
+    pub(crate) why: Option<String>,
+}
+
+/// A device in a [`Status`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DeviceStatus {
+    /// Such as `d7`.
+    pub(crate) id: String,
+    /// Its owner.
+    pub(crate) user: String,
+    /// Its name.
+    pub(crate) name: String,
+    /// Its address in the tunnel.
+    pub(crate) address: String,
+    /// Where it was last heard.
+    pub(crate) endpoint: Option<String>,
+    /// Seconds since its last handshake.
+    pub(crate) handshake_age_s: Option<u64>,
+    /// Bytes received from it.
+    pub(crate) rx: u64,
+    /// Bytes sent to it.
+    pub(crate) tx: u64,
+    /// `never`, `quarantine`, `open` or `revoked`.
+    pub(crate) state: String,
+    /// Why it is in that state.
+    pub(crate) why: Option<String>,
+}
+
+/// The journal in a [`Status`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AuditStatus {
+    /// The last record's number.
+    pub(crate) seq: u64,
+    /// Whether records can be written.
+    pub(crate) ok: bool,
+}
+
+/// The answer to [`Operator::reload`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Reloaded {
+    /// The digest of the policy in force.
+    pub(crate) digest: String,
+    /// Its generation.
+    pub(crate) generation: u64,
+    /// Findings that do not stop it, one line each.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// A one-time enrolment link.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Invitation {
+    /// The user.
+    pub(crate) user: String,
+    /// The link; a secret until it is used.
+    pub(crate) link: String,
+}
+
+impl std::fmt::Debug for Invitation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let user = &self.user;
+        f.debug_struct("Invitation")
+            .field("user", user)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Which sessions to end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Which {
+    /// The one with this id.
+    Id(String),
+    /// All of one user.
+    User(String),
+    /// All.
+    All,
+}
+
+/// The sessions that were ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ended {
+    /// Their ids.
+    pub(crate) sessions: Vec<String>,
+}
+
+/// One session; the shape is a contract with scripts. Times are RFC 3339.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SessionLine {
+    /// Such as `saaaaaaaaaaaaa`.
+    pub(crate) id: String,
+    /// Who signed in.
+    pub(crate) user: String,
+    /// `web` or `tunnel`.
+    pub(crate) door: String,
+    /// The source address of the sign-in.
+    pub(crate) source: String,
+    /// When it began.
+    pub(crate) created: String,
+    /// When it was last used.
+    pub(crate) last_used: String,
+    /// When it ends unless it is used.
+    pub(crate) expires: String,
+    /// Devices it opens.
+    pub(crate) devices: Vec<String>,
+}
+
+/// One device in a list. Times are RFC 3339.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DeviceLine {
+    /// Such as `d7`.
+    pub(crate) id: String,
+    /// Its owner.
+    pub(crate) user: String,
+    /// Its name.
+    pub(crate) name: String,
+    /// Its address in the tunnel.
+    pub(crate) address: String,
+    /// Its public key in base64.
+    pub(crate) public_key: String,
+    /// Known or managed.
+    pub(crate) class: DeviceClass,
+    /// Where it was last heard.
+    pub(crate) endpoint: Option<String>,
+    /// When it was registered.
+    pub(crate) created: String,
+    /// When it was revoked.
+    pub(crate) revoked: Option<String>,
+}
+
+/// What is known of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum DeviceClass {
+    /// Enrolled by its owner.
+    Known,
+    /// Kept by the administrators.
+    Managed,
+}
+
+impl DeviceClass {
+    /// Names the class as lists write it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Known => "known",
+            Self::Managed => "managed",
+        }
+    }
+}
+
+/// A device to register.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NewDevice {
+    /// Its owner.
+    pub(crate) user: String,
+    /// Its name, unique for its owner.
+    pub(crate) name: String,
+    /// Its public key in base64.
+    pub(crate) public_key: String,
+}
+
+/// A device that was registered, with what its configuration needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DeviceAdded {
+    /// The device.
+    pub(crate) device: DeviceLine,
+    /// The gateway's public key in base64.
+    pub(crate) server_public_key: String,
+    /// The pre-shared key in base64; shown this once.
+    pub(crate) preshared_key: Option<String>,
+    /// Where the gateway is reached, `host:port`.
+    pub(crate) endpoint: String,
+    /// The gateway's address in the tunnel, also its resolver.
+    pub(crate) dns: String,
+    /// The largest inner packet in bytes.
+    pub(crate) mtu: u16,
+    /// The networks to route through the tunnel.
+    pub(crate) allowed_ips: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,21 @@
-//! The HTTP plane.
+//! The HTTP plane: one pipeline for both doors.
+
+pub(crate) mod answer;
+pub(crate) mod app;
+pub(crate) mod conn;
+pub(crate) mod cookies;
+pub(crate) mod counter;
+pub(crate) mod edge;
+pub(crate) mod gate;
+pub(crate) mod handover;
+pub(crate) mod head;
+pub(crate) mod headers;
+pub(crate) mod identify;
+pub(crate) mod own;
+pub(crate) mod pep;
+pub(crate) mod stream;
+pub(crate) mod tls;
+pub(crate) mod upstream;
+
+pub(crate) use conn::ConnOrigin;
+pub(crate) use edge::Edges;

@@ -1,1 +1,351 @@
 //! Serving: from a checked configuration to a clean stop.
+
+mod notify;
+mod sweep;
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use crate::audit::{Audit, AuditError, Durability, Event, Record, reason};
+use crate::clock;
+use crate::config::Config;
+use crate::config::lock::{self, Lock, LockError};
+use crate::control;
+use crate::gateway::Gateway;
+use crate::identity::{Identity, IdentityError, Recorder, Settings};
+use crate::limits::{Limits, Rate};
+use crate::operate;
+use crate::proxy::handover::Handover;
+use crate::proxy::tls::{self, CertError, InternalCa};
+use crate::proxy::{Edges, edge};
+use crate::reload::{self, Rejected};
+use crate::secrets::{KeyError, Keys};
+use crate::snapshot::Snapshot;
+use crate::store::{self, StoreError};
+use crate::streams::Streams;
+use crate::tunnel;
+
+use self::notify::Notify;
+
+/// Why the gateway does not start. Exit codes follow sysexits(3).
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    /// The state folder is taken, exposed or unusable.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The master key is missing, exposed or damaged.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The journal cannot be opened; nothing may be granted without it.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// The policy or a certificate is not usable.
+    #[error(transparent)]
+    Set(#[from] Rejected),
+    /// The login engine cannot start.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] CertError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The operating system refuses something else.
+    #[error("cannot {what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// The reason.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl StartError {
+    /// Returns the exit code: 69 unavailable, 70 internal, 77 permission, 78 configuration.
+    pub(crate) fn exit_code(&self) -> u8 {
+        use std::io::ErrorKind::PermissionDenied;
+        match self {
+            Self::Lock(LockError::Held(_)) | Self::Audit(AuditError::Busy { .. }) => 69,
+            Self::Lock(LockError::Exposed { .. }) | Self::Audit(AuditError::Exposed { .. }) => 77,
+            Self::Lock(LockError::Io { source, .. }) if source.kind() == PermissionDenied => 77,
+            Self::Listen { source, .. } if source.kind() == PermissionDenied => 77,
+            Self::Listen { .. } => 69,
+            Self::Key(error) if error.is_permission() => 77,
+            Self::Key(_) => 78,
+            Self::Set(Rejected::Certificates(e)) | Self::Tls(e) if e.is_permission() => 77,
+            Self::Set(Rejected::Journal) => 70,
+            Self::Set(_) | Self::Tls(_) => 78,
+            Self::Identity(IdentityError::Cost(_)) => 78,
+            Self::Identity(_) => 70,
+            Self::Lock(_) | Self::Store(_) | Self::Audit(_) | Self::System { .. } => 70,
+        }
+    }
+}
+
+/// Serves until SIGTERM or SIGINT; `ready` is called once everything listens.
+///
+/// # Errors
+/// [`StartError`] with nothing left open.
+pub(crate) fn serve(config: Config, ready: impl FnOnce(&Arc<Gateway>)) -> Result<(), StartError> {
+    let lock = lock::acquire(&config.data)?;
+    let keys = Arc::new(Keys::load(&config.master_key)?);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|source| system("start a runtime", source))?;
+    runtime.block_on(async move {
+        let gw = open(config, keys).await?;
+        let listeners = Listeners::bind(&gw.config)?;
+        start(&gw, listeners, ready).await?;
+        let notify = Notify::from_environment();
+        notify.ready();
+        tokio::select! {
+            () = wait_for_signal(&gw) => {}
+            () = notify.watch(|| gw.audit.healthy()) => {}
+        }
+        notify.stopping();
+        stop(&gw, lock).await;
+        Ok(())
+    })
+}
+
+fn system(what: &'static str, source: std::io::Error) -> StartError {
+    StartError::System { what, source }
+}
+
+/// Opens everything the gateway stands on, listening nowhere yet.
+async fn open(config: Config, keys: Arc<Keys>) -> Result<Arc<Gateway>, StartError> {
+    let config = Arc::new(config);
+    let authority = open_authority(&config)?;
+    let (snapshot, warnings) = reload::build(&config, authority.as_ref(), None)?;
+    for warning in warnings {
+        tracing::warn!(%warning, "policy");
+    }
+    let store = store::open(&config.data)?;
+    let audit = Arc::new(Audit::open(
+        &config.data.join("audit"),
+        *keys.derive("audit"),
+    )?);
+    let identity = Identity::open(
+        settings(&config),
+        Arc::clone(&store),
+        Arc::clone(&keys),
+        Arc::clone(&audit) as Arc<dyn Recorder>,
+        clock::unix(),
+    )
+    .await?;
+    let sessions = Arc::clone(identity.sessions());
+    let devices = Arc::clone(identity.devices());
+    Ok(Arc::new(Gateway {
+        snapshot: ArcSwap::from_pointee(snapshot),
+        authority,
+        store,
+        keys,
+        audit,
+        identity,
+        sessions,
+        devices,
+        streams: Streams::new(),
+        limits: Arc::new(Limits::new(&Rate::of_source(), clock::now())),
+        handover: Handover::default(),
+        edges: OnceLock::new(),
+        reloading: tokio::sync::Mutex::default(),
+        tunnel: OnceLock::new(),
+        reload_error: parking_lot::Mutex::default(),
+        started: clock::unix(),
+        config,
+    }))
+}
+
+/// Opens the internal authority unless it is switched off.
+///
+/// # Errors
+/// When its files are not usable.
+pub(crate) fn open_authority(config: &Config) -> Result<Option<InternalCa>, Rejected> {
+    if !config.tls.internal_ca {
+        return Ok(None);
+    }
+    let name = config
+        .http
+        .sign_in
+        .first()
+        .map_or("Postern", String::as_str);
+    let authority = InternalCa::open(&config.data.join("ca"), name, clock::unix())?;
+    Ok(Some(authority))
+}
+
+/// The sockets of the web door; all of them or none.
+struct Listeners {
+    https: Vec<TcpListener>,
+    http: Vec<TcpListener>,
+}
+
+impl Listeners {
+    fn bind(config: &Config) -> Result<Self, StartError> {
+        let bind = |addresses: &[SocketAddr]| -> Result<Vec<TcpListener>, StartError> {
+            addresses.iter().map(|a| listen(*a)).collect()
+        };
+        Ok(Self {
+            https: bind(&config.http.https)?,
+            http: bind(&config.http.http)?,
+        })
+    }
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let open = || -> std::io::Result<TcpListener> {
+        use socket2::{Domain, Protocol, Socket, Type};
+        let domain = Domain::for_address(address);
+        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(false)?;
+        }
+        socket.bind(&address.into())?;
+        socket.listen(4096)?;
+        socket.set_nonblocking(true)?;
+        Ok(socket.into())
+    };
+    open().map_err(|source| StartError::Listen { address, source })
+}
+
+async fn start(
+    gw: &Arc<Gateway>,
+    listeners: Listeners,
+    ready: impl FnOnce(&Arc<Gateway>),
+) -> Result<(), StartError> {
+    let current = Arc::clone(gw);
+    let tls = tls::server_config(move || Arc::clone(&current.snapshot.load().certs))?;
+    let count = match gw.config.http.workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        given => given,
+    };
+    let edges = Edges::start(gw, &Arc::new(tls), count)
+        .map_err(|source| system("start an edge thread", source))?;
+    let _ = gw.edges.set(edges);
+    for (listeners, tls) in [(listeners.https, true), (listeners.http, false)] {
+        for listener in listeners {
+            tokio::spawn(edge::accept(Arc::clone(gw), listener, tls));
+        }
+    }
+    open_tunnel(gw).await;
+    open_control(gw)?;
+    tokio::spawn(reload::watch::run(Arc::clone(gw)));
+    tokio::spawn(sweep::run(Arc::clone(gw)));
+    let mut record = Record::new(Event::Started, "ok", reason::START);
+    record.policy = Some(Arc::clone(&gw.snapshot.load().digest));
+    record.detail = Some(env!("CARGO_PKG_VERSION").to_owned());
+    gw.audit.write(record, Durability::Durable).await?;
+    ready(gw);
+    Ok(())
+}
+
+async fn open_tunnel(gw: &Arc<Gateway>) {
+    if !gw.config.tunnel.enabled {
+        return;
+    }
+    let handle = tunnel::Handle::start(gw).await;
+    if let Some(why) = handle.why_down() {
+        tracing::error!(%why, "the tunnel door stays shut; the HTTPS door is open");
+    }
+    let _ = gw.tunnel.set(handle);
+}
+
+fn open_control(gw: &Arc<Gateway>) -> Result<(), StartError> {
+    let listener = control::bind(&gw.config.control_socket())
+        .map_err(|source| system("open the control socket", source))?;
+    let operator: Arc<dyn control::Operator> = Arc::new(operate::Desk(Arc::clone(gw)));
+    tokio::spawn(control::serve(listener, operator));
+    Ok(())
+}
+
+/// Reads the figures of the login engine from the configuration.
+pub(crate) fn settings(config: &Config) -> Settings {
+    let identity = &config.identity;
+    Settings {
+        idle: identity.idle,
+        absolute: identity.absolute,
+        password_min: identity.password_min,
+        issuer: identity.issuer.clone(),
+        argon2_memory_kib: identity.argon2_memory_kib,
+        argon2_passes: identity.argon2_passes,
+        failures: identity.failures,
+        failure_wait: identity.failure_wait,
+        source_posts_per_minute: identity.source_posts_per_minute,
+        site_words: config.http.sign_in.clone(),
+        tunnel_network: config.tunnel.network,
+        tunnel_gateway4: config.tunnel.gateway4(),
+    }
+}
+
+/// Ends in order: no new connections, idle ones closed, busy
+/// ones given time, the journal closed last.
+async fn stop(gw: &Arc<Gateway>, lock: Lock) {
+    tracing::info!("stopping");
+    if let Some(edges) = gw.edges.get() {
+        edges.drain();
+        let deadline = tokio::time::sleep(Duration::from_secs(8));
+        tokio::pin!(deadline);
+        while edges.connections() > 0 {
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_millis(20)) => {}
+                () = &mut deadline => break,
+            }
+        }
+    }
+    gw.streams.kill_all();
+    if let Some(tunnel) = gw.tunnel.get() {
+        tunnel.shutdown().await;
+    }
+    let record = Record::new(Event::Stopped, "ok", reason::STOP);
+    let _ = gw.audit.write(record, Durability::Durable).await;
+    gw.audit.close().await;
+    let _ = std::fs::remove_file(gw.config.control_socket());
+    drop(lock);
+}
+
+async fn wait_for_signal(gw: &Arc<Gateway>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int), Ok(mut hup)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::hangup()),
+    ) else {
+        tracing::error!("signals cannot be watched");
+        return;
+    };
+    loop {
+        tokio::select! {
+            _ = term.recv() => return,
+            _ = int.recv() => return,
+            _ = hup.recv() => {
+                let _ = reload::reload(gw).await;
+            }
+        }
+    }
+}
+
+/// Reads policy and certificates as a start would, changing nothing; what `check` runs.
+///
+/// # Errors
+/// What a start would stop at.
+pub(crate) fn check(config: &Config) -> Result<(Snapshot, Vec<reload::Finding>), StartError> {
+    Keys::load(&config.master_key)?;
+    let authority = open_authority(config)?;
+    Ok(reload::build(config, authority.as_ref(), None)?)
+}

@@ -1,1 +1,241 @@
 //! Durable state.
+
+mod rows;
+mod schema;
+mod sqlite;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::ids::{DeviceId, Door, SessionId};
+
+/// Opens the store in the data folder, making it if there is none. Blocks; call it before serving.
+///
+/// # Errors
+/// [`StoreError::Newer`] if a later version wrote it, [`StoreError::Database`] if it cannot be read.
+pub(crate) fn open(data_dir: &Path) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(Arc::new(sqlite::Sqlite::open(&data_dir.join("state.db"))?))
+}
+
+/// Checks that the data folder belongs to the running user and is closed to everybody else.
+///
+/// # Errors
+/// [`StoreError::Folder`] with what is wrong with it.
+pub(crate) fn check_folder(path: &Path) -> Result<(), StoreError> {
+    let wrong = |what: String| StoreError::Folder {
+        path: path.to_owned(),
+        what,
+    };
+    let meta = std::fs::symlink_metadata(path).map_err(|e| wrong(e.to_string()))?;
+    if !meta.is_dir() {
+        return Err(wrong("not a folder".to_owned()));
+    }
+    let uid = meta.uid();
+    if uid != rustix::process::geteuid().as_raw() {
+        return Err(wrong(format!("belongs to user {uid}")));
+    }
+    let mode = meta.permissions().mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(wrong(format!("has mode {mode:04o}, must be 0700")));
+    }
+    Ok(())
+}
+
+/// What is kept over a restart. Each call that returned `Ok` survives a crash of the machine.
+#[async_trait]
+pub(crate) trait Store: Send + Sync {
+    /// Reads one entry of the bookkeeping.
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Writes one entry of the bookkeeping.
+    async fn put(&self, key: &str, value: Vec<u8>) -> Result<(), StoreError>;
+
+    /// Reads the factors of a user.
+    async fn credentials(&self, user: &str) -> Result<Option<Credentials>, StoreError>;
+    /// Sets the factors of a user.
+    async fn put_credentials(&self, user: &str, new: Credentials) -> Result<(), StoreError>;
+    /// Replaces a password verifier if it still is `old`; says whether it was.
+    async fn rehash(&self, user: &str, old: &str, new: &str) -> Result<bool, StoreError>;
+    /// Accepts a TOTP step if it is greater than the last accepted one; says whether it was.
+    async fn accept_step(&self, user: &str, step: i64) -> Result<bool, StoreError>;
+    /// Forgets the factors, links and counters of a user.
+    async fn remove_user(&self, user: &str) -> Result<(), StoreError>;
+    /// Lists the users who have both factors.
+    async fn enrolled(&self) -> Result<Vec<String>, StoreError>;
+
+    /// Keeps an enrolment link; an earlier one of the same user is void.
+    async fn put_link(&self, link: LinkRow) -> Result<(), StoreError>;
+    /// Reads a link that has not expired at `now`.
+    async fn link(&self, hash: &Hash, now: i64) -> Result<Option<LinkRow>, StoreError>;
+    /// Keeps a pending secret with a link unless it has one; returns the one it has then.
+    async fn pend(&self, hash: &Hash, sealed: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Uses a link up and sets the factors of its user, both or neither; says whether it did.
+    async fn redeem(&self, hash: &Hash, now: i64, new: Credentials) -> Result<bool, StoreError>;
+
+    /// Lists all sessions with their cookies.
+    async fn sessions(&self) -> Result<Vec<SessionRow>, StoreError>;
+    /// Keeps a new session with its first cookie.
+    async fn put_session(&self, row: SessionRow) -> Result<(), StoreError>;
+    /// Sets the one cookie of a session on a host; says whether the session still is there.
+    async fn put_cookie(
+        &self,
+        session: SessionId,
+        cookie: CookieRow,
+        mfa_at: Option<i64>,
+    ) -> Result<bool, StoreError>;
+    /// Removes sessions for ever.
+    async fn end_sessions(&self, ids: Vec<SessionId>) -> Result<(), StoreError>;
+    /// Notes when sessions were last used.
+    async fn touch_sessions(&self, used: Vec<(SessionId, i64)>) -> Result<(), StoreError>;
+    /// Says that a session opens a device; an earlier one of the device no longer does.
+    async fn bind_device(&self, session: SessionId, device: DeviceId) -> Result<(), StoreError>;
+
+    /// Lists all devices, revoked ones too.
+    async fn devices(&self) -> Result<Vec<DeviceRow>, StoreError>;
+    /// Keeps a device, new or changed.
+    async fn put_device(&self, row: DeviceRow) -> Result<(), StoreError>;
+    /// Notes where devices were heard and their greatest handshake time stamps.
+    async fn heard_devices(&self, rows: Vec<HeardRow>) -> Result<(), StoreError>;
+
+    /// Lists the sign-in counters.
+    async fn counters(&self) -> Result<Vec<CounterRow>, StoreError>;
+    /// Keeps counters; those at zero are forgotten.
+    async fn put_counters(&self, rows: Vec<CounterRow>) -> Result<(), StoreError>;
+    /// Forgets counters last changed before `before`.
+    async fn prune_counters(&self, before: i64) -> Result<(), StoreError>;
+}
+
+/// The kinds of sign-in counters.
+pub(crate) const COUNTER_KINDS: [&str; 3] = ["pair", "account", "code"];
+
+/// SHA-256 of a token; tokens themselves are never kept.
+pub(crate) type Hash = [u8; 32];
+
+/// The factors of a user.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Credentials {
+    /// PHC string of the password verifier.
+    pub(crate) phc: String,
+    /// Sealed TOTP secret.
+    pub(crate) totp: Vec<u8>,
+    /// The greatest TOTP step ever accepted; steps up to it are dead.
+    pub(crate) last_step: i64,
+    /// When both factors were confirmed, in UNIX seconds.
+    pub(crate) enrolled: i64,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials")
+            .field("last_step", &self.last_step)
+            .field("enrolled", &self.enrolled)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An enrolment link.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct LinkRow {
+    pub(crate) hash: Hash,
+    pub(crate) user: String,
+    /// UNIX seconds.
+    pub(crate) expires: i64,
+    /// Sealed TOTP secret that waits for its first right code.
+    pub(crate) pending: Option<Vec<u8>>,
+}
+
+impl std::fmt::Debug for LinkRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LinkRow")
+            .field("user", &self.user)
+            .field("expires", &self.expires)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A session as it is kept; times are UNIX seconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SessionRow {
+    pub(crate) id: SessionId,
+    pub(crate) user: String,
+    pub(crate) door: Door,
+    pub(crate) source: IpAddr,
+    pub(crate) created: i64,
+    pub(crate) login_at: i64,
+    pub(crate) mfa_at: i64,
+    pub(crate) last_used: i64,
+    /// End of the absolute lifetime.
+    pub(crate) expires: i64,
+    pub(crate) devices: Vec<DeviceId>,
+    pub(crate) cookies: Vec<CookieRow>,
+}
+
+/// One cookie of a session; it counts on one host only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CookieRow {
+    pub(crate) hash: Hash,
+    pub(crate) host: String,
+}
+
+/// A device as it is kept; times are UNIX seconds.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct DeviceRow {
+    pub(crate) id: DeviceId,
+    pub(crate) user: String,
+    pub(crate) name: String,
+    pub(crate) public_key: [u8; 32],
+    /// Sealed pre-shared key.
+    pub(crate) psk: Option<Vec<u8>>,
+    pub(crate) address4: Ipv4Addr,
+    pub(crate) address6: Option<Ipv6Addr>,
+    pub(crate) managed: bool,
+    pub(crate) created: i64,
+    pub(crate) revoked: Option<i64>,
+    pub(crate) endpoint: Option<SocketAddr>,
+    /// The greatest TAI64N of a handshake.
+    pub(crate) mark: Option<[u8; 12]>,
+}
+
+/// What was heard of a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HeardRow {
+    pub(crate) id: DeviceId,
+    pub(crate) endpoint: Option<SocketAddr>,
+    pub(crate) mark: Option<[u8; 12]>,
+}
+
+/// A sign-in counter; the key is a keyed hash and names nobody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CounterRow {
+    pub(crate) kind: &'static str,
+    pub(crate) key: Vec<u8>,
+    pub(crate) count: i64,
+    /// UNIX seconds.
+    pub(crate) since: i64,
+    /// UNIX seconds.
+    pub(crate) last: i64,
+}
+
+/// Says why the store gave no answer. Grants stop then; revocations go on in memory.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    /// The data folder may not be used.
+    #[error("data folder {}: {what}", path.display())]
+    Folder { path: PathBuf, what: String },
+    /// A later version of Postern wrote the store.
+    #[error(
+        "the store has schema version {found}, this version knows {known}; use the newer binary"
+    )]
+    Newer { found: i64, known: i64 },
+    /// SQLite refused.
+    #[error("store: {0}")]
+    Database(#[from] rusqlite::Error),
+    /// The store's thread has ended.
+    #[error("the store has stopped")]
+    Stopped,
+}

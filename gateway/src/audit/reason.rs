@@ -44,6 +44,7 @@ pub(crate) const SCHEDULE: &str = "schedule";
 pub(crate) const POLICY: &str = "policy";
 pub(crate) const QUARANTINE: &str = "quarantine";
 pub(crate) const SPOOFED_SOURCE: &str = "spoofed-source";
+pub(crate) const DEVICE_MISMATCH: &str = "device-mismatch";
 pub(crate) const NOT_OPEN: &str = "not-open";
 pub(crate) const DEVICE_UNKNOWN: &str = "device-unknown";
 pub(crate) const DEVICE_REVOKED: &str = "device-revoked";
@@ -150,6 +151,7 @@ pub(crate) const ALL: &[&str] = &[
     POLICY,
     QUARANTINE,
     SPOOFED_SOURCE,
+    DEVICE_MISMATCH,
     NOT_OPEN,
     DEVICE_UNKNOWN,
     DEVICE_REVOKED,

@@ -1,0 +1,385 @@
+//! The internal authority: a root, an intermediate below it, and leaves below that.
+
+use std::fmt;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType, SerialNumber,
+};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::time::ASN1Time;
+use zeroize::Zeroizing;
+
+use crate::DAY;
+
+/// Tolerated lag of a client's clock.
+const BACKDATE: i64 = 3600;
+const ROOT_LIFE: i64 = 3650 * DAY;
+const INTERMEDIATE_LIFE: i64 = 1826 * DAY;
+
+/// Says why the internal authority cannot be made, read or used.
+#[derive(Debug, thiserror::Error)]
+pub enum CaError {
+    /// A file of the authority is not what its name says.
+    #[error("the {what} is not readable as PEM")]
+    Unreadable {
+        /// Which of the files.
+        what: &'static str,
+    },
+    /// The key belongs to another certificate.
+    #[error("the key does not belong to the {what} certificate")]
+    Mismatch {
+        /// Which of the certificates.
+        what: &'static str,
+    },
+    /// The intermediate was not signed by the root.
+    #[error("the intermediate certificate was not signed by this root")]
+    Stranger,
+    /// A certificate of the authority is out of its dates.
+    #[error("the {what} certificate is not valid at this time")]
+    Dates {
+        /// Which of the certificates.
+        what: &'static str,
+    },
+    /// A host name cannot stand in a certificate.
+    #[error("{name:?} cannot stand in a certificate")]
+    Name {
+        /// The name as given.
+        name: String,
+    },
+    /// Generation or signing failed.
+    #[error("a certificate could not be made")]
+    Make(#[from] rcgen::Error),
+    /// A time is outside what a certificate can express.
+    #[error("the time {0} cannot stand in a certificate")]
+    Time(i64),
+    /// The random generator gave nothing.
+    #[error("the random generator failed")]
+    Random,
+}
+
+/// The root of the internal authority, with its key: needed only to make an intermediate.
+pub struct Root {
+    pem: String,
+    key_pem: Zeroizing<String>,
+    issuer: Issuer<'static, KeyPair>,
+    span: Span,
+}
+
+impl fmt::Debug for Root {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Root").finish_non_exhaustive()
+    }
+}
+
+impl Root {
+    /// Makes a root that is valid for ten years from `now`; `name` is its common name.
+    ///
+    /// # Errors
+    /// [`CaError::Make`], [`CaError::Random`] or [`CaError::Time`]; none can be mended by a retry.
+    pub fn create(name: &str, now: i64) -> Result<Self, CaError> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let span = Span::new(now, ROOT_LIFE);
+        let params = authority(name, BasicConstraints::Constrained(1), span)?;
+        let pem = params.self_signed(&key)?.pem();
+        let key_pem = Zeroizing::new(key.serialize_pem());
+        Ok(Self {
+            pem,
+            key_pem,
+            issuer: Issuer::new(params, key),
+            span,
+        })
+    }
+
+    /// Reads a root and its key from PEM.
+    ///
+    /// # Errors
+    /// [`CaError::Unreadable`], [`CaError::Mismatch`], or [`CaError::Dates`] when it is not valid
+    /// at `now`.
+    pub fn from_pem(cert_pem: &str, key_pem: &str, now: i64) -> Result<Self, CaError> {
+        let (issuer, span) = read_authority("root", cert_pem, key_pem, now)?;
+        Ok(Self {
+            pem: cert_pem.to_owned(),
+            key_pem: Zeroizing::new(key_pem.to_owned()),
+            issuer,
+            span,
+        })
+    }
+
+    /// Makes an intermediate that is valid for five years, but not longer than the root.
+    ///
+    /// # Errors
+    /// As for [`Root::create`].
+    pub fn intermediate(&self, name: &str, now: i64) -> Result<Ca, CaError> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let span = Span::new(now, INTERMEDIATE_LIFE).within(self.span);
+        let params = authority(name, BasicConstraints::Constrained(0), span)?;
+        let pem = params.signed_by(&key, &self.issuer)?.pem();
+        let key_pem = Zeroizing::new(key.serialize_pem());
+        Ok(Ca {
+            root_pem: self.pem.clone(),
+            pem,
+            key_pem,
+            issuer: Issuer::new(params, key),
+            span,
+        })
+    }
+
+    /// Returns the certificate as PEM; public.
+    #[must_use]
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// Returns the private key as PKCS #8 PEM; the caller keeps it secret.
+    #[must_use]
+    pub fn key_pem(&self) -> &Zeroizing<String> {
+        &self.key_pem
+    }
+}
+
+/// The intermediate that signs leaves, with the root it stands under.
+pub struct Ca {
+    root_pem: String,
+    pem: String,
+    key_pem: Zeroizing<String>,
+    issuer: Issuer<'static, KeyPair>,
+    span: Span,
+}
+
+impl fmt::Debug for Ca {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ca")
+            .field("not_after", &self.span.not_after)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Ca {
+    /// Reads the intermediate, its key, and the root certificate from PEM.
+    ///
+    /// # Errors
+    /// [`CaError::Unreadable`], [`CaError::Mismatch`], [`CaError::Stranger`] or
+    /// [`CaError::Dates`]; with the root's key at hand a new intermediate mends each of them.
+    pub fn from_pem(root: &str, cert: &str, key: &str, now: i64) -> Result<Self, CaError> {
+        let (issuer, span) = read_authority("intermediate", cert, key, now)?;
+        verify_signed_by(root, cert, now)?;
+        Ok(Self {
+            root_pem: root.to_owned(),
+            pem: cert.to_owned(),
+            key_pem: Zeroizing::new(key.to_owned()),
+            issuer,
+            span,
+        })
+    }
+
+    /// Issues one leaf for `names` that ends `life` seconds after `now`, but not after the
+    /// intermediate does.
+    ///
+    /// The subject is empty and the names stand in a critical alternative name.
+    /// Source: [RFC 5280 section 4.2.1.6](https://www.rfc-editor.org/rfc/rfc5280#section-4.2.1.6).
+    ///
+    /// # Errors
+    /// [`CaError::Name`] for a name that is no host name; else as for [`Root::create`].
+    pub fn issue(&self, names: &[&str], now: i64, life: i64) -> Result<Leaf, CaError> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let span = Span::new(now, life).within(self.span);
+        let mut params = params(DistinguishedName::new(), span)?;
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        for name in names {
+            params.subject_alt_names.push(alternative(name)?);
+        }
+        let leaf = params.signed_by(&key, &self.issuer)?.pem();
+        Ok(Leaf {
+            chain_pem: format!("{leaf}{}", self.pem),
+            key_pem: Zeroizing::new(key.serialize_pem()),
+            not_before: span.not_before,
+            not_after: span.not_after,
+        })
+    }
+
+    /// Returns the root certificate as PEM; public, it is what clients import.
+    #[must_use]
+    pub fn root_pem(&self) -> &str {
+        &self.root_pem
+    }
+
+    /// Returns the intermediate certificate as PEM; public.
+    #[must_use]
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// Returns the intermediate's private key as PKCS #8 PEM; the caller keeps it secret.
+    #[must_use]
+    pub fn key_pem(&self) -> &Zeroizing<String> {
+        &self.key_pem
+    }
+
+    /// Says whether a third of the intermediate's life, or less, is left.
+    #[must_use]
+    pub fn is_due(&self, now: i64) -> bool {
+        crate::is_due(self.span.not_before, self.span.not_after, now)
+    }
+}
+
+/// An issued certificate with its key.
+pub struct Leaf {
+    /// Leaf and intermediate as PEM, in the order a server sends them.
+    pub chain_pem: String,
+    /// The private key as PKCS #8 PEM.
+    pub key_pem: Zeroizing<String>,
+    /// First second of validity since the UNIX epoch.
+    pub not_before: i64,
+    /// Last second of validity since the UNIX epoch.
+    pub not_after: i64,
+}
+
+impl fmt::Debug for Leaf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Leaf")
+            .field("not_after", &self.not_after)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes the self-signed certificate for clients that ask for no known host: it names nothing.
+///
+/// # Errors
+/// As for [`Root::create`].
+pub fn nameless(now: i64, life: i64) -> Result<Leaf, CaError> {
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    let span = Span::new(now, life);
+    let mut params = params(DistinguishedName::new(), span)?;
+    params.is_ca = IsCa::ExplicitNoCa;
+    Ok(Leaf {
+        chain_pem: params.self_signed(&key)?.pem(),
+        key_pem: Zeroizing::new(key.serialize_pem()),
+        not_before: span.not_before,
+        not_after: span.not_after,
+    })
+}
+
+#[derive(Clone, Copy)]
+struct Span {
+    not_before: i64,
+    not_after: i64,
+}
+
+impl Span {
+    fn new(now: i64, life: i64) -> Self {
+        Self {
+            not_before: now.saturating_sub(BACKDATE),
+            not_after: now.saturating_add(life),
+        }
+    }
+
+    fn within(self, outer: Self) -> Self {
+        Self {
+            not_before: self.not_before.max(outer.not_before),
+            not_after: self.not_after.min(outer.not_after),
+        }
+    }
+}
+
+fn authority(
+    name: &str,
+    reach: BasicConstraints,
+    span: Span,
+) -> Result<CertificateParams, CaError> {
+    let mut subject = DistinguishedName::new();
+    subject.push(DnType::CommonName, name);
+    let mut params = params(subject, span)?;
+    params.is_ca = IsCa::Ca(reach);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    Ok(params)
+}
+
+fn params(subject: DistinguishedName, span: Span) -> Result<CertificateParams, CaError> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = subject;
+    params.not_before = instant(span.not_before)?.to_datetime();
+    params.not_after = instant(span.not_after)?.to_datetime();
+    params.serial_number = Some(serial()?);
+    params.use_authority_key_identifier_extension = true;
+    Ok(params)
+}
+
+fn instant(seconds: i64) -> Result<ASN1Time, CaError> {
+    ASN1Time::from_timestamp(seconds).map_err(|_| CaError::Time(seconds))
+}
+
+/// Draws 126 random bits and sets the one below the sign: positive, and of constant length.
+fn serial() -> Result<SerialNumber, CaError> {
+    let mut bytes = [0_u8; 16];
+    rustls::crypto::aws_lc_rs::default_provider()
+        .secure_random
+        .fill(&mut bytes)
+        .map_err(|_| CaError::Random)?;
+    if let Some(first) = bytes.first_mut() {
+        *first = (*first & 0x3f) | 0x40;
+    }
+    Ok(SerialNumber::from_slice(&bytes))
+}
+
+fn alternative(name: &str) -> Result<SanType, CaError> {
+    let bad = || CaError::Name {
+        name: name.to_owned(),
+    };
+    let plain = name.strip_prefix("*.").unwrap_or(name);
+    rustls::pki_types::DnsName::try_from(plain).map_err(|_| bad())?;
+    Ok(SanType::DnsName(name.try_into().map_err(|_| bad())?))
+}
+
+fn read_authority(
+    what: &'static str,
+    cert_pem: &str,
+    key_pem: &str,
+    now: i64,
+) -> Result<(Issuer<'static, KeyPair>, Span), CaError> {
+    let unreadable = |_| CaError::Unreadable { what };
+    let key = KeyPair::from_pem(key_pem).map_err(unreadable)?;
+    let der = der(what, cert_pem)?;
+    let (_, cert) = X509Certificate::from_der(&der).map_err(|_| CaError::Unreadable { what })?;
+    if cert.public_key().raw != rcgen::PublicKeyData::subject_public_key_info(&key) {
+        return Err(CaError::Mismatch { what });
+    }
+    let span = valid_span(what, &cert, now)?;
+    let issuer = Issuer::from_ca_cert_der(&der, key).map_err(unreadable)?;
+    Ok((issuer, span))
+}
+
+fn verify_signed_by(root_pem: &str, cert_pem: &str, now: i64) -> Result<(), CaError> {
+    let root_der = der("root", root_pem)?;
+    let (_, root) =
+        X509Certificate::from_der(&root_der).map_err(|_| CaError::Unreadable { what: "root" })?;
+    valid_span("root", &root, now)?;
+    let cert_der = der("intermediate", cert_pem)?;
+    let (_, cert) = X509Certificate::from_der(&cert_der).map_err(|_| CaError::Unreadable {
+        what: "intermediate",
+    })?;
+    cert.verify_signature(Some(root.public_key()))
+        .map_err(|_| CaError::Stranger)
+}
+
+fn der(what: &'static str, pem: &str) -> Result<CertificateDer<'static>, CaError> {
+    CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| CaError::Unreadable { what })
+}
+
+fn valid_span(what: &'static str, cert: &X509Certificate<'_>, now: i64) -> Result<Span, CaError> {
+    let span = Span {
+        not_before: cert.validity().not_before.timestamp(),
+        not_after: cert.validity().not_after.timestamp(),
+    };
+    if now < span.not_before || now > span.not_after {
+        return Err(CaError::Dates { what });
+    }
+    Ok(span)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,259 @@
+//! A certificate chain with its key, read from PEM and checked.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use x509_parser::error::X509Error;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// Says why a chain and a key are not used; numbers of certificates count from 1.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChainError {
+    /// The chain file holds no certificate.
+    #[error("there is no certificate in the chain file")]
+    NoCertificate,
+    /// A certificate cannot be decoded.
+    #[error("certificate {0} of the chain cannot be decoded")]
+    Certificate(usize),
+    /// The key file holds no private key.
+    #[error("there is no private key in the key file")]
+    NoKey,
+    /// The key is of a kind that TLS does not use here.
+    #[error("the private key is of an unsupported kind (use ECDSA P-256 or P-384, RSA, Ed25519)")]
+    KeyKind,
+    /// The key belongs to another certificate.
+    #[error("the private key does not belong to certificate 1 of the chain")]
+    KeyMismatch,
+    /// A certificate was not issued by the one after it.
+    #[error(
+        "certificate {0} of the chain was not issued by certificate {next}: put the leaf first, then each issuer in turn",
+        next = .0 + 1
+    )]
+    Order(usize),
+    /// The first certificate is an authority's.
+    #[error("certificate 1 of the chain is an authority's: put the leaf first")]
+    Authority,
+    /// The leaf has no DNS name.
+    #[error("the leaf names no host (no DNS subject alternative name)")]
+    NoNames,
+    /// The leaf may not be used by a TLS server.
+    #[error("the leaf is not meant for TLS servers (extended key usage)")]
+    Usage,
+    /// A certificate's validity has ended.
+    #[error("certificate {number} of the chain expired at {at}")]
+    Expired {
+        /// Which certificate.
+        number: usize,
+        /// End of its validity, RFC 2822.
+        at: String,
+    },
+    /// A certificate's validity has not begun.
+    #[error("certificate {number} of the chain is not valid before {at}")]
+    Early {
+        /// Which certificate.
+        number: usize,
+        /// Begin of its validity, RFC 2822.
+        at: String,
+    },
+}
+
+/// A leaf with its issuers and its key: matching, ordered, in date and naming at least one host.
+#[derive(Debug)]
+pub struct Chain {
+    key: Arc<CertifiedKey>,
+    names: BTreeSet<String>,
+    not_before: i64,
+    not_after: i64,
+}
+
+impl Chain {
+    /// Reads a chain and its key from PEM and checks them for use at `now`.
+    ///
+    /// # Errors
+    /// One [`ChainError`] per fault; the files have to be changed.
+    pub fn parse(
+        chain_pem: &[u8],
+        key_pem: &[u8],
+        now: i64,
+        provider: &CryptoProvider,
+    ) -> Result<Self, ChainError> {
+        let ders = certificates(chain_pem)?;
+        let certs = decode(&ders)?;
+        let leaf = certs.first().ok_or(ChainError::NoCertificate)?;
+        check_order(&certs)?;
+        check_leaf(leaf)?;
+        check_dates(&certs, now)?;
+        let names = dns_names(leaf);
+        if names.is_empty() {
+            return Err(ChainError::NoNames);
+        }
+        let not_before = leaf.validity().not_before.timestamp();
+        let not_after = (certs.iter())
+            .map(|c| c.validity().not_after.timestamp())
+            .min()
+            .ok_or(ChainError::NoCertificate)?;
+        drop(certs);
+        Ok(Self {
+            key: Arc::new(certified(ders, key_pem, provider)?),
+            names,
+            not_before,
+            not_after,
+        })
+    }
+
+    /// Reads a chain that need not name a host; for the answer to unknown names only.
+    ///
+    /// # Errors
+    /// [`ChainError::NoCertificate`], [`ChainError::NoKey`], [`ChainError::KeyKind`] or
+    /// [`ChainError::KeyMismatch`].
+    pub fn parse_nameless(
+        chain_pem: &[u8],
+        key_pem: &[u8],
+        provider: &CryptoProvider,
+    ) -> Result<Arc<CertifiedKey>, ChainError> {
+        let ders = certificates(chain_pem)?;
+        Ok(Arc::new(certified(ders, key_pem, provider)?))
+    }
+
+    /// Returns what a handshake needs.
+    #[must_use]
+    pub fn certified_key(&self) -> &Arc<CertifiedKey> {
+        &self.key
+    }
+
+    /// Returns the DNS names of the leaf in lower case, wildcards as `*.example.org`.
+    #[must_use]
+    pub fn names(&self) -> &BTreeSet<String> {
+        &self.names
+    }
+
+    /// Returns the first second of the leaf's validity since the UNIX epoch.
+    #[must_use]
+    pub fn not_before(&self) -> i64 {
+        self.not_before
+    }
+
+    /// Returns the second since the UNIX epoch after which some certificate of the chain is no
+    /// longer valid.
+    #[must_use]
+    pub fn not_after(&self) -> i64 {
+        self.not_after
+    }
+}
+
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, ChainError> {
+    let mut ders = Vec::new();
+    for (index, der) in CertificateDer::pem_slice_iter(pem).enumerate() {
+        ders.push(der.map_err(|_| ChainError::Certificate(index + 1))?);
+    }
+    if ders.is_empty() {
+        return Err(ChainError::NoCertificate);
+    }
+    Ok(ders)
+}
+
+fn decode<'a>(ders: &'a [CertificateDer<'_>]) -> Result<Vec<X509Certificate<'a>>, ChainError> {
+    let mut certs = Vec::with_capacity(ders.len());
+    for (index, der) in ders.iter().enumerate() {
+        let bad = ChainError::Certificate(index + 1);
+        let (rest, cert) = X509Certificate::from_der(der).map_err(|_| bad.clone())?;
+        if !rest.is_empty() {
+            return Err(bad);
+        }
+        certs.push(cert);
+    }
+    Ok(certs)
+}
+
+fn check_order(certs: &[X509Certificate<'_>]) -> Result<(), ChainError> {
+    for (index, (cert, issuer)) in certs.iter().zip(certs.iter().skip(1)).enumerate() {
+        let named = cert.issuer().as_raw() == issuer.subject().as_raw();
+        if !named || !is_signed_by(cert, issuer) {
+            return Err(ChainError::Order(index + 1));
+        }
+    }
+    Ok(())
+}
+
+/// A signature of a kind this library cannot verify is left to the clients.
+fn is_signed_by(cert: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> bool {
+    match cert.verify_signature(Some(issuer.public_key())) {
+        Ok(()) | Err(X509Error::SignatureUnsupportedAlgorithm) => true,
+        Err(_) => false,
+    }
+}
+
+fn check_leaf(leaf: &X509Certificate<'_>) -> Result<(), ChainError> {
+    if leaf.is_ca() {
+        return Err(ChainError::Authority);
+    }
+    let usage = leaf
+        .extended_key_usage()
+        .map_err(|_| ChainError::Certificate(1))?;
+    match usage {
+        Some(usage) if !usage.value.server_auth && !usage.value.any => Err(ChainError::Usage),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn check_dates(certs: &[X509Certificate<'_>], now: i64) -> Result<(), ChainError> {
+    for (index, cert) in certs.iter().enumerate() {
+        let number = index + 1;
+        let (begin, end) = (cert.validity().not_before, cert.validity().not_after);
+        if now > end.timestamp() {
+            let at = end.to_string();
+            return Err(ChainError::Expired { number, at });
+        }
+        if now < begin.timestamp() {
+            let at = begin.to_string();
+            return Err(ChainError::Early { number, at });
+        }
+    }
+    Ok(())
+}
+
+fn dns_names(leaf: &X509Certificate<'_>) -> BTreeSet<String> {
+    let Ok(Some(alternatives)) = leaf.subject_alternative_name() else {
+        return BTreeSet::new();
+    };
+    let names = alternatives.value.general_names.iter();
+    names
+        .filter_map(|name| match *name {
+            GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+            GeneralName::OtherName(..)
+            | GeneralName::RFC822Name(_)
+            | GeneralName::X400Address(_)
+            | GeneralName::DirectoryName(_)
+            | GeneralName::EDIPartyName(_)
+            | GeneralName::URI(_)
+            | GeneralName::IPAddress(_)
+            | GeneralName::RegisteredID(_)
+            | GeneralName::Invalid(..) => None,
+        })
+        .collect()
+}
+
+fn certified(
+    ders: Vec<CertificateDer<'static>>,
+    key_pem: &[u8],
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, ChainError> {
+    let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|_| ChainError::NoKey)?;
+    let key = provider
+        .key_provider
+        .load_private_key(key)
+        .map_err(|_| ChainError::KeyKind)?;
+    let certified = CertifiedKey::new(ders, key);
+    certified
+        .keys_match()
+        .map_err(|_| ChainError::KeyMismatch)?;
+    Ok(certified)
+}
+
+#[cfg(test)]
+mod tests;

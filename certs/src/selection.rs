@@ -1,0 +1,84 @@
+//! The choice of a chain by host name.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rustls::sign::CertifiedKey;
+
+use crate::Chain;
+
+/// Chains by host name: the exact name first, then a wildcard of one label, else a certificate
+/// that names nothing.
+#[derive(Debug)]
+pub struct Selection {
+    exact: BTreeMap<String, Arc<Chain>>,
+    wildcard: BTreeMap<String, Arc<Chain>>,
+    nameless: Arc<CertifiedKey>,
+}
+
+impl Selection {
+    /// Makes an empty selection that answers every name with `nameless`.
+    #[must_use]
+    pub fn new(nameless: Arc<CertifiedKey>) -> Self {
+        Self {
+            exact: BTreeMap::new(),
+            wildcard: BTreeMap::new(),
+            nameless,
+        }
+    }
+
+    /// Adds a chain under each of its names; the first chain added for a name keeps it.
+    pub fn add(&mut self, chain: &Arc<Chain>) {
+        for name in chain.names() {
+            let (map, key) = match name.strip_prefix("*.") {
+                Some(parent) => (&mut self.wildcard, parent),
+                None => (&mut self.exact, name.as_str()),
+            };
+            map.entry(key.to_owned()).or_insert_with(|| chain.clone());
+        }
+    }
+
+    /// Returns the chain that names `host`, if one does.
+    #[must_use]
+    pub fn find(&self, host: &str) -> Option<&Arc<Chain>> {
+        let host = same_host_form(host);
+        if let Some(chain) = self.exact.get(&host) {
+            return Some(chain);
+        }
+        let (label, parent) = host.split_once('.')?;
+        if label.is_empty() {
+            return None;
+        }
+        self.wildcard.get(parent)
+    }
+
+    /// Returns what a handshake for `sni` is answered with; unknown or absent names get the
+    /// certificate that names nothing.
+    #[must_use]
+    pub fn serve(&self, sni: Option<&str>) -> Arc<CertifiedKey> {
+        let chain = sni.and_then(|host| self.find(host));
+        chain.map_or_else(|| self.nameless.clone(), |c| c.certified_key().clone())
+    }
+
+    /// Says whether the handshake for `sni` was answered with the certificate of `host`.
+    ///
+    /// False when either is unknown: such a request is misdirected.
+    /// Source: [RFC 9110 section 15.5.20](https://www.rfc-editor.org/rfc/rfc9110#section-15.5.20).
+    #[must_use]
+    pub fn is_same(&self, sni: Option<&str>, host: &str) -> bool {
+        match (sni.and_then(|sni| self.find(sni)), self.find(host)) {
+            (Some(shown), Some(meant)) => Arc::ptr_eq(shown, meant),
+            (None | Some(_), None) | (None, Some(_)) => false,
+        }
+    }
+}
+
+/// Returns a host name as it is compared: lower case, without a final dot.
+#[must_use]
+pub fn same_host_form(host: &str) -> String {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    host.to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests;

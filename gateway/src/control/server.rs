@@ -1,0 +1,122 @@
+//! The gateway's side of the control socket.
+
+use std::io;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::{Answer, Code, Operator, Refusal, Request};
+
+/// The longest request line in bytes.
+const LINE_MAX: u64 = 64 << 10;
+/// How long a caller may take to send its line.
+const READ_DEADLINE: Duration = Duration::from_secs(1);
+/// How long a caller may take to receive its answer.
+const WRITE_DEADLINE: Duration = Duration::from_secs(5);
+/// Callers served at once; others wait in the socket's queue.
+const CALLERS: usize = 16;
+
+/// Binds the socket with mode 0600; what an ended process left is replaced. The caller holds the state folder.
+///
+/// # Errors
+/// If something else than a socket stands there, or the system refuses.
+pub(crate) fn bind(socket: &Path) -> io::Result<UnixListener> {
+    match std::fs::symlink_metadata(socket) {
+        Ok(meta) if meta.file_type().is_socket() => std::fs::remove_file(socket)?,
+        Ok(_) => return Err(io::ErrorKind::AlreadyExists.into()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        Err(e) => return Err(e),
+    }
+    let listener = UnixListener::bind(socket)?;
+    std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Serves callers for ever; drop the future to stop.
+pub(crate) async fn serve(listener: UnixListener, operator: Arc<dyn Operator>) {
+    let places = Arc::new(Semaphore::new(CALLERS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let operator = Arc::clone(&operator);
+                tokio::spawn(async move {
+                    if let Err(error) = caller(stream, &*operator).await {
+                        tracing::debug!(%error, "control caller gone");
+                    }
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "control socket cannot accept");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn caller(stream: UnixStream, operator: &dyn Operator) -> io::Result<()> {
+    let uid = stream.peer_cred()?.uid();
+    let (read, mut write) = stream.into_split();
+    let answer = if uid == rustix::process::geteuid().as_raw() || uid == 0 {
+        match request(BufReader::new(read)).await {
+            Ok(request) => dispatch(operator, request).await,
+            Err(refusal) => line(Err::<(), _>(refusal)),
+        }
+    } else {
+        let refusal = Refusal::new(Code::Permission, format!("user {uid} may not ask"));
+        line(Err::<(), _>(refusal))
+    };
+    timeout(WRITE_DEADLINE, write.write_all(&answer)).await??;
+    timeout(WRITE_DEADLINE, write.shutdown()).await?
+}
+
+async fn request<R: tokio::io::AsyncRead + Unpin>(read: BufReader<R>) -> Result<Request, Refusal> {
+    let bad = |text: String| Refusal::new(Code::Usage, text);
+    let mut text = Vec::new();
+    let mut read = read.take(LINE_MAX);
+    timeout(READ_DEADLINE, read.read_until(b'\n', &mut text))
+        .await
+        .map_err(|_| bad("no request within a second".to_owned()))?
+        .map_err(|e| bad(e.to_string()))?;
+    if text.pop() != Some(b'\n') {
+        return Err(bad("a request is one line of at most 64 KiB".to_owned()));
+    }
+    serde_json::from_slice(&text).map_err(|e| bad(format!("not a request: {e}")))
+}
+
+/// Does what a request asks and makes the answer line.
+async fn dispatch(operator: &dyn Operator, request: Request) -> Vec<u8> {
+    match request {
+        Request::Status => line(operator.status().await),
+        Request::Reload => line(operator.reload().await),
+        Request::UserEnrolled => line(operator.user_enrolled().await),
+        Request::UserInvite { user } => line(operator.user_invite(&user).await),
+        Request::UserForget { user } => line(operator.user_forget(&user).await),
+        Request::SessionList => line(operator.session_list().await),
+        Request::SessionRevoke { which } => line(operator.session_revoke(&which).await),
+        Request::DeviceList => line(operator.device_list().await),
+        Request::DeviceAdd { new } => line(operator.device_add(&new).await),
+        Request::DeviceRevoke { id } => line(operator.device_revoke(&id).await),
+        Request::DeviceMark { id, class } => line(operator.device_mark(&id, class).await),
+    }
+}
+
+fn line<T: Serialize>(outcome: Result<T, Refusal>) -> Vec<u8> {
+    let answer = match outcome {
+        Ok(done) => Answer::Done(done),
+        Err(refusal) => Answer::Refused(refusal),
+    };
+    let mut text = serde_json::to_vec(&answer).unwrap_or_default();
+    text.push(b'\n');
+    text
+}

@@ -1,0 +1,243 @@
+//! Password verifiers: argon2id over a peppered, normalised password.
+
+mod pool;
+mod rules;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use argon2::password_hash::phc::PasswordHash;
+use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use unicode_normalization::UnicodeNormalization;
+use zeroize::Zeroizing;
+
+pub(crate) use self::pool::{Overloaded, Place, Pool};
+pub(crate) use self::rules::{Rules, Weak};
+use crate::ids;
+
+/// Least memory and passes (OWASP Password Storage: m = 19 MiB, t = 2, p = 1).
+const FLOOR: Cost = Cost {
+    memory_kib: 19 * 1024,
+    passes: 2,
+};
+/// Most that a stored verifier may ask for.
+const CEILING: Cost = Cost {
+    memory_kib: 1024 * 1024,
+    passes: 64,
+};
+const SALT: usize = 16;
+
+/// What one argon2id run costs; a value stands between the floor and the ceiling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cost {
+    memory_kib: u32,
+    passes: u32,
+}
+
+impl Cost {
+    /// Takes the memory in KiB and the number of passes over it.
+    ///
+    /// # Errors
+    /// [`BadCost`] below 19 MiB or 2 passes, above 1 GiB or 64 passes.
+    pub(crate) fn new(memory_kib: u32, passes: u32) -> Result<Self, BadCost> {
+        let memory = (FLOOR.memory_kib..=CEILING.memory_kib).contains(&memory_kib);
+        let time = (FLOOR.passes..=CEILING.passes).contains(&passes);
+        (memory && time)
+            .then_some(Self { memory_kib, passes })
+            .ok_or(BadCost { memory_kib, passes })
+    }
+}
+
+/// Says that parameters of argon2id are outside what is allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "argon2 with {memory_kib} KiB and {passes} passes is outside 19456..=1048576 KiB and 2..=64 passes"
+)]
+pub(crate) struct BadCost {
+    memory_kib: u32,
+    passes: u32,
+}
+
+/// What comparing a password with a verifier gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Right; the verifier has the present parameters.
+    Match,
+    /// Right; the verifier should be made anew with the present parameters.
+    MatchOutdated,
+    /// Wrong.
+    Mismatch,
+}
+
+/// Says that a stored verifier cannot be used; nothing was computed with it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BadVerifier {
+    /// Not an argon2id PHC string with salt and output.
+    #[error("the stored password verifier is malformed")]
+    Malformed,
+    /// Its parameters are outside what is allowed.
+    #[error(transparent)]
+    Cost(#[from] BadCost),
+    /// Argon2 refused, most likely for want of memory.
+    #[error("argon2 failed")]
+    Failed,
+}
+
+/// Makes and checks password verifiers. Slow by design: run it in a [`Pool`].
+///
+/// The password is normalised to NFKC, all of it is hashed with HMAC-SHA-256 under the pepper, and
+/// the result goes to argon2id with a salt of its own.
+pub(crate) struct Hasher {
+    cost: Cost,
+    pepper: Zeroizing<[u8; 32]>,
+    /// Stands in for users who have no verifier, so that they cost the same.
+    dummy: String,
+    runs: AtomicU64,
+}
+
+impl Hasher {
+    /// Makes a hasher; computes one verifier nobody has the password of.
+    ///
+    /// # Errors
+    /// [`BadVerifier::Failed`] if there is no memory for a run.
+    pub(crate) fn new(cost: Cost, pepper: Zeroizing<[u8; 32]>) -> Result<Self, BadVerifier> {
+        let mut hasher = Self {
+            cost,
+            pepper,
+            dummy: String::new(),
+            runs: AtomicU64::new(0),
+        };
+        let nobody = Zeroizing::new(ids::token());
+        hasher.dummy = hasher.hash(&nobody)?;
+        Ok(hasher)
+    }
+
+    /// Makes the PHC string of a password with a fresh salt.
+    ///
+    /// # Errors
+    /// [`BadVerifier::Failed`] if there is no memory for a run.
+    pub(crate) fn hash(&self, password: &str) -> Result<String, BadVerifier> {
+        let salt = ids::random::<SALT>();
+        let hash = self
+            .argon2(self.cost)?
+            .hash_password_with_salt(&*self.peppered(password), &salt)
+            .map_err(|_| BadVerifier::Failed)?;
+        Ok(hash.to_string())
+    }
+
+    /// Compares a password with a verifier. Without one, the same work gives [`Verdict::Mismatch`].
+    ///
+    /// # Errors
+    /// [`BadVerifier`] if the verifier is malformed or its parameters are outside what is allowed.
+    pub(crate) fn verify(&self, password: &str, phc: Option<&str>) -> Result<Verdict, BadVerifier> {
+        let hash = PasswordHash::new(phc.unwrap_or(&self.dummy));
+        let hash = hash.map_err(|_| BadVerifier::Malformed)?;
+        let cost = cost_of(&hash)?;
+        let checked = self
+            .argon2(cost)?
+            .verify_password(&*self.peppered(password), &hash);
+        match checked {
+            _ if phc.is_none() => Ok(Verdict::Mismatch),
+            Ok(()) if cost == self.cost => Ok(Verdict::Match),
+            Ok(()) => Ok(Verdict::MatchOutdated),
+            Err(argon2::password_hash::Error::PasswordInvalid) => Ok(Verdict::Mismatch),
+            Err(_) => Err(BadVerifier::Failed),
+        }
+    }
+
+    /// Counts the runs of argon2id since the start.
+    pub(crate) fn runs(&self) -> u64 {
+        self.runs.load(Ordering::Relaxed)
+    }
+
+    fn argon2(&self, cost: Cost) -> Result<Argon2<'static>, BadVerifier> {
+        let params = Params::new(cost.memory_kib, cost.passes, 1, None);
+        let params = params.map_err(|_| BadVerifier::Failed)?;
+        self.runs.fetch_add(1, Ordering::Relaxed);
+        Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+    }
+
+    #[expect(clippy::expect_used, reason = "HMAC takes keys of every length")]
+    fn peppered(&self, password: &str) -> Zeroizing<[u8; 32]> {
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(&*self.pepper).expect("HMAC takes keys of every length");
+        // Character by character, so that no second copy of the password is made.
+        let mut utf8 = Zeroizing::new([0; 4]);
+        for c in password.nfkc() {
+            mac.update(c.encode_utf8(&mut *utf8).as_bytes());
+        }
+        Zeroizing::new(mac.finalize().into_bytes().into())
+    }
+}
+
+impl std::fmt::Debug for Hasher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hasher")
+            .field("cost", &self.cost)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads the parameters of a verifier and refuses what we did not make.
+fn cost_of(hash: &PasswordHash) -> Result<Cost, BadVerifier> {
+    let ours = hash.algorithm.as_str() == "argon2id"
+        && hash.version == Some(Version::V0x13.into())
+        && hash.salt.as_ref().is_some_and(|salt| salt.len() >= SALT)
+        && hash.hash.as_ref().is_some_and(|out| out.len() == 32);
+    let number = |name: &str| hash.params.get_decimal(name);
+    if !ours || number("p") != Some(1) {
+        return Err(BadVerifier::Malformed);
+    }
+    let memory = number("m").ok_or(BadVerifier::Malformed)?;
+    let passes = number("t").ok_or(BadVerifier::Malformed)?;
+    Ok(Cost::new(memory, passes)?)
+}
+
+/// A hasher and its pool, shared by everything that checks passwords.
+#[derive(Clone, Debug)]
+pub(crate) struct Passwords {
+    hasher: Arc<Hasher>,
+    pool: Arc<Pool>,
+}
+
+impl Passwords {
+    /// Puts a hasher behind a pool of `threads` places.
+    pub(crate) fn new(hasher: Hasher, threads: usize) -> std::io::Result<Self> {
+        Ok(Self {
+            hasher: Arc::new(hasher),
+            pool: Arc::new(Pool::new(threads)?),
+        })
+    }
+
+    /// Compares off the async threads; see [`Hasher::verify`].
+    pub(crate) async fn verify(
+        &self,
+        place: Place,
+        password: Zeroizing<String>,
+        phc: Option<String>,
+    ) -> Result<Result<Verdict, BadVerifier>, Overloaded> {
+        let hasher = Arc::clone(&self.hasher);
+        self.pool
+            .run(place, move || hasher.verify(&password, phc.as_deref()))
+            .await
+    }
+
+    /// Makes a verifier off the async threads; see [`Hasher::hash`].
+    pub(crate) async fn hash(
+        &self,
+        place: Place,
+        password: Zeroizing<String>,
+    ) -> Result<Result<String, BadVerifier>, Overloaded> {
+        let hasher = Arc::clone(&self.hasher);
+        self.pool.run(place, move || hasher.hash(&password)).await
+    }
+
+    /// Counts the runs of argon2id since the start.
+    pub(crate) fn runs(&self) -> u64 {
+        self.hasher.runs()
+    }
+}

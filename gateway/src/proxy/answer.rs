@@ -1,0 +1,191 @@
+//! Step 8: what goes back to the client.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use pingora_error::Result;
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+
+use super::cookies::{self, Cookies};
+use super::headers::{self, ANSWER_DROPPED, BASE};
+use super::own;
+use super::pep::Ctx;
+use crate::gateway::Gateway;
+use crate::pages::{self, Detail, Problem};
+
+/// Removes from an app's answer what only the gateway may say.
+///
+/// # Errors
+/// None in practice; header building reports one.
+pub(crate) fn clean(upstream: &mut ResponseHeader) -> Result<()> {
+    for name in ANSWER_DROPPED {
+        upstream.remove_header(name);
+    }
+    let reserved: Vec<HeaderName> = upstream
+        .headers
+        .keys()
+        .filter(|n| n.as_str().starts_with("x-postern-"))
+        .cloned()
+        .collect();
+    for name in reserved {
+        upstream.remove_header(&name);
+    }
+    let set: Vec<HeaderValue> = upstream
+        .headers
+        .get_all(header::SET_COOKIE)
+        .iter()
+        .filter(|v| cookies::app_may_set(v))
+        .cloned()
+        .collect();
+    upstream.remove_header(&header::SET_COOKIE);
+    for value in set {
+        upstream.append_header(header::SET_COOKIE, value)?;
+    }
+    Ok(())
+}
+
+/// Sets what every answer through the gateway carries, each field once.
+///
+/// # Errors
+/// None in practice; header building reports one.
+pub(crate) fn finish(gw: &Gateway, answer: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
+    for (name, value) in BASE {
+        if !answer.headers.contains_key(name) {
+            answer.insert_header(name, value)?;
+        }
+    }
+    if !answer.headers.contains_key(header::CACHE_CONTROL) {
+        answer.insert_header(header::CACHE_CONTROL, "private")?;
+    }
+    let over_tls = ctx.ctl.as_ref().is_some_and(|c| c.conn.tls);
+    if over_tls {
+        let hsts = headers::hsts(gw.config.http.hsts_seconds);
+        answer.insert_header(header::STRICT_TRANSPORT_SECURITY, hsts)?;
+    }
+    answer.insert_header("X-Request-ID", &*ctx.request_id)?;
+    if let Some(budget) = &ctx.budget {
+        answer.insert_header("RateLimit-Limit", budget.limit.to_string())?;
+        answer.insert_header("RateLimit-Remaining", budget.remaining.to_string())?;
+        answer.insert_header("RateLimit-Reset", budget.reset.to_string())?;
+    }
+    Ok(())
+}
+
+/// Makes a redirect of ours.
+pub(crate) fn redirect(status: StatusCode, to: &str) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = status;
+    let map = response.headers_mut();
+    map.insert(header::LOCATION, headers::value(to));
+    map.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Makes a JSON answer of ours.
+pub(crate) fn json(status: StatusCode, body: String) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(body));
+    *response.status_mut() = status;
+    let map = response.headers_mut();
+    map.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json; charset=utf-8"),
+    );
+    map.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Answers with a problem page or its JSON twin.
+///
+/// # Errors
+/// When the client is gone.
+pub(crate) async fn problem(
+    gw: &Arc<Gateway>,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    problem: Problem,
+    retry_after: Option<Duration>,
+) -> Result<()> {
+    let user = ctx.session.as_ref().map(|s| Arc::clone(&s.user));
+    let setting = user.and_then(|u| ctx.snap.policy.user(&u).and_then(|u| u.language.clone()));
+    let headers = &session.req_header().headers;
+    let cookies = Cookies::read(headers);
+    let language = pages::language(headers, cookies.one(cookies::LANG), setting.as_deref());
+    let told = problem == Problem::Denied;
+    let code = told.then(|| code(&ctx.request_id));
+    let needs = matches!(problem, Problem::SignInNeeded | Problem::StepUpNeeded);
+    let sign_in = ctx.target.as_ref().filter(|_| needs);
+    let sign_in = sign_in.map(|t| format!("{}/", own::sign_in_origin(gw, t)));
+    let detail = Detail {
+        request_id: &ctx.request_id,
+        code: code.as_deref(),
+        sign_in: sign_in.as_deref(),
+        contact: gw.config.contact.as_deref(),
+        retry_after,
+    };
+    let mut response = pages::problem(problem, language, headers, &detail);
+    if needs {
+        response.headers_mut().insert(
+            header::WWW_AUTHENTICATE,
+            HeaderValue::from_static("Postern"),
+        );
+    }
+    send(gw, session, ctx, response).await
+}
+
+/// Finds the problem page of a status.
+pub(crate) fn problem_of_status(status: u16) -> Problem {
+    match status {
+        401 => Problem::SignInNeeded,
+        403 => Problem::Denied,
+        404 => Problem::NotFound,
+        405 => Problem::MethodNotAllowed,
+        413 => Problem::TooLarge,
+        421 => Problem::Misdirected,
+        429 => Problem::TooManyRequests,
+        502 => Problem::BadUpstream,
+        503 => Problem::Unavailable,
+        504 => Problem::UpstreamTimeout,
+        _ => Problem::BadRequest,
+    }
+}
+
+/// Derives the short code a denied page shows and `audit search` finds by the request id.
+pub(crate) fn code(request_id: &str) -> String {
+    let short: String = request_id
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .take(8)
+        .collect();
+    format!("D-{}", short.to_ascii_uppercase())
+}
+
+/// Sends an answer of ours.
+///
+/// # Errors
+/// When the client is gone.
+pub(crate) async fn send(
+    gw: &Arc<Gateway>,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    response: Response<Bytes>,
+) -> Result<()> {
+    let (parts, body) = response.into_parts();
+    let mut head = ResponseHeader::build(parts.status, Some(parts.headers.len() + 8))?;
+    for (name, value) in &parts.headers {
+        head.append_header(name.clone(), value.clone())?;
+    }
+    finish(gw, &mut head, ctx)?;
+    let bodiless = parts.status == StatusCode::NOT_MODIFIED || ctx.method == "HEAD";
+    if parts.status != StatusCode::NOT_MODIFIED {
+        head.insert_header(header::CONTENT_LENGTH, body.len().to_string())?;
+    }
+    let empty = bodiless || body.is_empty();
+    session.write_response_header(Box::new(head), empty).await?;
+    if !empty {
+        session.write_response_body(Some(body), true).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! One request inside a connection: what can cut it, and the deadlines it runs under.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
+use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
+use pingora_core::server::ShutdownWatch;
+
+use super::conn::ConnCtx;
+use super::edge::Edge;
+use crate::clock;
+use crate::streams::KillSwitch;
+
+/// How often a request body that is still coming in is looked at.
+const CHECK: Duration = Duration::from_secs(5);
+/// A body slower than this many bytes a second, counted from its start, is cut...
+const SLOWEST: u64 = 500;
+/// ...once it has had this long.
+const GRACE: Duration = Duration::from_secs(10);
+
+tokio::task_local! {
+    static REQUEST: Arc<RequestCtl>;
+}
+
+/// Handles of one request that live outside pingora's own state.
+pub(crate) struct RequestCtl {
+    /// The connection it came on.
+    pub(crate) conn: Arc<ConnCtx>,
+    /// The edge that serves it.
+    pub(crate) edge: Arc<Edge>,
+    /// Cuts this request, its answer and, after an upgrade, its socket.
+    pub(crate) kill: KillSwitch,
+    /// When its head was whole.
+    pub(crate) started: Instant,
+    body_bytes: AtomicU64,
+    body_done: AtomicBool,
+}
+
+impl RequestCtl {
+    /// Returns the handles of the request that the running task serves, if it serves one.
+    pub(crate) fn current() -> Option<Arc<Self>> {
+        REQUEST.try_with(Arc::clone).ok()
+    }
+
+    /// Counts request body bytes.
+    pub(crate) fn body_came(&self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.body_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Says that no (more) request body is awaited; its rate is no longer watched.
+    pub(crate) fn body_ended(&self) {
+        self.body_done.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns the request body bytes so far.
+    pub(crate) fn body_bytes(&self) -> u64 {
+        self.body_bytes.load(Ordering::Relaxed)
+    }
+
+    fn too_slow(&self, now: Instant) -> bool {
+        let age = now.saturating_duration_since(self.started);
+        !self.body_done.load(Ordering::Relaxed)
+            && age > GRACE
+            && self.body_bytes() < SLOWEST.saturating_mul(age.as_secs())
+    }
+}
+
+/// A connection's requests as pingora's HTTP server application.
+pub(crate) struct App {
+    pub(crate) edge: Arc<Edge>,
+    pub(crate) conn: Arc<ConnCtx>,
+    options: HttpServerOptions,
+}
+
+impl App {
+    /// Serves the requests of one connection.
+    pub(crate) fn new(edge: Arc<Edge>, conn: Arc<ConnCtx>) -> Self {
+        let mut options = HttpServerOptions::default();
+        options.h2_idle_timeout = Some(Duration::from_secs(120));
+        Self {
+            edge,
+            conn,
+            options,
+        }
+    }
+}
+
+#[async_trait]
+impl HttpServerApp for App {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        let ctl = Arc::new(RequestCtl {
+            conn: Arc::clone(&self.conn),
+            edge: Arc::clone(&self.edge),
+            kill: KillSwitch::new(),
+            started: clock::now(),
+            body_bytes: AtomicU64::new(0),
+            body_done: AtomicBool::new(false),
+        });
+        let work = self.edge.proxy.process_new_http(session, shutdown);
+        let work = REQUEST.scope(Arc::clone(&ctl), work);
+        tokio::pin!(work);
+        let check = tokio::time::sleep(CHECK);
+        tokio::pin!(check);
+        loop {
+            tokio::select! {
+                biased;
+                reused = &mut work => return reused,
+                () = ctl.kill.wait() => return None,
+                () = self.conn.kill.wait() => return None,
+                () = &mut check => {
+                    if ctl.too_slow(clock::now()) {
+                        return None;
+                    }
+                    check.as_mut().reset(tokio::time::Instant::now() + CHECK);
+                }
+            }
+        }
+    }
+
+    fn h2_options(&self) -> Option<H2Options> {
+        let mut options = default_h2_options();
+        options
+            .max_concurrent_streams(100)
+            .max_header_list_size(32 * 1024)
+            .initial_window_size(1 << 20)
+            .initial_connection_window_size(4 << 20);
+        Some(options)
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        Some(&self.options)
+    }
+}

@@ -1,0 +1,207 @@
+//! One client connection from accept to close.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use parking_lot::Mutex;
+use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream, ServerApp};
+use pingora_core::protocols::http::ServerSession;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use super::app::App;
+use super::edge::Edge;
+use super::head::{self, MAX_HEAD, Refused};
+use super::stream::{ClientStream, HeadRead, Transport};
+use crate::audit::{Event, Record, reason};
+use crate::ids::{DeviceId, Door, SessionId};
+use crate::streams::{KillSwitch, Kind, Stream, StreamGuard};
+
+const HANDSHAKE: Duration = Duration::from_secs(10);
+const HEAD: Duration = Duration::from_secs(10);
+const IDLE: Duration = Duration::from_secs(60);
+const REQUESTS_PER_CONNECTION: u32 = 1000;
+
+/// Where a connection came in.
+#[derive(Clone, Debug)]
+pub(crate) struct ConnOrigin {
+    /// The door.
+    pub(crate) door: Door,
+    /// The client's address; inside the tunnel, the device's own.
+    pub(crate) peer: SocketAddr,
+    /// The tunnel device whose bytes these are.
+    pub(crate) device: Option<DeviceId>,
+    /// Whether TLS is to be spoken (port 443) or not (port 80).
+    pub(crate) tls: bool,
+}
+
+/// What is known of a connection for its whole life.
+pub(crate) struct ConnCtx {
+    /// The door it came by.
+    pub(crate) door: Door,
+    /// The client's address; inside the tunnel, the device's own.
+    pub(crate) peer: SocketAddr,
+    /// The tunnel device whose bytes these are, proved by decryption.
+    pub(crate) device: Option<DeviceId>,
+    /// Whether it speaks TLS.
+    pub(crate) tls: bool,
+    /// The server name the client asked for in its TLS hello.
+    pub(crate) sni: Option<String>,
+    /// Cuts the whole connection.
+    pub(crate) kill: KillSwitch,
+    held: Mutex<Option<(SessionId, StreamGuard)>>,
+}
+
+impl ConnCtx {
+    fn new(origin: &ConnOrigin, sni: Option<String>) -> Arc<Self> {
+        Arc::new(Self {
+            door: origin.door,
+            peer: origin.peer,
+            device: origin.device,
+            tls: origin.tls,
+            sni,
+            kill: KillSwitch::new(),
+            held: Mutex::new(None),
+        })
+    }
+
+    /// Ties the connection to the session whose requests it carries, so that the session's end
+    /// closes it even while it is idle.
+    pub(crate) fn hold(&self, edge: &Edge, session: SessionId, user: &Arc<str>) {
+        let mut held = self.held.lock();
+        if held.as_ref().is_some_and(|(id, _)| *id == session) {
+            return;
+        }
+        let guard = edge.gw.streams.open(Stream {
+            kind: Kind::Connection,
+            session: Some(session),
+            device: self.device,
+            user: Some(Arc::clone(user)),
+            recheck_at: None,
+            question: None,
+            kill: self.kill.clone(),
+        });
+        *held = Some((session, guard));
+    }
+}
+
+/// Serves one connection until it ends or is cut.
+pub(crate) async fn serve<S: Transport>(edge: Arc<Edge>, io: S, origin: ConnOrigin) {
+    if !origin.tls {
+        let ctx = ConnCtx::new(&origin, None);
+        return carry(edge, Box::new(io), ctx, false).await;
+    }
+    let accept = TlsAcceptor::from(Arc::clone(&edge.tls)).accept(io);
+    let Ok(Ok(stream)) = timeout(HANDSHAKE, accept).await else {
+        return;
+    };
+    let (sni, h2) = {
+        let (_, tls) = stream.get_ref();
+        let sni = tls.server_name().map(str::to_owned);
+        (sni, tls.alpn_protocol() == Some(b"h2"))
+    };
+    let ctx = ConnCtx::new(&origin, sni);
+    carry(edge, Box::new(stream), ctx, h2).await;
+}
+
+async fn carry(edge: Arc<Edge>, io: Box<dyn Transport>, ctx: Arc<ConnCtx>, h2: bool) {
+    let kill = ctx.kill.clone();
+    let stream = ClientStream::new(io, Arc::clone(&ctx), h2);
+    let app = Arc::new(App::new(edge, ctx));
+    let work = async {
+        if h2 {
+            let shutdown = app.edge.shutdown.clone();
+            app.process_new(Box::new(stream), &shutdown).await;
+        } else {
+            http1(&app, Box::new(stream)).await;
+        }
+    };
+    tokio::select! {
+        () = work => {}
+        () = kill.wait() => {}
+    }
+}
+
+async fn http1(app: &Arc<App>, mut stream: Box<ClientStream>) {
+    let mut settings: Option<HttpPersistentSettings> = None;
+    loop {
+        let shutdown = app.edge.shutdown.clone();
+        if !wait_for_request(app, &mut stream).await {
+            return;
+        }
+        if let Err(refused) = strict_head(&mut stream).await {
+            return refuse(app, &mut stream, refused).await;
+        }
+        let mut session = ServerSession::new_http1(stream);
+        match settings.take() {
+            Some(settings) => settings.apply_to_session(&mut session),
+            None => session.set_keepalive_reuses_remaining(Some(REQUESTS_PER_CONNECTION)),
+        }
+        session.set_keepalive((!*shutdown.borrow()).then_some(60));
+        let reused = app.process_new_http(session, &shutdown).await;
+        let Some((back, persistent)) = reused.map(ReusedHttpStream::consume) else {
+            return;
+        };
+        settings = persistent;
+        let Ok(same) = back.into_any().downcast::<ClientStream>() else {
+            return;
+        };
+        stream = same;
+    }
+}
+
+async fn wait_for_request(app: &App, stream: &mut ClientStream) -> bool {
+    let mut shutdown = app.edge.shutdown.clone();
+    if *shutdown.borrow() {
+        return false;
+    }
+    tokio::select! {
+        parked = timeout(IDLE, stream.park()) => matches!(parked, Ok(Ok(true))),
+        _ = shutdown.changed() => false,
+    }
+}
+
+/// Reads the head within its deadline and judges it; `Err(None)` is a client that left.
+async fn strict_head(stream: &mut ClientStream) -> Result<(), Option<Refused>> {
+    let late = Refused {
+        status: 408,
+        reason: "head-too-slow",
+    };
+    let large = Refused {
+        status: 431,
+        reason: "head-too-large",
+    };
+    let read = timeout(HEAD, stream.read_head(MAX_HEAD)).await;
+    match read {
+        Err(_) => Err(Some(late)),
+        Ok(Ok(HeadRead::Whole(len))) => head::scan(stream.ahead(len)).map_err(Some),
+        Ok(Ok(HeadRead::TooLarge)) => Err(Some(large)),
+        Ok(Ok(HeadRead::Closed | HeadRead::Broken) | Err(_)) => Err(None),
+    }
+}
+
+async fn refuse(app: &App, stream: &mut ClientStream, refused: Option<Refused>) {
+    let Some(Refused { status, reason }) = refused else {
+        return;
+    };
+    let mut record = Record::new(Event::AccessDecided, "deny", reason::BAD_REQUEST);
+    record.source = Some(app.conn.peer.ip());
+    record.device = app.conn.device;
+    record.status = Some(status);
+    record.rule = Some("builtin.bad-request".into());
+    record.detail = Some(reason.to_owned());
+    app.edge.gw.audit.note(record);
+    let name = StatusCode::from_u16(status).ok();
+    let name = name
+        .and_then(|s| s.canonical_reason())
+        .unwrap_or("Bad Request");
+    let body = format!("{{\"error\":\"{reason}\"}}\n");
+    let answer = format!(
+        "HTTP/1.1 {status} {name}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+         Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let _ = timeout(HANDSHAKE, stream.answer_and_close(answer.as_bytes())).await;
+}

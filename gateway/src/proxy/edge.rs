@@ -1,0 +1,285 @@
+//! The edge threads: each serves its share of the connections on a runtime of its own.
+
+use std::net::{IpAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use pingora_core::server::ShutdownWatch;
+use pingora_core::server::configuration::ServerConf;
+use pingora_proxy::{HttpProxy, http_proxy};
+use tokio::sync::{mpsc, watch};
+
+use super::conn::{self, ConnOrigin};
+use super::pep::Pep;
+use crate::gateway::Gateway;
+use crate::ids::Door;
+
+const QUEUE: usize = 1024;
+
+/// What one edge thread serves with.
+pub(crate) struct Edge {
+    /// The gateway.
+    pub(crate) gw: Arc<Gateway>,
+    /// pingora, with this thread's own pool of upstream connections.
+    pub(crate) proxy: Arc<HttpProxy<Pep>>,
+    /// TLS towards clients.
+    pub(crate) tls: Arc<rustls::ServerConfig>,
+    /// Turns true when the gateway stops.
+    pub(crate) shutdown: ShutdownWatch,
+}
+
+/// All edge threads; connections are dealt to them in turn.
+pub(crate) struct Edges {
+    lanes: Vec<mpsc::Sender<(TcpStream, ConnOrigin)>>,
+    next: AtomicUsize,
+    stop: watch::Sender<bool>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    caps: Arc<Caps>,
+}
+
+impl Edges {
+    /// Starts `count` edge threads (at least one).
+    ///
+    /// # Errors
+    /// If the operating system gives no thread.
+    pub(crate) fn start(
+        gw: &Arc<Gateway>,
+        tls: &Arc<rustls::ServerConfig>,
+        count: usize,
+    ) -> std::io::Result<Self> {
+        let (stop, shutdown) = watch::channel(false);
+        let caps = Arc::new(Caps::new(
+            gw.config.http.max_connections,
+            gw.config.http.max_connections_per_source,
+        ));
+        let mut lanes = Vec::new();
+        let mut threads = Vec::new();
+        for at in 0..count.max(1) {
+            let (lane, inbox) = mpsc::channel(QUEUE);
+            let (gw, tls) = (Arc::clone(gw), Arc::clone(tls));
+            let (shutdown, caps) = (shutdown.clone(), Arc::clone(&caps));
+            let thread = std::thread::Builder::new()
+                .name(format!("edge-{at}"))
+                .spawn(move || run(gw, tls, shutdown, caps, inbox))?;
+            lanes.push(lane);
+            threads.push(thread);
+        }
+        Ok(Self {
+            lanes,
+            next: AtomicUsize::new(0),
+            stop,
+            threads: Mutex::new(threads),
+            caps,
+        })
+    }
+
+    /// Deals a connection to the next edge; over the caps or with full lanes it is closed.
+    pub(crate) fn give(&self, stream: TcpStream, origin: ConnOrigin) {
+        if !self.caps.enter(origin.peer.ip()) {
+            return;
+        }
+        let at = self.next.fetch_add(1, Ordering::Relaxed) % self.lanes.len().max(1);
+        let source = origin.peer.ip();
+        let full = self
+            .lanes
+            .get(at)
+            .is_none_or(|lane| lane.try_send((stream, origin)).is_err());
+        if full {
+            self.caps.leave(source);
+        }
+    }
+
+    /// Counts the open client connections.
+    pub(crate) fn connections(&self) -> usize {
+        self.caps.total.load(Ordering::Relaxed)
+    }
+
+    /// Stops taking connections; idle ones end, busy ones finish their request.
+    pub(crate) fn drain(&self) {
+        let _ = self.stop.send(true);
+    }
+
+    /// Waits for the threads to end; they do once [`Edges::drain`] was called and their
+    /// connections are gone or the wait inside them is over.
+    pub(crate) fn join(&self) {
+        let threads = std::mem::take(&mut *self.threads.lock());
+        for thread in threads {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Caps on open connections, per source and in total.
+struct Caps {
+    total: AtomicUsize,
+    most: usize,
+    per_source: usize,
+    sources: Mutex<std::collections::HashMap<IpAddr, usize>>,
+}
+
+impl Caps {
+    fn new(most: usize, per_source: usize) -> Self {
+        Self {
+            total: AtomicUsize::new(0),
+            most,
+            per_source,
+            sources: Mutex::default(),
+        }
+    }
+
+    fn enter(&self, source: IpAddr) -> bool {
+        let source = bucket(source);
+        let mut sources = self.sources.lock();
+        let open = sources.get(&source).copied().unwrap_or(0);
+        if open >= self.per_source || self.total.load(Ordering::Relaxed) >= self.most {
+            return false;
+        }
+        sources.insert(source, open + 1);
+        self.total.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    fn leave(&self, source: IpAddr) {
+        let source = bucket(source);
+        let mut sources = self.sources.lock();
+        self.total.fetch_sub(1, Ordering::Relaxed);
+        match sources.get_mut(&source) {
+            Some(open) if *open > 1 => *open -= 1,
+            _ => {
+                sources.remove(&source);
+            }
+        }
+    }
+}
+
+/// One IPv4 address, or the /64 of an IPv6 address.
+fn bucket(source: IpAddr) -> IpAddr {
+    match source {
+        IpAddr::V4(_) => source,
+        IpAddr::V6(six) => {
+            let [a, b, c, d, ..] = six.segments();
+            IpAddr::V6(std::net::Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+    }
+}
+
+fn run(
+    gw: Arc<Gateway>,
+    tls: Arc<rustls::ServerConfig>,
+    shutdown: ShutdownWatch,
+    caps: Arc<Caps>,
+    mut inbox: mpsc::Receiver<(TcpStream, ConnOrigin)>,
+) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let Ok(runtime) = runtime else {
+        tracing::error!("no runtime for an edge thread");
+        return;
+    };
+    runtime.block_on(async move {
+        let proxy = http_proxy(&Arc::new(server_conf()), Pep::new(Arc::clone(&gw)));
+        let edge = Arc::new(Edge {
+            gw,
+            proxy: Arc::new(proxy),
+            tls,
+            shutdown: shutdown.clone(),
+        });
+        let mut stopping = shutdown;
+        let mut open = tokio::task::JoinSet::new();
+        loop {
+            tokio::select! {
+                given = inbox.recv() => {
+                    let Some((stream, origin)) = given else { break };
+                    let (edge, caps) = (Arc::clone(&edge), Arc::clone(&caps));
+                    open.spawn(serve(edge, caps, stream, origin));
+                    while open.try_join_next().is_some() {}
+                }
+                _ = stopping.changed() => break,
+            }
+        }
+        let finish = async { while open.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(Duration::from_secs(10), finish).await;
+    });
+}
+
+fn server_conf() -> ServerConf {
+    ServerConf {
+        threads: 1,
+        max_retries: 2,
+        upstream_keepalive_pool_size: 128,
+        ..ServerConf::default()
+    }
+}
+
+async fn serve(edge: Arc<Edge>, caps: Arc<Caps>, stream: TcpStream, origin: ConnOrigin) {
+    let source = origin.peer.ip();
+    let _ = stream.set_nonblocking(true);
+    let _ = stream.set_nodelay(true);
+    if let Ok(stream) = tokio::net::TcpStream::from_std(stream) {
+        conn::serve(edge, stream, origin).await;
+    }
+    caps.leave(source);
+}
+
+/// Accepts on a listener of the web door until the gateway stops. It never waits for a client;
+/// when descriptors run out it pauses instead of spinning.
+pub(crate) async fn accept(gw: Arc<Gateway>, listener: TcpListener, tls: bool) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(%error, "listener cannot be watched");
+            return;
+        }
+    };
+    loop {
+        let accepted = listener.accept().await;
+        let accepted = accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer)));
+        match accepted {
+            Ok((stream, peer)) => {
+                let origin = ConnOrigin {
+                    door: Door::Web,
+                    peer: std::net::SocketAddr::new(peer.ip().to_canonical(), peer.port()),
+                    device: None,
+                    tls,
+                };
+                if let Some(edges) = gw.edges.get() {
+                    edges.give(stream, origin);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "accept failed");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Caps;
+
+    #[test]
+    fn one_source_cannot_take_every_place() {
+        let caps = Caps::new(3, 2);
+        let (a, b) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        assert!(caps.enter(a));
+        assert!(caps.enter(a));
+        assert!(!caps.enter(a));
+        assert!(caps.enter(b));
+        assert!(!caps.enter("192.0.2.3".parse().unwrap()));
+        caps.leave(a);
+        assert!(caps.enter(a));
+    }
+
+    #[test]
+    fn addresses_of_one_ipv6_site_share_a_place() {
+        let caps = Caps::new(10, 1);
+        assert!(caps.enter("2001:db8::1".parse().unwrap()));
+        assert!(!caps.enter("2001:db8::2".parse().unwrap()));
+        assert!(caps.enter("2001:db8:0:1::1".parse().unwrap()));
+    }
+}

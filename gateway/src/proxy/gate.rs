@@ -1,0 +1,405 @@
+//! The gate: steps 2 to 6 of a request, in their order, and every answer that is not an app's.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{StatusCode, header};
+use pingora_error::Result;
+use pingora_proxy::Session;
+
+use super::app::RequestCtl;
+use super::head::{self, Refused, Target};
+use super::identify::{Identified, identify};
+use super::pep::Ctx;
+use super::{answer, cookies, headers, own};
+use crate::access::{self, Denied, HttpQuestion, Permit, Quarantine, Verdict};
+use crate::audit::{Event, Record, reason};
+use crate::clock;
+use crate::gateway::Gateway;
+use crate::ids::Door;
+use crate::limits;
+use crate::pages::Problem;
+use crate::streams::{Kind, Stream, StreamGuard};
+
+/// Whether the gate answered the request itself.
+pub(crate) enum Answered {
+    /// The answer is out.
+    Yes,
+    /// The request may be forwarded.
+    No(Passed),
+}
+
+/// What a request needs to be forwarded.
+pub(crate) struct Passed {
+    /// The proof that the allow is on record.
+    pub(crate) permit: Permit,
+    /// Its place in the table of open streams.
+    pub(crate) open: StreamGuard,
+    /// The record to complete when it ends.
+    pub(crate) ended: Record,
+}
+
+/// What a host name stands for.
+enum Place {
+    Own,
+    App(policy::AppIx),
+    Unknown,
+}
+
+/// Takes a request from its head to a permit, or answers it.
+///
+/// # Errors
+/// Only when the answer cannot be sent.
+pub(crate) async fn pass(
+    gw: &Arc<Gateway>,
+    ctl: &Arc<RequestCtl>,
+    session: &mut Session,
+    ctx: &mut Ctx,
+) -> Result<Answered> {
+    let target = match read_target(session) {
+        Ok(target) => target,
+        Err(refused) => return refuse(gw, ctl, session, ctx, refused).await,
+    };
+    ctx.target = Some(target.clone());
+    if let Err(retry) = gw.limits.source(ctl.conn.peer.ip(), clock::now()) {
+        return limited(gw, ctl, session, ctx, "source", retry.wait).await;
+    }
+    let place = place(gw, ctx, &target);
+    if !ctl.conn.tls {
+        return plain_http(gw, ctl, session, ctx, &target, &place).await;
+    }
+    let sni = ctl.conn.sni.as_deref();
+    if matches!(place, Place::Unknown)
+        || !ctx.snap.certs.same_certificate(sni, target.host.as_str())
+    {
+        let misdirected = Refused {
+            status: 421,
+            reason: reason::NO_SUCH_APP,
+        };
+        return refuse(gw, ctl, session, ctx, misdirected).await;
+    }
+    if target.path.as_str() == "/healthz" {
+        return health(gw, session, ctx).await;
+    }
+    match place {
+        Place::Own => own::sign_in_host(gw, ctl, session, ctx, &target).await,
+        Place::App(_) if own::is_own_path(target.path.as_str()) => {
+            own::app_host(gw, ctl, session, ctx, &target).await
+        }
+        Place::App(app) => to_app(gw, ctl, session, ctx, target, app).await,
+        Place::Unknown => Ok(Answered::Yes),
+    }
+}
+
+fn read_target(session: &Session) -> std::result::Result<Target, Refused> {
+    let head = session.req_header();
+    let http2 = session.as_downstream().is_http2();
+    let authority = head.uri.authority().map(http::uri::Authority::as_str);
+    if http2 {
+        head::scan_h2(head.method.as_str(), &head.headers)?;
+    } else if authority.is_some() {
+        return Err(Refused {
+            status: 400,
+            reason: "bad-target-form",
+        });
+    }
+    head::target(raw_target(head), authority, &head.headers)
+}
+
+fn raw_target(head: &pingora_http::RequestHeader) -> &[u8] {
+    head.raw_path()
+}
+
+fn place(gw: &Gateway, ctx: &Ctx, target: &Target) -> Place {
+    let host = target.host.as_str();
+    if gw.config.http.sign_in.iter().any(|own| own == host) {
+        return Place::Own;
+    }
+    match ctx.snap.policy.app_for(&target.host) {
+        Some(app) => Place::App(app),
+        None => Place::Unknown,
+    }
+}
+
+async fn plain_http(
+    gw: &Arc<Gateway>,
+    ctl: &Arc<RequestCtl>,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    target: &Target,
+    place: &Place,
+) -> Result<Answered> {
+    let refused = |status, reason| Refused { status, reason };
+    if matches!(place, Place::Unknown) {
+        return refuse(gw, ctl, session, ctx, refused(421, reason::NO_SUCH_APP)).await;
+    }
+    if !matches!(ctx.method.as_str(), "GET" | "HEAD") {
+        return refuse(gw, ctl, session, ctx, refused(405, "plain-http-method")).await;
+    }
+    let port = match ctl.conn.door {
+        Door::Tunnel => None,
+        Door::Web => https_port(gw),
+    };
+    let quarantine = identify(gw, &ctl.conn, &http::HeaderMap::new(), "").quarantine;
+    let to_portal = quarantine == Quarantine::Closed && matches!(place, Place::App(_));
+    let (host, path) = if to_portal {
+        (
+            own::sign_in_host_for(gw, target.host.as_str()),
+            "/".to_owned(),
+        )
+    } else {
+        (target.host.as_str().to_owned(), target.path_and_query())
+    };
+    let port = port.map(|p| format!(":{p}")).unwrap_or_default();
+    let to = format!("https://{host}{port}{path}");
+    let response = answer::redirect(StatusCode::MOVED_PERMANENTLY, &to);
+    answer::send(gw, session, ctx, response).await?;
+    Ok(Answered::Yes)
+}
+
+fn https_port(gw: &Gateway) -> Option<u16> {
+    let first = gw.config.http.https.first().map(SocketAddr::port);
+    first.filter(|port| *port != 443)
+}
+
+async fn health(gw: &Arc<Gateway>, session: &mut Session, ctx: &mut Ctx) -> Result<Answered> {
+    let up = gw.audit.healthy();
+    let (status, body) = if up {
+        (StatusCode::OK, "{\"status\":\"up\"}\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "{\"status\":\"down\"}\n")
+    };
+    let response = answer::json(status, body.to_owned());
+    answer::send(gw, session, ctx, response).await?;
+    Ok(Answered::Yes)
+}
+
+async fn to_app(
+    gw: &Arc<Gateway>,
+    ctl: &Arc<RequestCtl>,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    target: Target,
+    app: policy::AppIx,
+) -> Result<Answered> {
+    let headers = &session.req_header().headers;
+    let who = identify(gw, &ctl.conn, headers, target.host.as_str());
+    ctx.app = Some(app);
+    ctx.session = who.caller.session.clone();
+    ctx.upgrade = session.is_upgrade_req();
+    if let Some(signed_in) = &who.caller.session {
+        ctl.conn.hold(&ctl.edge, signed_in.id, &signed_in.user);
+    }
+    if ctx.upgrade && !same_origin(headers, &target) {
+        let refused = Refused {
+            status: 403,
+            reason: "foreign-origin",
+        };
+        return refuse(gw, ctl, session, ctx, refused).await;
+    }
+    let mut verdict = access::http(&ctx.snap, &who.caller, &target, &ctx.method, who.quarantine);
+    verdict.record_mut().request_id = Some(Arc::clone(&ctx.request_id));
+    if let Some(retry) = over_rate(gw, &who, &verdict, ctx) {
+        return limited(gw, ctl, session, ctx, "rate", retry).await;
+    }
+    let ended = verdict.record().clone();
+    match verdict.commit(&gw.audit).await {
+        Ok(permit) => {
+            let question = HttpQuestion {
+                gw: Arc::clone(gw),
+                caller: who.caller,
+                target,
+                method: ctx.method.clone(),
+            };
+            let open = open(gw, ctl, &permit, question);
+            Ok(Answered::No(Passed {
+                permit,
+                open,
+                ended,
+            }))
+        }
+        Err(denied) => turn_away(gw, session, ctx, &who, denied).await,
+    }
+}
+
+/// A WebSocket's Origin must be the app's own; a client without one is no browser.
+/// Source: RFC 6455 section 10.2; security.md R-AZ-19.
+fn same_origin(headers: &http::HeaderMap, target: &Target) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return true;
+    };
+    origin.as_bytes() == format!("https://{}", target.authority()).as_bytes()
+}
+
+fn over_rate(gw: &Gateway, who: &Identified, verdict: &Verdict, ctx: &mut Ctx) -> Option<Duration> {
+    if verdict.outcome() != policy::Outcome::Allow {
+        return None;
+    }
+    let rate = verdict.rate()?;
+    let person = who.caller.session.as_ref().map(|s| &s.user);
+    let key = limits::Key::of(person, who.caller.source);
+    match gw.limits.rate(&key, &tier(rate), clock::now()) {
+        Ok(budget) => {
+            ctx.budget = Some(budget);
+            None
+        }
+        Err(retry) => Some(retry.wait),
+    }
+}
+
+fn tier(rate: &policy::Rate) -> limits::Rate {
+    limits::Rate {
+        name: Arc::clone(&rate.name),
+        count: rate.count,
+        per: rate.per,
+        burst: rate.burst,
+    }
+}
+
+fn open(
+    gw: &Arc<Gateway>,
+    ctl: &Arc<RequestCtl>,
+    permit: &Permit,
+    question: HttpQuestion,
+) -> StreamGuard {
+    let session = question.caller.session.clone();
+    let stream = Stream {
+        kind: Kind::Request,
+        session: session.as_ref().map(|s| s.id),
+        device: ctl.conn.device,
+        user: session.as_ref().map(|s| Arc::clone(&s.user)),
+        recheck_at: permit.recheck_at(),
+        question: Some(Arc::new(question)),
+        kill: ctl.kill.clone(),
+    };
+    gw.enter(stream, permit.generation())
+}
+
+async fn turn_away(
+    gw: &Arc<Gateway>,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    who: &Identified,
+    denied: Denied,
+) -> Result<Answered> {
+    let needed = match denied {
+        Denied::Login => Problem::SignInNeeded,
+        Denied::Deny { reason } if reason == reason::QUARANTINE => Problem::SignInNeeded,
+        Denied::StepUp => Problem::StepUpNeeded,
+        Denied::Deny { .. } if ctx.snap.policy.hide() => {
+            return problem(gw, session, ctx, Problem::NotFound).await;
+        }
+        Denied::Deny { .. } => return problem(gw, session, ctx, Problem::Denied).await,
+        Denied::AuditDown => return problem(gw, session, ctx, Problem::Unavailable).await,
+    };
+    to_sign_in(gw, session, ctx, who, needed).await
+}
+
+/// Sends a navigation to sign in and tells everything else where that would be.
+async fn to_sign_in(
+    gw: &Arc<Gateway>,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    who: &Identified,
+    needed: Problem,
+) -> Result<Answered> {
+    let Some(target) = ctx.target.clone() else {
+        return problem(gw, session, ctx, needed).await;
+    };
+    let base = own::sign_in_origin(gw, &target);
+    if !ctx.wants_page {
+        return problem(gw, session, ctx, needed).await;
+    }
+    let path = match needed {
+        Problem::StepUpNeeded => "/signin/step-up",
+        _ => "/signin",
+    };
+    let departure = gw.handover.depart(
+        target.host.as_str(),
+        &target.authority(),
+        &target.path_and_query(),
+        who.cookies.one(cookies::NONCE),
+        clock::now(),
+    );
+    let to = format!("{base}{path}?rt={}", departure.rt);
+    let mut response = answer::redirect(StatusCode::SEE_OTHER, &to);
+    let nonce = cookies::set(cookies::NONCE, &departure.nonce, Some(900));
+    response
+        .headers_mut()
+        .insert(header::SET_COOKIE, headers::value(&nonce));
+    answer::send(gw, session, ctx, response).await?;
+    Ok(Answered::Yes)
+}
+
+/// Answers with a problem page or its JSON twin.
+pub(crate) async fn problem(
+    gw: &Arc<Gateway>,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    problem: Problem,
+) -> Result<Answered> {
+    answer::problem(gw, session, ctx, problem, None).await?;
+    Ok(Answered::Yes)
+}
+
+/// Refuses a request for its head, on record.
+async fn refuse(
+    gw: &Arc<Gateway>,
+    ctl: &Arc<RequestCtl>,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    refused: Refused,
+) -> Result<Answered> {
+    let mut record = request_record(Event::AccessDecided, "deny", reason::BAD_REQUEST, ctl, ctx);
+    record.rule = Some("builtin.bad-request".into());
+    if refused.reason == reason::NO_SUCH_APP {
+        record.reason = reason::NO_SUCH_APP;
+        record.rule = Some("builtin.no-such-app".into());
+    } else {
+        record.detail = Some(refused.reason.to_owned());
+    }
+    record.status = Some(refused.status);
+    gw.audit.note(record);
+    session.set_keepalive(None);
+    problem(gw, session, ctx, answer::problem_of_status(refused.status)).await
+}
+
+async fn limited(
+    gw: &Arc<Gateway>,
+    ctl: &Arc<RequestCtl>,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    what: &str,
+    retry: Duration,
+) -> Result<Answered> {
+    let mut record = request_record(Event::Limited, "limited", reason::RATE_LIMITED, ctl, ctx);
+    record.status = Some(429);
+    record.detail = Some(what.to_owned());
+    gw.audit.note(record);
+    answer::problem(gw, session, ctx, Problem::TooManyRequests, Some(retry)).await?;
+    Ok(Answered::Yes)
+}
+
+/// Starts a record with what is known of the request.
+pub(crate) fn request_record(
+    event: Event,
+    outcome: &'static str,
+    reason: &'static str,
+    ctl: &RequestCtl,
+    ctx: &Ctx,
+) -> Record {
+    let mut record = Record::new(event, outcome, reason);
+    record.source = Some(ctl.conn.peer.ip());
+    record.device = ctl.conn.device;
+    record.method = Some(ctx.method.as_str().into());
+    record.request_id = Some(Arc::clone(&ctx.request_id));
+    record.policy = Some(Arc::clone(&ctx.snap.digest));
+    record.user = ctx.session.as_ref().map(|s| Arc::clone(&s.user));
+    record.session = ctx.session.as_ref().map(|s| s.id);
+    if let Some(target) = &ctx.target {
+        record.host = Some(target.host.as_str().into());
+        record.path = Some(target.path.as_str().to_owned());
+    }
+    record
+}

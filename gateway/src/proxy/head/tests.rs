@@ -1,0 +1,182 @@
+use super::{HeaderMap, MAX_HEAD, Refused, end_of_head, scan, scan_h2, target};
+use http::HeaderValue;
+
+fn judged(head: &str) -> Result<(), &'static str> {
+    scan(head.as_bytes()).map_err(|Refused { reason, .. }| reason)
+}
+
+#[test]
+fn ordinary_heads_pass() {
+    for head in [
+        "GET / HTTP/1.1\r\nHost: app.example\r\n\r\n",
+        "GET /a?b=c HTTP/1.0\r\nHost: app.example\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: CHUNKED\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
+        "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nX_Other: 1\r\n\r\n",
+    ] {
+        assert_eq!(judged(head), Ok(()), "{head:?}");
+    }
+}
+
+#[test]
+fn ambiguous_framing_is_refused() {
+    for (fields, reason) in [
+        (
+            "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+            "length-and-transfer-encoding",
+        ),
+        (
+            "Content-Length: 5\r\nContent-Length: 5\r\n",
+            "duplicate-content-length",
+        ),
+        ("Content-Length: 5, 5\r\n", "bad-content-length"),
+        ("Content-Length: +5\r\n", "bad-content-length"),
+        ("Content-Length: 0x5\r\n", "bad-content-length"),
+        ("Content-Length:\r\n", "bad-content-length"),
+        ("Content_Length: 5\r\n", "underscore-twin"),
+        (
+            "Transfer-Encoding: gzip, chunked\r\n",
+            "bad-transfer-encoding",
+        ),
+        ("Transfer-Encoding: identity\r\n", "bad-transfer-encoding"),
+        (
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+            "duplicate-transfer-encoding",
+        ),
+        ("Transfer_Encoding: chunked\r\n", "underscore-twin"),
+        (
+            "Upgrade: websocket\r\nContent-Length: 1\r\n",
+            "upgrade-with-body",
+        ),
+        ("Expect: 200-ok\r\n", "bad-expect"),
+        ("A : b\r\n", "bad-field-name"),
+        ("A: b\r\n c: folded\r\n", "bad-field-name"),
+        ("no colon\r\n", "bad-field"),
+        (": b\r\n", "bad-field-name"),
+        ("A: b\x01\r\n", "control-byte"),
+    ] {
+        let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+        assert_eq!(judged(&head), Err(reason), "{fields:?}");
+    }
+    let old = "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    assert_eq!(judged(old), Err("transfer-encoding-in-1-0"));
+}
+
+#[test]
+fn bad_lines_are_refused() {
+    for (head, reason) in [
+        ("GET / HTTP/1.1\nHost: a\r\n\r\n", "bare-line-end"),
+        ("GET / HTTP/1.1\r\nHost: a\n\r\n", "bare-line-end"),
+        ("GET / HTTP/1.1\r\nHost: a\r\n\n", "bare-line-end"),
+        ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", "bad-request-line"),
+        ("GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", "bad-request-line"),
+        ("\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "bad-request-line"),
+        ("GET / HTTP/1.2\r\nHost: a\r\n\r\n", "bad-version"),
+        ("GET /\u{e9} HTTP/1.1\r\nHost: a\r\n\r\n", "bad-target-byte"),
+        ("TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", "method-not-allowed"),
+        (
+            "CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n",
+            "method-not-allowed",
+        ),
+        ("get / HTTP/1.1\r\nHost: a\r\n\r\n", "method-not-allowed"),
+        ("G\u{1}T / HTTP/1.1\r\nHost: a\r\n\r\n", "bad-method"),
+        ("GET / HTTP/1.1\r\n\r\n", "no-host"),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+            "duplicate-host",
+        ),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nHo\rst: a\r\n\r\n",
+            "control-byte",
+        ),
+    ] {
+        assert_eq!(judged(head), Err(reason), "{head:?}");
+    }
+}
+
+#[test]
+fn too_much_is_refused_with_its_own_status() {
+    let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(9000));
+    assert_eq!(scan(long.as_bytes()).unwrap_err().status, 414);
+    let many = format!(
+        "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n",
+        "A: b\r\n".repeat(101)
+    );
+    assert_eq!(scan(many.as_bytes()).unwrap_err().status, 431);
+    let big = format!(
+        "GET / HTTP/1.1\r\nHost: a\r\nA: {}\r\n\r\n",
+        "b".repeat(MAX_HEAD)
+    );
+    assert_eq!(scan(big.as_bytes()).unwrap_err().status, 431);
+}
+
+#[test]
+fn the_end_of_a_head_is_found_across_reads() {
+    let head = b"GET / HTTP/1.1\r\nHost: a\r\n\r\nbody";
+    for seen in 0..27 {
+        assert_eq!(end_of_head(head, seen), Some(27), "{seen}");
+    }
+    assert_eq!(end_of_head(&head[..26], 0), None);
+    assert_eq!(end_of_head(b"GET / HTTP/1.1\n\nx", 0), Some(16));
+}
+
+fn host(value: &'static str) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    map.insert("host", HeaderValue::from_static(value));
+    map
+}
+
+#[test]
+fn targets_are_canonical() {
+    let read = |raw: &str, h| target(raw.as_bytes(), None, &host(h)).map_err(|r| r.reason);
+    let t = read("/a/./b/../c%7e?q=/../", "App.Example.:8443").unwrap();
+    assert_eq!(t.host.as_str(), "app.example");
+    assert_eq!(t.port, Some(8443));
+    assert_eq!(t.path.as_str(), "/a/c~");
+    assert_eq!(t.path_and_query(), "/a/c~?q=/../");
+    for (raw, h, reason) in [
+        ("http://app.example/", "app.example", "bad-target-form"),
+        ("app.example:443", "app.example", "bad-target-form"),
+        ("*", "app.example", "bad-target-form"),
+        ("/a%2fb", "app.example", "ambiguous-path"),
+        ("/a%252fb", "app.example", "ambiguous-path"),
+        ("/..", "app.example", "ambiguous-path"),
+        ("/a#b", "app.example", "bad-target-byte"),
+        ("/", "", "bad-host"),
+        ("/", "a b", "bad-host"),
+        ("/", "a,b", "bad-host"),
+        ("/", "user@a", "bad-host"),
+        ("/", "a:0", "bad-host"),
+        ("/", "a:99999", "bad-host"),
+        ("/", "a:", "bad-host"),
+        ("/", "a/b", "bad-host"),
+        ("/", "a%41", "bad-host"),
+    ] {
+        assert_eq!(read(raw, h), Err(reason), "{raw} {h}");
+    }
+}
+
+#[test]
+fn an_http2_authority_must_equal_host() {
+    let map = host("b.example");
+    let differs = target(b"/", Some("a.example"), &map).unwrap_err();
+    assert_eq!(differs.reason, "host-differs-from-authority");
+    assert!(target(b"/", Some("b.example"), &map).is_ok());
+}
+
+#[test]
+fn http2_heads_carry_no_framing_fields() {
+    let mut map = HeaderMap::new();
+    assert_eq!(scan_h2("GET", &map), Ok(()));
+    map.insert("content-length", HeaderValue::from_static("5"));
+    assert_eq!(scan_h2("POST", &map), Ok(()));
+    map.append("content-length", HeaderValue::from_static("5"));
+    assert!(scan_h2("POST", &map).is_err());
+    let mut te = HeaderMap::new();
+    te.insert("transfer-encoding", HeaderValue::from_static("chunked"));
+    assert!(scan_h2("POST", &te).is_err());
+    assert_eq!(scan_h2("TRACE", &HeaderMap::new()).unwrap_err().status, 405);
+}

@@ -1,0 +1,196 @@
+//! Header fields across the gateway: what is dropped, what is set.
+//!
+//! Source: RFC 9110 section 7.6.1; security.md R-AZ-12..17, R-PX-26..28.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use super::head::fold_name;
+
+/// Names (folded) that only the gateway may set towards an app.
+const IDENTITY: [&str; 17] = [
+    "forwarded",
+    "via",
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
+    "x-original-url",
+    "x-original-uri",
+    "x-original-method",
+    "x-rewrite-url",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-ssl-client-verify",
+    "proxy",
+    "proxy-authorization",
+];
+
+const IDENTITY_PREFIXES: [&str; 6] = [
+    "x-postern-",
+    "x-forwarded-",
+    "x-auth-",
+    "x-authenticated-",
+    "remote-",
+    "x-remote-",
+];
+
+/// Tells whether a request field must not come from a client: an identity or forwarding name,
+/// or any name with an underscore, which some servers read as its hyphen twin.
+pub(crate) fn is_reserved(name: &str) -> bool {
+    if name.contains('_') {
+        return true;
+    }
+    let folded = fold_name(name.as_bytes());
+    IDENTITY.contains(&folded.as_str()) || IDENTITY_PREFIXES.iter().any(|p| folded.starts_with(p))
+}
+
+/// Lists the fields of a request that must not reach an app.
+pub(crate) fn reserved_in(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers
+        .keys()
+        .filter(|name| is_reserved(name.as_str()))
+        .cloned()
+        .collect()
+}
+
+/// Fields of an app's answer that only the gateway or nobody may send.
+pub(crate) const ANSWER_DROPPED: [&str; 14] = [
+    "alt-svc",
+    "clear-site-data",
+    "public-key-pins",
+    "public-key-pins-report-only",
+    "strict-transport-security",
+    "x-accel-redirect",
+    "x-accel-buffering",
+    "x-accel-charset",
+    "x-accel-expires",
+    "x-accel-limit-rate",
+    "x-sendfile",
+    "x-powered-by",
+    "server",
+    "proxy-authenticate",
+];
+
+/// The `base` preset: each exactly once on every answer of an app, an app's own value kept
+/// where it sets one.
+pub(crate) const BASE: [(&str, &str); 3] = [
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "strict-origin-when-cross-origin"),
+    ("x-frame-options", "SAMEORIGIN"),
+];
+
+/// Writes the HSTS value; sub-domains are included from one day on.
+/// Source: RFC 6797 section 6.1.
+pub(crate) fn hsts(seconds: u64) -> String {
+    if seconds >= 86_400 {
+        format!("max-age={seconds}; includeSubDomains")
+    } else {
+        format!("max-age={seconds}")
+    }
+}
+
+/// Tells whether the answer to a navigation should be a page: a GET or HEAD that accepts
+/// text/html and whose Sec-Fetch-Mode is absent or `navigate`.
+pub(crate) fn wants_page(method: &str, headers: &HeaderMap) -> bool {
+    let navigates = headers
+        .get("sec-fetch-mode")
+        .is_none_or(|v| v.as_bytes() == b"navigate");
+    let html = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .any(|v| v.to_str().is_ok_and(|t| t.contains("text/html")));
+    matches!(method, "GET" | "HEAD") && navigates && html
+}
+
+/// Reads a client's request id if it is one: 8 to 64 letters, digits, `-` or `_`.
+pub(crate) fn request_id(headers: &HeaderMap) -> Option<String> {
+    let id = headers.get("x-request-id")?.to_str().ok()?;
+    let fine = (8..=64).contains(&id.len())
+        && id
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    fine.then(|| id.to_owned())
+}
+
+/// Makes a header value of text that is known to be clean; empty if it is not.
+pub(crate) fn value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{hsts, is_reserved, request_id, wants_page};
+    use http::{HeaderMap, HeaderValue};
+
+    #[test]
+    fn identity_names_and_their_twins_are_reserved() {
+        for name in [
+            "X-Postern-User",
+            "x_postern_user",
+            "X-Forwarded-For",
+            "x-forwarded-host",
+            "Forwarded",
+            "X-Real-IP",
+            "remote-user",
+            "x-auth-request-email",
+            "x-original-url",
+            "X-HTTP-Method-Override",
+            "any_name",
+        ] {
+            assert!(is_reserved(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn ordinary_names_pass() {
+        for name in [
+            "accept",
+            "authorization",
+            "x-csrf-token",
+            "content-type",
+            "x-request-id",
+        ] {
+            assert!(!is_reserved(name), "{name}");
+        }
+    }
+
+    fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        fields
+            .iter()
+            .map(|(n, v)| (n.parse().unwrap(), HeaderValue::from_static(v)))
+            .collect()
+    }
+
+    #[test]
+    fn a_navigation_gets_a_page_and_a_script_does_not() {
+        let html = ("accept", "text/html,*/*;q=0.8");
+        assert!(wants_page("GET", &map(&[html])));
+        assert!(wants_page(
+            "HEAD",
+            &map(&[html, ("sec-fetch-mode", "navigate")])
+        ));
+        assert!(!wants_page(
+            "GET",
+            &map(&[html, ("sec-fetch-mode", "cors")])
+        ));
+        assert!(!wants_page("GET", &map(&[("accept", "*/*")])));
+        assert!(!wants_page("GET", &map(&[])));
+        assert!(!wants_page("POST", &map(&[html])));
+    }
+
+    #[test]
+    fn a_request_id_is_kept_if_it_is_one() {
+        let given = |v| request_id(&map(&[("x-request-id", v)]));
+        assert_eq!(given("abcdef-123").as_deref(), Some("abcdef-123"));
+        assert_eq!(given("short"), None);
+        assert_eq!(given("bad id with blanks"), None);
+    }
+
+    #[test]
+    fn hsts_of_a_trial_names_no_subdomains() {
+        assert_eq!(hsts(300), "max-age=300");
+        assert_eq!(hsts(63_072_000), "max-age=63072000; includeSubDomains");
+    }
+}

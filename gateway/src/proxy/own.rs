@@ -1,0 +1,198 @@
+//! The gateway's own places: the sign-in host, and `/.postern/` on every app host.
+
+use std::sync::{Arc, LazyLock};
+
+use bytes::{Bytes, BytesMut};
+use http::{Request, Response, StatusCode, header};
+use http_body_util::BodyExt;
+use pingora_error::Result;
+use pingora_proxy::Session;
+use tower::ServiceExt;
+
+use super::app::RequestCtl;
+use super::counter::Counter;
+use super::gate::{self, Answered};
+use super::head::Target;
+use super::identify::identify;
+use super::pep::Ctx;
+use super::{answer, cookies, headers};
+use crate::audit::{Event, reason};
+use crate::clock;
+use crate::gateway::Gateway;
+use crate::pages::{self, Problem, SharedDesk};
+
+static SIGN_IN_HOST: LazyLock<axum::Router> = LazyLock::new(pages::sign_in_host);
+static APP_HOST: LazyLock<axum::Router> = LazyLock::new(pages::app_host);
+
+const MAX_BODY: usize = 64 * 1024;
+
+/// Tells whether a path belongs to the gateway on every host.
+pub(crate) fn is_own_path(path: &str) -> bool {
+    path == "/.postern" || path.starts_with("/.postern/")
+}
+
+/// Picks the sign-in host for an app host: the one with the longest common ending.
+pub(crate) fn sign_in_host_for(gw: &Gateway, host: &str) -> String {
+    let common = |own: &String| {
+        let pairs = own.bytes().rev().zip(host.bytes().rev());
+        pairs.take_while(|(a, b)| a == b).count()
+    };
+    let mut best: Option<&String> = None;
+    for own in &gw.config.http.sign_in {
+        if best.is_none_or(|b| common(own) > common(b)) {
+            best = Some(own);
+        }
+    }
+    best.cloned().unwrap_or_default()
+}
+
+/// Returns the origin of the sign-in host for a request, on the port the request came by.
+pub(crate) fn sign_in_origin(gw: &Gateway, target: &Target) -> String {
+    let port = target.port.map(|p| format!(":{p}")).unwrap_or_default();
+    format!(
+        "https://{}{port}",
+        sign_in_host_for(gw, target.host.as_str())
+    )
+}
+
+/// Answers a request to a sign-in host by the pages.
+pub(crate) async fn sign_in_host(
+    gw: &Arc<Gateway>,
+    ctl: &Arc<RequestCtl>,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    target: &Target,
+) -> Result<Answered> {
+    let who = identify(
+        gw,
+        &ctl.conn,
+        &session.req_header().headers,
+        target.host.as_str(),
+    );
+    ctx.session = who.caller.session.clone();
+    if let Some(signed_in) = &who.caller.session {
+        ctl.conn.hold(&ctl.edge, signed_in.id, &signed_in.user);
+    }
+    let Some(body) = read_body(session).await? else {
+        return gate::problem(gw, session, ctx, Problem::TooLarge).await;
+    };
+    ctl.body_ended();
+    let desk = Counter::new(gw, ctl, ctx, target, who, session);
+    let response = ask_pages(&SIGN_IN_HOST, session, target, desk, body).await;
+    let mut record =
+        gate::request_record(Event::AccessDecided, "allow", reason::OWN_PAGE, ctl, ctx);
+    record.rule = Some("builtin.own-pages".into());
+    record.status = Some(response.status().as_u16());
+    if target.path.as_str().starts_with("/enrol/") {
+        record.path = Some("/enrol/...".to_owned());
+    }
+    gw.audit.note(record);
+    answer::send(gw, session, ctx, response).await?;
+    Ok(Answered::Yes)
+}
+
+async fn ask_pages(
+    pages: &axum::Router,
+    session: &Session,
+    target: &Target,
+    desk: Counter,
+    body: Bytes,
+) -> Response<Bytes> {
+    let head = session.req_header();
+    let mut request = Request::builder()
+        .method(head.method.clone())
+        .uri(target.path_and_query());
+    for (name, value) in &head.headers {
+        request = request.header(name, value);
+    }
+    let Ok(mut request) = request.body(axum::body::Body::from(body)) else {
+        return plain(StatusCode::BAD_REQUEST);
+    };
+    let desk: SharedDesk = Arc::new(desk);
+    request.extensions_mut().insert(desk);
+    let Ok(response) = pages.clone().oneshot(request).await;
+    let (parts, body) = response.into_parts();
+    match body.collect().await {
+        Ok(whole) => Response::from_parts(parts, whole.to_bytes()),
+        Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR),
+    }
+}
+
+fn plain(status: StatusCode) -> Response<Bytes> {
+    answer::json(status, "{\"error\":\"internal\"}\n".to_owned())
+}
+
+/// Reads a whole small body; `None` when it is over the limit.
+async fn read_body(session: &mut Session) -> Result<Option<Bytes>> {
+    let mut body = BytesMut::new();
+    while let Some(part) = session.as_downstream_mut().read_request_body().await? {
+        if body.len() + part.len() > MAX_BODY {
+            session.set_keepalive(None);
+            return Ok(None);
+        }
+        body.extend_from_slice(&part);
+    }
+    Ok(Some(body.freeze()))
+}
+
+/// Answers `/.postern/...` on an app host.
+pub(crate) async fn app_host(
+    gw: &Arc<Gateway>,
+    ctl: &Arc<RequestCtl>,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    target: &Target,
+) -> Result<Answered> {
+    if (ctx.method.as_str(), target.path.as_str()) == ("GET", "/.postern/open") {
+        return open(gw, ctl, session, ctx, target).await;
+    }
+    let who = identify(
+        gw,
+        &ctl.conn,
+        &session.req_header().headers,
+        target.host.as_str(),
+    );
+    ctx.session = who.caller.session.clone();
+    let Some(body) = read_body(session).await? else {
+        return gate::problem(gw, session, ctx, Problem::TooLarge).await;
+    };
+    ctl.body_ended();
+    let desk = Counter::new(gw, ctl, ctx, target, who, session);
+    let response = ask_pages(&APP_HOST, session, target, desk, body).await;
+    answer::send(gw, session, ctx, response).await?;
+    Ok(Answered::Yes)
+}
+
+/// Consumes a hand-over code: the browser gets this host's own session cookie and goes on to
+/// the page it first asked for, the code gone from its URL.
+async fn open(
+    gw: &Arc<Gateway>,
+    ctl: &Arc<RequestCtl>,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    target: &Target,
+) -> Result<Answered> {
+    let host = target.host.as_str();
+    let who = identify(gw, &ctl.conn, &session.req_header().headers, host);
+    let code = target
+        .query
+        .as_deref()
+        .and_then(|q| q.strip_prefix("code="));
+    let nonce = who.cookies.one(cookies::NONCE);
+    let opened = code.and_then(|c| gw.handover.open(c, nonce, host, clock::now()));
+    let signed_in = opened.and_then(|(id, to)| Some((gw.sessions.find_by_id(id)?, to)));
+    let Some((signed_in, to)) = signed_in.filter(|(s, _)| s.is_live(clock::unix())) else {
+        return gate::problem(gw, session, ctx, Problem::BadRequest).await;
+    };
+    let Ok(cookie) = gw.sessions.mint(&signed_in, host).await else {
+        return gate::problem(gw, session, ctx, Problem::Unavailable).await;
+    };
+    let to = format!("https://{}{to}", target.authority());
+    let mut response = answer::redirect(StatusCode::SEE_OTHER, &to);
+    let cookie = cookies::set(cookies::SESSION, &cookie, None);
+    response
+        .headers_mut()
+        .insert(header::SET_COOKIE, headers::value(&cookie));
+    answer::send(gw, session, ctx, response).await?;
+    Ok(Answered::Yes)
+}

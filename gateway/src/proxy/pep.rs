@@ -1,0 +1,334 @@
+//! The policy enforcement point: the only `ProxyHttp`, and the order of one request.
+//!
+//! 1. accept (conn) -> 2. strict head -> 3. identify -> 4. limit -> 5. decide -> 6. commit ->
+//! 7. forward -> 8. answer. A request that is not forwarded is answered here; there is no path
+//! to [`Pep::upstream_peer`] without a [`Permit`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_error::{Error, ErrorType, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+
+use super::app::RequestCtl;
+use super::gate::{self, Answered, Passed};
+use super::head::Target;
+use super::upstream::Resolved;
+use super::{answer, cookies, headers};
+use crate::access::Permit;
+use crate::audit::{Event, Record};
+use crate::clock;
+use crate::gateway::Gateway;
+use crate::identity::Session as SignIn;
+use crate::ids::token;
+use crate::pages::Problem;
+use crate::snapshot::Snapshot;
+use crate::streams::StreamGuard;
+
+/// How long a WebSocket may be silent.
+const SOCKET_IDLE: Duration = Duration::from_secs(3600);
+
+/// The enforcement point.
+pub(crate) struct Pep {
+    gw: Arc<Gateway>,
+    resolved: Resolved,
+}
+
+impl Pep {
+    /// Makes the enforcement point of one edge.
+    pub(crate) fn new(gw: Arc<Gateway>) -> Self {
+        Self {
+            gw,
+            resolved: Resolved::new(),
+        }
+    }
+}
+
+/// What one request carries from step to step.
+pub(crate) struct Ctx {
+    pub(crate) ctl: Option<Arc<RequestCtl>>,
+    pub(crate) snap: Arc<Snapshot>,
+    pub(crate) request_id: Arc<str>,
+    pub(crate) method: String,
+    pub(crate) target: Option<Target>,
+    pub(crate) app: Option<policy::AppIx>,
+    pub(crate) session: Option<Arc<SignIn>>,
+    pub(crate) budget: Option<crate::limits::Budget>,
+    pub(crate) forwarded: bool,
+    pub(crate) upgrade: bool,
+    pub(crate) wants_page: bool,
+    permit: Option<Permit>,
+    rule: Option<Arc<str>>,
+    ended: Option<Record>,
+    open: Option<StreamGuard>,
+    sent: u64,
+}
+
+impl Ctx {
+    /// Keeps what the gate gave; from here on the request may be forwarded.
+    fn pass(&mut self, passed: Passed) {
+        self.rule = Some(Arc::clone(passed.permit.rule()));
+        self.permit = Some(passed.permit);
+        self.open = Some(passed.open);
+        self.ended = Some(passed.ended);
+    }
+}
+
+impl Drop for Ctx {
+    /// Writes the final record, also for a request that was cut.
+    fn drop(&mut self) {
+        let (Some(mut record), Some(ctl)) = (self.ended.take(), self.ctl.take()) else {
+            return;
+        };
+        record.event = Event::RequestEnded;
+        record.outcome = if ctl.kill.killed() || ctl.conn.kill.killed() {
+            "cut"
+        } else {
+            "ok"
+        };
+        record.bytes = Some(self.sent);
+        let age = clock::now().saturating_duration_since(ctl.started);
+        record.ms = u64::try_from(age.as_millis()).ok();
+        ctl.edge.gw.audit.note(record);
+    }
+}
+
+fn internal(why: &'static str) -> Box<Error> {
+    Error::explain(ErrorType::InternalError, why)
+}
+
+#[async_trait]
+impl ProxyHttp for Pep {
+    type CTX = Ctx;
+
+    fn new_ctx(&self) -> Ctx {
+        Ctx {
+            ctl: RequestCtl::current(),
+            snap: self.gw.snapshot.load_full(),
+            request_id: token().chars().take(22).collect::<String>().into(),
+            method: String::new(),
+            target: None,
+            app: None,
+            session: None,
+            budget: None,
+            forwarded: false,
+            upgrade: false,
+            wants_page: false,
+            permit: None,
+            rule: None,
+            ended: None,
+            open: None,
+            sent: 0,
+        }
+    }
+
+    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
+        let Some(ctl) = &ctx.ctl else {
+            return Err(internal("no connection"));
+        };
+        if session.is_body_done() || session.is_upgrade_req() {
+            ctl.body_ended();
+        }
+        session.set_write_timeout(Some(Duration::from_secs(30)));
+        let head = session.req_header();
+        if let Some(id) = headers::request_id(&head.headers) {
+            ctx.request_id = id.into();
+        }
+        head.method.as_str().clone_into(&mut ctx.method);
+        ctx.wants_page = headers::wants_page(&ctx.method, &head.headers);
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+        let ctl = ctx.ctl.clone().ok_or_else(|| internal("no connection"))?;
+        match gate::pass(&self.gw, &ctl, session, ctx).await? {
+            Answered::Yes => Ok(true),
+            Answered::No(passed) => {
+                ctx.pass(passed);
+                Ok(false)
+            }
+        }
+    }
+
+    async fn upstream_peer(&self, _: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+        let (Some(_permit), Some(app)) = (&ctx.permit, ctx.app) else {
+            return Err(internal("no permit"));
+        };
+        let upstream = &ctx.snap.policy.app(app).upstream;
+        let address = self.resolved.address(&upstream.host, upstream.port).await;
+        let address = address.ok_or_else(|| {
+            Error::explain(
+                ErrorType::ConnectError,
+                "the upstream's name has no address",
+            )
+        })?;
+        let peer = self.resolved.peer(address, &ctx.snap, app, ctx.upgrade);
+        Ok(Box::new(peer))
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        upstream: &mut RequestHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        let (Some(ctl), Some(target)) = (&ctx.ctl, &ctx.target) else {
+            return Err(internal("no target"));
+        };
+        for name in headers::reserved_in(&upstream.headers) {
+            upstream.remove_header(&name);
+        }
+        let cookie = cookies::for_upstream(&session.req_header().headers);
+        upstream.remove_header(&header::COOKIE);
+        if let Some(cookie) = cookie {
+            upstream.insert_header(header::COOKIE, cookie)?;
+        }
+        let uri = target.path_and_query();
+        let uri = uri.parse().map_err(|_| internal("target"))?;
+        upstream.set_uri(uri);
+        upstream.insert_header(header::HOST, target.authority())?;
+        let source = ctl.conn.peer.ip().to_string();
+        upstream.insert_header("X-Forwarded-For", source.as_str())?;
+        upstream.insert_header("X-Real-IP", source.as_str())?;
+        upstream.insert_header("X-Forwarded-Proto", "https")?;
+        upstream.insert_header("X-Forwarded-Host", target.authority())?;
+        upstream.insert_header("X-Forwarded-Port", target.port.unwrap_or(443).to_string())?;
+        upstream.insert_header("X-Request-ID", &*ctx.request_id)?;
+        if let Some(rule) = &ctx.rule {
+            upstream.insert_header("X-Postern-Rule", &**rule)?;
+        }
+        if let Some(signed_in) = &ctx.session {
+            upstream.insert_header("X-Postern-User", &*signed_in.user)?;
+            let user = ctx.snap.policy.user(&signed_in.user);
+            let groups = user.map(|u| u.groups.join(",")).unwrap_or_default();
+            upstream.insert_header("X-Postern-Groups", groups)?;
+        }
+        ctx.forwarded = true;
+        Ok(())
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        let Some(ctl) = &ctx.ctl else { return Ok(()) };
+        ctl.body_came(body.as_ref().map_or(0, Bytes::len));
+        if end {
+            ctl.body_ended();
+        }
+        if !ctx.upgrade && ctl.body_bytes() > self.gw.config.http.body_max {
+            return Err(Error::explain(
+                ErrorType::HTTPStatus(413),
+                "body over the limit",
+            ));
+        }
+        if let (true, Some(signed_in)) = (ctx.upgrade, &ctx.session) {
+            signed_in.touch(clock::unix());
+        }
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        upstream: &mut ResponseHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        if upstream.status == http::StatusCode::SWITCHING_PROTOCOLS {
+            if !ctx.upgrade {
+                return Err(Error::explain(
+                    ErrorType::HTTPStatus(502),
+                    "101 nobody asked for",
+                ));
+            }
+            session.set_read_timeout(Some(SOCKET_IDLE));
+            return Ok(());
+        }
+        answer::clean(upstream)?;
+        answer::finish(&self.gw, upstream, ctx)?;
+        if let Some(ended) = &mut ctx.ended {
+            ended.status = Some(upstream.status.as_u16());
+        }
+        Ok(())
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end: bool,
+        ctx: &mut Ctx,
+    ) -> Result<Option<Duration>> {
+        let bytes = body.as_ref().map_or(0, Bytes::len);
+        ctx.sent = ctx.sent.saturating_add(u64::try_from(bytes).unwrap_or(0));
+        Ok(None)
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        mut e: Box<Error>,
+        ctx: &mut Ctx,
+        reused: bool,
+    ) -> Box<Error> {
+        let safe = matches!(ctx.method.as_str(), "GET" | "HEAD" | "OPTIONS");
+        let whole = !session.as_ref().retry_buffer_truncated();
+        e.retry.decide_reuse(reused && safe && whole);
+        e
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, e: &Error, ctx: &mut Ctx) -> FailToProxy {
+        let problem = problem_of(e);
+        let dead = *e.esource() == pingora_error::ErrorSource::Downstream
+            && !matches!(e.etype(), ErrorType::HTTPStatus(_));
+        let status = problem.map_or(0, |p| p.status().as_u16());
+        if let Some(ended) = &mut ctx.ended {
+            ended.status = Some(status);
+        }
+        if let (Some(problem), false) = (problem, dead || session.response_written().is_some()) {
+            let _ = answer::problem(&self.gw, session, ctx, problem, None).await;
+        }
+        FailToProxy {
+            error_code: if dead { 0 } else { status },
+            can_reuse_downstream: false,
+        }
+    }
+
+    fn suppress_error_log(&self, _session: &Session, ctx: &Ctx, e: &Error) -> bool {
+        tracing::info!(
+            request.id = %ctx.request_id,
+            error.kind = ?e.etype(),
+            error.source = e.esource().as_str(),
+            "request failed"
+        );
+        true
+    }
+
+    fn request_summary(&self, _session: &Session, ctx: &Ctx) -> String {
+        format!("request {}", ctx.request_id)
+    }
+}
+
+fn problem_of(e: &Error) -> Option<Problem> {
+    match e.etype() {
+        ErrorType::HTTPStatus(413) => Some(Problem::TooLarge),
+        ErrorType::HTTPStatus(502) => Some(Problem::BadUpstream),
+        ErrorType::HTTPStatus(503) => Some(Problem::Unavailable),
+        ErrorType::HTTPStatus(_) => Some(Problem::BadRequest),
+        ErrorType::ConnectTimedout | ErrorType::ReadTimedout => Some(Problem::UpstreamTimeout),
+        _ => match e.esource() {
+            pingora_error::ErrorSource::Upstream => Some(Problem::BadUpstream),
+            pingora_error::ErrorSource::Downstream => Some(Problem::BadRequest),
+            _ => Some(Problem::BadUpstream),
+        },
+    }
+}

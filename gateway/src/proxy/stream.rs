@@ -1,0 +1,250 @@
+//! The transport under pingora: one client connection, plain or TLS, from any door.
+//!
+//! The first bytes of an HTTP/1 request are read here, so that the strict head check sees them
+//! as they came and an idle connection holds no buffer.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use async_trait::async_trait;
+use pingora_core::protocols::raw_connect::ProxyDigest;
+use pingora_core::protocols::tls::SslDigest;
+use pingora_core::protocols::{
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
+    TimingDigest, UniqueID,
+};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+use super::conn::ConnCtx;
+
+/// What carries the bytes of a connection.
+pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static> Transport for T {}
+
+/// A client connection as pingora sees it.
+pub(crate) struct ClientStream {
+    io: Box<dyn Transport>,
+    ahead: Vec<u8>,
+    taken: usize,
+    ctx: Arc<ConnCtx>,
+    socket: Arc<SocketDigest>,
+    tls: Option<Arc<SslDigest>>,
+    h2: bool,
+}
+
+/// How reading the head of a request ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum HeadRead {
+    /// A whole head is buffered; its length in bytes, blank line included.
+    Whole(usize),
+    /// The client closed before a byte of it came.
+    Closed,
+    /// More bytes than the limit and no end of the head.
+    TooLarge,
+    /// The client closed or broke off in the middle.
+    Broken,
+}
+
+impl ClientStream {
+    /// Wraps a connection; `h2` says that the client chose HTTP/2 by ALPN.
+    pub(crate) fn new(io: Box<dyn Transport>, ctx: Arc<ConnCtx>, h2: bool) -> Self {
+        let socket = SocketDigest::from_raw_fd(-1);
+        let _ = socket.peer_addr.set(Some(ctx.peer.into()));
+        let _ = socket.local_addr.set(None);
+        let _ = socket.original_dst.set(None);
+        let tls = ctx
+            .tls
+            .then(|| Arc::new(SslDigest::new("", "", None, None, Vec::new())));
+        Self {
+            io,
+            ahead: Vec::new(),
+            taken: 0,
+            ctx,
+            socket: Arc::new(socket),
+            tls,
+            h2,
+        }
+    }
+
+    /// Waits for the first byte of the next request, holding no buffer while it waits.
+    ///
+    /// # Errors
+    /// Whatever the transport reports. `Ok(false)` is a clean end.
+    pub(crate) async fn park(&mut self) -> io::Result<bool> {
+        if self.taken < self.ahead.len() {
+            return Ok(true);
+        }
+        self.drop_ahead();
+        let mut first = [0_u8; 1024];
+        let n = self.io.read(&mut first).await?;
+        self.ahead
+            .extend_from_slice(first.get(..n).unwrap_or_default());
+        Ok(n > 0)
+    }
+
+    /// Reads until the head of a request is whole, keeping the bytes for pingora.
+    ///
+    /// # Errors
+    /// Whatever the transport reports.
+    pub(crate) async fn read_head(&mut self, limit: usize) -> io::Result<HeadRead> {
+        let mut seen = 0;
+        loop {
+            let head = self.ahead.get(self.taken..).unwrap_or_default();
+            if let Some(end) = super::head::end_of_head(head, seen) {
+                return Ok(if end > limit {
+                    HeadRead::TooLarge
+                } else {
+                    HeadRead::Whole(end)
+                });
+            }
+            if head.len() > limit {
+                return Ok(HeadRead::TooLarge);
+            }
+            seen = head.len();
+            let mut more = [0_u8; 4096];
+            let n = self.io.read(&mut more).await?;
+            if n == 0 {
+                return Ok(if seen == 0 {
+                    HeadRead::Closed
+                } else {
+                    HeadRead::Broken
+                });
+            }
+            self.ahead
+                .extend_from_slice(more.get(..n).unwrap_or_default());
+        }
+    }
+
+    /// Shows the first `len` bytes that were read ahead.
+    pub(crate) fn ahead(&self, len: usize) -> &[u8] {
+        let end = self.taken.saturating_add(len);
+        self.ahead.get(self.taken..end).unwrap_or_default()
+    }
+
+    /// Writes bytes and ends the connection; used for answers before pingora is involved.
+    pub(crate) async fn answer_and_close(&mut self, bytes: &[u8]) {
+        let _ = self.io.write_all(bytes).await;
+        let _ = self.io.flush().await;
+        let _ = self.io.shutdown().await;
+        let mut sink = [0_u8; 2048];
+        let drain = async {
+            for _ in 0..32 {
+                if !matches!(self.io.read(&mut sink).await, Ok(n) if n > 0) {
+                    break;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(std::time::Duration::from_millis(500), drain).await;
+    }
+
+    fn drop_ahead(&mut self) {
+        self.ahead = Vec::new();
+        self.taken = 0;
+    }
+}
+
+impl AsyncRead for ClientStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let rest = self.ahead.get(self.taken..).unwrap_or_default();
+        if !rest.is_empty() {
+            let n = rest.len().min(buf.remaining());
+            buf.put_slice(rest.get(..n).unwrap_or_default());
+            self.taken += n;
+            if self.taken >= self.ahead.len() {
+                self.drop_ahead();
+            }
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for ClientStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+}
+
+impl fmt::Debug for ClientStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientStream")
+            .field("peer", &self.ctx.peer)
+            .field("tls", &self.ctx.tls)
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Shutdown for ClientStream {
+    async fn shutdown(&mut self) {
+        let _ = self.io.shutdown().await;
+    }
+}
+
+impl UniqueID for ClientStream {
+    fn id(&self) -> i32 {
+        -1
+    }
+}
+
+impl Ssl for ClientStream {
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.tls.clone()
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        self.h2.then_some(ALPN::H2)
+    }
+}
+
+impl GetTimingDigest for ClientStream {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        Vec::new()
+    }
+}
+
+impl GetProxyDigest for ClientStream {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        None
+    }
+}
+
+impl GetSocketDigest for ClientStream {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        Some(Arc::clone(&self.socket))
+    }
+}
+
+#[async_trait]
+impl Peek for ClientStream {}

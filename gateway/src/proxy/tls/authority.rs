@@ -1,0 +1,161 @@
+//! The internal authority on disk.
+//!
+//! `root.pem` (0644, what clients import), `root.key`, `intermediate.pem` and `intermediate.key`
+//! (0600) in one folder (0700). `root.key` is needed only to renew the intermediate and may be
+//! moved offline.
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use certs::{Ca, CaError, Root};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::sign::CertifiedKey;
+use zeroize::Zeroizing;
+
+use super::CertError;
+use super::files::{self, FileError, Readers};
+
+/// The internal authority, ready to issue.
+#[derive(Debug)]
+pub(crate) struct InternalCa {
+    ca: Ca,
+    root_file: PathBuf,
+}
+
+impl InternalCa {
+    /// Opens the authority in `dir`, or makes it there; `name` stands in its certificates.
+    ///
+    /// An intermediate that is missing, damaged or near its end is made anew as long as the
+    /// root's key is in the folder.
+    ///
+    /// # Errors
+    /// [`CertError::File`] or [`CertError::Authority`].
+    pub(crate) fn open(dir: &Path, name: &str, now: i64) -> Result<Self, CertError> {
+        let files = Files::new(dir);
+        files.make_dir()?;
+        let ca = if files.root_cert.exists() {
+            files.load(name, now)
+        } else {
+            files.create(name, now)
+        }?;
+        Ok(Self {
+            ca,
+            root_file: files.root_cert,
+        })
+    }
+
+    /// Returns the path of the root certificate that clients import.
+    pub(crate) fn root_file(&self) -> &Path {
+        &self.root_file
+    }
+
+    /// Returns the root certificate as PEM.
+    pub(crate) fn root_pem(&self) -> &str {
+        self.ca.root_pem()
+    }
+
+    pub(super) fn ca(&self) -> &Ca {
+        &self.ca
+    }
+
+    /// Says whether a chain stands under the intermediate in use.
+    pub(super) fn has_issued(&self, key: &Arc<CertifiedKey>) -> bool {
+        let ours = CertificateDer::from_pem_slice(self.ca.pem().as_bytes());
+        ours.is_ok_and(|ours| key.cert.get(1) == Some(&ours))
+    }
+}
+
+struct Files {
+    dir: PathBuf,
+    root_cert: PathBuf,
+    root_key: PathBuf,
+    cert: PathBuf,
+    key: PathBuf,
+}
+
+impl Files {
+    fn new(dir: &Path) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            root_cert: dir.join("root.pem"),
+            root_key: dir.join("root.key"),
+            cert: dir.join("intermediate.pem"),
+            key: dir.join("intermediate.key"),
+        }
+    }
+
+    fn make_dir(&self) -> Result<(), FileError> {
+        let mut builder = DirBuilder::new();
+        let made = builder.recursive(true).mode(0o700).create(&self.dir);
+        made.map_err(|source| FileError::Unwritable {
+            path: self.dir.clone(),
+            source,
+        })
+    }
+
+    /// The certificate is written last: without it the next start begins afresh.
+    fn create(&self, name: &str, now: i64) -> Result<Ca, CertError> {
+        let root = Root::create(&format!("{name} root"), now).map_err(|e| self.bad(e))?;
+        let ca = self.renew(&root, name, now)?;
+        files::replace(&self.root_key, root.key_pem().as_bytes(), 0o600)?;
+        files::replace(&self.root_cert, root.pem().as_bytes(), 0o644)?;
+        Ok(ca)
+    }
+
+    fn load(&self, name: &str, now: i64) -> Result<Ca, CertError> {
+        let root_pem = text(&self.root_cert)?;
+        let loaded = self.load_intermediate(&root_pem, now);
+        let fault = match loaded {
+            Ok(ca) if !ca.is_due(now) => return Ok(ca),
+            Err(e) if e.is_permission() => return Err(e),
+            other => other,
+        };
+        if !self.root_key.exists() {
+            return fault;
+        }
+        let key = secret(&self.root_key)?;
+        let root = Root::from_pem(&root_pem, &key, now).map_err(|e| self.bad(e))?;
+        self.renew(&root, name, now)
+    }
+
+    fn load_intermediate(&self, root_pem: &str, now: i64) -> Result<Ca, CertError> {
+        let key = secret(&self.key)?;
+        let cert = text(&self.cert)?;
+        Ca::from_pem(root_pem, &cert, &key, now).map_err(|e| self.bad(e))
+    }
+
+    fn renew(&self, root: &Root, name: &str, now: i64) -> Result<Ca, CertError> {
+        let made = root.intermediate(&format!("{name} intermediate"), now);
+        let ca = made.map_err(|e| self.bad(e))?;
+        files::replace(&self.key, ca.key_pem().as_bytes(), 0o600)?;
+        files::replace(&self.cert, ca.pem().as_bytes(), 0o644)?;
+        Ok(ca)
+    }
+
+    fn bad(&self, source: CaError) -> CertError {
+        CertError::Authority {
+            dir: self.dir.clone(),
+            source,
+        }
+    }
+}
+
+fn text(path: &Path) -> Result<String, FileError> {
+    let bytes = files::read_public(path)?;
+    String::from_utf8(bytes).map_err(|_| FileError::NotPlain {
+        path: path.to_owned(),
+    })
+}
+
+fn secret(path: &Path) -> Result<Zeroizing<String>, FileError> {
+    let bytes = files::read_secret(path, Readers::Owner)?;
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+        Err(_) => Err(FileError::NotPlain {
+            path: path.to_owned(),
+        }),
+    }
+}

@@ -1,0 +1,232 @@
+//! Reads files that decide access: once, regular, bounded, without following links.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+
+/// Whether a symbolic link may stand where the file is expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Links {
+    /// A link is followed.
+    Follow,
+    /// A link is an error.
+    Refuse,
+}
+
+/// Says why a file was not read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FileError {
+    /// The operating system refused.
+    #[error("cannot read {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The file is not one we may trust, or not text.
+    #[error("{}: {what}", path.display())]
+    Refused {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// Everybody can write it.
+    #[error("{}: mode {mode:04o} lets everybody change it", path.display())]
+    Writable {
+        /// The file or folder.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+}
+
+/// The largest policy file in bytes.
+const POLICY_FILE_MAX: u64 = 8 << 20;
+
+/// The largest number of policy files in one folder.
+const POLICY_FILES_MAX: usize = 10_000;
+
+/// One policy file: its name in messages and its text.
+pub(crate) type PolicyFile = (String, String);
+
+/// Reads every `*.toml` that lies directly in a policy folder, sorted by name.
+///
+/// # Errors
+/// For a sub-folder, a link, a file that is too large or no UTF-8, and what the system refuses.
+pub(crate) fn read_folder(dir: &Path) -> Result<Vec<PolicyFile>, FileError> {
+    let failed = |source| io_error(dir, source);
+    let mode = dir.metadata().map_err(failed)?.mode() & 0o7777;
+    if mode & 0o002 != 0 && mode & 0o1000 == 0 {
+        let path = dir.to_owned();
+        return Err(FileError::Writable { path, mode });
+    }
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name();
+        let hidden = name.as_encoded_bytes().starts_with(b".");
+        if hidden {
+            continue;
+        }
+        if entry.file_type().map_err(failed)?.is_dir() {
+            let what = "a policy folder has no sub-folders";
+            return Err(refused(&entry.path(), what));
+        }
+        if Path::new(&name).extension().is_some_and(|e| e == "toml") {
+            names.push(name);
+        }
+        if names.len() > POLICY_FILES_MAX {
+            return Err(refused(dir, "too many policy files"));
+        }
+    }
+    names.sort();
+    let read = |name| {
+        let path = dir.join(&name);
+        let text = read_text(&path, POLICY_FILE_MAX, Links::Refuse)?;
+        Ok((path.display().to_string(), text))
+    };
+    names.into_iter().map(read).collect()
+}
+
+/// Reads a regular file of at most `limit` bytes of UTF-8 without a byte order mark.
+///
+/// # Errors
+/// See [`FileError`]; a pipe or device is refused without waiting for it.
+pub(crate) fn read_text(path: &Path, limit: u64, links: Links) -> Result<String, FileError> {
+    let file = open(path, links).map_err(|source| io_error(path, source))?;
+    let meta = file.metadata().map_err(|source| io_error(path, source))?;
+    if !meta.is_file() {
+        return Err(refused(path, "not a regular file"));
+    }
+    let mode = meta.mode() & 0o7777;
+    if mode & 0o002 != 0 {
+        let path = path.to_owned();
+        return Err(FileError::Writable { path, mode });
+    }
+    let mut bytes = Vec::new();
+    file.take(limit.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(|source| io_error(path, source))?;
+    if u64::try_from(bytes.len()).is_ok_and(|n| n > limit) {
+        return Err(refused(path, "too large"));
+    }
+    if bytes.starts_with(b"\xef\xbb\xbf") {
+        return Err(refused(
+            path,
+            "begins with a byte order mark; save it as plain UTF-8",
+        ));
+    }
+    String::from_utf8(bytes).map_err(|_| refused(path, "not UTF-8"))
+}
+
+fn open(path: &Path, links: Links) -> io::Result<File> {
+    let follow = match links {
+        Links::Follow => OFlags::empty(),
+        Links::Refuse => OFlags::NOFOLLOW,
+    };
+    let flags = follow | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(i32::try_from(flags.bits()).unwrap_or_default())
+        .open(path)
+}
+
+fn io_error(path: &Path, source: io::Error) -> FileError {
+    let path = path.to_owned();
+    FileError::Io { path, source }
+}
+
+fn refused(path: &Path, what: &'static str) -> FileError {
+    let path = path.to_owned();
+    FileError::Refused { path, what }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FileError, Links, read_folder, read_text};
+    use crate::config::tests::Folder;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn toml_files_are_read_in_order_and_others_skipped() {
+        let folder = Folder::new();
+        for name in [
+            "b.toml",
+            "a.toml",
+            "notes.txt",
+            ".a.toml.swp",
+            ".hidden.toml",
+        ] {
+            folder.write(name, name);
+        }
+        let texts: Vec<String> = read_folder(folder.path())
+            .unwrap()
+            .into_iter()
+            .map(|f| f.1)
+            .collect();
+        assert_eq!(texts, ["a.toml", "b.toml"]);
+    }
+
+    #[test]
+    fn a_sub_folder_is_refused() {
+        let folder = Folder::new();
+        folder.write("a.toml", "");
+        assert!(read_folder(folder.path()).is_ok());
+        std::fs::create_dir(folder.path().join("more")).unwrap();
+        assert!(matches!(
+            read_folder(folder.path()),
+            Err(FileError::Refused { .. })
+        ));
+    }
+
+    #[test]
+    fn links_pipes_and_large_files_are_refused() {
+        let folder = Folder::new();
+        folder.write("real.toml", "x = 1\n");
+        let real = folder.path().join("real.toml");
+        let link = folder.path().join("link.toml");
+        symlink(&real, &link).unwrap();
+        assert!(read_text(&link, 100, Links::Refuse).is_err());
+        assert!(read_text(&link, 100, Links::Follow).is_ok());
+        assert!(read_text(&real, 6, Links::Refuse).is_ok());
+        assert!(read_text(&real, 5, Links::Refuse).is_err());
+        let pipe = folder.path().join("pipe.toml");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(read_text(&pipe, 100, Links::Refuse).is_err());
+    }
+
+    #[test]
+    fn a_mark_or_other_bytes_are_refused_and_utf8_is_read() {
+        let folder = Folder::new();
+        for (bytes, good) in [
+            (&b"caf\xc3\xa9"[..], true),
+            (b"\xef\xbb\xbfx", false),
+            (b"\xff", false),
+        ] {
+            folder.write("f.toml", bytes);
+            assert_eq!(
+                read_text(&folder.path().join("f.toml"), 100, Links::Refuse).is_ok(),
+                good
+            );
+        }
+    }
+
+    #[test]
+    fn a_file_everybody_can_write_is_refused() {
+        let folder = Folder::new();
+        folder.write("f.toml", "");
+        let path = folder.path().join("f.toml");
+        assert!(read_text(&path, 100, Links::Refuse).is_ok());
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+        assert!(matches!(
+            read_text(&path, 100, Links::Refuse),
+            Err(FileError::Writable { .. })
+        ));
+    }
+}

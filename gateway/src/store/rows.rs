@@ -1,0 +1,286 @@
+//! The statements that move whole records between tables and types.
+
+use std::str::FromStr;
+
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+
+use super::{CookieRow, CounterRow, Credentials, DeviceRow, Hash, HeardRow, LinkRow, SessionRow};
+use crate::ids::{DeviceId, Door, SessionId};
+
+type Sql<T> = rusqlite::Result<T>;
+
+pub(super) fn credentials(db: &Connection, user: &str) -> Sql<Option<Credentials>> {
+    db.prepare_cached("SELECT phc, totp, last_step, enrolled FROM credentials WHERE user = ?1")?
+        .query_row([user], |row| {
+            Ok(Credentials {
+                phc: row.get(0)?,
+                totp: row.get(1)?,
+                last_step: row.get(2)?,
+                enrolled: row.get(3)?,
+            })
+        })
+        .optional()
+}
+
+pub(super) fn put_credentials(tx: &Transaction<'_>, user: &str, new: &Credentials) -> Sql<()> {
+    tx.prepare_cached(
+        "INSERT OR REPLACE INTO credentials (user, phc, totp, last_step, enrolled)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute(params![
+        user,
+        new.phc,
+        new.totp,
+        new.last_step,
+        new.enrolled
+    ])
+    .map(drop)
+}
+
+pub(super) fn link(db: &Connection, hash: &Hash, now: i64) -> Sql<Option<LinkRow>> {
+    db.prepare_cached(
+        "SELECT hash, user, expires, pending FROM links WHERE hash = ?1 AND expires > ?2",
+    )?
+    .query_row(params![hash.as_slice(), now], |row| {
+        Ok(LinkRow {
+            hash: row.get(0)?,
+            user: row.get(1)?,
+            expires: row.get(2)?,
+            pending: row.get(3)?,
+        })
+    })
+    .optional()
+}
+
+pub(super) fn redeem(
+    tx: &Transaction<'_>,
+    hash: &Hash,
+    now: i64,
+    mut new: Credentials,
+) -> Sql<bool> {
+    let user: Option<String> = tx
+        .prepare_cached("DELETE FROM links WHERE hash = ?1 AND expires > ?2 RETURNING user")?
+        .query_row(params![hash.as_slice(), now], |row| row.get(0))
+        .optional()?;
+    let Some(user) = user else {
+        return Ok(false);
+    };
+    if let Some(old) = credentials(tx, &user)? {
+        // Steps never run backwards, whatever secret they belong to.
+        new.last_step = new.last_step.max(old.last_step);
+    }
+    put_credentials(tx, &user, &new)?;
+    Ok(true)
+}
+
+/// Reads the sessions; one that cannot be read is left out, so its owner is signed out.
+pub(super) fn sessions(db: &Connection) -> Sql<Vec<SessionRow>> {
+    let mut all: Vec<SessionRow> = db
+        .prepare_cached(
+            "SELECT id, user, door, source, created, login_at, mfa_at, last_used, expires
+             FROM sessions ORDER BY id",
+        )?
+        .query_map([], session)?
+        .filter_map(Result::ok)
+        .collect();
+    let mut cookies =
+        db.prepare_cached("SELECT hash, host FROM session_cookies WHERE session = ?1")?;
+    let mut devices = db.prepare_cached("SELECT device FROM session_devices WHERE session = ?1")?;
+    for row in &mut all {
+        let id = row.id.0.cast_signed();
+        row.cookies = cookies
+            .query_map([id], |row| {
+                Ok(CookieRow {
+                    hash: row.get(0)?,
+                    host: row.get(1)?,
+                })
+            })?
+            .filter_map(Result::ok)
+            .collect();
+        row.devices = devices
+            .query_map([id], |row| row.get(0).map(DeviceId))?
+            .filter_map(Result::ok)
+            .collect();
+    }
+    Ok(all)
+}
+
+fn session(row: &Row<'_>) -> Sql<SessionRow> {
+    let id: i64 = row.get(0)?;
+    let door: String = row.get(2)?;
+    Ok(SessionRow {
+        id: SessionId(id.cast_unsigned()),
+        user: row.get(1)?,
+        door: match door.as_str() {
+            "web" => Door::Web,
+            "tunnel" => Door::Tunnel,
+            _ => return Err(malformed(2)),
+        },
+        source: parsed(row, 3)?,
+        created: row.get(4)?,
+        login_at: row.get(5)?,
+        mfa_at: row.get(6)?,
+        last_used: row.get(7)?,
+        expires: row.get(8)?,
+        devices: Vec::new(),
+        cookies: Vec::new(),
+    })
+}
+
+pub(super) fn put_session(tx: &Transaction<'_>, row: &SessionRow) -> Sql<()> {
+    tx.prepare_cached(
+        "INSERT INTO sessions
+             (id, user, door, source, created, login_at, mfa_at, last_used, expires)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    )?
+    .execute(params![
+        row.id.0.cast_signed(),
+        row.user,
+        row.door.name(),
+        row.source.to_string(),
+        row.created,
+        row.login_at,
+        row.mfa_at,
+        row.last_used,
+        row.expires
+    ])?;
+    for cookie in &row.cookies {
+        put_cookie(tx, row.id, cookie, None)?;
+    }
+    Ok(())
+}
+
+pub(super) fn put_cookie(
+    tx: &Transaction<'_>,
+    session: SessionId,
+    cookie: &CookieRow,
+    mfa_at: Option<i64>,
+) -> Sql<bool> {
+    let id = session.0.cast_signed();
+    let there = tx
+        .prepare_cached("UPDATE sessions SET mfa_at = coalesce(?2, mfa_at) WHERE id = ?1")?
+        .execute((id, mfa_at))?;
+    if there == 0 {
+        return Ok(false);
+    }
+    tx.prepare_cached(
+        "INSERT OR REPLACE INTO session_cookies (hash, session, host) VALUES (?1, ?2, ?3)",
+    )?
+    .execute(params![cookie.hash.as_slice(), id, cookie.host])?;
+    Ok(true)
+}
+
+pub(super) fn devices(db: &Connection) -> Sql<Vec<DeviceRow>> {
+    db.prepare_cached(
+        "SELECT id, user, name, public_key, psk, address4, address6, managed, created, revoked,
+                endpoint, mark
+         FROM devices ORDER BY id",
+    )?
+    .query_map([], device)?
+    .collect()
+}
+
+fn device(row: &Row<'_>) -> Sql<DeviceRow> {
+    Ok(DeviceRow {
+        id: DeviceId(row.get(0)?),
+        user: row.get(1)?,
+        name: row.get(2)?,
+        public_key: row.get(3)?,
+        psk: row.get(4)?,
+        address4: parsed(row, 5)?,
+        address6: parsed_option(row, 6)?,
+        managed: row.get(7)?,
+        created: row.get(8)?,
+        revoked: row.get(9)?,
+        endpoint: parsed_option(row, 10)?,
+        mark: row.get(11)?,
+    })
+}
+
+pub(super) fn put_device(tx: &Transaction<'_>, row: &DeviceRow) -> Sql<()> {
+    tx.prepare_cached(
+        "INSERT INTO devices
+             (id, user, name, public_key, psk, address4, address6, managed, created, revoked,
+              endpoint, mark)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+         ON CONFLICT (id) DO UPDATE SET
+             name = ?3, psk = ?5, managed = ?8, revoked = ?10, endpoint = ?11, mark = ?12",
+    )?
+    .execute(params![
+        row.id.0,
+        row.user,
+        row.name,
+        row.public_key.as_slice(),
+        row.psk,
+        row.address4.to_string(),
+        row.address6.map(|a| a.to_string()),
+        row.managed,
+        row.created,
+        row.revoked,
+        row.endpoint.map(|a| a.to_string()),
+        row.mark.as_ref().map(<[u8; 12]>::as_slice)
+    ])
+    .map(drop)
+}
+
+pub(super) fn heard(tx: &Transaction<'_>, heard: &[HeardRow]) -> Sql<()> {
+    let mut update = tx.prepare_cached(
+        "UPDATE devices SET endpoint = coalesce(?2, endpoint),
+             mark = CASE WHEN mark IS NULL OR ?3 > mark THEN coalesce(?3, mark) ELSE mark END
+         WHERE id = ?1",
+    )?;
+    heard.iter().try_for_each(|row| {
+        let endpoint = row.endpoint.map(|a| a.to_string());
+        let mark = row.mark.as_ref().map(<[u8; 12]>::as_slice);
+        update.execute(params![row.id.0, endpoint, mark]).map(drop)
+    })
+}
+
+/// Reads the counters of the kinds this version knows.
+pub(super) fn counters(db: &Connection) -> Sql<Vec<CounterRow>> {
+    db.prepare_cached("SELECT kind, key, count, since, last FROM counters")?
+        .query_map([], |row| {
+            let kind: String = row.get(0)?;
+            let known = super::COUNTER_KINDS.iter().find(|known| **known == kind);
+            Ok(CounterRow {
+                kind: known.copied().ok_or_else(|| malformed(0))?,
+                key: row.get(1)?,
+                count: row.get(2)?,
+                since: row.get(3)?,
+                last: row.get(4)?,
+            })
+        })?
+        .collect()
+}
+
+pub(super) fn put_counters(tx: &Transaction<'_>, counters: &[CounterRow]) -> Sql<()> {
+    let mut put = tx.prepare_cached(
+        "INSERT OR REPLACE INTO counters (kind, key, count, since, last)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    let mut forget = tx.prepare_cached("DELETE FROM counters WHERE kind = ?1 AND key = ?2")?;
+    for row in counters {
+        if row.count == 0 {
+            forget.execute(params![row.kind, row.key])?;
+        } else {
+            put.execute(params![row.kind, row.key, row.count, row.since, row.last])?;
+        }
+    }
+    Ok(())
+}
+
+fn parsed<T: FromStr>(row: &Row<'_>, column: usize) -> Sql<T> {
+    let text: String = row.get(column)?;
+    text.parse().map_err(|_| malformed(column))
+}
+
+fn parsed_option<T: FromStr>(row: &Row<'_>, column: usize) -> Sql<Option<T>> {
+    let text: Option<String> = row.get(column)?;
+    text.map(|t| t.parse().map_err(|_| malformed(column)))
+        .transpose()
+}
+
+fn malformed(column: usize) -> rusqlite::Error {
+    rusqlite::Error::InvalidColumnType(column, "malformed".to_owned(), Type::Text)
+}
