@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::canon::CanonHost;
-use crate::ir::{self, Device, Ir, Mfa, Resource, SignInDoor, Upstream, Who};
+use crate::ir::{self, Device, Ir, Mfa, Resource, SignInDoor, Upstream};
 use crate::source::{Sources, Span};
 pub(crate) use hosts::HostTable;
 pub(crate) use nets::NetTable;
@@ -160,7 +160,6 @@ pub(crate) struct Guard {
     pub(crate) atom: Option<u32>,
     pub(crate) from: u32,
     pub(crate) device_not: Option<Device>,
-    pub(crate) on: Option<Vec<Resource>>,
 }
 
 #[derive(Debug)]
@@ -204,7 +203,8 @@ pub struct Policy {
     pub(crate) guards: Vec<Guard>,
     pub(crate) rules: Vec<RuleInfo>,
     pub(crate) obligations: Vec<Obligations>,
-    pub(crate) rule_places: Vec<Option<Span>>,
+    /// File and line of what explanations point at besides rules.
+    pub(crate) places: HashMap<Span, (String, u32)>,
 }
 
 /// Methods as bits: seven ordinary ones, then those that rules name.
@@ -262,7 +262,6 @@ pub(crate) fn compile(ir: Ir, sources: &Sources) -> Result<Policy, (Span, String
         from: FromSets::default(),
         methods: Methods::default(),
         rules: Vec::new(),
-        places: Vec::new(),
         obligations: Vec::new(),
         zones: zones::compile(&ir.zones, stamp),
     };
@@ -305,9 +304,24 @@ pub(crate) fn compile(ir: Ir, sources: &Sources) -> Result<Policy, (Span, String
         guards,
         rules: build.rules,
         obligations: build.obligations,
-        rule_places: build.places,
+        places: places(&ir, sources),
         ir,
     })
+}
+
+/// Places of areas and nets, which are no rules but may be what decided.
+fn places(ir: &Ir, sources: &Sources) -> HashMap<Span, (String, u32)> {
+    let areas = ir.apps.iter().flat_map(|app| &app.areas);
+    let spans = areas
+        .map(|area| area.span)
+        .chain(ir.nets.iter().map(|net| net.span))
+        .chain(ir.admin.iter().map(|allow| allow.span));
+    spans
+        .map(|span| {
+            let place = sources.locate(&span);
+            (span, (place.path.to_owned(), place.line))
+        })
+        .collect()
 }
 
 struct Build<'a> {
@@ -317,7 +331,6 @@ struct Build<'a> {
     from: FromSets,
     methods: Methods,
     rules: Vec<RuleInfo>,
-    places: Vec<Option<Span>>,
     obligations: Vec<Obligations>,
     zones: ZoneTable,
 }
@@ -331,7 +344,6 @@ impl Build<'_> {
                 line: 0,
                 reason: None,
             });
-            self.places.push(None);
         }
         self.obligations.push(Obligations {
             rate: self.rate(self.ir.defaults.rate),
@@ -350,7 +362,6 @@ impl Build<'_> {
             line: place.line,
             reason: reason.map(str::to_owned),
         });
-        self.places.push(Some(span));
         ix
     }
 
@@ -373,7 +384,6 @@ impl Build<'_> {
                 atom: guard.who.as_ref().map(|who| self.atoms.intern(who)),
                 from: self.from.intern(guard.from.as_deref(), &self.zones),
                 device_not: guard.device_not,
-                on: guard.on.clone(),
             })
             .collect()
     }
@@ -536,6 +546,20 @@ impl Policy {
         (0u32..).map(AppIx).zip(&self.apps)
     }
 
+    /// Ids of everything that can be reached, sorted: areas such as `app.paie/` and `app.paie/admin`, nets, and
+    /// `admin` when it has rules.
+    pub fn resource_ids(&self) -> Vec<String> {
+        let areas = self.ir.apps.iter().flat_map(|app| {
+            let areas = app.areas.iter();
+            areas.map(|area| format!("{}{}", app.id, area.pattern.shown()))
+        });
+        let nets = self.ir.nets.iter().map(|net| net.id.clone());
+        let admin = (!self.ir.admin.is_empty()).then(|| "admin".to_owned());
+        let mut ids: Vec<String> = areas.chain(nets).chain(admin).collect();
+        ids.sort_unstable();
+        ids
+    }
+
     /// A rule by index. An index of another policy gives `builtin.default`.
     #[expect(
         clippy::indexing_slicing,
@@ -579,9 +603,5 @@ impl Policy {
     /// How many sessions one person may have; `None` when the policy does not say.
     pub fn default_sessions(&self) -> Option<u32> {
         self.ir.defaults.sessions
-    }
-
-    pub(crate) fn who(&self, atom: u32) -> Option<&Who> {
-        self.atoms.who(atom)
     }
 }

@@ -77,7 +77,7 @@ pub struct Decision {
 }
 
 impl Decision {
-    const fn deny(rule: RuleIx) -> Self {
+    pub(crate) const fn deny(rule: RuleIx) -> Self {
         Self {
             outcome: Outcome::Deny,
             rule,

@@ -142,8 +142,6 @@ pub(crate) struct App {
     pub(crate) upstream: Upstream,
     /// The root area first, then sorted by pattern.
     pub(crate) areas: Vec<Area>,
-    #[serde(skip)]
-    pub(crate) span: Span,
 }
 
 /// Where an app's requests go.

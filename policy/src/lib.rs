@@ -9,9 +9,12 @@ mod compile;
 mod decide;
 mod diag;
 mod ir;
+mod query;
 mod resolve;
 mod source;
 mod syntax;
+mod testrun;
+mod trace;
 
 pub use compile::{
     App, AppIx, HostPattern, ObligationIx, Obligations, Policy, Rate, RuleInfo, RuleIx,
@@ -20,8 +23,11 @@ pub use compile::{
 pub use decide::{Context, Decision, Outcome, Subject};
 pub use diag::{Diagnostic, Severity};
 pub use ir::{Device, Proto, SignInDoor, Upstream};
+pub use query::{Query, QueryError, QueryField, QueryText};
 pub use source::{FileId, Location, Sources, Span};
 pub use syntax::FORMAT_VERSION;
+pub use testrun::TestResult;
+pub use trace::{AllowTrace, Explanation};
 
 /// A policy that may be used: everything resolved and every test passed.
 #[derive(Debug)]
@@ -34,30 +40,67 @@ pub struct Loaded {
     pub tests_passed: usize,
 }
 
+/// A policy whose tests ran, passed or not: for `policy test`, never for traffic.
+#[derive(Debug)]
+pub struct Checked {
+    /// The compiled policy.
+    pub policy: Policy,
+    /// Findings that do not stop the policy.
+    pub warnings: Vec<Diagnostic>,
+    /// Every `[[test]]`, in order.
+    pub tests: Vec<TestResult>,
+}
+
 /// Loads a policy: parse, resolve, compile, run its tests.
 ///
 /// # Errors
-/// Every finding, warnings included, sorted by place; at least one is an error. The old policy should stay in force.
+/// Every finding, warnings included, sorted by place; at least one is an error. A failed test is one, and points at
+/// the test. The policy in force should stay in force.
 pub fn load(sources: &Sources) -> Result<Loaded, Vec<Diagnostic>> {
-    let (policy, warnings) = build(sources)?;
+    let checked = check(sources)?;
+    let failed = checked.tests.iter().filter_map(TestResult::diagnostic);
+    let mut diags = checked.warnings;
+    diags.extend(failed);
+    if diags.iter().any(|d| d.severity == Severity::Error) {
+        return Err(sorted(diags));
+    }
     Ok(Loaded {
-        policy,
-        warnings,
-        tests_passed: 0,
+        policy: checked.policy,
+        warnings: diags,
+        tests_passed: checked.tests.len(),
     })
 }
 
-fn build(sources: &Sources) -> Result<(Policy, Vec<Diagnostic>), Vec<Diagnostic>> {
+/// Does all that [`load`] does, but a failed test is a result, not an error.
+///
+/// # Errors
+/// As [`load`], without failed tests. A test that cannot be asked (an unknown name) is an error here too.
+pub fn check(sources: &Sources) -> Result<Checked, Vec<Diagnostic>> {
     let (ast, mut diags) = syntax::parse(sources);
-    let ir = resolve::resolve(&ast, &mut diags);
-    diags.sort_by_key(|d| (d.span.file, d.span.start, d.severity));
-    diags.dedup();
-    let Some(ir) = ir else { return Err(diags) };
-    match compile::compile(ir, sources) {
-        Ok(policy) => Ok((policy, diags)),
+    let Some(ir) = resolve::resolve(&ast, &mut diags) else {
+        return Err(sorted(diags));
+    };
+    let policy = match compile::compile(ir, sources) {
+        Ok(policy) => policy,
         Err((span, text)) => {
             diags.push(Diagnostic::error("limit", span, text));
-            Err(diags)
+            return Err(sorted(diags));
         }
+    };
+    let tests = testrun::run(&policy, &ast.tests, &mut diags);
+    let diags = sorted(diags);
+    if diags.iter().any(|d| d.severity == Severity::Error) {
+        return Err(diags);
     }
+    Ok(Checked {
+        policy,
+        warnings: diags,
+        tests,
+    })
+}
+
+fn sorted(mut diags: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    diags.sort_by_key(|d| (d.span.file, d.span.start, d.severity));
+    diags.dedup();
+    diags
 }

@@ -25,10 +25,6 @@ pub(crate) struct Atoms {
 }
 
 impl Atoms {
-    pub(crate) fn who(&self, atom: u32) -> Option<&Who> {
-        self.whos.get(atom as usize)
-    }
-
     /// For an atom, the kinds of enabled people in it.
     pub(crate) fn witnesses(&self, atom: u32) -> &[Vec<u32>] {
         self.witnesses.get(atom as usize).map_or(&[], Vec::as_slice)

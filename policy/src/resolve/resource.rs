@@ -31,7 +31,6 @@ pub(super) fn apps(cx: &mut Cx<'_>, defs: &[Def<AppAst>]) -> Vec<App> {
                 upstream,
                 areas: areas(cx, def, &id),
                 id,
-                span: def.name.span,
             }
         })
         .collect()

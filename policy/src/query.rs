@@ -1,0 +1,342 @@
+//! Questions about access as people write them: in `[[test]]` and on the command line, read by one resolver.
+
+use std::net::IpAddr;
+
+use crate::canon::{self, CanonHost, CanonPath};
+use crate::compile::{Policy, SubjectBits, ZoneClass};
+use crate::decide::{Context, Decision, Outcome, Subject};
+use crate::diag::{did_you_mean, show};
+use crate::ir::{Device, Proto};
+use crate::resolve::values;
+
+/// A question in words. What is left out: nobody signed in, from `internet`, device `any`, a fresh code, a fresh
+/// sign-in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueryText {
+    /// Who is signed in; `None` asks for nobody.
+    pub user: Option<String>,
+    /// Groups the person is taken to be in as well.
+    pub groups: Vec<String>,
+    /// Zone name or source address.
+    pub from: Option<String>,
+    /// `tue 10:00` or `2026-10-12 10:00`; checked, without effect until schedules are built.
+    pub at: Option<String>,
+    /// `any`, `known` or `managed`.
+    pub device: Option<String>,
+    /// Age of the code such as `20m`, or `none`.
+    pub mfa: Option<String>,
+    /// Age of the sign-in such as `3h`.
+    pub login: Option<String>,
+    /// `[METHOD ]https://host/path`, `tcp://ip:port`, `udp://ip:port`, `icmp://ip` or `admin`.
+    pub to: String,
+}
+
+/// Which part of a question does not resolve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueryField {
+    /// `user`.
+    User,
+    /// `groups`, by position.
+    Group(usize),
+    /// `from`.
+    From,
+    /// `at`.
+    At,
+    /// `device`.
+    Device,
+    /// `mfa`.
+    Mfa,
+    /// `login`.
+    Login,
+    /// `to`.
+    To,
+}
+
+/// A question that cannot be asked of this policy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{title}")]
+pub struct QueryError {
+    /// The part at fault.
+    pub field: QueryField,
+    /// What is wrong, with the value.
+    pub title: String,
+    /// What to write instead.
+    pub help: Option<String>,
+}
+
+/// A question resolved against one policy; ask it of that policy only.
+#[derive(Clone, Debug)]
+pub struct Query {
+    pub(crate) user: Option<u32>,
+    pub(crate) user_name: Option<String>,
+    /// Groups through nesting, sorted.
+    pub(crate) groups: Vec<u32>,
+    pub(crate) bits: Option<SubjectBits>,
+    pub(crate) mfa_age: Option<u32>,
+    pub(crate) login_age: u32,
+    pub(crate) device: Device,
+    pub(crate) zone: ZoneClass,
+    pub(crate) target: Target,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    Http {
+        method: String,
+        host: CanonHost,
+        path: CanonPath<'static>,
+    },
+    /// Has no canonical form; holds the reason.
+    BadRequest(&'static str),
+    Flow {
+        dst: IpAddr,
+        port: u16,
+        proto: Proto,
+    },
+    Admin,
+}
+
+impl Query {
+    pub(crate) fn subject(&self) -> Subject<'_> {
+        Subject {
+            bits: self.bits.as_ref(),
+            mfa_age: self.mfa_age,
+            login_age: self.login_age,
+            device: self.device,
+        }
+    }
+
+    pub(crate) fn context(&self) -> Context {
+        Context { zone: self.zone }
+    }
+}
+
+impl Policy {
+    /// Resolves a question against this policy.
+    ///
+    /// # Errors
+    /// The first part that does not resolve, with a suggestion.
+    pub fn query(&self, text: &QueryText) -> Result<Query, QueryError> {
+        let user = match &text.user {
+            Some(name) => Some(self.query_user(name)?),
+            None => None,
+        };
+        let mut groups = self.query_groups(&text.groups)?;
+        if user.is_none() && !groups.is_empty() {
+            return Err(error(QueryField::Group(0), "groups without a user").help("add `user`"));
+        }
+        let person = user.and_then(|ix| self.ir.users.get(ix as usize));
+        groups.extend(person.iter().flat_map(|person| &person.groups));
+        groups.sort_unstable();
+        groups.dedup();
+        if let Some(at) = &text.at {
+            check_time(at)?;
+        }
+        let enabled = person.filter(|person| !person.disabled);
+        Ok(Query {
+            user,
+            user_name: text.user.clone(),
+            bits: enabled.map(|_| self.subject_with(user, &groups)),
+            groups,
+            mfa_age: mfa_age(text.mfa.as_deref())?,
+            login_age: age(QueryField::Login, text.login.as_deref())?,
+            device: device(text.device.as_deref())?,
+            zone: self.query_zone(text.from.as_deref())?,
+            target: target(&text.to)?,
+        })
+    }
+
+    /// Decides a resolved question. A disabled person is denied where a stranger could still sign in.
+    pub fn decide(&self, query: &Query) -> Decision {
+        let decision = self.decide_as_asked(query);
+        let disabled = query.user.is_some() && query.bits.is_none();
+        if disabled && decision.outcome == Outcome::Login {
+            return Decision::deny(crate::compile::DEFAULT);
+        }
+        decision
+    }
+
+    fn decide_as_asked(&self, query: &Query) -> Decision {
+        let (subject, context) = (query.subject(), query.context());
+        match &query.target {
+            Target::Http { method, host, path } => {
+                self.decide_http(&subject, host, path, method, &context)
+            }
+            Target::Flow { dst, port, proto } => {
+                self.decide_flow(&subject, *dst, *port, *proto, &context)
+            }
+            Target::Admin => self.decide_admin(&subject, &context),
+            Target::BadRequest(_) => Decision::deny(crate::compile::BAD_REQUEST),
+        }
+    }
+
+    fn query_user(&self, name: &str) -> Result<u32, QueryError> {
+        self.ir.user(name).ok_or_else(|| {
+            let names = self.ir.users.iter().map(|user| &user.name);
+            error(QueryField::User, &format!("unknown user `{}`", show(name)))
+                .help_opt(did_you_mean(name, names))
+        })
+    }
+
+    fn query_groups(&self, names: &[String]) -> Result<Vec<u32>, QueryError> {
+        let mut out = Vec::new();
+        for (at, name) in names.iter().enumerate() {
+            let bare = name.strip_prefix('@').unwrap_or(name);
+            let ix = self.ir.group(bare).ok_or_else(|| {
+                let names = self.ir.groups.iter().map(|group| &group.name);
+                let title = format!("unknown group `{}`", show(name));
+                error(QueryField::Group(at), &title).help_opt(did_you_mean(bare, names))
+            })?;
+            let group = self.ir.groups.get(ix as usize);
+            out.extend(group.iter().flat_map(|group| &group.within));
+        }
+        Ok(out)
+    }
+
+    fn query_zone(&self, from: Option<&str>) -> Result<ZoneClass, QueryError> {
+        let from = from.unwrap_or("internet");
+        if let Ok(ip) = from.parse::<IpAddr>() {
+            return Ok(self.zone(ip, false));
+        }
+        let zone = self
+            .ir
+            .zone(from)
+            .and_then(|ix| self.zones.class_of_zone(ix));
+        zone.ok_or_else(|| {
+            let names = self.ir.zones.iter().map(|zone| &zone.name);
+            error(QueryField::From, &format!("unknown zone `{}`", show(from)))
+                .help_opt(did_you_mean(from, names))
+        })
+    }
+}
+
+fn error(field: QueryField, title: &str) -> QueryError {
+    QueryError {
+        field,
+        title: title.to_owned(),
+        help: None,
+    }
+}
+
+impl QueryError {
+    fn help(self, help: &str) -> Self {
+        self.help_opt(Some(help.to_owned()))
+    }
+
+    fn help_opt(self, help: Option<String>) -> Self {
+        Self { help, ..self }
+    }
+}
+
+fn mfa_age(text: Option<&str>) -> Result<Option<u32>, QueryError> {
+    if text == Some("none") {
+        return Ok(None);
+    }
+    age(QueryField::Mfa, text).map(Some)
+}
+
+fn age(field: QueryField, text: Option<&str>) -> Result<u32, QueryError> {
+    let Some(text) = text else { return Ok(0) };
+    values::duration(text)
+        .map_err(|help| error(field, &format!("`{}` is not an age", show(text))).help(&help))
+}
+
+fn device(text: Option<&str>) -> Result<Device, QueryError> {
+    let Some(text) = text else {
+        return Ok(Device::Any);
+    };
+    Device::from_word(text).ok_or_else(|| {
+        error(
+            QueryField::Device,
+            &format!("`{}` is not a device class", show(text)),
+        )
+        .help("one of: any, known, managed")
+    })
+}
+
+/// `tue 10:00`, `2026-10-12 10:00` or the same with a `T`.
+fn check_time(text: &str) -> Result<(), QueryError> {
+    let days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+    let fine = match text.split_once([' ', 'T']) {
+        Some((day, time)) if days.contains(&day) => time.parse::<jiff::civil::Time>().is_ok(),
+        Some((date, time)) => {
+            date.parse::<jiff::civil::Date>().is_ok() && time.parse::<jiff::civil::Time>().is_ok()
+        }
+        None => false,
+    };
+    if fine {
+        return Ok(());
+    }
+    Err(
+        error(QueryField::At, &format!("`{}` is not a time", show(text)))
+            .help("write tue 10:00 or 2026-10-12 10:00"),
+    )
+}
+
+fn target(text: &str) -> Result<Target, QueryError> {
+    if text == "admin" {
+        return Ok(Target::Admin);
+    }
+    let (method, url) = text.split_once(' ').unwrap_or(("GET", text));
+    match url.split_once("://") {
+        Some(("https" | "http", rest)) => Ok(http(method, rest)),
+        Some((scheme @ ("tcp" | "udp" | "icmp"), rest)) if method == "GET" => {
+            flow(scheme, rest).ok_or_else(|| bad_target(text))
+        }
+        _ => Err(bad_target(text)),
+    }
+}
+
+fn bad_target(text: &str) -> QueryError {
+    error(
+        QueryField::To,
+        &format!("`{}` is nothing to reach", show(text)),
+    )
+    .help("write https://host/path, POST https://host/path, tcp://ip:port, icmp://ip or admin")
+}
+
+/// What has no canonical form is a question too: it is denied.
+fn http(method: &str, rest: &str) -> Target {
+    let cut = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at_checked(cut).unwrap_or((rest, ""));
+    let path = if path.starts_with('/') { path } else { "/" };
+    let resolved = canon::method(method).and_then(|method| {
+        Ok(Target::Http {
+            method: method.to_owned(),
+            host: canon::host(without_port(authority))?,
+            path: canon::path(path.as_bytes())?.into_owned(),
+        })
+    });
+    resolved.unwrap_or_else(|reject| Target::BadRequest(reject.reason()))
+}
+
+fn without_port(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if values::port(port).is_some() => host,
+        _ => authority,
+    }
+}
+
+fn flow(scheme: &str, rest: &str) -> Option<Target> {
+    if scheme == "icmp" {
+        return Some(Target::Flow {
+            dst: rest.parse().ok()?,
+            port: 0,
+            proto: Proto::Icmp,
+        });
+    }
+    let (host, port) = rest.rsplit_once(':')?;
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    Some(Target::Flow {
+        dst: bare.unwrap_or(host).parse().ok()?,
+        port: values::port(port)?,
+        proto: if scheme == "tcp" {
+            Proto::Tcp
+        } else {
+            Proto::Udp
+        },
+    })
+}

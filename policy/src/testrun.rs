@@ -1,0 +1,129 @@
+//! The tests that a policy carries: `[[test]]`, run at every load.
+
+use crate::compile::Policy;
+use crate::diag::{Diagnostic, did_you_mean, show};
+use crate::query::{QueryField, QueryText};
+use crate::source::Span;
+use crate::syntax::{ExpectAst, TestAst};
+
+/// How one `[[test]]` went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TestResult {
+    /// Its name, or its question when it has none.
+    pub name: String,
+    /// Where it stands.
+    pub span: Span,
+    /// Whether the answer was the expected one.
+    pub passed: bool,
+    /// Such as `allow` or `deny by deny.x`.
+    pub expected: String,
+    /// Such as `allow by app.paie#it`.
+    pub got: String,
+    /// The answer explained, for people.
+    pub explanation: String,
+}
+
+impl TestResult {
+    /// The finding for a test that failed.
+    pub(crate) fn diagnostic(&self) -> Option<Diagnostic> {
+        let title = format!(
+            "test `{}` expected {}, got {}",
+            show(&self.name),
+            self.expected,
+            self.got
+        );
+        let finding = Diagnostic::error("test-failed", self.span, title)
+            .label("this test")
+            .help("correct the rule or the test; `postern policy explain` shows why");
+        (!self.passed).then_some(finding)
+    }
+}
+
+/// Runs all tests; those that cannot be asked become findings.
+pub(crate) fn run(
+    policy: &Policy,
+    tests: &[TestAst],
+    diags: &mut Vec<Diagnostic>,
+) -> Vec<TestResult> {
+    tests
+        .iter()
+        .filter_map(|test| one(policy, test, diags))
+        .collect()
+}
+
+fn one(policy: &Policy, test: &TestAst, diags: &mut Vec<Diagnostic>) -> Option<TestResult> {
+    let (to, expect) = (test.to.as_ref()?, test.expect.as_ref()?);
+    let subject = &test.subject;
+    let text = |word: &Option<crate::syntax::Word>| word.as_ref().map(|word| word.v.clone());
+    let asked = QueryText {
+        user: text(&subject.user),
+        groups: subject.groups.iter().map(|word| word.v.clone()).collect(),
+        from: text(&subject.from),
+        at: text(&subject.at),
+        device: text(&subject.device),
+        mfa: text(&subject.mfa),
+        login: text(&subject.login),
+        to: to.v.clone(),
+    };
+    let known = known_rule(policy, expect, diags);
+    let query = policy.query(&asked).map_err(|error| {
+        let span = place(test, error.field).unwrap_or(test.span);
+        diags.push(Diagnostic::error("bad-test", span, error.title).help_opt(error.help));
+    });
+    let (Ok(query), true) = (query, known) else {
+        return None;
+    };
+    let explained = policy.explain(&query);
+    let right = explained.outcome.as_str() == expect.outcome.v;
+    let by = expect
+        .rule
+        .as_ref()
+        .is_none_or(|rule| rule.v == explained.rule);
+    Some(TestResult {
+        name: test.name.clone().unwrap_or_else(|| to.v.clone()),
+        span: test.span,
+        passed: right && by,
+        expected: match &expect.rule {
+            Some(rule) => format!("{} by {}", expect.outcome.v, rule.v),
+            None => expect.outcome.v.clone(),
+        },
+        got: format!("{} by {}", explained.outcome, explained.rule),
+        explanation: explained.to_text(),
+    })
+}
+
+/// Whether the rule a test names exists; a rule that does not is a finding, not a failed test.
+fn known_rule(policy: &Policy, expect: &ExpectAst, diags: &mut Vec<Diagnostic>) -> bool {
+    let Some(rule) = &expect.rule else {
+        return true;
+    };
+    let mut ids = policy.rules.iter().map(|info| &*info.id);
+    if ids.any(|id| id == rule.v) {
+        return true;
+    }
+    let ids = policy.rules.iter().map(|info| &*info.id);
+    diags.push(
+        Diagnostic::error(
+            "unknown-name",
+            rule.span,
+            format!("unknown rule `{}`", show(&rule.v)),
+        )
+        .help_opt(did_you_mean(&rule.v, ids)),
+    );
+    false
+}
+
+fn place(test: &TestAst, field: QueryField) -> Option<Span> {
+    let subject = &test.subject;
+    let word = match field {
+        QueryField::User => subject.user.as_ref(),
+        QueryField::Group(at) => subject.groups.get(at),
+        QueryField::From => subject.from.as_ref(),
+        QueryField::At => subject.at.as_ref(),
+        QueryField::Device => subject.device.as_ref(),
+        QueryField::Mfa => subject.mfa.as_ref(),
+        QueryField::Login => subject.login.as_ref(),
+        QueryField::To => test.to.as_ref(),
+    };
+    word.map(|word| word.span)
+}

@@ -1,0 +1,389 @@
+//! Why a question is answered as it is: the same decision, told step by step.
+
+mod text;
+
+use serde::Serialize;
+
+use crate::compile::{Allow, Policy, RuleInfo};
+use crate::decide::Outcome;
+use crate::ir::{self, Device, Mfa, Resource, Who};
+use crate::query::{Query, Target};
+use crate::resolve::values::show_duration;
+
+/// One rule of the area, and whether it let the caller in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AllowTrace {
+    /// Rule id.
+    pub rule: String,
+    /// Whether it allows.
+    pub ok: bool,
+    /// Each condition that fails, or `all conditions hold`.
+    pub why: String,
+}
+
+/// An answer with its reasons. The serialised form is the contract of `policy explain --json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// What happens.
+    pub outcome: Outcome,
+    /// The rule that decided.
+    pub rule: String,
+    /// The app, net or `admin`; `None` when there is none.
+    pub app: Option<String>,
+    /// The most specific area; the root area ends with `/`. `None` outside of apps.
+    pub area: Option<String>,
+    /// `file:line` of the deciding rule, or else of the area, net or app.
+    pub at: Option<String>,
+    /// Ids of the guards that hold, in order.
+    pub guards: Vec<String>,
+    /// The rules of the area in order.
+    pub allows: Vec<AllowTrace>,
+    /// Single changes that would make it an allow.
+    pub would_allow: Vec<String>,
+    #[serde(skip)]
+    digest: String,
+    #[serde(skip)]
+    notes: Vec<String>,
+}
+
+/// What a question reaches.
+struct Reached<'p> {
+    resource: Resource,
+    id: &'p str,
+    place: crate::source::Span,
+    area: Option<&'p ir::Area>,
+    app: Option<&'p ir::App>,
+    rules: &'p [ir::Allow],
+    compiled: &'p [Allow],
+    method: Option<u64>,
+}
+
+impl Policy {
+    /// Explains the answer to a question of this policy.
+    pub fn explain(&self, query: &Query) -> Explanation {
+        let decision = self.decide(query);
+        let rule = self.rule(decision.rule);
+        let reached = self.reach(query);
+        let mut out = Explanation {
+            outcome: decision.outcome,
+            rule: rule.id.to_string(),
+            app: reached.as_ref().map(|reached| reached.id.to_owned()),
+            area: None,
+            at: place(rule),
+            guards: Vec::new(),
+            allows: Vec::new(),
+            would_allow: Vec::new(),
+            digest: self.digest().to_owned(),
+            notes: Vec::new(),
+        };
+        if let Target::BadRequest(reason) = &query.target {
+            out.notes.push(format!("no canonical form: {reason}"));
+        }
+        let Some(reached) = reached else { return out };
+        out.area = reached.area.map(|area| area_id(reached.id, area));
+        out.guards = self.guards_holding(query, &reached);
+        out.allows = self.trace_allows(query, &reached);
+        if decision.outcome != Outcome::Allow {
+            out.would_allow = self.would_allow(query);
+        }
+        out.at = out.at.or_else(|| self.place_of(reached.place));
+        self.note_areas(query, &reached, &mut out.notes);
+        out
+    }
+
+    fn reach(&self, query: &Query) -> Option<Reached<'_>> {
+        match &query.target {
+            Target::Http { method, host, path } => {
+                let ix = self.app_for(host)?;
+                let (app, rules) = (self.ir.apps.get(ix.0 as usize)?, self.app_rules(ix)?);
+                let at = rules.trie.find(path.as_str())? as usize;
+                let area = app.areas.get(at)?;
+                Some(Reached {
+                    resource: Resource::App(ix.0),
+                    id: &app.id,
+                    place: area.span,
+                    area: Some(area),
+                    app: Some(app),
+                    rules: &area.allows,
+                    compiled: &rules.areas.get(at)?.allows,
+                    method: Some(self.methods.bit(method)),
+                })
+            }
+            Target::Flow { dst, port, proto } => {
+                let ix = self.net_table.find(*dst, *port, *proto)?;
+                let (net, rules) = (self.ir.nets.get(ix as usize)?, self.nets.get(ix as usize)?);
+                Some(Reached {
+                    resource: Resource::Net(ix),
+                    id: &net.id,
+                    place: net.span,
+                    area: None,
+                    app: None,
+                    rules: &net.allows,
+                    compiled: &rules.allows,
+                    method: None,
+                })
+            }
+            Target::Admin => Some(Reached {
+                resource: Resource::Admin,
+                id: "admin",
+                place: self.ir.admin.first()?.span,
+                area: None,
+                app: None,
+                rules: &self.ir.admin,
+                compiled: &self.admin.allows,
+                method: None,
+            }),
+            Target::BadRequest(_) => None,
+        }
+    }
+
+    fn guards_holding(&self, query: &Query, reached: &Reached<'_>) -> Vec<String> {
+        let held = |guard: &&ir::Guard| {
+            let bound = guard.on.as_ref();
+            bound.is_none_or(|list| list.contains(&reached.resource))
+                && guard
+                    .who
+                    .as_ref()
+                    .is_none_or(|who| query.bits.is_some() && who.holds(query.user, &query.groups))
+                && guard
+                    .from
+                    .as_ref()
+                    .is_none_or(|from| self.is_from(query, from))
+                && guard.device_not.is_none_or(|class| query.device < class)
+        };
+        let guards = self.ir.guards.iter().filter(held);
+        guards.map(|guard| guard.id.clone()).collect()
+    }
+
+    fn trace_allows(&self, query: &Query, reached: &Reached<'_>) -> Vec<AllowTrace> {
+        let rules = reached.rules.iter().zip(reached.compiled);
+        rules
+            .map(|(rule, compiled)| {
+                let misses = self.misses(query, rule, compiled, reached);
+                AllowTrace {
+                    rule: self.rule(compiled.rule).id.to_string(),
+                    ok: misses.is_empty(),
+                    why: if misses.is_empty() {
+                        "all conditions hold".to_owned()
+                    } else {
+                        misses.join("; ")
+                    },
+                }
+            })
+            .collect()
+    }
+
+    /// Each condition of a rule that does not hold.
+    fn misses(
+        &self,
+        query: &Query,
+        rule: &ir::Allow,
+        compiled: &Allow,
+        reached: &Reached<'_>,
+    ) -> Vec<String> {
+        let mut out = Vec::new();
+        if let (Some(methods), Some(bit)) = (&rule.methods, reached.method)
+            && compiled.methods & bit == 0
+        {
+            out.push(format!("methods: only {}", methods.join(", ")));
+        } else if reached.method == Some(0) {
+            out.push("methods: an unusual method must be named".to_owned());
+        }
+        if let Some(from) = rule.from.as_ref().filter(|from| !self.is_from(query, from)) {
+            let here = self.zone_names(query.zone).join(", ");
+            out.push(format!("from: {here}, not {}", self.zone_list(from)));
+        }
+        if query.device < rule.device {
+            let has = query.device.as_str();
+            out.push(format!("device: {has}, needs {}", rule.device.as_str()));
+        }
+        if rule.who.anyone {
+            return out;
+        }
+        if query.bits.is_none() {
+            out.push(match &query.user_name {
+                Some(name) => format!("who: {name} is disabled"),
+                None => "who: not signed in".to_owned(),
+            });
+            return out;
+        }
+        if !rule.who.holds(query.user, &query.groups) {
+            let name = query.user_name.as_deref().unwrap_or("");
+            out.push(format!(
+                "who: {name} is not in {}",
+                self.who_list(&rule.who)
+            ));
+        }
+        if query.login_age > rule.login {
+            out.push(format!(
+                "login: {} ago, at most {}",
+                show_duration(query.login_age),
+                show_duration(rule.login)
+            ));
+        }
+        if !rule.mfa.accepts(query.mfa_age) {
+            out.push(mfa_miss(rule.mfa, query.mfa_age));
+        }
+        out
+    }
+
+    fn is_from(&self, query: &Query, from: &[u32]) -> bool {
+        let zones = self.zones.members(query.zone).unwrap_or_default();
+        zones.iter().any(|zone| from.contains(zone))
+    }
+
+    fn zone_list(&self, zones: &[u32]) -> String {
+        let names = zones
+            .iter()
+            .filter_map(|&ix| self.ir.zones.get(ix as usize));
+        let names: Vec<&str> = names.map(|zone| zone.name.as_str()).collect();
+        names.join(", ")
+    }
+
+    /// A set of people as the file writes it; small groups with their members.
+    pub(crate) fn who_list(&self, who: &Who) -> String {
+        let user = |ix: &u32| {
+            self.ir
+                .users
+                .get(*ix as usize)
+                .map(|user| user.name.clone())
+        };
+        let group = |ix: &u32| self.ir.groups.get(*ix as usize);
+        let mut out: Vec<String> = Vec::new();
+        out.extend(who.any_user.then(|| "any-user".to_owned()));
+        for held in who.groups.iter().filter_map(group) {
+            let members: Vec<String> = held.members.iter().take(4).filter_map(user).collect();
+            let all = held.members.len() == members.len() && !members.is_empty();
+            let listed = if all {
+                format!(" ({})", members.join(", "))
+            } else {
+                String::new()
+            };
+            out.push(format!("@{}{listed}", held.name));
+        }
+        out.extend(who.users.iter().filter_map(user));
+        let without = who.not_groups.iter().filter_map(group);
+        out.extend(without.map(|group| format!("!@{}", group.name)));
+        out.extend(
+            who.not_users
+                .iter()
+                .filter_map(user)
+                .map(|name| format!("!{name}")),
+        );
+        out.join(", ")
+    }
+
+    /// Changes one field at a time over all it can be, and keeps what would be an allow.
+    fn would_allow(&self, query: &Query) -> Vec<String> {
+        let allowed = |query: &Query| self.decide(query).outcome == Outcome::Allow;
+        let mut out = Vec::new();
+        if query.bits.is_some() {
+            for (group, ix) in self.ir.groups.iter().zip(0u32..) {
+                if query.groups.contains(&ix) {
+                    continue;
+                }
+                let mut other = query.clone();
+                other.groups.extend(&group.within);
+                other.groups.sort_unstable();
+                other.groups.dedup();
+                other.bits = Some(self.subject_with(other.user, &other.groups));
+                if allowed(&other) {
+                    out.push(format!("being in @{}", group.name));
+                }
+            }
+        }
+        for class in self.zones.all().filter(|&class| class != query.zone) {
+            let other = Query {
+                zone: class,
+                ..query.clone()
+            };
+            if allowed(&other) {
+                out.push(format!("from {}", self.zone_names(class).join(" and ")));
+            }
+        }
+        for device in [Device::Known, Device::Managed] {
+            let other = Query {
+                device,
+                ..query.clone()
+            };
+            if device > query.device && allowed(&other) {
+                out.push(format!("device {}", device.as_str()));
+            }
+        }
+        let fresh_code = Query {
+            mfa_age: Some(0),
+            ..query.clone()
+        };
+        let fresh_login = Query {
+            login_age: 0,
+            mfa_age: Some(0),
+            ..query.clone()
+        };
+        if query.bits.is_some() && allowed(&fresh_code) {
+            out.push("a fresh code".to_owned());
+        } else if query.bits.is_some() && allowed(&fresh_login) {
+            out.push("a fresh sign-in".to_owned());
+        } else if self.decide(query).outcome == Outcome::Login {
+            out.push("signing in as somebody the rule names".to_owned());
+        }
+        out
+    }
+
+    /// Says where a less specific area would have allowed what this one refuses.
+    fn note_areas(&self, query: &Query, reached: &Reached<'_>, notes: &mut Vec<String>) {
+        let (Some(area), Some(app), Target::Http { path, .. }) =
+            (reached.area, reached.app, &query.target)
+        else {
+            return;
+        };
+        let wider = app
+            .areas
+            .iter()
+            .filter(|other| other.pattern.matches(path.as_str()));
+        let mut names: Vec<&str> = wider.map(|other| other.pattern.shown()).collect();
+        names.sort_by_key(|name| std::cmp::Reverse(name.len()));
+        notes.push(format!("most specific of: {}", names.join(", ")));
+        if !area.pattern.text.is_empty()
+            && let Some(root) = app.areas.first()
+            && let Some(rule) = root.allows.iter().find(|rule| {
+                !rule.who.anyone
+                    && query.bits.is_some()
+                    && rule.who.holds(query.user, &query.groups)
+            })
+        {
+            let name = query.user_name.as_deref().unwrap_or("");
+            let shown = area.pattern.shown();
+            notes.push(format!(
+                "`/` names {name} (#{}), but {shown} replaces it",
+                rule.name
+            ));
+        }
+    }
+
+    fn place_of(&self, span: crate::source::Span) -> Option<String> {
+        let place = self.places.get(&span)?;
+        Some(format!("{}:{}", place.0, place.1))
+    }
+}
+
+fn area_id(app: &str, area: &ir::Area) -> String {
+    match area.pattern.text.as_str() {
+        "" => format!("{app}/"),
+        text => format!("{app}{text}"),
+    }
+}
+
+fn place(rule: &RuleInfo) -> Option<String> {
+    (rule.line > 0).then(|| format!("{}:{}", rule.file, rule.line))
+}
+
+fn mfa_miss(mfa: Mfa, age: Option<u32>) -> String {
+    let has = match age {
+        Some(age) => format!("code {} ago", show_duration(age)),
+        None => "no code in this session".to_owned(),
+    };
+    match mfa {
+        Mfa::Age(max) => format!("mfa: {has}, at most {}", show_duration(max)),
+        Mfa::Session | Mfa::None => format!("mfa: {has}"),
+    }
+}

@@ -1,0 +1,84 @@
+//! Every mistake has a finding with a place and a way out, written down in a golden file.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use crate::support;
+
+#[test]
+fn each_bad_folder_gives_exactly_the_findings_written_down() {
+    let mut differ = Vec::new();
+    let mut folders = 0;
+    for dir in support::listed(&support::root().join("tests/bad")) {
+        let sources = support::folder(&dir);
+        let diags = match policy::load(&sources) {
+            Err(diags) => diags,
+            Ok(_) => panic!("{} was loaded", dir.display()),
+        };
+        let mut out = String::new();
+        for diag in &diags {
+            writeln!(out, "{}", diag.one_line(&sources)).unwrap();
+            for (span, note) in &diag.related {
+                writeln!(out, "    {} {note}", sources.locate(span)).unwrap();
+            }
+        }
+        differ.extend(support::golden(&dir.join("expected.txt"), &out).err());
+        folders += 1;
+    }
+    assert!(folders >= 45, "only {folders} bad folders");
+    assert!(differ.is_empty(), "{}", differ.join("\n"));
+}
+
+/// The twin: the folder all bad ones are variations of.
+#[test]
+fn the_folder_behind_the_bad_ones_is_good() {
+    let mut sources = policy::Sources::new();
+    sources.add("policy.toml", include_str!("good.toml").to_owned());
+    let loaded = policy::load(&sources).unwrap_or_else(|diags| panic!("{diags:?}"));
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+}
+
+#[test]
+fn every_reason_code_has_a_bad_folder() {
+    let mut seen = BTreeSet::new();
+    for dir in support::listed(&support::root().join("tests/bad")) {
+        let sources = support::folder(&dir);
+        let diags = policy::load(&sources).err().into_iter().flatten();
+        seen.extend(diags.map(|diag| diag.code));
+    }
+    let all = [
+        "area-twice",
+        "bad-name",
+        "bad-path",
+        "bad-test",
+        "bad-value",
+        "bad-who",
+        "defined-twice",
+        "denies-all",
+        "empty-group",
+        "empty-list",
+        "empty-who",
+        "group-cycle",
+        "host-bits",
+        "host-twice",
+        "limit",
+        "matches-nobody",
+        "misplaced",
+        "missing-key",
+        "never-asked",
+        "no-rate",
+        "not-built-yet",
+        "overlap",
+        "public-unused",
+        "reserved",
+        "syntax",
+        "test-failed",
+        "unknown-key",
+        "unknown-name",
+        "version",
+        "weaker-mfa",
+        "world-open",
+        "wrong-type",
+    ];
+    assert_eq!(seen, all.into_iter().collect());
+}

@@ -1,0 +1,48 @@
+//! Reading policy folders and golden files.
+
+use std::path::{Path, PathBuf};
+
+use policy::Sources;
+
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()
+}
+
+/// All files of a folder whose names end in `.toml`, sorted, under their bare names.
+#[expect(clippy::disallowed_methods, reason = "tests read their files")]
+pub(crate) fn folder(dir: &Path) -> Sources {
+    let mut sources = Sources::new();
+    for path in listed(dir) {
+        if path.extension().is_some_and(|ext| ext == "toml") {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            sources.add(&name, std::fs::read_to_string(&path).unwrap());
+        }
+    }
+    sources
+}
+
+pub(crate) fn listed(dir: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(dir)
+        .unwrap_or_else(|error| panic!("{}: {error}", dir.display()))
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    paths.sort();
+    paths
+}
+
+/// Compares with a golden file; `BLESS=1` writes it.
+#[expect(clippy::disallowed_methods, reason = "tests read their files")]
+pub(crate) fn golden(path: &Path, got: &str) -> Result<(), String> {
+    if std::env::var("BLESS").is_ok_and(|value| value == "1") {
+        std::fs::write(path, got).unwrap();
+        return Ok(());
+    }
+    let want = std::fs::read_to_string(path).unwrap_or_default();
+    if want == got {
+        return Ok(());
+    }
+    Err(format!(
+        "{} differs (BLESS=1 refreshes it)\n--- expected\n{want}--- got\n{got}",
+        path.display()
+    ))
+}
