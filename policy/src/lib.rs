@@ -9,6 +9,7 @@ mod compile;
 mod decide;
 mod diag;
 mod ir;
+mod networks;
 mod query;
 mod resolve;
 mod source;
