@@ -49,7 +49,15 @@ impl Caller {
         }
     }
 
-    fn decide(&self, snap: &Snapshot, ask: impl Fn(&policy::Subject<'_>) -> Decision) -> Decision {
+    /// Returns the best outcome a visit to the app could have from here, for the portal's list.
+    pub(crate) fn opens(&self, snap: &Snapshot, app: policy::AppIx) -> Outcome {
+        let context = policy::Context {
+            zone: snap.policy.zone(self.source, self.door == Door::Tunnel),
+        };
+        self.ask(snap, |subject| snap.policy.opens(subject, app, &context))
+    }
+
+    fn ask<T>(&self, snap: &Snapshot, ask: impl Fn(&policy::Subject<'_>) -> T) -> T {
         let now = clock::unix();
         let bits = self.session.as_ref().and_then(|s| snap.subject(&s.user));
         let age = |at: i64| u32::try_from(now.saturating_sub(at).max(0)).unwrap_or(u32::MAX);
@@ -86,8 +94,8 @@ pub(crate) struct Verdict {
 /// The proof that an allow is on record.
 pub(crate) struct Permit {
     rule: Arc<str>,
+    generation: u64,
     expires: Option<Instant>,
-    sealed: (),
 }
 
 impl Permit {
@@ -98,8 +106,12 @@ impl Permit {
 
     /// Returns when the decision must be taken again because an age runs out.
     pub(crate) fn recheck_at(&self) -> Option<Instant> {
-        let () = self.sealed;
         self.expires
+    }
+
+    /// Returns the generation of the set it was decided under.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
     }
 }
 
@@ -163,8 +175,8 @@ impl Verdict {
         match outcome {
             Outcome::Allow => Ok(Permit {
                 rule,
+                generation: self.snap.generation,
                 expires,
-                sealed: (),
             }),
             Outcome::StepUp => Err(Denied::StepUp),
             Outcome::Login => Err(Denied::Login),
@@ -189,7 +201,7 @@ pub(crate) fn http(
     let mut record = base_record(Event::AccessDecided, snap, caller, decision, refused);
     record.host = Some(target.host.as_str().into());
     record.method = Some(method.into());
-    record.path = Some(target.path.clone());
+    record.path = Some(target.path.as_str().to_owned());
     let changes = !matches!(method, "GET" | "HEAD" | "OPTIONS" | "PROPFIND");
     let allowed = refused.is_none() && decision.outcome == Outcome::Allow;
     let signed_in = caller.session.is_some();
@@ -207,10 +219,9 @@ fn decide_http(snap: &Snapshot, caller: &Caller, target: &Target, method: &str) 
     let context = policy::Context {
         zone: snap.policy.zone(caller.source, caller.door == Door::Tunnel),
     };
-    let path = target.canonical_path();
-    caller.decide(snap, |subject| {
+    caller.ask(snap, |subject| {
         snap.policy
-            .decide_http(subject, &target.host, &path, method, &context)
+            .decide_http(subject, &target.host, &target.path, method, &context)
     })
 }
 
@@ -239,7 +250,7 @@ fn decide_flow(snap: &Snapshot, caller: &Caller, dst: SocketAddr, proto: Proto) 
     let context = policy::Context {
         zone: snap.policy.zone(caller.source, true),
     };
-    caller.decide(snap, |subject| {
+    caller.ask(snap, |subject| {
         snap.policy
             .decide_flow(subject, dst.ip(), dst.port(), proto, &context)
     })
@@ -353,7 +364,9 @@ fn session_stands(session: Option<&Arc<Session>>) -> bool {
 
 fn answer(decision: Decision) -> Answer {
     if decision.outcome == Outcome::Allow {
-        let wait = decision.expires_in.map(|s| Duration::from_secs(u64::from(s)));
+        let wait = decision
+            .expires_in
+            .map(|s| Duration::from_secs(u64::from(s)));
         Answer::Stands(wait.and_then(|w| clock::now().checked_add(w)))
     } else {
         Answer::Gone(reason::POLICY)

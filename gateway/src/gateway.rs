@@ -5,18 +5,18 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 
 use crate::audit::Audit;
+use crate::clock;
 use crate::config::Config;
-use crate::identity::{Devices, Directory, EndReason, Identity, Sessions, Standing};
+use crate::identity::{DeviceError, Devices, Directory, EndReason, Identity, Sessions, Standing};
 use crate::ids::{DeviceId, SessionId};
 use crate::limits::Limits;
-use crate::pages;
 use crate::proxy::Edges;
 use crate::proxy::handover::Handover;
 use crate::proxy::tls::InternalCa;
 use crate::secrets::Keys;
 use crate::snapshot::Snapshot;
 use crate::store::{Store, StoreError};
-use crate::streams::Streams;
+use crate::streams::{Answer, Stream, StreamGuard, Streams};
 use crate::tunnel;
 
 /// Everything the two doors, the control socket and the sweeps share.
@@ -45,8 +45,6 @@ pub(crate) struct Gateway {
     pub(crate) handover: Handover,
     /// The threads that serve connections.
     pub(crate) edges: OnceLock<Edges>,
-    /// The gateway's own pages, once asked for.
-    pub(crate) router: OnceLock<axum::Router>,
     /// The internal authority, unless it is switched off.
     pub(crate) authority: Option<InternalCa>,
     /// One reload at a time.
@@ -60,11 +58,18 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    /// Returns the router of the gateway's own pages.
-    pub(crate) fn pages(self: &Arc<Self>) -> axum::Router {
-        self.router
-            .get_or_init(|| pages::router(Arc::clone(self)))
-            .clone()
+    /// Enters a stream that was permitted under `generation`. What changed between the decision
+    /// and the entry is looked at again here, so no change can slip in between.
+    pub(crate) fn enter(&self, stream: Stream, generation: u64) -> StreamGuard {
+        let (question, kill) = (stream.question.clone(), stream.kill.clone());
+        let session = stream.session;
+        let guard = self.streams.open(stream);
+        let moved = self.snapshot.load().generation != generation;
+        let ended = session.is_some_and(|id| self.sessions.find_by_id(id).is_none());
+        if (moved || ended) && question.is_none_or(|q| matches!(q.ask(), Answer::Gone(_))) {
+            kill.kill();
+        }
+        guard
     }
 
     /// Ends a session and everything that stands on it: cookies, open streams, tunnel flows.
@@ -101,8 +106,8 @@ impl Gateway {
     ///
     /// # Errors
     /// When the store cannot write it; the streams are cut all the same.
-    pub(crate) async fn revoke_device(&self, id: DeviceId) -> Result<bool, StoreError> {
-        let revoked = self.devices.revoke(id).await;
+    pub(crate) async fn revoke_device(&self, id: DeviceId) -> Result<bool, DeviceError> {
+        let revoked = self.devices.revoke(id, clock::unix()).await;
         self.streams.kill_device(id);
         if let Some(tunnel) = self.tunnel.get() {
             tunnel.sync_peers().await;

@@ -11,6 +11,7 @@ mod gateway;
 mod identity;
 mod ids;
 mod limits;
+mod operate;
 mod pages;
 mod proxy;
 mod reload;

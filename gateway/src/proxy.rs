@@ -4,6 +4,7 @@ pub(crate) mod answer;
 pub(crate) mod app;
 pub(crate) mod conn;
 pub(crate) mod cookies;
+pub(crate) mod counter;
 pub(crate) mod edge;
 pub(crate) mod gate;
 pub(crate) mod handover;

@@ -37,11 +37,8 @@ impl Keys {
     pub(crate) fn create(path: &Path) -> Result<Self, KeyError> {
         let io = |source: std::io::Error| KeyError::io(path, source);
         let master = Zeroizing::new(ids::random::<32>());
-        let flags = OFlags::WRONLY
-            | OFlags::CREATE
-            | OFlags::EXCL
-            | OFlags::NOFOLLOW
-            | OFlags::CLOEXEC;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)
             .map_err(|e| io(std::io::Error::from(e)))?;
         let mut file = File::from(fd);
@@ -167,6 +164,15 @@ pub(crate) enum KeyError {
 }
 
 impl KeyError {
+    /// Tells whether the fault is who may read the file, not what is in it.
+    pub(crate) fn is_permission(&self) -> bool {
+        match self {
+            Self::Exposed { .. } | Self::Owner { .. } => true,
+            Self::Io { source, .. } => source.kind() == std::io::ErrorKind::PermissionDenied,
+            Self::NotAFile { .. } | Self::Malformed { .. } => false,
+        }
+    }
+
     fn io(path: &Path, source: std::io::Error) -> Self {
         Self::Io {
             path: path.to_owned(),
@@ -202,9 +208,10 @@ fn associated(kind: &str, owner: &str) -> Vec<u8> {
 
 fn check_file(path: &Path, file: &File) -> Result<(), KeyError> {
     let path = || path.to_owned();
-    let meta = file
-        .metadata()
-        .map_err(|source| KeyError::Io { path: path(), source })?;
+    let meta = file.metadata().map_err(|source| KeyError::Io {
+        path: path(),
+        source,
+    })?;
     if !meta.is_file() {
         return Err(KeyError::NotAFile { path: path() });
     }

@@ -228,7 +228,9 @@ pub(crate) enum StoreError {
     #[error("data folder {}: {what}", path.display())]
     Folder { path: PathBuf, what: String },
     /// A later version of Postern wrote the store.
-    #[error("the store has schema version {found}, this version knows {known}; use the newer binary")]
+    #[error(
+        "the store has schema version {found}, this version knows {known}; use the newer binary"
+    )]
     Newer { found: i64, known: i64 },
     /// SQLite refused.
     #[error("store: {0}")]

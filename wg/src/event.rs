@@ -1,5 +1,6 @@
 //! What the node tells the gateway.
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -128,4 +129,46 @@ pub struct PeerStatus {
     pub tx_bytes: u64,
     /// Whether data can be sent right away.
     pub has_session: bool,
+}
+
+/// Datagrams and echoes waiting; the gateway drains the queue after each input.
+const DATAGRAMS: usize = 1024;
+/// Other events waiting before new flows and reports are turned away.
+const WAITING: usize = 16_384;
+
+/// The queue behind `poll_event`.
+#[derive(Debug, Default)]
+pub(crate) struct Events {
+    queue: VecDeque<Event>,
+    datagrams: usize,
+}
+
+impl Events {
+    /// Adds an event that must not be lost; their number is bounded by peers and flows.
+    pub(crate) fn push(&mut self, event: Event) {
+        self.queue.push_back(event);
+    }
+
+    /// Whether an event that an outsider can cause at will still finds room.
+    pub(crate) fn has_room(&self) -> bool {
+        self.queue.len() < WAITING
+    }
+
+    /// Adds a datagram or an echo; `false` if too many wait.
+    pub(crate) fn push_datagram(&mut self, event: Event) -> bool {
+        if self.datagrams >= DATAGRAMS {
+            return false;
+        }
+        self.datagrams += 1;
+        self.queue.push_back(event);
+        true
+    }
+
+    pub(crate) fn poll(&mut self) -> Option<Event> {
+        let event = self.queue.pop_front()?;
+        if matches!(event, Event::UdpReceived { .. } | Event::EchoRequest { .. }) {
+            self.datagrams -= 1;
+        }
+        Some(event)
+    }
 }

@@ -4,13 +4,26 @@
 //! time, and returns what to send; `gateway` owns the descriptors.
 #![forbid(unsafe_code)]
 
+mod allowed_ips;
+mod coalesce;
 mod config;
 mod counters;
 mod error;
 mod event;
+mod flow;
+mod index;
+mod ingress;
+mod initiation;
 mod keys;
+mod mark;
 mod node;
+mod packet;
+mod peer;
+mod peers;
+mod source_budget;
+mod split;
 mod transmit;
+mod tunnel;
 
 pub use config::{Inside, NodeConfig, PeerConfig, PeerId};
 pub use counters::{Counters, DropReason};

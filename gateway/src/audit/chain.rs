@@ -125,7 +125,13 @@ mod tests {
         let hex = "00".repeat(32);
         let good = format!("{{\"seq\":12,\"x\":1,\"chain\":\"{hex}\"}}");
         assert_eq!(Sealed::parse(good.as_bytes()).unwrap().seq, 12);
-        for bad in ["", "{}", "{\"seq\":12}", &good[1..], &good[..good.len() - 1]] {
+        for bad in [
+            "",
+            "{}",
+            "{\"seq\":12}",
+            &good[1..],
+            &good[..good.len() - 1],
+        ] {
             assert!(Sealed::parse(bad.as_bytes()).is_none(), "{bad}");
         }
     }

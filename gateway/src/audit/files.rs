@@ -150,7 +150,10 @@ impl Folder {
 
     /// Opens the folder anew if it was removed under us.
     pub(super) fn reopen(&mut self) -> Result<(), AuditError> {
-        let same = match (std::fs::symlink_metadata(&self.path), self.handle.metadata()) {
+        let same = match (
+            std::fs::symlink_metadata(&self.path),
+            self.handle.metadata(),
+        ) {
             (Ok(there), Ok(ours)) => there.ino() == ours.ino() && there.dev() == ours.dev(),
             _ => false,
         };
@@ -229,7 +232,13 @@ mod tests {
 
     #[test]
     fn other_files_are_no_segments() {
-        for bad in ["head", "2023-11-14", "x.jsonl", "2023-11-14_1.jsonl", "../../23-1.jsonl"] {
+        for bad in [
+            "head",
+            "2023-11-14",
+            "x.jsonl",
+            "2023-11-14_1.jsonl",
+            "../../23-1.jsonl",
+        ] {
             assert!(bad.parse::<SegmentName>().is_err(), "{bad}");
         }
     }

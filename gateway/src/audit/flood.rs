@@ -221,7 +221,11 @@ mod tests {
         }
         assert!(flood.sources.len() <= SOURCES_MAX + 1);
         assert!(flood.sums.len() <= SUMS_MAX + 1);
-        let summed: u64 = flood.due(T, true).iter().map(|s| s.sum.unwrap().count).sum();
+        let summed: u64 = flood
+            .due(T, true)
+            .iter()
+            .map(|s| s.sum.unwrap().count)
+            .sum();
         assert_eq!(written + summed, 12 * sources as u64);
     }
 }

@@ -59,11 +59,7 @@ fn parse(text: &str, key: &ChainKey) -> Option<Position> {
 
 /// Renders the head file.
 pub(super) fn render(position: Position, key: &ChainKey) -> Vec<u8> {
-    let (seq, chain, seal) = (
-        position.seq,
-        position.link.hex(),
-        seal(position, key).hex(),
-    );
+    let (seq, chain, seal) = (position.seq, position.link.hex(), seal(position, key).hex());
     format!("{{\"seq\":{seq},\"chain\":\"{chain}\",\"seal\":\"{seal}\"}}\n").into_bytes()
 }
 

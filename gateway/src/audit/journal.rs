@@ -6,8 +6,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::chain::{ChainKey, MARK, Position};
 use super::AuditError;
+use super::chain::{ChainKey, MARK, Position};
 use super::files::{Folder, SegmentName, day, day_end};
 use super::head::{self, Head};
 use super::record::{Stamped, render};
@@ -81,7 +81,12 @@ impl Journal {
             buffer: Vec::new(),
         };
         journal.seal()?;
-        journal.append(&notes.into_iter().map(|note| Stamped::new(now, note)).collect::<Vec<_>>())?;
+        journal.append(
+            &notes
+                .into_iter()
+                .map(|note| Stamped::new(now, note))
+                .collect::<Vec<_>>(),
+        )?;
         journal.sync()?;
         Ok(journal)
     }
@@ -91,19 +96,14 @@ impl Journal {
         self.durable.seq
     }
 
-    /// Returns the number of the last record appended.
-    pub(super) fn appended(&self) -> u64 {
-        self.at.seq
-    }
-
     /// Appends records, changing the segment with the day; they are on disk after `sync`.
     ///
     /// # Errors
     /// Of the file system.
-    pub(super) fn append<'a>(
-        &mut self,
-        records: impl IntoIterator<Item = &'a Stamped>,
-    ) -> io::Result<()> {
+    pub(super) fn append<'a, R>(&mut self, records: R) -> io::Result<()>
+    where
+        R: IntoIterator<Item = &'a Stamped>,
+    {
         for stamped in records {
             if stamped.at >= self.segment.ends && day(stamped.at) > self.segment.name.day {
                 self.change_day(stamped.at)?;

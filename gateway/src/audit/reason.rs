@@ -222,9 +222,17 @@ mod tests {
     #[test]
     fn codes_are_kebab_case_and_unique() {
         for code in ALL {
-            assert!(code.split('-').all(|word| !word.is_empty()
-                && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())));
-            assert_eq!(ALL.iter().filter(|other| *other == code).count(), 1, "{code}");
+            assert!(code.split('-').all(|word| {
+                !word.is_empty()
+                    && word
+                        .bytes()
+                        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+            }));
+            assert_eq!(
+                ALL.iter().filter(|other| *other == code).count(),
+                1,
+                "{code}"
+            );
         }
     }
 

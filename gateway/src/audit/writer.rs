@@ -175,8 +175,11 @@ impl Shared {
     /// Waits for work, lets batched records gather, and takes all.
     fn drain(&self, pace: Pace) -> (VecDeque<Entry>, bool) {
         let mut queue = self.queue.lock();
-        self.wake
-            .wait_while_for(&mut queue, |q| q.entries.is_empty() && !q.closing, pace.tick);
+        self.wake.wait_while_for(
+            &mut queue,
+            |q| q.entries.is_empty() && !q.closing,
+            pace.tick,
+        );
         if !queue.entries.is_empty() {
             let gather = |q: &mut Queue| !q.urgent && !q.closing && !q.is_filling();
             self.wake.wait_while_for(&mut queue, gather, pace.batch);
@@ -191,12 +194,12 @@ impl Shared {
         self.healthy.store(false, Ordering::Release);
         let entries = std::mem::take(&mut self.queue.lock().entries);
         for entry in entries {
-            self.refuse(entry);
+            self.refuse(entry.waiter);
         }
     }
 
-    fn refuse(&self, entry: Entry) {
-        match entry.waiter {
+    fn refuse(&self, waiter: Option<Waiter>) {
+        match waiter {
             Some(waiter) => waiter.tell(Err(self.broken())),
             None => self.lose(),
         }
@@ -268,7 +271,9 @@ impl Writer {
             if self.shared().healthy() {
                 self.commit(entries, tick || closing, closing);
             } else {
-                entries.into_iter().for_each(|e| self.shared().refuse(e));
+                entries
+                    .into_iter()
+                    .for_each(|e| self.shared().refuse(e.waiter));
                 if tick {
                     self.recover();
                 }
@@ -283,37 +288,39 @@ impl Writer {
         &self.ending.0
     }
 
-    /// Writes and syncs entries, then answers those who wait; `tick` adds sums and seals the head.
+    /// Writes and syncs entries and answers those who wait; `tick` adds sums and seals the head.
     fn commit(&mut self, entries: VecDeque<Entry>, tick: bool, closing: bool) {
-        let extra = if tick { self.extra(closing) } else { Vec::new() };
-        let before = self.journal.seq();
-        let result = self.write(&entries, &extra, tick);
-        match result {
-            Ok(()) => {
-                self.shared().seq.store(self.journal.seq(), Ordering::Release);
-                for (seq, entry) in (before + 1..).zip(entries) {
-                    if let Some(waiter) = entry.waiter {
-                        waiter.tell(Ok(seq));
-                    }
-                }
+        let extra = if tick {
+            self.extra(closing)
+        } else {
+            Vec::new()
+        };
+        let first = self.journal.seq() + 1;
+        let result = self.write(&entries, &extra);
+        let durable = self.journal.seq();
+        self.shared().seq.store(durable, Ordering::Release);
+        if let Err(e) = &result {
+            self.break_off(e, extra.len());
+        }
+        for (seq, entry) in (first..).zip(entries) {
+            match entry.waiter {
+                Some(waiter) if seq <= durable => waiter.tell(Ok(seq)),
+                waiter if seq > durable => self.shared().refuse(waiter),
+                _ => {}
             }
-            Err(e) => self.break_off(&e, entries, extra.len()),
+        }
+        if tick
+            && result.is_ok()
+            && let Err(e) = self.journal.seal()
+        {
+            self.break_off(&e, 0);
         }
     }
 
-    fn write(
-        &mut self,
-        entries: &VecDeque<Entry>,
-        extra: &[Stamped],
-        tick: bool,
-    ) -> io::Result<()> {
+    fn write(&mut self, entries: &VecDeque<Entry>, extra: &[Stamped]) -> io::Result<()> {
         let entries = entries.iter().map(|entry| &entry.stamped);
         self.journal.append(entries.chain(extra))?;
-        self.journal.sync()?;
-        if tick {
-            self.journal.seal()?;
-        }
-        Ok(())
+        self.journal.sync()
     }
 
     /// Collects the sums that are due, and a record of what was lost.
@@ -331,14 +338,10 @@ impl Writer {
         extra
     }
 
-    fn break_off(&self, error: &io::Error, entries: VecDeque<Entry>, extra: usize) {
-        let shared = self.shared();
+    fn break_off(&self, error: &io::Error, lost: usize) {
         tracing::error!(%error, "the audit journal is broken, nothing more is granted");
-        shared.fail(error.to_string().into());
-        entries.into_iter().for_each(|entry| shared.refuse(entry));
-        for _ in 0..extra {
-            shared.lose();
-        }
+        self.shared().fail(error.to_string().into());
+        (0..lost).for_each(|_| self.shared().lose());
     }
 
     /// Tries to write again, in a new segment that starts with a record of what happened.
@@ -352,16 +355,18 @@ impl Writer {
         };
         let result = self.journal.recover(now).and_then(|()| {
             let result = self.journal.append([&Stamped::new(now, record)]);
-            result.and_then(|()| self.journal.sync()).map_err(|e| {
-                AuditError::Broken {
+            result
+                .and_then(|()| self.journal.sync())
+                .map_err(|e| AuditError::Broken {
                     why: e.to_string().into(),
-                }
-            })
+                })
         });
         match result {
             Ok(()) => {
                 self.shared().lost.fetch_sub(lost, Ordering::Relaxed);
-                self.shared().seq.store(self.journal.seq(), Ordering::Release);
+                self.shared()
+                    .seq
+                    .store(self.journal.seq(), Ordering::Release);
                 self.shared().heal();
                 tracing::warn!("the audit journal is written again");
             }

@@ -51,6 +51,13 @@ pub(crate) struct Who {
     known: bool,
 }
 
+impl Who {
+    /// Tells whether the try comes by a device of the account.
+    pub(crate) fn is_known(&self) -> bool {
+        self.known
+    }
+}
+
 /// One counted try. It counts as failed unless it is undone.
 #[derive(Debug)]
 #[must_use]

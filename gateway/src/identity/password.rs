@@ -133,11 +133,7 @@ impl Hasher {
     ///
     /// # Errors
     /// [`BadVerifier`] if the verifier is malformed or its parameters are outside what is allowed.
-    pub(crate) fn verify(
-        &self,
-        password: &str,
-        phc: Option<&str>,
-    ) -> Result<Verdict, BadVerifier> {
+    pub(crate) fn verify(&self, password: &str, phc: Option<&str>) -> Result<Verdict, BadVerifier> {
         let hash = PasswordHash::new(phc.unwrap_or(&self.dummy));
         let hash = hash.map_err(|_| BadVerifier::Malformed)?;
         let cost = cost_of(&hash)?;
@@ -167,8 +163,8 @@ impl Hasher {
 
     #[expect(clippy::expect_used, reason = "HMAC takes keys of every length")]
     fn peppered(&self, password: &str) -> Zeroizing<[u8; 32]> {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&*self.pepper)
-            .expect("HMAC takes keys of every length");
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(&*self.pepper).expect("HMAC takes keys of every length");
         // Character by character, so that no second copy of the password is made.
         let mut utf8 = Zeroizing::new([0; 4]);
         for c in password.nfkc() {

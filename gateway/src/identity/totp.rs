@@ -164,9 +164,25 @@ mod tests {
     #[test]
     fn everything_else_is_no_code() {
         for bad in [
-            "", "28708", "2870822", " 287082", "287082 ", "28 7082", "2870 82", "287  082",
-            "287-082", "+87082", "-87082", "28708a", "\u{ff12}87082", "287\u{a0}082", "287082\n",
-            "287082\0", "0x1234", "٢٨٧٠٨٢", "28708\u{662}",
+            "",
+            "28708",
+            "2870822",
+            " 287082",
+            "287082 ",
+            "28 7082",
+            "2870 82",
+            "287  082",
+            "287-082",
+            "+87082",
+            "-87082",
+            "28708a",
+            "\u{ff12}87082",
+            "287\u{a0}082",
+            "287082\n",
+            "287082\0",
+            "0x1234",
+            "٢٨٧٠٨٢",
+            "28708\u{662}",
         ] {
             assert!(Code::parse(bad).is_none(), "{bad:?}");
         }
@@ -179,7 +195,10 @@ mod tests {
 
     #[test]
     fn issuer_and_user_are_percent_encoded() {
-        assert_eq!(percent("A b:c/d?e&f=\u{e9}"), "A%20b%3Ac%2Fd%3Fe%26f%3D%C3%A9");
+        assert_eq!(
+            percent("A b:c/d?e&f=\u{e9}"),
+            "A%20b%3Ac%2Fd%3Fe%26f%3D%C3%A9"
+        );
         let url = otpauth("Acme & Co", "alice", RFC_SECRET);
         assert_eq!(
             url.as_str(),

@@ -1,6 +1,7 @@
 //! Step 8: what goes back to the client.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
@@ -8,11 +9,12 @@ use pingora_error::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
-use super::cookies;
+use super::cookies::{self, Cookies};
 use super::headers::{self, ANSWER_DROPPED, BASE};
+use super::own;
 use super::pep::Ctx;
 use crate::gateway::Gateway;
-use crate::pages::{self, Problem, ProblemRequest};
+use crate::pages::{self, Detail, Problem};
 
 /// Removes from an app's answer what only the gateway may say.
 ///
@@ -104,23 +106,50 @@ pub(crate) async fn problem(
     session: &mut Session,
     ctx: &mut Ctx,
     problem: Problem,
-    retry_after: Option<u64>,
+    retry_after: Option<Duration>,
 ) -> Result<()> {
     let user = ctx.session.as_ref().map(|s| Arc::clone(&s.user));
-    let language = user
-        .and_then(|u| ctx.snap.policy.user(&u).and_then(|u| u.language.clone()))
-        .or_else(|| ctx.page_language.clone());
-    let response = pages::problem(&ProblemRequest {
-        problem,
-        language: language.as_deref(),
-        page: ctx.wants_page,
+    let setting = user.and_then(|u| ctx.snap.policy.user(&u).and_then(|u| u.language.clone()));
+    let headers = &session.req_header().headers;
+    let cookies = Cookies::read(headers);
+    let language = pages::language(headers, cookies.one(cookies::LANG), setting.as_deref());
+    let told = problem == Problem::Denied;
+    let code = told.then(|| code(&ctx.request_id));
+    let needs = matches!(problem, Problem::SignInNeeded | Problem::StepUpNeeded);
+    let sign_in = ctx.target.as_ref().filter(|_| needs);
+    let sign_in = sign_in.map(|t| format!("{}/", own::sign_in_origin(gw, t)));
+    let detail = Detail {
         request_id: &ctx.request_id,
-        code: code(&ctx.request_id),
+        code: code.as_deref(),
+        sign_in: sign_in.as_deref(),
         contact: gw.config.contact.as_deref(),
         retry_after,
-        on_app_host: ctx.app.is_some(),
-    });
+    };
+    let mut response = pages::problem(problem, language, headers, &detail);
+    if needs {
+        response.headers_mut().insert(
+            header::WWW_AUTHENTICATE,
+            HeaderValue::from_static("Postern"),
+        );
+    }
     send(gw, session, ctx, response).await
+}
+
+/// Finds the problem page of a status.
+pub(crate) fn problem_of_status(status: u16) -> Problem {
+    match status {
+        401 => Problem::SignInNeeded,
+        403 => Problem::Denied,
+        404 => Problem::NotFound,
+        405 => Problem::MethodNotAllowed,
+        413 => Problem::TooLarge,
+        421 => Problem::Misdirected,
+        429 => Problem::TooManyRequests,
+        502 => Problem::BadUpstream,
+        503 => Problem::Unavailable,
+        504 => Problem::UpstreamTimeout,
+        _ => Problem::BadRequest,
+    }
 }
 
 /// Derives the short code a denied page shows and `audit search` finds by the request id.

@@ -12,6 +12,8 @@ pub(crate) const LOGIN: &str = "__Host-postern-login";
 pub(crate) const NONCE: &str = "__Host-postern-nonce";
 /// The pre-session token of the sign-in form.
 pub(crate) const CSRF: &str = "__Host-postern-csrf";
+/// The enrolment link of a browser, taken out of its URL.
+pub(crate) const ENROL: &str = "__Host-postern-enrol";
 /// The language a person chose.
 pub(crate) const LANG: &str = "__Host-postern-lang";
 
@@ -44,7 +46,7 @@ impl Cookies {
 }
 
 fn ours(name: &str) -> Option<&'static str> {
-    [SESSION, LOGIN, NONCE, CSRF, LANG]
+    [SESSION, LOGIN, NONCE, CSRF, ENROL, LANG]
         .into_iter()
         .find(|n| *n == name)
 }
@@ -104,7 +106,9 @@ pub(crate) fn app_may_set(value: &HeaderValue) -> bool {
 
 /// Writes a Set-Cookie value of ours; `max_age` in seconds, none for the browser's session.
 pub(crate) fn set(name: &str, value: &str, max_age: Option<u64>) -> String {
-    let age = max_age.map(|s| format!("; Max-Age={s}")).unwrap_or_default();
+    let age = max_age
+        .map(|s| format!("; Max-Age={s}"))
+        .unwrap_or_default();
     format!("{name}={value}; Path=/; Secure; HttpOnly; SameSite=Lax{age}")
 }
 
@@ -150,7 +154,11 @@ mod tests {
 
     #[test]
     fn an_app_never_sees_a_cookie_of_ours() {
-        let map = lines(&["a=b; __Host-postern=secret", "__HOST-Postern-login=x; c=d", "=x"]);
+        let map = lines(&[
+            "a=b; __Host-postern=secret",
+            "__HOST-Postern-login=x; c=d",
+            "=x",
+        ]);
         assert_eq!(for_upstream(&map).unwrap(), "a=b; c=d");
         assert_eq!(for_upstream(&lines(&["__Host-postern=secret"])), None);
     }
@@ -168,7 +176,10 @@ mod tests {
     #[test]
     fn cookies_of_ours_carry_every_attribute() {
         let text = set(SESSION, "v", None);
-        assert_eq!(text, "__Host-postern=v; Path=/; Secure; HttpOnly; SameSite=Lax");
+        assert_eq!(
+            text,
+            "__Host-postern=v; Path=/; Secure; HttpOnly; SameSite=Lax"
+        );
         assert!(clear(SESSION).ends_with("; Max-Age=0"));
     }
 }

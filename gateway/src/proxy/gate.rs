@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Response, StatusCode, header};
+use http::{StatusCode, header};
 use pingora_error::Result;
 use pingora_proxy::Session;
 
@@ -18,6 +18,7 @@ use crate::audit::{Event, Record, reason};
 use crate::clock;
 use crate::gateway::Gateway;
 use crate::ids::Door;
+use crate::limits;
 use crate::pages::Problem;
 use crate::streams::{Kind, Stream, StreamGuard};
 
@@ -62,7 +63,7 @@ pub(crate) async fn pass(
     };
     ctx.target = Some(target.clone());
     if let Err(retry) = gw.limits.source(ctl.conn.peer.ip(), clock::now()) {
-        return limited(gw, ctl, session, ctx, "source", retry.seconds()).await;
+        return limited(gw, ctl, session, ctx, "source", retry.wait).await;
     }
     let place = place(gw, ctx, &target);
     if !ctl.conn.tls {
@@ -78,13 +79,12 @@ pub(crate) async fn pass(
         };
         return refuse(gw, ctl, session, ctx, misdirected).await;
     }
-    if target.path == "/healthz" {
+    if target.path.as_str() == "/healthz" {
         return health(gw, session, ctx).await;
     }
     match place {
         Place::Own => own::sign_in_host(gw, ctl, session, ctx, &target).await,
-        Place::App(app) if own::is_own_path(&target.path) => {
-            let _ = app;
+        Place::App(_) if own::is_own_path(target.path.as_str()) => {
             own::app_host(gw, ctl, session, ctx, &target).await
         }
         Place::App(app) => to_app(gw, ctl, session, ctx, target, app).await,
@@ -144,7 +144,10 @@ async fn plain_http(
     let quarantine = identify(gw, &ctl.conn, &http::HeaderMap::new(), "").quarantine;
     let to_portal = quarantine == Quarantine::Closed && matches!(place, Place::App(_));
     let (host, path) = if to_portal {
-        (own::sign_in_host_for(gw, target.host.as_str()), "/".to_owned())
+        (
+            own::sign_in_host_for(gw, target.host.as_str()),
+            "/".to_owned(),
+        )
     } else {
         (target.host.as_str().to_owned(), target.path_and_query())
     };
@@ -216,7 +219,7 @@ async fn to_app(
                 ended,
             }))
         }
-        Err(denied) => turn_away(gw, ctl, session, ctx, &who, denied).await,
+        Err(denied) => turn_away(gw, session, ctx, &who, denied).await,
     }
 }
 
@@ -229,18 +232,28 @@ fn same_origin(headers: &http::HeaderMap, target: &Target) -> bool {
     origin.as_bytes() == format!("https://{}", target.authority()).as_bytes()
 }
 
-fn over_rate(gw: &Gateway, who: &Identified, verdict: &Verdict, ctx: &mut Ctx) -> Option<u64> {
+fn over_rate(gw: &Gateway, who: &Identified, verdict: &Verdict, ctx: &mut Ctx) -> Option<Duration> {
     if verdict.outcome() != policy::Outcome::Allow {
         return None;
     }
     let rate = verdict.rate()?;
-    let person = who.caller.session.as_ref().map(|s| Arc::clone(&s.user));
-    match gw.limits.person(person, who.caller.source, rate, clock::now()) {
+    let person = who.caller.session.as_ref().map(|s| &s.user);
+    let key = limits::Key::of(person, who.caller.source);
+    match gw.limits.rate(&key, &tier(rate), clock::now()) {
         Ok(budget) => {
             ctx.budget = Some(budget);
             None
         }
-        Err(retry) => Some(retry.seconds()),
+        Err(retry) => Some(retry.wait),
+    }
+}
+
+fn tier(rate: &policy::Rate) -> limits::Rate {
+    limits::Rate {
+        name: Arc::clone(&rate.name),
+        count: rate.count,
+        per: rate.per,
+        burst: rate.burst,
     }
 }
 
@@ -251,70 +264,59 @@ fn open(
     question: HttpQuestion,
 ) -> StreamGuard {
     let session = question.caller.session.clone();
-    gw.streams.open(Stream {
+    let stream = Stream {
         kind: Kind::Request,
         session: session.as_ref().map(|s| s.id),
         device: ctl.conn.device,
-        user: session.map(|s| Arc::clone(&s.user)),
+        user: session.as_ref().map(|s| Arc::clone(&s.user)),
         recheck_at: permit.recheck_at(),
         question: Some(Arc::new(question)),
         kill: ctl.kill.clone(),
-    })
+    };
+    gw.enter(stream, permit.generation())
 }
 
 async fn turn_away(
     gw: &Arc<Gateway>,
-    ctl: &Arc<RequestCtl>,
     session: &mut Session,
     ctx: &mut Ctx,
     who: &Identified,
     denied: Denied,
 ) -> Result<Answered> {
-    let response = match denied {
-        Denied::Login => to_sign_in(gw, ctl, ctx, who, "/signin"),
-        Denied::StepUp => to_sign_in(gw, ctl, ctx, who, "/signin/step-up"),
-        Denied::Deny { reason } if reason == reason::QUARANTINE => {
-            to_sign_in(gw, ctl, ctx, who, "/signin")
-        }
+    let needed = match denied {
+        Denied::Login => Problem::SignInNeeded,
+        Denied::Deny { reason } if reason == reason::QUARANTINE => Problem::SignInNeeded,
+        Denied::StepUp => Problem::StepUpNeeded,
         Denied::Deny { .. } if ctx.snap.policy.hide() => {
             return problem(gw, session, ctx, Problem::NotFound).await;
         }
-        Denied::Deny { .. } => return problem(gw, session, ctx, Problem::Forbidden).await,
+        Denied::Deny { .. } => return problem(gw, session, ctx, Problem::Denied).await,
         Denied::AuditDown => return problem(gw, session, ctx, Problem::Unavailable).await,
     };
-    answer::send(gw, session, ctx, response).await?;
-    Ok(Answered::Yes)
+    to_sign_in(gw, session, ctx, who, needed).await
 }
 
 /// Sends a navigation to sign in and tells everything else where that would be.
-fn to_sign_in(
-    gw: &Gateway,
-    ctl: &RequestCtl,
-    ctx: &Ctx,
+async fn to_sign_in(
+    gw: &Arc<Gateway>,
+    session: &mut Session,
+    ctx: &mut Ctx,
     who: &Identified,
-    path: &str,
-) -> Response<Bytes> {
-    let Some(target) = &ctx.target else {
-        return answer::redirect(StatusCode::SEE_OTHER, "/");
+    needed: Problem,
+) -> Result<Answered> {
+    let Some(target) = ctx.target.clone() else {
+        return problem(gw, session, ctx, needed).await;
     };
-    let host = target.host.as_str();
-    let port = target.port.map(|p| format!(":{p}")).unwrap_or_default();
-    let base = format!("https://{}{port}", own::sign_in_host_for(gw, host));
+    let base = own::sign_in_origin(gw, &target);
     if !ctx.wants_page {
-        let body = serde_json::json!({
-            "error": if path == "/signin" { "not-signed-in" } else { "step-up-needed" },
-            "sign_in": format!("{base}/"),
-            "request_id": &*ctx.request_id,
-        });
-        let mut response = answer::json(StatusCode::UNAUTHORIZED, format!("{body}\n"));
-        response
-            .headers_mut()
-            .insert(header::WWW_AUTHENTICATE, headers::value("Postern"));
-        return response;
+        return problem(gw, session, ctx, needed).await;
     }
-    let _ = ctl;
+    let path = match needed {
+        Problem::StepUpNeeded => "/signin/step-up",
+        _ => "/signin",
+    };
     let departure = gw.handover.depart(
-        host,
+        target.host.as_str(),
         &target.authority(),
         &target.path_and_query(),
         who.cookies.one(cookies::NONCE),
@@ -326,7 +328,8 @@ fn to_sign_in(
     response
         .headers_mut()
         .insert(header::SET_COOKIE, headers::value(&nonce));
-    response
+    answer::send(gw, session, ctx, response).await?;
+    Ok(Answered::Yes)
 }
 
 /// Answers with a problem page or its JSON twin.
@@ -359,7 +362,7 @@ async fn refuse(
     record.status = Some(refused.status);
     gw.audit.note(record);
     session.set_keepalive(None);
-    problem(gw, session, ctx, Problem::of_status(refused.status)).await
+    problem(gw, session, ctx, answer::problem_of_status(refused.status)).await
 }
 
 async fn limited(
@@ -368,13 +371,13 @@ async fn limited(
     session: &mut Session,
     ctx: &mut Ctx,
     what: &str,
-    retry: u64,
+    retry: Duration,
 ) -> Result<Answered> {
     let mut record = request_record(Event::Limited, "limited", reason::RATE_LIMITED, ctl, ctx);
     record.status = Some(429);
     record.detail = Some(what.to_owned());
     gw.audit.note(record);
-    answer::problem(gw, session, ctx, Problem::TooMany, Some(retry)).await?;
+    answer::problem(gw, session, ctx, Problem::TooManyRequests, Some(retry)).await?;
     Ok(Answered::Yes)
 }
 
@@ -396,7 +399,7 @@ pub(crate) fn request_record(
     record.session = ctx.session.as_ref().map(|s| s.id);
     if let Some(target) = &ctx.target {
         record.host = Some(target.host.as_str().into());
-        record.path = Some(target.path.clone());
+        record.path = Some(target.path.as_str().to_owned());
     }
     record
 }

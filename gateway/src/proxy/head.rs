@@ -37,7 +37,7 @@ pub(crate) struct Target {
     /// The port of the request's authority, if the client wrote one.
     pub(crate) port: Option<u16>,
     /// Canonical path; what policy matches and the upstream gets.
-    pub(crate) path: String,
+    pub(crate) path: policy::canon::CanonPath<'static>,
     /// The query without its question mark, as the client wrote it.
     pub(crate) query: Option<String>,
 }
@@ -55,7 +55,7 @@ impl Target {
     pub(crate) fn path_and_query(&self) -> String {
         match &self.query {
             Some(query) => format!("{}?{query}", self.path),
-            None => self.path.clone(),
+            None => self.path.as_str().to_owned(),
         }
     }
 }
@@ -142,8 +142,20 @@ fn scan_request_line(line: &[u8]) -> Result<(), Refused> {
 
 /// The methods any app may get; TRACE and CONNECT never.
 const METHODS: [&[u8]; 14] = [
-    b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"PROPFIND", b"PROPPATCH",
-    b"MKCOL", b"COPY", b"MOVE", b"LOCK", b"UNLOCK",
+    b"GET",
+    b"HEAD",
+    b"POST",
+    b"PUT",
+    b"PATCH",
+    b"DELETE",
+    b"OPTIONS",
+    b"PROPFIND",
+    b"PROPPATCH",
+    b"MKCOL",
+    b"COPY",
+    b"MOVE",
+    b"LOCK",
+    b"UNLOCK",
 ];
 
 fn scan_method(method: &[u8]) -> Result<(), Refused> {
@@ -177,7 +189,10 @@ impl Seen {
         if name.is_empty() || !name.iter().all(|b| is_token(*b)) {
             return Err(refused(400, "bad-field-name"));
         }
-        if value.iter().any(|b| (*b < 0x20 && *b != b'\t') || *b == 0x7f) {
+        if value
+            .iter()
+            .any(|b| (*b < 0x20 && *b != b'\t') || *b == 0x7f)
+        {
             return Err(refused(400, "control-byte"));
         }
         let folded = fold_name(name);
@@ -284,7 +299,7 @@ pub(crate) fn target(
     Ok(Target {
         host,
         port,
-        path: path.as_str().to_owned(),
+        path: path.into_owned(),
         query,
     })
 }
@@ -328,7 +343,11 @@ fn split_authority(authority: &str) -> Result<(&str, Option<u16>), Refused> {
         return Err(bad);
     }
     let port: u16 = port.parse().map_err(|_| bad)?;
-    if port == 0 { Err(bad) } else { Ok((host, Some(port))) }
+    if port == 0 {
+        Err(bad)
+    } else {
+        Ok((host, Some(port)))
+    }
 }
 
 /// Judges the fields of an HTTP/2 head that the framing layer lets through.

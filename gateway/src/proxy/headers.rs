@@ -145,7 +145,13 @@ mod tests {
 
     #[test]
     fn ordinary_names_pass() {
-        for name in ["accept", "authorization", "x-csrf-token", "content-type", "x-request-id"] {
+        for name in [
+            "accept",
+            "authorization",
+            "x-csrf-token",
+            "content-type",
+            "x-request-id",
+        ] {
             assert!(!is_reserved(name), "{name}");
         }
     }
@@ -161,8 +167,14 @@ mod tests {
     fn a_navigation_gets_a_page_and_a_script_does_not() {
         let html = ("accept", "text/html,*/*;q=0.8");
         assert!(wants_page("GET", &map(&[html])));
-        assert!(wants_page("HEAD", &map(&[html, ("sec-fetch-mode", "navigate")])));
-        assert!(!wants_page("GET", &map(&[html, ("sec-fetch-mode", "cors")])));
+        assert!(wants_page(
+            "HEAD",
+            &map(&[html, ("sec-fetch-mode", "navigate")])
+        ));
+        assert!(!wants_page(
+            "GET",
+            &map(&[html, ("sec-fetch-mode", "cors")])
+        ));
         assert!(!wants_page("GET", &map(&[("accept", "*/*")])));
         assert!(!wants_page("GET", &map(&[])));
         assert!(!wants_page("POST", &map(&[html])));

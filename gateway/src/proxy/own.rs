@@ -1,6 +1,6 @@
 //! The gateway's own places: the sign-in host, and `/.postern/` on every app host.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response, StatusCode, header};
@@ -10,6 +10,7 @@ use pingora_proxy::Session;
 use tower::ServiceExt;
 
 use super::app::RequestCtl;
+use super::counter::Counter;
 use super::gate::{self, Answered};
 use super::head::Target;
 use super::identify::identify;
@@ -18,8 +19,10 @@ use super::{answer, cookies, headers};
 use crate::audit::{Event, reason};
 use crate::clock;
 use crate::gateway::Gateway;
-use crate::identity::EndReason;
-use crate::pages::{PageRequest, Problem};
+use crate::pages::{self, Problem, SharedDesk};
+
+static SIGN_IN_HOST: LazyLock<axum::Router> = LazyLock::new(pages::sign_in_host);
+static APP_HOST: LazyLock<axum::Router> = LazyLock::new(pages::app_host);
 
 const MAX_BODY: usize = 64 * 1024;
 
@@ -43,6 +46,15 @@ pub(crate) fn sign_in_host_for(gw: &Gateway, host: &str) -> String {
     best.cloned().unwrap_or_default()
 }
 
+/// Returns the origin of the sign-in host for a request, on the port the request came by.
+pub(crate) fn sign_in_origin(gw: &Gateway, target: &Target) -> String {
+    let port = target.port.map(|p| format!(":{p}")).unwrap_or_default();
+    format!(
+        "https://{}{port}",
+        sign_in_host_for(gw, target.host.as_str())
+    )
+}
+
 /// Answers a request to a sign-in host by the pages.
 pub(crate) async fn sign_in_host(
     gw: &Arc<Gateway>,
@@ -51,7 +63,12 @@ pub(crate) async fn sign_in_host(
     ctx: &mut Ctx,
     target: &Target,
 ) -> Result<Answered> {
-    let who = identify(gw, &ctl.conn, &session.req_header().headers, target.host.as_str());
+    let who = identify(
+        gw,
+        &ctl.conn,
+        &session.req_header().headers,
+        target.host.as_str(),
+    );
     ctx.session = who.caller.session.clone();
     if let Some(signed_in) = &who.caller.session {
         ctl.conn.hold(&ctl.edge, signed_in.id, &signed_in.user);
@@ -60,20 +77,13 @@ pub(crate) async fn sign_in_host(
         return gate::problem(gw, session, ctx, Problem::TooLarge).await;
     };
     ctl.body_ended();
-    let page = PageRequest {
-        conn: Arc::clone(&ctl.conn),
-        request_id: Arc::clone(&ctx.request_id),
-        authority: target.authority(),
-        host: target.host.as_str().to_owned(),
-        source: ctl.conn.peer.ip(),
-        session: who.caller.session,
-        cookies: who.cookies,
-    };
-    let response = ask_pages(gw, session, target, page, body).await;
-    let mut record = gate::request_record(Event::AccessDecided, "allow", reason::OWN_PAGE, ctl, ctx);
+    let desk = Counter::new(gw, ctl, ctx, target, who, session);
+    let response = ask_pages(&SIGN_IN_HOST, session, target, desk, body).await;
+    let mut record =
+        gate::request_record(Event::AccessDecided, "allow", reason::OWN_PAGE, ctl, ctx);
     record.rule = Some("builtin.own-pages".into());
     record.status = Some(response.status().as_u16());
-    if target.path.starts_with("/enrol/") {
+    if target.path.as_str().starts_with("/enrol/") {
         record.path = Some("/enrol/...".to_owned());
     }
     gw.audit.note(record);
@@ -82,10 +92,10 @@ pub(crate) async fn sign_in_host(
 }
 
 async fn ask_pages(
-    gw: &Arc<Gateway>,
+    pages: &axum::Router,
     session: &Session,
     target: &Target,
-    page: PageRequest,
+    desk: Counter,
     body: Bytes,
 ) -> Response<Bytes> {
     let head = session.req_header();
@@ -98,8 +108,9 @@ async fn ask_pages(
     let Ok(mut request) = request.body(axum::body::Body::from(body)) else {
         return plain(StatusCode::BAD_REQUEST);
     };
-    request.extensions_mut().insert(page);
-    let Ok(response) = gw.pages().oneshot(request).await;
+    let desk: SharedDesk = Arc::new(desk);
+    request.extensions_mut().insert(desk);
+    let Ok(response) = pages.clone().oneshot(request).await;
     let (parts, body) = response.into_parts();
     match body.collect().await {
         Ok(whole) => Response::from_parts(parts, whole.to_bytes()),
@@ -132,16 +143,24 @@ pub(crate) async fn app_host(
     ctx: &mut Ctx,
     target: &Target,
 ) -> Result<Answered> {
-    match (ctx.method.as_str(), target.path.as_str()) {
-        ("GET", "/.postern/open") => open(gw, ctl, session, ctx, target).await,
-        ("POST", "/.postern/signout") => sign_out(gw, ctl, session, ctx, target).await,
-        ("GET" | "HEAD", "/.postern/postern.css") => {
-            let response = crate::pages::stylesheet();
-            answer::send(gw, session, ctx, response).await?;
-            Ok(Answered::Yes)
-        }
-        _ => gate::problem(gw, session, ctx, Problem::NotFound).await,
+    if (ctx.method.as_str(), target.path.as_str()) == ("GET", "/.postern/open") {
+        return open(gw, ctl, session, ctx, target).await;
     }
+    let who = identify(
+        gw,
+        &ctl.conn,
+        &session.req_header().headers,
+        target.host.as_str(),
+    );
+    ctx.session = who.caller.session.clone();
+    let Some(body) = read_body(session).await? else {
+        return gate::problem(gw, session, ctx, Problem::TooLarge).await;
+    };
+    ctl.body_ended();
+    let desk = Counter::new(gw, ctl, ctx, target, who, session);
+    let response = ask_pages(&APP_HOST, session, target, desk, body).await;
+    answer::send(gw, session, ctx, response).await?;
+    Ok(Answered::Yes)
 }
 
 /// Consumes a hand-over code: the browser gets this host's own session cookie and goes on to
@@ -155,7 +174,10 @@ async fn open(
 ) -> Result<Answered> {
     let host = target.host.as_str();
     let who = identify(gw, &ctl.conn, &session.req_header().headers, host);
-    let code = target.query.as_deref().and_then(|q| q.strip_prefix("code="));
+    let code = target
+        .query
+        .as_deref()
+        .and_then(|q| q.strip_prefix("code="));
     let nonce = who.cookies.one(cookies::NONCE);
     let opened = code.and_then(|c| gw.handover.open(c, nonce, host, clock::now()));
     let signed_in = opened.and_then(|(id, to)| Some((gw.sessions.find_by_id(id)?, to)));
@@ -171,38 +193,6 @@ async fn open(
     response
         .headers_mut()
         .insert(header::SET_COOKIE, headers::value(&cookie));
-    answer::send(gw, session, ctx, response).await?;
-    Ok(Answered::Yes)
-}
-
-async fn sign_out(
-    gw: &Arc<Gateway>,
-    ctl: &Arc<RequestCtl>,
-    session: &mut Session,
-    ctx: &mut Ctx,
-    target: &Target,
-) -> Result<Answered> {
-    let headers_in = &session.req_header().headers;
-    let who = identify(gw, &ctl.conn, headers_in, target.host.as_str());
-    let own = format!("https://{}", target.authority());
-    let origin = headers_in.get(header::ORIGIN).map(http::HeaderValue::as_bytes);
-    let same_site = headers_in.get("sec-fetch-site").map(http::HeaderValue::as_bytes);
-    if origin != Some(own.as_bytes()) && same_site != Some(b"same-origin") {
-        return gate::problem(gw, session, ctx, Problem::Forbidden).await;
-    }
-    ctl.body_ended();
-    if let Some(signed_in) = &who.caller.session
-        && gw.end_session(signed_in.id, EndReason::SignedOut).await.is_err()
-    {
-        return gate::problem(gw, session, ctx, Problem::Unavailable).await;
-    }
-    let port = target.port.map(|p| format!(":{p}")).unwrap_or_default();
-    let to = format!("https://{}{port}/", sign_in_host_for(gw, target.host.as_str()));
-    let mut response = answer::redirect(StatusCode::SEE_OTHER, &to);
-    let gone = cookies::clear(cookies::SESSION);
-    response
-        .headers_mut()
-        .insert(header::SET_COOKIE, headers::value(&gone));
     answer::send(gw, session, ctx, response).await?;
     Ok(Answered::Yes)
 }

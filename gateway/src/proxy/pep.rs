@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderName, header};
-use pingora_core::protocols::http::ServerSession;
+use http::header;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -26,7 +25,7 @@ use crate::audit::{Event, Record};
 use crate::clock;
 use crate::gateway::Gateway;
 use crate::identity::Session as SignIn;
-use crate::ids::{Door, token};
+use crate::ids::token;
 use crate::pages::Problem;
 use crate::snapshot::Snapshot;
 use crate::streams::StreamGuard;
@@ -63,7 +62,6 @@ pub(crate) struct Ctx {
     pub(crate) forwarded: bool,
     pub(crate) upgrade: bool,
     pub(crate) wants_page: bool,
-    pub(crate) page_language: Option<String>,
     permit: Option<Permit>,
     rule: Option<Arc<str>>,
     ended: Option<Record>,
@@ -121,7 +119,6 @@ impl ProxyHttp for Pep {
             forwarded: false,
             upgrade: false,
             wants_page: false,
-            page_language: None,
             permit: None,
             rule: None,
             ended: None,
@@ -144,11 +141,6 @@ impl ProxyHttp for Pep {
         }
         head.method.as_str().clone_into(&mut ctx.method);
         ctx.wants_page = headers::wants_page(&ctx.method, &head.headers);
-        ctx.page_language = head
-            .headers
-            .get(header::ACCEPT_LANGUAGE)
-            .and_then(|v| v.to_str().ok())
-            .map(|t| t.chars().take(200).collect());
         Ok(())
     }
 
@@ -170,7 +162,10 @@ impl ProxyHttp for Pep {
         let upstream = &ctx.snap.policy.app(app).upstream;
         let address = self.resolved.address(&upstream.host, upstream.port).await;
         let address = address.ok_or_else(|| {
-            Error::explain(ErrorType::ConnectError, "the upstream's name has no address")
+            Error::explain(
+                ErrorType::ConnectError,
+                "the upstream's name has no address",
+            )
         })?;
         let peer = self.resolved.peer(address, &ctx.snap, app, ctx.upgrade);
         Ok(Box::new(peer))
@@ -230,10 +225,13 @@ impl ProxyHttp for Pep {
             ctl.body_ended();
         }
         if !ctx.upgrade && ctl.body_bytes() > self.gw.config.http.body_max {
-            return Err(Error::explain(ErrorType::HTTPStatus(413), "body over the limit"));
+            return Err(Error::explain(
+                ErrorType::HTTPStatus(413),
+                "body over the limit",
+            ));
         }
         if let (true, Some(signed_in)) = (ctx.upgrade, &ctx.session) {
-            self.gw.sessions.touch(signed_in, clock::unix());
+            signed_in.touch(clock::unix());
         }
         Ok(())
     }
@@ -246,7 +244,10 @@ impl ProxyHttp for Pep {
     ) -> Result<()> {
         if upstream.status == http::StatusCode::SWITCHING_PROTOCOLS {
             if !ctx.upgrade {
-                return Err(Error::explain(ErrorType::HTTPStatus(502), "101 nobody asked for"));
+                return Err(Error::explain(
+                    ErrorType::HTTPStatus(502),
+                    "101 nobody asked for",
+                ));
             }
             session.set_read_timeout(Some(SOCKET_IDLE));
             return Ok(());
@@ -289,7 +290,7 @@ impl ProxyHttp for Pep {
         let problem = problem_of(e);
         let dead = *e.esource() == pingora_error::ErrorSource::Downstream
             && !matches!(e.etype(), ErrorType::HTTPStatus(_));
-        let status = problem.map_or(0, Problem::status);
+        let status = problem.map_or(0, |p| p.status().as_u16());
         if let Some(ended) = &mut ctx.ended {
             ended.status = Some(status);
         }
@@ -320,27 +321,14 @@ impl ProxyHttp for Pep {
 fn problem_of(e: &Error) -> Option<Problem> {
     match e.etype() {
         ErrorType::HTTPStatus(413) => Some(Problem::TooLarge),
-        ErrorType::HTTPStatus(502) => Some(Problem::BadGateway),
+        ErrorType::HTTPStatus(502) => Some(Problem::BadUpstream),
         ErrorType::HTTPStatus(503) => Some(Problem::Unavailable),
         ErrorType::HTTPStatus(_) => Some(Problem::BadRequest),
-        ErrorType::ConnectTimedout | ErrorType::ReadTimedout => Some(Problem::GatewayTimeout),
+        ErrorType::ConnectTimedout | ErrorType::ReadTimedout => Some(Problem::UpstreamTimeout),
         _ => match e.esource() {
-            pingora_error::ErrorSource::Upstream => Some(Problem::BadGateway),
+            pingora_error::ErrorSource::Upstream => Some(Problem::BadUpstream),
             pingora_error::ErrorSource::Downstream => Some(Problem::BadRequest),
-            _ => Some(Problem::BadGateway),
+            _ => Some(Problem::BadUpstream),
         },
     }
-}
-
-/// Names a header of ours.
-pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// Tells whether the connection under a session came through the tunnel.
-pub(crate) fn by_tunnel(ctx: &Ctx) -> bool {
-    ctx.ctl.as_ref().is_some_and(|c| c.conn.door == Door::Tunnel)
-}
-
-/// Tells whether a downstream session speaks HTTP/2.
-pub(crate) fn is_h2(session: &ServerSession) -> bool {
-    session.is_http2()
 }

@@ -18,7 +18,10 @@ fn a_new_key_file_is_born_with_mode_0600() {
     let folder = Folder::new();
     let path = folder.path().join("master.key");
     Keys::create(&path).unwrap();
-    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+    assert_eq!(
+        fs::metadata(&path).unwrap().permissions().mode() & 0o7777,
+        0o600
+    );
 }
 
 #[test]
@@ -75,7 +78,10 @@ fn what_is_sealed_opens_with_the_key_that_was_loaded_again() {
     let made = Keys::create(&path).unwrap();
     let loaded = Keys::load(&path).unwrap();
     let sealed = made.seal("totp", "alice", b"secret");
-    assert_eq!(loaded.open("totp", "alice", &sealed).unwrap().as_slice(), b"secret");
+    assert_eq!(
+        loaded.open("totp", "alice", &sealed).unwrap().as_slice(),
+        b"secret"
+    );
     assert_eq!(*made.derive("pepper"), *loaded.derive("pepper"));
     assert_ne!(*made.derive("pepper"), *made.derive("audit"));
 }

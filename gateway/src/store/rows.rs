@@ -5,9 +5,7 @@ use std::str::FromStr;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
-use super::{
-    CookieRow, CounterRow, Credentials, DeviceRow, Hash, HeardRow, LinkRow, SessionRow,
-};
+use super::{CookieRow, CounterRow, Credentials, DeviceRow, Hash, HeardRow, LinkRow, SessionRow};
 use crate::ids::{DeviceId, Door, SessionId};
 
 type Sql<T> = rusqlite::Result<T>;
@@ -30,7 +28,13 @@ pub(super) fn put_credentials(tx: &Transaction<'_>, user: &str, new: &Credential
         "INSERT OR REPLACE INTO credentials (user, phc, totp, last_step, enrolled)
          VALUES (?1, ?2, ?3, ?4, ?5)",
     )?
-    .execute(params![user, new.phc, new.totp, new.last_step, new.enrolled])
+    .execute(params![
+        user,
+        new.phc,
+        new.totp,
+        new.last_step,
+        new.enrolled
+    ])
     .map(drop)
 }
 
@@ -82,8 +86,7 @@ pub(super) fn sessions(db: &Connection) -> Sql<Vec<SessionRow>> {
         .collect();
     let mut cookies =
         db.prepare_cached("SELECT hash, host FROM session_cookies WHERE session = ?1")?;
-    let mut devices =
-        db.prepare_cached("SELECT device FROM session_devices WHERE session = ?1")?;
+    let mut devices = db.prepare_cached("SELECT device FROM session_devices WHERE session = ?1")?;
     for row in &mut all {
         let id = row.id.0.cast_signed();
         row.cookies = cookies

@@ -221,7 +221,8 @@ impl Store for Sqlite {
 
     async fn redeem(&self, hash: &Hash, now: i64, new: Credentials) -> Result<bool, StoreError> {
         let hash = *hash;
-        self.write(move |tx| rows::redeem(tx, &hash, now, new)).await
+        self.write(move |tx| rows::redeem(tx, &hash, now, new))
+            .await
     }
 
     async fn sessions(&self) -> Result<Vec<SessionRow>, StoreError> {
@@ -290,7 +291,8 @@ impl Store for Sqlite {
     }
 
     async fn put_counters(&self, counters: Vec<CounterRow>) -> Result<(), StoreError> {
-        self.write(move |tx| rows::put_counters(tx, &counters)).await
+        self.write(move |tx| rows::put_counters(tx, &counters))
+            .await
     }
 
     async fn prune_counters(&self, before: i64) -> Result<(), StoreError> {

@@ -10,7 +10,10 @@ impl Folder {
         use std::os::unix::fs::DirBuilderExt;
         let name = data_encoding::HEXLOWER.encode(&ids::random::<8>());
         let path = std::env::temp_dir().join(format!("postern-test-{name}"));
-        std::fs::DirBuilder::new().mode(0o700).create(&path).unwrap();
+        std::fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .unwrap();
         Self(path)
     }
 

@@ -1,0 +1,419 @@
+//! The registry of tunnel devices: in memory, written through.
+
+mod addresses;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use ipnet::Ipv4Net;
+use parking_lot::RwLock;
+use tokio::sync::{Mutex, broadcast};
+use zeroize::Zeroizing;
+
+use self::addresses::Addresses;
+use super::record::Recorder;
+use crate::audit::{AuditError, Event, Record, reason};
+use crate::ids::{self, DeviceId};
+use crate::secrets::Keys;
+use crate::store::{DeviceRow, HeardRow, Store, StoreError};
+
+/// Devices of one person that are not revoked.
+const PER_USER: usize = 10;
+const NAME_MAX: usize = 64;
+const CHANGES: usize = 1024;
+/// The kind of sealed pre-shared keys.
+const PSK: &str = "psk";
+
+/// How far a device is trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Class {
+    /// Registered by its owner.
+    Known,
+    /// Run by the organisation.
+    Managed,
+}
+
+/// A stock WireGuard client of one person.
+#[derive(Clone)]
+pub(crate) struct Device {
+    pub(crate) id: DeviceId,
+    pub(crate) user: Arc<str>,
+    pub(crate) name: Arc<str>,
+    pub(crate) public_key: [u8; 32],
+    /// Sealed; [`Devices::psk`] opens it.
+    pub(crate) psk: Option<Vec<u8>>,
+    pub(crate) address4: Ipv4Addr,
+    pub(crate) address6: Option<Ipv6Addr>,
+    pub(crate) class: Class,
+    /// UNIX seconds.
+    pub(crate) created: i64,
+    /// UNIX seconds; a revoked device stays revoked.
+    pub(crate) revoked: Option<i64>,
+    /// Where it was last heard.
+    pub(crate) endpoint: Option<SocketAddr>,
+    /// The greatest TAI64N of its handshakes.
+    pub(crate) mark: Option<[u8; 12]>,
+}
+
+impl std::fmt::Debug for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Device")
+            .field("id", &self.id)
+            .field("user", &self.user)
+            .field("address4", &self.address4)
+            .field("revoked", &self.revoked)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Device {
+    fn row(&self) -> DeviceRow {
+        DeviceRow {
+            id: self.id,
+            user: self.user.to_string(),
+            name: self.name.to_string(),
+            public_key: self.public_key,
+            psk: self.psk.clone(),
+            address4: self.address4,
+            address6: self.address6,
+            managed: self.class == Class::Managed,
+            created: self.created,
+            revoked: self.revoked,
+            endpoint: self.endpoint,
+            mark: self.mark,
+        }
+    }
+
+    fn from_row(row: DeviceRow) -> Self {
+        Self {
+            id: row.id,
+            user: row.user.into(),
+            name: row.name.into(),
+            public_key: row.public_key,
+            psk: row.psk,
+            address4: row.address4,
+            address6: row.address6,
+            class: if row.managed {
+                Class::Managed
+            } else {
+                Class::Known
+            },
+            created: row.created,
+            revoked: row.revoked,
+            endpoint: row.endpoint,
+            mark: row.mark,
+        }
+    }
+}
+
+/// The pre-shared key of a new device.
+pub(crate) enum Psk {
+    /// Draw one.
+    Generate,
+    /// Take over one that the client has.
+    Given(Zeroizing<[u8; 32]>),
+    /// The client has none.
+    Absent,
+}
+
+/// A device to register.
+pub(crate) struct NewDevice<'a> {
+    pub(crate) user: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) public_key: [u8; 32],
+    pub(crate) psk: Psk,
+    /// The address the client already has, if its configuration is taken over.
+    pub(crate) address4: Option<Ipv4Addr>,
+    /// UNIX seconds of the wall clock.
+    pub(crate) now: i64,
+}
+
+/// What changed; the tunnel listens. A lagging listener must look at the whole list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DeviceChange {
+    Added(DeviceId),
+    Revoked(DeviceId),
+    Marked(DeviceId),
+}
+
+/// Says why a device was not registered or changed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DeviceError {
+    /// The key cannot be one: zero, of low order, not canonical.
+    #[error("not a usable WireGuard public key")]
+    BadKey,
+    /// Another device has the key.
+    #[error("device {0} has this public key")]
+    KeyTaken(DeviceId),
+    /// The key belonged to a device that was revoked.
+    #[error("the key of revoked device {0} cannot be used again")]
+    KeyRevoked(DeviceId),
+    /// The name is empty, long or has control characters.
+    #[error("a device name has 1 to {NAME_MAX} characters, none of them control characters")]
+    BadName,
+    /// The person has as many devices as one may have.
+    #[error("{0} has {PER_USER} devices, which is the most")]
+    TooMany(Arc<str>),
+    /// No address is free.
+    #[error("no address of {0} is free")]
+    NoAddress(Ipv4Net),
+    /// The wanted address is outside the network, reserved or taken.
+    #[error("address {0} is outside the tunnel network, reserved or taken")]
+    BadAddress(Ipv4Addr),
+    /// There is no such device.
+    #[error("no device {0}")]
+    Unknown(DeviceId),
+    /// It could not be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It could not be recorded.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+}
+
+/// All devices of the gateway.
+pub(crate) struct Devices {
+    all: RwLock<BTreeMap<DeviceId, Arc<Device>>>,
+    /// Heard since the last flush.
+    heard: parking_lot::Mutex<BTreeSet<DeviceId>>,
+    /// Held while the list changes, so that checks and changes are one.
+    change: Mutex<()>,
+    changes: broadcast::Sender<DeviceChange>,
+    network: Ipv4Net,
+    gateway4: Ipv4Addr,
+    keys: Arc<Keys>,
+    store: Arc<dyn Store>,
+    recorder: Arc<dyn Recorder>,
+}
+
+impl std::fmt::Debug for Devices {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Devices").finish_non_exhaustive()
+    }
+}
+
+impl Devices {
+    /// Takes up the devices that were kept. `gateway4` is never given to a device.
+    ///
+    /// # Errors
+    /// [`StoreError`] if they cannot be read.
+    pub(crate) async fn load(
+        store: Arc<dyn Store>,
+        keys: Arc<Keys>,
+        recorder: Arc<dyn Recorder>,
+        network: Ipv4Net,
+        gateway4: Ipv4Addr,
+    ) -> Result<Self, StoreError> {
+        let rows = store.devices().await?;
+        let all = rows
+            .into_iter()
+            .map(|row| (row.id, Arc::new(Device::from_row(row))))
+            .collect();
+        Ok(Self {
+            all: RwLock::new(all),
+            heard: parking_lot::Mutex::default(),
+            change: Mutex::default(),
+            changes: broadcast::channel(CHANGES).0,
+            network,
+            gateway4,
+            keys,
+            store,
+            recorder,
+        })
+    }
+
+    /// Registers a device.
+    ///
+    /// # Errors
+    /// [`DeviceError`] with what stands against it; nothing was kept then.
+    pub(crate) async fn add(&self, new: NewDevice<'_>) -> Result<Arc<Device>, DeviceError> {
+        let _change = self.change.lock().await;
+        let device = Arc::new(self.admit(&new)?);
+        self.record(&device, reason::DEVICE_ADDED).await?;
+        self.store.put_device(device.row()).await?;
+        self.all.write().insert(device.id, Arc::clone(&device));
+        self.tell(DeviceChange::Added(device.id));
+        Ok(device)
+    }
+
+    /// Lists all devices, revoked ones too, in the order of their ids.
+    pub(crate) fn list(&self) -> Vec<Arc<Device>> {
+        self.all.read().values().map(Arc::clone).collect()
+    }
+
+    /// Finds a device, revoked or not.
+    pub(crate) fn get(&self, id: DeviceId) -> Option<Arc<Device>> {
+        self.all.read().get(&id).map(Arc::clone)
+    }
+
+    /// Tells whether a device is one of `user` and not revoked.
+    pub(crate) fn is_of(&self, id: DeviceId, user: &str) -> bool {
+        self.get(id)
+            .is_some_and(|d| d.revoked.is_none() && *d.user == *user)
+    }
+
+    /// Opens the pre-shared key of a device.
+    pub(crate) fn psk(&self, id: DeviceId) -> Option<Zeroizing<[u8; 32]>> {
+        let device = self.get(id)?;
+        let sealed = device.psk.as_ref()?;
+        let plain = self.keys.open(PSK, &id.to_string(), sealed)?;
+        plain.as_slice().try_into().ok().map(Zeroizing::new)
+    }
+
+    /// Revokes a device for ever; says whether it was not revoked before. The change is told
+    /// before it is written, and stands in memory even if writing fails.
+    ///
+    /// # Errors
+    /// [`DeviceError::Unknown`], or what could not be written.
+    pub(crate) async fn revoke(&self, id: DeviceId, now: i64) -> Result<bool, DeviceError> {
+        let _change = self.change.lock().await;
+        let before = self.get(id).ok_or(DeviceError::Unknown(id))?;
+        if before.revoked.is_none() {
+            self.alter(id, |device| device.revoked = Some(now));
+            self.tell(DeviceChange::Revoked(id));
+        }
+        let device = self.get(id).ok_or(DeviceError::Unknown(id))?;
+        let written = self.store.put_device(device.row()).await;
+        self.record(&device, reason::DEVICE_REVOKED).await?;
+        written?;
+        Ok(before.revoked.is_none())
+    }
+
+    /// Sets how far a device is trusted.
+    ///
+    /// # Errors
+    /// [`DeviceError`]; nothing changed then.
+    pub(crate) async fn mark(&self, id: DeviceId, class: Class) -> Result<(), DeviceError> {
+        let _change = self.change.lock().await;
+        let mut device = Device::clone(&*self.get(id).ok_or(DeviceError::Unknown(id))?);
+        device.class = class;
+        self.record(&device, reason::DEVICE_MARKED).await?;
+        self.store.put_device(device.row()).await?;
+        self.alter(id, |device| device.class = class);
+        self.tell(DeviceChange::Marked(id));
+        Ok(())
+    }
+
+    /// Notes a handshake of a device: its TAI64N, which only grows, and where it came from.
+    /// Written by the next [`Devices::flush`].
+    pub(crate) fn heard(&self, id: DeviceId, mark: Option<[u8; 12]>, endpoint: Option<SocketAddr>) {
+        let mut changed = false;
+        self.alter(id, |device| {
+            let newer = mark.filter(|mark| device.mark.is_none_or(|old| *mark > old));
+            let moved = endpoint.filter(|endpoint| device.endpoint != Some(*endpoint));
+            changed = newer.is_some() || moved.is_some();
+            device.mark = newer.or(device.mark);
+            device.endpoint = moved.or(device.endpoint);
+        });
+        if changed {
+            self.heard.lock().insert(id);
+        }
+    }
+
+    /// Writes what was heard since the last call; call it each second and at the end.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the next call tries again.
+    pub(crate) async fn flush(&self) -> Result<(), StoreError> {
+        let ids = std::mem::take(&mut *self.heard.lock());
+        let rows: Vec<_> = ids
+            .iter()
+            .filter_map(|id| self.get(*id))
+            .map(|device| HeardRow {
+                id: device.id,
+                endpoint: device.endpoint,
+                mark: device.mark,
+            })
+            .collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let written = self.store.heard_devices(rows).await;
+        if written.is_err() {
+            self.heard.lock().extend(ids);
+        }
+        written
+    }
+
+    /// Listens for changes from now on.
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<DeviceChange> {
+        self.changes.subscribe()
+    }
+
+    fn admit(&self, new: &NewDevice<'_>) -> Result<Device, DeviceError> {
+        let all = self.list();
+        wg::PublicKey::from_bytes(new.public_key).map_err(|_| DeviceError::BadKey)?;
+        let twin = all.iter().find(|d| d.public_key == new.public_key);
+        match twin {
+            Some(twin) if twin.revoked.is_some() => return Err(DeviceError::KeyRevoked(twin.id)),
+            Some(twin) => return Err(DeviceError::KeyTaken(twin.id)),
+            None => {}
+        }
+        let chars = new.name.chars().count();
+        if chars == 0 || chars > NAME_MAX || new.name.chars().any(char::is_control) {
+            return Err(DeviceError::BadName);
+        }
+        let user: Arc<str> = new.user.into();
+        let own = |d: &&Arc<Device>| d.revoked.is_none() && d.user == user;
+        if all.iter().filter(own).count() >= PER_USER {
+            return Err(DeviceError::TooMany(user));
+        }
+        let addresses = Addresses::new(self.network, self.gateway4, &all);
+        let address4 = match new.address4 {
+            Some(wanted) if addresses.is_free(wanted) => wanted,
+            Some(wanted) => return Err(DeviceError::BadAddress(wanted)),
+            None => addresses
+                .next()
+                .ok_or(DeviceError::NoAddress(self.network))?,
+        };
+        let last = all.last().map_or(0, |device| device.id.0);
+        let id = DeviceId(last.saturating_add(1));
+        Ok(Device {
+            id,
+            user,
+            name: new.name.into(),
+            public_key: new.public_key,
+            psk: self.seal(id, &new.psk),
+            address4,
+            address6: None,
+            class: Class::Known,
+            created: new.now,
+            revoked: None,
+            endpoint: None,
+            mark: None,
+        })
+    }
+
+    fn seal(&self, id: DeviceId, psk: &Psk) -> Option<Vec<u8>> {
+        let owner = id.to_string();
+        match psk {
+            Psk::Generate => {
+                let drawn = Zeroizing::new(ids::random::<32>());
+                Some(self.keys.seal(PSK, &owner, &*drawn))
+            }
+            Psk::Given(given) => Some(self.keys.seal(PSK, &owner, &**given)),
+            Psk::Absent => None,
+        }
+    }
+
+    fn alter(&self, id: DeviceId, change: impl FnOnce(&mut Device)) {
+        if let Some(device) = self.all.write().get_mut(&id) {
+            change(Arc::make_mut(device));
+        }
+    }
+
+    async fn record(&self, device: &Device, reason: &'static str) -> Result<(), AuditError> {
+        let mut record = Record::new(Event::DeviceChanged, "ok", reason);
+        record.user = Some(Arc::clone(&device.user));
+        record.device = Some(device.id);
+        self.recorder.durable(record).await
+    }
+
+    fn tell(&self, change: DeviceChange) {
+        // Nobody listens: then there is no tunnel to change.
+        drop(self.changes.send(change));
+    }
+}

@@ -1,0 +1,81 @@
+//! The stylesheet and the icon, compiled in.
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use data_encoding::{BASE64, HEXLOWER};
+use http::header::{CACHE_CONTROL, HeaderValue};
+use http::{Response, StatusCode};
+use sha2::{Digest, Sha256};
+
+use super::answer;
+
+/// The part of the style that error pages carry with them.
+pub(crate) const BASE: &str = include_str!("../../templates/base.css");
+const SHEET: &str = concat!(
+    include_str!("../../templates/base.css"),
+    include_str!("../../templates/pages.css")
+);
+const ICON: &str = include_str!("../../templates/icon.svg");
+
+/// The SHA-256 of [`BASE`] as a content policy writes it.
+pub(crate) static BASE_HASH: LazyLock<String> =
+    LazyLock::new(|| BASE64.encode(&Sha256::digest(BASE.as_bytes())));
+
+/// Names the state of the stylesheet, so that browsers keep it until it changes.
+pub(crate) static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let mut text = HEXLOWER.encode(&Sha256::digest(SHEET.as_bytes()));
+    text.truncate(16);
+    text
+});
+
+/// Answers with the stylesheet; kept for a year if `query` names its version.
+pub(crate) fn stylesheet(query: Option<&str>) -> Response<Bytes> {
+    let sheet = Bytes::from_static(SHEET.as_bytes());
+    let answer = answer::bare(StatusCode::OK, "text/css; charset=utf-8", sheet);
+    let named = query.and_then(|q| q.strip_prefix("v=")) == Some(VERSION.as_str());
+    cached(answer, named)
+}
+
+/// Answers with the icon.
+pub(crate) fn icon() -> Response<Bytes> {
+    let icon = Bytes::from_static(ICON.as_bytes());
+    cached(answer::bare(StatusCode::OK, "image/svg+xml", icon), false)
+}
+
+fn cached(mut answer: Response<Bytes>, for_good: bool) -> Response<Bytes> {
+    let how = if for_good {
+        "public, max-age=31536000, immutable"
+    } else {
+        "public, max-age=300"
+    };
+    answer
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static(how));
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ICON, SHEET, VERSION, stylesheet};
+
+    #[test]
+    fn only_the_right_version_is_kept_for_good() {
+        let kept = |q: Option<&str>| {
+            let answer = stylesheet(q);
+            let value = answer.headers().get("cache-control").unwrap().clone();
+            value.to_str().unwrap().contains("immutable")
+        };
+        assert!(kept(Some(&format!("v={}", *VERSION))));
+        assert!(!kept(Some("v=0000000000000000")));
+        assert!(!kept(None));
+    }
+
+    #[test]
+    fn nothing_is_loaded_from_elsewhere() {
+        for word in ["url(", "@import", "http:", "https:", "expression"] {
+            assert!(!SHEET.contains(word), "{word}");
+        }
+        assert!(!ICON.contains("href") && !ICON.contains("script"));
+    }
+}

@@ -1,0 +1,4 @@
+mod fake;
+mod golden;
+mod handlers;
+mod words;

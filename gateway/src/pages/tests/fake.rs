@@ -1,0 +1,282 @@
+//! A desk of made-up people for the tests of the pages.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::Extension;
+use axum::body::Body;
+use http::{Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use parking_lot::Mutex;
+use tower::ServiceExt;
+use zeroize::Zeroizing;
+
+use crate::ids::{Door, SessionId};
+use crate::pages::ctx::SharedDesk;
+use crate::pages::desk::{
+    App, Credentials, Desk, DeviceLine, DeviceState, EnrolStep, Enrolment, FirstStep, Here, Person,
+    SecondStep, SessionRow, Visit,
+};
+
+pub(super) const NONCE: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+pub(super) const KEY: &[u8] = b"key of the pages";
+pub(super) const SESSION_SECRET: &str = "secret of the session";
+pub(super) const HOST: &str = "gate.example.org";
+
+/// A gateway with one user, `nadia`, whose password is `right` and whose code is `123456`.
+#[derive(Clone)]
+pub(super) struct Fake {
+    pub(super) visit: Visit,
+    pub(super) cookies: BTreeMap<&'static str, String>,
+    pub(super) apps: Vec<App>,
+    pub(super) devices: Vec<DeviceLine>,
+    pub(super) acts: Arc<Mutex<Vec<String>>>,
+}
+
+impl Fake {
+    pub(super) fn stranger() -> Self {
+        Self {
+            visit: Visit {
+                request_id: "01KARQ0Z3M".into(),
+                authority: HOST.to_owned(),
+                host: HOST.to_owned(),
+                portal: format!("https://{HOST}/"),
+                person: None,
+                here: Here::Web,
+                contact: None,
+            },
+            cookies: BTreeMap::from([("__Host-postern-csrf", NONCE.to_owned())]),
+            apps: apps(),
+            devices: devices(),
+            acts: Arc::default(),
+        }
+    }
+
+    pub(super) fn nadia() -> Self {
+        let mut fake = Self::stranger();
+        fake.visit.person = Some(Person {
+            user: "nadia".into(),
+            csrf: SESSION_SECRET.to_owned(),
+            language: None,
+        });
+        fake
+    }
+
+    pub(super) fn with_cookie(mut self, name: &'static str, value: &str) -> Self {
+        self.cookies.insert(name, value.to_owned());
+        self
+    }
+
+    pub(super) fn acts(&self) -> Vec<String> {
+        self.acts.lock().clone()
+    }
+
+    fn note(&self, act: impl Into<String>) {
+        self.acts.lock().push(act.into());
+    }
+
+    pub(super) async fn gate(&self, request: Request<Body>) -> Answer {
+        self.ask(crate::pages::sign_in_host(), request).await
+    }
+
+    pub(super) async fn app(&self, request: Request<Body>) -> Answer {
+        self.ask(crate::pages::app_host(), request).await
+    }
+
+    async fn ask(&self, routes: axum::Router, request: Request<Body>) -> Answer {
+        let desk: SharedDesk = Arc::new(self.clone());
+        let routes = routes.layer(Extension(desk));
+        let (parts, body) = routes.oneshot(request).await.unwrap().into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Answer(Response::from_parts(
+            parts,
+            String::from_utf8(body.to_vec()).unwrap(),
+        ))
+    }
+}
+
+/// An answer whose body was read.
+pub(super) struct Answer(pub(super) Response<String>);
+
+impl Answer {
+    pub(super) fn status(&self) -> u16 {
+        self.0.status().as_u16()
+    }
+
+    pub(super) fn is_page(&self) -> bool {
+        self.0.status() == StatusCode::OK && self.body().starts_with("<!DOCTYPE html>")
+    }
+
+    pub(super) fn body(&self) -> &str {
+        self.0.body()
+    }
+
+    pub(super) fn header(&self, name: &str) -> &str {
+        self.0
+            .headers()
+            .get(name)
+            .map_or("", |v| v.to_str().unwrap())
+    }
+
+    pub(super) fn cookies(&self) -> Vec<&str> {
+        let all = self.0.headers().get_all("set-cookie").iter();
+        all.map(|v| v.to_str().unwrap()).collect()
+    }
+}
+
+#[async_trait]
+impl Desk for Fake {
+    fn visit(&self) -> &Visit {
+        &self.visit
+    }
+
+    fn cookie(&self, name: &str) -> Option<&str> {
+        self.cookies.get(name).map(String::as_str)
+    }
+
+    fn csrf_key(&self) -> &[u8] {
+        KEY
+    }
+
+    async fn password(&self, attempt: Credentials) -> FirstStep {
+        self.note(format!("password {} {}", attempt.user, attempt.agent));
+        match (attempt.user.as_str(), attempt.password.as_str()) {
+            ("nadia", "right") => FirstStep::Code("half".to_owned()),
+            ("eager", _) => FirstStep::Throttled(Duration::from_millis(89_500)),
+            ("crowd", _) => FirstStep::Overloaded,
+            ("down", _) => FirstStep::Unavailable,
+            _ => FirstStep::Refused,
+        }
+    }
+
+    async fn code(&self, half: &str, code: &str, rt: Option<&str>) -> SecondStep {
+        self.note(format!("code {half} {code} {rt:?}"));
+        second(half, code, rt)
+    }
+
+    async fn step_up(&self, code: &str, rt: Option<&str>) -> SecondStep {
+        self.note(format!("step-up {code} {rt:?}"));
+        second("half", code, rt)
+    }
+
+    async fn onward(&self, rt: &str) -> Option<String> {
+        (rt == "app1").then(|| "https://app.example.org/.postern/enter?c=1".to_owned())
+    }
+
+    fn target_origin(&self, rt: &str) -> Option<String> {
+        (rt == "app1").then(|| "https://app.example.org".to_owned())
+    }
+
+    fn apps(&self) -> Vec<App> {
+        self.apps.clone()
+    }
+
+    fn devices(&self) -> Vec<DeviceLine> {
+        self.devices.clone()
+    }
+
+    fn sessions(&self) -> Vec<SessionRow> {
+        let row = |id, door, last: u8, current| SessionRow {
+            id: SessionId(id),
+            door,
+            source: IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)),
+            created: 1_763_625_600,
+            last_used: 1_763_629_740,
+            current,
+        };
+        vec![row(1, Door::Web, 7, true), row(2, Door::Tunnel, 9, false)]
+    }
+
+    async fn end(&self, session: SessionId) -> bool {
+        self.note(format!("end {session}"));
+        self.sessions().iter().any(|s| s.id == session)
+    }
+
+    async fn end_all(&self) -> bool {
+        self.note("end all");
+        true
+    }
+
+    async fn sign_out(&self) -> bool {
+        self.note("sign out");
+        true
+    }
+
+    async fn enrolment(&self, token: &str) -> Option<Enrolment> {
+        (token == "invite").then(|| Enrolment {
+            user: "nadia".to_owned(),
+            otpauth: Zeroizing::new(
+                "otpauth://totp/Postern:nadia?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=Postern"
+                    .to_owned(),
+            ),
+            secret: Zeroizing::new("JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP".to_owned()),
+            minimum: 15,
+        })
+    }
+
+    async fn enrol(&self, token: &str, password: Zeroizing<String>, code: &str) -> EnrolStep {
+        self.note(format!("enrol {token} {}", password.as_str()));
+        match (password.as_str(), code) {
+            ("short", _) => EnrolStep::TooShort,
+            ("long", _) => EnrolStep::TooLong,
+            ("password1234567", _) => EnrolStep::TooCommon,
+            ("eager", _) => EnrolStep::Throttled(Duration::from_secs(60)),
+            ("crowd", _) => EnrolStep::Overloaded,
+            (_, "123456") => EnrolStep::Done,
+            _ => EnrolStep::WrongCode,
+        }
+    }
+}
+
+fn second(half: &str, code: &str, rt: Option<&str>) -> SecondStep {
+    match (half, code) {
+        ("half", "123456") => SecondStep::Done {
+            cookie: "fresh".to_owned(),
+            next: rt
+                .filter(|rt| *rt == "app1")
+                .map(|_| "https://app.example.org/.postern/enter?c=1".to_owned()),
+        },
+        ("half", "999999") => SecondStep::Throttled(Duration::from_secs(900)),
+        ("half", "888888") => SecondStep::Unavailable,
+        ("half", _) => SecondStep::Refused,
+        _ => SecondStep::Expired,
+    }
+}
+
+fn apps() -> Vec<App> {
+    let app = |name: &str, host: &str, needs_code| App {
+        name: name.to_owned(),
+        url: format!("https://{host}/"),
+        needs_code,
+    };
+    vec![
+        app("Payroll", "payroll.example.org", true),
+        app("Wiki", "wiki.example.org", false),
+        app("Ticket desk", "tickets.example.org", false),
+        app("Build server", "build.example.org", false),
+    ]
+}
+
+fn devices() -> Vec<DeviceLine> {
+    let device = |id: &str, name: &str, address: &str, managed, state| DeviceLine {
+        id: id.to_owned(),
+        name: name.to_owned(),
+        address: address.to_owned(),
+        managed,
+        state,
+    };
+    vec![
+        device("d3", "laptop", "10.200.200.2", true, DeviceState::Open),
+        device("d4", "phone", "10.200.200.3", false, DeviceState::Closed),
+        device(
+            "d9",
+            "old laptop",
+            "10.200.200.9",
+            false,
+            DeviceState::Revoked,
+        ),
+    ]
+}

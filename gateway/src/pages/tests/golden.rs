@@ -1,0 +1,150 @@
+//! Every page as the browser gets it, in files under `golden/`; `BLESS=1` writes them anew.
+
+use std::path::{Path, PathBuf};
+
+use axum::body::Body;
+use http::{HeaderMap, HeaderValue, Method, Request};
+
+use super::fake::{Answer, Fake};
+use super::handlers::{get, post, token_of_browser};
+use crate::pages::desk::Here;
+use crate::pages::lang::Lang;
+use crate::pages::problem::{Detail, Problem, problem};
+
+fn file(name: &str) -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.join("src/pages/golden").join(format!("{name}.html"))
+}
+
+fn check(name: &str, body: &str) {
+    let path = file(name);
+    // the version of the stylesheet is not what a golden page is about
+    let body = body.replace(crate::pages::assets::VERSION.as_str(), "VERSION");
+    let body = body.replace(crate::pages::assets::BASE, "STYLE");
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, &body).unwrap();
+    }
+    let held = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        held == body,
+        "{name} differs; look at it and run with BLESS=1"
+    );
+}
+
+fn nadia_here(here: Here) -> Fake {
+    let mut fake = Fake::nadia();
+    fake.visit.here = here;
+    fake
+}
+
+pub(super) async fn all() -> Vec<(&'static str, Answer)> {
+    let stranger = Fake::stranger();
+    let half = Fake::stranger().with_cookie("__Host-postern-login", "half");
+    let nadia = Fake::nadia();
+    let enrolling = Fake::stranger().with_cookie("__Host-postern-enrol", "invite");
+    let mut bare = Fake::nadia();
+    bare.apps.clear();
+    bare.devices.clear();
+    bare.visit.contact = Some("Help desk, room 12, help@example.org".to_owned());
+    let csrf = token_of_browser();
+    let wrong = format!("csrf={csrf}&username=nadia&password=wrong&rt=app1");
+    let mut pages = vec![
+        ("signin", stranger.gate(get("/signin")).await),
+        (
+            "signin-fr",
+            stranger.gate(get("/signin?lang=fr&rt=app1")).await,
+        ),
+        ("signin-de", stranger.gate(get("/signin?lang=de")).await),
+        ("signin-wrong", stranger.gate(post("/signin", &wrong)).await),
+        ("code", half.gate(get("/signin/code?rt=app1")).await),
+        ("code-de", half.gate(get("/signin/code?lang=de")).await),
+        ("step-up", nadia.gate(get("/signin/step-up")).await),
+        ("portal", nadia.gate(get("/")).await),
+        ("portal-de", nadia.gate(get("/?lang=de")).await),
+        ("portal-bare", bare.gate(get("/")).await),
+        ("account", nadia.gate(get("/account")).await),
+        ("account-fr", nadia.gate(get("/account?lang=fr")).await),
+        ("enrol", enrolling.gate(get("/enrol")).await),
+        ("enrol-de", enrolling.gate(get("/enrol?lang=de")).await),
+        ("enrol-dead", stranger.gate(get("/enrol/nothing")).await),
+        ("leave", nadia.app(get("/.postern/signout")).await),
+        ("signed-out", stranger.app(get("/.postern/signout")).await),
+    ];
+    for (name, here) in [
+        ("portal-open", Here::Open("laptop".to_owned())),
+        ("portal-closed", Here::Closed("laptop".to_owned())),
+        (
+            "portal-not-yours",
+            Here::NotYours("phone of Max".to_owned()),
+        ),
+    ] {
+        pages.push((name, nadia_here(here).gate(get("/")).await));
+    }
+    pages
+}
+
+pub(super) fn denied(lang: Lang) -> String {
+    let mut headers = HeaderMap::new();
+    headers.insert("accept", HeaderValue::from_static("text/html"));
+    let detail = Detail {
+        request_id: "01KARQ0Z3M",
+        code: Some("D-0017"),
+        contact: None,
+        ..Detail::default()
+    };
+    let page = problem(Problem::Denied, lang, &headers, &detail);
+    String::from_utf8(page.body().to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn pages_look_as_the_golden_files_say() {
+    for (name, answer) in all().await {
+        check(name, answer.body());
+    }
+    for (name, lang) in [("denied", Lang::En), ("denied-fr", Lang::Fr)] {
+        check(name, &denied(lang));
+    }
+}
+
+#[tokio::test]
+async fn every_page_names_its_language_and_loads_nothing_foreign() {
+    for (name, answer) in all().await {
+        let body = answer.body();
+        assert!(body.contains("<html lang=\""), "{name}");
+        assert!(!body.contains("<script"), "{name}");
+        assert!(!body.contains(" style="), "{name}");
+        assert!(
+            !body.contains("='"),
+            "{name} has an attribute in single quotes"
+        );
+        for piece in body.split("src=\"").skip(1) {
+            assert!(piece.starts_with('/'), "{name}");
+        }
+    }
+}
+
+/// Writes every page with its style inside, for looking at them in a browser.
+#[tokio::test]
+async fn pages_can_be_written_out_for_looking_at() {
+    let Some(dir) = std::env::var_os("POSTERN_PAGES_OUT").map(PathBuf::from) else {
+        return;
+    };
+    let sheet = Fake::stranger().gate(get("/postern.css")).await;
+    let style = format!("<style>{}</style></head>", sheet.body());
+    std::fs::create_dir_all(&dir).unwrap();
+    for (name, answer) in all().await {
+        let page = answer.body().replacen("</head>", &style, 1);
+        std::fs::write(dir.join(format!("{name}.html")), page).unwrap();
+    }
+    std::fs::write(dir.join("denied.html"), denied(Lang::En)).unwrap();
+    let gone = Fake::nadia();
+    let request = Request::builder()
+        .method(Method::GET)
+        .uri("/nothing")
+        .header("accept", "text/html")
+        .body(Body::empty())
+        .unwrap();
+    let page = gone.gate(request).await;
+    std::fs::write(dir.join("not-found.html"), page.body()).unwrap();
+}

@@ -1,0 +1,338 @@
+//! The desk of one request: what the pages ask, answered by the running gateway.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use policy::{Outcome, SignInDoor};
+use zeroize::Zeroizing;
+
+use super::app::RequestCtl;
+use super::cookies::Cookies;
+use super::head::Target;
+use super::identify::Identified;
+use super::own;
+use super::pep::Ctx;
+use crate::access::{Caller, Quarantine};
+use crate::clock;
+use crate::gateway::Gateway;
+use crate::identity::{
+    self, Class, CodeStep, Context, EndReason, PasswordAttempt, PasswordStep, Session, StepUp, Weak,
+};
+use crate::ids::{DeviceId, SessionId};
+use crate::pages::{
+    App, Credentials, Desk, DeviceLine, DeviceState, EnrolStep, Enrolment, FirstStep, Here, Person,
+    SecondStep, SessionRow, Visit,
+};
+use crate::snapshot::Snapshot;
+
+/// One request to the pages, with the gateway behind it.
+pub(crate) struct Counter {
+    gw: Arc<Gateway>,
+    snap: Arc<Snapshot>,
+    caller: Caller,
+    quarantine: Quarantine,
+    cookies: Cookies,
+    visit: Visit,
+    agent: String,
+    csrf_key: Zeroizing<[u8; 32]>,
+    port: Option<u16>,
+}
+
+impl Counter {
+    /// Opens the desk for a request that was identified.
+    pub(crate) fn new(
+        gw: &Arc<Gateway>,
+        ctl: &RequestCtl,
+        ctx: &Ctx,
+        target: &Target,
+        who: Identified,
+        session: &pingora_proxy::Session,
+    ) -> Self {
+        let agent = session.req_header().headers.get(http::header::USER_AGENT);
+        let agent = agent.and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let language = |user: &str| ctx.snap.policy.user(user)?.language.clone();
+        let person = who.caller.session.as_ref().map(|s| Person {
+            user: Arc::clone(&s.user),
+            csrf: s.csrf(),
+            language: language(&s.user),
+        });
+        let visit = Visit {
+            request_id: Arc::clone(&ctx.request_id),
+            authority: target.authority(),
+            host: target.host.as_str().to_owned(),
+            portal: format!("{}/", own::sign_in_origin(gw, target)),
+            person,
+            here: here(gw, ctl.conn.device, &who),
+            contact: gw.config.contact.clone(),
+        };
+        Self {
+            gw: Arc::clone(gw),
+            snap: Arc::clone(&ctx.snap),
+            caller: who.caller,
+            quarantine: who.quarantine,
+            cookies: who.cookies,
+            visit,
+            agent: agent.chars().take(256).collect(),
+            csrf_key: gw.keys.derive("pages"),
+            port: target.port,
+        }
+    }
+
+    fn from(&self) -> Context<'_> {
+        Context {
+            now: clock::unix(),
+            source: self.caller.source,
+            door: self.caller.door,
+            device: self.caller.device.as_ref().map(|d| d.id),
+            host: &self.visit.host,
+            agent: &self.agent,
+            request_id: Some(&self.visit.request_id),
+            directory: &*self.snap,
+        }
+    }
+
+    /// Opens the tunnel devices that this sign-in opens: the one it came through if it is the
+    /// person's own; where the policy lets a web sign-in do it, all of the person's.
+    async fn open_devices(&self, session: &Arc<Session>) {
+        let came_by = self
+            .caller
+            .device
+            .as_ref()
+            .filter(|d| d.user == session.user);
+        let mut opened: Vec<DeviceId> = came_by.map(|d| d.id).into_iter().collect();
+        if self.snap.policy.tunnel_sign_in() == SignInDoor::Web {
+            let all = self.gw.devices.list().into_iter();
+            opened.extend(
+                all.filter(|d| d.user == session.user && d.revoked.is_none())
+                    .map(|d| d.id),
+            );
+        }
+        for device in opened {
+            if let Err(error) = self.gw.sessions.bind_device(session, device).await {
+                tracing::error!(%error, %device, "the device stays closed");
+            }
+        }
+    }
+
+    /// Returns the hand-over URL of a return target, if the session may go on from here.
+    fn arrive(&self, rt: &str, session: &Session) -> Option<String> {
+        self.gw.handover.arrive(rt, session.id, clock::now())
+    }
+}
+
+fn here(gw: &Gateway, device: Option<DeviceId>, who: &Identified) -> Here {
+    let Some(device) = device.and_then(|id| gw.devices.get(id)) else {
+        return Here::Web;
+    };
+    let name = device.name.to_string();
+    let session = who.caller.session.as_ref();
+    if session.is_some_and(|s| s.user != device.user) {
+        return Here::NotYours(name);
+    }
+    match who.quarantine {
+        Quarantine::Open => Here::Open(name),
+        Quarantine::Closed => Here::Closed(name),
+    }
+}
+
+#[async_trait]
+impl Desk for Counter {
+    fn visit(&self) -> &Visit {
+        &self.visit
+    }
+
+    fn cookie(&self, name: &str) -> Option<&str> {
+        self.cookies.one(name)
+    }
+
+    fn csrf_key(&self) -> &[u8] {
+        &*self.csrf_key
+    }
+
+    async fn password(&self, attempt: Credentials) -> FirstStep {
+        let mut from = self.from();
+        from.agent = &attempt.agent;
+        let step = self.gw.identity.password(PasswordAttempt {
+            user: attempt.user,
+            password: attempt.password,
+            from,
+        });
+        match step.await {
+            PasswordStep::Code { half } => FirstStep::Code(half),
+            PasswordStep::Refused => FirstStep::Refused,
+            PasswordStep::Throttled { retry_after } => FirstStep::Throttled(retry_after),
+            PasswordStep::Overloaded => FirstStep::Overloaded,
+            PasswordStep::Unavailable => FirstStep::Unavailable,
+        }
+    }
+
+    async fn code(&self, half: &str, code: &str, rt: Option<&str>) -> SecondStep {
+        match self.gw.identity.code(half, code, &self.from()).await {
+            CodeStep::SignedIn { cookie, session } => {
+                self.open_devices(&session).await;
+                let strange = self.caller.device.as_ref().is_some_and(|d| d.user != session.user);
+                let next = rt.filter(|_| !strange).and_then(|rt| self.arrive(rt, &session));
+                SecondStep::Done { cookie, next }
+            }
+            CodeStep::Refused => SecondStep::Refused,
+            CodeStep::Throttled { retry_after } => SecondStep::Throttled(retry_after),
+            CodeStep::Expired => SecondStep::Expired,
+            CodeStep::Unavailable => SecondStep::Unavailable,
+        }
+    }
+
+    async fn step_up(&self, code: &str, rt: Option<&str>) -> SecondStep {
+        let Some(session) = &self.caller.session else {
+            return SecondStep::Expired;
+        };
+        match self.gw.identity.step_up(session, code, &self.from()).await {
+            StepUp::Done { cookie } => {
+                self.open_devices(session).await;
+                let next = rt.and_then(|rt| self.arrive(rt, session));
+                SecondStep::Done { cookie, next }
+            }
+            StepUp::Refused => SecondStep::Refused,
+            StepUp::Throttled { retry_after } => SecondStep::Throttled(retry_after),
+            StepUp::Expired => SecondStep::Expired,
+            StepUp::Unavailable => SecondStep::Unavailable,
+        }
+    }
+
+    async fn onward(&self, rt: &str) -> Option<String> {
+        self.arrive(rt, self.caller.session.as_deref()?)
+    }
+
+    fn target_origin(&self, rt: &str) -> Option<String> {
+        self.gw.handover.target_origin(rt, clock::now())
+    }
+
+    fn apps(&self) -> Vec<App> {
+        if self.quarantine == Quarantine::Closed {
+            return Vec::new();
+        }
+        let port = self.port.map(|p| format!(":{p}")).unwrap_or_default();
+        let policy = &self.snap.policy;
+        let mut apps = Vec::new();
+        for (at, app) in policy.apps() {
+            let outcome = self.caller.opens(&self.snap, at);
+            if !matches!(outcome, Outcome::Allow | Outcome::StepUp) {
+                continue;
+            }
+            let hosts: Vec<&str> = app.exact_hosts().collect();
+            let Some(host) = nearest(&hosts, &self.visit.host) else {
+                continue;
+            };
+            apps.push(App {
+                name: app.id.strip_prefix("app.").unwrap_or(&app.id).to_owned(),
+                url: format!("https://{host}{port}/"),
+                needs_code: outcome == Outcome::StepUp,
+            });
+        }
+        apps
+    }
+
+    fn devices(&self) -> Vec<DeviceLine> {
+        let Some(session) = &self.caller.session else {
+            return Vec::new();
+        };
+        let now = clock::unix();
+        let mine = self.gw.devices.list().into_iter();
+        mine.filter(|d| d.user == session.user)
+            .map(|d| DeviceLine {
+                id: d.id.to_string(),
+                name: d.name.to_string(),
+                address: d.address4.to_string(),
+                managed: d.class == Class::Managed,
+                state: match (d.revoked, self.gw.sessions.opened_by(d.id, now)) {
+                    (Some(_), _) => DeviceState::Revoked,
+                    (None, Some(_)) => DeviceState::Open,
+                    (None, None) if d.mark.is_none() => DeviceState::Never,
+                    (None, None) => DeviceState::Closed,
+                },
+            })
+            .collect()
+    }
+
+    fn sessions(&self) -> Vec<SessionRow> {
+        let Some(session) = &self.caller.session else {
+            return Vec::new();
+        };
+        let mine = self.gw.sessions.of_user(&session.user).into_iter();
+        mine.map(|s| SessionRow {
+            id: s.id,
+            door: s.door,
+            source: s.source,
+            created: s.created,
+            last_used: s.last_used(),
+            current: s.id == session.id,
+        })
+        .collect()
+    }
+
+    async fn end(&self, id: SessionId) -> bool {
+        let Some(session) = &self.caller.session else {
+            return false;
+        };
+        let own = self.gw.sessions.find_by_id(id);
+        if own.is_none_or(|s| s.user != session.user) {
+            return false;
+        }
+        matches!(
+            self.gw.end_session(id, EndReason::SignedOut).await,
+            Ok(true)
+        )
+    }
+
+    async fn end_all(&self) -> bool {
+        let Some(session) = &self.caller.session else {
+            return false;
+        };
+        let ended = self.gw.end_user(&session.user, EndReason::SignedOut);
+        ended.await.is_ok()
+    }
+
+    async fn sign_out(&self) -> bool {
+        let Some(session) = &self.caller.session else {
+            return true;
+        };
+        let ended = self.gw.end_session(session.id, EndReason::SignedOut);
+        ended.await.is_ok()
+    }
+
+    async fn enrolment(&self, token: &str) -> Option<Enrolment> {
+        let view = self.gw.identity.enrol_begin(token, &self.from()).await?;
+        Some(Enrolment {
+            user: view.user,
+            otpauth: view.otpauth,
+            secret: view.secret_base32,
+            minimum: self.gw.config.identity.password_min,
+        })
+    }
+
+    async fn enrol(&self, token: &str, password: Zeroizing<String>, code: &str) -> EnrolStep {
+        let identity = &self.gw.identity;
+        match identity
+            .enrol_finish(token, password, code, &self.from())
+            .await
+        {
+            identity::EnrolStep::Done => EnrolStep::Done,
+            identity::EnrolStep::Weak(Weak::TooShort { .. }) => EnrolStep::TooShort,
+            identity::EnrolStep::Weak(Weak::TooLong) => EnrolStep::TooLong,
+            identity::EnrolStep::Weak(_) => EnrolStep::TooCommon,
+            identity::EnrolStep::WrongCode => EnrolStep::WrongCode,
+            identity::EnrolStep::Expired => EnrolStep::Dead,
+            identity::EnrolStep::Throttled { retry_after } => EnrolStep::Throttled(retry_after),
+            identity::EnrolStep::Overloaded => EnrolStep::Overloaded,
+            identity::EnrolStep::Unavailable => EnrolStep::Unavailable,
+        }
+    }
+}
+
+/// Picks the host with the longest common ending.
+fn nearest<'a>(hosts: &[&'a str], to: &str) -> Option<&'a str> {
+    let common = |host: &str| {
+        let pairs = host.bytes().rev().zip(to.bytes().rev());
+        pairs.take_while(|(a, b)| a == b).count()
+    };
+    hosts.iter().copied().max_by_key(|host| common(host))
+}

@@ -1,0 +1,428 @@
+//! The thread that owns the WireGuard node, its UDP socket and the TUN device.
+//!
+//! Packets never leave this thread. What others want of the node is a [`Command`]; what the node
+//! reports goes out by bounded queues, and a full queue costs the report, never the thread.
+
+mod io;
+
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Sleep;
+use wg::{Event, FlowId, FlowRecord, Node, PeerConfig, PeerId, PeerStatus, Refusal, Unreachable};
+
+use crate::clock;
+use io::{Outer, Tun};
+
+pub(super) use io::bind_outer;
+
+/// The longest pause between two looks at the node's timers.
+const TICK: Duration = Duration::from_millis(250);
+/// The pause after a system call that failed, so that an error that stays does not spin.
+const ERROR_PAUSE: Duration = Duration::from_millis(50);
+/// Commands taken in one round before packets get their turn.
+const COMMANDS_PER_ROUND: usize = 256;
+/// Packets read from the TUN device in one round, and the bytes after which they are sent.
+const TUN_READS_PER_ROUND: usize = 32;
+const TRANSMIT_AT: usize = 32 * 1024;
+/// Places in the queues into and out of the shard.
+const COMMAND_QUEUE: usize = 4096;
+const REPORT_QUEUE: usize = 1024;
+
+/// What the rest of the tunnel wants of the node.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Releases a held SYN.
+    Permit(FlowId),
+    /// Turns a held SYN away.
+    Refuse(FlowId, Refusal),
+    /// Ends a flow towards the device.
+    Close(FlowId),
+    /// Says that the accepted socket of a flow is closed.
+    Finished(FlowId),
+    /// Sends a datagram to a device.
+    SendUdp {
+        peer: PeerId,
+        from: SocketAddr,
+        to: SocketAddr,
+        payload: Vec<u8>,
+    },
+    /// Tells a device that its datagram was not delivered.
+    SendUnreachable {
+        peer: PeerId,
+        from: SocketAddr,
+        to: SocketAddr,
+        payload: Vec<u8>,
+        why: Unreachable,
+    },
+    /// Answers an echo request.
+    SendEchoReply {
+        peer: PeerId,
+        from: IpAddr,
+        to: IpAddr,
+        ident: u16,
+        seq: u16,
+        payload: Vec<u8>,
+    },
+    /// Puts a whole new set of peers in force.
+    SetPeers(
+        Vec<PeerConfig>,
+        oneshot::Sender<Result<(), wg::NodeError>>,
+    ),
+    /// Asks for the state of one peer.
+    Status(PeerId, oneshot::Sender<Option<PeerStatus>>),
+    /// Asks for the counters.
+    Counters(oneshot::Sender<wg::Counters>),
+}
+
+/// A TCP flow's life as the shard reports it.
+#[derive(Debug)]
+pub(super) enum FlowNews {
+    /// A held SYN waits for an answer.
+    Syn(FlowRecord),
+    /// The kernel completed the handshake.
+    Accepted(FlowRecord, std::net::TcpStream),
+    /// The flow is gone.
+    Closed(FlowId),
+}
+
+/// Where the shard's reports go.
+#[derive(Debug)]
+pub(super) struct Reports {
+    /// TCP flows.
+    pub(super) flows: mpsc::Sender<FlowNews>,
+    /// Datagrams and echo requests.
+    pub(super) datagrams: mpsc::Sender<Event>,
+    /// Handshakes, roaming and refused packets.
+    pub(super) notes: mpsc::Sender<Event>,
+}
+
+/// The receiving ends of [`Reports`].
+#[derive(Debug)]
+pub(super) struct Inbox {
+    /// TCP flows.
+    pub(super) flows: mpsc::Receiver<FlowNews>,
+    /// Datagrams and echo requests.
+    pub(super) datagrams: mpsc::Receiver<Event>,
+    /// Handshakes, roaming and refused packets.
+    pub(super) notes: mpsc::Receiver<Event>,
+}
+
+/// Makes the queues out of a shard.
+pub(super) fn reports() -> (Reports, Inbox) {
+    let (flows, flows_in) = mpsc::channel(REPORT_QUEUE);
+    let (datagrams, datagrams_in) = mpsc::channel(REPORT_QUEUE);
+    let (notes, notes_in) = mpsc::channel(REPORT_QUEUE);
+    let reports = Reports {
+        flows,
+        datagrams,
+        notes,
+    };
+    let inbox = Inbox {
+        flows: flows_in,
+        datagrams: datagrams_in,
+        notes: notes_in,
+    };
+    (reports, inbox)
+}
+
+/// The way to the shard's thread.
+#[derive(Clone, Debug)]
+pub(super) struct Shard {
+    commands: mpsc::Sender<Command>,
+}
+
+impl Shard {
+    /// Makes the queue into a shard.
+    pub(super) fn channel() -> (Self, mpsc::Receiver<Command>) {
+        let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
+        (Self { commands }, receiver)
+    }
+
+    /// Hands a command over; waits while the queue is full, and is lost with a shard that ended.
+    pub(super) async fn tell(&self, command: Command) {
+        let _ = self.commands.send(command).await;
+    }
+
+    /// Hands a packet over, or drops it while the queue is full.
+    pub(super) fn offer(&self, command: Command) {
+        let _ = self.commands.try_send(command);
+    }
+
+    /// Asks something; `None` when the shard has ended.
+    pub(super) async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        let (answer, receiver) = oneshot::channel();
+        self.commands.send(question(answer)).await.ok()?;
+        receiver.await.ok()
+    }
+}
+
+/// What a shard owns.
+#[derive(Debug)]
+pub(super) struct Parts {
+    /// The bound UDP socket.
+    pub(super) outer: std::net::UdpSocket,
+    /// The TUN device.
+    pub(super) tun: std::os::fd::OwnedFd,
+    /// The private IPv4 listener.
+    pub(super) listen4: TcpListener,
+    /// The private IPv6 listener.
+    pub(super) listen6: Option<TcpListener>,
+}
+
+/// The loop of one shard.
+#[derive(Debug)]
+pub(super) struct Loop {
+    node: Node,
+    outer: Outer,
+    tun: Tun,
+    listen4: tokio::net::TcpListener,
+    listen6: Option<tokio::net::TcpListener>,
+    reports: Reports,
+}
+
+enum Wake {
+    Io,
+    Timer,
+    Accepted(std::io::Result<(TcpStream, SocketAddr)>),
+    Command(Option<Command>),
+}
+
+impl Loop {
+    /// Registers the descriptors with the runtime of the current thread.
+    ///
+    /// # Errors
+    /// What the system answers.
+    pub(super) fn new(node: Node, parts: Parts, reports: Reports) -> std::io::Result<Self> {
+        let listen = |listener: TcpListener| {
+            listener.set_nonblocking(true)?;
+            tokio::net::TcpListener::from_std(listener)
+        };
+        Ok(Self {
+            node,
+            outer: Outer::new(parts.outer)?,
+            tun: Tun::new(parts.tun)?,
+            listen4: listen(parts.listen4)?,
+            listen6: parts.listen6.map(listen).transpose()?,
+            reports,
+        })
+    }
+
+    /// Runs until the last [`Shard`] is dropped.
+    pub(super) async fn run(&mut self, commands: &mut mpsc::Receiver<Command>) {
+        let mut timer = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
+        loop {
+            match self.wait(commands, timer.as_mut()).await {
+                Wake::Io | Wake::Timer => {}
+                Wake::Accepted(Ok((stream, peer))) => self.accepted(stream, peer),
+                Wake::Accepted(Err(why)) => {
+                    tracing::warn!(error = %why, "tunnel accept failed");
+                    tokio::time::sleep(ERROR_PAUSE).await;
+                }
+                Wake::Command(None) => return,
+                Wake::Command(Some(command)) => {
+                    self.obey(command);
+                    for _ in 1..COMMANDS_PER_ROUND {
+                        let Ok(command) = commands.try_recv() else {
+                            break;
+                        };
+                        self.obey(command);
+                    }
+                }
+            }
+            self.round().await;
+            self.arm(timer.as_mut());
+        }
+    }
+
+    async fn wait(
+        &self,
+        commands: &mut mpsc::Receiver<Command>,
+        timer: Pin<&mut Sleep>,
+    ) -> Wake {
+        let accept6 = async {
+            match &self.listen6 {
+                Some(listener) => listener.accept().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.outer.readable() => Wake::Io,
+            () = self.tun.readable() => Wake::Io,
+            accepted = self.listen4.accept() => Wake::Accepted(accepted),
+            accepted = accept6 => Wake::Accepted(accepted),
+            command = commands.recv() => Wake::Command(command),
+            () = timer => Wake::Timer,
+        }
+    }
+
+    /// Moves what is there in both directions, then looks at the node's timers.
+    async fn round(&mut self) {
+        let now = clock::now();
+        let received = self.receive(now);
+        self.transmit().await;
+        let read = self.read_tun(now).await;
+        if self.node.poll_timeout().is_none_or(|(at, _)| at <= now) {
+            self.node.handle_timeout(now);
+        }
+        self.deliver();
+        self.transmit().await;
+        if let Err(why) = received.and(read) {
+            tracing::warn!(error = %why, "tunnel descriptor failed");
+            tokio::time::sleep(ERROR_PAUSE).await;
+        }
+    }
+
+    /// Decrypts one batch of datagrams; each buffer of the kernel is delivered as a whole, so that
+    /// the segments of a flow in it are written to the TUN device together.
+    fn receive(&mut self, now: Instant) -> std::io::Result<()> {
+        let wall = clock::wall();
+        for index in 0..self.outer.receive()? {
+            let node = &mut self.node;
+            self.outer.datagrams(index, |from, datagram| {
+                node.handle_datagram(from, datagram, now, wall);
+            });
+            self.deliver();
+        }
+        Ok(())
+    }
+
+    /// Encrypts what the kernel sends, a bounded amount in one round.
+    async fn read_tun(&mut self, now: Instant) -> std::io::Result<()> {
+        let mut unsent = 0;
+        for _ in 0..TUN_READS_PER_ROUND {
+            let packet = self.tun.read()?;
+            if packet.is_empty() {
+                break;
+            }
+            unsent += packet.len();
+            self.node.handle_tun_packet(packet, now);
+            if unsent >= TRANSMIT_AT {
+                unsent = 0;
+                self.transmit().await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes packets to the kernel and reports what happened.
+    fn deliver(&mut self) {
+        while let Some(packet) = self.node.poll_tun() {
+            self.tun.write(packet);
+        }
+        while let Some(event) = self.node.poll_event() {
+            self.report(event);
+        }
+    }
+
+    async fn transmit(&mut self) {
+        while let Some(transmit) = self.node.poll_transmit() {
+            self.outer.send(transmit).await;
+        }
+    }
+
+    fn arm(&self, timer: Pin<&mut Sleep>) {
+        let now = clock::now();
+        let latest = now + TICK;
+        let due = self.node.poll_timeout().map_or(latest, |(at, _)| at);
+        timer.reset(tokio::time::Instant::from_std(due.clamp(now, latest)));
+    }
+
+    fn accepted(&mut self, stream: TcpStream, peer: SocketAddr) {
+        let Some(flow) = self.node.flow_of_accepted(peer) else {
+            tracing::debug!(%peer, "accepted a connection of no flow");
+            return;
+        };
+        let Ok(stream) = stream.into_std() else {
+            return self.node.close_flow(flow.id);
+        };
+        let news = FlowNews::Accepted(flow, stream);
+        if self.reports.flows.try_send(news).is_err() {
+            self.node.close_flow(flow.id);
+        }
+    }
+
+    fn report(&mut self, event: Event) {
+        match event {
+            Event::SynSeen(flow) => {
+                // the device repeats the SYN after a second
+                if self.reports.flows.try_send(FlowNews::Syn(flow)).is_err() {
+                    self.node.refuse(flow.id, Refusal::Silent);
+                }
+            }
+            Event::FlowClosed(flow) => {
+                let _ = self.reports.flows.try_send(FlowNews::Closed(flow));
+            }
+            Event::UdpReceived { .. } | Event::EchoRequest { .. } => {
+                let _ = self.reports.datagrams.try_send(event);
+            }
+            Event::Refused { .. } | Event::Handshake { .. } | Event::EndpointChanged { .. } => {
+                let _ = self.reports.notes.try_send(event);
+            }
+            _ => {}
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        let now = clock::now();
+        let node = &mut self.node;
+        let sent = match command {
+            Command::Permit(flow) => {
+                node.permit(flow, now);
+                Ok(())
+            }
+            Command::Refuse(flow, how) => {
+                node.refuse(flow, how);
+                Ok(())
+            }
+            Command::Close(flow) => {
+                node.close_flow(flow);
+                Ok(())
+            }
+            Command::Finished(flow) => {
+                node.flow_finished(flow, now);
+                Ok(())
+            }
+            Command::SendUdp {
+                peer,
+                from,
+                to,
+                payload,
+            } => node.send_udp(peer, from, to, &payload, now),
+            Command::SendUnreachable {
+                peer,
+                from,
+                to,
+                payload,
+                why,
+            } => node.send_unreachable(peer, from, to, &payload, why, now),
+            Command::SendEchoReply {
+                peer,
+                from,
+                to,
+                ident,
+                seq,
+                payload,
+            } => node.send_echo_reply(peer, from, to, ident, seq, &payload, now),
+            Command::SetPeers(peers, answer) => {
+                // the asker may have gone; the peers are in force all the same
+                let _ = answer.send(node.set_peers(peers, now));
+                Ok(())
+            }
+            Command::Status(peer, answer) => {
+                let _ = answer.send(node.peer_status(peer, now));
+                Ok(())
+            }
+            Command::Counters(answer) => {
+                let _ = answer.send(node.counters().clone());
+                Ok(())
+            }
+        };
+        if let Err(why) = sent {
+            tracing::debug!(error = %why, "packet to a device was dropped");
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The two descriptors packets pass: the UDP socket and the TUN device.
+
+use std::io::{self, IoSliceMut};
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSockRef, UdpSocketState};
+use rustix::net::sockopt::{
+    Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover,
+};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// Bytes of one receive buffer: the most the kernel merges.
+const DATAGRAM_MAX: usize = 64 * 1024;
+/// A TSO packet of 64 KiB with its 10-byte header, rounded up.
+const PACKET_MAX: usize = 64 * 1024 + 64;
+/// Socket buffer asked of the kernel; it grants up to net.core.rmem_max and wmem_max.
+const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
+/// How long a full socket holds the packet loop before a batch is dropped.
+const SEND_PATIENCE: Duration = Duration::from_millis(20);
+
+/// Binds the UDP socket of the tunnel and asks for large buffers.
+///
+/// # Errors
+/// What the system answers, for example that the port is taken.
+pub(in crate::tunnel) fn bind_outer(listen: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(listen)?;
+    let buffers = socket2::SockRef::from(&socket);
+    let asked = buffers
+        .set_recv_buffer_size(SOCKET_BUFFER)
+        .and_then(|()| buffers.set_send_buffer_size(SOCKET_BUFFER));
+    if let Err(why) = asked {
+        tracing::debug!(error = %why, "socket buffers stay at the default");
+    }
+    tracing::info!(
+        listen = %socket.local_addr()?,
+        receive_buffer = buffers.recv_buffer_size().unwrap_or(0),
+        send_buffer = buffers.send_buffer_size().unwrap_or(0),
+        "tunnel socket is bound"
+    );
+    Ok(socket)
+}
+
+/// The UDP socket with its receive buffers.
+#[derive(Debug)]
+pub(super) struct Outer {
+    socket: tokio::net::UdpSocket,
+    state: UdpSocketState,
+    buffer: Box<[u8]>,
+    meta: [RecvMeta; BATCH_SIZE],
+}
+
+impl Outer {
+    pub(super) fn new(socket: UdpSocket) -> io::Result<Self> {
+        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        allow_fragments(&socket)?;
+        Ok(Self {
+            socket: tokio::net::UdpSocket::from_std(socket)?,
+            state,
+            buffer: vec![0; BATCH_SIZE * DATAGRAM_MAX].into_boxed_slice(),
+            meta: [RecvMeta::default(); BATCH_SIZE],
+        })
+    }
+
+    /// Waits for a datagram; an error of the descriptor counts as one.
+    pub(super) async fn readable(&self) {
+        let _ = self.socket.readable().await;
+    }
+
+    /// Receives one batch without waiting; returns how many buffers it filled.
+    ///
+    /// # Errors
+    /// What the system answers; the caller pauses, since the descriptor stays readable.
+    pub(super) fn receive(&mut self) -> io::Result<usize> {
+        let Self {
+            socket,
+            state,
+            buffer,
+            meta,
+        } = self;
+        let mut chunks = buffer.chunks_mut(DATAGRAM_MAX);
+        let mut slices: [IoSliceMut<'_>; BATCH_SIZE] =
+            std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
+        let received = socket.try_io(Interest::READABLE, || {
+            state.recv(UdpSockRef::from(&*socket), &mut slices, meta)
+        });
+        unless_blocked(received, 0)
+    }
+
+    /// Hands out the datagrams of one buffer of the last batch.
+    pub(super) fn datagrams(&mut self, index: usize, mut each: impl FnMut(SocketAddr, &mut [u8])) {
+        let buffer = self.buffer.chunks_mut(DATAGRAM_MAX).nth(index);
+        let (Some(buffer), Some(meta)) = (buffer, self.meta.get(index)) else {
+            return;
+        };
+        let filled = buffer.get_mut(..meta.len).unwrap_or_default();
+        for datagram in filled.chunks_mut(meta.stride.max(1)) {
+            each(meta.addr, datagram);
+        }
+    }
+
+    /// Sends one batch; what cannot be sent in time is dropped, as on any full link.
+    pub(super) async fn send(&self, transmit: wg::Transmit<'_>) {
+        let size = transmit.segment_size.unwrap_or(transmit.contents.len());
+        let most = size.saturating_mul(self.state.max_gso_segments()).max(1);
+        for contents in transmit.contents.chunks(most) {
+            let part = quinn_udp::Transmit {
+                destination: transmit.to,
+                ecn: None,
+                contents,
+                segment_size: (contents.len() > size).then_some(size),
+                src_ip: None,
+            };
+            self.send_part(&part).await;
+        }
+    }
+
+    async fn send_part(&self, part: &quinn_udp::Transmit<'_>) {
+        let attempt = || {
+            self.socket.try_io(Interest::WRITABLE, || {
+                self.state.try_send(UdpSockRef::from(&self.socket), part)
+            })
+        };
+        let mut sent = attempt();
+        if matches!(&sent, Err(why) if why.kind() == io::ErrorKind::WouldBlock) {
+            let _ = tokio::time::timeout(SEND_PATIENCE, self.socket.writable()).await;
+            sent = attempt();
+        }
+        if let Err(why) = sent {
+            tracing::debug!(error = %why, to = %part.destination, "tunnel send failed");
+        }
+    }
+}
+
+/// Lets routers fragment outer datagrams, as every WireGuard implementation does: quinn-udp
+/// forbids it for the sake of QUIC, and a path below 1500 bytes would lose every full packet.
+fn allow_fragments(socket: &UdpSocket) -> io::Result<()> {
+    if socket.local_addr()?.is_ipv6() {
+        set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::OMIT)?;
+    }
+    // a dual-stack socket has both settings; an IPv6-only socket may refuse the first
+    if let Err(why) = set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::OMIT) {
+        tracing::debug!(error = %why, "path MTU setting refused");
+    }
+    Ok(())
+}
+
+/// The TUN device with its read buffer.
+#[derive(Debug)]
+pub(super) struct Tun {
+    device: AsyncFd<OwnedFd>,
+    buffer: Box<[u8]>,
+}
+
+impl Tun {
+    pub(super) fn new(device: OwnedFd) -> io::Result<Self> {
+        Ok(Self {
+            device: AsyncFd::with_interest(device, Interest::READABLE)?,
+            buffer: vec![0; PACKET_MAX].into_boxed_slice(),
+        })
+    }
+
+    /// Waits for a packet.
+    pub(super) async fn readable(&self) {
+        // readiness is cleared by the read that finds nothing
+        let _ = self.device.readable().await;
+    }
+
+    /// Reads one packet without waiting; an empty one means that there is none.
+    ///
+    /// # Errors
+    /// What the driver answers; the caller pauses, since the descriptor stays readable.
+    pub(super) fn read(&mut self) -> io::Result<&mut [u8]> {
+        let Self { device, buffer } = self;
+        let buffer: &mut [u8] = buffer;
+        let read = device.try_io(Interest::READABLE, |fd| {
+            Ok(rustix::io::read(fd, &mut *buffer)?)
+        });
+        let length = unless_blocked(read, 0)?;
+        Ok(buffer.get_mut(..length).unwrap_or_default())
+    }
+
+    /// Writes one packet; the driver takes it whole or drops it.
+    pub(super) fn write(&self, packet: &[u8]) {
+        if let Err(why) = rustix::io::write(self.device.get_ref(), packet) {
+            tracing::debug!(error = %why, "TUN write failed");
+        }
+    }
+}
+
+/// Turns "not now" into `nothing`.
+fn unless_blocked<T>(result: io::Result<T>, nothing: T) -> io::Result<T> {
+    match result {
+        Err(why) if why.kind() == io::ErrorKind::WouldBlock => Ok(nothing),
+        other => other,
+    }
+}

@@ -1,0 +1,1 @@
+//! The node against a second boringtun, all in memory.

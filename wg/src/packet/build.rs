@@ -1,0 +1,191 @@
+//! Packets that the node writes itself.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::checksum::Sum;
+use super::{icmp, ip, tcp, udp};
+use crate::event::Unreachable;
+
+const TTL: u8 = 64;
+
+/// Appends an IP header for `len` bytes of payload; `false` if the families differ or the
+/// packet would be too long.
+fn header(out: &mut Vec<u8>, from: IpAddr, to: IpAddr, protocol: u8, len: usize) -> bool {
+    match (from, to) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => {
+            let Ok(total) = u16::try_from(ip::V4_LEN + len) else {
+                return false;
+            };
+            let mut head = [0; ip::V4_LEN];
+            head[0] = 0x45;
+            head[2..4].copy_from_slice(&total.to_be_bytes());
+            head[6] = 0x40;
+            head[8] = TTL;
+            head[9] = protocol;
+            head[12..16].copy_from_slice(&from.octets());
+            head[16..20].copy_from_slice(&to.octets());
+            ip::seal4(&mut head);
+            out.extend_from_slice(&head);
+            true
+        }
+        (IpAddr::V6(from), IpAddr::V6(to)) => {
+            let Ok(len) = u16::try_from(len) else {
+                return false;
+            };
+            let mut head = [0; ip::V6_LEN];
+            head[0] = 0x60;
+            head[4..6].copy_from_slice(&len.to_be_bytes());
+            head[6] = protocol;
+            head[7] = TTL;
+            head[8..24].copy_from_slice(&from.octets());
+            head[24..40].copy_from_slice(&to.octets());
+            out.extend_from_slice(&head);
+            true
+        }
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+    }
+}
+
+/// Writes a UDP packet into `out`.
+pub(crate) fn udp(out: &mut Vec<u8>, from: SocketAddr, to: SocketAddr, payload: &[u8]) -> bool {
+    out.clear();
+    let len = udp::LEN + payload.len();
+    if !header(out, from.ip(), to.ip(), ip::UDP, len) {
+        return false;
+    }
+    let Ok(field) = u16::try_from(len) else {
+        return false;
+    };
+    let mut head = [0; udp::LEN];
+    head[..2].copy_from_slice(&from.port().to_be_bytes());
+    head[2..4].copy_from_slice(&to.port().to_be_bytes());
+    head[4..6].copy_from_slice(&field.to_be_bytes());
+    let mut sum = Sum::pseudo(from.ip(), to.ip(), ip::UDP, len);
+    sum.add(&head);
+    sum.add(payload);
+    // RFC 768: a computed zero is sent as all ones, zero itself means "no checksum".
+    let checksum = match sum.checksum() {
+        0 => 0xffff,
+        other => other,
+    };
+    head[6..].copy_from_slice(&checksum.to_be_bytes());
+    out.extend_from_slice(&head);
+    out.extend_from_slice(payload);
+    true
+}
+
+/// Writes an echo reply into `out`.
+pub(crate) fn echo_reply(
+    out: &mut Vec<u8>,
+    from: IpAddr,
+    to: IpAddr,
+    (ident, seq): (u16, u16),
+    payload: &[u8],
+) -> bool {
+    let kind = if from.is_ipv4() { 0 } else { 129 };
+    let [i0, i1] = ident.to_be_bytes();
+    let [s0, s1] = seq.to_be_bytes();
+    icmp_message(out, from, to, [kind, 0, 0, 0, i0, i1, s0, s1], payload)
+}
+
+/// Writes the ICMP error for a UDP datagram that `device` sent to `target` into `out`.
+/// Source: [RFC 792](https://www.rfc-editor.org/rfc/rfc792),
+/// [RFC 4443 section 3.1](https://www.rfc-editor.org/rfc/rfc4443).
+pub(crate) fn unreachable(
+    out: &mut Vec<u8>,
+    device: SocketAddr,
+    target: SocketAddr,
+    payload: &[u8],
+    why: Unreachable,
+) -> bool {
+    let mut original = Vec::new();
+    if !udp(&mut original, device, target, payload) {
+        return false;
+    }
+    original.truncate(548);
+    let (kind, code) = match (device.is_ipv4(), why) {
+        (true, Unreachable::Host) => (3, 1),
+        (true, Unreachable::Port) => (3, 3),
+        (true, Unreachable::Prohibited) => (3, 13),
+        (false, Unreachable::Prohibited) => (1, 1),
+        (false, Unreachable::Host) => (1, 3),
+        (false, Unreachable::Port) => (1, 4),
+    };
+    let head = [kind, code, 0, 0, 0, 0, 0, 0];
+    icmp_message(out, target.ip(), device.ip(), head, &original)
+}
+
+fn icmp_message(
+    out: &mut Vec<u8>,
+    from: IpAddr,
+    to: IpAddr,
+    mut head: [u8; icmp::LEN],
+    body: &[u8],
+) -> bool {
+    out.clear();
+    let len = icmp::LEN + body.len();
+    let (protocol, mut sum) = if from.is_ipv4() {
+        (ip::ICMP, Sum::default())
+    } else {
+        (ip::ICMP6, Sum::pseudo(from, to, ip::ICMP6, len))
+    };
+    if !header(out, from, to, protocol, len) {
+        return false;
+    }
+    sum.add(&head);
+    sum.add(body);
+    head[2..4].copy_from_slice(&sum.checksum().to_be_bytes());
+    out.extend_from_slice(&head);
+    out.extend_from_slice(body);
+    true
+}
+
+/// The numbers of a reset.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reset {
+    pub(crate) seq: u32,
+    pub(crate) ack: Option<u32>,
+}
+
+impl Reset {
+    /// The answer to a segment of a connection that does not exist.
+    /// Source: [RFC 9293 section 3.10.7.1](https://www.rfc-editor.org/rfc/rfc9293).
+    pub(crate) fn answering(segment: &tcp::Tcp, payload: usize) -> Self {
+        if segment.has(tcp::ACK) {
+            Self {
+                seq: segment.ack,
+                ack: None,
+            }
+        } else {
+            let end = segment.seq.wrapping_add(segment.sequence_len(payload));
+            Self {
+                seq: 0,
+                ack: Some(end),
+            }
+        }
+    }
+}
+
+/// Writes a TCP reset into `out`.
+pub(crate) fn reset(out: &mut Vec<u8>, from: SocketAddr, to: SocketAddr, reset: Reset) -> bool {
+    out.clear();
+    if !header(out, from.ip(), to.ip(), ip::TCP, tcp::MIN_LEN) {
+        return false;
+    }
+    let mut segment = [0; tcp::MIN_LEN];
+    segment[8..12].copy_from_slice(&reset.ack.unwrap_or(0).to_be_bytes());
+    segment[12] = 0x50;
+    let flags = if reset.ack.is_some() {
+        tcp::RST | tcp::ACK
+    } else {
+        tcp::RST
+    };
+    tcp::set_seq_flags(&mut segment, reset.seq, flags);
+    tcp::set_ports(&mut segment, from.port(), to.port());
+    tcp::seal(
+        &mut segment,
+        Sum::pseudo(from.ip(), to.ip(), ip::TCP, tcp::MIN_LEN),
+    );
+    out.extend_from_slice(&segment);
+    true
+}
