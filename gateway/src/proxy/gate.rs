@@ -264,15 +264,16 @@ fn open(
     question: HttpQuestion,
 ) -> StreamGuard {
     let session = question.caller.session.clone();
-    gw.streams.open(Stream {
+    let stream = Stream {
         kind: Kind::Request,
         session: session.as_ref().map(|s| s.id),
         device: ctl.conn.device,
-        user: session.map(|s| Arc::clone(&s.user)),
+        user: session.as_ref().map(|s| Arc::clone(&s.user)),
         recheck_at: permit.recheck_at(),
         question: Some(Arc::new(question)),
         kill: ctl.kill.clone(),
-    })
+    };
+    gw.enter(stream, permit.generation())
 }
 
 async fn turn_away(
