@@ -140,9 +140,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
 ///
 /// # Errors
 /// Its own, or [`Exit::Internal`] if there is no runtime.
-pub(crate) fn block_on<T>(
-    work: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
+pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -155,7 +153,11 @@ fn conclude(outcome: Result<(), Failure>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             let text = failure.text.trim_end();
-            let lead = if text.starts_with("error") { "" } else { "error: " };
+            let lead = if text.starts_with("error") {
+                ""
+            } else {
+                "error: "
+            };
             if !text.is_empty() {
                 out::note(&format!("{lead}{text}"));
             }

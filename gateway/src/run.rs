@@ -13,10 +13,10 @@ use crate::audit::{Audit, AuditError, Durability, Event, Record, reason};
 use crate::clock;
 use crate::config::Config;
 use crate::config::lock::{self, Lock, LockError};
-use crate::control;
+use crate::control::{self, acts};
 use crate::gateway::Gateway;
-use crate::identity::{Identity, IdentityError, Recorder, Settings};
-use crate::limits::Limits;
+use crate::identity::{Identity, IdentityError, Recorder};
+use crate::limits::{Limits, Rate};
 use crate::operate;
 use crate::proxy::handover::Handover;
 use crate::proxy::tls::{self, CertError, InternalCa};
@@ -142,7 +142,7 @@ async fn open(config: Config, keys: Arc<Keys>) -> Result<Arc<Gateway>, StartErro
         *keys.derive("audit"),
     )?);
     let identity = Identity::open(
-        settings(&config),
+        acts::settings(&config),
         Arc::clone(&store),
         Arc::clone(&keys),
         Arc::clone(&audit) as Arc<dyn Recorder>,
@@ -161,7 +161,7 @@ async fn open(config: Config, keys: Arc<Keys>) -> Result<Arc<Gateway>, StartErro
         sessions,
         devices,
         streams: Streams::new(),
-        limits: Arc::new(Limits::new()),
+        limits: Arc::new(Limits::new(&Rate::of_source(), clock::now())),
         handover: Handover::default(),
         edges: OnceLock::new(),
         reloading: tokio::sync::Mutex::default(),
@@ -272,25 +272,6 @@ fn open_control(gw: &Arc<Gateway>) -> Result<(), StartError> {
     let operator: Arc<dyn control::Operator> = Arc::new(operate::Desk(Arc::clone(gw)));
     tokio::spawn(control::serve(listener, operator));
     Ok(())
-}
-
-/// Reads the figures of the login engine from the configuration.
-pub(crate) fn settings(config: &Config) -> Settings {
-    let identity = &config.identity;
-    Settings {
-        idle: identity.idle,
-        absolute: identity.absolute,
-        password_min: identity.password_min,
-        issuer: identity.issuer.clone(),
-        argon2_memory_kib: identity.argon2_memory_kib,
-        argon2_passes: identity.argon2_passes,
-        failures: identity.failures,
-        failure_wait: identity.failure_wait,
-        source_posts_per_minute: identity.source_posts_per_minute,
-        site_words: config.http.sign_in.clone(),
-        tunnel_network: config.tunnel.network,
-        tunnel_gateway4: config.tunnel.gateway4(),
-    }
 }
 
 /// Ends in order: no new connections, idle ones closed, busy

@@ -54,7 +54,11 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<(), Failure> {
 fn list(config: &Config, json: bool) -> Result<(), Failure> {
     let now = clock::unix();
     let set = CertSet::build(&reload::cert_files(config), None, &[], None, now).map_err(|e| {
-        let exit = if e.is_permission() { Exit::Permission } else { Exit::Config };
+        let exit = if e.is_permission() {
+            Exit::Permission
+        } else {
+            Exit::Config
+        };
         Failure::of(exit, &e)
     })?;
     let mut rows = Vec::new();
@@ -69,7 +73,12 @@ fn list(config: &Config, json: bool) -> Result<(), Failure> {
             out::json(&line);
         } else {
             let names = line.names.join(" ");
-            rows.push(vec![names, line.not_before, line.not_after, line.days_left.to_string()]);
+            rows.push(vec![
+                names,
+                line.not_before,
+                line.not_after,
+                line.days_left.to_string(),
+            ]);
         }
     }
     if !json {

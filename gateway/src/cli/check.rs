@@ -38,7 +38,11 @@ pub(crate) fn run(global: &Global) -> Result<(), Failure> {
         return Ok(());
     }
     let exposed = problems.iter().any(|p| p.exit == Exit::Permission);
-    let exit = if exposed { Exit::Permission } else { Exit::Config };
+    let exit = if exposed {
+        Exit::Permission
+    } else {
+        Exit::Config
+    };
     let texts: Vec<String> = problems.into_iter().map(|p| p.text).collect();
     Err(Failure::new(exit, texts.join("\n")))
 }
@@ -52,7 +56,11 @@ fn problems(config: &Config) -> Vec<Failure> {
     problems.extend(policies::load(&config.policy_dir).err());
     let files = reload::cert_files(config);
     if let Err(error) = CertSet::build(&files, None, &[], None, clock::unix()) {
-        let exit = if error.is_permission() { Exit::Permission } else { Exit::Config };
+        let exit = if error.is_permission() {
+            Exit::Permission
+        } else {
+            Exit::Config
+        };
         problems.push(Failure::of(exit, &error));
     }
     problems

@@ -174,12 +174,26 @@ fn list(config: Config, json: bool) -> Result<(), Failure> {
     let rows: Vec<Vec<String>> = devices
         .into_iter()
         .map(|d| {
-            let state = if d.revoked.is_some() { "revoked" } else { d.class.name() };
+            let state = if d.revoked.is_some() {
+                "revoked"
+            } else {
+                d.class.name()
+            };
             let endpoint = d.endpoint.unwrap_or_else(|| "-".to_owned());
-            vec![d.id, d.user, d.name, d.address, state.to_owned(), endpoint, d.created]
+            vec![
+                d.id,
+                d.user,
+                d.name,
+                d.address,
+                state.to_owned(),
+                endpoint,
+                d.created,
+            ]
         })
         .collect();
-    let head = ["ID", "USER", "NAME", "ADDRESS", "STATE", "ENDPOINT", "CREATED"];
+    let head = [
+        "ID", "USER", "NAME", "ADDRESS", "STATE", "ENDPOINT", "CREATED",
+    ];
     out::table(&head, &rows);
     Ok(())
 }
@@ -188,7 +202,10 @@ fn tell(device: &DeviceLine, json: bool, what: &str) {
     if json {
         out::json(device);
     } else {
-        out::line(&format!("{} ({} of {}) {what}", device.id, device.name, device.user));
+        out::line(&format!(
+            "{} ({} of {}) {what}",
+            device.id, device.name, device.user
+        ));
     }
 }
 

@@ -89,7 +89,10 @@ impl Draft {
             user.decor_mut().set_prefix("\n");
             users.insert(name, Item::Table(user));
         } else if let Some(users) = users.as_inline_table_mut() {
-            users.insert(name, Value::InlineTable(InlineTable::from_iter(user_values(&user))));
+            users.insert(
+                name,
+                Value::InlineTable(InlineTable::from_iter(user_values(&user))),
+            );
         }
     }
 
@@ -167,7 +170,12 @@ fn user_values(user: &Table) -> Vec<(String, Value)> {
 
 /// Adds an element the way the list is laid out: after the last one, on a line of its own if the last one is.
 fn push_like_others(list: &mut Array, name: &str) {
-    let layout = |v: &Value| v.decor().prefix().and_then(|p| p.as_str()).map(str::to_owned);
+    let layout = |v: &Value| {
+        v.decor()
+            .prefix()
+            .and_then(|p| p.as_str())
+            .map(str::to_owned)
+    };
     let prefix = list.iter().last().and_then(layout);
     let own_line = prefix.filter(|p| p.contains('\n'));
     list.push(name);
@@ -246,7 +254,10 @@ host = "a.example"
         d.leave_all("paul");
         d.leave_all("gus");
         let text = d.text();
-        assert!(text.contains("it    = [\"olivier\"]   # both are admins"), "{text}");
+        assert!(
+            text.contains("it    = [\"olivier\"]   # both are admins"),
+            "{text}"
+        );
         assert!(text.contains("guest = []"), "{text}");
         assert!(!text.contains("paul"), "{text}");
         assert_eq!(d.groups_of("olivier"), ["it"]);

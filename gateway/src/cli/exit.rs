@@ -176,15 +176,39 @@ mod tests {
     #[test]
     fn each_error_has_its_exit_code() {
         let path = || "/x".into();
-        let file = |source| FileError::Io { path: path(), source };
-        let lock = |source| LockError::Io { path: path(), source };
-        let exposed = LockError::Exposed { path: path(), mode: 0o755, owner: 0 };
+        let file = |source| FileError::Io {
+            path: path(),
+            source,
+        };
+        let lock = |source| LockError::Io {
+            path: path(),
+            source,
+        };
+        let exposed = LockError::Exposed {
+            path: path(),
+            mode: 0o755,
+            owner: 0,
+        };
         let cases: Vec<(Failure, u8)> = vec![
             (ConfigError::Invalid(Vec::new()).into(), 78),
             (ConfigError::Read(file(missing())).into(), 78),
             (ConfigError::Read(file(denied())).into(), 77),
-            (FileError::Writable { path: path(), mode: 0o666 }.into(), 77),
-            (FileError::Refused { path: path(), what: "x" }.into(), 78),
+            (
+                FileError::Writable {
+                    path: path(),
+                    mode: 0o666,
+                }
+                .into(),
+                77,
+            ),
+            (
+                FileError::Refused {
+                    path: path(),
+                    what: "x",
+                }
+                .into(),
+                78,
+            ),
             (LockError::Held(path()).into(), 69),
             (exposed.into(), 77),
             (lock(denied()).into(), 77),
@@ -204,7 +228,10 @@ mod tests {
 
     #[test]
     fn a_cause_is_told_once() {
-        let error = FileError::Io { path: "/x".into(), source: missing() };
+        let error = FileError::Io {
+            path: "/x".into(),
+            source: missing(),
+        };
         assert_eq!(chain(&error), "cannot read /x: entity not found");
         let outer = io::Error::other("wrapped: entity not found");
         assert_eq!(chain(&outer), "wrapped: entity not found");

@@ -134,7 +134,10 @@ allow.it = { who = "@it" }
         bad.drafts[0].join("it", "nobody");
         let failure = bad.commit(Order::UsersFirst).err().unwrap();
         assert_eq!(failure.exit, Exit::Config);
-        assert!(failure.text.contains("nobody") && failure.text.contains("policy.toml:3:"), "{failure}");
+        assert!(
+            failure.text.contains("nobody") && failure.text.contains("policy.toml:3:"),
+            "{failure}"
+        );
         let text = std::fs::read_to_string(temp.path().join("policy.toml")).unwrap();
         assert_eq!(text, POLICY.replace("\"ann\"]", "\"ann\", \"bob\"]"));
     }
@@ -145,7 +148,10 @@ allow.it = { who = "@it" }
         let mut mine = Folder::open(temp.path()).unwrap();
         mine.drafts[1].add_user("bob", None, None);
         temp.write("users.toml", "postern = 1\n[user.ann]\n[user.cleo]\n");
-        assert_eq!(mine.commit(Order::UsersFirst).err().unwrap().exit, Exit::Unavailable);
+        assert_eq!(
+            mine.commit(Order::UsersFirst).err().unwrap().exit,
+            Exit::Unavailable
+        );
         let text = std::fs::read_to_string(temp.path().join("users.toml")).unwrap();
         assert!(text.contains("cleo") && !text.contains("bob"));
     }

@@ -104,20 +104,31 @@ fn make_folder(dir: &Path) -> Result<(), Failure> {
     let made = DirBuilder::new().recursive(true).mode(0o755).create(dir);
     made.map_err(|e| match e.kind() {
         std::io::ErrorKind::PermissionDenied => Failure::file("make", dir, &e),
-        _ => Failure::new(Exit::CannotCreate, format!("cannot make {}: {e}", dir.display())),
+        _ => Failure::new(
+            Exit::CannotCreate,
+            format!("cannot make {}: {e}", dir.display()),
+        ),
     })
 }
 
 /// Makes everything in a folder beside its place, opens it as a gateway would, and draws the link.
 fn prepare(options: &Options, stage: &Path) -> Result<String, Failure> {
-    for (name, mode) in [("", 0o700), ("policy", 0o755), ("keys", 0o700), ("data", 0o700)] {
+    for (name, mode) in [
+        ("", 0o700),
+        ("policy", 0o755),
+        ("keys", 0o700),
+        ("data", 0o700),
+    ] {
         let path = stage.join(name);
         let made = DirBuilder::new().mode(mode).create(&path);
         made.map_err(|e| Failure::file("make", &path, &e))?;
     }
     for (name, text) in [
         ("postern.toml", config_text(&options.domain)),
-        ("policy/policy.toml", policy_text(&options.domain, &options.admin)),
+        (
+            "policy/policy.toml",
+            policy_text(&options.domain, &options.admin),
+        ),
         ("policy/users.toml", users_text(&options.admin)),
     ] {
         let path = stage.join(name);
@@ -163,7 +174,13 @@ fn tell(options: &Options, link: String, json: bool) {
     let config = path("postern.toml");
     if json {
         let (policy, data, user) = (path("policy"), path("data"), &options.admin);
-        out::json(&Answer { config, policy, data, user, link });
+        out::json(&Answer {
+            config,
+            policy,
+            data,
+            user,
+            link,
+        });
         return;
     }
     out::line(&link);
@@ -201,7 +218,9 @@ network = "10.200.200.0/24"       # the gateway is 10.200.200.1
 }
 
 fn users_text(admin: &str) -> String {
-    format!("postern = 1\n\n# People. Who is in which group stands in policy.toml.\n[user.{admin:?}]\nname = \"First administrator\"\n")
+    format!(
+        "postern = 1\n\n# People. Who is in which group stands in policy.toml.\n[user.{admin:?}]\nname = \"First administrator\"\n"
+    )
 }
 
 fn policy_text(domain: &str, admin: &str) -> String {
@@ -243,8 +262,14 @@ mod tests {
 
     #[test]
     fn what_init_writes_is_valid() {
-        let config = Config::parse(Path::new("/x/postern.toml"), &config_text("gate.example.org"));
-        assert_eq!(config.unwrap().http.public_url(), "https://gate.example.org");
+        let config = Config::parse(
+            Path::new("/x/postern.toml"),
+            &config_text("gate.example.org"),
+        );
+        assert_eq!(
+            config.unwrap().http.public_url(),
+            "https://gate.example.org"
+        );
         for domain in ["gate.example.org", "gate"] {
             for admin in ["admin", "a.b"] {
                 let mut sources = policy::Sources::new();

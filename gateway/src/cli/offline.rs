@@ -69,10 +69,9 @@ impl Stopped {
         let recorder = Arc::<Audit>::clone(&audit);
         let store = store::open(&config.data).map_err(|e| Failure::of(Exit::Internal, &e))?;
         let settings = settings(&config);
-        let identity =
-            Identity::open(settings, store, Arc::clone(&keys), recorder, clock::unix())
-                .await
-                .map_err(|e| Failure::of(Exit::Internal, &e))?;
+        let identity = Identity::open(settings, store, Arc::clone(&keys), recorder, clock::unix())
+            .await
+            .map_err(|e| Failure::of(Exit::Internal, &e))?;
         Ok(Self {
             config,
             keys,

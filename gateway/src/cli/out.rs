@@ -68,8 +68,14 @@ fn columns(head: &[&str], rows: &[Vec<String>]) -> String {
 mod tests {
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
-        let rows = vec![vec!["d1".to_owned(), "laptop".to_owned()], vec!["d22".to_owned(), "x".to_owned()]];
-        assert_eq!(super::columns(&["ID", "NAME"], &rows), "ID   NAME\nd1   laptop\nd22  x\n");
+        let rows = vec![
+            vec!["d1".to_owned(), "laptop".to_owned()],
+            vec!["d22".to_owned(), "x".to_owned()],
+        ];
+        assert_eq!(
+            super::columns(&["ID", "NAME"], &rows),
+            "ID   NAME\nd1   laptop\nd22  x\n"
+        );
     }
 
     #[test]

@@ -223,9 +223,10 @@ fn test(dir: &Path, json: bool) -> Result<(), Failure> {
         out::line(&format!("{} passed, {failed} failed", tests.len() - failed));
     }
     if failed > 0 {
-        let lines = tests.iter().filter(|t| !t.passed).map(|t| {
-            format!("{}: test `{}` failed", sources.locate(&t.span), t.name)
-        });
+        let lines = tests
+            .iter()
+            .filter(|t| !t.passed)
+            .map(|t| format!("{}: test `{}` failed", sources.locate(&t.span), t.name));
         let lines: Vec<String> = lines.collect();
         return Err(Failure::new(Exit::Config, lines.join("\n")));
     }
@@ -256,7 +257,7 @@ fn explain(question: &Explain, global: &Global) -> Result<(), Failure> {
     if global.json {
         out::json(&explanation);
     } else {
-        out::raw(&explanation.to_string());
+        out::raw(&explanation.to_text());
     }
     Ok(())
 }

@@ -17,7 +17,9 @@ pub(crate) fn one(sources: &Sources, found: &Diagnostic) -> String {
     };
     let marked = |span: &Span| {
         let text = sources.text(span.file);
-        let start = usize::try_from(span.start).unwrap_or(usize::MAX).min(text.len());
+        let start = usize::try_from(span.start)
+            .unwrap_or(usize::MAX)
+            .min(text.len());
         let end = usize::try_from(span.end).unwrap_or(usize::MAX);
         start..end.clamp(start, text.len())
     };
@@ -44,7 +46,9 @@ pub(crate) fn one(sources: &Sources, found: &Diagnostic) -> String {
         report.push(title.element(snippet));
     }
     if let Some(help) = &found.help {
-        report.push(Group::with_title(Level::HELP.secondary_title(help.as_str())));
+        report.push(Group::with_title(
+            Level::HELP.secondary_title(help.as_str()),
+        ));
     }
     Renderer::plain().render(&report)
 }
@@ -60,7 +64,12 @@ mod tests {
         sources.add("rules/policy.toml", text.to_owned());
         let found = policy::load(&sources).unwrap_err();
         let shown = super::all(&sources, &found);
-        for part in ["rules/policy.toml:5:20", "allow.it = {", "^^^^", "did you mean `@it`?"] {
+        for part in [
+            "rules/policy.toml:5:20",
+            "allow.it = {",
+            "^^^^",
+            "did you mean `@it`?",
+        ] {
             assert!(shown.contains(part), "{part} not in\n{shown}");
         }
     }

@@ -73,10 +73,14 @@ fn list(config: crate::config::Config, json: bool) -> Result<(), Failure> {
         .into_iter()
         .map(|s| {
             let devices = s.devices.join(" ");
-            vec![s.id, s.user, s.door, s.source, s.created, s.expires, devices]
+            vec![
+                s.id, s.user, s.door, s.source, s.created, s.expires, devices,
+            ]
         })
         .collect();
-    let head = ["ID", "USER", "DOOR", "SOURCE", "CREATED", "EXPIRES", "DEVICES"];
+    let head = [
+        "ID", "USER", "DOOR", "SOURCE", "CREATED", "EXPIRES", "DEVICES",
+    ];
     out::table(&head, &rows);
     Ok(())
 }

@@ -39,7 +39,9 @@ pub(crate) fn reload(global: &Global) -> Result<(), Failure> {
         out::json(&reloaded);
     } else {
         let (digest, generation) = (short(&reloaded.digest), reloaded.generation);
-        out::line(&format!("policy {digest} in force, generation {generation}"));
+        out::line(&format!(
+            "policy {digest} in force, generation {generation}"
+        ));
     }
     Ok(())
 }
@@ -65,11 +67,17 @@ fn text(status: &Status) -> String {
     let why = status.tunnel.why.as_deref().unwrap_or_default();
     lines.push(format!("tunnel    {} {why}", status.tunnel.state));
     lines.push(format!("sessions  {}", status.sessions));
-    let journal = if status.audit.ok { "ok" } else { "BROKEN: nothing is granted" };
+    let journal = if status.audit.ok {
+        "ok"
+    } else {
+        "BROKEN: nothing is granted"
+    };
     lines.push(format!("journal   {journal}, {} records", status.audit.seq));
     for d in &status.devices {
         let endpoint = d.endpoint.as_deref().unwrap_or("-");
-        let age = d.handshake_age_s.map_or_else(|| "-".to_owned(), |s| format!("{s} s"));
+        let age = d
+            .handshake_age_s
+            .map_or_else(|| "-".to_owned(), |s| format!("{s} s"));
         lines.push(format!(
             "device    {} {} {} {} from {endpoint}, handshake {age}, rx {} tx {}, {} {}",
             d.id,

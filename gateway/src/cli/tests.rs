@@ -35,7 +35,12 @@ fn wrong_command_lines_are_usage_and_help_is_not() {
         let error = parse(line).expect_err(line);
         assert_eq!(usage_code(&error), 64, "{line}");
     }
-    for line in ["postern --help", "postern --version", "postern user add --help", "postern -h"] {
+    for line in [
+        "postern --help",
+        "postern --version",
+        "postern user add --help",
+        "postern -h",
+    ] {
         assert_eq!(usage_code(&parse(line).unwrap_err()), 0, "{line}");
     }
 }
@@ -69,6 +74,10 @@ fn every_command_has_help_and_examples() {
     for command in Cli::command().get_subcommands() {
         assert!(command.get_about().is_some(), "{}", command.get_name());
         let examples = command.get_after_help().map(ToString::to_string);
-        assert!(examples.is_some_and(|e| e.contains("postern ")), "{}", command.get_name());
+        assert!(
+            examples.is_some_and(|e| e.contains("postern ")),
+            "{}",
+            command.get_name()
+        );
     }
 }

@@ -237,7 +237,9 @@ fn show_link(link: &crate::control::Invitation, json: bool) {
     } else {
         out::line(&link.link);
         let user = &link.user;
-        out::note(&format!("one-time enrolment link of {user}, good for 24 hours"));
+        out::note(&format!(
+            "one-time enrolment link of {user}, good for 24 hours"
+        ));
     }
 }
 
@@ -280,7 +282,9 @@ fn list(policy: Option<&std::path::Path>, global: &Global) -> Result<(), Failure
             name: user.display.as_deref().unwrap_or_default(),
             groups: user.groups.iter().map(|g| &**g).collect(),
             disabled: user.disabled,
-            enrolled: enrolled.as_ref().map(|e| e.iter().any(|n| **n == *user.name)),
+            enrolled: enrolled
+                .as_ref()
+                .map(|e| e.iter().any(|n| **n == *user.name)),
         })
         .collect();
     lines.sort_by_key(|l| l.user);

@@ -6,8 +6,8 @@ use data_encoding::BASE64;
 use policy::Policy;
 
 use super::{
-    Code, DeviceAdded, DeviceClass, DeviceLine, Ended, Invitation, NewDevice, Refusal,
-    SessionLine, Which,
+    Code, DeviceAdded, DeviceClass, DeviceLine, Ended, Invitation, NewDevice, Refusal, SessionLine,
+    Which,
 };
 use crate::clock;
 use crate::config::Config;
@@ -125,9 +125,8 @@ impl Acts<'_> {
     /// See [`super::Operator::device_add`].
     pub(crate) async fn device_add(&self, new: &NewDevice) -> Result<DeviceAdded, Refusal> {
         self.known(&new.user)?;
-        let taken = |d: &Arc<Device>| {
-            *d.user == *new.user && *d.name == *new.name && d.revoked.is_none()
-        };
+        let taken =
+            |d: &Arc<Device>| *d.user == *new.user && *d.name == *new.name && d.revoked.is_none();
         let devices = self.identity.devices();
         if devices.list().iter().any(taken) {
             let text = format!("{} has a device {} already", new.user, new.name);

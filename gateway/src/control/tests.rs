@@ -6,8 +6,8 @@ use tokio::net::UnixStream;
 
 use super::{
     AuditStatus, Code, DeviceAdded, DeviceClass, DeviceLine, Ended, Invitation, NewDevice,
-    Operator, PolicyStatus, Refusal, Reloaded, Remote, SessionLine, Status, TunnelStatus, UserAct, Which,
-    bind, serve,
+    Operator, PolicyStatus, Refusal, Reloaded, Remote, SessionLine, Status, TunnelStatus, UserAct,
+    Which, bind, serve,
 };
 use crate::config::tests::Folder;
 

@@ -92,7 +92,9 @@ async fn download(stream: &mut BufReader<TcpStream>, request: &Request) -> io::R
     let block = [0x5a_u8; 64 << 10];
     while left > 0 {
         let size = usize::try_from(left).unwrap_or(usize::MAX).min(block.len());
-        stream.write_all(block.get(..size).unwrap_or(&block)).await?;
+        stream
+            .write_all(block.get(..size).unwrap_or(&block))
+            .await?;
         left = left.saturating_sub(u64::try_from(size).unwrap_or(left));
     }
     stream.flush().await

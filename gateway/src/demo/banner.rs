@@ -99,9 +99,16 @@ impl Banner {
             guest.user, guest.password, guest.totp_secret
         );
         let _ = writeln!(text, "\nWhat to do next");
-        let _ = writeln!(text, "  1. Open {} in a browser. The certificate is from", self.app);
+        let _ = writeln!(
+            text,
+            "  1. Open {} in a browser. The certificate is from",
+            self.app
+        );
         let _ = writeln!(text, "     {}: import it, or accept it.", self.ca_root);
-        let _ = writeln!(text, "  2. Sign in. You come back to the app, and it knows your name.");
+        let _ = writeln!(
+            text,
+            "  2. Sign in. You come back to the app, and it knows your name."
+        );
         match &self.wg_config {
             Some(path) => {
                 let _ = writeln!(text, "  3. Tunnel: import {path} into a WireGuard app,");
@@ -113,7 +120,9 @@ impl Banner {
         let _ = writeln!(text, "     postern reload --config {}", self.config);
         let _ = writeln!(text, "     postern audit tail --config {}", self.config);
         if !keeps {
-            text.push_str("\nAll of it is in a temporary folder and goes when this ends (--dir keeps it).\n");
+            text.push_str(
+                "\nAll of it is in a temporary folder and goes when this ends (--dir keeps it).\n",
+            );
         }
         text
     }

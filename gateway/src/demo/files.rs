@@ -66,7 +66,9 @@ pub(super) fn write(dir: &Path, ports: &Ports, upstream: &str) -> Result<(), Fai
         Keys::create(&key)?;
     }
     update(&dir.join("postern.toml"), CONFIG, |d| set_ports(d, ports))?;
-    update(&dir.join("policy/policy.toml"), POLICY, |d| set_upstream(d, upstream))?;
+    update(&dir.join("policy/policy.toml"), POLICY, |d| {
+        set_upstream(d, upstream)
+    })?;
     update(&dir.join("policy/users.toml"), USERS, |_| {})
 }
 
@@ -78,7 +80,10 @@ pub(super) fn make_folder(path: &Path) -> Result<(), Failure> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(|e| match e.kind() {
         io::ErrorKind::PermissionDenied => Failure::file("make", path, &e),
-        _ => Failure::new(Exit::CannotCreate, format!("cannot make {}: {e}", path.display())),
+        _ => Failure::new(
+            Exit::CannotCreate,
+            format!("cannot make {}: {e}", path.display()),
+        ),
     })
 }
 
@@ -126,9 +131,21 @@ fn set_ports(document: &mut DocumentMut, ports: &Ports) {
     let list = |address: SocketAddr| value(Array::from_iter([address.to_string()]));
     set(document, &["http", "https"], list(ports.https));
     set(document, &["http", "http"], list(ports.http));
-    set(document, &["admin", "listen"], value(ports.admin.to_string()));
-    set(document, &["tunnel", "listen"], value(ports.tunnel.to_string()));
-    set(document, &["tunnel", "endpoint"], value(ports.endpoint().to_string()));
+    set(
+        document,
+        &["admin", "listen"],
+        value(ports.admin.to_string()),
+    );
+    set(
+        document,
+        &["tunnel", "listen"],
+        value(ports.tunnel.to_string()),
+    );
+    set(
+        document,
+        &["tunnel", "endpoint"],
+        value(ports.endpoint().to_string()),
+    );
 }
 
 fn set_upstream(document: &mut DocumentMut, upstream: &str) {
@@ -279,10 +296,16 @@ mod tests {
         let key = std::fs::read(folder.path().join("keys/master.key")).unwrap();
         write(folder.path(), &Ports::new(7, local), "http://127.0.0.1:2").unwrap();
         let after = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(after, edited.replace("http://127.0.0.1:1\"", "http://127.0.0.1:2\""));
+        assert_eq!(
+            after,
+            edited.replace("http://127.0.0.1:1\"", "http://127.0.0.1:2\"")
+        );
         let config = Config::load(&folder.path().join("postern.toml")).unwrap();
         assert_eq!(config.http.http[0].port(), 8087);
-        assert_eq!(key, std::fs::read(folder.path().join("keys/master.key")).unwrap());
+        assert_eq!(
+            key,
+            std::fs::read(folder.path().join("keys/master.key")).unwrap()
+        );
     }
 
     #[test]

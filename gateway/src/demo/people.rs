@@ -53,9 +53,10 @@ struct Laptop {
 pub(super) fn prepare(config: &Config, dir: &Path) -> Result<People, Failure> {
     let kept = dir.join("demo.json");
     let found = match std::fs::read(&kept) {
-        Ok(text) => Some(serde_json::from_slice::<People>(&text).map_err(|e| {
-            Failure::new(Exit::Config, format!("{}: {e}", kept.display()))
-        })?),
+        Ok(text) => Some(
+            serde_json::from_slice::<People>(&text)
+                .map_err(|e| Failure::new(Exit::Config, format!("{}: {e}", kept.display())))?,
+        ),
         Err(_) => None,
     };
     let config = config.clone();
@@ -192,7 +193,9 @@ mod tests {
         assert_eq!(first.guest.totp_secret, second.guest.totp_secret);
         let again = std::fs::read_to_string(folder.path().join("laptop.conf")).unwrap();
         assert_eq!(conf, again);
-        assert!(conf.contains("DNS = 10.200.200.1\n") && conf.contains("Endpoint = 127.0.0.1:51820\n"));
+        assert!(
+            conf.contains("DNS = 10.200.200.1\n") && conf.contains("Endpoint = 127.0.0.1:51820\n")
+        );
         for name in ["demo.json", "laptop.conf", "keys/master.key"] {
             let meta = folder.path().join(name).metadata().unwrap();
             assert_eq!(meta.permissions().mode() & 0o777, 0o600, "{name}");

@@ -18,6 +18,7 @@ use crate::audit::{Event, Record, reason};
 use crate::clock;
 use crate::gateway::Gateway;
 use crate::ids::Door;
+use crate::limits;
 use crate::pages::Problem;
 use crate::streams::{Kind, Stream, StreamGuard};
 
@@ -62,7 +63,7 @@ pub(crate) async fn pass(
     };
     ctx.target = Some(target.clone());
     if let Err(retry) = gw.limits.source(ctl.conn.peer.ip(), clock::now()) {
-        return limited(gw, ctl, session, ctx, "source", retry.0).await;
+        return limited(gw, ctl, session, ctx, "source", retry.wait).await;
     }
     let place = place(gw, ctx, &target);
     if !ctl.conn.tls {
@@ -236,16 +237,23 @@ fn over_rate(gw: &Gateway, who: &Identified, verdict: &Verdict, ctx: &mut Ctx) -
         return None;
     }
     let rate = verdict.rate()?;
-    let person = who.caller.session.as_ref().map(|s| Arc::clone(&s.user));
-    match gw
-        .limits
-        .person(person, who.caller.source, rate, clock::now())
-    {
+    let person = who.caller.session.as_ref().map(|s| &s.user);
+    let key = limits::Key::of(person, who.caller.source);
+    match gw.limits.rate(&key, &tier(rate), clock::now()) {
         Ok(budget) => {
             ctx.budget = Some(budget);
             None
         }
-        Err(retry) => Some(retry.0),
+        Err(retry) => Some(retry.wait),
+    }
+}
+
+fn tier(rate: &policy::Rate) -> limits::Rate {
+    limits::Rate {
+        name: Arc::clone(&rate.name),
+        count: rate.count,
+        per: rate.per,
+        burst: rate.burst,
     }
 }
 

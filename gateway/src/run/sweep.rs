@@ -24,7 +24,7 @@ pub(crate) async fn run(gw: Arc<Gateway>) {
                 tick(&gw).await;
                 watch.look(&gw);
             }
-            _ = minute.tick() => gw.limits.forget_idle(clock::now()),
+            _ = minute.tick() => gw.limits.sweep(clock::now()),
             change = changes.recv() => match change {
                 Ok(SessionChange::Ended(id)) => {
                     gw.streams.kill_session(id);

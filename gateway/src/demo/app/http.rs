@@ -64,7 +64,11 @@ pub(super) async fn read_head<R: AsyncBufRead + Unpin>(
         let mut line = (&mut *stream).take(u64::try_from(HEAD_MAX).unwrap_or(u64::MAX));
         let read = line.read_until(b'\n', &mut head).await?;
         if read == 0 {
-            return if head.is_empty() { Ok(None) } else { Err(broken()) };
+            return if head.is_empty() {
+                Ok(None)
+            } else {
+                Err(broken())
+            };
         }
         if head.len() > HEAD_MAX {
             return Err(broken());
@@ -147,7 +151,10 @@ fn chunk_size(line: &str) -> io::Result<u64> {
 
 async fn read_line<R: AsyncBufRead + Unpin>(stream: &mut R) -> io::Result<String> {
     let mut line = Vec::new();
-    let read = (&mut *stream).take(8 << 10).read_until(b'\n', &mut line).await?;
+    let read = (&mut *stream)
+        .take(8 << 10)
+        .read_until(b'\n', &mut line)
+        .await?;
     if read == 0 || !line.ends_with(b"\n") {
         return Err(broken());
     }

@@ -42,7 +42,10 @@ pub(super) fn answer(request: &Request, received: u64) -> Answer {
         ("POST" | "PUT" | "PATCH" | "DELETE", path) => json(&serde_json::json!({
             "method": request.method, "path": path, "received": received,
         })),
-        _ => html("404 Not Found", "<h1>Not here</h1><p><a href=\"/\">Back</a></p>"),
+        _ => html(
+            "404 Not Found",
+            "<h1>Not here</h1><p><a href=\"/\">Back</a></p>",
+        ),
     }
 }
 
@@ -59,7 +62,8 @@ fn visits(request: &Request) -> String {
 }
 
 fn fields(request: &Request) -> serde_json::Value {
-    let pair = |(name, value): &(String, String)| serde_json::json!([name.to_ascii_lowercase(), value]);
+    let pair =
+        |(name, value): &(String, String)| serde_json::json!([name.to_ascii_lowercase(), value]);
     request.fields.iter().map(pair).collect()
 }
 

@@ -27,7 +27,10 @@ fn the_front_page_greets_and_escapes() {
 #[test]
 fn every_cookie_has_the_host_prefix() {
     let answer = get("/", "Cookie: a=b; __Host-demo-visits=4\r\n");
-    assert!(answer.contains("Set-Cookie: __Host-demo-visits=5; Path=/; Secure"), "{answer}");
+    assert!(
+        answer.contains("Set-Cookie: __Host-demo-visits=5; Path=/; Secure"),
+        "{answer}"
+    );
 }
 
 #[test]
@@ -51,7 +54,10 @@ fn two_requests_share_a_connection() {
     let answer = ask(
         "GET /vault HTTP/1.1\r\nHost: a\r\n\r\nGET /none HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
     );
-    assert!(answer.contains("200 OK") && answer.contains("404 Not Found"), "{answer}");
+    assert!(
+        answer.contains("200 OK") && answer.contains("404 Not Found"),
+        "{answer}"
+    );
 }
 
 #[test]
@@ -61,8 +67,14 @@ fn a_websocket_sends_back_what_it_gets() {
         .write_all(b"GET /ws HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
         .unwrap();
     // a masked text "Hello", then a masked close with code 1000
-    stream.write_all(&[0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58]).unwrap();
-    stream.write_all(&[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8]).unwrap();
+    stream
+        .write_all(&[
+            0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58,
+        ])
+        .unwrap();
+    stream
+        .write_all(&[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8])
+        .unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
     let text = String::from_utf8_lossy(&answer);
@@ -73,7 +85,9 @@ fn a_websocket_sends_back_what_it_gets() {
 #[test]
 fn the_first_event_comes_at_once() {
     let mut stream = TcpStream::connect(start().unwrap()).unwrap();
-    stream.write_all(b"GET /events HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    stream
+        .write_all(b"GET /events HTTP/1.1\r\nHost: a\r\n\r\n")
+        .unwrap();
     let mut answer = String::new();
     let mut block = [0; 1024];
     while !answer.contains("data: 1\n") {
