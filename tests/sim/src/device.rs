@@ -49,7 +49,7 @@ impl Device {
             StaticSecret::from([number; 32]),
             DalekPublic::from(*server.as_bytes()),
             None,
-            (number % 2 == 0).then_some(25),
+            number.is_multiple_of(2).then_some(25),
             u32::from(number),
             None,
         );

@@ -88,7 +88,7 @@ fn reply(tcp: &Tcp, socket: &Socket, flags: u8, payload: Vec<u8>) -> Vec<u8> {
     };
     let mut packet = reply.packet();
     let mut bytes = vec![0; 10];
-    if large || reply.seq % 2 == 0 {
+    if large || reply.seq.is_multiple_of(2) {
         bytes[0] = 1;
         let field = if v6 { 56 } else { 36 };
         packet[field] ^= 0x5a;
