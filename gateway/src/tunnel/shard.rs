@@ -5,6 +5,7 @@
 
 mod io;
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::time::{Duration, Instant};
@@ -68,10 +69,7 @@ pub(super) enum Command {
         payload: Vec<u8>,
     },
     /// Puts a whole new set of peers in force.
-    SetPeers(
-        Vec<PeerConfig>,
-        oneshot::Sender<Result<(), wg::NodeError>>,
-    ),
+    SetPeers(Vec<PeerConfig>, oneshot::Sender<Result<(), wg::NodeError>>),
     /// Asks for the state of one peer.
     Status(PeerId, oneshot::Sender<Option<PeerStatus>>),
     /// Asks for the counters.
@@ -153,7 +151,10 @@ impl Shard {
     }
 
     /// Asks something; `None` when the shard has ended.
-    pub(super) async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+    pub(super) async fn ask<T>(
+        &self,
+        question: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Option<T> {
         let (answer, receiver) = oneshot::channel();
         self.commands.send(question(answer)).await.ok()?;
         receiver.await.ok()
@@ -182,6 +183,8 @@ pub(super) struct Loop {
     listen4: tokio::net::TcpListener,
     listen6: Option<tokio::net::TcpListener>,
     reports: Reports,
+    /// Ends that the queue had no place for; at most one for each flow of the node.
+    closed: VecDeque<FlowId>,
 }
 
 enum Wake {
@@ -208,6 +211,7 @@ impl Loop {
             listen4: listen(parts.listen4)?,
             listen6: parts.listen6.map(listen).transpose()?,
             reports,
+            closed: VecDeque::new(),
         })
     }
 
@@ -238,11 +242,7 @@ impl Loop {
         }
     }
 
-    async fn wait(
-        &self,
-        commands: &mut mpsc::Receiver<Command>,
-        timer: Pin<&mut Sleep>,
-    ) -> Wake {
+    async fn wait(&self, commands: &mut mpsc::Receiver<Command>, timer: Pin<&mut Sleep>) -> Wake {
         let accept6 = async {
             match &self.listen6 {
                 Some(listener) => listener.accept().await,
@@ -316,6 +316,12 @@ impl Loop {
         while let Some(event) = self.node.poll_event() {
             self.report(event);
         }
+        while let Some(flow) = self.closed.pop_front() {
+            if self.reports.flows.try_send(FlowNews::Closed(flow)).is_err() {
+                self.closed.push_front(flow);
+                break;
+            }
+        }
     }
 
     async fn transmit(&mut self) {
@@ -353,9 +359,7 @@ impl Loop {
                     self.node.refuse(flow.id, Refusal::Silent);
                 }
             }
-            Event::FlowClosed(flow) => {
-                let _ = self.reports.flows.try_send(FlowNews::Closed(flow));
-            }
+            Event::FlowClosed(flow) => self.closed.push_back(flow),
             Event::UdpReceived { .. } | Event::EchoRequest { .. } => {
                 let _ = self.reports.datagrams.try_send(event);
             }
