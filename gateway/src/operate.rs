@@ -295,11 +295,10 @@ pub(crate) fn device_line(device: &Device) -> DeviceLine {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
 fn device_refusal(error: DeviceError) -> Refusal {
-    let code = match error {
-        DeviceError::Store(_) | DeviceError::Audit(_) => Code::Internal,
-        _ => Code::Data,
-    };
+    let ours = matches!(error, DeviceError::Store(_) | DeviceError::Audit(_));
+    let code = if ours { Code::Internal } else { Code::Data };
     Refusal::new(code, error.to_string())
 }
 

@@ -22,6 +22,7 @@ use axum::extract::RawQuery;
 use axum::response::Response;
 use axum::routing::{get, post};
 
+pub(crate) use accept::may_redirect;
 pub(crate) use ctx::SharedDesk;
 pub(crate) use desk::{
     App, Credentials, Desk, DeviceLine, DeviceState, EnrolStep, Enrolment, FirstStep, Here, Person,

@@ -16,7 +16,7 @@ use crate::config::lock::{self, Lock, LockError};
 use crate::control;
 use crate::gateway::Gateway;
 use crate::identity::{Identity, IdentityError, Recorder, Settings};
-use crate::limits::{Limits, Rate};
+use crate::limits::Limits;
 use crate::operate;
 use crate::proxy::handover::Handover;
 use crate::proxy::tls::{self, CertError, InternalCa};
@@ -161,7 +161,7 @@ async fn open(config: Config, keys: Arc<Keys>) -> Result<Arc<Gateway>, StartErro
         sessions,
         devices,
         streams: Streams::new(),
-        limits: Arc::new(Limits::new(&Rate::of_source(), clock::now())),
+        limits: Arc::new(Limits::new()),
         handover: Handover::default(),
         edges: OnceLock::new(),
         reloading: tokio::sync::Mutex::default(),
@@ -237,7 +237,7 @@ async fn start(
     };
     let edges = Edges::start(gw, &Arc::new(tls), count)
         .map_err(|source| system("start an edge thread", source))?;
-    let _ = gw.edges.set(edges);
+    drop(gw.edges.set(edges));
     for (listeners, tls) in [(listeners.https, true), (listeners.http, false)] {
         for listener in listeners {
             tokio::spawn(edge::accept(Arc::clone(gw), listener, tls));
@@ -313,9 +313,9 @@ async fn stop(gw: &Arc<Gateway>, lock: Lock) {
         tunnel.shutdown().await;
     }
     let record = Record::new(Event::Stopped, "ok", reason::STOP);
-    let _ = gw.audit.write(record, Durability::Durable).await;
+    drop(gw.audit.write(record, Durability::Durable).await);
     gw.audit.close().await;
-    let _ = std::fs::remove_file(gw.config.control_socket());
+    drop(std::fs::remove_file(gw.config.control_socket()));
     drop(lock);
 }
 
@@ -334,7 +334,7 @@ async fn wait_for_signal(gw: &Arc<Gateway>) {
             _ = term.recv() => return,
             _ = int.recv() => return,
             _ = hup.recv() => {
-                let _ = reload::reload(gw).await;
+                drop(reload::reload(gw).await);
             }
         }
     }

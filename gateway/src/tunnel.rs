@@ -1,26 +1,13 @@
 //! The tunnel door.
-pub(crate) struct Handle;
-impl Handle {
-    pub(crate) async fn start(_: &std::sync::Arc<crate::gateway::Gateway>) -> Self {
-        Self
-    }
-    pub(crate) fn why_down(&self) -> Option<String> {
-        None
-    }
-    pub(crate) async fn sync_peers(&self) {}
-    pub(crate) async fn shutdown(&self) {}
-    pub(crate) async fn peer_status(&self, _: crate::ids::DeviceId) -> Option<wg::PeerStatus> {
-        None
-    }
-}
-pub(crate) fn server_key(
-    _: &crate::config::Config,
-    _: &crate::secrets::Keys,
-) -> Result<wg::PrivateKey, String> {
-    Err(String::new())
-}
-pub(crate) mod client {
-    pub(crate) fn routes(_: &crate::config::Config, _: &policy::Policy) -> Vec<ipnet::IpNet> {
-        vec![]
-    }
-}
+
+mod bucket;
+mod dns;
+mod door;
+mod flows;
+mod gate;
+mod namespace;
+mod peers;
+mod reach;
+mod shard;
+mod sys;
+mod udp;

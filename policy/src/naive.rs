@@ -52,7 +52,7 @@ pub(crate) fn decide(ir: &Ir, request: &Request) -> (Outcome, String) {
             judge(
                 ir,
                 request,
-                Resource::App(ix as u32),
+                Resource::App(number(ix)),
                 &prefix,
                 allows,
                 Some(method),
@@ -66,7 +66,7 @@ pub(crate) fn decide(ir: &Ir, request: &Request) -> (Outcome, String) {
             judge(
                 ir,
                 request,
-                Resource::Net(ix as u32),
+                Resource::Net(number(ix)),
                 &net.id,
                 &net.allows,
                 None,
@@ -200,7 +200,7 @@ fn zones_of(ir: &Ir, request: &Request) -> Vec<u32> {
                 .iter()
                 .any(|net| net.contains(&request.ip))
         })
-        .map(|ix| ix as u32)
+        .map(number)
         .collect();
     if named.is_empty() {
         vec![INTERNET]
@@ -216,7 +216,7 @@ fn enabled(ir: &Ir, name: &str) -> bool {
 }
 
 fn is_in(ir: &Ir, who: &Who, name: &str) -> bool {
-    let me = ir.users.iter().position(|user| user.name == name).unwrap() as u32;
+    let me = number(ir.users.iter().position(|user| user.name == name).unwrap());
     let mine = |groups: &[u32]| {
         groups
             .iter()
@@ -242,7 +242,7 @@ fn app_of(ir: &Ir, host: &str) -> Option<usize> {
 fn area_of<'a>(app: &'a App, path: &str) -> (&'a str, &'a [Allow]) {
     let parts: Vec<String> = match path {
         "/" => Vec::new(),
-        _ => path[1..].split('/').map(decode).collect(),
+        _ => path.split('/').skip(1).map(decode).collect(),
     };
     let matching: Vec<_> = app
         .areas
@@ -269,6 +269,10 @@ fn area_of<'a>(app: &'a App, path: &str) -> (&'a str, &'a [Allow]) {
         })
         .unwrap();
     (&least.pattern.text, &least.allows)
+}
+
+fn number(ix: usize) -> u32 {
+    u32::try_from(ix).unwrap()
 }
 
 fn decode(part: &str) -> String {

@@ -18,7 +18,6 @@ use crate::audit::{Event, Record, reason};
 use crate::clock;
 use crate::gateway::Gateway;
 use crate::ids::Door;
-use crate::limits;
 use crate::pages::Problem;
 use crate::streams::{Kind, Stream, StreamGuard};
 
@@ -27,7 +26,7 @@ pub(crate) enum Answered {
     /// The answer is out.
     Yes,
     /// The request may be forwarded.
-    No(Passed),
+    No(Box<Passed>),
 }
 
 /// What a request needs to be forwarded.
@@ -63,7 +62,7 @@ pub(crate) async fn pass(
     };
     ctx.target = Some(target.clone());
     if let Err(retry) = gw.limits.source(ctl.conn.peer.ip(), clock::now()) {
-        return limited(gw, ctl, session, ctx, "source", retry.wait).await;
+        return limited(gw, ctl, session, ctx, "source", retry.0).await;
     }
     let place = place(gw, ctx, &target);
     if !ctl.conn.tls {
@@ -213,11 +212,11 @@ async fn to_app(
                 method: ctx.method.clone(),
             };
             let open = open(gw, ctl, &permit, question);
-            Ok(Answered::No(Passed {
+            Ok(Answered::No(Box::new(Passed {
                 permit,
                 open,
                 ended,
-            }))
+            })))
         }
         Err(denied) => turn_away(gw, session, ctx, &who, denied).await,
     }
@@ -237,23 +236,16 @@ fn over_rate(gw: &Gateway, who: &Identified, verdict: &Verdict, ctx: &mut Ctx) -
         return None;
     }
     let rate = verdict.rate()?;
-    let person = who.caller.session.as_ref().map(|s| &s.user);
-    let key = limits::Key::of(person, who.caller.source);
-    match gw.limits.rate(&key, &tier(rate), clock::now()) {
+    let person = who.caller.session.as_ref().map(|s| Arc::clone(&s.user));
+    match gw
+        .limits
+        .person(person, who.caller.source, rate, clock::now())
+    {
         Ok(budget) => {
             ctx.budget = Some(budget);
             None
         }
-        Err(retry) => Some(retry.wait),
-    }
-}
-
-fn tier(rate: &policy::Rate) -> limits::Rate {
-    limits::Rate {
-        name: Arc::clone(&rate.name),
-        count: rate.count,
-        per: rate.per,
-        burst: rate.burst,
+        Err(retry) => Some(retry.0),
     }
 }
 
@@ -311,9 +303,10 @@ async fn to_sign_in(
     if !ctx.wants_page {
         return problem(gw, session, ctx, needed).await;
     }
-    let path = match needed {
-        Problem::StepUpNeeded => "/signin/step-up",
-        _ => "/signin",
+    let path = if needed == Problem::StepUpNeeded {
+        "/signin/step-up"
+    } else {
+        "/signin"
     };
     let departure = gw.handover.depart(
         target.host.as_str(),

@@ -24,7 +24,7 @@ pub(crate) async fn run(gw: Arc<Gateway>) {
                 tick(&gw).await;
                 watch.look(&gw);
             }
-            _ = minute.tick() => gw.limits.sweep(clock::now()),
+            _ = minute.tick() => gw.limits.forget_idle(clock::now()),
             change = changes.recv() => match change {
                 Ok(SessionChange::Ended(id)) => {
                     gw.streams.kill_session(id);
@@ -46,7 +46,7 @@ async fn tick(gw: &Arc<Gateway>) {
     gw.streams.ask_again(Some(clock::now()));
     let certs = Arc::clone(&gw.snapshot.load().certs);
     if certs.is_due(clock::unix()) {
-        let _ = crate::reload::reload(gw).await;
+        drop(crate::reload::reload(gw).await);
     }
 }
 

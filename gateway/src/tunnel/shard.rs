@@ -5,6 +5,7 @@
 
 mod io;
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::time::{Duration, Instant};
@@ -182,6 +183,8 @@ pub(super) struct Loop {
     listen4: tokio::net::TcpListener,
     listen6: Option<tokio::net::TcpListener>,
     reports: Reports,
+    /// Ends that the queue had no place for; at most one for each flow of the node.
+    closed: VecDeque<FlowId>,
 }
 
 enum Wake {
@@ -208,6 +211,7 @@ impl Loop {
             listen4: listen(parts.listen4)?,
             listen6: parts.listen6.map(listen).transpose()?,
             reports,
+            closed: VecDeque::new(),
         })
     }
 
@@ -316,6 +320,12 @@ impl Loop {
         while let Some(event) = self.node.poll_event() {
             self.report(event);
         }
+        while let Some(flow) = self.closed.pop_front() {
+            if self.reports.flows.try_send(FlowNews::Closed(flow)).is_err() {
+                self.closed.push_front(flow);
+                break;
+            }
+        }
     }
 
     async fn transmit(&mut self) {
@@ -353,9 +363,7 @@ impl Loop {
                     self.node.refuse(flow.id, Refusal::Silent);
                 }
             }
-            Event::FlowClosed(flow) => {
-                let _ = self.reports.flows.try_send(FlowNews::Closed(flow));
-            }
+            Event::FlowClosed(flow) => self.closed.push_back(flow),
             Event::UdpReceived { .. } | Event::EchoRequest { .. } => {
                 let _ = self.reports.datagrams.try_send(event);
             }

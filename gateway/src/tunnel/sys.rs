@@ -1,13 +1,15 @@
-//! The two ioctls of the TUN driver: the only unsafe code of the gateway.
+//! The only unsafe code of the gateway: two ioctls of the TUN driver and its registration.
 #![expect(
     unsafe_code,
-    reason = "TUNSETIFF and TUNSETOFFLOAD have no safe wrapper"
+    reason = "TUNSETIFF, TUNSETOFFLOAD and tokio's AsyncFd have no safe wrapper"
 )]
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::ioctl::{IntegerSetter, Opcode, Setter, ioctl, opcode};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// `TUNSETIFF` and `TUNSETOFFLOAD` of linux/if_tun.h.
 const TUNSETIFF: Opcode = opcode::write::<i32>(b'T', 202);
@@ -56,6 +58,17 @@ pub(super) fn enable_offloads(tun: impl AsFd) -> io::Result<()> {
     // SAFETY: TUNSETOFFLOAD takes a bit set by value and touches no memory of the process.
     unsafe { ioctl(tun, IntegerSetter::<TUNSETOFFLOAD>::new_usize(OFFLOADS)) }?;
     Ok(())
+}
+
+/// Registers `device` with the runtime of the current thread, for reading.
+///
+/// # Errors
+/// What epoll(7) answers.
+pub(super) fn watch(device: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` names the same open descriptor until it is dropped, and the `AsyncFd`
+    // that takes it over deregisters before it drops it.
+    let watched = unsafe { AsyncFd::register_with_interest(device, Interest::READABLE) };
+    Ok(watched?)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ impl Dice {
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % sides as u64) as usize
+        usize::try_from((z ^ (z >> 31)) % sides as u64).unwrap()
     }
 
     pub(super) fn chance(&mut self, percent: usize) -> bool {
@@ -87,8 +87,10 @@ fn repair(parts: &mut [String], diags: &[Diagnostic], sources: &Sources) {
     for diag in diags {
         assert_eq!(diag.code, "overlap", "{}", diag.one_line(sources));
         let help = diag.help.as_deref().unwrap();
-        let table = &help[help.find('[').unwrap()..=help.rfind(']').unwrap()];
-        let app = format!("[{}]", &table[1..6]);
+        let table = help
+            .get(help.find('[').unwrap()..=help.rfind(']').unwrap())
+            .unwrap();
+        let app = format!("{}]", table.get(..6).unwrap());
         let part = parts
             .iter_mut()
             .find(|part| part.starts_with(&app))

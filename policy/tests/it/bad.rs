@@ -13,9 +13,8 @@ fn each_bad_folder_gives_exactly_the_findings_written_down() {
     let mut folders = 0;
     for dir in support::listed(&support::root().join("tests/bad")) {
         let sources = support::folder(&dir);
-        let diags = match policy::load(&sources) {
-            Err(diags) => diags,
-            Ok(_) => panic!("{} was loaded", dir.display()),
+        let Err(diags) = policy::load(&sources) else {
+            panic!("{} was loaded", dir.display())
         };
         assert!(diags.iter().all(|diag| diag.severity == Severity::Error));
         let out = render(&sources, &diags);
@@ -54,7 +53,7 @@ fn render(sources: &Sources, diags: &[Diagnostic]) -> String {
 /// The twin: the folder all bad ones are variations of.
 #[test]
 fn the_folder_behind_the_bad_ones_is_good() {
-    let mut sources = policy::Sources::new();
+    let mut sources = Sources::new();
     sources.add("policy.toml", include_str!("good.toml").to_owned());
     let loaded = policy::load(&sources).unwrap_or_else(|diags| panic!("{diags:?}"));
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);

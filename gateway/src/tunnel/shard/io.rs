@@ -12,6 +12,8 @@ use rustix::net::sockopt::{
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use crate::tunnel::sys;
+
 /// Bytes of one receive buffer: the most the kernel merges.
 const DATAGRAM_MAX: usize = 64 * 1024;
 /// A TSO packet of 64 KiB with its 10-byte header, rounded up.
@@ -157,7 +159,7 @@ pub(super) struct Tun {
 impl Tun {
     pub(super) fn new(device: OwnedFd) -> io::Result<Self> {
         Ok(Self {
-            device: AsyncFd::with_interest(device, Interest::READABLE)?,
+            device: sys::watch(device)?,
             buffer: vec![0; PACKET_MAX].into_boxed_slice(),
         })
     }

@@ -1,0 +1,130 @@
+//! Copying between two sockets in both directions.
+//!
+//! A buffer is held only while bytes are in flight, so an idle flow costs its two sockets.
+
+use std::io;
+use std::net::Shutdown;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use socket2::SockRef;
+use tokio::net::TcpStream;
+
+/// Bytes moved by one read.
+const BUFFER: usize = 64 * 1024;
+/// Buffers kept for the next read.
+const SPARE: usize = 64;
+
+static SPARES: Mutex<Vec<Box<[u8]>>> = Mutex::new(Vec::new());
+
+/// Counts the payload of a flow while it runs.
+#[derive(Debug, Default)]
+pub(super) struct Meter(AtomicU64);
+
+impl Meter {
+    /// Returns the bytes of both directions.
+    pub(super) fn total(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Copies until both directions have ended; an end of stream is passed on as one.
+///
+/// # Errors
+/// The first error of either socket; the caller resets both.
+pub(super) async fn both_ways(a: &TcpStream, b: &TcpStream, meter: &Meter) -> io::Result<()> {
+    tokio::try_join!(one_way(a, b, meter), one_way(b, a, meter))?;
+    Ok(())
+}
+
+async fn one_way(from: &TcpStream, to: &TcpStream, meter: &Meter) -> io::Result<()> {
+    loop {
+        from.readable().await?;
+        let mut buffer = Spare::take();
+        match from.try_read(&mut buffer.0) {
+            Ok(0) => {
+                let closed = SockRef::from(to).shutdown(Shutdown::Write);
+                // the other end may have gone already
+                return closed.or_else(|why| match why.kind() {
+                    io::ErrorKind::NotConnected => Ok(()),
+                    _ => Err(why),
+                });
+            }
+            Ok(length) => {
+                write_all(to, buffer.0.get(..length).unwrap_or_default()).await?;
+                let moved = u64::try_from(length).unwrap_or(u64::MAX);
+                meter.0.fetch_add(moved, Ordering::Relaxed);
+            }
+            Err(why) if why.kind() == io::ErrorKind::WouldBlock => {}
+            Err(why) => return Err(why),
+        }
+    }
+}
+
+async fn write_all(to: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        to.writable().await?;
+        match to.try_write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+            Err(why) if why.kind() == io::ErrorKind::WouldBlock => {}
+            Err(why) => return Err(why),
+        }
+    }
+    Ok(())
+}
+
+/// A buffer that goes back to the others when dropped.
+struct Spare(Box<[u8]>);
+
+impl Spare {
+    fn take() -> Self {
+        let spare = SPARES.lock().pop();
+        Self(spare.unwrap_or_else(|| vec![0; BUFFER].into_boxed_slice()))
+    }
+}
+
+impl Drop for Spare {
+    fn drop(&mut self) {
+        let mut spares = SPARES.lock();
+        if spares.len() < SPARE {
+            spares.push(std::mem::take(&mut self.0));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Meter, both_ways};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
+        (near.unwrap(), far.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn a_half_closed_direction_leaves_the_other_open() {
+        let ((mut client, a), (b, mut server)) = (pair().await, pair().await);
+        let meter = Meter::default();
+        let talk = async {
+            client.write_all(b"question").await.unwrap();
+            client.shutdown().await.unwrap();
+            let mut heard = String::new();
+            server.read_to_string(&mut heard).await.unwrap();
+            assert_eq!(heard, "question");
+            server.write_all(&[7; 200_000]).await.unwrap();
+            drop(server);
+            let mut answer = Vec::new();
+            client.read_to_end(&mut answer).await.unwrap();
+            answer.len()
+        };
+        let (copied, answer) = tokio::join!(both_ways(&a, &b, &meter), talk);
+        copied.unwrap();
+        assert_eq!(answer, 200_000);
+        assert_eq!(meter.total(), 200_008);
+    }
+}

@@ -1,0 +1,292 @@
+//! UDP flows of the devices: one host socket each.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use wg::{Event, PeerId, Unreachable};
+
+use super::bucket::Buckets;
+use super::dns::Way;
+use super::flows::Ground;
+use super::gate::{Ask, End, Proto, Refusal, RefusalKind};
+use super::shard::Command;
+use crate::audit::reason;
+use crate::clock;
+use crate::ids::DeviceId;
+
+/// UDP flows of one device.
+const FLOWS_PER_DEVICE: usize = 256;
+/// New flows of one device a second, and at once.
+const NEW_PER_SECOND: u32 = 100;
+const NEW_AT_ONCE: u32 = 300;
+/// How long a flow lives without a datagram (RFC 4787 asks for two minutes as a default; names
+/// and calls are done sooner, and QUIC keeps itself alive).
+const IDLE: Duration = Duration::from_secs(60);
+/// How long a refused flow is not decided again.
+const REFUSED_FOR: Duration = Duration::from_secs(2);
+/// Datagrams of a device that wait for the host socket.
+const QUEUE: usize = 64;
+/// The largest datagram a host may send.
+const DATAGRAM_MAX: usize = 64 * 1024;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    peer: PeerId,
+    from: SocketAddr,
+    to: SocketAddr,
+}
+
+/// The table of UDP flows, and the dispatch of all datagrams of the devices.
+pub(super) struct Datagrams {
+    ground: Ground,
+    flows: HashMap<Key, mpsc::Sender<Vec<u8>>>,
+    devices: HashMap<PeerId, usize>,
+    rate: Buckets,
+    tasks: JoinSet<Option<Key>>,
+}
+
+impl Datagrams {
+    /// Makes an empty table.
+    pub(super) fn new(ground: Ground) -> Self {
+        Self {
+            ground,
+            flows: HashMap::new(),
+            devices: HashMap::new(),
+            rate: Buckets::new(NEW_PER_SECOND, NEW_AT_ONCE),
+            tasks: JoinSet::new(),
+        }
+    }
+
+    /// Serves datagrams until the shard ends or the tunnel stops.
+    pub(super) async fn run(mut self, mut events: mpsc::Receiver<Event>) {
+        let stop = self.ground.stop.clone();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                event = events.recv() => match event {
+                    Some(event) => self.hear(event),
+                    None => break,
+                },
+                Some(ended) = self.tasks.join_next() => if let Ok(Some(key)) = ended {
+                    self.forget(&key);
+                },
+            }
+        }
+        self.flows.clear();
+        while self.tasks.join_next().await.is_some() {}
+    }
+
+    fn hear(&mut self, event: Event) {
+        if let Event::UdpReceived {
+            peer,
+            from,
+            to,
+            payload,
+        } = event
+        {
+            let key = Key { peer, from, to };
+            if self.ground.dns.is_gateway(to.ip()) {
+                self.to_gateway(key, payload);
+            } else {
+                self.to_host(key, payload);
+            }
+        }
+    }
+
+    fn to_gateway(&mut self, key: Key, payload: Vec<u8>) {
+        if key.to.port() != 53 {
+            return self.ground.shard.offer(Command::SendUnreachable {
+                peer: key.peer,
+                from: key.from,
+                to: key.to,
+                payload,
+                why: Unreachable::Port,
+            });
+        }
+        let ground = self.ground.clone();
+        self.tasks.spawn(async move {
+            let device = DeviceId(key.peer.0);
+            let reply = ground.dns.answer(device, &payload, Way::Datagram).await;
+            if let Some(payload) = reply {
+                ground.shard.offer(send(key, payload));
+            }
+            None
+        });
+    }
+
+    fn to_host(&mut self, key: Key, payload: Vec<u8>) {
+        if let Some(flow) = self.flows.get(&key) {
+            // a full or closed queue drops the datagram, as a network does
+            let _ = flow.try_send(payload);
+            return;
+        }
+        match self.begin(key) {
+            Ok(flow) => {
+                let _ = flow.try_send(payload);
+                self.flows.insert(key, flow);
+            }
+            Err(reason) => self.ground.gate.refused(Refusal {
+                device: DeviceId(key.peer.0),
+                kind: RefusalKind::Flow,
+                reason,
+                source: Some(key.from.ip()),
+                target: format!("udp://{}", key.to),
+                more: 0,
+            }),
+        }
+    }
+
+    fn begin(&mut self, key: Key) -> Result<mpsc::Sender<Vec<u8>>, &'static str> {
+        let count = self.devices.entry(key.peer).or_default();
+        if *count >= FLOWS_PER_DEVICE {
+            return Err(reason::TOO_MANY_CONNECTIONS);
+        }
+        if !self.rate.take(DeviceId(key.peer.0), clock::now()) {
+            return Err(reason::RATE_LIMITED);
+        }
+        if !self.ground.reach.allows(key.to) {
+            return Err(reason::GUARD);
+        }
+        *count += 1;
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let ground = self.ground.clone();
+        self.tasks.spawn(async move {
+            flow(&ground, key, receiver).await;
+            Some(key)
+        });
+        Ok(sender)
+    }
+
+    fn forget(&mut self, key: &Key) {
+        self.flows.remove(key);
+        if let Some(count) = self.devices.get_mut(&key.peer) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.devices.remove(&key.peer);
+            }
+        }
+    }
+}
+
+/// Runs one flow from its decision to its end.
+async fn flow(ground: &Ground, key: Key, mut datagrams: mpsc::Receiver<Vec<u8>>) {
+    let ask = Ask {
+        device: DeviceId(key.peer.0),
+        source: key.from,
+        target: key.to,
+        proto: Proto::Udp,
+    };
+    let Ok(ticket) = ground.gate.decide(ask).await else {
+        if let Ok(payload) = datagrams.try_recv() {
+            ground.shard.offer(Command::SendUnreachable {
+                peer: key.peer,
+                from: key.from,
+                to: key.to,
+                payload,
+                why: Unreachable::Prohibited,
+            });
+        }
+        // repeats within this time meet the same answer without another record
+        tokio::select! {
+            () = ground.stop.cancelled() => {}
+            () = tokio::time::sleep(REFUSED_FOR) => {}
+        }
+        return;
+    };
+    let started = clock::now();
+    let mut bytes = 0;
+    let reason = match connect(key.to).await {
+        Ok(socket) => {
+            tokio::select! {
+                () = ground.stop.cancelled() => reason::STOP,
+                () = ticket.revoked() => reason::REVOKED,
+                reason = relay(ground, key, &socket, &mut datagrams, &mut bytes) => reason,
+            }
+        }
+        Err(_) => reason::UNREACHABLE,
+    };
+    ticket.ended(End {
+        reason,
+        bytes,
+        lasted: clock::now().saturating_duration_since(started),
+    });
+}
+
+async fn connect(to: SocketAddr) -> io::Result<UdpSocket> {
+    let any: SocketAddr = match to {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let socket = UdpSocket::bind(any).await?;
+    socket.connect(to).await?;
+    Ok(socket)
+}
+
+/// Passes datagrams both ways until the flow falls silent.
+async fn relay(
+    ground: &Ground,
+    key: Key,
+    socket: &UdpSocket,
+    datagrams: &mut mpsc::Receiver<Vec<u8>>,
+    bytes: &mut u64,
+) -> &'static str {
+    let mut buffer = Vec::new();
+    let mut last: Option<Vec<u8>> = None;
+    loop {
+        tokio::select! {
+            payload = datagrams.recv() => {
+                let Some(payload) = payload else { return reason::STOP };
+                *bytes += u64::try_from(payload.len()).unwrap_or(0);
+                // an ICMP error of an earlier datagram shows here; this one is lost with it
+                if socket.send(&payload).await.is_err() {
+                    unreachable(ground, key, payload);
+                } else if last.is_none() {
+                    last = Some(payload);
+                }
+            }
+            ready = socket.readable() => {
+                if ready.is_err() {
+                    return reason::UNREACHABLE;
+                }
+                buffer.resize(DATAGRAM_MAX, 0);
+                match socket.try_recv(&mut buffer) {
+                    Ok(length) => {
+                        let payload = buffer.get(..length).unwrap_or_default().to_vec();
+                        *bytes += u64::try_from(length).unwrap_or(0);
+                        ground.shard.offer(send(key, payload));
+                    }
+                    Err(why) if why.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(_) => if let Some(payload) = last.take() {
+                        unreachable(ground, key, payload);
+                    },
+                }
+            }
+            () = tokio::time::sleep(IDLE) => return reason::IDLE,
+        }
+    }
+}
+
+fn unreachable(ground: &Ground, key: Key, payload: Vec<u8>) {
+    ground.shard.offer(Command::SendUnreachable {
+        peer: key.peer,
+        from: key.from,
+        to: key.to,
+        payload,
+        why: Unreachable::Port,
+    });
+}
+
+/// The command that carries an answer back to the device.
+fn send(key: Key, payload: Vec<u8>) -> Command {
+    Command::SendUdp {
+        peer: key.peer,
+        from: key.to,
+        to: key.from,
+        payload,
+    }
+}
