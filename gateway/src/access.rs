@@ -94,8 +94,8 @@ pub(crate) struct Verdict {
 /// The proof that an allow is on record.
 pub(crate) struct Permit {
     rule: Arc<str>,
+    generation: u64,
     expires: Option<Instant>,
-    sealed: (),
 }
 
 impl Permit {
@@ -106,8 +106,12 @@ impl Permit {
 
     /// Returns when the decision must be taken again because an age runs out.
     pub(crate) fn recheck_at(&self) -> Option<Instant> {
-        let () = self.sealed;
         self.expires
+    }
+
+    /// Returns the generation of the set it was decided under.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
     }
 }
 
@@ -171,8 +175,8 @@ impl Verdict {
         match outcome {
             Outcome::Allow => Ok(Permit {
                 rule,
+                generation: self.snap.generation,
                 expires,
-                sealed: (),
             }),
             Outcome::StepUp => Err(Denied::StepUp),
             Outcome::Login => Err(Denied::Login),
@@ -360,7 +364,9 @@ fn session_stands(session: Option<&Arc<Session>>) -> bool {
 
 fn answer(decision: Decision) -> Answer {
     if decision.outcome == Outcome::Allow {
-        let wait = decision.expires_in.map(|s| Duration::from_secs(u64::from(s)));
+        let wait = decision
+            .expires_in
+            .map(|s| Duration::from_secs(u64::from(s)));
         Answer::Stands(wait.and_then(|w| clock::now().checked_add(w)))
     } else {
         Answer::Gone(reason::POLICY)

@@ -11,6 +11,7 @@ mod files;
 mod flood;
 mod head;
 mod journal;
+mod lines;
 pub(crate) mod query;
 pub(crate) mod reason;
 mod record;

@@ -318,6 +318,8 @@ pub(crate) struct DeviceAdded {
     pub(crate) device: DeviceLine,
     /// The gateway's public key in base64.
     pub(crate) server_public_key: String,
+    /// The pre-shared key in base64; shown this once.
+    pub(crate) preshared_key: Option<String>,
     /// Where the gateway is reached, `host:port`.
     pub(crate) endpoint: String,
     /// The gateway's address in the tunnel, also its resolver.

@@ -5,8 +5,9 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 
 use crate::audit::Audit;
+use crate::clock;
 use crate::config::Config;
-use crate::identity::{Devices, Directory, EndReason, Identity, Sessions, Standing};
+use crate::identity::{DeviceError, Devices, Directory, EndReason, Identity, Sessions, Standing};
 use crate::ids::{DeviceId, SessionId};
 use crate::limits::Limits;
 use crate::proxy::Edges;
@@ -15,7 +16,7 @@ use crate::proxy::tls::InternalCa;
 use crate::secrets::Keys;
 use crate::snapshot::Snapshot;
 use crate::store::{Store, StoreError};
-use crate::streams::Streams;
+use crate::streams::{Answer, Stream, StreamGuard, Streams};
 use crate::tunnel;
 
 /// Everything the two doors, the control socket and the sweeps share.
@@ -57,6 +58,20 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
+    /// Enters a stream that was permitted under `generation`. What changed between the decision
+    /// and the entry is looked at again here, so no change can slip in between.
+    pub(crate) fn enter(&self, stream: Stream, generation: u64) -> StreamGuard {
+        let (question, kill) = (stream.question.clone(), stream.kill.clone());
+        let session = stream.session;
+        let guard = self.streams.open(stream);
+        let moved = self.snapshot.load().generation != generation;
+        let ended = session.is_some_and(|id| self.sessions.find_by_id(id).is_none());
+        if (moved || ended) && question.is_none_or(|q| matches!(q.ask(), Answer::Gone(_))) {
+            kill.kill();
+        }
+        guard
+    }
+
     /// Ends a session and everything that stands on it: cookies, open streams, tunnel flows.
     /// `Ok(false)` if there was none.
     ///
@@ -91,8 +106,8 @@ impl Gateway {
     ///
     /// # Errors
     /// When the store cannot write it; the streams are cut all the same.
-    pub(crate) async fn revoke_device(&self, id: DeviceId) -> Result<bool, StoreError> {
-        let revoked = self.devices.revoke(id).await;
+    pub(crate) async fn revoke_device(&self, id: DeviceId) -> Result<bool, DeviceError> {
+        let revoked = self.devices.revoke(id, clock::unix()).await;
         self.streams.kill_device(id);
         if let Some(tunnel) = self.tunnel.get() {
             tunnel.sync_peers().await;

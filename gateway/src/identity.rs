@@ -9,7 +9,7 @@ mod record;
 mod session;
 mod steady;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod totp;
 
 use std::net::Ipv4Addr;
@@ -197,7 +197,19 @@ impl Identity {
         recorder: Arc<dyn Recorder>,
         now: i64,
     ) -> Result<Arc<Self>, IdentityError> {
-        let time = Arc::new(Steady::new(now, clock::now()));
+        let time = Steady::new(now, clock::now);
+        Self::open_at(settings, store, keys, recorder, time).await
+    }
+
+    async fn open_at(
+        settings: Settings,
+        store: Arc<dyn Store>,
+        keys: Arc<Keys>,
+        recorder: Arc<dyn Recorder>,
+        time: Steady,
+    ) -> Result<Arc<Self>, IdentityError> {
+        let time = Arc::new(time);
+        let now = time.at(i64::MIN);
         let cost = Cost::new(settings.argon2_memory_kib, settings.argon2_passes)?;
         let hasher = Hasher::new(cost, keys.derive("pepper"))?;
         let threads = std::thread::available_parallelism().map_or(2, NonZero::get);
@@ -360,8 +372,9 @@ impl Identity {
         let now = self.steady(from.now);
         let throttled = |Throttled { retry_after }| Failed::Throttled(retry_after);
         self.lockout.post(from.source, now).map_err(throttled)?;
-        let account = name.map_or(typed, UserName::as_str);
-        let who = self.who(account, from);
+        // A text that is no name is counted too, and apart from every name.
+        let account = name.map_or_else(|| format!("?{typed}"), |n| n.as_str().to_owned());
+        let who = self.who(&account, from);
         let tried = self.lockout.begin_password(&who, now).map_err(throttled)?;
         let waiting = match self.look_up(name, from).await {
             Ok(waiting) => waiting,
@@ -369,23 +382,21 @@ impl Identity {
         };
         let place = self.place(&who);
         let phc = waiting.phc().map(str::to_owned);
-        let again = Zeroizing::new(password.to_string());
-        let verdict = match self.passwords.verify(place, password, phc.clone()).await {
-            Ok(verdict) => verdict,
-            Err(_) => return Err(self.not_tried(tried, now, Failed::Overloaded)),
+        let checked = self.passwords.verify(place, password, phc.clone()).await;
+        let Ok(checked) = checked else {
+            return Err(self.not_tried(tried, now, Failed::Overloaded));
         };
-        let verdict = verdict.unwrap_or_else(|error| {
+        let (verdict, renewed) = checked.unwrap_or_else(|error| {
             tracing::error!(%error, "a stored password verifier is unusable");
-            Verdict::Mismatch
+            (Verdict::Mismatch, None)
         });
-        let standing = standing(name, from);
         let half = waiting
-            .verified(verdict, standing, now)
+            .verified(verdict, standing(name, from), now)
             .map_err(Failed::Refused)?;
         self.lockout.undo(tried, now);
         self.keep_counters().await?;
-        if let (Verdict::MatchOutdated, Some(old)) = (verdict, phc) {
-            self.rehash(half.user(), old, again, place).await?;
+        if let (Some(new), Some(old)) = (renewed, phc) {
+            self.renew_verifier(half.user(), &old, &new).await?;
         }
         let token = ids::token();
         let hash = token_hash(&token).ok_or(Failed::Unavailable)?;
@@ -411,18 +422,8 @@ impl Identity {
         ))
     }
 
-    async fn rehash(
-        &self,
-        user: &UserName,
-        old: String,
-        password: Zeroizing<String>,
-        place: Place,
-    ) -> Result<(), Failed> {
-        // A full pool or want of memory put it off to the next sign-in.
-        let Ok(Ok(new)) = self.passwords.hash(place, password).await else {
-            return Ok(());
-        };
-        if self.store.rehash(user.as_str(), &old, &new).await? {
+    async fn renew_verifier(&self, user: &UserName, old: &str, new: &str) -> Result<(), Failed> {
+        if self.store.rehash(user.as_str(), old, new).await? {
             let mut record = Record::new(Event::FactorChanged, "ok", reason::CHANGED);
             record.user = Some(user.shared());
             record.detail = Some("password verifier made with the present parameters".to_owned());
@@ -603,7 +604,7 @@ impl Identity {
     }
 
     fn steady(&self, now: i64) -> i64 {
-        self.time.at(now, clock::now())
+        self.time.at(now)
     }
 }
 

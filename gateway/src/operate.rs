@@ -12,7 +12,9 @@ use crate::control::{
     NewDevice, Operator, PolicyStatus, Refusal, Reloaded, SessionLine, Status, TunnelStatus, Which,
 };
 use crate::gateway::Gateway;
-use crate::identity::{self, Class, Device, DeviceError, Directory, EndReason, Psk, Session, Standing};
+use crate::identity::{
+    self, Class, Device, DeviceError, Directory, EndReason, Psk, Session, Standing,
+};
 use crate::ids::{DeviceId, SessionId};
 use crate::reload;
 use crate::tunnel;
@@ -144,7 +146,7 @@ impl Operator for Desk {
         if gw.snapshot.load().standing(&new.user) != Standing::Active {
             return Err(unknown("active user", &new.user));
         }
-        let key = wg::PublicKey::from_base64(new.public_key.trim());
+        let key: Result<wg::PublicKey, _> = new.public_key.trim().parse();
         let key = key.map_err(|e| Refusal::new(Code::Data, e.to_string()))?;
         let added = gw.devices.add(identity::NewDevice {
             user: &new.user,
@@ -311,7 +313,7 @@ fn added_answer(
     let routes = tunnel::client::routes(&gw.config, &snap.policy);
     Ok(DeviceAdded {
         device: device_line(device),
-        server_public_key: server.public().to_base64(),
+        server_public_key: server.public_key().to_string(),
         preshared_key,
         endpoint: gw.config.endpoint(),
         dns: gw.config.tunnel.gateway4().to_string(),

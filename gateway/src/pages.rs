@@ -5,7 +5,7 @@ mod answer;
 mod assets;
 mod csrf;
 mod ctx;
-pub(crate) mod desk;
+mod desk;
 mod enrol;
 mod form;
 mod lang;
@@ -22,8 +22,12 @@ use axum::extract::RawQuery;
 use axum::response::Response;
 use axum::routing::{get, post};
 
-pub(crate) use accept::{may_redirect, wants_html};
+pub(crate) use accept::may_redirect;
 pub(crate) use ctx::SharedDesk;
+pub(crate) use desk::{
+    App, Credentials, Desk, DeviceLine, DeviceState, EnrolStep, Enrolment, FirstStep, Here, Person,
+    SecondStep, SessionRow, Visit,
+};
 pub(crate) use lang::Lang;
 pub(crate) use problem::{Detail, Problem, language, problem};
 

@@ -17,8 +17,8 @@ use crate::clock;
 use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::proxy::tls::{CertError, CertFiles, CertSet, InternalCa};
-use crate::snapshot::files::{self, FileError};
 use crate::snapshot::Snapshot;
+use crate::snapshot::files::{self, FileError};
 
 /// One thing that is wrong with a policy folder, as people and machines read it.
 #[derive(Clone, Debug, Serialize)]
@@ -230,7 +230,11 @@ async fn apply(
         changed,
         warnings,
     };
-    let why = if changed { reason::APPLIED } else { reason::UNCHANGED };
+    let why = if changed {
+        reason::APPLIED
+    } else {
+        reason::UNCHANGED
+    };
     let mut record = Record::new(Event::PolicyApplied, "ok", why);
     record.policy = Some(Arc::clone(&snapshot.digest));
     record.detail = Some(format!("generation {}", snapshot.generation));

@@ -13,9 +13,11 @@ use crate::audit::{Audit, AuditError, Durability, Event, Record, reason};
 use crate::clock;
 use crate::config::Config;
 use crate::config::lock::{self, Lock, LockError};
+use crate::control;
 use crate::gateway::Gateway;
-use crate::identity::{self, Devices, Identity, Sessions};
-use crate::limits::Limits;
+use crate::identity::{Identity, IdentityError, Recorder, Settings};
+use crate::limits::{Limits, Rate};
+use crate::operate;
 use crate::proxy::handover::Handover;
 use crate::proxy::tls::{self, CertError, InternalCa};
 use crate::proxy::{Edges, edge};
@@ -46,6 +48,9 @@ pub(crate) enum StartError {
     /// The policy or a certificate is not usable.
     #[error(transparent)]
     Set(#[from] Rejected),
+    /// The login engine cannot start.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] CertError),
@@ -84,6 +89,8 @@ impl StartError {
             Self::Set(Rejected::Certificates(e)) | Self::Tls(e) if e.is_permission() => 77,
             Self::Set(Rejected::Journal) => 70,
             Self::Set(_) | Self::Tls(_) => 78,
+            Self::Identity(IdentityError::Cost(_)) => 78,
+            Self::Identity(_) => 70,
             Self::Lock(_) | Self::Store(_) | Self::Audit(_) | Self::System { .. } => 70,
         }
     }
@@ -93,10 +100,7 @@ impl StartError {
 ///
 /// # Errors
 /// [`StartError`] with nothing left open.
-pub(crate) fn serve(
-    config: Config,
-    ready: impl FnOnce(&Arc<Gateway>),
-) -> Result<(), StartError> {
+pub(crate) fn serve(config: Config, ready: impl FnOnce(&Arc<Gateway>)) -> Result<(), StartError> {
     let lock = lock::acquire(&config.data)?;
     let keys = Arc::new(Keys::load(&config.master_key)?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -133,17 +137,20 @@ async fn open(config: Config, keys: Arc<Keys>) -> Result<Arc<Gateway>, StartErro
         tracing::warn!(%warning, "policy");
     }
     let store = store::open(&config.data)?;
-    let audit = Arc::new(Audit::open(&config.data.join("audit"), *keys.derive("audit"))?);
-    let sessions = Sessions::load(Arc::clone(&store), Arc::clone(&audit), (&config.identity).into()).await?;
-    let devices = Devices::load(Arc::clone(&store), Arc::clone(&keys), Arc::clone(&audit), config.tunnel.network).await?;
-    let identity = Identity::start(identity::Parts {
-        store: Arc::clone(&store),
-        keys: Arc::clone(&keys),
-        audit: Arc::clone(&audit),
-        sessions: Arc::clone(&sessions),
-        settings: (&config.identity).into(),
-    })
+    let audit = Arc::new(Audit::open(
+        &config.data.join("audit"),
+        *keys.derive("audit"),
+    )?);
+    let identity = Identity::open(
+        settings(&config),
+        Arc::clone(&store),
+        Arc::clone(&keys),
+        Arc::clone(&audit) as Arc<dyn Recorder>,
+        clock::unix(),
+    )
     .await?;
+    let sessions = Arc::clone(identity.sessions());
+    let devices = Arc::clone(identity.devices());
     Ok(Arc::new(Gateway {
         snapshot: ArcSwap::from_pointee(snapshot),
         authority,
@@ -154,7 +161,7 @@ async fn open(config: Config, keys: Arc<Keys>) -> Result<Arc<Gateway>, StartErro
         sessions,
         devices,
         streams: Streams::new(),
-        limits: Arc::new(Limits::new()),
+        limits: Arc::new(Limits::new(&Rate::of_source(), clock::now())),
         handover: Handover::default(),
         edges: OnceLock::new(),
         reloading: tokio::sync::Mutex::default(),
@@ -173,7 +180,11 @@ pub(crate) fn open_authority(config: &Config) -> Result<Option<InternalCa>, Reje
     if !config.tls.internal_ca {
         return Ok(None);
     }
-    let name = config.http.sign_in.first().map_or("Postern", String::as_str);
+    let name = config
+        .http
+        .sign_in
+        .first()
+        .map_or("Postern", String::as_str);
     let authority = InternalCa::open(&config.data.join("ca"), name, clock::unix())?;
     Ok(Some(authority))
 }
@@ -233,7 +244,7 @@ async fn start(
         }
     }
     open_tunnel(gw).await;
-    crate::control::start(gw)?;
+    open_control(gw)?;
     tokio::spawn(reload::watch::run(Arc::clone(gw)));
     tokio::spawn(sweep::run(Arc::clone(gw)));
     let mut record = Record::new(Event::Started, "ok", reason::START);
@@ -253,6 +264,33 @@ async fn open_tunnel(gw: &Arc<Gateway>) {
         tracing::error!(%why, "the tunnel door stays shut; the HTTPS door is open");
     }
     let _ = gw.tunnel.set(handle);
+}
+
+fn open_control(gw: &Arc<Gateway>) -> Result<(), StartError> {
+    let listener = control::bind(&gw.config.control_socket())
+        .map_err(|source| system("open the control socket", source))?;
+    let operator: Arc<dyn control::Operator> = Arc::new(operate::Desk(Arc::clone(gw)));
+    tokio::spawn(control::serve(listener, operator));
+    Ok(())
+}
+
+/// Reads the figures of the login engine from the configuration.
+pub(crate) fn settings(config: &Config) -> Settings {
+    let identity = &config.identity;
+    Settings {
+        idle: identity.idle,
+        absolute: identity.absolute,
+        password_min: identity.password_min,
+        issuer: identity.issuer.clone(),
+        argon2_memory_kib: identity.argon2_memory_kib,
+        argon2_passes: identity.argon2_passes,
+        failures: identity.failures,
+        failure_wait: identity.failure_wait,
+        source_posts_per_minute: identity.source_posts_per_minute,
+        site_words: config.http.sign_in.clone(),
+        tunnel_network: config.tunnel.network,
+        tunnel_gateway4: config.tunnel.gateway4(),
+    }
 }
 
 /// Ends in order: no new connections, idle ones closed, busy

@@ -164,6 +164,15 @@ pub(crate) enum KeyError {
 }
 
 impl KeyError {
+    /// Tells whether the fault is who may read the file, not what is in it.
+    pub(crate) fn is_permission(&self) -> bool {
+        match self {
+            Self::Exposed { .. } | Self::Owner { .. } => true,
+            Self::Io { source, .. } => source.kind() == std::io::ErrorKind::PermissionDenied,
+            Self::NotAFile { .. } | Self::Malformed { .. } => false,
+        }
+    }
+
     fn io(path: &Path, source: std::io::Error) -> Self {
         Self::Io {
             path: path.to_owned(),

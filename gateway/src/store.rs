@@ -232,7 +232,7 @@ pub(crate) enum StoreError {
         "the store has schema version {found}, this version knows {known}; use the newer binary"
     )]
     Newer { found: i64, known: i64 },
-    /// SQLite refused.
+    /// The database refused.
     #[error("store: {0}")]
     Database(#[from] rusqlite::Error),
     /// The store's thread has ended.

@@ -213,7 +213,7 @@ impl Drop for StreamGuard {
 
 #[cfg(test)]
 mod tests {
-    use super::{Answer, Kind, KillSwitch, Question, Stream, Streams};
+    use super::{Answer, KillSwitch, Kind, Question, Stream, Streams};
     use crate::clock;
     use crate::ids::{DeviceId, SessionId};
     use std::sync::Arc;

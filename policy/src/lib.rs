@@ -9,6 +9,8 @@ mod compile;
 mod decide;
 mod diag;
 mod ir;
+#[cfg(test)]
+mod naive;
 mod query;
 mod resolve;
 mod source;
@@ -54,7 +56,7 @@ pub struct Checked {
 /// Loads a policy: parse, resolve, compile, run its tests.
 ///
 /// # Errors
-/// Every finding, warnings included, sorted by place; at least one is an error. A failed test is one, and points at
+/// Every error, sorted by place; never empty. A failed test is one, and points at
 /// the test. The policy in force should stay in force.
 pub fn load(sources: &Sources) -> Result<Loaded, Vec<Diagnostic>> {
     let checked = check(sources)?;
@@ -77,6 +79,9 @@ pub fn load(sources: &Sources) -> Result<Loaded, Vec<Diagnostic>> {
 /// As [`load`], without failed tests. A test that cannot be asked (an unknown name) is an error here too.
 pub fn check(sources: &Sources) -> Result<Checked, Vec<Diagnostic>> {
     let (ast, mut diags) = syntax::parse(sources);
+    if syntax::is_broken(&diags) {
+        return Err(sorted(diags));
+    }
     let Some(ir) = resolve::resolve(&ast, &mut diags) else {
         return Err(sorted(diags));
     };
@@ -99,7 +104,11 @@ pub fn check(sources: &Sources) -> Result<Checked, Vec<Diagnostic>> {
     })
 }
 
+/// In the order of places. Beside errors, warnings are left out: they may only follow from what is wrong.
 fn sorted(mut diags: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    if diags.iter().any(|d| d.severity == Severity::Error) {
+        diags.retain(|d| d.severity == Severity::Error);
+    }
     diags.sort_by_key(|d| (d.span.file, d.span.start, d.severity));
     diags.dedup();
     diags

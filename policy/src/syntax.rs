@@ -15,6 +15,16 @@ use crate::source::{FileId, Sources, Span};
 /// Largest policy file, in bytes.
 pub(crate) const MAX_FILE: usize = 8 * 1024 * 1024;
 
+/// Syntax errors reported of one file; behind the first few, one mistake shows as many.
+const MAX_SYNTAX_ERRORS: usize = 5;
+/// The parser's message for a mistake that leaves the rest of the file sound.
+const DUPLICATE: &str = "duplicate key";
+
+/// Whether a file could not be read, so that names it defines are not known.
+pub(crate) fn is_broken(diags: &[Diagnostic]) -> bool {
+    diags.iter().any(|d| d.code == "syntax")
+}
+
 /// A value and where it stands.
 #[derive(Clone, Debug)]
 pub(crate) struct Sp<T> {
@@ -167,9 +177,15 @@ fn parse_file(sources: &Sources, file: FileId, ast: &mut Ast, diags: &mut Vec<Di
         return;
     }
     let (table, errors) = DeTable::parse_recoverable(text);
-    for error in &errors {
+    let broken = errors.iter().any(|error| error.message() != DUPLICATE);
+    for error in errors.iter().take(MAX_SYNTAX_ERRORS) {
         let span = Span::new(file, error.span().unwrap_or(0..0));
-        diags.push(Diagnostic::error("syntax", span, show(error.message())));
+        let duplicate = error.message() == DUPLICATE;
+        let code = if duplicate { "duplicate-key" } else { "syntax" };
+        diags.push(Diagnostic::error(code, span, show(error.message())));
+    }
+    if broken {
+        return;
     }
     let path = sources.path(file);
     let users_file = path == "users.toml" || path.ends_with("/users.toml");

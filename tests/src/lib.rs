@@ -1,1 +1,20 @@
-//! Test harness.
+//! What the end-to-end tests share: the real binary, real clients, and a record of what reached
+//! the protected side.
+
+pub mod chrome;
+pub mod curl;
+pub mod gateway;
+pub mod html;
+pub mod journal;
+pub mod netns;
+pub mod office;
+pub mod policy;
+pub mod ports;
+pub mod process;
+pub mod raw;
+pub mod temp;
+pub mod totp;
+pub mod upstream;
+pub mod wait;
+pub mod websocket;
+pub mod wireguard;

@@ -49,7 +49,6 @@ pub enum Unreachable {
 
 /// One observation; poll until `None` after each input.
 #[derive(Clone, PartialEq, Eq, Debug)]
-#[non_exhaustive]
 pub enum Event {
     /// A new TCP flow is held until `permit` or `refuse`.
     SynSeen(FlowRecord),

@@ -142,7 +142,7 @@ impl Flow {
     }
 
     /// Takes note of a segment from the device.
-    pub(crate) fn from_device(&mut self, tcp: &Tcp, payload: usize, now: Instant) -> Step {
+    pub(crate) fn device_sent(&mut self, tcp: &Tcp, payload: usize, now: Instant) -> Step {
         let is_syn = tcp.has(tcp::SYN) && !tcp.has(tcp::ACK);
         let is_new = is_syn && tcp.seq != self.isn;
         match &self.state {
@@ -173,7 +173,7 @@ impl Flow {
     }
 
     /// Takes note of a segment from the kernel.
-    pub(crate) fn from_kernel(&mut self, tcp: &Tcp, payload: usize, now: Instant) -> Step {
+    pub(crate) fn kernel_sent(&mut self, tcp: &Tcp, payload: usize, now: Instant) -> Step {
         match &self.state {
             State::Held(_) | State::Denied => return Step::Swallow,
             State::Opening | State::Open | State::Lingering => {}

@@ -106,11 +106,10 @@ fn is_never_an_end4(a: Ipv4Addr) -> bool {
 
 fn is_never_an_end6(a: Ipv6Addr) -> bool {
     let segments = a.segments();
-    let embeds_v4 = match segments {
-        [0, 0, 0, 0, 0, ..] | [0x64, 0xff9b, ..] | [0x2002, ..] => true,
-        [0x2001, 0, ..] => true,
-        _ => false,
-    };
+    let embeds_v4 = matches!(
+        segments,
+        [0, 0, 0, 0, 0, ..] | [0x64, 0xff9b, ..] | [0x2001, 0, ..] | [0x2002, ..]
+    );
     let [first, ..] = segments;
     let link_local = first & 0xffc0 == 0xfe80;
     let site_local = first & 0xffc0 == 0xfec0;

@@ -142,6 +142,9 @@ impl Tunnel {
 
     /// Lets boringtun look at its clock: sessions expire, keepalives and retries fall due.
     pub(crate) fn tick<'a>(&mut self, scratch: &'a mut [u8], now: Instant) -> Tick<'a> {
+        if scratch.len() < SCRATCH {
+            return Tick::Idle;
+        }
         self.ticked = now;
         let tick = match self.tunn.update_timers(scratch) {
             TunnResult::WriteToNetwork(message) => Tick::Send(message),
@@ -209,6 +212,9 @@ impl Tunnel {
 
     /// Writes an initiation, unless one is under way.
     pub(crate) fn initiate<'a>(&mut self, scratch: &'a mut [u8]) -> Option<&'a [u8]> {
+        if scratch.len() < SCRATCH {
+            return None;
+        }
         match self.tunn.format_handshake_initiation(scratch, false) {
             TunnResult::WriteToNetwork(message) => Some(message),
             TunnResult::Done

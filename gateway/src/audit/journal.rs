@@ -224,4 +224,4 @@ fn too_many() -> io::Error {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

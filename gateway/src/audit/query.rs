@@ -1,1 +1,280 @@
-//! Reading the journal: the last records, and those that match a filter.
+//! Reading the journal: the last records, new ones as they come, and those that match a filter.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::event::Event;
+use super::files::{SegmentName, day, segments};
+use super::lines::{Lines, Read};
+use super::record::is_deceptive;
+use crate::clock;
+
+/// Takes a line of the journal, without its line feed.
+pub(crate) type Sink<'a> = dyn FnMut(&[u8]) -> io::Result<()> + 'a;
+
+/// What a search asks for; `None` asks for nothing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Filter {
+    pub(crate) user: Option<String>,
+    pub(crate) host: Option<String>,
+    pub(crate) outcome: Option<String>,
+    pub(crate) event: Option<Event>,
+    /// Wall time, ms since the UNIX epoch.
+    pub(crate) since: Option<u64>,
+    /// The newest so many.
+    pub(crate) limit: Option<usize>,
+}
+
+/// Gives the records that match to `sink`, oldest first.
+///
+/// # Errors
+/// If the folder or a segment cannot be read, and those of `sink`.
+pub(crate) fn search(dir: &Path, filter: &Filter, sink: &mut Sink<'_>) -> io::Result<()> {
+    let Some(limit) = filter.limit else {
+        return scan(dir, filter, sink);
+    };
+    let mut newest = VecDeque::new();
+    scan(dir, filter, &mut |line| {
+        if newest.len() >= limit {
+            newest.pop_front();
+        }
+        if limit > 0 {
+            newest.push_back(line.to_owned());
+        }
+        Ok(())
+    })?;
+    newest.iter().try_for_each(|line| sink(line))
+}
+
+fn scan(dir: &Path, filter: &Filter, sink: &mut Sink<'_>) -> io::Result<()> {
+    let since = filter.since.map(clock::rfc3339);
+    let first_day = filter.since.map(day).unwrap_or_default();
+    for name in segments(dir)? {
+        if name.day < first_day {
+            continue;
+        }
+        let mut lines = Lines::open(&dir.join(name.to_string()), 0)?;
+        while let Read::Line(line) = lines.next()? {
+            if filter.takes(line, since.as_deref()) {
+                sink(line)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Filter {
+    /// Tells whether a line matches; what is no record matches nothing.
+    fn takes(&self, line: &[u8], since: Option<&str>) -> bool {
+        let Ok(fields) = serde_json::from_slice::<Fields<'_>>(line) else {
+            return false;
+        };
+        let is = |wanted: &Option<String>, found: &Option<Text<'_>>| {
+            let found = found.as_ref().map(|text| text.0.as_ref());
+            wanted.as_deref().is_none_or(|wanted| found == Some(wanted))
+        };
+        is(&self.user, &fields.user)
+            && is(&self.host, &fields.host)
+            && is(&self.outcome, &fields.outcome)
+            && self
+                .event
+                .is_none_or(|event| fields.event.0 == event.name())
+            && since.is_none_or(|since| fields.time.0.as_ref() >= since)
+    }
+}
+
+/// The fields of a line that a filter looks at and a listing shows.
+#[derive(Deserialize)]
+struct Fields<'a> {
+    #[serde(borrow)]
+    time: Text<'a>,
+    #[serde(borrow)]
+    event: Text<'a>,
+    #[serde(borrow)]
+    outcome: Option<Text<'a>>,
+    #[serde(borrow)]
+    reason: Option<Text<'a>>,
+    #[serde(borrow)]
+    rule: Option<Text<'a>>,
+    #[serde(borrow)]
+    user: Option<Text<'a>>,
+    #[serde(borrow)]
+    device: Option<Text<'a>>,
+    #[serde(borrow)]
+    source: Option<Text<'a>>,
+    #[serde(borrow)]
+    host: Option<Text<'a>>,
+    #[serde(borrow)]
+    method: Option<Text<'a>>,
+    #[serde(borrow)]
+    path: Option<Text<'a>>,
+    status: Option<u16>,
+    #[serde(borrow)]
+    detail: Option<Text<'a>>,
+    count: Option<u64>,
+}
+
+/// A string that is borrowed where JSON allows it, inside an `Option` too.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// Writes a record for the eye; characters that could deceive it are escaped.
+pub(crate) fn show(line: &[u8]) -> String {
+    let Ok(fields) = serde_json::from_slice::<Fields<'_>>(line) else {
+        return plain(&String::from_utf8_lossy(line));
+    };
+    let mut text = fields.time.0.into_owned();
+    for word in [Some(fields.event), fields.outcome, fields.reason] {
+        text.push_str("  ");
+        text.push_str(word.as_ref().map_or("-", |word| &word.0));
+    }
+    let status = fields.status.map(|status| Text(status.to_string().into()));
+    let count = fields.count.map(|count| Text(count.to_string().into()));
+    for (name, value) in [
+        ("user", fields.user),
+        ("device", fields.device),
+        ("source", fields.source),
+        ("host", fields.host),
+        ("method", fields.method),
+        ("path", fields.path),
+        ("status", status),
+        ("rule", fields.rule),
+        ("detail", fields.detail),
+        ("count", count),
+    ] {
+        if let Some(value) = value {
+            text.push_str("  ");
+            text.push_str(name);
+            text.push('=');
+            text.push_str(&value.0);
+        }
+    }
+    plain(&text)
+}
+
+fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_deceptive(c) {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// A place in the journal that moves forward as records are written.
+#[derive(Debug)]
+pub(crate) struct Cursor {
+    dir: PathBuf,
+    name: Option<SegmentName>,
+    offset: u64,
+}
+
+impl Cursor {
+    /// Stands before the last `n` records.
+    ///
+    /// # Errors
+    /// If the folder or a segment cannot be read.
+    pub(crate) fn before_last(dir: &Path, n: usize) -> io::Result<Self> {
+        let mut cursor = Self {
+            dir: dir.to_owned(),
+            name: None,
+            offset: 0,
+        };
+        let mut wanted = n;
+        for name in segments(dir)?.into_iter().rev() {
+            let file = Lines::open(&dir.join(name.to_string()), 0)?.into_file();
+            let (offset, found) = back(&file, wanted)?;
+            wanted -= found;
+            cursor.offset = offset;
+            cursor.name = Some(name);
+            if wanted == 0 {
+                break;
+            }
+        }
+        Ok(cursor)
+    }
+
+    /// Gives the whole lines from here on to `sink` and moves behind them.
+    ///
+    /// # Errors
+    /// If the folder or a segment cannot be read, and those of `sink`.
+    pub(crate) fn advance(&mut self, sink: &mut Sink<'_>) -> io::Result<()> {
+        loop {
+            // listed before reading: a segment is never appended to once a later one exists
+            let next = segments(&self.dir)?
+                .into_iter()
+                .find(|name| self.name.as_ref().is_none_or(|ours| name > ours));
+            if let Some(name) = &self.name {
+                let mut lines = Lines::open(&self.dir.join(name.to_string()), self.offset)?;
+                while let Read::Line(line) = lines.next()? {
+                    sink(line)?;
+                }
+                self.offset = lines.offset();
+            }
+            if next.is_none() {
+                return Ok(());
+            }
+            self.name = next;
+            self.offset = 0;
+        }
+    }
+}
+
+/// Finds where the last `n` whole lines of a file start, and how many there are.
+fn back(file: &File, n: usize) -> io::Result<(u64, usize)> {
+    let mut end = file.metadata()?.len();
+    let mut block = [0; 64 * 1024];
+    let mut feeds = 0;
+    while end > 0 {
+        let start = end.saturating_sub(block.len() as u64);
+        let len = usize::try_from(end - start).unwrap_or_default();
+        let Some(part) = block.get_mut(..len) else {
+            break;
+        };
+        file.read_exact_at(part, start)?;
+        for (byte, at) in part.iter().rev().zip((start..end).rev()) {
+            if *byte == b'\n' {
+                feeds += 1;
+            }
+            if feeds > n {
+                return Ok((at + 1, n));
+            }
+        }
+        end = start;
+    }
+    Ok((0, feeds))
+}
+
+/// Reads `--since`: RFC 3339, a day, or an age such as `30s`, `15m`, `2h`, `1d`, `1w`.
+pub(crate) fn since(text: &str, now: u64) -> Option<u64> {
+    if let Some(ms) = age(text) {
+        return Some(now.saturating_sub(ms));
+    }
+    let whole = format!("{text}T00:00:00Z");
+    let time = [text, &whole].iter().find_map(|text| text.parse().ok());
+    time.and_then(|time: jiff::Timestamp| u64::try_from(time.as_millisecond()).ok())
+}
+
+fn age(text: &str) -> Option<u64> {
+    let (at, unit) = text.char_indices().next_back()?;
+    let number: u64 = text.get(..at)?.parse().ok()?;
+    let ms = match unit {
+        's' => 1_000,
+        'm' => 60_000,
+        'h' => 3_600_000,
+        'd' => 86_400_000,
+        'w' => 7 * 86_400_000,
+        _ => return None,
+    };
+    number.checked_mul(ms)
+}

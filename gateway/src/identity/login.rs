@@ -111,6 +111,7 @@ struct PasswordProof {
 #[derive(Debug)]
 pub(crate) struct CodeProof {
     user: UserName,
+    step: Matched,
     at: i64,
 }
 
@@ -125,12 +126,12 @@ impl CodeProof {
         accepted: bool,
         now: i64,
     ) -> Result<Self, Refusal> {
-        drop(matched);
         if !accepted {
             return Err(Refusal::CodeReplayed);
         }
         Ok(Self {
             user: user.clone(),
+            step: matched,
             at: now,
         })
     }
@@ -139,8 +140,14 @@ impl CodeProof {
         self.user.as_str()
     }
 
+    /// When it was right, in steady seconds.
     pub(crate) fn at(&self) -> i64 {
         self.at
+    }
+
+    /// The time step it used up.
+    pub(crate) fn step(&self) -> i64 {
+        self.step.step()
     }
 }
 
@@ -247,8 +254,8 @@ impl AwaitingCode {
             return Err(Refusal::BadCode);
         }
         Ok(Authenticated {
-            user: self.proof.user,
-            at: code.at,
+            password: self.proof,
+            code,
             epoch: self.epoch,
         })
     }
@@ -257,19 +264,19 @@ impl AwaitingCode {
 /// Both proofs of one user, in one sign-in; the only thing a session is made from.
 #[derive(Debug)]
 pub(crate) struct Authenticated {
-    user: UserName,
-    at: i64,
+    password: PasswordProof,
+    code: CodeProof,
     epoch: u64,
 }
 
 impl Authenticated {
     pub(crate) fn user(&self) -> &UserName {
-        &self.user
+        &self.password.user
     }
 
     /// When the code was right, in steady seconds.
     pub(crate) fn at(&self) -> i64 {
-        self.at
+        self.code.at
     }
 
     /// How often the sessions of the user had been ended when the sign-in began.

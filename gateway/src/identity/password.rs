@@ -213,17 +213,24 @@ impl Passwords {
         })
     }
 
-    /// Compares off the async threads; see [`Hasher::verify`].
+    /// Compares off the async threads; see [`Hasher::verify`]. A right password whose verifier is
+    /// outdated gives a new one with the verdict.
     pub(crate) async fn verify(
         &self,
         place: Place,
         password: Zeroizing<String>,
         phc: Option<String>,
-    ) -> Result<Result<Verdict, BadVerifier>, Overloaded> {
+    ) -> Result<Result<(Verdict, Option<String>), BadVerifier>, Overloaded> {
         let hasher = Arc::clone(&self.hasher);
-        self.pool
-            .run(place, move || hasher.verify(&password, phc.as_deref()))
-            .await
+        let work = move || {
+            let verdict = hasher.verify(&password, phc.as_deref())?;
+            // Without memory for it, the next sign-in tries again.
+            let renewed = (verdict == Verdict::MatchOutdated)
+                .then(|| hasher.hash(&password).ok())
+                .flatten();
+            Ok((verdict, renewed))
+        };
+        self.pool.run(place, work).await
     }
 
     /// Makes a verifier off the async threads; see [`Hasher::hash`].

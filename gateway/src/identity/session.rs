@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
+use futures_util::StreamExt;
 use parking_lot::{Mutex, RwLock};
 use sha2::{Digest, Sha256};
 use tokio::sync::broadcast;
@@ -19,7 +20,6 @@ use super::login::Authenticated;
 use super::record::{Context, Recorder};
 use super::steady::Steady;
 use crate::audit::{Event, Record, reason};
-use crate::clock;
 use crate::ids::{self, DeviceId, Door, SessionId};
 use crate::secrets::{self, Keys};
 use crate::store::{CookieRow, Hash, SessionRow, Store, StoreError};
@@ -32,6 +32,8 @@ const TOUCH_SECS: i64 = 60;
 const FUTURE_SECS: i64 = 300;
 /// Changes a slow subscriber may lag behind before it has to look at everything again.
 const CHANGES: usize = 1024;
+/// Records of ends that wait for the journal together.
+const RECORDS_AT_ONCE: usize = 64;
 
 /// How long sessions live.
 #[derive(Clone, Copy, Debug)]
@@ -88,24 +90,32 @@ impl Session {
     /// Tells whether the session still counts at `now` (UNIX seconds of the wall clock; one that
     /// was set back lengthens nothing).
     pub(crate) fn is_live(&self, now: i64) -> bool {
-        !self.ended.load(Ordering::Acquire) && self.steady.at(now, clock::now()) < self.expires()
+        !self.ended.load(Ordering::Acquire) && self.steady.at(now) < self.expires()
     }
 
     /// How long ago the last code was right.
     pub(crate) fn mfa_age(&self, now: i64) -> Duration {
-        let age = self.steady.at(now, clock::now()) - self.mfa_at();
+        let age = self.steady.at(now) - self.mfa_at();
         Duration::from_secs(u64::try_from(age).unwrap_or(0))
     }
 
     /// Notes use by the person: a request, client data on a WebSocket or a flow; not pings.
     pub(crate) fn touch(&self, now: i64) {
-        let now = self.steady.at(now, clock::now());
+        let now = self.steady.at(now);
         self.last_used.fetch_max(now, Ordering::AcqRel);
     }
 
     /// The token that forms of this session carry.
     pub(crate) fn csrf(&self) -> String {
         self.csrf.clone()
+    }
+
+    fn why_over(&self, time: i64) -> EndReason {
+        if time < self.absolute_end {
+            EndReason::Idle
+        } else {
+            EndReason::Expired
+        }
     }
 
     fn row(&self) -> SessionRow {
@@ -239,7 +249,7 @@ impl Sessions {
 
     /// The time sessions live by: never turns back.
     pub(crate) fn time(&self) -> i64 {
-        self.steady.at(i64::MIN, clock::now())
+        self.steady.at(i64::MIN)
     }
 
     /// Finds the live session of a cookie value on `host` and notes its use.
@@ -379,22 +389,17 @@ impl Sessions {
     /// Ends the sessions whose time is over and returns them; call it each second. Writes the
     /// times of last use, and ends that could not be written before.
     pub(crate) async fn expired(&self, now: i64) -> Vec<Arc<Session>> {
-        let over: Vec<_> = self.list();
-        let over: Vec<_> = over.into_iter().filter(|s| !s.is_live(now)).collect();
+        let time = self.steady.at(now);
         let mut gone = Vec::new();
-        let time = self.steady.at(now, clock::now());
-        for session in over {
-            let idle = time < session.absolute_end;
-            let why = if idle {
-                EndReason::Idle
-            } else {
-                EndReason::Expired
-            };
-            let removed = self.tables.write().remove(session.id);
-            if let Some(session) = removed {
-                gone.push(Arc::clone(&session));
-                report(self.finish(vec![session], why).await);
-            }
+        for why in [EndReason::Idle, EndReason::Expired] {
+            let over: Vec<_> = self
+                .list()
+                .into_iter()
+                .filter(|s| !s.is_live(now) && s.why_over(time) == why)
+                .filter_map(|s| self.tables.write().remove(s.id))
+                .collect();
+            gone.extend(over.iter().map(Arc::clone));
+            report(self.finish(over, why).await);
         }
         report(self.write_uses().await);
         report(self.write_ends().await);
@@ -433,7 +438,7 @@ impl Sessions {
     }
 
     fn fresh(&self, id: SessionId, who: &Authenticated, from: &Context<'_>) -> Session {
-        let now = self.steady.at(from.now, clock::now());
+        let now = self.steady.at(from.now);
         let row = SessionRow {
             id,
             user: who.user().as_str().to_owned(),
@@ -511,25 +516,12 @@ impl Sessions {
         }
         self.unwritten.lock().extend(gone.iter().map(|s| s.id));
         let written = self.write_ends().await;
-        for session in &gone {
-            let event = match why {
-                EndReason::SignedOut => Event::SignedOut,
-                EndReason::Revoked
-                | EndReason::UserDisabled
-                | EndReason::UserRemoved
-                | EndReason::FactorChanged
-                | EndReason::Idle
-                | EndReason::Expired
-                | EndReason::Policy
-                | EndReason::Replaced => Event::SessionEnded,
-            };
-            let mut record = Record::new(event, "ok", why.reason());
-            record.user = Some(Arc::clone(&session.user));
-            record.session = Some(session.id);
-            record.source = Some(session.source);
-            // Revocation goes on when the journal is broken.
-            report(self.recorder.durable(record).await);
-        }
+        futures_util::stream::iter(&gone)
+            .for_each_concurrent(RECORDS_AT_ONCE, |session| async move {
+                // Revocation goes on when the journal is broken.
+                report(self.recorder.durable(ended(session, why)).await);
+            })
+            .await;
         written
     }
 
@@ -581,6 +573,19 @@ fn cookie_row(token: &str, host: &str) -> CookieRow {
         hash: token_hash(token).unwrap_or_else(|| Sha256::digest(token).into()),
         host: host.to_owned(),
     }
+}
+
+fn ended(session: &Session, why: EndReason) -> Record {
+    let event = if why == EndReason::SignedOut {
+        Event::SignedOut
+    } else {
+        Event::SessionEnded
+    };
+    let mut record = Record::new(event, "ok", why.reason());
+    record.user = Some(Arc::clone(&session.user));
+    record.session = Some(session.id);
+    record.source = Some(session.source);
+    record
 }
 
 fn report<E: std::fmt::Display>(result: Result<(), E>) {

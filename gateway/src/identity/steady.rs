@@ -9,22 +9,28 @@ use std::time::Instant;
 /// machine that slept, ends them at the earlier of both clocks.
 #[derive(Debug)]
 pub(crate) struct Steady {
+    mono: fn() -> Instant,
     origin: Instant,
     /// Greatest value of "wall time minus monotonic time since `origin`".
     offset: AtomicI64,
 }
 
 impl Steady {
-    /// Starts at `wall` UNIX seconds.
-    pub(crate) fn new(wall: i64, mono: Instant) -> Self {
+    /// Starts at `wall` UNIX seconds; `mono` reads the monotonic clock.
+    pub(crate) fn new(wall: i64, mono: fn() -> Instant) -> Self {
         Self {
-            origin: mono,
+            mono,
+            origin: mono(),
             offset: AtomicI64::new(wall),
         }
     }
 
-    /// Returns the steady time at `mono`, when the wall clock says `wall`.
-    pub(crate) fn at(&self, wall: i64, mono: Instant) -> i64 {
+    /// Returns the steady time, when the wall clock says `wall`.
+    pub(crate) fn at(&self, wall: i64) -> i64 {
+        self.at_mono(wall, (self.mono)())
+    }
+
+    fn at_mono(&self, wall: i64, mono: Instant) -> i64 {
         let run = self.run(mono);
         let seen = wall.saturating_sub(run);
         let before = self.offset.fetch_max(seen, Ordering::AcqRel);
@@ -46,19 +52,19 @@ mod tests {
 
     #[test]
     fn a_wall_clock_set_back_does_not_turn_time_back() {
-        let start = clock::now();
-        let steady = Steady::new(10_000, start);
-        assert_eq!(steady.at(10_000, start), 10_000);
+        let steady = Steady::new(10_000, clock::now);
+        let start = steady.origin;
+        assert_eq!(steady.at_mono(10_000, start), 10_000);
         let later = start + Duration::from_secs(60);
-        assert_eq!(steady.at(6_460, later), 10_060);
+        assert_eq!(steady.at_mono(6_460, later), 10_060);
     }
 
     #[test]
     fn a_wall_clock_set_forward_counts() {
-        let start = clock::now();
-        let steady = Steady::new(10_000, start);
-        assert_eq!(steady.at(13_600, start), 13_600);
+        let steady = Steady::new(10_000, clock::now);
+        let start = steady.origin;
+        assert_eq!(steady.at_mono(13_600, start), 13_600);
         let later = start + Duration::from_secs(1);
-        assert_eq!(steady.at(10_001, later), 13_601);
+        assert_eq!(steady.at_mono(10_001, later), 13_601);
     }
 }

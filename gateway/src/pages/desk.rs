@@ -23,8 +23,11 @@ pub(crate) trait Desk: Send + Sync {
     /// Tries name and password, the first half of a sign-in.
     async fn password(&self, attempt: Credentials) -> FirstStep;
     /// Tries the code, the second half; on success the tunnel devices it opens are open.
+    ///
+    /// On somebody else's device `next` is `None`: the portal then says why it stays closed.
     async fn code(&self, half: &str, code: &str, rt: Option<&str>) -> SecondStep;
-    /// Tries a fresh code for the session of this request.
+    /// Tries a fresh code for the session of this request; on success the person's own device
+    /// the request came through is open too, which is what the portal's button is for.
     async fn step_up(&self, code: &str, rt: Option<&str>) -> SecondStep;
     /// Sends the session of this request on to the return target `rt`; `None` if there is none.
     async fn onward(&self, rt: &str) -> Option<String>;
@@ -45,6 +48,8 @@ pub(crate) trait Desk: Send + Sync {
     async fn sign_out(&self) -> bool;
 
     /// Opens an enrolment link; `None` if it is used, replaced, too old or never was.
+    ///
+    /// The secret stays the same until the enrolment is complete.
     async fn enrolment(&self, token: &str) -> Option<Enrolment>;
     /// Completes an enrolment.
     async fn enrol(&self, token: &str, password: Zeroizing<String>, code: &str) -> EnrolStep;
@@ -166,12 +171,18 @@ pub(crate) enum EnrolStep {
     Done,
     /// The password has too few characters.
     TooShort,
+    /// The password has too many characters.
+    TooLong,
     /// The password is known or too near to the name.
     TooCommon,
     /// The code is not right.
     WrongCode,
     /// The link is not good any more.
     Dead,
+    /// Too many tries.
+    Throttled(Duration),
+    /// No place to work on a password at this moment.
+    Overloaded,
     /// It could not be stored now.
     Unavailable,
 }

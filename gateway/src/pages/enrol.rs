@@ -1,5 +1,7 @@
 //! Enrolment by a one-time link: a password and an authenticator app.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::Path;
 use axum::response::Response;
@@ -20,6 +22,7 @@ const ENROL_FORM: Spec = Spec {
     optional: &[],
     limit: SIGN_IN_MAX,
 };
+const BUSY_WAIT: Duration = Duration::from_secs(2);
 
 /// `GET /enrol/{token}`: moves the token out of the URL into a cookie.
 pub(crate) async fn open(Path(token): Path<String>, ctx: Ctx) -> Response {
@@ -37,7 +40,7 @@ pub(crate) async fn form(mut ctx: Ctx) -> Response {
         return dead(&ctx).into();
     };
     match ctx.desk.enrolment(&token).await {
-        Some(enrolment) => enrol_page(&mut ctx, &enrolment, None).into(),
+        Some(enrolment) => enrol_page(&mut ctx, &enrolment, StatusCode::OK, None).into(),
         None => dead(&ctx).into(),
     }
 }
@@ -63,21 +66,47 @@ async fn complete(mut ctx: Ctx, token: &str, body: Body) -> Response {
     let Some(enrolment) = ctx.desk.enrolment(token).await else {
         return dead(&ctx).into();
     };
-    let t = ctx.t();
     let password = Zeroizing::new(fields.value("password").to_owned());
-    let error = if password.as_str() == fields.value("again") {
-        match ctx.desk.enrol(token, password, fields.value("code")).await {
-            EnrolStep::Done => return done(&ctx).into(),
-            EnrolStep::Dead => return dead(&ctx).into(),
-            EnrolStep::Unavailable => return ctx.problem(Problem::Unavailable),
-            EnrolStep::WrongCode => t.error_code.to_owned(),
-            EnrolStep::TooCommon => t.error_common.to_owned(),
-            EnrolStep::TooShort => fill(t.error_short, "min", &enrolment.minimum.to_string()),
-        }
+    let step = if password.as_str() == fields.value("again") {
+        Some(ctx.desk.enrol(token, password, fields.value("code")).await)
     } else {
-        t.error_again.to_owned()
+        None
     };
-    enrol_page(&mut ctx, &enrolment, Some(error)).into()
+    drop(fields);
+    answer_to(&mut ctx, &enrolment, step)
+}
+
+/// Answers a form; `None` stands for two passwords that differ.
+fn answer_to(ctx: &mut Ctx, enrolment: &Enrolment, step: Option<EnrolStep>) -> Response {
+    let t = ctx.t();
+    let wrong = StatusCode::UNPROCESSABLE_ENTITY;
+    let (status, error, wait) = match step {
+        Some(EnrolStep::Done) => return done(ctx).into(),
+        Some(EnrolStep::Dead) => return dead(ctx).into(),
+        Some(EnrolStep::Unavailable) => return ctx.problem(Problem::Unavailable),
+        None => (wrong, t.error_again.to_owned(), None),
+        Some(EnrolStep::WrongCode) => (wrong, t.error_code.to_owned(), None),
+        Some(EnrolStep::TooCommon) => (wrong, t.error_common.to_owned(), None),
+        Some(EnrolStep::TooLong) => (wrong, t.error_long.to_owned(), None),
+        Some(EnrolStep::TooShort) => {
+            let least = enrolment.minimum.to_string();
+            (wrong, fill(t.error_short, "min", &least), None)
+        }
+        Some(EnrolStep::Throttled(wait)) => {
+            let minutes = wait.as_secs().div_ceil(60).max(1).to_string();
+            let text = fill(t.error_throttled, "minutes", &minutes);
+            (StatusCode::TOO_MANY_REQUESTS, text, Some(wait))
+        }
+        Some(EnrolStep::Overloaded) => {
+            let text = t.error_busy.to_owned();
+            (StatusCode::SERVICE_UNAVAILABLE, text, Some(BUSY_WAIT))
+        }
+    };
+    let page = enrol_page(ctx, enrolment, status, Some(error));
+    match wait {
+        Some(wait) => page.retry_after(wait).into(),
+        None => page.into(),
+    }
 }
 
 fn opened(ctx: &Ctx) -> Option<String> {
@@ -85,14 +114,14 @@ fn opened(ctx: &Ctx) -> Option<String> {
     csrf::is_opaque(token).then(|| token.to_owned())
 }
 
-fn enrol_page(ctx: &mut Ctx, enrolment: &Enrolment, error: Option<String>) -> Page {
+fn enrol_page(
+    ctx: &mut Ctx,
+    enrolment: &Enrolment,
+    status: StatusCode,
+    error: Option<String>,
+) -> Page {
     let t = ctx.t();
     let csrf = ctx.token(Proof::Browser);
-    let status = if error.is_some() {
-        StatusCode::UNPROCESSABLE_ENTITY
-    } else {
-        StatusCode::OK
-    };
     let view = views::Enrol {
         f: ctx.frame("/enrol", true),
         csrf,

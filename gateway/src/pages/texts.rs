@@ -114,6 +114,7 @@ texts! {
     enrol_dead_text,
     error_again,
     error_short,
+    error_long,
     error_common,
     problem_request,
     problem_code,

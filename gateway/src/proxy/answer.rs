@@ -127,9 +127,10 @@ pub(crate) async fn problem(
     };
     let mut response = pages::problem(problem, language, headers, &detail);
     if needs {
-        response
-            .headers_mut()
-            .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Postern"));
+        response.headers_mut().insert(
+            header::WWW_AUTHENTICATE,
+            HeaderValue::from_static("Postern"),
+        );
     }
     send(gw, session, ctx, response).await
 }

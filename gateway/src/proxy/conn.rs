@@ -17,7 +17,7 @@ use super::head::{self, MAX_HEAD, Refused};
 use super::stream::{ClientStream, HeadRead, Transport};
 use crate::audit::{Event, Record, reason};
 use crate::ids::{DeviceId, Door, SessionId};
-use crate::streams::{Kind, KillSwitch, Stream, StreamGuard};
+use crate::streams::{KillSwitch, Kind, Stream, StreamGuard};
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
 const HEAD: Duration = Duration::from_secs(10);
@@ -194,7 +194,9 @@ async fn refuse(app: &App, stream: &mut ClientStream, refused: Option<Refused>) 
     record.detail = Some(reason.to_owned());
     app.edge.gw.audit.note(record);
     let name = StatusCode::from_u16(status).ok();
-    let name = name.and_then(|s| s.canonical_reason()).unwrap_or("Bad Request");
+    let name = name
+        .and_then(|s| s.canonical_reason())
+        .unwrap_or("Bad Request");
     let body = format!("{{\"error\":\"{reason}\"}}\n");
     let answer = format!(
         "HTTP/1.1 {status} {name}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\

@@ -106,7 +106,9 @@ pub(crate) fn app_may_set(value: &HeaderValue) -> bool {
 
 /// Writes a Set-Cookie value of ours; `max_age` in seconds, none for the browser's session.
 pub(crate) fn set(name: &str, value: &str, max_age: Option<u64>) -> String {
-    let age = max_age.map(|s| format!("; Max-Age={s}")).unwrap_or_default();
+    let age = max_age
+        .map(|s| format!("; Max-Age={s}"))
+        .unwrap_or_default();
     format!("{name}={value}; Path=/; Secure; HttpOnly; SameSite=Lax{age}")
 }
 
@@ -152,7 +154,11 @@ mod tests {
 
     #[test]
     fn an_app_never_sees_a_cookie_of_ours() {
-        let map = lines(&["a=b; __Host-postern=secret", "__HOST-Postern-login=x; c=d", "=x"]);
+        let map = lines(&[
+            "a=b; __Host-postern=secret",
+            "__HOST-Postern-login=x; c=d",
+            "=x",
+        ]);
         assert_eq!(for_upstream(&map).unwrap(), "a=b; c=d");
         assert_eq!(for_upstream(&lines(&["__Host-postern=secret"])), None);
     }
@@ -170,7 +176,10 @@ mod tests {
     #[test]
     fn cookies_of_ours_carry_every_attribute() {
         let text = set(SESSION, "v", None);
-        assert_eq!(text, "__Host-postern=v; Path=/; Secure; HttpOnly; SameSite=Lax");
+        assert_eq!(
+            text,
+            "__Host-postern=v; Path=/; Secure; HttpOnly; SameSite=Lax"
+        );
         assert!(clear(SESSION).ends_with("; Max-Age=0"));
     }
 }

@@ -94,7 +94,11 @@ impl Counter {
     /// Opens the tunnel devices that this sign-in opens: the one it came through if it is the
     /// person's own; where the policy lets a web sign-in do it, all of the person's.
     async fn open_devices(&self, session: &Arc<Session>) {
-        let came_by = self.caller.device.as_ref().filter(|d| d.user == session.user);
+        let came_by = self
+            .caller
+            .device
+            .as_ref()
+            .filter(|d| d.user == session.user);
         let mut opened: Vec<DeviceId> = came_by.map(|d| d.id).into_iter().collect();
         if self.snap.policy.tunnel_sign_in() == SignInDoor::Web {
             let all = self.gw.devices.list().into_iter();
@@ -166,7 +170,8 @@ impl Desk for Counter {
         match self.gw.identity.code(half, code, &self.from()).await {
             CodeStep::SignedIn { cookie, session } => {
                 self.open_devices(&session).await;
-                let next = rt.and_then(|rt| self.arrive(rt, &session));
+                let strange = self.caller.device.as_ref().is_some_and(|d| d.user != session.user);
+                let next = rt.filter(|_| !strange).and_then(|rt| self.arrive(rt, &session));
                 SecondStep::Done { cookie, next }
             }
             CodeStep::Refused => SecondStep::Refused,
@@ -181,10 +186,11 @@ impl Desk for Counter {
             return SecondStep::Expired;
         };
         match self.gw.identity.step_up(session, code, &self.from()).await {
-            StepUp::Done { cookie } => SecondStep::Done {
-                cookie,
-                next: rt.and_then(|rt| self.arrive(rt, session)),
-            },
+            StepUp::Done { cookie } => {
+                self.open_devices(session).await;
+                let next = rt.and_then(|rt| self.arrive(rt, session));
+                SecondStep::Done { cookie, next }
+            }
             StepUp::Refused => SecondStep::Refused,
             StepUp::Throttled { retry_after } => SecondStep::Throttled(retry_after),
             StepUp::Expired => SecondStep::Expired,
@@ -271,7 +277,10 @@ impl Desk for Counter {
         if own.is_none_or(|s| s.user != session.user) {
             return false;
         }
-        matches!(self.gw.end_session(id, EndReason::SignedOut).await, Ok(true))
+        matches!(
+            self.gw.end_session(id, EndReason::SignedOut).await,
+            Ok(true)
+        )
     }
 
     async fn end_all(&self) -> bool {
@@ -302,15 +311,19 @@ impl Desk for Counter {
 
     async fn enrol(&self, token: &str, password: Zeroizing<String>, code: &str) -> EnrolStep {
         let identity = &self.gw.identity;
-        match identity.enrol_finish(token, password, code, &self.from()).await {
+        match identity
+            .enrol_finish(token, password, code, &self.from())
+            .await
+        {
             identity::EnrolStep::Done => EnrolStep::Done,
-            identity::EnrolStep::Weak(Weak::Short { .. }) => EnrolStep::TooShort,
+            identity::EnrolStep::Weak(Weak::TooShort { .. }) => EnrolStep::TooShort,
+            identity::EnrolStep::Weak(Weak::TooLong) => EnrolStep::TooLong,
             identity::EnrolStep::Weak(_) => EnrolStep::TooCommon,
             identity::EnrolStep::WrongCode => EnrolStep::WrongCode,
             identity::EnrolStep::Expired => EnrolStep::Dead,
-            identity::EnrolStep::Throttled { .. }
-            | identity::EnrolStep::Overloaded
-            | identity::EnrolStep::Unavailable => EnrolStep::Unavailable,
+            identity::EnrolStep::Throttled { retry_after } => EnrolStep::Throttled(retry_after),
+            identity::EnrolStep::Overloaded => EnrolStep::Overloaded,
+            identity::EnrolStep::Unavailable => EnrolStep::Unavailable,
         }
     }
 }

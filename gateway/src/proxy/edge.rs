@@ -10,7 +10,6 @@ use parking_lot::Mutex;
 use pingora_core::server::ShutdownWatch;
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, http_proxy};
-use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
 
 use super::conn::{self, ConnOrigin};
@@ -229,16 +228,18 @@ async fn serve(edge: Arc<Edge>, caps: Arc<Caps>, stream: TcpStream, origin: Conn
 /// Accepts on a listener of the web door until the gateway stops. It never waits for a client;
 /// when descriptors run out it pauses instead of spinning.
 pub(crate) async fn accept(gw: Arc<Gateway>, listener: TcpListener, tls: bool) {
-    let Ok(listener) = AsyncFd::new(listener) else {
-        tracing::error!("listener cannot be watched");
-        return;
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(%error, "listener cannot be watched");
+            return;
+        }
     };
     loop {
-        let Ok(mut ready) = listener.readable().await else {
-            return;
-        };
-        match ready.try_io(|l| l.get_ref().accept()) {
-            Ok(Ok((stream, peer))) => {
+        let accepted = listener.accept().await;
+        let accepted = accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer)));
+        match accepted {
+            Ok((stream, peer)) => {
                 let origin = ConnOrigin {
                     door: Door::Web,
                     peer: std::net::SocketAddr::new(peer.ip().to_canonical(), peer.port()),
@@ -249,11 +250,10 @@ pub(crate) async fn accept(gw: Arc<Gateway>, listener: TcpListener, tls: bool) {
                     edges.give(stream, origin);
                 }
             }
-            Ok(Err(error)) => {
+            Err(error) => {
                 tracing::warn!(%error, "accept failed");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
-            Err(_would_block) => {}
         }
     }
 }

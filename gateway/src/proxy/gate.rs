@@ -18,6 +18,7 @@ use crate::audit::{Event, Record, reason};
 use crate::clock;
 use crate::gateway::Gateway;
 use crate::ids::Door;
+use crate::limits;
 use crate::pages::Problem;
 use crate::streams::{Kind, Stream, StreamGuard};
 
@@ -62,7 +63,7 @@ pub(crate) async fn pass(
     };
     ctx.target = Some(target.clone());
     if let Err(retry) = gw.limits.source(ctl.conn.peer.ip(), clock::now()) {
-        return limited(gw, ctl, session, ctx, "source", retry.0).await;
+        return limited(gw, ctl, session, ctx, "source", retry.wait).await;
     }
     let place = place(gw, ctx, &target);
     if !ctl.conn.tls {
@@ -143,7 +144,10 @@ async fn plain_http(
     let quarantine = identify(gw, &ctl.conn, &http::HeaderMap::new(), "").quarantine;
     let to_portal = quarantine == Quarantine::Closed && matches!(place, Place::App(_));
     let (host, path) = if to_portal {
-        (own::sign_in_host_for(gw, target.host.as_str()), "/".to_owned())
+        (
+            own::sign_in_host_for(gw, target.host.as_str()),
+            "/".to_owned(),
+        )
     } else {
         (target.host.as_str().to_owned(), target.path_and_query())
     };
@@ -233,13 +237,23 @@ fn over_rate(gw: &Gateway, who: &Identified, verdict: &Verdict, ctx: &mut Ctx) -
         return None;
     }
     let rate = verdict.rate()?;
-    let person = who.caller.session.as_ref().map(|s| Arc::clone(&s.user));
-    match gw.limits.person(person, who.caller.source, rate, clock::now()) {
+    let person = who.caller.session.as_ref().map(|s| &s.user);
+    let key = limits::Key::of(person, who.caller.source);
+    match gw.limits.rate(&key, &tier(rate), clock::now()) {
         Ok(budget) => {
             ctx.budget = Some(budget);
             None
         }
-        Err(retry) => Some(retry.0),
+        Err(retry) => Some(retry.wait),
+    }
+}
+
+fn tier(rate: &policy::Rate) -> limits::Rate {
+    limits::Rate {
+        name: Arc::clone(&rate.name),
+        count: rate.count,
+        per: rate.per,
+        burst: rate.burst,
     }
 }
 
@@ -250,15 +264,16 @@ fn open(
     question: HttpQuestion,
 ) -> StreamGuard {
     let session = question.caller.session.clone();
-    gw.streams.open(Stream {
+    let stream = Stream {
         kind: Kind::Request,
         session: session.as_ref().map(|s| s.id),
         device: ctl.conn.device,
-        user: session.map(|s| Arc::clone(&s.user)),
+        user: session.as_ref().map(|s| Arc::clone(&s.user)),
         recheck_at: permit.recheck_at(),
         question: Some(Arc::new(question)),
         kill: ctl.kill.clone(),
-    })
+    };
+    gw.enter(stream, permit.generation())
 }
 
 async fn turn_away(

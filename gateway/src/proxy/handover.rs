@@ -175,7 +175,10 @@ mod tests {
     fn a_code_opens_the_page_asked_for_once() {
         let (h, now) = (Handover::default(), clock::now());
         let d = leave(&h, now);
-        assert_eq!(h.target_origin(&d.rt, now).unwrap(), "https://app.example:8443");
+        assert_eq!(
+            h.target_origin(&d.rt, now).unwrap(),
+            "https://app.example:8443"
+        );
         let url = h.arrive(&d.rt, SessionId(1), now).unwrap();
         assert!(url.starts_with("https://app.example:8443/.postern/open?code="));
         let open = |code| h.open(code, Some(&d.nonce), "app.example", now);
@@ -198,7 +201,10 @@ mod tests {
             let url = h.arrive(&d.rt, SessionId(1), now).unwrap();
             let nonce = nonce.map(|n| if n == "right" { d.nonce.as_str() } else { n });
             assert_eq!(h.open(code_of(&url), nonce, host, at), None);
-            assert_eq!(h.open(code_of(&url), Some(&d.nonce), "app.example", now), None);
+            assert_eq!(
+                h.open(code_of(&url), Some(&d.nonce), "app.example", now),
+                None
+            );
         }
     }
 

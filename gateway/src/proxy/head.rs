@@ -142,8 +142,20 @@ fn scan_request_line(line: &[u8]) -> Result<(), Refused> {
 
 /// The methods any app may get; TRACE and CONNECT never.
 const METHODS: [&[u8]; 14] = [
-    b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"PROPFIND", b"PROPPATCH",
-    b"MKCOL", b"COPY", b"MOVE", b"LOCK", b"UNLOCK",
+    b"GET",
+    b"HEAD",
+    b"POST",
+    b"PUT",
+    b"PATCH",
+    b"DELETE",
+    b"OPTIONS",
+    b"PROPFIND",
+    b"PROPPATCH",
+    b"MKCOL",
+    b"COPY",
+    b"MOVE",
+    b"LOCK",
+    b"UNLOCK",
 ];
 
 fn scan_method(method: &[u8]) -> Result<(), Refused> {
@@ -177,7 +189,10 @@ impl Seen {
         if name.is_empty() || !name.iter().all(|b| is_token(*b)) {
             return Err(refused(400, "bad-field-name"));
         }
-        if value.iter().any(|b| (*b < 0x20 && *b != b'\t') || *b == 0x7f) {
+        if value
+            .iter()
+            .any(|b| (*b < 0x20 && *b != b'\t') || *b == 0x7f)
+        {
             return Err(refused(400, "control-byte"));
         }
         let folded = fold_name(name);
@@ -328,7 +343,11 @@ fn split_authority(authority: &str) -> Result<(&str, Option<u16>), Refused> {
         return Err(bad);
     }
     let port: u16 = port.parse().map_err(|_| bad)?;
-    if port == 0 { Err(bad) } else { Ok((host, Some(port))) }
+    if port == 0 {
+        Err(bad)
+    } else {
+        Ok((host, Some(port)))
+    }
 }
 
 /// Judges the fields of an HTTP/2 head that the framing layer lets through.

@@ -2,7 +2,7 @@
 //!
 //! Source: RFC 9110 section 7.6.1; security.md R-AZ-12..17, R-PX-26..28.
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::head::fold_name;
 
@@ -91,19 +91,6 @@ pub(crate) fn hsts(seconds: u64) -> String {
     }
 }
 
-/// Tells whether the answer to a navigation should be a page: a GET or HEAD that accepts
-/// text/html and whose Sec-Fetch-Mode is absent or `navigate`.
-pub(crate) fn wants_page(method: &str, headers: &HeaderMap) -> bool {
-    let navigates = headers
-        .get("sec-fetch-mode")
-        .is_none_or(|v| v.as_bytes() == b"navigate");
-    let html = headers
-        .get_all(header::ACCEPT)
-        .iter()
-        .any(|v| v.to_str().is_ok_and(|t| t.contains("text/html")));
-    matches!(method, "GET" | "HEAD") && navigates && html
-}
-
 /// Reads a client's request id if it is one: 8 to 64 letters, digits, `-` or `_`.
 pub(crate) fn request_id(headers: &HeaderMap) -> Option<String> {
     let id = headers.get("x-request-id")?.to_str().ok()?;
@@ -121,7 +108,7 @@ pub(crate) fn value(text: &str) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
-    use super::{hsts, is_reserved, request_id, wants_page};
+    use super::{hsts, is_reserved, request_id};
     use http::{HeaderMap, HeaderValue};
 
     #[test]
@@ -145,7 +132,13 @@ mod tests {
 
     #[test]
     fn ordinary_names_pass() {
-        for name in ["accept", "authorization", "x-csrf-token", "content-type", "x-request-id"] {
+        for name in [
+            "accept",
+            "authorization",
+            "x-csrf-token",
+            "content-type",
+            "x-request-id",
+        ] {
             assert!(!is_reserved(name), "{name}");
         }
     }
@@ -155,17 +148,6 @@ mod tests {
             .iter()
             .map(|(n, v)| (n.parse().unwrap(), HeaderValue::from_static(v)))
             .collect()
-    }
-
-    #[test]
-    fn a_navigation_gets_a_page_and_a_script_does_not() {
-        let html = ("accept", "text/html,*/*;q=0.8");
-        assert!(wants_page("GET", &map(&[html])));
-        assert!(wants_page("HEAD", &map(&[html, ("sec-fetch-mode", "navigate")])));
-        assert!(!wants_page("GET", &map(&[html, ("sec-fetch-mode", "cors")])));
-        assert!(!wants_page("GET", &map(&[("accept", "*/*")])));
-        assert!(!wants_page("GET", &map(&[])));
-        assert!(!wants_page("POST", &map(&[html])));
     }
 
     #[test]

@@ -10,11 +10,11 @@ use pingora_proxy::Session;
 use tower::ServiceExt;
 
 use super::app::RequestCtl;
+use super::counter::Counter;
 use super::gate::{self, Answered};
 use super::head::Target;
 use super::identify::identify;
 use super::pep::Ctx;
-use super::counter::Counter;
 use super::{answer, cookies, headers};
 use crate::audit::{Event, reason};
 use crate::clock;
@@ -49,7 +49,10 @@ pub(crate) fn sign_in_host_for(gw: &Gateway, host: &str) -> String {
 /// Returns the origin of the sign-in host for a request, on the port the request came by.
 pub(crate) fn sign_in_origin(gw: &Gateway, target: &Target) -> String {
     let port = target.port.map(|p| format!(":{p}")).unwrap_or_default();
-    format!("https://{}{port}", sign_in_host_for(gw, target.host.as_str()))
+    format!(
+        "https://{}{port}",
+        sign_in_host_for(gw, target.host.as_str())
+    )
 }
 
 /// Answers a request to a sign-in host by the pages.
@@ -60,7 +63,12 @@ pub(crate) async fn sign_in_host(
     ctx: &mut Ctx,
     target: &Target,
 ) -> Result<Answered> {
-    let who = identify(gw, &ctl.conn, &session.req_header().headers, target.host.as_str());
+    let who = identify(
+        gw,
+        &ctl.conn,
+        &session.req_header().headers,
+        target.host.as_str(),
+    );
     ctx.session = who.caller.session.clone();
     if let Some(signed_in) = &who.caller.session {
         ctl.conn.hold(&ctl.edge, signed_in.id, &signed_in.user);
@@ -71,7 +79,8 @@ pub(crate) async fn sign_in_host(
     ctl.body_ended();
     let desk = Counter::new(gw, ctl, ctx, target, who, session);
     let response = ask_pages(&SIGN_IN_HOST, session, target, desk, body).await;
-    let mut record = gate::request_record(Event::AccessDecided, "allow", reason::OWN_PAGE, ctl, ctx);
+    let mut record =
+        gate::request_record(Event::AccessDecided, "allow", reason::OWN_PAGE, ctl, ctx);
     record.rule = Some("builtin.own-pages".into());
     record.status = Some(response.status().as_u16());
     if target.path.as_str().starts_with("/enrol/") {
@@ -137,7 +146,12 @@ pub(crate) async fn app_host(
     if (ctx.method.as_str(), target.path.as_str()) == ("GET", "/.postern/open") {
         return open(gw, ctl, session, ctx, target).await;
     }
-    let who = identify(gw, &ctl.conn, &session.req_header().headers, target.host.as_str());
+    let who = identify(
+        gw,
+        &ctl.conn,
+        &session.req_header().headers,
+        target.host.as_str(),
+    );
     ctx.session = who.caller.session.clone();
     let Some(body) = read_body(session).await? else {
         return gate::problem(gw, session, ctx, Problem::TooLarge).await;
@@ -160,7 +174,10 @@ async fn open(
 ) -> Result<Answered> {
     let host = target.host.as_str();
     let who = identify(gw, &ctl.conn, &session.req_header().headers, host);
-    let code = target.query.as_deref().and_then(|q| q.strip_prefix("code="));
+    let code = target
+        .query
+        .as_deref()
+        .and_then(|q| q.strip_prefix("code="));
     let nonce = who.cookies.one(cookies::NONCE);
     let opened = code.and_then(|c| gw.handover.open(c, nonce, host, clock::now()));
     let signed_in = opened.and_then(|(id, to)| Some((gw.sessions.find_by_id(id)?, to)));

@@ -26,7 +26,7 @@ use crate::clock;
 use crate::gateway::Gateway;
 use crate::identity::Session as SignIn;
 use crate::ids::token;
-use crate::pages::Problem;
+use crate::pages::{self, Problem};
 use crate::snapshot::Snapshot;
 use crate::streams::StreamGuard;
 
@@ -140,7 +140,7 @@ impl ProxyHttp for Pep {
             ctx.request_id = id.into();
         }
         head.method.as_str().clone_into(&mut ctx.method);
-        ctx.wants_page = headers::wants_page(&ctx.method, &head.headers);
+        ctx.wants_page = pages::may_redirect(&head.method, &head.headers);
         Ok(())
     }
 
@@ -162,7 +162,10 @@ impl ProxyHttp for Pep {
         let upstream = &ctx.snap.policy.app(app).upstream;
         let address = self.resolved.address(&upstream.host, upstream.port).await;
         let address = address.ok_or_else(|| {
-            Error::explain(ErrorType::ConnectError, "the upstream's name has no address")
+            Error::explain(
+                ErrorType::ConnectError,
+                "the upstream's name has no address",
+            )
         })?;
         let peer = self.resolved.peer(address, &ctx.snap, app, ctx.upgrade);
         Ok(Box::new(peer))
@@ -222,10 +225,13 @@ impl ProxyHttp for Pep {
             ctl.body_ended();
         }
         if !ctx.upgrade && ctl.body_bytes() > self.gw.config.http.body_max {
-            return Err(Error::explain(ErrorType::HTTPStatus(413), "body over the limit"));
+            return Err(Error::explain(
+                ErrorType::HTTPStatus(413),
+                "body over the limit",
+            ));
         }
         if let (true, Some(signed_in)) = (ctx.upgrade, &ctx.session) {
-            self.gw.sessions.touch(signed_in, clock::unix());
+            signed_in.touch(clock::unix());
         }
         Ok(())
     }
@@ -238,7 +244,10 @@ impl ProxyHttp for Pep {
     ) -> Result<()> {
         if upstream.status == http::StatusCode::SWITCHING_PROTOCOLS {
             if !ctx.upgrade {
-                return Err(Error::explain(ErrorType::HTTPStatus(502), "101 nobody asked for"));
+                return Err(Error::explain(
+                    ErrorType::HTTPStatus(502),
+                    "101 nobody asked for",
+                ));
             }
             session.set_read_timeout(Some(SOCKET_IDLE));
             return Ok(());

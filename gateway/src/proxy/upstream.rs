@@ -78,7 +78,9 @@ impl Resolved {
             String::new()
         };
         let mut peer = HttpPeer::new(address, upstream.tls, name);
-        peer.group_key = self.hasher.hash_one((&snap.policy.app(app).id, &snap.digest));
+        peer.group_key = self
+            .hasher
+            .hash_one((&snap.policy.app(app).id, &snap.digest));
         peer.options.connection_timeout = Some(CONNECT);
         peer.options.total_connection_timeout = Some(CONNECT * 2);
         peer.options.read_timeout = (!upgrade).then_some(HEAD);

@@ -24,7 +24,7 @@ pub(crate) async fn run(gw: Arc<Gateway>) {
                 tick(&gw).await;
                 watch.look(&gw);
             }
-            _ = minute.tick() => gw.limits.forget_idle(clock::now()),
+            _ = minute.tick() => gw.limits.sweep(clock::now()),
             change = changes.recv() => match change {
                 Ok(SessionChange::Ended(id)) => {
                     gw.streams.kill_session(id);
@@ -40,10 +40,8 @@ pub(crate) async fn run(gw: Arc<Gateway>) {
 }
 
 async fn tick(gw: &Arc<Gateway>) {
-    for session in gw.sessions.expired(clock::unix()) {
-        if let Err(error) = gw.end_session(session.id, session.end_reason(clock::unix())).await {
-            tracing::error!(%error, "a session's end is not on disk");
-        }
+    for session in gw.sessions.expired(clock::unix()).await {
+        gw.streams.kill_session(session.id);
     }
     gw.streams.ask_again(Some(clock::now()));
     let certs = Arc::clone(&gw.snapshot.load().certs);

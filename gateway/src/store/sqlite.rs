@@ -1,4 +1,4 @@
-//! The store in one SQLite file, written by one thread.
+//! The store in one `SQLite` file, written by one thread.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
@@ -21,7 +21,7 @@ const QUEUE: usize = 256;
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
-/// SQLite behind a bounded queue. Dropping it waits for the jobs that were accepted.
+/// `SQLite` behind a bounded queue. Dropping it waits for the jobs that were accepted.
 pub(super) struct Sqlite {
     jobs: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
@@ -82,7 +82,7 @@ impl Drop for Sqlite {
     }
 }
 
-fn connect(path: &Path) -> Result<Connection, StoreError> {
+pub(super) fn connect(path: &Path) -> Result<Connection, StoreError> {
     // SQLite would make the file readable to all; its -wal and -shm inherit the mode.
     let made = OpenOptions::new()
         .create(true)

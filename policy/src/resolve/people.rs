@@ -47,7 +47,9 @@ pub(super) fn resolve(ast: &Ast, diags: &mut Vec<Diagnostic>) -> People {
         });
     }
     let order = children_first(&nested, &defs, diags);
-    close(&mut groups, &nested, &order);
+    if let Some(order) = order {
+        close(&mut groups, &nested, &order);
+    }
     for (ix, group) in (0u32..).zip(&groups) {
         for &member in &group.members {
             if let Some(user) = users.get_mut(member as usize) {
@@ -132,12 +134,12 @@ fn unknown_user(word: &Word, users: &[User], groups: &[&Def<GroupAst>]) -> Diagn
     unknown(word, "user", users.iter().map(|user| user.name.as_str()))
 }
 
-/// Groups in an order in which each stands behind those it holds; refuses cycles and deep nesting.
+/// Groups in an order in which each stands behind those it holds; none for cycles and deep nesting.
 fn children_first(
     nested: &[Vec<u32>],
     defs: &[&Def<GroupAst>],
     diags: &mut Vec<Diagnostic>,
-) -> Vec<usize> {
+) -> Option<Vec<usize>> {
     let mut holders: Vec<Vec<usize>> = vec![Vec::new(); nested.len()];
     let mut open: Vec<usize> = Vec::with_capacity(nested.len());
     for (ix, children) in nested.iter().enumerate() {
@@ -184,7 +186,7 @@ fn children_first(
             .help("name the people nearer to the top"),
         );
     }
-    order
+    (left.is_empty() && deep.is_none()).then_some(order)
 }
 
 /// Walks from a group left over by the sort to a group it holds until one comes twice.

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use policy::{Diagnostic, Severity, Sources};
+
 use crate::support;
 
 #[test]
@@ -11,17 +13,11 @@ fn each_bad_folder_gives_exactly_the_findings_written_down() {
     let mut folders = 0;
     for dir in support::listed(&support::root().join("tests/bad")) {
         let sources = support::folder(&dir);
-        let diags = match policy::load(&sources) {
-            Err(diags) => diags,
-            Ok(_) => panic!("{} was loaded", dir.display()),
+        let Err(diags) = policy::load(&sources) else {
+            panic!("{} was loaded", dir.display())
         };
-        let mut out = String::new();
-        for diag in &diags {
-            writeln!(out, "{}", diag.one_line(&sources)).unwrap();
-            for (span, note) in &diag.related {
-                writeln!(out, "    {} {note}", sources.locate(span)).unwrap();
-            }
-        }
+        assert!(diags.iter().all(|diag| diag.severity == Severity::Error));
+        let out = render(&sources, &diags);
         differ.extend(support::golden(&dir.join("expected.txt"), &out).err());
         folders += 1;
     }
@@ -29,22 +25,51 @@ fn each_bad_folder_gives_exactly_the_findings_written_down() {
     assert!(differ.is_empty(), "{}", differ.join("\n"));
 }
 
+#[test]
+fn each_doubtful_folder_loads_with_the_warnings_written_down() {
+    let mut differ = Vec::new();
+    for dir in support::listed(&support::root().join("tests/warn")) {
+        let sources = support::folder(&dir);
+        let loaded =
+            policy::load(&sources).unwrap_or_else(|diags| panic!("{}: {diags:?}", dir.display()));
+        assert!(!loaded.warnings.is_empty(), "{}", dir.display());
+        let out = render(&sources, &loaded.warnings);
+        differ.extend(support::golden(&dir.join("expected.txt"), &out).err());
+    }
+    assert!(differ.is_empty(), "{}", differ.join("\n"));
+}
+
+fn render(sources: &Sources, diags: &[Diagnostic]) -> String {
+    let mut out = String::new();
+    for diag in diags {
+        writeln!(out, "{}", diag.one_line(sources)).unwrap();
+        for (span, note) in &diag.related {
+            writeln!(out, "    {} {note}", sources.locate(span)).unwrap();
+        }
+    }
+    out
+}
+
 /// The twin: the folder all bad ones are variations of.
 #[test]
 fn the_folder_behind_the_bad_ones_is_good() {
-    let mut sources = policy::Sources::new();
+    let mut sources = Sources::new();
     sources.add("policy.toml", include_str!("good.toml").to_owned());
     let loaded = policy::load(&sources).unwrap_or_else(|diags| panic!("{diags:?}"));
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
 }
 
 #[test]
-fn every_reason_code_has_a_bad_folder() {
+fn every_reason_code_has_a_folder() {
     let mut seen = BTreeSet::new();
     for dir in support::listed(&support::root().join("tests/bad")) {
         let sources = support::folder(&dir);
         let diags = policy::load(&sources).err().into_iter().flatten();
         seen.extend(diags.map(|diag| diag.code));
+    }
+    for dir in support::listed(&support::root().join("tests/warn")) {
+        let loaded = policy::load(&support::folder(&dir)).unwrap();
+        seen.extend(loaded.warnings.iter().map(|diag| diag.code));
     }
     let all = [
         "area-twice",
@@ -55,6 +80,7 @@ fn every_reason_code_has_a_bad_folder() {
         "bad-who",
         "defined-twice",
         "denies-all",
+        "duplicate-key",
         "empty-group",
         "empty-list",
         "empty-who",

@@ -1,6 +1,12 @@
 //! The policy crate from outside: examples, mistakes, meaning.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests stop the test"
+)]
 
 mod bad;
 mod examples;
+mod hostile;
 mod meaning;
 mod support;

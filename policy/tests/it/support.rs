@@ -34,8 +34,7 @@ pub(crate) fn listed(dir: &Path) -> Vec<PathBuf> {
 #[expect(clippy::disallowed_methods, reason = "tests read their files")]
 pub(crate) fn golden(path: &Path, got: &str) -> Result<(), String> {
     if std::env::var("BLESS").is_ok_and(|value| value == "1") {
-        std::fs::write(path, got).unwrap();
-        return Ok(());
+        return std::fs::write(path, got).map_err(|error| error.to_string());
     }
     let want = std::fs::read_to_string(path).unwrap_or_default();
     if want == got {

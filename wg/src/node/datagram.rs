@@ -175,19 +175,17 @@ impl Node {
         let received = tunnel.map_or(Received::Rejected(DropReason::UnknownIndex), |tunnel| {
             tunnel.receive(from.ip(), datagram, &mut scratch)
         });
-        let result = match received {
-            Received::Rejected(reason) => Err(reason),
-            authentic => {
-                self.heard(slot, from, datagram.len());
-                match authentic {
-                    Received::Packet(packet) => self.inner_packet(slot, packet, now),
-                    Received::Malformed => self.refused_unreadable(slot, now),
-                    Received::Reply(reply) => self.transmit(slot, from, reply),
-                    Received::Nothing | Received::Rejected(_) => {}
-                }
-                Ok(())
-            }
-        };
+        if !matches!(received, Received::Rejected(_)) {
+            self.heard(slot, from, datagram.len());
+        }
+        let mut result = Ok(());
+        match received {
+            Received::Rejected(reason) => result = Err(reason),
+            Received::Packet(packet) => self.inner_packet(slot, packet, now),
+            Received::Malformed => self.refused_unreadable(slot, now),
+            Received::Reply(reply) => self.transmit(slot, from, reply),
+            Received::Nothing => {}
+        }
         self.scratch = scratch;
         if matches!(result, Err(DropReason::UnknownIndex)) {
             self.stranded(from, now);

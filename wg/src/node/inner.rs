@@ -74,12 +74,12 @@ impl Node {
         let payload = ip.payload_len() - tcp.header_len;
         let step = self
             .flows
-            .with(id, |flow| flow.from_device(tcp, payload, now));
+            .with(id, |flow| flow.device_sent(tcp, payload, now));
         match step {
-            Some(Step::Pass) => self.into_kernel(id, packet, (ip, tcp)),
+            Some(Step::Pass) => self.pass_to_kernel(id, packet, (ip, tcp)),
             Some(step @ (Step::PassAndEnd | Step::End)) => {
                 if step == Step::PassAndEnd {
-                    self.into_kernel(id, packet, (ip, tcp));
+                    self.pass_to_kernel(id, packet, (ip, tcp));
                 }
                 self.flow_over(id);
                 self.flows.remove(id);
@@ -156,7 +156,7 @@ impl Node {
     }
 
     /// Rewrites a segment and queues it for the TUN.
-    fn into_kernel(&mut self, id: FlowId, packet: &mut [u8], (ip, tcp): (&Ip, &Tcp)) {
+    fn pass_to_kernel(&mut self, id: FlowId, packet: &mut [u8], (ip, tcp): (&Ip, &Tcp)) {
         let limit = self.mss_limit(ip);
         let inbox = &mut self.inbox;
         let queued = self.flows.with(id, |flow| {

@@ -15,13 +15,13 @@ impl Node {
     /// Anything that belongs to no flow (router solicitations, MLD, stray resets) is dropped.
     pub fn handle_tun_packet(&mut self, packet: &mut [u8], now: Instant) {
         self.counters.tun_reads += 1;
-        if let Err(reason) = self.from_kernel(packet, now) {
+        if let Err(reason) = self.kernel_packet(packet, now) {
             self.counters.drop(reason);
         }
         self.settle();
     }
 
-    fn from_kernel(&mut self, packet: &mut [u8], now: Instant) -> Result<(), DropReason> {
+    fn kernel_packet(&mut self, packet: &mut [u8], now: Instant) -> Result<(), DropReason> {
         const STRAY: DropReason = DropReason::StrayFromInside;
         let (header, packet) = packet
             .split_first_chunk_mut::<{ vnet::LEN }>()
@@ -36,16 +36,16 @@ impl Node {
         let payload = ip.payload_len() - tcp.header_len;
         let step = self
             .flows
-            .with(id, |flow| flow.from_kernel(&tcp, payload, now));
+            .with(id, |flow| flow.kernel_sent(&tcp, payload, now));
         match step {
             Some(Step::Pass) => {
-                self.to_device(id, packet, (&ip, &tcp), vnet, now);
+                self.pass_to_device(id, packet, (&ip, &tcp), vnet, now);
                 if self.flows.flow(id).is_some_and(Flow::is_over) {
                     self.flow_over(id);
                 }
             }
             Some(Step::PassAndEnd) => {
-                self.to_device(id, packet, (&ip, &tcp), vnet, now);
+                self.pass_to_device(id, packet, (&ip, &tcp), vnet, now);
                 self.flow_over(id);
                 self.flows.remove(id);
             }
@@ -63,7 +63,7 @@ impl Node {
     }
 
     /// Rewrites, cuts and encrypts a packet for its device.
-    fn to_device(
+    fn pass_to_device(
         &mut self,
         id: FlowId,
         packet: &mut [u8],

@@ -1,1 +1,12 @@
 //! The node against a second boringtun, all in memory.
+
+mod guards;
+mod handshake;
+mod membership;
+pub(crate) mod support;
+mod tcp;
+mod time;
+mod tun;
+mod udp;
+
+pub(crate) use support::{config, epoch};

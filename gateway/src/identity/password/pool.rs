@@ -70,9 +70,10 @@ impl Pool {
         let permit = self.place(place).await?;
         let (answer, wait) = oneshot::channel();
         let job: Job = Box::new(move || {
-            drop(answer.send(work()));
+            let value = work();
             // Held to the end of the run even if nobody waits, so that memory stays bounded.
             drop(permit);
+            drop(answer.send(value));
         });
         self.jobs.send(job).map_err(|_| Overloaded)?;
         wait.await.map_err(|_| Overloaded)

@@ -1,1 +1,235 @@
+use std::sync::Arc;
 
+use super::{EndReason, SessionChange, SessionError};
+use crate::audit::Event;
+use crate::identity::tests::{Bench, HOST, NOW};
+use crate::identity::{CodeStep, PasswordStep};
+use crate::ids::{DeviceId, SessionId};
+
+const HOUR: i64 = 3600;
+const APP: &str = "app.example.org";
+
+#[tokio::test]
+async fn a_session_ends_an_hour_after_its_last_use() {
+    let bench = Bench::new().await;
+    let (session, cookie) = bench.sign_in("alice", NOW).await;
+    let sessions = bench.identity.sessions();
+    assert!(sessions.find(&cookie, HOST, NOW + HOUR - 1).is_some());
+    assert_eq!(session.expires(), NOW + 2 * HOUR - 1);
+    assert!(session.is_live(NOW + 2 * HOUR - 2));
+    assert!(sessions.find(&cookie, HOST, NOW + 2 * HOUR - 1).is_none());
+    let ended = sessions.expired(NOW + 2 * HOUR).await;
+    assert_eq!(ended.len(), 1);
+    assert_eq!(bench.journal.count(Event::SessionEnded, "idle"), 1);
+    assert!(bench.store.sessions().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_session_ends_twelve_hours_after_its_start_whatever_the_use() {
+    let bench = Bench::new().await;
+    let (_, cookie) = bench.sign_in("alice", NOW).await;
+    let sessions = bench.identity.sessions();
+    for half_hours in 1..24 {
+        let now = NOW + half_hours * HOUR / 2;
+        assert!(sessions.find(&cookie, HOST, now).is_some(), "{half_hours}");
+        assert!(sessions.expired(now).await.is_empty());
+    }
+    assert!(sessions.find(&cookie, HOST, NOW + 12 * HOUR).is_none());
+    sessions.expired(NOW + 12 * HOUR).await;
+    assert_eq!(bench.journal.count(Event::SessionEnded, "expired"), 1);
+}
+
+#[tokio::test]
+async fn a_clock_set_back_lengthens_no_session() {
+    let bench = Bench::new().await;
+    let (session, cookie) = bench.sign_in("alice", NOW).await;
+    let sessions = bench.identity.sessions();
+    sessions.time();
+    // Somebody else is seen when the hour is over; then the clock is set back.
+    bench.sign_in("bob", NOW + HOUR).await;
+    assert!(sessions.find(&cookie, HOST, NOW + 60).is_none());
+    assert!(!session.is_live(NOW + 60));
+}
+
+#[tokio::test]
+async fn a_live_session_survives_a_restart_with_its_times_and_devices() {
+    let bench = Bench::new().await;
+    let (session, cookie) = bench.sign_in("alice", NOW).await;
+    let sessions = bench.identity.sessions();
+    let app = sessions.mint(&session, APP).await.unwrap();
+    sessions.bind_device(&session, DeviceId(7)).await.unwrap();
+    assert!(sessions.find(&cookie, HOST, NOW + 600).is_some());
+    sessions.expired(NOW + 600).await;
+    let csrf = session.csrf();
+
+    let bench = bench.restart(NOW + 700).await;
+    let sessions = bench.identity.sessions();
+    let kept = sessions.find_by_id(session.id).unwrap();
+    assert_eq!(
+        (kept.created, kept.login_at, kept.mfa_at()),
+        (NOW, NOW, NOW)
+    );
+    assert_eq!(kept.last_used(), NOW + 600);
+    assert_eq!(kept.csrf(), csrf);
+    assert_eq!(
+        sessions.opened_by(DeviceId(7), NOW + 700).unwrap().id,
+        kept.id
+    );
+    assert!(sessions.find(&cookie, HOST, NOW + 700).is_some());
+    assert!(sessions.find(&app, APP, NOW + 700).is_some());
+}
+
+#[tokio::test]
+async fn a_session_idle_over_a_restart_is_over() {
+    let bench = Bench::new().await;
+    let (_, cookie) = bench.sign_in("alice", NOW).await;
+    let bench = bench.restart(NOW + HOUR).await;
+    let sessions = bench.identity.sessions();
+    assert!(sessions.find(&cookie, HOST, NOW + HOUR).is_none());
+}
+
+#[tokio::test]
+async fn an_ended_session_stays_ended_over_a_restart() {
+    let bench = Bench::new().await;
+    let (alice, dead) = bench.sign_in("alice", NOW).await;
+    let (_, live) = bench.sign_in("bob", NOW).await;
+    let sessions = bench.identity.sessions();
+    assert!(sessions.end(alice.id, EndReason::SignedOut).await.unwrap());
+    assert!(!sessions.end(alice.id, EndReason::SignedOut).await.unwrap());
+    assert!(!alice.is_live(NOW));
+    assert!(sessions.find(&dead, HOST, NOW).is_none());
+    let bench = bench.restart(NOW).await;
+    let sessions = bench.identity.sessions();
+    assert!(sessions.find(&dead, HOST, NOW).is_none());
+    assert!(sessions.find(&live, HOST, NOW).is_some());
+}
+
+#[tokio::test]
+async fn a_cookie_opens_the_host_it_was_made_for_and_no_other() {
+    let bench = Bench::new().await;
+    let (session, cookie) = bench.sign_in("alice", NOW).await;
+    let sessions = bench.identity.sessions();
+    let app = sessions.mint(&session, APP).await.unwrap();
+    assert!(sessions.find(&app, APP, NOW).is_some());
+    assert!(sessions.find(&app, HOST, NOW).is_none());
+    assert!(sessions.find(&cookie, APP, NOW).is_none());
+    let again = sessions.mint(&session, APP).await.unwrap();
+    assert!(sessions.find(&app, APP, NOW).is_none());
+    assert!(sessions.find(&again, APP, NOW).is_some());
+}
+
+#[tokio::test]
+async fn an_ended_session_gets_no_cookie_and_no_device() {
+    let bench = Bench::new().await;
+    let (session, _) = bench.sign_in("alice", NOW).await;
+    let sessions = bench.identity.sessions();
+    sessions.end(session.id, EndReason::Revoked).await.unwrap();
+    let minted = sessions.mint(&session, APP).await;
+    assert!(matches!(minted, Err(SessionError::Ended)));
+    let bound = sessions.bind_device(&session, DeviceId(1)).await;
+    assert!(matches!(bound, Err(SessionError::Ended)));
+    assert!(sessions.opened_by(DeviceId(1), NOW).is_none());
+}
+
+#[tokio::test]
+async fn foreign_cookie_values_open_nothing() {
+    let bench = Bench::new().await;
+    let (session, cookie) = bench.sign_in("alice", NOW).await;
+    let sessions = bench.identity.sessions();
+    let id = session.id.to_string();
+    let padded = format!("{cookie}=");
+    let upper = cookie.to_uppercase();
+    for foreign in [
+        "",
+        "x",
+        &id,
+        &padded,
+        &upper,
+        &crate::ids::token(),
+        &"A".repeat(5000),
+    ] {
+        assert!(sessions.find(foreign, HOST, NOW).is_none());
+    }
+    assert!(sessions.find(&cookie, HOST, NOW).is_some());
+}
+
+#[tokio::test]
+async fn a_device_has_one_session_and_closes_with_it() {
+    let bench = Bench::new().await;
+    let (first, _) = bench.sign_in("alice", NOW).await;
+    let (second, _) = bench.sign_in("alice", NOW + 30).await;
+    let sessions = bench.identity.sessions();
+    let device = DeviceId(3);
+    let mut changes = sessions.subscribe();
+    sessions.bind_device(&first, device).await.unwrap();
+    sessions.bind_device(&second, device).await.unwrap();
+    assert!(first.devices().is_empty());
+    assert_eq!(sessions.opened_by(device, NOW).unwrap().id, second.id);
+    sessions.end(first.id, EndReason::Revoked).await.unwrap();
+    assert!(sessions.opened_by(device, NOW).is_some());
+    sessions.end(second.id, EndReason::Revoked).await.unwrap();
+    assert!(sessions.opened_by(device, NOW).is_none());
+    for change in [
+        SessionChange::DeviceBound(device),
+        SessionChange::DeviceBound(device),
+        SessionChange::Ended(first.id),
+        SessionChange::Ended(second.id),
+        SessionChange::DeviceReleased(device),
+    ] {
+        assert_eq!(changes.recv().await.unwrap(), change);
+    }
+}
+
+#[tokio::test]
+async fn ending_all_of_a_user_leaves_the_others() {
+    let bench = Bench::new().await;
+    let (first, _) = bench.sign_in("alice", NOW).await;
+    let (second, _) = bench.sign_in("alice", NOW + 30).await;
+    let (bob, _) = bench.sign_in("bob", NOW + 30).await;
+    let sessions = bench.identity.sessions();
+    let mut ended = sessions
+        .end_user("alice", EndReason::UserDisabled)
+        .await
+        .unwrap();
+    ended.sort();
+    let mut both = vec![first.id, second.id];
+    both.sort();
+    assert_eq!(ended, both);
+    assert_eq!(bench.journal.count(Event::SessionEnded, "user-disabled"), 2);
+    let left: Vec<SessionId> = sessions.list().iter().map(|s| s.id).collect();
+    assert_eq!(left, [bob.id]);
+    sessions.end_all(EndReason::Revoked).await.unwrap();
+    assert!(sessions.list().is_empty());
+    bench.sign_in("alice", NOW + 60).await;
+}
+
+#[tokio::test]
+async fn the_twenty_first_session_of_a_person_replaces_the_oldest() {
+    let bench = Bench::new().await;
+    let (oldest, _) = bench.sign_in("alice", NOW).await;
+    let sessions = Arc::clone(bench.identity.sessions());
+    let mut now = NOW;
+    for _ in 0..19 {
+        now += 30;
+        bench.sign_in("alice", now).await;
+    }
+    assert!(sessions.find_by_id(oldest.id).is_some());
+    bench.sign_in("alice", now + 30).await;
+    assert!(sessions.find_by_id(oldest.id).is_none());
+    assert_eq!(sessions.of_user("alice").len(), 20);
+    assert_eq!(bench.journal.count(Event::SessionEnded, "replaced"), 1);
+}
+
+#[tokio::test]
+async fn every_sign_in_gets_a_cookie_of_its_own() {
+    let bench = Bench::new().await;
+    let (first, a) = bench.sign_in("alice", NOW).await;
+    let (second, b) = bench.sign_in("alice", NOW + 30).await;
+    assert_ne!(a, b);
+    assert_ne!(first.id, second.id);
+    assert_ne!(first.csrf(), second.csrf());
+    let step = bench.password("alice", "wrong", bench.at(NOW + 30)).await;
+    assert!(matches!(step, PasswordStep::Refused));
+    let step = bench.identity.code(&a, "000000", &bench.at(NOW + 30)).await;
+    assert!(matches!(step, CodeStep::Expired));
+}

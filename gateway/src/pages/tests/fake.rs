@@ -221,7 +221,10 @@ impl Desk for Fake {
         self.note(format!("enrol {token} {}", password.as_str()));
         match (password.as_str(), code) {
             ("short", _) => EnrolStep::TooShort,
+            ("long", _) => EnrolStep::TooLong,
             ("password1234567", _) => EnrolStep::TooCommon,
+            ("eager", _) => EnrolStep::Throttled(Duration::from_secs(60)),
+            ("crowd", _) => EnrolStep::Overloaded,
             (_, "123456") => EnrolStep::Done,
             _ => EnrolStep::WrongCode,
         }

@@ -437,6 +437,13 @@ async fn an_enrolment_link_leaves_the_url_and_works_to_the_end() {
             "passwords are not repeated"
         );
     }
+    for (password, status, wait) in [("long", 422, ""), ("eager", 429, "60"), ("crowd", 503, "2")] {
+        let form = form(password, password, "123456");
+        let answer = browser.gate(post("/enrol", &form)).await;
+        assert_eq!(answer.status(), status);
+        assert_eq!(answer.header("retry-after"), wait);
+        assert!(answer.body().contains("JBSW Y3DP"));
+    }
     let good = form("a+long+pass+phrase", "a+long+pass+phrase", "123456");
     let answer = browser.gate(post("/enrol", &good)).await;
     assert!(answer.is_page());

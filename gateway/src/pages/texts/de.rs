@@ -92,6 +92,7 @@ pub(crate) const DE: Texts = Texts {
     enrol_dead_text: "Er wurde benutzt, ersetzt oder ist zu alt. Bitten Sie Ihre Administration um einen neuen.",
     error_again: "Die beiden Passwörter stimmen nicht überein.",
     error_short: "Das Passwort ist zu kurz. Es braucht mindestens {min} Zeichen.",
+    error_long: "Das Passwort ist zu lang.",
     error_common: "Dieses Passwort ist zu leicht zu erraten: Es steht in einer Liste bekannter Passwörter oder enthält Ihren Namen. Bitte wählen Sie ein anderes.",
     problem_request: "Anfrage",
     problem_code: "Code",

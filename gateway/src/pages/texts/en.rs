@@ -92,6 +92,7 @@ pub(crate) const EN: Texts = Texts {
     enrol_dead_text: "It was used, replaced, or is too old. Ask your administrator for a new one.",
     error_again: "The two passwords are not the same.",
     error_short: "The password is too short. It needs at least {min} characters.",
+    error_long: "The password is too long.",
     error_common: "This password is too easy to guess: it is in a list of known passwords, or contains your name. Please choose another one.",
     problem_request: "Request",
     problem_code: "Code",

@@ -92,6 +92,7 @@ pub(crate) const FR: Texts = Texts {
     enrol_dead_text: "Il a déjà servi, a été remplacé ou est trop ancien. Demandez-en un nouveau à votre administrateur.",
     error_again: "Les deux mots de passe sont différents.",
     error_short: "Le mot de passe est trop court. Il faut au moins {min} caractères.",
+    error_long: "Le mot de passe est trop long.",
     error_common: "Ce mot de passe est trop facile à deviner : il figure dans une liste de mots de passe connus ou contient votre nom. Choisissez-en un autre.",
     problem_request: "Requête",
     problem_code: "Code",

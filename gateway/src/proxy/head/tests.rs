@@ -24,18 +24,33 @@ fn ordinary_heads_pass() {
 #[test]
 fn ambiguous_framing_is_refused() {
     for (fields, reason) in [
-        ("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "length-and-transfer-encoding"),
-        ("Content-Length: 5\r\nContent-Length: 5\r\n", "duplicate-content-length"),
+        (
+            "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+            "length-and-transfer-encoding",
+        ),
+        (
+            "Content-Length: 5\r\nContent-Length: 5\r\n",
+            "duplicate-content-length",
+        ),
         ("Content-Length: 5, 5\r\n", "bad-content-length"),
         ("Content-Length: +5\r\n", "bad-content-length"),
         ("Content-Length: 0x5\r\n", "bad-content-length"),
         ("Content-Length:\r\n", "bad-content-length"),
         ("Content_Length: 5\r\n", "underscore-twin"),
-        ("Transfer-Encoding: gzip, chunked\r\n", "bad-transfer-encoding"),
+        (
+            "Transfer-Encoding: gzip, chunked\r\n",
+            "bad-transfer-encoding",
+        ),
         ("Transfer-Encoding: identity\r\n", "bad-transfer-encoding"),
-        ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "duplicate-transfer-encoding"),
+        (
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+            "duplicate-transfer-encoding",
+        ),
         ("Transfer_Encoding: chunked\r\n", "underscore-twin"),
-        ("Upgrade: websocket\r\nContent-Length: 1\r\n", "upgrade-with-body"),
+        (
+            "Upgrade: websocket\r\nContent-Length: 1\r\n",
+            "upgrade-with-body",
+        ),
         ("Expect: 200-ok\r\n", "bad-expect"),
         ("A : b\r\n", "bad-field-name"),
         ("A: b\r\n c: folded\r\n", "bad-field-name"),
@@ -62,12 +77,21 @@ fn bad_lines_are_refused() {
         ("GET / HTTP/1.2\r\nHost: a\r\n\r\n", "bad-version"),
         ("GET /\u{e9} HTTP/1.1\r\nHost: a\r\n\r\n", "bad-target-byte"),
         ("TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", "method-not-allowed"),
-        ("CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", "method-not-allowed"),
+        (
+            "CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n",
+            "method-not-allowed",
+        ),
         ("get / HTTP/1.1\r\nHost: a\r\n\r\n", "method-not-allowed"),
         ("G\u{1}T / HTTP/1.1\r\nHost: a\r\n\r\n", "bad-method"),
         ("GET / HTTP/1.1\r\n\r\n", "no-host"),
-        ("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", "duplicate-host"),
-        ("GET / HTTP/1.1\r\nHost: a\r\nHo\rst: a\r\n\r\n", "control-byte"),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+            "duplicate-host",
+        ),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nHo\rst: a\r\n\r\n",
+            "control-byte",
+        ),
     ] {
         assert_eq!(judged(head), Err(reason), "{head:?}");
     }
@@ -77,9 +101,15 @@ fn bad_lines_are_refused() {
 fn too_much_is_refused_with_its_own_status() {
     let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(9000));
     assert_eq!(scan(long.as_bytes()).unwrap_err().status, 414);
-    let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(101));
+    let many = format!(
+        "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n",
+        "A: b\r\n".repeat(101)
+    );
     assert_eq!(scan(many.as_bytes()).unwrap_err().status, 431);
-    let big = format!("GET / HTTP/1.1\r\nHost: a\r\nA: {}\r\n\r\n", "b".repeat(MAX_HEAD));
+    let big = format!(
+        "GET / HTTP/1.1\r\nHost: a\r\nA: {}\r\n\r\n",
+        "b".repeat(MAX_HEAD)
+    );
     assert_eq!(scan(big.as_bytes()).unwrap_err().status, 431);
 }
 

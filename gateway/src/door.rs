@@ -1,0 +1,169 @@
+//! The tunnel door's side of the gateway: its peers, decisions and records.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use ipnet::{IpNet, Ipv4Net};
+use tokio::net::TcpStream;
+
+use crate::access::{self, FlowQuestion, Permit};
+use crate::audit::{Event, Record};
+use crate::clock;
+use crate::gateway::Gateway;
+use crate::identity::{Device, Directory, Standing};
+use crate::ids::{DeviceId, Door};
+use crate::proxy::ConnOrigin;
+use crate::streams::{Kind, KillSwitch, Stream, StreamGuard};
+use crate::tunnel::gate::{
+    Ask, End, Gate, Portal, Proto, Refusal, RefusalKind, Refused, Ticket,
+};
+
+/// The gateway as the tunnel sees it.
+pub(crate) struct TunnelGate(pub(crate) Arc<Gateway>);
+
+/// A permitted flow: its permit, and its place in the table of open streams.
+struct FlowTicket {
+    gw: Arc<Gateway>,
+    permit: Permit,
+    kill: KillSwitch,
+    record: Record,
+    _open: StreamGuard,
+}
+
+#[async_trait]
+impl Ticket for FlowTicket {
+    async fn revoked(&self) {
+        self.kill.wait().await;
+    }
+
+    fn ended(&self, end: End) {
+        let mut record = self.record.clone();
+        record.event = Event::FlowEnded;
+        record.outcome = if self.kill.killed() { "cut" } else { "ok" };
+        record.reason = end.reason;
+        record.rule = Some(Arc::clone(self.permit.rule()));
+        record.bytes = Some(end.bytes);
+        record.ms = u64::try_from(end.lasted.as_millis()).ok();
+        self.gw.audit.note(record);
+    }
+}
+
+#[async_trait]
+impl Gate for TunnelGate {
+    fn peers(&self) -> Vec<wg::PeerConfig> {
+        let gw = &self.0;
+        let snap = gw.snapshot.load_full();
+        let devices = gw.devices.list().into_iter();
+        devices
+            .filter(|d| d.revoked.is_none() && snap.standing(&d.user) == Standing::Active)
+            .filter_map(|d| peer(gw, &d))
+            .collect()
+    }
+
+    async fn decide(&self, ask: Ask) -> Result<Box<dyn Ticket>, Refused> {
+        let gw = &self.0;
+        let device = gw.devices.get(ask.device).ok_or(Refused)?;
+        if device.revoked.is_some() {
+            return Err(Refused);
+        }
+        let verdict = access::flow(gw, &device, ask.target, proto(ask.proto));
+        let record = verdict.record().clone();
+        let permit = verdict.commit(&gw.audit).await.map_err(|_| Refused)?;
+        let kill = KillSwitch::new();
+        let question = FlowQuestion {
+            gw: Arc::clone(gw),
+            device: ask.device,
+            destination: ask.target,
+            proto: proto(ask.proto),
+        };
+        let stream = Stream {
+            kind: Kind::Flow,
+            session: record.session,
+            device: Some(ask.device),
+            user: Some(Arc::clone(&device.user)),
+            recheck_at: permit.recheck_at(),
+            question: Some(Arc::new(question)),
+            kill: kill.clone(),
+        };
+        let open = gw.enter(stream, permit.generation());
+        Ok(Box::new(FlowTicket {
+            gw: Arc::clone(gw),
+            permit,
+            kill,
+            record,
+            _open: open,
+        }))
+    }
+
+    async fn serve(&self, stream: TcpStream, portal: Portal) {
+        let origin = ConnOrigin {
+            door: Door::Tunnel,
+            peer: portal.peer,
+            device: Some(portal.device),
+            tls: portal.port == 443,
+        };
+        if let (Ok(stream), Some(edges)) = (stream.into_std(), self.0.edges.get()) {
+            edges.give(stream, origin);
+        }
+    }
+
+    fn is_open(&self, device: DeviceId) -> bool {
+        self.0.sessions.opened_by(device, clock::unix()).is_some()
+    }
+
+    fn is_ours(&self, host: &str) -> bool {
+        let gw = &self.0;
+        if gw.config.http.sign_in.iter().any(|own| own == host) {
+            return true;
+        }
+        let host = policy::canon::host(host);
+        host.is_ok_and(|h| gw.snapshot.load().policy.app_for(&h).is_some())
+    }
+
+    fn refused(&self, refusal: Refusal) {
+        let event = match refusal.kind {
+            RefusalKind::Flow => Event::FlowDecided,
+            RefusalKind::Dns => Event::DnsRefused,
+        };
+        let device = self.0.devices.get(refusal.device);
+        let mut record = Record::new(event, "deny", refusal.reason);
+        record.device = Some(refusal.device);
+        record.user = device.as_ref().map(|d| Arc::clone(&d.user));
+        record.source = refusal
+            .source
+            .or_else(|| device.as_ref().map(|d| IpAddr::V4(d.address4)));
+        record.policy = Some(Arc::clone(&self.0.snapshot.load().digest));
+        record.path = Some(refusal.target);
+        if refusal.more > 0 {
+            record.detail = Some(format!("and {} more", refusal.more));
+        }
+        self.0.audit.note(record);
+    }
+
+    fn heard(&self, device: DeviceId, mark: Option<[u8; 12]>, endpoint: SocketAddr) {
+        self.0.devices.heard(device, mark, Some(endpoint));
+    }
+}
+
+fn proto(proto: Proto) -> policy::Proto {
+    match proto {
+        Proto::Tcp => policy::Proto::Tcp,
+        Proto::Udp => policy::Proto::Udp,
+        Proto::Icmp => policy::Proto::Icmp,
+    }
+}
+
+fn peer(gw: &Gateway, device: &Device) -> Option<wg::PeerConfig> {
+    let public_key = wg::PublicKey::from_bytes(device.public_key).ok()?;
+    let preshared_key = gw.devices.psk(device.id);
+    Some(wg::PeerConfig {
+        id: wg::PeerId(device.id.0),
+        public_key,
+        preshared_key: preshared_key.map(|k| wg::PresharedKey::from_bytes(*k)),
+        allowed_ips: vec![IpNet::V4(Ipv4Net::from(device.address4))],
+        keepalive: None,
+        endpoint: device.endpoint,
+        handshake_mark: device.mark,
+    })
+}

@@ -1,0 +1,190 @@
+//! What the store keeps, compares and forgets.
+
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+
+use super::super::{CookieRow, CounterRow, Credentials, SessionRow, Store, StoreError};
+use super::super::{check_folder, open};
+use super::Folder;
+use crate::ids::{DeviceId, Door, SessionId};
+
+fn credentials(last_step: i64) -> Credentials {
+    Credentials {
+        phc: "$argon2id$".to_owned(),
+        totp: vec![1, 2, 3],
+        last_step,
+        enrolled: 5,
+    }
+}
+
+fn session(id: u64, cookie: u8) -> SessionRow {
+    SessionRow {
+        id: SessionId(id),
+        user: "alice".to_owned(),
+        door: Door::Tunnel,
+        source: "2001:db8::1".parse().unwrap(),
+        created: 1,
+        login_at: 2,
+        mfa_at: 3,
+        last_used: 4,
+        expires: 5,
+        devices: Vec::new(),
+        cookies: vec![CookieRow {
+            hash: [cookie; 32],
+            host: "gate".to_owned(),
+        }],
+    }
+}
+
+async fn reopened(store: Arc<dyn Store>, folder: &Folder) -> Arc<dyn Store> {
+    drop(store);
+    open(folder.path()).unwrap()
+}
+
+#[tokio::test]
+async fn a_step_is_accepted_once_and_never_an_older_one() {
+    let folder = Folder::new();
+    let store = open(folder.path()).unwrap();
+    assert!(!store.accept_step("alice", 10).await.unwrap());
+    store
+        .put_credentials("alice", credentials(0))
+        .await
+        .unwrap();
+    assert!(store.accept_step("alice", 10).await.unwrap());
+    assert!(!store.accept_step("alice", 10).await.unwrap());
+    let store = reopened(store, &folder).await;
+    assert!(!store.accept_step("alice", 10).await.unwrap());
+    assert!(!store.accept_step("alice", 9).await.unwrap());
+    assert!(store.accept_step("alice", 11).await.unwrap());
+}
+
+#[tokio::test]
+async fn parallel_uses_of_a_step_succeed_once() {
+    let folder = Folder::new();
+    let store = open(folder.path()).unwrap();
+    store
+        .put_credentials("alice", credentials(0))
+        .await
+        .unwrap();
+    let uses = (0..100).map(|_| store.accept_step("alice", 10));
+    let all = futures_util::future::join_all(uses).await;
+    assert_eq!(
+        all.into_iter()
+            .filter(|used| *used.as_ref().unwrap())
+            .count(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn sessions_come_back_as_they_were() {
+    let folder = Folder::new();
+    let store = open(folder.path()).unwrap();
+    store.put_session(session(u64::MAX, 1)).await.unwrap();
+    store.put_session(session(7, 2)).await.unwrap();
+    store.bind_device(SessionId(7), DeviceId(3)).await.unwrap();
+    let store = reopened(store, &folder).await;
+    let mut bound = session(7, 2);
+    bound.devices.push(DeviceId(3));
+    let all = store.sessions().await.unwrap();
+    assert_eq!(all, [session(u64::MAX, 1), bound]);
+}
+
+#[tokio::test]
+async fn an_ended_session_takes_its_cookies_and_devices_with_it() {
+    let folder = Folder::new();
+    let store = open(folder.path()).unwrap();
+    store.put_session(session(7, 2)).await.unwrap();
+    store.end_sessions(vec![SessionId(7)]).await.unwrap();
+    let late = CookieRow {
+        hash: [3; 32],
+        host: "app".to_owned(),
+    };
+    assert!(!store.put_cookie(SessionId(7), late, None).await.unwrap());
+    store.bind_device(SessionId(7), DeviceId(3)).await.unwrap();
+    // The same cookie hash can be stored again, so the old row is gone.
+    store.put_session(session(8, 2)).await.unwrap();
+    assert_eq!(store.sessions().await.unwrap(), [session(8, 2)]);
+}
+
+#[tokio::test]
+async fn counters_at_zero_and_old_ones_are_forgotten() {
+    let folder = Folder::new();
+    let store = open(folder.path()).unwrap();
+    let row = |key: u8, count, last| CounterRow {
+        kind: "pair",
+        key: vec![key],
+        count,
+        since: 0,
+        last,
+    };
+    store
+        .put_counters(vec![row(1, 3, 10), row(2, 1, 20), row(3, 1, 30)])
+        .await
+        .unwrap();
+    store.put_counters(vec![row(3, 0, 40)]).await.unwrap();
+    store.prune_counters(15).await.unwrap();
+    assert_eq!(store.counters().await.unwrap(), [row(2, 1, 20)]);
+}
+
+#[tokio::test]
+async fn bookkeeping_is_kept() {
+    let folder = Folder::new();
+    let store = open(folder.path()).unwrap();
+    assert_eq!(store.get("k").await.unwrap(), None);
+    store.put("k", vec![1]).await.unwrap();
+    store.put("k", vec![2]).await.unwrap();
+    let store = reopened(store, &folder).await;
+    assert_eq!(store.get("k").await.unwrap(), Some(vec![2]));
+}
+
+#[tokio::test]
+async fn a_store_of_a_later_version_is_refused() {
+    let folder = Folder::new();
+    drop(open(folder.path()).unwrap());
+    let db = rusqlite::Connection::open(folder.path().join("state.db")).unwrap();
+    db.pragma_update(None, "user_version", 99).unwrap();
+    drop(db);
+    let refused = open(folder.path()).map(drop);
+    assert!(matches!(refused, Err(StoreError::Newer { found: 99, .. })));
+}
+
+#[tokio::test]
+async fn a_damaged_session_row_signs_its_owner_out_and_nobody_else() {
+    let folder = Folder::new();
+    let store = open(folder.path()).unwrap();
+    store.put_session(session(7, 1)).await.unwrap();
+    store.put_session(session(8, 2)).await.unwrap();
+    let db = rusqlite::Connection::open(folder.path().join("state.db")).unwrap();
+    db.execute("UPDATE sessions SET source = 'nowhere' WHERE id = 7", [])
+        .unwrap();
+    assert_eq!(store.sessions().await.unwrap(), [session(8, 2)]);
+}
+
+#[test]
+fn the_files_are_the_owners_and_every_commit_reaches_the_disk() {
+    let folder = Folder::new();
+    let path = folder.path().join("state.db");
+    let db = super::super::sqlite::connect(&path).unwrap();
+    let text = |name: &str| db.pragma_query_value(None, name, |row| row.get::<_, String>(0));
+    let number = |name: &str| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    assert_eq!(text("journal_mode").unwrap(), "wal");
+    assert_eq!(number("synchronous").unwrap(), 2);
+    assert_eq!(number("foreign_keys").unwrap(), 1);
+    for file in std::fs::read_dir(folder.path()).unwrap() {
+        let mode = file.unwrap().metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}
+
+#[test]
+fn a_data_folder_open_to_others_is_refused() {
+    let folder = Folder::new();
+    assert!(check_folder(folder.path()).is_ok());
+    for open in [0o750, 0o701, 0o777] {
+        let mode = std::fs::Permissions::from_mode(open);
+        std::fs::set_permissions(folder.path(), mode).unwrap();
+        assert!(check_folder(folder.path()).is_err());
+    }
+    assert!(check_folder(&folder.path().join("absent")).is_err());
+}

@@ -1,0 +1,311 @@
+//! A second reading of the language, as plain as possible: it walks the resolved policy for every question, with
+//! names, lists and loops. It shares no table with the compiled policy; the two must never differ.
+
+mod tests;
+mod world;
+
+use std::net::IpAddr;
+
+use crate::decide::Outcome;
+use crate::ir::{
+    Allow, App, Device, Guard, INTERNET, Ir, Mfa, Net, Proto, Resource, Seg, TUNNEL, Who,
+};
+
+/// A question in the terms of the language.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) user: Option<String>,
+    pub(crate) mfa_age: Option<u32>,
+    pub(crate) login_age: u32,
+    pub(crate) device: Device,
+    pub(crate) ip: IpAddr,
+    pub(crate) tunnel: bool,
+    pub(crate) target: Target,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    /// Canonical host and path.
+    Http(String, String, String),
+    Flow(IpAddr, u16, Proto),
+    Admin,
+}
+
+/// The outcome and the id of the rule that gave it.
+pub(crate) fn decide(ir: &Ir, request: &Request) -> (Outcome, String) {
+    let refuse = |why: &str| (Outcome::Deny, format!("builtin.{why}"));
+    match &request.target {
+        Target::Http(host, path, method) => {
+            if method == "TRACE" || method == "CONNECT" {
+                return refuse("bad-request");
+            }
+            let Some(app) = app_of(ir, host) else {
+                return refuse("no-such-app");
+            };
+            let ix = ir
+                .apps
+                .iter()
+                .position(|a| a.id == ir.apps[app].id)
+                .unwrap();
+            let (suffix, allows) = area_of(&ir.apps[app], path);
+            let prefix = format!("{}{suffix}", ir.apps[app].id);
+            judge(
+                ir,
+                request,
+                Resource::App(number(ix)),
+                &prefix,
+                allows,
+                Some(method),
+            )
+        }
+        Target::Flow(dst, port, proto) => {
+            let Some(net) = net_of(ir, *dst, *port, *proto) else {
+                return refuse("no-such-service");
+            };
+            let ix = ir.nets.iter().position(|n| n.id == net.id).unwrap();
+            judge(
+                ir,
+                request,
+                Resource::Net(number(ix)),
+                &net.id,
+                &net.allows,
+                None,
+            )
+        }
+        Target::Admin => judge(ir, request, Resource::Admin, "admin", &ir.admin, None),
+    }
+}
+
+fn judge(
+    ir: &Ir,
+    request: &Request,
+    resource: Resource,
+    prefix: &str,
+    allows: &[Allow],
+    method: Option<&str>,
+) -> (Outcome, String) {
+    let me = request.user.as_deref().filter(|name| enabled(ir, name));
+    for guard in &ir.guards {
+        if guard_stops(ir, guard, request, resource, me) {
+            return (Outcome::Deny, guard.id.clone());
+        }
+    }
+    let offers: Vec<(Outcome, String)> = allows
+        .iter()
+        .filter(|allow| facts(ir, allow, request, method))
+        .map(|allow| {
+            let outcome = offer(ir, allow, request, resource, me);
+            (outcome, format!("{prefix}#{}", allow.name))
+        })
+        .collect();
+    for wanted in [Outcome::Allow, Outcome::StepUp, Outcome::Login] {
+        if let Some(found) = offers.iter().find(|(outcome, _)| *outcome == wanted) {
+            return found.clone();
+        }
+    }
+    (Outcome::Deny, "builtin.default".to_owned())
+}
+
+fn facts(ir: &Ir, allow: &Allow, request: &Request, method: Option<&str>) -> bool {
+    let ordinary = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    let method_fits = match (&allow.methods, method) {
+        (_, None) => true,
+        (None, Some(method)) => ordinary.contains(&method),
+        (Some(list), Some(method)) => list.iter().any(|m| m == method),
+    };
+    method_fits && from_fits(ir, allow.from.as_deref(), request) && request.device >= allow.device
+}
+
+fn offer(
+    ir: &Ir,
+    allow: &Allow,
+    request: &Request,
+    resource: Resource,
+    me: Option<&str>,
+) -> Outcome {
+    if allow.who.anyone {
+        return Outcome::Allow;
+    }
+    let Some(me) = me else {
+        let admitted = ir.users.iter().any(|user| {
+            !user.disabled
+                && is_in(ir, &allow.who, &user.name)
+                && !ir
+                    .guards
+                    .iter()
+                    .any(|guard| guard_stops(ir, guard, request, resource, Some(&user.name)))
+        });
+        return if admitted {
+            Outcome::Login
+        } else {
+            Outcome::Deny
+        };
+    };
+    if !is_in(ir, &allow.who, me) {
+        return Outcome::Deny;
+    }
+    if request.login_age > allow.login {
+        return Outcome::Login;
+    }
+    let fresh = match allow.mfa {
+        Mfa::None => true,
+        Mfa::Session => request.mfa_age.is_some(),
+        Mfa::Age(max) => request.mfa_age.is_some_and(|age| age <= max),
+    };
+    if fresh {
+        Outcome::Allow
+    } else {
+        Outcome::StepUp
+    }
+}
+
+fn guard_stops(
+    ir: &Ir,
+    guard: &Guard,
+    request: &Request,
+    resource: Resource,
+    me: Option<&str>,
+) -> bool {
+    if guard.on.as_ref().is_some_and(|on| !on.contains(&resource)) {
+        return false;
+    }
+    if let Some(who) = &guard.who
+        && !me.is_some_and(|me| is_in(ir, who, me))
+    {
+        return false;
+    }
+    if guard
+        .device_not
+        .is_some_and(|class| request.device >= class)
+    {
+        return false;
+    }
+    from_fits(ir, guard.from.as_deref(), request)
+}
+
+fn from_fits(ir: &Ir, from: Option<&[u32]>, request: &Request) -> bool {
+    let Some(from) = from else { return true };
+    let here = zones_of(ir, request);
+    here.iter().any(|zone| from.contains(zone))
+}
+
+fn zones_of(ir: &Ir, request: &Request) -> Vec<u32> {
+    if request.tunnel {
+        return vec![TUNNEL];
+    }
+    let named: Vec<u32> = (0..ir.zones.len())
+        .filter(|&ix| {
+            ir.zones[ix]
+                .nets
+                .iter()
+                .any(|net| net.contains(&request.ip))
+        })
+        .map(number)
+        .collect();
+    if named.is_empty() {
+        vec![INTERNET]
+    } else {
+        named
+    }
+}
+
+fn enabled(ir: &Ir, name: &str) -> bool {
+    ir.users
+        .iter()
+        .any(|user| user.name == name && !user.disabled)
+}
+
+fn is_in(ir: &Ir, who: &Who, name: &str) -> bool {
+    let me = number(ir.users.iter().position(|user| user.name == name).unwrap());
+    let mine = |groups: &[u32]| {
+        groups
+            .iter()
+            .any(|&g| ir.groups[g as usize].members.contains(&me))
+    };
+    let named = who.any_user || who.anyone || who.users.contains(&me) || mine(&who.groups);
+    named && !who.not_users.contains(&me) && !mine(&who.not_groups)
+}
+
+fn app_of(ir: &Ir, host: &str) -> Option<usize> {
+    let find = |wildcard: bool, name: &str| {
+        ir.apps.iter().position(|app| {
+            app.hosts
+                .iter()
+                .any(|host| host.wildcard == wildcard && host.name == name)
+        })
+    };
+    let labels: Vec<&str> = host.split('.').collect();
+    find(false, host).or_else(|| find(true, &labels[1..].join(".")))
+}
+
+/// The matching area that every other matching area contains.
+fn area_of<'a>(app: &'a App, path: &str) -> (&'a str, &'a [Allow]) {
+    let parts: Vec<String> = match path {
+        "/" => Vec::new(),
+        _ => path.split('/').skip(1).map(decode).collect(),
+    };
+    let matching: Vec<_> = app
+        .areas
+        .iter()
+        .filter(|area| {
+            let segs = &area.pattern.segs;
+            let long = if area.pattern.exact {
+                parts.len() == segs.len()
+            } else {
+                parts.len() >= segs.len()
+            };
+            long && segs.iter().zip(&parts).all(|(seg, part)| match seg {
+                Seg::Star => !part.is_empty(),
+                Seg::Literal(text) => text == part,
+            })
+        })
+        .collect();
+    let least = matching
+        .iter()
+        .find(|least| {
+            matching
+                .iter()
+                .all(|other| other.pattern.contains(&least.pattern))
+        })
+        .unwrap();
+    (&least.pattern.text, &least.allows)
+}
+
+fn number(ix: usize) -> u32 {
+    u32::try_from(ix).unwrap()
+}
+
+fn decode(part: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = part.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        if first == b'%' {
+            let digits = std::str::from_utf8(&tail[..2]).unwrap();
+            bytes.push(u8::from_str_radix(digits, 16).unwrap());
+            rest = &tail[2..];
+        } else {
+            bytes.push(first);
+            rest = tail;
+        }
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+fn net_of(ir: &Ir, dst: IpAddr, port: u16, proto: Proto) -> Option<&Net> {
+    let mut best: Option<(u8, u16, &Net)> = None;
+    for net in &ir.nets {
+        for to in net.to.iter().filter(|to| to.contains(&dst)) {
+            for ports in net.ports.iter().filter(|ports| ports.proto == proto) {
+                let inside = proto == Proto::Icmp || (ports.first <= port && port <= ports.last);
+                let width = ports.last - ports.first;
+                let better = best.is_none_or(|(len, wide, _)| {
+                    to.prefix_len() > len || (to.prefix_len() == len && width < wide)
+                });
+                if inside && better {
+                    best = Some((to.prefix_len(), width, net));
+                }
+            }
+        }
+    }
+    best.map(|(_, _, net)| net)
+}

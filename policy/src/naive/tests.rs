@@ -1,0 +1,140 @@
+//! The compiled policy against the plain reading, and laws that hold for both.
+
+use proptest::prelude::*;
+
+use super::world::{Dice, request, sources};
+use super::{Request, Target, decide};
+use crate::canon;
+use crate::compile::Policy;
+use crate::decide::{Context, Decision, Outcome, Subject};
+use crate::ir::Device;
+
+const WORLDS: u32 = 400;
+const REQUESTS: usize = 400;
+
+fn compiled(policy: &Policy, request: &Request) -> Decision {
+    let bits = request
+        .user
+        .as_deref()
+        .and_then(|user| policy.subject(user));
+    let subject = Subject {
+        bits: bits.as_ref(),
+        mfa_age: request.mfa_age,
+        login_age: request.login_age,
+        device: request.device,
+    };
+    let context = Context {
+        zone: policy.zone(request.ip, request.tunnel),
+    };
+    match &request.target {
+        Target::Http(host, path, method) => {
+            let (host, path) = (
+                canon::host(host).unwrap(),
+                canon::path(path.as_bytes()).unwrap(),
+            );
+            policy.decide_http(&subject, &host, &path, method, &context)
+        }
+        Target::Flow(dst, port, proto) => {
+            policy.decide_flow(&subject, *dst, *port, *proto, &context)
+        }
+        Target::Admin => policy.decide_admin(&subject, &context),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: WORLDS, max_shrink_iters: 0, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// 400 policies of 400 requests: 160,000 decisions.
+    #[test]
+    fn compiled_and_naive_never_differ_and_the_laws_hold(seed in any::<u64>()) {
+        let mut dice = Dice(seed);
+        let sources = sources(&mut dice);
+        let policy = crate::load(&sources).unwrap().policy;
+        for _ in 0..REQUESTS {
+            let request = request(&mut dice);
+            let ours = compiled(&policy, &request);
+            let rule = policy.rule(ours.rule).id.to_string();
+            let naive = decide(&policy.ir, &request);
+            prop_assert_eq!(&(ours.outcome, rule), &naive, "{:?}", request);
+            laws(&policy, &request, ours)?;
+        }
+    }
+
+    /// The order of files and tables does not change the digest.
+    #[test]
+    fn order_does_not_change_the_digest(seed in any::<u64>()) {
+        let mut dice = Dice(seed);
+        let first = sources(&mut dice);
+        let mut second = crate::source::Sources::new();
+        let files: Vec<_> = first.files().collect();
+        for file in files.into_iter().rev() {
+            let text = first.text(file);
+            let (head, rest) = text.split_once('\n').unwrap();
+            let mut tables: Vec<String> = rest.split("\n[").map(|t| format!("[{}\n", t.trim_start_matches('['))).collect();
+            tables.reverse();
+            let rest = if rest.is_empty() { String::new() } else { tables.concat() };
+            second.add(first.path(file), format!("{head}\n{rest}"));
+        }
+        let digest = |sources: &_| crate::load(sources).unwrap().policy.digest().to_owned();
+        prop_assert_eq!(digest(&first), digest(&second));
+    }
+}
+
+fn laws(policy: &Policy, request: &Request, ours: Decision) -> Result<(), TestCaseError> {
+    let fresh_code = Request {
+        mfa_age: Some(0),
+        ..request.clone()
+    };
+    let fresh_login = Request {
+        login_age: 0,
+        ..request.clone()
+    };
+    let better_device = Request {
+        device: Device::Managed,
+        ..request.clone()
+    };
+    for better in [&fresh_code, &fresh_login, &better_device] {
+        let outcome = compiled(policy, better).outcome;
+        prop_assert!(
+            outcome >= ours.outcome || outcome == Outcome::Allow,
+            "{:?}",
+            better
+        );
+    }
+    match ours.outcome {
+        Outcome::StepUp => prop_assert_eq!(compiled(policy, &fresh_code).outcome, Outcome::Allow),
+        Outcome::Login => {
+            let mut admitted = policy.users().map(|user| {
+                let name = Some(user.name.to_string());
+                compiled(
+                    policy,
+                    &Request {
+                        user: name,
+                        login_age: 0,
+                        ..request.clone()
+                    },
+                )
+            });
+            prop_assert!(
+                admitted.any(|d| d.outcome >= Outcome::StepUp),
+                "{:?}",
+                request
+            );
+        }
+        Outcome::Allow => {
+            prop_assert!(policy.rule(ours.rule).id.contains('#'));
+            if let Some(left) = ours.expires_in {
+                let later = |secs: u32| Request {
+                    login_age: request.login_age + secs,
+                    mfa_age: request.mfa_age.map(|age| age + secs),
+                    ..request.clone()
+                };
+                prop_assert_eq!(compiled(policy, &later(left - 1)).rule, ours.rule);
+                let after = compiled(policy, &later(left));
+                prop_assert!(after.rule != ours.rule || after.outcome != Outcome::Allow);
+            }
+        }
+        Outcome::Deny => {}
+    }
+    Ok(())
+}

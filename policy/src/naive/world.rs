@@ -1,0 +1,290 @@
+//! Random policies, written as text so that the whole way from file to decision is under test.
+
+use std::net::IpAddr;
+
+use super::{Request, Target};
+use crate::diag::Diagnostic;
+use crate::ir::{Device, Proto};
+use crate::source::Sources;
+
+/// A small generator (`SplitMix64`): one seed, one world.
+pub(super) struct Dice(pub(super) u64);
+
+impl Dice {
+    pub(super) fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((z ^ (z >> 31)) % sides as u64).unwrap()
+    }
+
+    pub(super) fn chance(&mut self, percent: usize) -> bool {
+        self.roll(100) < percent
+    }
+
+    pub(super) fn pick<T: Clone>(&mut self, from: &[T]) -> T {
+        from[self.roll(from.len())].clone()
+    }
+
+    fn some(&mut self, from: &[&str], most: usize) -> String {
+        let words: Vec<String> = (0..=self.roll(most))
+            .map(|_| format!("{:?}", self.pick(from)))
+            .collect();
+        format!("[{}]", words.join(", "))
+    }
+}
+
+const USERS: [&str; 6] = ["u0", "u1", "u2", "u3", "u4", "u5"];
+const WHO: [&str; 14] = [
+    "@g0", "@g1", "@g2", "@g3", "u0", "u1", "u2", "any-user", "!u0", "!u1", "!@g0", "!@g1", "@g0",
+    "u5",
+];
+const FROM: [&str; 5] = ["tunnel", "internet", "z0", "z1", "z2"];
+const HOSTS: [&str; 5] = [
+    "a.example",
+    "b.example",
+    "x.b.example",
+    "c.a.example",
+    "q.z.b.example",
+];
+const SEGS: [&str; 4] = ["a", "b", "(c", "*"];
+const AGES: [&str; 4] = ["5m", "1h", "8h", "session"];
+
+/// The sources of a random policy that loads.
+pub(super) fn sources(dice: &mut Dice) -> Sources {
+    let mut parts = sections(dice);
+    loop {
+        for at in (1..parts.len()).rev() {
+            let other = dice.roll(at + 1);
+            parts.swap(at, other);
+        }
+        let sources = assemble(&parts, dice);
+        match crate::load(&sources) {
+            Ok(_) => return sources,
+            Err(diags) => repair(&mut parts, &diags, &sources),
+        }
+    }
+}
+
+/// Files in random order, each beginning with its version.
+fn assemble(parts: &[String], dice: &mut Dice) -> Sources {
+    let mut sources = Sources::new();
+    let cut = dice.roll(parts.len() + 1);
+    let (one, two) = parts.split_at(cut);
+    sources.add("one.toml", format!("postern = 1\n{}", one.concat()));
+    sources.add("two.toml", format!("postern = 1\n{}", two.concat()));
+    let users: String = USERS
+        .iter()
+        .map(|u| format!("[user.{u}]\ndisabled = {}\n", *u == "u5"))
+        .collect();
+    sources.add("users.toml", format!("postern = 1\n{users}"));
+    sources
+}
+
+/// What the compiler asks for where areas overlap is exactly what makes it content.
+fn repair(parts: &mut [String], diags: &[Diagnostic], sources: &Sources) {
+    for diag in diags {
+        assert_eq!(diag.code, "overlap", "{}", diag.one_line(sources));
+        let help = diag.help.as_deref().unwrap();
+        let table = help
+            .get(help.find('[').unwrap()..=help.rfind(']').unwrap())
+            .unwrap();
+        let app = format!("{}]", table.get(..6).unwrap());
+        let part = parts
+            .iter_mut()
+            .find(|part| part.starts_with(&app))
+            .unwrap();
+        if !part.contains(table) {
+            part.push_str(&format!("{table}\nallow.fix = {{ who = \"@g1\" }}\n"));
+        }
+    }
+}
+
+fn sections(dice: &mut Dice) -> Vec<String> {
+    let mut parts = vec![
+        "[zone]\nz0 = [\"10.0.0.0/8\", \"2001:db8::/32\"]\nz1 = \"10.1.0.0/16\"\nz2 = [\"10.1.2.0/24\", \"10.1.2.3\"]\n".to_owned(),
+        format!(
+            "[group-optional]\ng0 = {}\ng1 = {}\ng2 = [\"@g0\", {:?}]\ng3 = []\n",
+            dice.some(&USERS, 2),
+            dice.some(&USERS, 2),
+            dice.pick(&USERS)
+        ),
+        format!("[default]\nmfa = {:?}\nlogin = \"10h\"\n", dice.pick(&AGES)),
+        format!("[admin]\n{}", allows(dice, "any-user", false)),
+    ];
+    parts.extend((0..dice.roll(3)).map(|at| guard(dice, at)));
+    parts.extend(["a", "b"].map(|id| app(dice, id)));
+    parts.push(nets(dice));
+    parts
+}
+
+fn guard(dice: &mut Dice, at: usize) -> String {
+    let mut out = format!("[deny.d{at}]\nreason = \"r\"\n");
+    let on = ["app.a", "app.b", "net.n0", "admin"];
+    out.push_str(&format!("on = {}\n", dice.some(&on, 2)));
+    if dice.chance(60) {
+        out.push_str(&format!(
+            "who = [{:?}, {:?}]\n",
+            dice.pick(&WHO[..8]),
+            dice.pick(&WHO)
+        ));
+    }
+    if dice.chance(50) {
+        out.push_str(&format!("from = {}\n", dice.some(&FROM, 1)));
+    }
+    if dice.chance(40) {
+        out.push_str(&format!(
+            "device-not = {:?}\n",
+            dice.pick(&["known", "managed"])
+        ));
+    }
+    out
+}
+
+fn app(dice: &mut Dice, id: &str) -> String {
+    let hosts = if id == "a" {
+        "[\"a.example\"]"
+    } else {
+        "[\"b.example\", \"*.b.example\"]"
+    };
+    let mut out = format!(
+        "[app.{id}]\nhost = {hosts}\nupstream = \"http://h\"\n{}",
+        allows(dice, "@g0", true)
+    );
+    let mut seen: Vec<String> = vec!["/".to_owned()];
+    for _ in 0..dice.roll(6) {
+        let mut path: String = (0..=dice.roll(3))
+            .map(|_| format!("/{}", dice.pick(&SEGS)))
+            .collect();
+        if dice.chance(30) {
+            path.insert(0, '=');
+        }
+        if seen.contains(&path) {
+            continue;
+        }
+        out.push_str(&format!("[app.{id}.{path:?}]\n"));
+        if dice.chance(20) {
+            out.push_str("public = \"p\"\nallow.open = { who = \"anyone\", methods = \"GET\" }\n");
+        }
+        out.push_str(&allows(dice, "u1", true));
+        seen.push(path);
+    }
+    out
+}
+
+fn allows(dice: &mut Dice, first: &str, http: bool) -> String {
+    let mut out = String::new();
+    for at in 0..dice.roll(4) {
+        let mut rule = format!("who = [{first:?}, {:?}]", dice.pick(&WHO));
+        if dice.chance(50) {
+            rule = format!("who = [{:?}, {:?}]", dice.pick(&WHO[..8]), dice.pick(&WHO));
+        }
+        if dice.chance(40) {
+            rule.push_str(&format!(", from = {}", dice.some(&FROM, 1)));
+        }
+        if dice.chance(25) {
+            rule.push_str(&format!(
+                ", device = {:?}",
+                dice.pick(&["any", "known", "managed"])
+            ));
+        }
+        if dice.chance(40) {
+            rule.push_str(&format!(
+                ", mfa = {:?}",
+                dice.pick(&["none", "session", "5m", "1h"])
+            ));
+        }
+        if dice.chance(25) {
+            rule.push_str(&format!(", login = {:?}", dice.pick(&["1h", "20h"])));
+        }
+        if http && dice.chance(40) {
+            rule.push_str(&format!(
+                ", methods = {}",
+                dice.some(&["read", "GET", "POST", "PROPFIND"], 1)
+            ));
+        }
+        out.push_str(&format!("allow.r{at} = {{ {rule} }}\n"));
+    }
+    out
+}
+
+fn nets(dice: &mut Dice) -> String {
+    let shapes = [
+        ("10.0.0.0/8", "1-100/tcp"),
+        ("10.1.0.0/16", "20-30/tcp"),
+        ("10.1.2.3", "22/tcp"),
+        ("10.1.0.0/16", "22/tcp"),
+        ("2001:db8::/32", "[\"22/udp\", \"icmp\"]"),
+    ];
+    let mut out = String::new();
+    for (at, (to, port)) in shapes.iter().enumerate() {
+        if at > 0 && dice.chance(40) {
+            continue;
+        }
+        let port = if port.starts_with('[') {
+            (*port).to_owned()
+        } else {
+            format!("{port:?}")
+        };
+        out.push_str(&format!(
+            "[net.n{at}]\nto = {to:?}\nport = {port}\n{}",
+            allows(dice, "@g2", false)
+        ));
+    }
+    out
+}
+
+pub(super) fn request(dice: &mut Dice) -> Request {
+    let ips = [
+        "10.0.0.1",
+        "10.1.0.9",
+        "10.1.2.3",
+        "10.1.2.9",
+        "192.0.2.1",
+        "2001:db8::1",
+        "2001:db9::1",
+    ];
+    let ip = |dice: &mut Dice| dice.pick(&ips).parse::<IpAddr>().unwrap();
+    let target = match dice.roll(8) {
+        0 => Target::Admin,
+        1 | 2 => Target::Flow(
+            ip(dice),
+            dice.pick(&[1, 21, 22, 23, 100, 443]),
+            dice.pick(&[Proto::Tcp, Proto::Tcp, Proto::Udp, Proto::Icmp]),
+        ),
+        _ => {
+            let segs = ["a", "b", "%28c", "(c", "z", "%2A", "%C3%A9"];
+            let mut path: String = (0..dice.roll(5))
+                .map(|_| format!("/{}", dice.pick(&segs)))
+                .collect();
+            if path.is_empty() || dice.chance(20) {
+                path.push('/');
+            }
+            let methods = [
+                "GET", "GET", "HEAD", "POST", "OPTIONS", "PROPFIND", "BREW", "TRACE",
+            ];
+            Target::Http(
+                dice.pick(&HOSTS).to_owned(),
+                path,
+                dice.pick(&methods).to_owned(),
+            )
+        }
+    };
+    Request {
+        user: dice.chance(80).then(|| dice.pick(&USERS).to_owned()),
+        mfa_age: dice.pick(&[
+            None,
+            Some(0),
+            Some(300),
+            Some(301),
+            Some(3600),
+            Some(30_000),
+        ]),
+        login_age: dice.pick(&[0, 3600, 3601, 36_000, 36_001, 90_000]),
+        device: dice.pick(&[Device::Any, Device::Known, Device::Managed]),
+        ip: ip(dice),
+        tunnel: dice.chance(25),
+        target,
+    }
+}

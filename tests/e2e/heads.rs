@@ -1,0 +1,405 @@
+//! Requests that other software reads in two ways: none may reach the app, and each has a twin
+//! that does.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use postern_tests::curl::{Client, host};
+use postern_tests::gateway::Gateway;
+use postern_tests::raw::{self, RawAnswer};
+use postern_tests::upstream::Recorder;
+
+struct Scene {
+    recorder: Recorder,
+    gateway: Gateway,
+    cookie: String,
+}
+
+impl Scene {
+    /// A demo with demo signed in: every refusal below is one of form, not of access.
+    fn new() -> Self {
+        let recorder = Recorder::new();
+        let gateway = Gateway::demo_before(&recorder.url());
+        let client = Client::new(&gateway);
+        let page = client.sign_in(&gateway.facts.app, &gateway.facts.demo);
+        assert_eq!(page.status, 200, "{page:?}");
+        let cookie = client.cookie(host(&gateway.facts.app), "__Host-postern");
+        let cookie = format!("__Host-postern={}", cookie.unwrap());
+        Self {
+            recorder,
+            gateway,
+            cookie,
+        }
+    }
+
+    fn authority(&self) -> String {
+        format!("app.gate.localhost:{}", self.gateway.https_port())
+    }
+
+    fn connect(&self) -> raw::Tls {
+        let addr = SocketAddr::from(([127, 0, 0, 1], self.gateway.https_port()));
+        let root = &self.gateway.facts.ca_root;
+        raw::tls(addr, "app.gate.localhost", root, Duration::from_secs(15))
+    }
+
+    /// Sends a text in which HOST and COOKIE stand for the usual fields.
+    fn send(&self, text: &[u8]) -> RawAnswer {
+        let text = replace(
+            text,
+            b"HOST",
+            format!("Host: {}\r\n", self.authority()).as_bytes(),
+        );
+        let text = replace(&text, b"AUTHORITY", self.authority().as_bytes());
+        let cookie = format!("Cookie: {}\r\n", self.cookie);
+        let text = replace(&text, b"COOKIE", cookie.as_bytes());
+        raw::exchange(&mut self.connect(), &text)
+    }
+
+    /// Asserts that a text is refused, that the connection ends, and that the app saw nothing.
+    fn refuses(&self, name: &str, text: &[u8]) {
+        let before = self.recorder.seen().len();
+        let answer = self.send(text);
+        let refused = match answer.status() {
+            Some(status) => (400..500).contains(&status) && ![401, 403].contains(&status),
+            None => answer.closed && answer.bytes.is_empty(),
+        };
+        let shown = String::from_utf8_lossy(&answer.bytes).into_owned();
+        assert!(refused, "{name}: {shown}");
+        assert!(answer.count() <= 1, "{name}: more than one answer: {shown}");
+        let after = self.recorder.seen();
+        assert_eq!(after.len(), before, "{name} reached the app: {after:?}");
+    }
+
+    /// Asserts that a text reaches the app and returns what the app saw.
+    fn passes(&self, name: &str, text: &[u8]) -> postern_tests::upstream::Seen {
+        let before = self.recorder.seen().len();
+        let answer = self.send(text);
+        let shown = String::from_utf8_lossy(&answer.bytes).into_owned();
+        assert_eq!(answer.status(), Some(200), "{name}: {shown}");
+        assert_eq!(self.recorder.seen().len(), before + 1, "{name}");
+        self.recorder.last()
+    }
+}
+
+fn replace(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.windows(from.len()).position(|w| w == from) {
+        out.extend_from_slice(&rest[..at]);
+        out.extend_from_slice(to);
+        rest = &rest[at + from.len()..];
+    }
+    out.extend_from_slice(rest);
+    out
+}
+
+const END: &str = "Connection: close\r\n\r\n";
+
+fn get(target: &str) -> Vec<u8> {
+    format!("GET {target} HTTP/1.1\r\nHOSTCOOKIE{END}").into_bytes()
+}
+
+fn post(fields: &str, body: &str) -> Vec<u8> {
+    format!("POST /p HTTP/1.1\r\nHOSTCOOKIE{fields}{END}{body}").into_bytes()
+}
+
+fn with(fields: &str) -> Vec<u8> {
+    format!("GET /p HTTP/1.1\r\nHOSTCOOKIE{fields}{END}").into_bytes()
+}
+
+#[test]
+fn a_body_of_two_lengths_is_refused_and_one_of_one_length_passes() {
+    let scene = Scene::new();
+    let seen = scene.passes("one length", &post("Content-Length: 5\r\n", "hello"));
+    assert_eq!(seen.body, b"hello");
+    let chunked = "5\r\nhello\r\n0\r\n\r\n";
+    let seen = scene.passes("chunked", &post("Transfer-Encoding: chunked\r\n", chunked));
+    assert_eq!(seen.body, b"hello");
+    for (name, fields, body) in [
+        (
+            "length and chunked",
+            "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+            chunked,
+        ),
+        (
+            "chunked and length",
+            "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+            chunked,
+        ),
+        (
+            "two equal lengths",
+            "Content-Length: 5\r\nContent-Length: 5\r\n",
+            "hello",
+        ),
+        (
+            "two lengths",
+            "Content-Length: 5\r\nContent-Length: 0\r\n",
+            "hello",
+        ),
+        ("a list of lengths", "Content-Length: 5, 5\r\n", "hello"),
+        ("a signed length", "Content-Length: +5\r\n", "hello"),
+        ("a hexadecimal length", "Content-Length: 0x5\r\n", "hello"),
+        (
+            "two codings",
+            "Transfer-Encoding: gzip, chunked\r\n",
+            chunked,
+        ),
+        (
+            "chunked twice",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+            chunked,
+        ),
+        (
+            "an unknown coding",
+            "Transfer-Encoding: xchunked\r\n",
+            chunked,
+        ),
+        ("identity", "Transfer-Encoding: identity\r\n", "hello"),
+        (
+            "a coding with a control byte",
+            "Transfer-Encoding: \x0bchunked\r\n",
+            chunked,
+        ),
+        (
+            "a space before the colon",
+            "Transfer-Encoding : chunked\r\n",
+            chunked,
+        ),
+    ] {
+        scene.refuses(name, &post(fields, body));
+    }
+}
+
+#[test]
+fn a_second_request_in_the_body_of_the_first_never_reaches_the_app() {
+    let scene = Scene::new();
+    let hidden = "0\r\n\r\nGET /hidden HTTP/1.1\r\nHOSTCOOKIEX: ";
+    let fields = "Content-Length: 200\r\nTransfer-Encoding: chunked\r\n";
+    scene.refuses("smuggled", &post(fields, hidden));
+    let seen = scene.recorder.seen();
+    assert!(seen.iter().all(|s| s.target() != "/hidden"), "{seen:?}");
+}
+
+#[test]
+fn a_host_that_is_missing_doubled_or_odd_is_refused() {
+    let scene = Scene::new();
+    scene.passes("the usual host", &get("/p"));
+    let upper = "GET /p HTTP/1.1\r\nHost: APP.Gate.localhost:";
+    let upper = format!("{upper}{}\r\nCOOKIE{END}", scene.gateway.https_port());
+    let seen = scene.passes("case", upper.as_bytes());
+    assert_eq!(seen.values("host"), [scene.authority()]);
+    for (name, hosts) in [
+        ("no host", String::new()),
+        ("an empty host", "Host: \r\n".to_owned()),
+        ("two equal hosts", "HOSTHOST".to_owned()),
+        ("two hosts", "HOSTHost: other.test\r\n".to_owned()),
+        ("user information", "Host: a@AUTHORITY\r\n".to_owned()),
+        ("a path", "Host: AUTHORITY/x\r\n".to_owned()),
+        ("a list", "Host: AUTHORITY, AUTHORITY\r\n".to_owned()),
+        ("a space", "Host: app gate.localhost\r\n".to_owned()),
+        ("percent", "Host: app%2egate.localhost\r\n".to_owned()),
+        ("unknown", "Host: other.test\r\n".to_owned()),
+        ("an address", "Host: 127.0.0.1\r\n".to_owned()),
+    ] {
+        let text = format!("GET /p HTTP/1.1\r\n{hosts}COOKIE{END}");
+        scene.refuses(name, text.as_bytes());
+    }
+}
+
+#[test]
+fn a_target_that_is_no_plain_path_is_refused() {
+    let scene = Scene::new();
+    for (target, seen) in [
+        ("/p?a=%2F..", "/p?a=%2F.."),
+        ("/a/../b", "/b"),
+        ("/a/./b", "/a/b"),
+        ("//a//b", "/a/b"),
+        ("/%61", "/a"),
+        ("/%C3%A9", "/%C3%A9"),
+        ("/%c3%a9", "/%C3%A9"),
+    ] {
+        let arrived = scene.passes(target, &get(target));
+        assert_eq!(arrived.target(), seen, "{target}");
+    }
+    for target in [
+        "https://AUTHORITY/p",
+        "http://AUTHORITY/p",
+        "https://other.test/p",
+        "AUTHORITY",
+        "p",
+        "*",
+        "@other.test/",
+        "/../p",
+        "/a/../../p",
+        "/a%2fb",
+        "/a%2Fb",
+        "/a%5cb",
+        "/a\\b",
+        "/%2e%2e/p",
+        "/a/%2e%2e/p",
+        "/a%00b",
+        "/a%252e",
+        "/a%zz",
+        "/a%2",
+        "/a;b=1/c",
+        "/a%3bb",
+        "/a b",
+        "/\u{e9}",
+        "/%EF%BC%8E%EF%BC%8E/p",
+        "/%ff",
+        "/p#fragment",
+        "/a\tb",
+    ] {
+        scene.refuses(target, &get(target));
+    }
+}
+
+#[test]
+fn line_ends_and_fields_that_bend_the_grammar_are_refused() {
+    let scene = Scene::new();
+    scene.passes("a plain field", &with("X-Plain: yes\r\n"));
+    for (name, fields) in [
+        ("a bare LF", "X-A: 1\nX-B: 2\r\n"),
+        ("a bare CR", "X-A: 1\rX-B: 2\r\n"),
+        ("a NUL", "X-A: 1\x002\r\n"),
+        ("a folded line", "X-A: 1\r\n 2\r\n"),
+        ("a space before the colon", "X-A : 1\r\n"),
+        ("a field without a name", ": 1\r\n"),
+        ("a line without a colon", "X-A\r\n"),
+    ] {
+        scene.refuses(name, &with(fields));
+    }
+    let all_lf = replace(&with(""), b"\r\n", b"\n");
+    scene.refuses("bare LF only", &all_lf);
+    for (name, line) in [
+        ("two spaces", "GET  /p HTTP/1.1"),
+        ("no version", "GET /p"),
+        ("an unknown version", "GET /p HTTP/1.2"),
+        ("a lower-case protocol", "GET /p http/1.1"),
+        ("a tab", "GET\t/p HTTP/1.1"),
+    ] {
+        let text = format!("{line}\r\nHOSTCOOKIE{END}");
+        scene.refuses(name, text.as_bytes());
+    }
+}
+
+#[test]
+fn methods_that_no_rule_names_are_refused() {
+    let scene = Scene::new();
+    for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
+        let text = format!("{method} /p HTTP/1.1\r\nHOSTCOOKIEContent-Length: 0\r\n{END}");
+        scene.passes(method, text.as_bytes());
+    }
+    for method in ["TRACE", "TRACK", "CONNECT", "get", "G@T"] {
+        let text = format!("{method} /p HTTP/1.1\r\nHOSTCOOKIE{END}");
+        let before = scene.recorder.seen().len();
+        let answer = scene.send(text.as_bytes());
+        let refused = answer
+            .status()
+            .is_none_or(|s| (400..502).contains(&s) && s != 500);
+        assert!(refused, "{method}: {:?}", answer.status());
+        assert_eq!(scene.recorder.seen().len(), before, "{method}");
+    }
+}
+
+#[test]
+fn heads_that_are_too_large_are_refused() {
+    let scene = Scene::new();
+    let field = |count: usize, size: usize| -> String {
+        let value = "v".repeat(size);
+        (0..count).map(|n| format!("X-{n}: {value}\r\n")).collect()
+    };
+    scene.passes("eight large fields", &with(&field(8, 1000)));
+    scene.refuses("64 KiB in one field", &with(&field(1, 65_536)));
+    scene.refuses("64 KiB in many fields", &with(&field(64, 1024)));
+    scene.refuses("1000 fields", &with(&field(1000, 10)));
+    let long = format!("/{}", "p".repeat(65_536));
+    scene.refuses("a long target", &get(&long));
+}
+
+#[test]
+fn what_says_who_or_from_where_is_ours_alone() {
+    let scene = Scene::new();
+    let forged = concat!(
+        "X-Postern-User: root\r\nX-Postern-Groups: admins\r\nX-Postern-Jwt: e30.e30.\r\n",
+        "x-postern-rule: forged\r\nX_Postern_User: root\r\nX_Auth_User: root\r\n",
+        "Remote-User: root\r\nX-Remote-User: root\r\nX-Forwarded-User: root\r\n",
+        "X-Auth-Request-User: root\r\nForwarded: for=10.0.0.1\r\nX-Real-IP: 10.0.0.1\r\n",
+        "X-Forwarded-For: 10.0.0.1\r\nX-Forwarded-Host: evil.test\r\nX-Forwarded-Proto: http\r\n",
+        "X-Original-URL: /admin\r\nX-Rewrite-URL: /admin\r\nProxy: evil\r\n",
+        "Proxy-Authorization: Basic eA==\r\nX-Mine: kept\r\n"
+    );
+    let seen = scene.passes("forged", &with(forged));
+    assert_eq!(seen.values("x-postern-user"), ["demo"]);
+    assert_eq!(seen.values("x-mine"), ["kept"]);
+    assert_eq!(seen.values("x-forwarded-host"), [scene.authority()]);
+    assert_eq!(seen.values("x-forwarded-proto"), ["https"]);
+    let text = format!("{seen:?}");
+    for trace in ["root", "10.0.0.1", "evil", "/admin", "forged", "e30.e30."] {
+        assert!(!text.contains(trace), "{trace} reached the app: {text}");
+    }
+    assert!(seen.headers.iter().all(|(name, _)| !name.contains('_')));
+}
+
+#[test]
+fn a_cookie_of_ours_is_taken_once_and_never_passed_on() {
+    let scene = Scene::new();
+    let beside = format!("Cookie: theirs=1; {}; more=2\r\n", scene.cookie);
+    let text = format!("GET /p HTTP/1.1\r\nHOST{beside}{END}");
+    let seen = scene.passes("beside another", text.as_bytes());
+    let cookies = seen.values("cookie").join("; ");
+    assert!(cookies.contains("theirs=1") && cookies.contains("more=2"));
+    assert!(!cookies.contains("__Host-postern"), "{cookies}");
+    let before = scene.recorder.seen().len();
+    for twice in [
+        format!("Cookie: {}; __Host-postern=x\r\n", scene.cookie),
+        format!("Cookie: {}\r\nCookie: __Host-postern=x\r\n", scene.cookie),
+        format!("Cookie: {}x\r\n", scene.cookie),
+        "Cookie: __host-postern=x\r\n".to_owned(),
+    ] {
+        let text = format!("GET /p HTTP/1.1\r\nHOST{twice}{END}");
+        let status = scene.send(text.as_bytes()).status();
+        assert!(matches!(status, Some(400 | 401)), "{twice}: {status:?}");
+    }
+    assert_eq!(scene.recorder.seen().len(), before);
+}
+
+#[test]
+fn a_second_request_behind_the_first_is_not_answered_from_one_read() {
+    let scene = Scene::new();
+    let one = "GET /one HTTP/1.1\r\nHOSTCOOKIE\r\n";
+    let two = format!("GET /two HTTP/1.1\r\nHOSTCOOKIE{END}");
+    let answer = scene.send(format!("{one}{two}").as_bytes());
+    let answers = answer.count();
+    let seen = scene.recorder.seen();
+    let reached = seen
+        .iter()
+        .filter(|s| ["/one", "/two"].contains(&s.target()));
+    assert_eq!(reached.count(), answers, "as many answers as requests seen");
+    assert!(answers >= 1);
+}
+
+/// The only test that has to take its time: the limit is ten seconds.
+#[test]
+fn a_head_that_never_ends_is_cut_after_ten_seconds() {
+    let scene = Scene::new();
+    let before = scene.recorder.seen().len();
+    let mut tls = scene.connect();
+    tls.sock
+        .set_read_timeout(Some(Duration::from_millis(200)))
+        .unwrap();
+    let start = Instant::now();
+    tls.write_all(b"GET /slow HTTP/1.1\r\nX-Slow: ").unwrap();
+    let cut = loop {
+        assert!(start.elapsed() < Duration::from_secs(20), "never cut");
+        let answer = raw::exchange(&mut tls, b"a");
+        if answer.closed || !answer.bytes.is_empty() {
+            break start.elapsed();
+        }
+    };
+    let expected = Duration::from_secs(9)..Duration::from_secs(13);
+    assert!(expected.contains(&cut), "cut after {cut:?}");
+    assert_eq!(scene.recorder.seen().len(), before);
+    scene.passes("a quick one", &get("/p"));
+}

@@ -1,0 +1,228 @@
+//! Headless Chromium over WebDriver (W3C), spoken by hand: a handful of JSON requests.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::process::{Program, find, must};
+use crate::temp::Temp;
+use crate::wait;
+
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A browser that trusts one root besides those of the system.
+#[derive(Debug)]
+pub struct Chrome {
+    port: u16,
+    session: String,
+    _driver: Program,
+    _home: Temp,
+}
+
+impl Chrome {
+    /// Starts Chromium; `root` is put into the trust store of its own home folder.
+    #[must_use]
+    pub fn start(root: &Path) -> Self {
+        let home = Temp::new();
+        trust(root, home.path());
+        let mut command = Command::new(find(&["chromedriver"]));
+        command.arg("--port=0").env("HOME", home.path());
+        let driver = Program::start(command, home.path(), "chromedriver");
+        let port = wait::until(LIMIT, "chromedriver listens", || port(&driver.stdout()));
+        let mut chrome = Self {
+            port,
+            session: String::new(),
+            _driver: driver,
+            _home: home,
+        };
+        let answer = chrome.call("POST", "/session", &chrome.capabilities());
+        answer["sessionId"]
+            .as_str()
+            .unwrap()
+            .clone_into(&mut chrome.session);
+        chrome
+    }
+
+    /// Opens an address and waits until it is loaded.
+    pub fn open(&self, url: &str) {
+        self.post("/url", &json!({ "url": url }));
+    }
+
+    #[must_use]
+    pub fn url(&self) -> String {
+        let url = self.call("GET", &self.path("/url"), &Value::Null);
+        url.as_str().unwrap().to_owned()
+    }
+
+    /// Types into the first element that a CSS selector finds.
+    pub fn type_into(&self, css: &str, text: &str) {
+        let element = self.element(css);
+        self.post(
+            &format!("/element/{element}/value"),
+            &json!({ "text": text }),
+        );
+    }
+
+    /// Clicks the first element that a CSS selector finds.
+    pub fn click(&self, css: &str) {
+        let element = self.element(css);
+        self.post(&format!("/element/{element}/click"), &json!({}));
+    }
+
+    /// Says whether the page has an element that a CSS selector finds.
+    #[must_use]
+    pub fn has(&self, css: &str) -> bool {
+        let query = json!({ "using": "css selector", "value": css });
+        self.try_call("POST", &self.path("/element"), &query)
+            .is_ok()
+    }
+
+    /// Returns the visible text of the page.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let script = json!({ "script": "return document.body.innerText", "args": [] });
+        let text = self.post("/execute/sync", &script);
+        text.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Waits until the page shows a text.
+    pub fn wait_for_text(&self, wanted: &str) {
+        let what = format!("the page shows {wanted:?}");
+        let mut last = String::new();
+        let end = std::time::Instant::now() + LIMIT;
+        while std::time::Instant::now() < end {
+            last = self.text();
+            if last.contains(wanted) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!(
+            "not within {LIMIT:?}: {what}; at {} it shows:\n{last}",
+            self.url()
+        );
+    }
+
+    fn element(&self, css: &str) -> String {
+        let query = json!({ "using": "css selector", "value": css });
+        let what = format!("an element {css}");
+        wait::until(LIMIT, &what, || {
+            let found = self.try_call("POST", &self.path("/element"), &query).ok()?;
+            found[ELEMENT].as_str().map(str::to_owned)
+        })
+    }
+
+    fn post(&self, path: &str, body: &Value) -> Value {
+        self.call("POST", &self.path(path), body)
+    }
+
+    fn path(&self, path: &str) -> String {
+        format!("/session/{}{path}", self.session)
+    }
+
+    fn capabilities(&self) -> Value {
+        let flags = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+        ];
+        let options = json!({ "binary": find(&["chromium", "chromium-browser"]), "args": flags });
+        json!({ "capabilities": { "alwaysMatch": {
+            "browserName": "chrome",
+            "goog:chromeOptions": options,
+        } } })
+    }
+
+    fn call(&self, method: &str, path: &str, body: &Value) -> Value {
+        let answer = self.try_call(method, path, body);
+        answer.unwrap_or_else(|e| panic!("{method} {path}: {e}"))
+    }
+
+    fn try_call(&self, method: &str, path: &str, body: &Value) -> Result<Value, Value> {
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).unwrap();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut value: Value = serde_json::from_str(&read_body(stream)).unwrap();
+        let value = value["value"].take();
+        if value["error"].is_string() {
+            return Err(value);
+        }
+        Ok(value)
+    }
+}
+
+impl Drop for Chrome {
+    fn drop(&mut self) {
+        // chromedriver ends the browser with its session
+        if !self.session.is_empty() && !std::thread::panicking() {
+            drop(self.try_call("DELETE", &self.path(""), &Value::Null));
+        }
+    }
+}
+
+/// Puts a root into the NSS database below a home folder, where Chromium looks.
+fn trust(root: &Path, home: &Path) {
+    let dir = home.join(".pki/nssdb");
+    std::fs::create_dir_all(&dir).unwrap();
+    let database = format!("sql:{}", dir.display());
+    let certutil = find(&["certutil"]);
+    must(&certutil, &["-d", &database, "-N", "--empty-password"]);
+    let root = root.to_str().unwrap();
+    let add = [
+        "-d", &database, "-A", "-t", "C,,", "-n", "postern", "-i", root,
+    ];
+    must(&certutil, &add);
+}
+
+fn port(output: &str) -> Option<u16> {
+    let (_, rest) = output.split_once("started successfully on port ")?;
+    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().ok()
+}
+
+fn read_body(stream: TcpStream) -> String {
+    let mut reader = BufReader::new(stream);
+    let mut length = None;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        let line = line.trim_end().to_lowercase();
+        if line.is_empty() {
+            break;
+        }
+        if let Some(value) = line.strip_prefix("content-length:") {
+            length = value.trim().parse().ok();
+        }
+    }
+    let mut body = Vec::new();
+    match length {
+        Some(length) => {
+            body.resize(length, 0);
+            reader.read_exact(&mut body).unwrap();
+        }
+        None => {
+            reader.read_to_end(&mut body).unwrap();
+        }
+    }
+    String::from_utf8(body).unwrap()
+}

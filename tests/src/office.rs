@@ -1,0 +1,164 @@
+//! A small office: a laptop outside, the gateway at the edge, and services behind it, each in a
+//! namespace of its own; the gateway runs as `nobody`.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::thread;
+use std::time::Duration;
+
+use crate::curl;
+use crate::gateway::{Gateway, Setup, binary};
+use crate::netns::{Namespace, as_nobody, join};
+use crate::policy;
+use crate::temp::Temp;
+use crate::upstream::Recorder;
+use crate::wireguard;
+
+/// The user id of `nobody`.
+pub const NOBODY: u32 = 65_534;
+/// Networks behind the gateway.
+pub const OFFICE_NETWORK: &str = "10.78.0.0/24";
+/// A service that the policy permits to demo, and one that it permits to nobody.
+pub const PERMITTED: &str = "10.78.0.2:7000";
+pub const FORBIDDEN: &str = "10.78.0.2:7001";
+
+const EDGE: &str = "10.77.0.1";
+
+/// The whole scene; dropped in the order of the fields.
+#[derive(Debug)]
+pub struct Office {
+    pub laptop: wireguard::Client,
+    pub gateway: Gateway,
+    pub recorder: Recorder,
+    pub outside: Namespace,
+    pub edge: Namespace,
+    _inside: Namespace,
+    _binary: Temp,
+}
+
+impl Office {
+    /// Builds the scene and connects the laptop; nobody is signed in.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "it starts programs")]
+    pub fn new() -> Self {
+        let (outside, edge, inside) = (
+            Namespace::new("out"),
+            Namespace::new("edge"),
+            Namespace::new("in"),
+        );
+        join(&outside, "10.77.0.2/24", &edge, "10.77.0.1/24");
+        join(&edge, "10.78.0.1/24", &inside, "10.78.0.2/24");
+        inside.enter(|| {
+            for address in [PERMITTED, FORBIDDEN] {
+                serve_echo(address);
+            }
+        });
+        let recorder = edge.enter(Recorder::new);
+        let (copy, gateway) = start_as_nobody(&edge, &recorder);
+        gateway.set_policy(&policy::two_apps(&recorder.url(), SERVICE));
+        let config = gateway.facts.wg_config.as_ref();
+        let config = config.unwrap_or_else(|| panic!("no tunnel: {}", gateway.stderr()));
+        let config = wireguard::Config::parse(config);
+        assert!(
+            config.peer["Endpoint"].starts_with(EDGE),
+            "the device config names {}, not the tunnel's address",
+            config.peer["Endpoint"]
+        );
+        let laptop = wireguard::Client::start(&outside, config, &[OFFICE_NETWORK]);
+        Self {
+            laptop,
+            gateway,
+            recorder,
+            outside,
+            edge,
+            _inside: inside,
+            _binary: copy,
+        }
+    }
+
+    /// Returns the gateway's address in the tunnel.
+    #[must_use]
+    pub fn tunnel_address(&self) -> IpAddr {
+        self.laptop.config.gateway().parse().unwrap()
+    }
+
+    /// Returns a client on the laptop that asks through the tunnel.
+    #[must_use]
+    pub fn browser(&self) -> curl::Client {
+        let address = self.tunnel_address();
+        let resolve = [443, 80].map(|port| format!("*:{port}:{address}"));
+        curl::Client::with(&self.gateway.facts.ca_root, &resolve, &self.outside.wrap())
+    }
+
+    /// Returns a client beside the gateway that asks at the web door.
+    #[must_use]
+    pub fn web_browser(&self) -> curl::Client {
+        let resolve = [format!("*:{}:127.0.0.1", self.gateway.https_port())];
+        curl::Client::with(&self.gateway.facts.ca_root, &resolve, &self.edge.wrap())
+    }
+
+    /// Returns the address of the app as the laptop knows it.
+    #[must_use]
+    pub fn tunnel_app(&self) -> String {
+        let portal = &self.gateway.facts.tunnel_portal;
+        portal.replace("://gate.", "://app.gate.")
+    }
+
+    /// Connects from the laptop.
+    ///
+    /// # Errors
+    /// When the connection is refused or not answered within two seconds.
+    pub fn connect(&self, to: &str) -> std::io::Result<TcpStream> {
+        let to: SocketAddr = to.parse().unwrap();
+        let limit = Duration::from_secs(2);
+        self.outside
+            .enter(|| TcpStream::connect_timeout(&to, limit))
+    }
+}
+
+/// Says whether a connected stream echoes.
+///
+/// # Errors
+/// When the stream has ended.
+pub fn echoes(stream: &mut TcpStream, text: &str) -> std::io::Result<bool> {
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(text.as_bytes())?;
+    let mut back = vec![0; text.len()];
+    stream.read_exact(&mut back)?;
+    Ok(back == text.as_bytes())
+}
+
+const SERVICE: &str = r#"[net.echo]
+to = "10.78.0.2"
+port = "7000/tcp"
+allow.demo = { who = "demo" }
+"#;
+
+fn start_as_nobody(edge: &Namespace, recorder: &Recorder) -> (Temp, Gateway) {
+    let copy = Temp::new();
+    let path = copy.path().join("postern");
+    std::fs::copy(binary(), &path).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let gateway = Gateway::start(Setup {
+        upstream: Some(recorder.url()),
+        tunnel_listen: Some(EDGE.to_owned()),
+        wrap: as_nobody(edge),
+        binary: Some(path),
+        owner: Some(NOBODY),
+    });
+    (copy, gateway)
+}
+
+fn serve_echo(address: &str) {
+    let listener = TcpListener::bind(address).unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            thread::spawn(move || {
+                let mut back = stream.try_clone().unwrap();
+                let mut stream = stream;
+                drop(std::io::copy(&mut stream, &mut back));
+            });
+        }
+    });
+}

@@ -1,0 +1,109 @@
+//! Bytes over TLS or plain TCP, exactly as written.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+/// A TLS stream to the gateway.
+pub type Tls = StreamOwned<ClientConnection, TcpStream>;
+
+/// Opens a TLS stream with `sni`, offering HTTP/1.1 only; reads time out after `limit`.
+#[must_use]
+pub fn tls(addr: SocketAddr, sni: &str, root: &Path, limit: Duration) -> Tls {
+    let tcp = TcpStream::connect(addr).unwrap();
+    tls_over(tcp, sni, root, limit)
+}
+
+/// Opens a TLS stream over a connected socket.
+#[must_use]
+pub fn tls_over(tcp: TcpStream, sni: &str, root: &Path, limit: Duration) -> Tls {
+    tcp.set_read_timeout(Some(limit)).unwrap();
+    tcp.set_nodelay(true).unwrap();
+    let name = ServerName::try_from(sni.to_owned()).unwrap();
+    let connection = ClientConnection::new(config(root), name).unwrap();
+    StreamOwned::new(connection, tcp)
+}
+
+/// An answer as far as it came.
+#[derive(Debug)]
+pub struct RawAnswer {
+    pub bytes: Vec<u8>,
+    /// Whether the other side closed before the time limit.
+    pub closed: bool,
+}
+
+impl RawAnswer {
+    /// Returns the status of the first answer; `None` when the connection was closed without one.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        let text = String::from_utf8_lossy(&self.bytes);
+        let status = text.strip_prefix("HTTP/1.1 ")?.get(..3)?;
+        status.parse().ok()
+    }
+
+    /// Returns the number of answers, by their status lines.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        String::from_utf8_lossy(&self.bytes)
+            .matches("HTTP/1.1 ")
+            .count()
+    }
+}
+
+/// Writes `bytes` and reads until the other side closes or its time is up.
+pub fn exchange(stream: &mut (impl Read + Write), bytes: &[u8]) -> RawAnswer {
+    // a refused head may be answered before all of it was taken
+    let _ = stream.write_all(bytes);
+    let _ = stream.flush();
+    read_all(stream)
+}
+
+/// Reads until the other side closes or its time is up.
+pub fn read_all(stream: &mut impl Read) -> RawAnswer {
+    let mut answer = RawAnswer {
+        bytes: Vec::new(),
+        closed: false,
+    };
+    let mut block = [0; 4096];
+    loop {
+        match stream.read(&mut block) {
+            Ok(0) => answer.closed = true,
+            Ok(count) => {
+                answer.bytes.extend_from_slice(&block[..count]);
+                continue;
+            }
+            Err(e) if is_timeout(&e) => {}
+            Err(_) => answer.closed = true,
+        }
+        return answer;
+    }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    )
+}
+
+fn config(root: &Path) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    let pem = std::fs::read(root).unwrap();
+    for der in CertificateDer::pem_slice_iter(&pem) {
+        roots.add(der.unwrap()).unwrap();
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Arc::new(config)
+}

@@ -1,0 +1,195 @@
+//! The protected side: an app that records every byte that reaches it.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use crate::websocket;
+
+/// A request as it arrived.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub line: String,
+    /// Names as they arrived.
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Seen {
+    /// Returns every value of a header, whatever the case of its name.
+    #[must_use]
+    pub fn values(&self, name: &str) -> Vec<&str> {
+        let named = self.headers.iter();
+        let named = named.filter(|(n, _)| n.eq_ignore_ascii_case(name));
+        named.map(|(_, value)| value.as_str()).collect()
+    }
+
+    #[must_use]
+    pub fn target(&self) -> &str {
+        self.line.split(' ').nth(1).unwrap_or_default()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    seen: Mutex<Vec<Seen>>,
+    streams: AtomicUsize,
+}
+
+/// A recording app: `/ws` echoes WebSocket messages, `/download` never ends, `/set-cookie` tries
+/// to set ours, anything else is answered with one line.
+#[derive(Debug)]
+pub struct Recorder {
+    addr: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+impl Recorder {
+    /// Listens on loopback of the namespace of the calling thread.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "it opens a socket")]
+    pub fn new() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared::default());
+        let for_all = shared.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let shared = for_all.clone();
+                thread::spawn(move || serve(stream, &shared));
+            }
+        });
+        Self { addr, shared }
+    }
+
+    /// Returns the address for `upstream`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// Returns what has arrived so far.
+    #[must_use]
+    pub fn seen(&self) -> Vec<Seen> {
+        self.shared.seen.lock().unwrap().clone()
+    }
+
+    /// Returns the last request; panics when there is none.
+    #[must_use]
+    pub fn last(&self) -> Seen {
+        self.seen().pop().expect("nothing reached the app")
+    }
+
+    /// Returns the number of open WebSockets and downloads.
+    #[must_use]
+    pub fn open_streams(&self) -> usize {
+        self.shared.streams.load(Ordering::SeqCst)
+    }
+}
+
+fn serve(stream: TcpStream, shared: &Shared) {
+    let mut reader = BufReader::new(stream);
+    while let Some(seen) = read_request(&mut reader) {
+        shared.seen.lock().unwrap().push(seen.clone());
+        let path = seen.target().split('?').next().unwrap().to_owned();
+        let done = match path.as_str() {
+            "/ws" => {
+                stream_of(shared, || websocket::echo(&mut reader, &seen));
+                true
+            }
+            "/download" => {
+                stream_of(shared, || download(reader.get_mut()));
+                true
+            }
+            _ => answer(reader.get_mut(), &path).is_err(),
+        };
+        if done {
+            return;
+        }
+    }
+}
+
+fn stream_of(shared: &Shared, work: impl FnOnce()) {
+    shared.streams.fetch_add(1, Ordering::SeqCst);
+    work();
+    shared.streams.fetch_sub(1, Ordering::SeqCst);
+}
+
+fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Seen> {
+    let mut line = String::new();
+    reader.read_line(&mut line).ok().filter(|n| *n > 0)?;
+    let mut headers = Vec::new();
+    loop {
+        let mut field = String::new();
+        reader.read_line(&mut field).ok().filter(|n| *n > 0)?;
+        let field = field.trim_end_matches(['\r', '\n']);
+        if field.is_empty() {
+            break;
+        }
+        let (name, value) = field.split_once(':')?;
+        headers.push((name.to_owned(), value.trim().to_owned()));
+    }
+    let mut seen = Seen {
+        line: line.trim_end().to_owned(),
+        headers,
+        body: Vec::new(),
+    };
+    read_body(reader, &mut seen)?;
+    Some(seen)
+}
+
+fn read_body(reader: &mut BufReader<TcpStream>, seen: &mut Seen) -> Option<()> {
+    if let Some(length) = seen.values("content-length").first() {
+        let length: usize = length.parse().ok()?;
+        seen.body.resize(length, 0);
+        return reader.read_exact(&mut seen.body).ok();
+    }
+    if seen.values("transfer-encoding").is_empty() {
+        return Some(());
+    }
+    loop {
+        let mut size = String::new();
+        reader.read_line(&mut size).ok()?;
+        let size = usize::from_str_radix(size.trim(), 16).ok()?;
+        let mut chunk = vec![0; size + 2];
+        reader.read_exact(&mut chunk).ok()?;
+        if size == 0 {
+            return Some(());
+        }
+        seen.body.extend_from_slice(&chunk[..size]);
+    }
+}
+
+fn answer(stream: &mut TcpStream, path: &str) -> std::io::Result<()> {
+    let extra = match path {
+        "/set-cookie" => concat!(
+            "Set-Cookie: __Host-postern=evil; Secure; Path=/\r\n",
+            "Set-Cookie: theirs=1; Path=/\r\n",
+            "Set-Cookie: wide=1; Domain=localhost; Path=/\r\n",
+            "Strict-Transport-Security: max-age=1\r\n",
+            "Server: recorder\r\n"
+        ),
+        _ => "",
+    };
+    let body = format!("the recorder saw {path}\n");
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n{extra}\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(body.as_bytes())
+}
+
+/// Sends for ever, until the other side closes.
+fn download(stream: &mut TcpStream) {
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: 109951162777600\r\n\r\n";
+    let block = [0x55_u8; 4096];
+    let mut open = stream.write_all(head.as_bytes()).is_ok();
+    while open {
+        thread::sleep(Duration::from_millis(10));
+        open = stream.write_all(&block).is_ok();
+    }
+}

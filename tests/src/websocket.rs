@@ -1,0 +1,141 @@
+//! WebSocket (RFC 6455) as far as an echo needs it, over any stream.
+
+use std::io::{self, BufReader, Read, Write};
+use std::net::TcpStream;
+
+use data_encoding::BASE64;
+
+use crate::upstream::Seen;
+
+const TEXT: u8 = 0x1;
+const CLOSE: u8 = 0x8;
+const MAGIC: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+
+/// A client's side of an open WebSocket.
+#[derive(Debug)]
+pub struct Socket<S> {
+    stream: S,
+}
+
+impl<S: Read + Write> Socket<S> {
+    /// Opens a WebSocket over a connected stream.
+    ///
+    /// # Errors
+    /// The status line when the answer is not 101.
+    pub fn open(
+        mut stream: S,
+        host: &str,
+        path: &str,
+        cookie: Option<&str>,
+    ) -> Result<Self, String> {
+        let cookie = cookie.map_or(String::new(), |c| format!("Cookie: {c}\r\n"));
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Origin: https://{host}\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\
+             {cookie}\r\n"
+        );
+        stream
+            .write_all(head.as_bytes())
+            .map_err(|e| e.to_string())?;
+        stream.flush().map_err(|e| e.to_string())?;
+        let answer = read_head(&mut stream).map_err(|e| e.to_string())?;
+        if !answer.starts_with("HTTP/1.1 101") {
+            return Err(answer.lines().next().unwrap_or_default().to_owned());
+        }
+        let accept = format!("sec-websocket-accept: {}", accept(KEY).to_lowercase());
+        assert!(answer.to_lowercase().contains(&accept), "{answer}");
+        Ok(Self { stream })
+    }
+
+    /// Sends a text of at most 125 bytes and returns the text that comes back.
+    ///
+    /// # Errors
+    /// When the stream has ended or a close frame came.
+    pub fn echo(&mut self, text: &str) -> io::Result<String> {
+        write_frame(&mut self.stream, TEXT, text.as_bytes(), true)?;
+        match read_frame(&mut self.stream)? {
+            (TEXT, text) => Ok(String::from_utf8_lossy(&text).into_owned()),
+            (CLOSE, _) => Err(io::ErrorKind::ConnectionAborted.into()),
+            (kind, _) => panic!("frame of kind {kind}"),
+        }
+    }
+
+    /// Reads until the other side closes.
+    pub fn wait_closed(&mut self) {
+        while !matches!(read_frame(&mut self.stream), Err(_) | Ok((CLOSE, _))) {}
+    }
+
+    #[must_use]
+    pub fn stream(&self) -> &S {
+        &self.stream
+    }
+}
+
+/// Serves an echo until the client closes.
+pub fn echo(reader: &mut BufReader<TcpStream>, request: &Seen) {
+    let Some(key) = request.values("sec-websocket-key").first().copied() else {
+        return;
+    };
+    let head = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Accept: {}\r\n\r\n",
+        accept(key)
+    );
+    if reader.get_mut().write_all(head.as_bytes()).is_err() {
+        return;
+    }
+    while let Ok((kind, data)) = read_frame(reader) {
+        let sent = write_frame(reader.get_mut(), kind, &data, false);
+        if kind == CLOSE || sent.is_err() {
+            return;
+        }
+    }
+}
+
+/// RFC 6455 section 4.2.2.
+fn accept(key: &str) -> String {
+    use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+    let text = format!("{key}{MAGIC}");
+    BASE64.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()).as_ref())
+}
+
+fn read_head(stream: &mut impl Read) -> io::Result<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        head.push(byte[0]);
+    }
+    Ok(String::from_utf8_lossy(&head).into_owned())
+}
+
+fn write_frame(stream: &mut impl Write, kind: u8, data: &[u8], masked: bool) -> io::Result<()> {
+    let length = u8::try_from(data.len()).unwrap();
+    assert!(length < 126);
+    let mut frame = vec![0x80 | kind, length | if masked { 0x80 } else { 0 }];
+    if masked {
+        // the zero mask is a legal one
+        frame.extend([0; 4]);
+    }
+    frame.extend_from_slice(data);
+    stream.write_all(&frame)?;
+    stream.flush()
+}
+
+fn read_frame(stream: &mut impl Read) -> io::Result<(u8, Vec<u8>)> {
+    let mut head = [0; 2];
+    stream.read_exact(&mut head)?;
+    let length = usize::from(head[1] & 0x7f);
+    assert!(length < 126, "only short frames are used");
+    let mut mask = [0; 4];
+    if head[1] & 0x80 != 0 {
+        stream.read_exact(&mut mask)?;
+    }
+    let mut data = vec![0; length];
+    stream.read_exact(&mut data)?;
+    for (byte, mask) in data.iter_mut().zip(mask.iter().cycle()) {
+        *byte ^= mask;
+    }
+    Ok((head[0] & 0xf, data))
+}
