@@ -1,1 +1,220 @@
 //! The command line.
+
+mod cert;
+mod check;
+pub(crate) mod device;
+mod edit;
+pub(crate) mod exit;
+mod folder;
+mod init;
+pub(crate) mod offline;
+pub(crate) mod out;
+mod policies;
+mod render;
+pub(crate) mod serve;
+mod session;
+mod status;
+#[cfg(test)]
+mod tests;
+mod user;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::config::Config;
+use exit::{Exit, Failure};
+
+/// Runs the command line of this process.
+pub(crate) fn main() -> ExitCode {
+    match Cli::try_parse() {
+        Ok(cli) => conclude(run(cli)),
+        Err(error) => {
+            let code = usage_code(&error);
+            let _ = error.print();
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// Zero trust access gateway: one sign-in, two doors (HTTPS and WireGuard), one record.
+#[derive(Debug, Parser)]
+#[command(name = "postern", version, disable_help_subcommand = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command understands.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Global {
+    /// The configuration [default: $POSTERN_CONFIG, ./postern.toml, /etc/postern/postern.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print JSON only on stdout
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+impl Global {
+    /// Loads the configuration.
+    ///
+    /// # Errors
+    /// Those of [`Config::load`].
+    pub(crate) fn config(&self) -> Result<Config, Failure> {
+        let path = Config::default_path(self.config.as_deref());
+        Ok(Config::load(&path)?)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Try it: a self-contained gateway with two people, an app and a device
+    #[command(after_help = DEMO)]
+    Demo(crate::demo::Options),
+    /// Write configuration, policy and keys; print the first admin's enrolment link
+    #[command(after_help = INIT)]
+    Init(init::Options),
+    /// Serve; SIGHUP reloads, SIGTERM drains
+    #[command(after_help = RUN)]
+    Run,
+    /// Check configuration, policy and certificates as a start would
+    #[command(after_help = CHECK)]
+    Check,
+    /// Show how the running gateway is
+    #[command(after_help = STATUS)]
+    Status,
+    /// Load policy and certificates again; the old set stays if the new one is wrong
+    #[command(after_help = RELOAD)]
+    Reload,
+    /// People
+    #[command(subcommand, after_help = USER)]
+    User(user::Command),
+    /// Tunnel devices
+    #[command(subcommand, after_help = DEVICE)]
+    Device(device::Command),
+    /// Sign-in sessions
+    #[command(subcommand, after_help = SESSION)]
+    Session(session::Command),
+    /// Questions about the policy; no running gateway needed
+    #[command(subcommand, after_help = POLICY)]
+    Policy(policies::Command),
+    /// Certificates
+    #[command(subcommand, after_help = CERT)]
+    Cert(cert::Command),
+    /// Print a completion script for a shell
+    #[command(after_help = COMPLETIONS)]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    let global = &cli.global;
+    match cli.command {
+        Command::Demo(options) => crate::demo::run(&options, global.json),
+        Command::Init(options) => init::run(&options, global.json),
+        Command::Run => serve::run(global.config()?),
+        Command::Check => check::run(global),
+        Command::Status => status::status(global),
+        Command::Reload => status::reload(global),
+        Command::User(command) => user::run(&command, global),
+        Command::Device(command) => device::run(&command, global),
+        Command::Session(command) => session::run(&command, global),
+        Command::Policy(command) => policies::run(&command, global),
+        Command::Cert(command) => cert::run(&command, global),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "postern", &mut script);
+            out::raw(&String::from_utf8_lossy(&script));
+            Ok(())
+        }
+    }
+}
+
+/// Runs the future of a command on this thread.
+///
+/// # Errors
+/// Its own, or [`Exit::Internal`] if there is no runtime.
+pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::of(Exit::Internal, &e))?
+        .block_on(work)
+}
+
+fn conclude(outcome: Result<(), Failure>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let text = failure.text.trim_end();
+            let lead = if text.starts_with("error") {
+                ""
+            } else {
+                "error: "
+            };
+            if !text.is_empty() {
+                out::note(&format!("{lead}{text}"));
+            }
+            ExitCode::from(failure.exit.number())
+        }
+    }
+}
+
+/// Help and version are no errors; everything else is a wrong command line.
+fn usage_code(error: &clap::Error) -> u8 {
+    if error.use_stderr() {
+        Exit::Usage.number()
+    } else {
+        0
+    }
+}
+
+const EXAMPLES: &str = "Examples:
+  postern demo                         try everything on this machine, nothing is installed
+  postern init --dir /etc/postern --domain gate.example.org
+  postern run --config /etc/postern/postern.toml
+
+Exit codes: 0 done, 64 usage, 65 bad data, 69 unavailable, 70 internal, 73 cannot create,
+77 permission, 78 configuration or policy";
+const DEMO: &str = "Examples:
+  postern demo
+  postern demo --dir ./trial --port-offset 100
+  postern demo --upstream http://127.0.0.1:3000";
+const INIT: &str = "Examples:
+  postern init --dir /etc/postern --domain gate.example.org";
+const RUN: &str = "Examples:
+  postern run
+  postern run --config /etc/postern/postern.toml";
+const CHECK: &str = "Examples:
+  postern check
+  postern check --config ./postern.toml --json";
+const STATUS: &str = "Examples:
+  postern status
+  postern status --json";
+const RELOAD: &str = "Examples:
+  postern reload";
+const USER: &str = "Examples:
+  postern user add zoe --group staff --name 'Zoe Q.'
+  postern user disable zoe
+  postern user list --json";
+const DEVICE: &str = "Examples:
+  postern device add zoe laptop --generate --qr
+  postern device add zoe phone --public-key 'xTIB...='
+  postern device mark d7 managed";
+const SESSION: &str = "Examples:
+  postern session list
+  postern session revoke --user zoe";
+const POLICY: &str = "Examples:
+  postern policy check --policy ./policy
+  postern policy explain --user zoe --from office https://app.example.org/admin";
+const CERT: &str = "Examples:
+  postern cert list
+  postern cert ca-root > root.pem";
+const COMPLETIONS: &str = "Examples:
+  postern completions bash > /etc/bash_completion.d/postern";

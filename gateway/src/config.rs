@@ -15,6 +15,7 @@ use ipnet::{IpNet, Ipv4Net};
 use serde::Deserialize;
 
 pub(crate) use error::{ConfigError, Problem};
+pub(crate) use value::is_host_name;
 
 use crate::snapshot::files;
 

@@ -1,5 +1,6 @@
 //! The local control socket: one JSON request line, one JSON answer line, nothing for anybody but the owner and root.
 
+pub(crate) mod acts;
 mod client;
 mod server;
 
@@ -19,6 +20,8 @@ pub(crate) trait Operator: Send + Sync {
     async fn status(&self) -> Result<Status, Refusal>;
     /// Loads policy and certificates again and waits; [`Code::Config`] with diagnostics keeps the old set.
     async fn reload(&self) -> Result<Reloaded, Refusal>;
+    /// Records what the command line did to a person's entry, then loads the policy again and waits.
+    async fn user_changed(&self, user: &str, act: UserAct) -> Result<Reloaded, Refusal>;
     /// Lists the users who have both factors.
     async fn user_enrolled(&self) -> Result<Vec<String>, Refusal>;
     /// Makes a one-time enrolment link; an earlier one of the same user is void.
@@ -47,6 +50,8 @@ pub(crate) enum Request {
     Status,
     /// See [`Operator::reload`].
     Reload,
+    /// See [`Operator::user_changed`].
+    UserChanged { user: String, act: UserAct },
     /// See [`Operator::user_enrolled`].
     UserEnrolled,
     /// See [`Operator::user_invite`].
@@ -199,6 +204,20 @@ pub(crate) struct Reloaded {
     pub(crate) warnings: Vec<String>,
 }
 
+/// What was done to a person's entry in the policy folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum UserAct {
+    /// Declared.
+    Add,
+    /// Shut out.
+    Disable,
+    /// Let in again.
+    Enable,
+    /// Taken out.
+    Remove,
+}
+
 /// A one-time enrolment link.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Invitation {
@@ -318,8 +337,6 @@ pub(crate) struct DeviceAdded {
     pub(crate) device: DeviceLine,
     /// The gateway's public key in base64.
     pub(crate) server_public_key: String,
-    /// The pre-shared key in base64; shown this once.
-    pub(crate) preshared_key: Option<String>,
     /// Where the gateway is reached, `host:port`.
     pub(crate) endpoint: String,
     /// The gateway's address in the tunnel, also its resolver.

@@ -5,10 +5,9 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 
 use crate::audit::Audit;
-use crate::clock;
 use crate::config::Config;
-use crate::identity::{DeviceError, Devices, Directory, EndReason, Identity, Sessions, Standing};
-use crate::ids::{DeviceId, SessionId};
+use crate::identity::{Devices, Directory, EndReason, Identity, Sessions, Standing};
+use crate::ids::SessionId;
 use crate::limits::Limits;
 use crate::proxy::Edges;
 use crate::proxy::handover::Handover;
@@ -101,18 +100,18 @@ impl Gateway {
         ended
     }
 
-    /// Revokes a tunnel device: its flows and connections end and its key is forgotten.
-    /// `Ok(false)` if there is no such device.
-    ///
-    /// # Errors
-    /// When the store cannot write it; the streams are cut all the same.
-    pub(crate) async fn revoke_device(&self, id: DeviceId) -> Result<bool, DeviceError> {
-        let revoked = self.devices.revoke(id, clock::unix()).await;
-        self.streams.kill_device(id);
+    /// Cuts every stream whose session is over.
+    pub(crate) fn cut_ended(&self) {
+        let live = |id| self.sessions.find_by_id(id).is_some();
+        self.streams
+            .sweep(|s| s.session.is_some_and(|id| !live(id)));
+    }
+
+    /// Brings the tunnel's peers in line with the devices; returns when that is in force.
+    pub(crate) async fn sync_tunnel(&self) {
         if let Some(tunnel) = self.tunnel.get() {
             tunnel.sync_peers().await;
         }
-        revoked
     }
 
     /// Brings everything that is open in line with the snapshot in force: people who are gone
@@ -132,8 +131,6 @@ impl Gateway {
             }
         }
         self.streams.ask_again(None);
-        if let Some(tunnel) = self.tunnel.get() {
-            tunnel.sync_peers().await;
-        }
+        self.sync_tunnel().await;
     }
 }

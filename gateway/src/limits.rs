@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 use parking_lot::RwLock;
 
 use self::bucket::{Bucket, Passed};
-use crate::clock;
 
 pub(crate) use self::bucket::{Budget, RetryAfter};
 pub(crate) use self::source::Source;
@@ -52,17 +51,6 @@ impl Rate {
     }
 }
 
-impl From<&policy::Rate> for Rate {
-    fn from(rate: &policy::Rate) -> Self {
-        Self {
-            name: Arc::clone(&rate.name),
-            count: rate.count,
-            per: rate.per,
-            burst: rate.burst,
-        }
-    }
-}
-
 /// Whose budget a request takes from; the same over both doors.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Key {
@@ -72,15 +60,15 @@ pub(crate) enum Key {
 
 impl Key {
     /// The person if one is signed in, else the source.
-    pub(crate) fn of(person: Option<Arc<str>>, source: IpAddr) -> Self {
+    pub(crate) fn of(person: Option<&Arc<str>>, source: IpAddr) -> Self {
         match person {
-            Some(name) => Self::Person(name),
+            Some(name) => Self::Person(Arc::clone(name)),
             None => Self::Source(Source::of(source)),
         }
     }
 }
 
-/// All budgets of the gateway. Whoever owns it calls `forget_idle` once a minute.
+/// All budgets of the gateway. Whoever owns it calls `sweep` once a minute.
 pub(crate) struct Limits {
     clock: Passed,
     sources: Bucket<Source>,
@@ -99,13 +87,8 @@ impl std::fmt::Debug for Limits {
 }
 
 impl Limits {
-    /// Makes the limits with the default budget of a source.
-    pub(crate) fn new() -> Self {
-        Self::with_source(&Rate::of_source(), clock::now())
-    }
-
     /// Makes the limits; `source` is the budget of each source.
-    pub(crate) fn with_source(source: &Rate, now: Instant) -> Self {
+    pub(crate) fn new(source: &Rate, now: Instant) -> Self {
         Self::bounded(source, KEYS_MAX, now)
     }
 
@@ -129,21 +112,6 @@ impl Limits {
         self.sources.take(&Source::of(ip)).map(drop)
     }
 
-    /// Takes one request from the budget that a person, or the source of somebody unknown, has in
-    /// a tier of the policy; the budget is one over both doors.
-    ///
-    /// # Errors
-    /// When the budget is used up.
-    pub(crate) fn person(
-        &self,
-        person: Option<Arc<str>>,
-        source: IpAddr,
-        rate: &policy::Rate,
-        now: Instant,
-    ) -> Result<Budget, RetryAfter> {
-        self.rate(&Key::of(person, source), &rate.into(), now)
-    }
-
     /// Takes one request from the budget that `key` has in a tier.
     ///
     /// # Errors
@@ -155,7 +123,7 @@ impl Limits {
     }
 
     /// Forgets keys whose budget is whole again, and tiers without keys.
-    pub(crate) fn forget_idle(&self, now: Instant) {
+    pub(crate) fn sweep(&self, now: Instant) {
         self.clock.pass(now);
         self.sources.sweep();
         self.tiers.write().retain(|_, bucket| {

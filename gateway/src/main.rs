@@ -7,6 +7,7 @@ mod clock;
 mod config;
 mod control;
 mod demo;
+mod door;
 mod gateway;
 mod identity;
 mod ids;
@@ -28,5 +29,14 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    // the namespace helper is this binary again; it must not parse a command line or start threads
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|arg| arg == "ns-helper")
+    {
+        return tunnel::namespace::helper_main();
+    }
+    // only the first caller can install one, and this is the first
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    cli::main()
 }

@@ -4,19 +4,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use data_encoding::BASE64;
 
+use crate::audit::Durability;
+use crate::cli::offline::user_record;
 use crate::clock;
+use crate::control::acts::Acts;
 use crate::control::{
     AuditStatus, Code, DeviceAdded, DeviceClass, DeviceLine, DeviceStatus, Ended, Invitation,
-    NewDevice, Operator, PolicyStatus, Refusal, Reloaded, SessionLine, Status, TunnelStatus, Which,
+    NewDevice, Operator, PolicyStatus, Refusal, Reloaded, SessionLine, Status, TunnelStatus,
+    UserAct, Which,
 };
 use crate::gateway::Gateway;
-use crate::identity::{
-    self, Class, Device, DeviceError, Directory, EndReason, Psk, Session, Standing,
-};
-use crate::ids::{DeviceId, SessionId};
+use crate::identity::Device;
 use crate::reload;
+use crate::snapshot::Snapshot;
 use crate::tunnel;
 
 /// Answers operators for a gateway.
@@ -24,10 +25,6 @@ pub(crate) struct Desk(pub(crate) Arc<Gateway>);
 
 fn internal(error: impl std::fmt::Display) -> Refusal {
     Refusal::new(Code::Internal, error.to_string())
-}
-
-fn unknown(what: &str, name: &str) -> Refusal {
-    Refusal::new(Code::Data, format!("no {what} {name}"))
 }
 
 #[async_trait]
@@ -71,126 +68,78 @@ impl Operator for Desk {
         }
     }
 
+    async fn user_changed(&self, user: &str, act: UserAct) -> Result<Reloaded, Refusal> {
+        let gw = &self.0;
+        let record = user_record(user, act);
+        let written = gw.audit.write(record, Durability::Durable).await;
+        written.map_err(internal)?;
+        self.reload().await
+    }
+
     async fn user_enrolled(&self) -> Result<Vec<String>, Refusal> {
-        let snap = self.0.snapshot.load_full();
-        let mut enrolled = Vec::new();
-        for user in snap.policy.users() {
-            let is = self.0.identity.is_enrolled(&user.name).await;
-            if is.map_err(internal)? {
-                enrolled.push(user.name.to_string());
-            }
-        }
-        Ok(enrolled)
+        self.acts(&self.0.snapshot.load()).user_enrolled().await
     }
 
     async fn user_invite(&self, user: &str) -> Result<Invitation, Refusal> {
-        let gw = &self.0;
-        if gw.snapshot.load().standing(user) != Standing::Active {
-            return Err(unknown("active user", user));
-        }
-        let token = gw.identity.enrol_link(user, clock::unix()).await;
-        let token = token.map_err(internal)?;
-        Ok(Invitation {
-            user: user.to_owned(),
-            link: format!("{}/enrol/{token}", gw.config.http.public_url()),
-        })
+        self.acts(&self.0.snapshot.load()).user_invite(user).await
     }
 
     async fn user_forget(&self, user: &str) -> Result<Ended, Refusal> {
-        let gw = &self.0;
-        let ended = gw.end_user(user, EndReason::UserRemoved).await;
-        let forgotten = gw.identity.forget(user).await;
-        forgotten.map_err(internal)?;
-        Ok(names(&ended.map_err(internal)?))
+        let done = self.acts(&self.0.snapshot.load()).user_forget(user).await;
+        self.0.streams.kill_user(user);
+        done
     }
 
     async fn session_list(&self) -> Result<Vec<SessionLine>, Refusal> {
-        let mut sessions = self.0.sessions.list();
-        sessions.sort_by_key(|s| (s.created, s.id));
-        Ok(sessions.iter().map(|s| session_line(s)).collect())
+        Ok(self.acts(&self.0.snapshot.load()).session_list())
     }
 
     async fn session_revoke(&self, which: &Which) -> Result<Ended, Refusal> {
-        let gw = &self.0;
-        match which {
-            Which::Id(text) => {
-                let id: SessionId = text.parse().map_err(|_| unknown("session", text))?;
-                let ended = gw.end_session(id, EndReason::Revoked).await;
-                if !ended.map_err(internal)? {
-                    return Err(unknown("session", text));
-                }
-                Ok(names(&[id]))
-            }
-            Which::User(user) => {
-                let ended = gw.end_user(user, EndReason::Revoked).await;
-                Ok(names(&ended.map_err(internal)?))
-            }
-            Which::All => {
-                let ended = gw.sessions.end_all(EndReason::Revoked).await;
-                for session in ended.as_deref().unwrap_or_default() {
-                    gw.streams.kill_session(*session);
-                }
-                Ok(names(&ended.map_err(internal)?))
-            }
-        }
+        let done = self
+            .acts(&self.0.snapshot.load())
+            .session_revoke(which)
+            .await;
+        self.0.cut_ended();
+        done
     }
 
     async fn device_list(&self) -> Result<Vec<DeviceLine>, Refusal> {
-        let mut devices = self.0.devices.list();
-        devices.sort_by_key(|d| d.id);
-        Ok(devices.iter().map(|d| device_line(d)).collect())
+        Ok(self.acts(&self.0.snapshot.load()).device_list())
     }
 
     async fn device_add(&self, new: &NewDevice) -> Result<DeviceAdded, Refusal> {
-        let gw = &self.0;
-        if gw.snapshot.load().standing(&new.user) != Standing::Active {
-            return Err(unknown("active user", &new.user));
-        }
-        let key: Result<wg::PublicKey, _> = new.public_key.trim().parse();
-        let key = key.map_err(|e| Refusal::new(Code::Data, e.to_string()))?;
-        let added = gw.devices.add(identity::NewDevice {
-            user: &new.user,
-            name: &new.name,
-            public_key: *key.as_bytes(),
-            psk: Psk::Generate,
-            address4: None,
-            now: clock::unix(),
-        });
-        let device = added.await.map_err(device_refusal)?;
-        if let Some(tunnel) = gw.tunnel.get() {
-            tunnel.sync_peers().await;
-        }
-        let psk = gw.devices.psk(device.id);
-        added_answer(gw, &device, psk.map(|k| BASE64.encode(&*k)))
+        let done = self.acts(&self.0.snapshot.load()).device_add(new).await;
+        self.0.sync_tunnel().await;
+        done
     }
 
     async fn device_revoke(&self, id: &str) -> Result<DeviceLine, Refusal> {
-        let device = self.device(id)?;
-        let revoked = self.0.revoke_device(device.id).await;
-        if !revoked.map_err(device_refusal)? {
-            return Err(unknown("live device", id));
+        let done = self.acts(&self.0.snapshot.load()).device_revoke(id).await;
+        if let Ok(id) = id.parse() {
+            self.0.streams.kill_device(id);
         }
-        self.device(id).map(|d| device_line(&d))
+        self.0.sync_tunnel().await;
+        done
     }
 
     async fn device_mark(&self, id: &str, class: DeviceClass) -> Result<DeviceLine, Refusal> {
-        let device = self.device(id)?;
-        let class = match class {
-            DeviceClass::Known => Class::Known,
-            DeviceClass::Managed => Class::Managed,
-        };
-        let marked = self.0.devices.mark(device.id, class).await;
-        marked.map_err(device_refusal)?;
+        let done = self
+            .acts(&self.0.snapshot.load())
+            .device_mark(id, class)
+            .await;
         self.0.streams.ask_again(None);
-        self.device(id).map(|d| device_line(&d))
+        done
     }
 }
 
 impl Desk {
-    fn device(&self, id: &str) -> Result<Arc<Device>, Refusal> {
-        let parsed: DeviceId = id.parse().map_err(|_| unknown("device", id))?;
-        let found = self.0.devices.get(parsed);
-        found.ok_or_else(|| unknown("device", id))
+    fn acts<'a>(&'a self, snap: &'a Snapshot) -> Acts<'a> {
+        Acts {
+            config: &self.0.config,
+            policy: &snap.policy,
+            identity: &self.0.identity,
+            keys: &self.0.keys,
+        }
     }
 
     async fn device_status(&self, device: &Arc<Device>) -> DeviceStatus {
@@ -251,73 +200,4 @@ fn tunnel_status(gw: &Gateway) -> TunnelStatus {
         state: state.to_owned(),
         why,
     }
-}
-
-fn names(ids: &[SessionId]) -> Ended {
-    Ended {
-        sessions: ids.iter().map(ToString::to_string).collect(),
-    }
-}
-
-fn time(unix: i64) -> String {
-    clock::rfc3339(u64::try_from(unix).unwrap_or(0).saturating_mul(1000))
-}
-
-/// Writes a session as lists show it.
-pub(crate) fn session_line(session: &Session) -> SessionLine {
-    SessionLine {
-        id: session.id.to_string(),
-        user: session.user.to_string(),
-        door: session.door.name().to_owned(),
-        source: session.source.to_string(),
-        created: time(session.created),
-        last_used: time(session.last_used()),
-        expires: time(session.expires()),
-        devices: session.devices().iter().map(ToString::to_string).collect(),
-    }
-}
-
-/// Writes a device as lists show it.
-pub(crate) fn device_line(device: &Device) -> DeviceLine {
-    DeviceLine {
-        id: device.id.to_string(),
-        user: device.user.to_string(),
-        name: device.name.to_string(),
-        address: device.address4.to_string(),
-        public_key: BASE64.encode(&device.public_key),
-        class: match device.class {
-            Class::Known => DeviceClass::Known,
-            Class::Managed => DeviceClass::Managed,
-        },
-        endpoint: device.endpoint.map(|e| e.to_string()),
-        created: time(device.created),
-        revoked: device.revoked.map(time),
-    }
-}
-
-fn device_refusal(error: DeviceError) -> Refusal {
-    let code = match error {
-        DeviceError::Store(_) | DeviceError::Audit(_) => Code::Internal,
-        _ => Code::Data,
-    };
-    Refusal::new(code, error.to_string())
-}
-
-fn added_answer(
-    gw: &Gateway,
-    device: &Device,
-    preshared_key: Option<String>,
-) -> Result<DeviceAdded, Refusal> {
-    let server = tunnel::server_key(&gw.config, &gw.keys).map_err(internal)?;
-    let snap = gw.snapshot.load();
-    let routes = tunnel::client::routes(&gw.config, &snap.policy);
-    Ok(DeviceAdded {
-        device: device_line(device),
-        server_public_key: server.public_key().to_string(),
-        preshared_key,
-        endpoint: gw.config.endpoint(),
-        dns: gw.config.tunnel.gateway4().to_string(),
-        mtu: gw.config.tunnel.mtu,
-        allowed_ips: routes.iter().map(ToString::to_string).collect(),
-    })
 }

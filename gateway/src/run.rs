@@ -13,9 +13,9 @@ use crate::audit::{Audit, AuditError, Durability, Event, Record, reason};
 use crate::clock;
 use crate::config::Config;
 use crate::config::lock::{self, Lock, LockError};
-use crate::control;
+use crate::control::{self, acts};
 use crate::gateway::Gateway;
-use crate::identity::{Identity, IdentityError, Recorder, Settings};
+use crate::identity::{Identity, IdentityError, Recorder};
 use crate::limits::{Limits, Rate};
 use crate::operate;
 use crate::proxy::handover::Handover;
@@ -142,7 +142,7 @@ async fn open(config: Config, keys: Arc<Keys>) -> Result<Arc<Gateway>, StartErro
         *keys.derive("audit"),
     )?);
     let identity = Identity::open(
-        settings(&config),
+        acts::settings(&config),
         Arc::clone(&store),
         Arc::clone(&keys),
         Arc::clone(&audit) as Arc<dyn Recorder>,
@@ -237,7 +237,7 @@ async fn start(
     };
     let edges = Edges::start(gw, &Arc::new(tls), count)
         .map_err(|source| system("start an edge thread", source))?;
-    let _ = gw.edges.set(edges);
+    drop(gw.edges.set(edges));
     for (listeners, tls) in [(listeners.https, true), (listeners.http, false)] {
         for listener in listeners {
             tokio::spawn(edge::accept(Arc::clone(gw), listener, tls));
@@ -274,25 +274,6 @@ fn open_control(gw: &Arc<Gateway>) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Reads the figures of the login engine from the configuration.
-pub(crate) fn settings(config: &Config) -> Settings {
-    let identity = &config.identity;
-    Settings {
-        idle: identity.idle,
-        absolute: identity.absolute,
-        password_min: identity.password_min,
-        issuer: identity.issuer.clone(),
-        argon2_memory_kib: identity.argon2_memory_kib,
-        argon2_passes: identity.argon2_passes,
-        failures: identity.failures,
-        failure_wait: identity.failure_wait,
-        source_posts_per_minute: identity.source_posts_per_minute,
-        site_words: config.http.sign_in.clone(),
-        tunnel_network: config.tunnel.network,
-        tunnel_gateway4: config.tunnel.gateway4(),
-    }
-}
-
 /// Ends in order: no new connections, idle ones closed, busy
 /// ones given time, the journal closed last.
 async fn stop(gw: &Arc<Gateway>, lock: Lock) {
@@ -313,9 +294,9 @@ async fn stop(gw: &Arc<Gateway>, lock: Lock) {
         tunnel.shutdown().await;
     }
     let record = Record::new(Event::Stopped, "ok", reason::STOP);
-    let _ = gw.audit.write(record, Durability::Durable).await;
+    drop(gw.audit.write(record, Durability::Durable).await);
     gw.audit.close().await;
-    let _ = std::fs::remove_file(gw.config.control_socket());
+    drop(std::fs::remove_file(gw.config.control_socket()));
     drop(lock);
 }
 
@@ -334,7 +315,7 @@ async fn wait_for_signal(gw: &Arc<Gateway>) {
             _ = term.recv() => return,
             _ = int.recv() => return,
             _ = hup.recv() => {
-                let _ = reload::reload(gw).await;
+                drop(reload::reload(gw).await);
             }
         }
     }

@@ -143,12 +143,9 @@ impl Streams {
     pub(crate) fn sweep(&self, mut gone: impl FnMut(&Stream) -> bool) -> usize {
         let mut cut = 0;
         for shard in &self.shards {
-            for stream in shard.lock().values() {
-                if !stream.kill.killed() && gone(stream) {
-                    stream.kill.kill();
-                    cut += 1;
-                }
-            }
+            let open = shard.lock();
+            let lost = open.values().filter(|s| !s.kill.killed() && gone(s));
+            cut += lost.inspect(|s| s.kill.kill()).count();
         }
         cut
     }

@@ -11,6 +11,7 @@ mod diag;
 mod ir;
 #[cfg(test)]
 mod naive;
+mod networks;
 mod query;
 mod resolve;
 mod source;

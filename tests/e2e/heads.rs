@@ -61,7 +61,8 @@ impl Scene {
         let before = self.recorder.seen().len();
         let answer = self.send(text);
         let refused = match answer.status() {
-            Some(status) => (400..500).contains(&status) && ![401, 403].contains(&status),
+            Some(401 | 403) => false,
+            Some(status) => (400..500).contains(&status) || [501, 505].contains(&status),
             None => answer.closed && answer.bytes.is_empty(),
         };
         let shown = String::from_utf8_lossy(&answer.bytes).into_owned();

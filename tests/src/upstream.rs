@@ -193,3 +193,30 @@ fn download(stream: &mut TcpStream) {
         open = stream.write_all(&block).is_ok();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Recorder, TcpStream};
+    use crate::raw;
+    use crate::websocket::Socket;
+
+    #[test]
+    fn the_recorder_keeps_what_arrived_and_echoes_websockets() {
+        let recorder = Recorder::new();
+        let mut stream = TcpStream::connect(recorder.addr).unwrap();
+        let text = b"POST /a?b HTTP/1.1\r\nX-A: 1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\nGET /x";
+        stream
+            .set_read_timeout(Some(std::time::Duration::from_millis(300)))
+            .unwrap();
+        assert_eq!(raw::exchange(&mut stream, text).status(), Some(200));
+        let seen = recorder.last();
+        assert_eq!((seen.target(), seen.body.as_slice()), ("/a?b", &b"hi"[..]));
+        assert_eq!(seen.values("x-a"), ["1"]);
+        let stream = TcpStream::connect(recorder.addr).unwrap();
+        let mut socket = Socket::open(stream, "h", "/ws", None).unwrap();
+        assert_eq!(socket.echo("hello").unwrap(), "hello");
+        assert_eq!(recorder.open_streams(), 1);
+        let plain = TcpStream::connect(recorder.addr).unwrap();
+        assert!(Socket::open(plain, "h", "/no", None).is_err());
+    }
+}

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::{
     Answer, Code, DeviceAdded, DeviceClass, DeviceLine, Ended, Invitation, NewDevice, Operator,
-    Refusal, Reloaded, Request, SessionLine, Status, Which,
+    Refusal, Reloaded, Request, SessionLine, Status, UserAct, Which,
 };
 
 /// The longest answer in bytes.
@@ -89,6 +89,10 @@ impl Operator for Remote {
     }
     async fn reload(&self) -> Result<Reloaded, Refusal> {
         self.ask(&Request::Reload).await
+    }
+    async fn user_changed(&self, user: &str, act: UserAct) -> Result<Reloaded, Refusal> {
+        let user = user.to_owned();
+        self.ask(&Request::UserChanged { user, act }).await
     }
     async fn user_enrolled(&self) -> Result<Vec<String>, Refusal> {
         self.ask(&Request::UserEnrolled).await

@@ -99,6 +99,7 @@ async fn dispatch(operator: &dyn Operator, request: Request) -> Vec<u8> {
     match request {
         Request::Status => line(operator.status().await),
         Request::Reload => line(operator.reload().await),
+        Request::UserChanged { user, act } => line(operator.user_changed(&user, act).await),
         Request::UserEnrolled => line(operator.user_enrolled().await),
         Request::UserInvite { user } => line(operator.user_invite(&user).await),
         Request::UserForget { user } => line(operator.user_forget(&user).await),

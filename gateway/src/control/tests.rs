@@ -6,8 +6,8 @@ use tokio::net::UnixStream;
 
 use super::{
     AuditStatus, Code, DeviceAdded, DeviceClass, DeviceLine, Ended, Invitation, NewDevice,
-    Operator, PolicyStatus, Refusal, Reloaded, Remote, SessionLine, Status, TunnelStatus, Which,
-    bind, serve,
+    Operator, PolicyStatus, Refusal, Reloaded, Remote, SessionLine, Status, TunnelStatus, UserAct,
+    Which, bind, serve,
 };
 use crate::config::tests::Folder;
 
@@ -25,6 +25,9 @@ impl Operator for Small {
     }
     async fn reload(&self) -> Result<Reloaded, Refusal> {
         Err(Refusal::new(Code::Config, "policy.toml:1:1: no\nsecond"))
+    }
+    async fn user_changed(&self, _: &str, _: UserAct) -> Result<Reloaded, Refusal> {
+        none()
     }
     async fn user_enrolled(&self) -> Result<Vec<String>, Refusal> {
         Ok(vec!["ann".to_owned()])

@@ -28,17 +28,24 @@ pub(crate) struct Budget {
     pub(crate) reset: u64,
 }
 
-/// A refusal: the time until the next request can pass, and the budget as it stands.
+/// A refusal, and when to come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("rate limited for {} s", self.seconds())]
-pub(crate) struct RetryAfter(pub(crate) Duration, pub(crate) Budget);
+pub(crate) struct RetryAfter {
+    /// Requests a full budget allows at once.
+    pub(crate) limit: u32,
+    /// Time until the next request can pass.
+    pub(crate) wait: Duration,
+    /// Seconds until the budget is full again, rounded up.
+    pub(crate) reset: u64,
+}
 
 impl RetryAfter {
     /// Returns the value of `Retry-After`: whole seconds, rounded up, at least 1.
     ///
     /// Source: [RFC 9110 section 10.2.3](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3)
     pub(crate) fn seconds(&self) -> u64 {
-        ceil(self.0).max(1)
+        ceil(self.wait).max(1)
     }
 }
 
@@ -98,15 +105,29 @@ impl<K: Hash + Eq + Clone> Bucket<K> {
 
     pub(super) fn take(&self, key: &K) -> Result<Budget, RetryAfter> {
         let Some(limiter) = &self.limiter else {
-            return Err(RetryAfter(self.per, self.budget(0)));
+            return Err(RetryAfter {
+                limit: 0,
+                wait: self.per,
+                reset: ceil(self.per),
+            });
         };
+        let limit = self.quota.burst_size().get();
         match limiter.check_key(key) {
-            Ok(state) => Ok(self.budget(state.remaining_burst_capacity())),
+            Ok(state) => {
+                let remaining = state.remaining_burst_capacity();
+                Ok(Budget {
+                    limit,
+                    remaining,
+                    reset: self.fill(limit.saturating_sub(remaining)),
+                })
+            }
             Err(not_until) => {
-                let wait = not_until
-                    .earliest_possible()
-                    .duration_since(self.clock.now());
-                Err(RetryAfter(wait.into(), self.budget(0)))
+                let earliest = not_until.earliest_possible();
+                Err(RetryAfter {
+                    limit,
+                    wait: earliest.duration_since(self.clock.now()).into(),
+                    reset: self.fill(limit),
+                })
             }
         }
     }
@@ -125,17 +146,9 @@ impl<K: Hash + Eq + Clone> Bucket<K> {
         self.limiter.as_ref().is_none_or(RateLimiter::is_empty)
     }
 
-    fn budget(&self, remaining: u32) -> Budget {
-        let limit = match self.limiter {
-            Some(_) => self.quota.burst_size().get(),
-            None => 0,
-        };
-        let missing = limit.saturating_sub(remaining);
-        Budget {
-            limit,
-            remaining,
-            reset: ceil(self.quota.replenish_interval().saturating_mul(missing)),
-        }
+    /// Seconds in which `tokens` come back, rounded up.
+    fn fill(&self, tokens: u32) -> u64 {
+        ceil(self.quota.replenish_interval().saturating_mul(tokens))
     }
 }
 

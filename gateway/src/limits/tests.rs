@@ -24,7 +24,7 @@ fn person(name: &str) -> Key {
 
 fn limits() -> (Limits, Instant) {
     let now = clock::now();
-    (Limits::with_source(&Rate::of_source(), now), now)
+    (Limits::new(&Rate::of_source(), now), now)
 }
 
 fn after(now: Instant, ms: u64) -> Instant {
@@ -76,7 +76,7 @@ fn the_budget_says_what_is_left_and_when_it_is_full() {
     }
     let refused = limits.rate(&person("a"), &tier, now).unwrap_err();
     assert_eq!(
-        (refused.1.limit, refused.seconds(), refused.1.reset),
+        (refused.limit, refused.seconds(), refused.reset),
         (60, 1, 3)
     );
 }
@@ -97,26 +97,9 @@ fn another_person_another_tier_and_the_source_have_their_own_budgets() {
 #[test]
 fn a_person_has_one_budget_wherever_they_come_from() {
     let name: Arc<str> = "demo".into();
-    let web = Key::of(Some(Arc::clone(&name)), ip("192.0.2.1"));
-    assert_eq!(web, Key::of(Some(Arc::clone(&name)), ip("10.200.200.7")));
+    let web = Key::of(Some(&name), ip("192.0.2.1"));
+    assert_eq!(web, Key::of(Some(&name), ip("10.200.200.7")));
     assert_ne!(web, Key::of(None, ip("192.0.2.1")));
-}
-
-#[test]
-fn a_tier_of_the_policy_is_one_budget_over_both_doors() {
-    let (limits, now) = limits();
-    let tier = policy::Rate {
-        name: "t".into(),
-        count: 1,
-        per: Duration::from_secs(60),
-        burst: 1,
-    };
-    let take =
-        |person: Option<&str>, source| limits.person(person.map(Arc::from), ip(source), &tier, now);
-    assert!(take(Some("demo"), "192.0.2.1").is_ok());
-    assert!(take(Some("demo"), "10.200.200.7").is_ok());
-    assert!(take(Some("demo"), "192.0.2.1").is_err());
-    assert!(take(None, "192.0.2.1").is_ok());
 }
 
 #[test]
@@ -124,7 +107,7 @@ fn an_unchanged_tier_outlives_reloads_and_sweeps_and_a_changed_one_starts_afresh
     let (limits, now) = limits();
     let key = person("demo");
     limits.rate(&key, &rate("t", 1, 600, 0), now).unwrap();
-    limits.forget_idle(after(now, 60_000));
+    limits.sweep(after(now, 60_000));
     assert!(
         limits
             .rate(&key, &rate("t", 1, 600, 0), after(now, 60_000))
@@ -140,7 +123,7 @@ fn an_unchanged_tier_outlives_reloads_and_sweeps_and_a_changed_one_starts_afresh
 #[test]
 fn sources_are_addresses_or_sixty_fours_and_twins_are_not_hit() {
     let now = clock::now();
-    let limits = Limits::with_source(&rate("source", 2, 1, 1), now);
+    let limits = Limits::new(&rate("source", 2, 1, 1), now);
     for (first, same, other) in [
         ("192.0.2.1", "::ffff:192.0.2.1", "192.0.2.2"),
         ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"),
@@ -176,7 +159,7 @@ fn keys_are_bounded_and_a_hot_key_is_never_displaced() {
     assert_eq!(limits.keys(), 1000);
     assert!(limits.source(hot, now).is_err());
     let whole = after(now, 2 * 3_600_000 + 1);
-    limits.forget_idle(whole);
+    limits.sweep(whole);
     assert_eq!(limits.keys(), 0);
     assert!(limits.source(flood(19_999), whole).is_ok());
 }
@@ -190,7 +173,7 @@ fn keys_of_all_tiers_count_together_and_leave_with_their_tier() {
         limits.rate(&person("demo"), &tier, now).unwrap();
     }
     assert_eq!(limits.keys(), 10);
-    limits.forget_idle(after(now, 10_000));
+    limits.sweep(after(now, 10_000));
     assert_eq!(limits.keys(), 0);
     assert!(limits.tiers.read().is_empty());
 }

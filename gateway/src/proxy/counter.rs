@@ -170,8 +170,14 @@ impl Desk for Counter {
         match self.gw.identity.code(half, code, &self.from()).await {
             CodeStep::SignedIn { cookie, session } => {
                 self.open_devices(&session).await;
-                let strange = self.caller.device.as_ref().is_some_and(|d| d.user != session.user);
-                let next = rt.filter(|_| !strange).and_then(|rt| self.arrive(rt, &session));
+                let strange = self
+                    .caller
+                    .device
+                    .as_ref()
+                    .is_some_and(|d| d.user != session.user);
+                let next = rt
+                    .filter(|_| !strange)
+                    .and_then(|rt| self.arrive(rt, &session));
                 SecondStep::Done { cookie, next }
             }
             CodeStep::Refused => SecondStep::Refused,

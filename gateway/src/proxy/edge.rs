@@ -107,7 +107,7 @@ impl Edges {
     pub(crate) fn join(&self) {
         let threads = std::mem::take(&mut *self.threads.lock());
         for thread in threads {
-            let _ = thread.join();
+            drop(thread.join());
         }
     }
 }
@@ -217,8 +217,8 @@ fn server_conf() -> ServerConf {
 
 async fn serve(edge: Arc<Edge>, caps: Arc<Caps>, stream: TcpStream, origin: ConnOrigin) {
     let source = origin.peer.ip();
-    let _ = stream.set_nonblocking(true);
-    let _ = stream.set_nodelay(true);
+    drop(stream.set_nonblocking(true));
+    drop(stream.set_nodelay(true));
     if let Ok(stream) = tokio::net::TcpStream::from_std(stream) {
         conn::serve(edge, stream, origin).await;
     }

@@ -27,7 +27,7 @@ pub(crate) enum Answered {
     /// The answer is out.
     Yes,
     /// The request may be forwarded.
-    No(Passed),
+    No(Box<Passed>),
 }
 
 /// What a request needs to be forwarded.
@@ -213,11 +213,11 @@ async fn to_app(
                 method: ctx.method.clone(),
             };
             let open = open(gw, ctl, &permit, question);
-            Ok(Answered::No(Passed {
+            Ok(Answered::No(Box::new(Passed {
                 permit,
                 open,
                 ended,
-            }))
+            })))
         }
         Err(denied) => turn_away(gw, session, ctx, &who, denied).await,
     }
@@ -311,9 +311,10 @@ async fn to_sign_in(
     if !ctx.wants_page {
         return problem(gw, session, ctx, needed).await;
     }
-    let path = match needed {
-        Problem::StepUpNeeded => "/signin/step-up",
-        _ => "/signin",
+    let path = if needed == Problem::StepUpNeeded {
+        "/signin/step-up"
+    } else {
+        "/signin"
     };
     let departure = gw.handover.depart(
         target.host.as_str(),

@@ -1,7 +1,6 @@
 //! The policy enforcement point: the only `ProxyHttp`, and the order of one request.
 //!
-//! 1. accept (conn) -> 2. strict head -> 3. identify -> 4. limit -> 5. decide -> 6. commit ->
-//! 7. forward -> 8. answer. A request that is not forwarded is answered here; there is no path
+//! Accept (conn), strict head, identify, limit, decide, commit, forward, answer. A request that is not forwarded is answered here; there is no path
 //! to [`Pep::upstream_peer`] without a [`Permit`].
 
 use std::sync::Arc;
@@ -11,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::header;
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_error::{Error, ErrorType, Result};
+use pingora_error::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
@@ -149,7 +148,7 @@ impl ProxyHttp for Pep {
         match gate::pass(&self.gw, &ctl, session, ctx).await? {
             Answered::Yes => Ok(true),
             Answered::No(passed) => {
-                ctx.pass(passed);
+                ctx.pass(*passed);
                 Ok(false)
             }
         }
@@ -288,14 +287,14 @@ impl ProxyHttp for Pep {
 
     async fn fail_to_proxy(&self, session: &mut Session, e: &Error, ctx: &mut Ctx) -> FailToProxy {
         let problem = problem_of(e);
-        let dead = *e.esource() == pingora_error::ErrorSource::Downstream
+        let dead = *e.esource() == ErrorSource::Downstream
             && !matches!(e.etype(), ErrorType::HTTPStatus(_));
-        let status = problem.map_or(0, |p| p.status().as_u16());
+        let status = problem.status().as_u16();
         if let Some(ended) = &mut ctx.ended {
             ended.status = Some(status);
         }
-        if let (Some(problem), false) = (problem, dead || session.response_written().is_some()) {
-            let _ = answer::problem(&self.gw, session, ctx, problem, None).await;
+        if !dead && session.response_written().is_none() {
+            drop(answer::problem(&self.gw, session, ctx, problem, None).await);
         }
         FailToProxy {
             error_code: if dead { 0 } else { status },
@@ -318,17 +317,17 @@ impl ProxyHttp for Pep {
     }
 }
 
-fn problem_of(e: &Error) -> Option<Problem> {
-    match e.etype() {
-        ErrorType::HTTPStatus(413) => Some(Problem::TooLarge),
-        ErrorType::HTTPStatus(502) => Some(Problem::BadUpstream),
-        ErrorType::HTTPStatus(503) => Some(Problem::Unavailable),
-        ErrorType::HTTPStatus(_) => Some(Problem::BadRequest),
-        ErrorType::ConnectTimedout | ErrorType::ReadTimedout => Some(Problem::UpstreamTimeout),
-        _ => match e.esource() {
-            pingora_error::ErrorSource::Upstream => Some(Problem::BadUpstream),
-            pingora_error::ErrorSource::Downstream => Some(Problem::BadRequest),
-            _ => Some(Problem::BadUpstream),
-        },
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "pingora's kinds of error are many and grow; all others are the application's fault or ours"
+)]
+fn problem_of(e: &Error) -> Problem {
+    match (e.etype(), e.esource()) {
+        (ErrorType::HTTPStatus(413), _) => Problem::TooLarge,
+        (ErrorType::HTTPStatus(502), _) => Problem::BadUpstream,
+        (ErrorType::HTTPStatus(503), _) => Problem::Unavailable,
+        (ErrorType::ConnectTimedout | ErrorType::ReadTimedout, _) => Problem::UpstreamTimeout,
+        (ErrorType::HTTPStatus(_), _) | (_, ErrorSource::Downstream) => Problem::BadRequest,
+        _ => Problem::BadUpstream,
     }
 }

@@ -126,9 +126,9 @@ impl ClientStream {
 
     /// Writes bytes and ends the connection; used for answers before pingora is involved.
     pub(crate) async fn answer_and_close(&mut self, bytes: &[u8]) {
-        let _ = self.io.write_all(bytes).await;
-        let _ = self.io.flush().await;
-        let _ = self.io.shutdown().await;
+        drop(self.io.write_all(bytes).await);
+        drop(self.io.flush().await);
+        drop(self.io.shutdown().await);
         let mut sink = [0_u8; 2048];
         let drain = async {
             for _ in 0..32 {
@@ -208,7 +208,7 @@ impl fmt::Debug for ClientStream {
 #[async_trait]
 impl Shutdown for ClientStream {
     async fn shutdown(&mut self) {
-        let _ = self.io.shutdown().await;
+        drop(self.io.shutdown().await);
     }
 }
 

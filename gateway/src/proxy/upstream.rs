@@ -18,9 +18,12 @@ const IDLE: Duration = Duration::from_secs(60);
 const REFRESH: Duration = Duration::from_secs(30);
 const MOST: usize = 4096;
 
+/// The addresses of a name, and when they were looked up.
+type Answer = (Vec<SocketAddr>, Instant);
+
 /// Names of upstreams resolved lately; only names of the policy get in.
 pub(crate) struct Resolved {
-    names: Mutex<HashMap<(String, u16), (Vec<SocketAddr>, Instant)>>,
+    names: Mutex<HashMap<(String, u16), Answer>>,
     hasher: RandomState,
 }
 

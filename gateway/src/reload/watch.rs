@@ -37,7 +37,7 @@ pub(crate) async fn run(gw: Arc<Gateway>) {
     while told.recv().await.is_some() {
         quiet(&mut told).await;
         if steady(&gw.config.policy_dir).await {
-            let _ = super::reload(&gw).await;
+            drop(super::reload(&gw).await);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The service manager: tells it when everything listens, and that the gateway is alive.
 //!
-//! Source: sd_notify(3), sd_watchdog_enabled(3).
+//! Source: `sd_notify(3)`, `sd_watchdog_enabled(3)`.
 
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
@@ -51,7 +51,7 @@ impl Notify {
 
     fn send(&self, text: &str) {
         if let Some((socket, path)) = &self.socket {
-            let _ = socket.send_to(text.as_bytes(), path);
+            drop(socket.send_to(text.as_bytes(), path));
         }
     }
 }
@@ -65,7 +65,7 @@ mod tests {
     fn a_manager_hears_that_we_are_ready() {
         let name = format!("postern-notify-{}", std::process::id());
         let path = std::env::temp_dir().join(name);
-        let _ = std::fs::remove_file(&path);
+        drop(std::fs::remove_file(&path));
         let manager = UnixDatagram::bind(&path).unwrap();
         let notify = Notify {
             socket: Some((UnixDatagram::unbound().unwrap(), path.clone())),

@@ -46,7 +46,7 @@ async fn tick(gw: &Arc<Gateway>) {
     gw.streams.ask_again(Some(clock::now()));
     let certs = Arc::clone(&gw.snapshot.load().certs);
     if certs.is_due(clock::unix()) {
-        let _ = crate::reload::reload(gw).await;
+        drop(crate::reload::reload(gw).await);
     }
 }
 

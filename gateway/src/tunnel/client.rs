@@ -26,7 +26,12 @@ mod tests {
 
     #[test]
     fn networks_inside_others_are_named_once() {
-        let nets = ["192.168.1.0/24", "192.168.1.10/32", "10.200.200.9/32", "fd00:1::/64"];
+        let nets = [
+            "192.168.1.0/24",
+            "192.168.1.10/32",
+            "10.200.200.9/32",
+            "fd00:1::/64",
+        ];
         let nets = nets.into_iter().map(|net| net.parse().unwrap()).collect();
         let merged = merged("10.200.200.0/24".parse().unwrap(), nets);
         let merged: Vec<_> = merged.iter().map(ToString::to_string).collect();

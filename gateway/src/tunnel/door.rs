@@ -92,11 +92,7 @@ impl Door {
                 inside: settings.networks,
                 own_ports: settings.own_ports,
             }),
-            dns: Arc::new(Dns::new(
-                settings.names,
-                Arc::clone(&gate),
-                ledger.clone(),
-            )),
+            dns: Arc::new(Dns::new(settings.names, Arc::clone(&gate), ledger.clone())),
             ledger,
             stop: stop.clone(),
         };

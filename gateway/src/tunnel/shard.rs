@@ -69,10 +69,7 @@ pub(super) enum Command {
         payload: Vec<u8>,
     },
     /// Puts a whole new set of peers in force.
-    SetPeers(
-        Vec<PeerConfig>,
-        oneshot::Sender<Result<(), wg::NodeError>>,
-    ),
+    SetPeers(Vec<PeerConfig>, oneshot::Sender<Result<(), wg::NodeError>>),
     /// Asks for the state of one peer.
     Status(PeerId, oneshot::Sender<Option<PeerStatus>>),
     /// Asks for the counters.
@@ -161,7 +158,10 @@ impl Shard {
     }
 
     /// Asks something; `None` when the shard has ended.
-    pub(super) async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+    pub(super) async fn ask<T>(
+        &self,
+        question: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Option<T> {
         let (answer, receiver) = oneshot::channel();
         self.commands.send(question(answer)).await.ok()?;
         receiver.await.ok()
@@ -249,11 +249,7 @@ impl Loop {
         }
     }
 
-    async fn wait(
-        &self,
-        commands: &mut mpsc::Receiver<Command>,
-        timer: Pin<&mut Sleep>,
-    ) -> Wake {
+    async fn wait(&self, commands: &mut mpsc::Receiver<Command>, timer: Pin<&mut Sleep>) -> Wake {
         let accept6 = async {
             match &self.listen6 {
                 Some(listener) => listener.accept().await,

@@ -52,9 +52,7 @@ pub(super) fn route<'a>(
         return reply(&query, ResponseCode::FormErr).map(Route::Answer);
     };
     let kind = question.query_type;
-    if question.query_class != DNSClass::IN
-        || kind == RecordType::AXFR
-        || kind == RecordType::IXFR
+    if question.query_class != DNSClass::IN || kind == RecordType::AXFR || kind == RecordType::IXFR
     {
         return reply(&query, ResponseCode::Refused).map(Route::Answer);
     }

@@ -59,7 +59,12 @@ fn our_names_stand_for_the_tunnel_address_in_every_state() {
 
 #[test]
 fn other_types_of_our_names_are_empty_and_never_forwarded() {
-    for kind in [RecordType::AAAA, RecordType::HTTPS, RecordType::SVCB, RecordType::MX] {
+    for kind in [
+        RecordType::AAAA,
+        RecordType::HTTPS,
+        RecordType::SVCB,
+        RecordType::MX,
+    ] {
         let answer = answered("app.example.org.", kind, true);
         assert_eq!(answer.metadata.response_code, ResponseCode::NoError);
         assert!(answer.answers.is_empty());
@@ -116,8 +121,16 @@ fn an_answer_too_large_for_the_datagram_is_cut_and_one_by_stream_is_not() {
     let asked = query("a.example.", RecordType::TXT);
     let cut = fit(&asked, vec![0; 600], Way::Datagram, 1420).unwrap();
     assert!(Message::from_vec(&cut).unwrap().metadata.truncation);
-    assert_eq!(fit(&asked, vec![0; 512], Way::Datagram, 1420).unwrap().len(), 512);
-    assert_eq!(fit(&asked, vec![0; 600], Way::Stream, 1420).unwrap().len(), 600);
+    assert_eq!(
+        fit(&asked, vec![0; 512], Way::Datagram, 1420)
+            .unwrap()
+            .len(),
+        512
+    );
+    assert_eq!(
+        fit(&asked, vec![0; 600], Way::Stream, 1420).unwrap().len(),
+        600
+    );
 }
 
 #[tokio::test]
@@ -137,7 +150,10 @@ async fn a_forged_answer_is_passed_over_and_the_true_one_gets_the_devices_id() {
         resolver.send_to(&forged, from).await.unwrap();
         resolver.send_to(&honest, from).await.unwrap();
     };
-    let (answer, ()) = tokio::join!(forward(std::slice::from_ref(&server), &asked, Way::Datagram), serve);
+    let (answer, ()) = tokio::join!(
+        forward(std::slice::from_ref(&server), &asked, Way::Datagram),
+        serve
+    );
     let answer = Message::from_vec(&answer.unwrap()).unwrap();
     assert_eq!(answer.metadata.id, 0x1234);
     assert_eq!(answer.metadata.response_code, ResponseCode::NoError);

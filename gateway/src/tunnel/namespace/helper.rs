@@ -84,8 +84,7 @@ fn build(plan: &Plan) -> Result<Built, Failure> {
     let tun = open_tun()?;
     let v6 = set_addresses(plan, &mut notes).map_err(|why| (Step::Address, why.to_string()))?;
     let listening = |why: io::Error| (Step::Listen, why.to_string());
-    let (listen4, congestion) =
-        listen(IpAddr::V4(plan.address4.0)).map_err(listening)?;
+    let (listen4, congestion) = listen(IpAddr::V4(plan.address4.0)).map_err(listening)?;
     let listen6 = match v6 {
         Some(address) => Some(listen(address).map_err(listening)?.0),
         None => None,
@@ -182,11 +181,7 @@ fn listen(address: IpAddr) -> io::Result<(Socket, String)> {
     Ok((socket, congestion.to_owned()))
 }
 
-fn send(
-    socket: BorrowedFd<'_>,
-    report: &Report,
-    descriptors: &[BorrowedFd<'_>],
-) -> io::Result<()> {
+fn send(socket: BorrowedFd<'_>, report: &Report, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
     let text = serde_json::to_vec(report)?;
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);

@@ -71,7 +71,12 @@ impl Netlink {
     ///
     /// # Errors
     /// What the kernel answers.
-    pub(super) fn add_address(&mut self, index: u32, address: IpAddr, prefix: u8) -> io::Result<()> {
+    pub(super) fn add_address(
+        &mut self,
+        index: u32,
+        address: IpAddr,
+        prefix: u8,
+    ) -> io::Result<()> {
         let mut body = Vec::with_capacity(48);
         let (family, octets) = match address {
             IpAddr::V4(address) => (AF_INET, address.octets().to_vec()),
@@ -121,7 +126,9 @@ fn attribute(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
 /// Reads an acknowledgement: error number 0 is success.
 fn outcome(answer: &[u8]) -> io::Result<()> {
     let kind = answer.get(4..6).and_then(|b| b.try_into().ok());
-    let code = answer.get(HEADER..HEADER + 4).and_then(|b| b.try_into().ok());
+    let code = answer
+        .get(HEADER..HEADER + 4)
+        .and_then(|b| b.try_into().ok());
     match (kind.map(u16::from_ne_bytes), code.map(i32::from_ne_bytes)) {
         (Some(NLMSG_ERROR), Some(0)) => Ok(()),
         (Some(NLMSG_ERROR), Some(code)) => Err(io::Error::from_raw_os_error(code.saturating_neg())),

@@ -1,0 +1,239 @@
+//! How a command ends: an exit code of sysexits(3) and a text for stderr.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::io;
+
+use crate::config::ConfigError;
+use crate::config::lock::LockError;
+use crate::control::{Code, Refusal};
+use crate::secrets::KeyError;
+use crate::snapshot::files::FileError;
+
+/// The exit codes scripts rely on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// The command line makes no sense.
+    Usage = 64,
+    /// What was named does not exist or is not as needed.
+    Data = 65,
+    /// The gateway cannot be reached, or an address is taken.
+    Unavailable = 69,
+    /// A fault of the program.
+    Internal = 70,
+    /// Something that would be made is there already.
+    CannotCreate = 73,
+    /// A file or folder is closed to us, or open to others.
+    Permission = 77,
+    /// Configuration or policy is wrong.
+    Config = 78,
+}
+
+impl Exit {
+    /// Returns the number.
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Self::Usage => 64,
+            Self::Data => 65,
+            Self::Unavailable => 69,
+            Self::Internal => 70,
+            Self::CannotCreate => 73,
+            Self::Permission => 77,
+            Self::Config => 78,
+        }
+    }
+}
+
+/// Why a command did not do what it was told.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub(crate) struct Failure {
+    /// The exit code.
+    pub(crate) exit: Exit,
+    /// What failed; may have several lines.
+    pub(crate) text: String,
+}
+
+impl Failure {
+    /// Makes a failure.
+    pub(crate) fn new(exit: Exit, text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self { exit, text }
+    }
+
+    /// Makes a failure from an error with its chain.
+    pub(crate) fn of(exit: Exit, error: &dyn Error) -> Self {
+        Self::new(exit, chain(error))
+    }
+
+    /// Makes a failure from what the operating system said about a file.
+    pub(crate) fn file(doing: &str, path: &std::path::Path, error: &io::Error) -> Self {
+        let exit = match error.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Exit::Permission,
+            io::ErrorKind::AlreadyExists => Exit::CannotCreate,
+            _ => Exit::Data,
+        };
+        Self::new(exit, format!("cannot {doing} {}: {error}", path.display()))
+    }
+}
+
+/// Writes an error and its causes once each.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            let _ = write!(text, ": {said}");
+        }
+        next = cause.source();
+    }
+    text
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        match error {
+            ConfigError::Read(error) => error.into(),
+            ConfigError::Invalid(_) => Self::of(Exit::Config, &error),
+        }
+    }
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        let exit = match &error {
+            FileError::Writable { .. } => Exit::Permission,
+            FileError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Exit::Permission
+            }
+            FileError::Io { .. } | FileError::Refused { .. } => Exit::Config,
+        };
+        Self::of(exit, &error)
+    }
+}
+
+impl From<LockError> for Failure {
+    fn from(error: LockError) -> Self {
+        let exit = match &error {
+            LockError::Held(_) => Exit::Unavailable,
+            LockError::Exposed { .. } => Exit::Permission,
+            LockError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Exit::Permission
+            }
+            LockError::Io { .. } => Exit::Config,
+        };
+        Self::of(exit, &error)
+    }
+}
+
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Self {
+        let exit = match &error {
+            KeyError::Exposed { .. } | KeyError::Owner { .. } => Exit::Permission,
+            KeyError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Exit::Permission
+            }
+            KeyError::Io { .. } | KeyError::NotAFile { .. } | KeyError::Malformed { .. } => {
+                Exit::Config
+            }
+        };
+        Self::of(exit, &error)
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        let exit = match refusal.code {
+            Code::Usage => Exit::Usage,
+            Code::Data => Exit::Data,
+            Code::Unavailable => Exit::Unavailable,
+            Code::Internal => Exit::Internal,
+            Code::Permission => Exit::Permission,
+            Code::Config => Exit::Config,
+        };
+        Self::new(exit, refusal.message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Exit, Failure, chain};
+    use crate::config::ConfigError;
+    use crate::config::lock::LockError;
+    use crate::control::{Code, Refusal};
+    use crate::snapshot::files::FileError;
+    use std::io;
+
+    fn denied() -> io::Error {
+        io::ErrorKind::PermissionDenied.into()
+    }
+
+    fn missing() -> io::Error {
+        io::ErrorKind::NotFound.into()
+    }
+
+    #[test]
+    fn each_error_has_its_exit_code() {
+        let path = || "/x".into();
+        let file = |source| FileError::Io {
+            path: path(),
+            source,
+        };
+        let lock = |source| LockError::Io {
+            path: path(),
+            source,
+        };
+        let exposed = LockError::Exposed {
+            path: path(),
+            mode: 0o755,
+            owner: 0,
+        };
+        let cases: Vec<(Failure, u8)> = vec![
+            (ConfigError::Invalid(Vec::new()).into(), 78),
+            (ConfigError::Read(file(missing())).into(), 78),
+            (ConfigError::Read(file(denied())).into(), 77),
+            (
+                FileError::Writable {
+                    path: path(),
+                    mode: 0o666,
+                }
+                .into(),
+                77,
+            ),
+            (
+                FileError::Refused {
+                    path: path(),
+                    what: "x",
+                }
+                .into(),
+                78,
+            ),
+            (LockError::Held(path()).into(), 69),
+            (exposed.into(), 77),
+            (lock(denied()).into(), 77),
+            (lock(missing()).into(), 78),
+            (Refusal::new(Code::Usage, "").into(), 64),
+            (Refusal::new(Code::Data, "").into(), 65),
+            (Refusal::new(Code::Unavailable, "").into(), 69),
+            (Refusal::new(Code::Internal, "").into(), 70),
+            (Refusal::new(Code::Permission, "").into(), 77),
+            (Refusal::new(Code::Config, "").into(), 78),
+            (Failure::new(Exit::CannotCreate, ""), 73),
+        ];
+        for (failure, number) in cases {
+            assert_eq!(failure.exit.number(), number, "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let error = FileError::Io {
+            path: "/x".into(),
+            source: missing(),
+        };
+        assert_eq!(chain(&error), "cannot read /x: entity not found");
+        let outer = io::Error::other("wrapped: entity not found");
+        assert_eq!(chain(&outer), "wrapped: entity not found");
+    }
+}

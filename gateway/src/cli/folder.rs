@@ -1,0 +1,170 @@
+//! Changing a policy folder: all drafts are judged together before the first file is touched.
+
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use policy::{Loaded, Sources};
+
+use super::edit::Draft;
+use super::exit::{Exit, Failure};
+use super::render;
+use crate::ids;
+use crate::snapshot::files;
+
+/// The files of a policy folder, open for edits.
+pub(crate) struct Folder {
+    dir: PathBuf,
+    /// All files, sorted by name.
+    pub(crate) drafts: Vec<Draft>,
+}
+
+/// Which file to write first, so that each state in between is valid too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// People before the groups that name them.
+    UsersFirst,
+    /// Groups before the people they no longer name.
+    UsersLast,
+}
+
+impl Folder {
+    /// Reads all files.
+    ///
+    /// # Errors
+    /// Those of [`files::read_folder`] and of files that are no TOML.
+    pub(crate) fn open(dir: &Path) -> Result<Self, Failure> {
+        let read = files::read_folder(dir)?;
+        let drafts = read.into_iter().map(|(path, text)| Draft::new(path, text));
+        Ok(Self {
+            dir: dir.to_owned(),
+            drafts: drafts.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Loads the edited files as a gateway would, and writes those that changed.
+    ///
+    /// # Errors
+    /// [`Exit::Config`] with the diagnostics if they do not load: nothing was written then.
+    pub(crate) fn commit(&mut self, order: Order) -> Result<Loaded, Failure> {
+        let mut sources = Sources::new();
+        for draft in &self.drafts {
+            sources.add(&draft.path, draft.text());
+        }
+        let loaded = policy::load(&sources)
+            .map_err(|found| Failure::new(Exit::Config, render::all(&sources, &found)))?;
+        let now = files::read_folder(&self.dir)?;
+        let before = self.drafts.iter().map(|d| (&d.path, &d.before));
+        if !now.iter().map(|(path, text)| (path, text)).eq(before) {
+            let text = "the policy folder was changed meanwhile; nothing was written, try again";
+            return Err(Failure::new(Exit::Unavailable, text));
+        }
+        self.drafts.sort_by_key(|draft| match order {
+            Order::UsersFirst => !draft.has_users(),
+            Order::UsersLast => draft.has_users(),
+        });
+        for draft in self.drafts.iter().filter(|d| d.is_changed()) {
+            let path = Path::new(&draft.path);
+            replace(path, &draft.text()).map_err(|e| Failure::file("write", path, &e))?;
+        }
+        Ok(loaded)
+    }
+}
+
+/// Replaces a file at once: a new file beside it, on disk, then in its place, with its mode and owner.
+///
+/// # Errors
+/// What the system refuses; the old file is whole then.
+pub(crate) fn replace(path: &Path, text: &str) -> std::io::Result<()> {
+    let dir = path.parent().unwrap_or_else(|| Path::new("."));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let fresh = dir.join(format!(".{name}.{}", ids::token()));
+    let meta = path.metadata()?;
+    let written = write_as(&fresh, text, &meta).and_then(|()| std::fs::rename(&fresh, path));
+    if let Err(error) = written {
+        let _ = std::fs::remove_file(&fresh);
+        return Err(error);
+    }
+    std::fs::File::open(dir)?.sync_all()
+}
+
+fn write_as(path: &Path, text: &str, like: &std::fs::Metadata) -> std::io::Result<()> {
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.set_permissions(like.permissions())?;
+    // root keeps the owner; others own what they may write
+    let _ = std::os::unix::fs::fchown(&file, Some(like.uid()), Some(like.gid()));
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Folder, Order, replace};
+    use crate::cli::exit::Exit;
+    use crate::config::tests::Folder as Temp;
+    use std::os::unix::fs::PermissionsExt;
+
+    const POLICY: &str = r#"postern = 1
+[group]
+it = ["ann"] # one
+[admin]
+allow.it = { who = "@it" }
+"#;
+
+    fn folder() -> Temp {
+        let temp = Temp::new();
+        temp.write("policy.toml", POLICY);
+        temp.write("users.toml", "postern = 1\n[user.ann]\n");
+        temp
+    }
+
+    #[test]
+    fn a_valid_edit_is_written_and_an_invalid_one_changes_nothing() {
+        let temp = folder();
+        let mut good = Folder::open(temp.path()).unwrap();
+        good.drafts[1].add_user("bob", None, None);
+        good.drafts[0].join("it", "bob");
+        let loaded = good.commit(Order::UsersFirst).unwrap();
+        assert!(loaded.policy.user("bob").is_some());
+        let mut bad = Folder::open(temp.path()).unwrap();
+        bad.drafts[0].join("it", "nobody");
+        let failure = bad.commit(Order::UsersFirst).err().unwrap();
+        assert_eq!(failure.exit, Exit::Config);
+        assert!(
+            failure.text.contains("nobody") && failure.text.contains("policy.toml:3:"),
+            "{failure}"
+        );
+        let text = std::fs::read_to_string(temp.path().join("policy.toml")).unwrap();
+        assert_eq!(text, POLICY.replace("\"ann\"]", "\"ann\", \"bob\"]"));
+    }
+
+    #[test]
+    fn a_change_by_somebody_else_meanwhile_is_not_overwritten() {
+        let temp = folder();
+        let mut mine = Folder::open(temp.path()).unwrap();
+        mine.drafts[1].add_user("bob", None, None);
+        temp.write("users.toml", "postern = 1\n[user.ann]\n[user.cleo]\n");
+        assert_eq!(
+            mine.commit(Order::UsersFirst).err().unwrap().exit,
+            Exit::Unavailable
+        );
+        let text = std::fs::read_to_string(temp.path().join("users.toml")).unwrap();
+        assert!(text.contains("cleo") && !text.contains("bob"));
+    }
+
+    #[test]
+    fn a_replaced_file_keeps_its_mode_and_leaves_nothing_beside_it() {
+        let temp = Temp::new();
+        temp.write("f", "old");
+        let path = temp.path().join("f");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        replace(&path, "new").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,263 @@
+//! `postern policy`: questions about a policy folder.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use policy::{Checked, Loaded, QueryText, Sources};
+use serde::Serialize;
+
+use super::exit::{Exit, Failure};
+use super::{Global, out, render};
+use crate::snapshot::files;
+
+/// The commands about the policy.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Load a policy folder as a start would
+    Check(Folder),
+    /// Run the tests a policy folder carries
+    Test(Folder),
+    /// Tell why a request is decided as it is
+    Explain(Explain),
+}
+
+/// Where the policy is.
+#[derive(Debug, Args)]
+pub(crate) struct Folder {
+    /// A policy folder, instead of the configured one
+    #[arg(long, value_name = "DIR")]
+    policy: Option<PathBuf>,
+}
+
+/// A question.
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    #[command(flatten)]
+    folder: Folder,
+    /// Who is signed in; nobody if absent
+    #[arg(long, value_name = "U")]
+    user: Option<String>,
+    /// A zone or a source address [default: internet]
+    #[arg(long, value_name = "ZONE|IP")]
+    from: Option<String>,
+    /// A time such as 'tue 10:00' [default: now]
+    #[arg(long, value_name = "TIME")]
+    at: Option<String>,
+    /// Age of the code, such as 20m, or none [default: fresh]
+    #[arg(long, value_name = "AGE|none")]
+    mfa: Option<String>,
+    /// Age of the sign-in, such as 3h [default: fresh]
+    #[arg(long, value_name = "AGE")]
+    login: Option<String>,
+    /// any, known or managed [default: any]
+    #[arg(long, value_name = "CLASS")]
+    device: Option<String>,
+    /// The method of the request [default: GET]
+    #[arg(long, value_name = "M")]
+    method: Option<String>,
+    /// https://host/path, tcp://ip:port, udp://ip:port, icmp://ip or admin
+    url: String,
+}
+
+/// Runs a command about the policy.
+///
+/// # Errors
+/// [`Exit::Config`] for a policy that does not load or whose tests fail, [`Exit::Data`] for a question that cannot
+/// be asked of it.
+pub(crate) fn run(command: &Command, global: &Global) -> Result<(), Failure> {
+    match command {
+        Command::Check(folder) => check(&folder.dir(global)?, global.json),
+        Command::Test(folder) => test(&folder.dir(global)?, global.json),
+        Command::Explain(question) => explain(question, global),
+    }
+}
+
+impl Folder {
+    fn dir(&self, global: &Global) -> Result<PathBuf, Failure> {
+        match &self.policy {
+            Some(dir) => Ok(dir.clone()),
+            None => Ok(global.config()?.policy_dir),
+        }
+    }
+}
+
+/// Reads a policy folder.
+///
+/// # Errors
+/// Those of [`files::read_folder`]; an empty folder is one.
+pub(crate) fn read(dir: &Path) -> Result<Sources, Failure> {
+    let mut sources = Sources::new();
+    let read = files::read_folder(dir)?;
+    if read.is_empty() {
+        let text = format!("{}: no *.toml in the policy folder", dir.display());
+        return Err(Failure::new(Exit::Config, text));
+    }
+    for (path, text) in read {
+        sources.add(&path, text);
+    }
+    Ok(sources)
+}
+
+/// Loads a policy folder as a start would, tests included.
+///
+/// # Errors
+/// [`Exit::Config`] with rendered diagnostics.
+pub(crate) fn load(dir: &Path) -> Result<Loaded, Failure> {
+    let sources = read(dir)?;
+    policy::load(&sources)
+        .map_err(|found| Failure::new(Exit::Config, render::all(&sources, &found)))
+}
+
+#[derive(Serialize)]
+struct CheckAnswer<'a> {
+    ok: bool,
+    digest: Option<&'a str>,
+    tests: usize,
+    findings: Vec<Finding<'a>>,
+}
+
+#[derive(Serialize)]
+struct Finding<'a> {
+    file: &'a str,
+    line: u32,
+    column: u32,
+    severity: &'a str,
+    code: &'a str,
+    title: &'a str,
+    help: Option<&'a str>,
+}
+
+fn findings<'a>(sources: &'a Sources, found: &'a [policy::Diagnostic]) -> Vec<Finding<'a>> {
+    let finding = |d: &'a policy::Diagnostic| {
+        let at = sources.locate(&d.span);
+        Finding {
+            file: at.path,
+            line: at.line,
+            column: at.column,
+            severity: d.severity.as_str(),
+            code: d.code,
+            title: &d.title,
+            help: d.help.as_deref(),
+        }
+    };
+    found.iter().map(finding).collect()
+}
+
+fn check(dir: &Path, json: bool) -> Result<(), Failure> {
+    let sources = read(dir)?;
+    match policy::load(&sources) {
+        Ok(loaded) => {
+            if json {
+                out::json(&CheckAnswer {
+                    ok: true,
+                    digest: Some(loaded.policy.digest()),
+                    tests: loaded.tests_passed,
+                    findings: findings(&sources, &loaded.warnings),
+                });
+                return Ok(());
+            }
+            if !loaded.warnings.is_empty() {
+                out::note(&render::all(&sources, &loaded.warnings));
+            }
+            out::line(&format!(
+                "{}: ok, {} tests passed, {} warnings",
+                dir.display(),
+                loaded.tests_passed,
+                loaded.warnings.len()
+            ));
+            Ok(())
+        }
+        Err(found) => {
+            if json {
+                out::json(&CheckAnswer {
+                    ok: false,
+                    digest: None,
+                    tests: 0,
+                    findings: findings(&sources, &found),
+                });
+            }
+            Err(Failure::new(Exit::Config, render::all(&sources, &found)))
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct TestLine<'a> {
+    name: &'a str,
+    file: &'a str,
+    line: u32,
+    passed: bool,
+    expected: &'a str,
+    got: &'a str,
+}
+
+fn test(dir: &Path, json: bool) -> Result<(), Failure> {
+    let sources = read(dir)?;
+    let Checked { tests, .. } = policy::check(&sources)
+        .map_err(|found| Failure::new(Exit::Config, render::all(&sources, &found)))?;
+    let failed = tests.iter().filter(|t| !t.passed).count();
+    for test in &tests {
+        let at = sources.locate(&test.span);
+        if json {
+            out::json(&TestLine {
+                name: &test.name,
+                file: at.path,
+                line: at.line,
+                passed: test.passed,
+                expected: &test.expected,
+                got: &test.got,
+            });
+        } else if test.passed {
+            out::line(&format!("ok      {}", test.name));
+        } else {
+            out::line(&format!(
+                "FAILED  {}\n        {at}: expected {}, got {}",
+                test.name, test.expected, test.got
+            ));
+            for line in test.explanation.lines() {
+                out::line(&format!("        {line}"));
+            }
+        }
+    }
+    if !json {
+        out::line(&format!("{} passed, {failed} failed", tests.len() - failed));
+    }
+    if failed > 0 {
+        let lines = tests
+            .iter()
+            .filter(|t| !t.passed)
+            .map(|t| format!("{}: test `{}` failed", sources.locate(&t.span), t.name));
+        let lines: Vec<String> = lines.collect();
+        return Err(Failure::new(Exit::Config, lines.join("\n")));
+    }
+    Ok(())
+}
+
+fn explain(question: &Explain, global: &Global) -> Result<(), Failure> {
+    let policy = load(&question.folder.dir(global)?)?.policy;
+    let to = match &question.method {
+        Some(method) => format!("{method} {}", question.url),
+        None => question.url.clone(),
+    };
+    let asked = QueryText {
+        user: question.user.clone(),
+        groups: Vec::new(),
+        from: question.from.clone(),
+        at: question.at.clone(),
+        device: question.device.clone(),
+        mfa: question.mfa.clone(),
+        login: question.login.clone(),
+        to,
+    };
+    let query = policy.query(&asked).map_err(|e| {
+        let help = e.help.map(|h| format!("\nhelp: {h}")).unwrap_or_default();
+        Failure::new(Exit::Data, format!("{}{help}", e.title))
+    })?;
+    let explanation = policy.explain(&query);
+    if global.json {
+        out::json(&explanation);
+    } else {
+        out::raw(&explanation.to_text());
+    }
+    Ok(())
+}

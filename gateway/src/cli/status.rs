@@ -1,0 +1,103 @@
+//! `postern status` and `postern reload`.
+
+use super::exit::Failure;
+use super::{Global, block_on, offline, out};
+use crate::control::{Operator, Status};
+
+/// Shows how the running gateway is.
+///
+/// # Errors
+/// [`super::exit::Exit::Unavailable`] if none runs.
+pub(crate) fn status(global: &Global) -> Result<(), Failure> {
+    let config = global.config()?;
+    let status = block_on(async {
+        let gateway = offline::running(&config).await?;
+        Ok(gateway.status().await?)
+    })?;
+    if global.json {
+        out::json(&status);
+    } else {
+        out::raw(&text(&status));
+    }
+    Ok(())
+}
+
+/// Loads policy and certificates again and waits until they are in force.
+///
+/// # Errors
+/// [`super::exit::Exit::Config`] with the diagnostics; the old set stays then.
+pub(crate) fn reload(global: &Global) -> Result<(), Failure> {
+    let config = global.config()?;
+    let reloaded = block_on(async {
+        let gateway = offline::running(&config).await?;
+        Ok(gateway.reload().await?)
+    })?;
+    for warning in &reloaded.warnings {
+        out::note(warning);
+    }
+    if global.json {
+        out::json(&reloaded);
+    } else {
+        let (digest, generation) = (short(&reloaded.digest), reloaded.generation);
+        out::line(&format!(
+            "policy {digest} in force, generation {generation}"
+        ));
+    }
+    Ok(())
+}
+
+fn text(status: &Status) -> String {
+    let policy = &status.policy;
+    let mut lines = vec![
+        format!("postern {}, up {} s", status.version, status.uptime_s),
+        format!(
+            "policy    {} generation {} since {}",
+            short(&policy.digest),
+            policy.generation,
+            policy.loaded
+        ),
+    ];
+    if let Some(error) = &policy.error {
+        lines.push("          the files that lie there now are NOT in force:".to_owned());
+        lines.extend(error.lines().map(|l| format!("          {l}")));
+    }
+    for listener in &status.listeners {
+        lines.push(format!("listener  {listener}"));
+    }
+    let why = status.tunnel.why.as_deref().unwrap_or_default();
+    lines.push(format!("tunnel    {} {why}", status.tunnel.state));
+    lines.push(format!("sessions  {}", status.sessions));
+    let journal = if status.audit.ok {
+        "ok"
+    } else {
+        "BROKEN: nothing is granted"
+    };
+    lines.push(format!("journal   {journal}, {} records", status.audit.seq));
+    for d in &status.devices {
+        let endpoint = d.endpoint.as_deref().unwrap_or("-");
+        let age = d
+            .handshake_age_s
+            .map_or_else(|| "-".to_owned(), |s| format!("{s} s"));
+        lines.push(format!(
+            "device    {} {} {} {} from {endpoint}, handshake {age}, rx {} tx {}, {} {}",
+            d.id,
+            d.user,
+            d.name,
+            d.address,
+            d.rx,
+            d.tx,
+            d.state,
+            d.why.as_deref().unwrap_or_default()
+        ));
+    }
+    let mut text = String::new();
+    for line in lines {
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn short(digest: &str) -> &str {
+    digest.get(..12).unwrap_or(digest)
+}

@@ -1,0 +1,325 @@
+//! `postern user`: edits the policy folder, then has the gateway load it.
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::exit::{Exit, Failure};
+use super::folder::{Folder, Order};
+use super::{Global, block_on, offline, out, policies};
+use crate::config::Config;
+use crate::control::{Operator, Remote, UserAct};
+use crate::identity::UserName;
+
+/// The commands about people.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Declare a person and print a one-time enrolment link
+    Add(Add),
+    /// Print a new one-time enrolment link; an earlier one is void
+    Invite {
+        /// The person
+        user: String,
+    },
+    /// Shut a person out; sessions and tunnels end at once
+    Disable {
+        /// The person
+        user: String,
+    },
+    /// Let a person in again
+    Enable {
+        /// The person
+        user: String,
+    },
+    /// Take a person out of the policy folder and forget their factors
+    Remove {
+        /// The person
+        user: String,
+    },
+    /// List people
+    List {
+        /// A policy folder, instead of the configured one
+        #[arg(long, value_name = "DIR")]
+        policy: Option<std::path::PathBuf>,
+    },
+    /// Forget both factors of a person and print a new enrolment link
+    ResetTotp {
+        /// The person
+        user: String,
+    },
+}
+
+/// A person to declare.
+#[derive(Debug, Args)]
+pub(crate) struct Add {
+    /// The name to sign in with: lower-case letters, digits, dot, underscore, dash
+    user: String,
+    /// A group to be in; may stand more than once
+    #[arg(long = "group", value_name = "G")]
+    groups: Vec<String>,
+    /// The name people read
+    #[arg(long, value_name = "TEXT")]
+    name: Option<String>,
+    /// The mail address
+    #[arg(long, value_name = "ADDRESS")]
+    mail: Option<String>,
+}
+
+/// Runs a command about people.
+///
+/// # Errors
+/// [`Exit::Data`] for a person or group that is not there, [`Exit::Config`] if the edited folder would not load.
+pub(crate) fn run(command: &Command, global: &Global) -> Result<(), Failure> {
+    let json = global.json;
+    if let Command::List { policy } = command {
+        return list(policy.as_deref(), global);
+    }
+    let config = global.config()?;
+    match command {
+        Command::List { .. } => Ok(()),
+        Command::Add(add) => {
+            declare(add, &config.policy_dir)?;
+            block_on(changed(&config, &add.user, UserAct::Add))?;
+            invite(config, &add.user, json)
+        }
+        Command::Invite { user } => invite(config, user, json),
+        Command::Disable { user } => {
+            set_disabled(&config, user, true)?;
+            block_on(changed(&config, user, UserAct::Disable))?;
+            done(user, "disabled", json);
+            Ok(())
+        }
+        Command::Enable { user } => {
+            set_disabled(&config, user, false)?;
+            block_on(changed(&config, user, UserAct::Enable))?;
+            done(user, "enabled", json);
+            Ok(())
+        }
+        Command::Remove { user } => {
+            remove(&config, user)?;
+            block_on(async {
+                changed(&config, user, UserAct::Remove).await?;
+                let gateway = offline::any(config).await?;
+                for device in gateway.device_list().await? {
+                    if device.user == *user && device.revoked.is_none() {
+                        gateway.device_revoke(&device.id).await?;
+                    }
+                }
+                Ok(gateway.user_forget(user).await?)
+            })?;
+            done(user, "removed", json);
+            Ok(())
+        }
+        Command::ResetTotp { user } => {
+            known(&config, user)?;
+            let link = block_on(async {
+                let gateway = offline::any(config).await?;
+                gateway.user_forget(user).await?;
+                Ok(gateway.user_invite(user).await?)
+            })?;
+            show_link(&link, json);
+            Ok(())
+        }
+    }
+}
+
+/// Has a running gateway put an edit in force and waits; without one the edit waits for the next start.
+async fn changed(config: &Config, user: &str, act: UserAct) -> Result<(), Failure> {
+    match Remote::find(&config.control_socket()).await? {
+        Some(gateway) => {
+            let reloaded = gateway.user_changed(user, act).await?;
+            for warning in &reloaded.warnings {
+                out::note(warning);
+            }
+        }
+        None => out::note("no gateway runs; this is in force from the next start"),
+    }
+    Ok(())
+}
+
+fn declare(add: &Add, dir: &std::path::Path) -> Result<(), Failure> {
+    let user = &add.user;
+    if UserName::parse(user).is_none_or(|name| name.as_str() != user) {
+        let text = format!(
+            "{} is not a user name: lower-case letters, digits, dot, underscore, dash; at most 64",
+            user.escape_debug()
+        );
+        return Err(Failure::new(Exit::Data, text));
+    }
+    let mut folder = Folder::open(dir)?;
+    let declared = folder.drafts.iter().any(|d| d.has_user(user));
+    let named = folder.drafts.iter().any(|d| !d.groups_of(user).is_empty());
+    let people = folder.drafts.iter().position(super::edit::Draft::has_users);
+    if declared || (people.is_none() && named) {
+        return Err(Failure::new(Exit::Data, format!("{user} is there already")));
+    }
+    match people.and_then(|at| folder.drafts.get_mut(at)) {
+        Some(draft) => draft.add_user(user, add.name.as_deref(), add.mail.as_deref()),
+        None if add.groups.is_empty() => {
+            let text = "the folder has no users.toml, so a person is who is in a group: name one with --group";
+            return Err(Failure::new(Exit::Data, text));
+        }
+        None => {}
+    }
+    for group in &add.groups {
+        join(&mut folder, group, user)?;
+    }
+    warn(&folder.commit(Order::UsersFirst)?);
+    Ok(())
+}
+
+fn join(folder: &mut Folder, group: &str, user: &str) -> Result<(), Failure> {
+    let joined = |d: &mut super::edit::Draft| d.join(group, user);
+    if folder.drafts.iter_mut().any(joined) {
+        return Ok(());
+    }
+    let groups: Vec<String> = folder.drafts.iter().flat_map(|d| d.groups()).collect();
+    let text = format!(
+        "no group {} in the policy folder; there are: {}",
+        group.escape_debug(),
+        groups.join(", ")
+    );
+    Err(Failure::new(Exit::Data, text))
+}
+
+fn set_disabled(config: &Config, user: &str, disabled: bool) -> Result<(), Failure> {
+    let mut folder = Folder::open(&config.policy_dir)?;
+    let set = |d: &mut super::edit::Draft| d.set_disabled(user, disabled);
+    if !folder.drafts.iter_mut().any(set) {
+        return Err(no_user(user));
+    }
+    warn(&folder.commit(Order::UsersFirst)?);
+    Ok(())
+}
+
+fn remove(config: &Config, user: &str) -> Result<(), Failure> {
+    let mut folder = Folder::open(&config.policy_dir)?;
+    let mut found = false;
+    for draft in &mut folder.drafts {
+        found |= !draft.groups_of(user).is_empty();
+        draft.leave_all(user);
+        found |= draft.remove_user(user);
+    }
+    if !found {
+        return Err(no_user(user));
+    }
+    warn(&folder.commit(Order::UsersLast)?);
+    Ok(())
+}
+
+fn known(config: &Config, user: &str) -> Result<(), Failure> {
+    let policy = policies::load(&config.policy_dir)?.policy;
+    policy.user(user).map(drop).ok_or_else(|| no_user(user))
+}
+
+fn no_user(user: &str) -> Failure {
+    let text = format!("no user {} in the policy folder", user.escape_debug());
+    Failure::new(Exit::Data, text)
+}
+
+fn warn(loaded: &policy::Loaded) {
+    for warning in &loaded.warnings {
+        out::note(&format!("warning: {}", warning.title));
+    }
+}
+
+fn invite(config: Config, user: &str, json: bool) -> Result<(), Failure> {
+    let link = block_on(async {
+        let gateway = offline::any(config).await?;
+        Ok(gateway.user_invite(user).await?)
+    })?;
+    show_link(&link, json);
+    Ok(())
+}
+
+fn show_link(link: &crate::control::Invitation, json: bool) {
+    if json {
+        out::json(link);
+    } else {
+        out::line(&link.link);
+        let user = &link.user;
+        out::note(&format!(
+            "one-time enrolment link of {user}, good for 24 hours"
+        ));
+    }
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    user: &'a str,
+    name: &'a str,
+    groups: Vec<&'a str>,
+    disabled: bool,
+    enrolled: Option<bool>,
+}
+
+#[derive(Serialize)]
+struct Done<'a> {
+    user: &'a str,
+    state: &'a str,
+}
+
+fn done(user: &str, state: &str, json: bool) {
+    if json {
+        out::json(&Done { user, state });
+    } else {
+        out::line(&format!("{user} is {state}"));
+    }
+}
+
+fn list(policy: Option<&std::path::Path>, global: &Global) -> Result<(), Failure> {
+    let (dir, enrolled) = match policy {
+        Some(dir) => (dir.to_owned(), None),
+        None => {
+            let config = global.config()?;
+            (config.policy_dir.clone(), enrolled(config))
+        }
+    };
+    let policy = policies::load(&dir)?.policy;
+    let mut lines: Vec<Line<'_>> = policy
+        .users()
+        .map(|user| Line {
+            user: &user.name,
+            name: user.display.as_deref().unwrap_or_default(),
+            groups: user.groups.iter().map(|g| &**g).collect(),
+            disabled: user.disabled,
+            enrolled: enrolled
+                .as_ref()
+                .map(|e| e.iter().any(|n| **n == *user.name)),
+        })
+        .collect();
+    lines.sort_by_key(|l| l.user);
+    if global.json {
+        for line in &lines {
+            out::json(line);
+        }
+        return Ok(());
+    }
+    let rows: Vec<Vec<String>> = lines.iter().map(row).collect();
+    out::table(&["USER", "NAME", "GROUPS", "STATE", "ENROLLED"], &rows);
+    Ok(())
+}
+
+fn row(line: &Line<'_>) -> Vec<String> {
+    let state = if line.disabled { "disabled" } else { "active" };
+    let enrolled = match line.enrolled {
+        Some(true) => "yes",
+        Some(false) => "no",
+        None => "?",
+    };
+    vec![
+        line.user.to_owned(),
+        line.name.to_owned(),
+        line.groups.join(" "),
+        state.to_owned(),
+        enrolled.to_owned(),
+    ]
+}
+
+/// Asks who has both factors; `None` where that cannot be known from here.
+fn enrolled(config: Config) -> Option<Vec<String>> {
+    let asked = block_on(async {
+        let gateway = offline::any(config).await?;
+        Ok(gateway.user_enrolled().await?)
+    });
+    asked.ok()
+}
