@@ -18,6 +18,7 @@ use wg::{FlowId, FlowRecord, Refusal as How};
 use super::bucket::Buckets;
 use super::dns::Dns;
 use super::gate::{Ask, End, Gate, Portal, Proto, Refusal, RefusalKind, Ticket};
+use super::ledger::Ledger;
 use super::reach::Reach;
 use super::shard::{Command, FlowNews, Shard};
 use crate::audit::reason;
@@ -51,6 +52,8 @@ pub(super) struct Ground {
     pub(super) reach: Arc<Reach>,
     /// The names, for queries by TCP.
     pub(super) dns: Arc<Dns>,
+    /// Where refusals are recorded.
+    pub(super) ledger: Ledger,
     /// Ends everything.
     pub(super) stop: CancellationToken,
 }
@@ -121,12 +124,12 @@ impl Flows {
                 Ok(true) => self.ground.shard.tell(Command::Permit(flow.id)).await,
                 Ok(false) => {}
                 Err((how, reason)) => {
-                    self.ground.gate.refused(refusal_of(&flow, reason));
+                    self.ground.ledger.refuse(refusal_of(&flow, reason));
                     self.ground.shard.tell(Command::Refuse(flow.id, how)).await;
                 }
             },
             FlowNews::Accepted(flow, stream) => {
-                if !self.hand_over(&flow, stream) {
+                if !self.hand_over(&flow, stream).await {
                     self.ground.shard.tell(Command::Close(flow.id)).await;
                 }
             }
@@ -147,7 +150,7 @@ impl Flows {
     }
 
     /// Gives an accepted connection to whom it was released for.
-    fn hand_over(&mut self, flow: &FlowRecord, stream: std::net::TcpStream) -> bool {
+    async fn hand_over(&mut self, flow: &FlowRecord, stream: std::net::TcpStream) -> bool {
         let Some(open) = self.open.get_mut(&flow.id) else {
             return false;
         };
@@ -156,7 +159,10 @@ impl Flows {
         }
         match &mut open.end {
             Far::Portal(portal) => {
-                self.ground.gate.serve(stream, *portal);
+                let Ok(stream) = TcpStream::from_std(stream) else {
+                    return false;
+                };
+                self.ground.gate.serve(stream, *portal).await;
                 true
             }
             Far::Task(accepted) => accepted

@@ -1,9 +1,10 @@
 //! What the tunnel asks of the rest of the gateway.
 
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::net::TcpStream;
 
 use crate::ids::DeviceId;
 
@@ -16,8 +17,8 @@ pub(crate) trait Gate: Send + Sync + 'static {
     /// Decides on one flow and records the decision; only a recorded allow is a ticket.
     async fn decide(&self, ask: Ask) -> Result<Box<dyn Ticket>, Refused>;
 
-    /// Takes over one connection to the gateway's own tunnel address.
-    fn serve(&self, stream: TcpStream, portal: Portal);
+    /// Takes over one connection to the gateway's own tunnel address, and returns at once.
+    async fn serve(&self, stream: TcpStream, portal: Portal);
 
     /// Says whether a live session holds the device open.
     fn is_open(&self, device: DeviceId) -> bool;
