@@ -5,10 +5,11 @@ use policy::Policy;
 
 use crate::config::Config;
 
-/// Lists the networks a device sends into the tunnel: the tunnel's own and those of
-/// `[tunnel] routes`.
-pub(crate) fn routes(config: &Config, _: &Policy) -> Vec<IpNet> {
-    let routes = config.tunnel.routes.clone().unwrap_or_default();
+/// Lists the networks a device sends into the tunnel: the tunnel's own, and those of
+/// `[tunnel] routes` or, without it, those the policy names.
+pub(crate) fn routes(config: &Config, policy: &Policy) -> Vec<IpNet> {
+    let routes = config.tunnel.routes.clone();
+    let routes = routes.unwrap_or_else(|| policy.networks().collect());
     merged(IpNet::V4(config.tunnel.network), routes)
 }
 
