@@ -4,6 +4,7 @@
 //! network namespace, and every flow waits for a recorded decision before its first packet moves.
 
 mod bucket;
+pub(crate) mod client;
 mod dns;
 mod door;
 mod flows;

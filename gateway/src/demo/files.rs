@@ -214,9 +214,6 @@ const POLICY: &str = r#"postern = 1
 admins = ["demo"]
 guests = ["guest"]                # in no rule: may sign in, may open nothing
 
-[group-optional]
-guests = []
-
 [default]
 mfa   = "session"                 # a code with every sign-in
 login = "12h"
