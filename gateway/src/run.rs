@@ -293,6 +293,7 @@ async fn stop(gw: &Arc<Gateway>, lock: Lock) {
     if let Some(tunnel) = gw.tunnel.get() {
         tunnel.shutdown().await;
     }
+    gw.identity.sweep(clock::unix()).await;
     let record = Record::new(Event::Stopped, "ok", reason::STOP);
     drop(gw.audit.write(record, Durability::Durable).await);
     gw.audit.close().await;

@@ -16,7 +16,7 @@ pub(crate) trait Gate: Send + Sync + 'static {
     /// Decides on one flow and records the decision; only a recorded allow is a ticket.
     async fn decide(&self, ask: Ask) -> Result<Box<dyn Ticket>, Refused>;
 
-    /// Takes over one connection to the gateway's own tunnel address.
+    /// Takes over one connection to the gateway's own tunnel address, and returns at once.
     fn serve(&self, stream: TcpStream, portal: Portal);
 
     /// Says whether a live session holds the device open.

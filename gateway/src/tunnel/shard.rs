@@ -92,8 +92,10 @@ pub(super) enum FlowNews {
 pub(super) struct Reports {
     /// TCP flows.
     pub(super) flows: mpsc::Sender<FlowNews>,
-    /// Datagrams and echo requests.
+    /// Datagrams.
     pub(super) datagrams: mpsc::Sender<Event>,
+    /// Echo requests.
+    pub(super) echoes: mpsc::Sender<Event>,
     /// Handshakes, roaming and refused packets.
     pub(super) notes: mpsc::Sender<Event>,
 }
@@ -103,8 +105,10 @@ pub(super) struct Reports {
 pub(super) struct Inbox {
     /// TCP flows.
     pub(super) flows: mpsc::Receiver<FlowNews>,
-    /// Datagrams and echo requests.
+    /// Datagrams.
     pub(super) datagrams: mpsc::Receiver<Event>,
+    /// Echo requests.
+    pub(super) echoes: mpsc::Receiver<Event>,
     /// Handshakes, roaming and refused packets.
     pub(super) notes: mpsc::Receiver<Event>,
 }
@@ -113,15 +117,18 @@ pub(super) struct Inbox {
 pub(super) fn reports() -> (Reports, Inbox) {
     let (flows, flows_in) = mpsc::channel(REPORT_QUEUE);
     let (datagrams, datagrams_in) = mpsc::channel(REPORT_QUEUE);
+    let (echoes, echoes_in) = mpsc::channel(REPORT_QUEUE);
     let (notes, notes_in) = mpsc::channel(REPORT_QUEUE);
     let reports = Reports {
         flows,
         datagrams,
+        echoes,
         notes,
     };
     let inbox = Inbox {
         flows: flows_in,
         datagrams: datagrams_in,
+        echoes: echoes_in,
         notes: notes_in,
     };
     (reports, inbox)
@@ -360,8 +367,11 @@ impl Loop {
                 }
             }
             Event::FlowClosed(flow) => self.closed.push_back(flow),
-            Event::UdpReceived { .. } | Event::EchoRequest { .. } => {
+            Event::UdpReceived { .. } => {
                 let _ = self.reports.datagrams.try_send(event);
+            }
+            Event::EchoRequest { .. } => {
+                let _ = self.reports.echoes.try_send(event);
             }
             Event::Refused { .. } | Event::Handshake { .. } | Event::EndpointChanged { .. } => {
                 let _ = self.reports.notes.try_send(event);

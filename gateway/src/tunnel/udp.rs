@@ -5,6 +5,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -130,7 +131,7 @@ impl Datagrams {
                 let _ = flow.try_send(payload);
                 self.flows.insert(key, flow);
             }
-            Err(reason) => self.ground.gate.refused(Refusal {
+            Err(reason) => self.ground.ledger.refuse(Refusal {
                 device: DeviceId(key.peer.0),
                 kind: RefusalKind::Flow,
                 reason,
@@ -245,30 +246,35 @@ async fn relay(
                 // an ICMP error of an earlier datagram shows here; this one is lost with it
                 if socket.send(&payload).await.is_err() {
                     unreachable(ground, key, payload);
-                } else if last.is_none() {
+                } else {
                     last = Some(payload);
                 }
             }
-            ready = socket.readable() => {
-                if ready.is_err() {
-                    return reason::UNREACHABLE;
+            ready = socket.ready(Interest::READABLE | Interest::ERROR) => {
+                if ready.is_ok_and(|ready| ready.is_error()) && failed(socket) {
+                    if let Some(payload) = last.take() {
+                        unreachable(ground, key, payload);
+                    }
                 }
                 buffer.resize(DATAGRAM_MAX, 0);
-                match socket.try_recv(&mut buffer) {
-                    Ok(length) => {
-                        let payload = buffer.get(..length).unwrap_or_default().to_vec();
-                        *bytes += u64::try_from(length).unwrap_or(0);
-                        ground.shard.offer(send(key, payload));
-                    }
-                    Err(why) if why.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(_) => if let Some(payload) = last.take() {
-                        unreachable(ground, key, payload);
-                    },
+                if let Ok(length) = socket.try_recv(&mut buffer) {
+                    let payload = buffer.get(..length).unwrap_or_default().to_vec();
+                    *bytes += u64::try_from(length).unwrap_or(0);
+                    ground.shard.offer(send(key, payload));
                 }
             }
             () = tokio::time::sleep(IDLE) => return reason::IDLE,
         }
     }
+}
+
+/// Takes the pending error of the socket, if there is one.
+fn failed(socket: &UdpSocket) -> bool {
+    let taken = socket.try_io(Interest::ERROR, || match socket.take_error()? {
+        Some(why) => Ok(why),
+        None => Err(io::ErrorKind::WouldBlock.into()),
+    });
+    taken.is_ok()
 }
 
 fn unreachable(ground: &Ground, key: Key, payload: Vec<u8>) {

@@ -1,0 +1,62 @@
+//! The web door: small answers over TLS 1.3 with a signed-in session, limits, decision and audit.
+
+use crate::load::{Sample, Shape};
+use crate::memory;
+use crate::report::{Goal, Report, Row};
+use crate::rounds::{ROUNDS, interleaved, median};
+use crate::scene::{Scene, Target};
+
+const SECONDS: u32 = 4;
+
+/// Memory of a fresh gateway first, then requests, then starts.
+pub fn run(report: &Report) {
+    let mut scene = Scene::new();
+    memory::run(report, &scene);
+    let targets = scene.sign_in();
+    // no worse than nginx with auth_request by a fifth; at most a fifth above plain nginx
+    let goals = [Some(0.80), Some(1.20)];
+    compare(
+        report,
+        &scene,
+        &targets,
+        "HTTP/1.1 50 connections",
+        Shape::KeptAlive,
+        goals,
+    );
+    let goals = [Some(0.95), None];
+    compare(
+        report,
+        &scene,
+        &targets,
+        "HTTP/2 10x10 streams",
+        Shape::Multiplexed,
+        goals,
+    );
+    memory::starts(report, &mut scene);
+}
+
+fn compare(
+    report: &Report,
+    scene: &Scene,
+    targets: &[Target; 3],
+    case: &str,
+    shape: Shape,
+    goals: [Option<f64>; 2],
+) {
+    for target in targets {
+        let _warm_up = scene.load(target, shape, 1);
+    }
+    let figures = interleaved(targets, ROUNDS, |target| scene.load(target, shape, SECONDS));
+    let cpu = |of: &[Sample]| median(of, |s| s.cpu_us);
+    let rate = |of: &[Sample]| median(of, |s| s.per_second);
+    let [ours, peers @ ..] = figures.as_slice() else {
+        return;
+    };
+    for ((target, peer), goal) in targets[1..].iter().zip(peers).zip(goals) {
+        let row = Row::new("http", case, "server CPU us/request", cpu(ours));
+        let goal = goal.map(Goal::RatioAtMost);
+        report.row(&row.beside(target.name, cpu(peer)).goal(goal));
+        let row = Row::new("http", case, "requests/s", rate(ours));
+        report.row(&row.beside(target.name, rate(peer)));
+    }
+}

@@ -1,0 +1,167 @@
+//! Debian's nginx, as upstream and as peer.
+
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use postern_tests::ports::free_tcp;
+use postern_tests::process::{Program, find};
+use postern_tests::temp::Temp;
+use postern_tests::wait;
+
+/// A running nginx with one worker.
+#[derive(Debug)]
+pub struct Nginx {
+    pub port: u16,
+    program: Program,
+    _dir: Temp,
+}
+
+impl Nginx {
+    /// Starts nginx after `words`; `body` makes the content of its http block from its folder and
+    /// its port.
+    #[must_use]
+    pub fn start(words: &[String], body: impl FnOnce(&Path, u16) -> String) -> Self {
+        let (dir, port) = (Temp::new(), free_tcp());
+        let body = body(dir.path(), port);
+        let file = dir.write("nginx.conf", config(dir.path(), &body));
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).arg(find(&["nginx"]));
+        command.arg("-p").arg(dir.path()).arg("-c").arg(file);
+        let mut program = Program::start(command, dir.path(), "nginx");
+        wait::until_true(Duration::from_secs(10), "nginx listens", || {
+            if let Some(status) = program.ended() {
+                panic!("nginx ended with {status}:\n{}", program.stderr());
+            }
+            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+        });
+        Self {
+            port,
+            program,
+            _dir: dir,
+        }
+    }
+
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.program.pid()
+    }
+}
+
+fn config(dir: &Path, body: &str) -> String {
+    let dir = dir.display();
+    // as root, workers would lose the right to enter the folder
+    let user = if nix::unistd::geteuid().is_root() {
+        "user root;"
+    } else {
+        ""
+    };
+    format!(
+        r"{user}
+daemon off;
+worker_processes 1;
+worker_rlimit_nofile 16384;
+pid {dir}/nginx.pid;
+error_log {dir}/error.log warn;
+events {{ worker_connections 8192; }}
+http {{
+    access_log off;
+    client_body_temp_path {dir}/body;
+    proxy_temp_path {dir}/proxy;
+    fastcgi_temp_path {dir}/fastcgi;
+    uwsgi_temp_path {dir}/uwsgi;
+    scgi_temp_path {dir}/scgi;
+    keepalive_requests 1000000000;
+    keepalive_time 24h;
+{body}
+}}
+"
+    )
+}
+
+/// The app behind every target, and an authority that allows everything.
+#[must_use]
+pub fn upstream(port: u16) -> String {
+    format!(
+        r#"
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        default_type text/plain;
+        location / {{ return 200 "hello from the app behind the gate\n"; }}
+        location = /auth {{ return 204; }}
+        location = /status {{ stub_status; }}
+    }}
+"#
+    )
+}
+
+/// How much a peer does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// TLS, headers, a JSON line a request.
+    Plain,
+    /// The same with a rate limit and a question to an authority before each request.
+    AuthRequest,
+}
+
+/// The peer: TLS 1.3, HTTP/1.1 and HTTP/2, kept connections to the app.
+#[must_use]
+pub fn proxy(dir: &Path, port: u16, app: u16, guard: Guard, host: &str) -> String {
+    let dir = dir.display();
+    let (limits, asks, authority) = match guard {
+        Guard::Plain => ("", "", ""),
+        Guard::AuthRequest => (LIMITS, ASKS, AUTHORITY),
+    };
+    format!(
+        r#"
+    log_format line escape=json '{{"time":"$time_iso8601","source":"$remote_addr","host":"$host",'
+        '"method":"$request_method","path":"$uri","status":$status,"bytes":$bytes_sent,'
+        '"seconds":$request_time,"request_id":"$request_id"}}';
+    upstream app {{
+        server 127.0.0.1:{app};
+        keepalive 128;
+        keepalive_requests 1000000000;
+        keepalive_time 24h;
+    }}
+    {limits}
+    server {{
+        listen 127.0.0.1:{port} ssl http2 backlog=4096;
+        server_name {host};
+        ssl_certificate {dir}/chain.pem;
+        ssl_certificate_key {dir}/key.pem;
+        ssl_protocols TLSv1.3;
+        http2_max_requests 1000000000;
+        access_log {dir}/access.json line buffer=64k flush=100ms;
+        proxy_http_version 1.1;
+        add_header Strict-Transport-Security "max-age=300" always;
+        add_header X-Content-Type-Options nosniff always;
+        add_header Referrer-Policy strict-origin-when-cross-origin always;
+        add_header X-Frame-Options SAMEORIGIN always;
+        location / {{
+            {asks}
+            proxy_pass http://app;
+            proxy_set_header Host $http_host;
+            proxy_set_header Connection "";
+            proxy_set_header X-Forwarded-For $remote_addr;
+            proxy_set_header X-Forwarded-Proto https;
+            proxy_set_header X-Forwarded-Host $http_host;
+            proxy_set_header X-Request-Id $request_id;
+        }}
+        {authority}
+    }}
+"#
+    )
+}
+
+const LIMITS: &str = "limit_req_zone $binary_remote_addr zone=source:10m rate=1000000r/s;";
+const ASKS: &str = "limit_req zone=source burst=1000000 nodelay;
+            auth_request /authority;";
+const AUTHORITY: &str = r#"location = /authority {
+            internal;
+            proxy_pass http://app/auth;
+            proxy_pass_request_body off;
+            proxy_set_header Content-Length "";
+            proxy_set_header Connection "";
+            proxy_set_header X-Original-URI $request_uri;
+        }"#;

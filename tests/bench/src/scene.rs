@@ -1,0 +1,160 @@
+//! The web door and its peers before one and the same app: servers on one core, app and load on
+//! the others.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use postern_tests::curl;
+use postern_tests::gateway::{Gateway, Setup};
+use postern_tests::policy;
+
+use crate::cpus;
+use crate::load::{self, Sample, Shape};
+use crate::nginx::{self, Guard, Nginx};
+use crate::tls::{self, Client};
+
+/// The app's host on every target.
+pub const HOST: &str = "app.gate.localhost";
+/// Nothing but the server's speed limits a load: a tier that no load reaches.
+const TIER: &str = r#"
+[rate]
+bench = "100000000/s burst 100000000"
+
+[default]
+rate = "bench"
+"#;
+
+/// A server under load.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub name: &'static str,
+    pub pid: u32,
+    pub port: u16,
+    pub headers: Vec<String>,
+}
+
+/// All servers; ended by drop.
+#[derive(Debug)]
+pub struct Scene {
+    pub gateway: Gateway,
+    pub plain: Nginx,
+    pub authreq: Nginx,
+    pub client: Client,
+    app: Nginx,
+}
+
+impl Scene {
+    /// Starts everything; nobody is signed in and no request was made.
+    #[must_use]
+    pub fn new() -> Self {
+        let app = Nginx::start(&cpus::load(), |_, port| nginx::upstream(port));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let now = i64::try_from(now.as_secs()).unwrap();
+        let root = certs::Root::create("bench root", now).unwrap();
+        let issuer = root.intermediate("bench intermediate", now).unwrap();
+        let leaf = issuer.issue(&[HOST], now, certs::DAY).unwrap();
+        let peer = |guard| {
+            Nginx::start(&cpus::server(), |dir, port| {
+                fs::write(dir.join("chain.pem"), &leaf.chain_pem).unwrap();
+                fs::write(dir.join("key.pem"), leaf.key_pem.as_bytes()).unwrap();
+                nginx::proxy(dir, port, app.port, guard, HOST)
+            })
+        };
+        let (plain, authreq) = (peer(Guard::Plain), peer(Guard::AuthRequest));
+        let upstream = format!("http://127.0.0.1:{}", app.port);
+        let gateway = Gateway::start(Setup {
+            upstream: Some(upstream.clone()),
+            wrap: cpus::server(),
+            ..Setup::default()
+        });
+        gateway.set_policy(&policy::two_apps(&upstream, TIER));
+        let ca_root = fs::read_to_string(&gateway.facts.ca_root).unwrap();
+        let client = Client::new(&[ca_root, root.pem().to_owned()]);
+        Self {
+            gateway,
+            plain,
+            authreq,
+            client,
+            app,
+        }
+    }
+
+    /// Signs demo in and returns ours, nginx with auth_request and plain nginx, each sent the same
+    /// headers and each proved to reach the app.
+    #[must_use]
+    pub fn sign_in(&self) -> [Target; 3] {
+        let facts = &self.gateway.facts;
+        let browser = curl::Client::new(&self.gateway);
+        let page = browser.sign_in(&facts.app, &facts.demo);
+        assert_eq!(page.status, 200, "{page:?}");
+        let cookie = browser.cookie(HOST, "__Host-postern");
+        let cookie = cookie.expect("the app host has a session cookie");
+        let headers = vec![
+            format!("Cookie: __Host-postern={cookie}"),
+            "User-Agent: postern-bench".to_owned(),
+            "Accept: text/html,application/xhtml+xml,*/*;q=0.8".to_owned(),
+        ];
+        let target = |name, pid, port| Target {
+            name,
+            pid,
+            port,
+            headers: headers.clone(),
+        };
+        let targets = [
+            target("postern", facts.pid, self.gateway.https_port()),
+            target("nginx auth_request", self.authreq.pid(), self.authreq.port),
+            target("nginx plain", self.plain.pid(), self.plain.port),
+        ];
+        targets.iter().for_each(|target| self.prove(target));
+        targets
+    }
+
+    /// Puts a load on a target and proves by the app's own count that all of it arrived there.
+    #[must_use]
+    pub fn load(&self, target: &Target, shape: Shape, seconds: u32) -> Sample {
+        let before = self.served();
+        let sample = load::run(target, shape, seconds);
+        let arrived = self.served() - before;
+        assert!(
+            arrived >= sample.requests,
+            "{}: {} answers, but {arrived} requests reached the app",
+            target.name,
+            sample.requests
+        );
+        sample
+    }
+
+    /// As many requests at once as no limit for strangers lets through.
+    fn prove(&self, target: &Target) {
+        let authority = format!("{HOST}:{}", target.port);
+        let connection = self.client.connect(HOST, target.port, Ipv4Addr::LOCALHOST);
+        let mut connection = connection.unwrap();
+        for number in 0..1000 {
+            let (status, body) =
+                tls::get(&mut connection, &authority, "/", &target.headers).unwrap();
+            assert!(
+                status == 200 && body.contains("behind the gate"),
+                "{} answers request {number} of one signed-in session with {status}: {body}",
+                target.name
+            );
+        }
+    }
+
+    /// How many requests the app has answered, those for this count included.
+    fn served(&self) -> f64 {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.app.port)).unwrap();
+        let request = "GET /status HTTP/1.1\r\nHost: app\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        // "server accepts handled requests", then the three counts
+        let counts = text
+            .lines()
+            .skip_while(|l| !l.starts_with("server "))
+            .nth(1);
+        let requests = counts.and_then(|line| line.split_whitespace().nth(2));
+        requests.unwrap().parse().unwrap()
+    }
+}
