@@ -81,7 +81,7 @@ impl Identity {
             .verified(verdict, standing(name, from), now)
             .map_err(Failed::Refused)?;
         self.lockout.undo(tried, now);
-        self.keep_counters().await?;
+        self.keep_cleared().await;
         if let (Some(new), Some(old)) = (renewed, phc) {
             self.renew_verifier(half.user(), &old, &new).await?;
         }
@@ -145,7 +145,7 @@ impl Identity {
         self.recorder.durable(record).await?;
         let opened = self.sessions.open(id, both, from).await?;
         self.lockout.clear(&who, now);
-        self.keep_counters().await?;
+        self.keep_cleared().await;
         Ok(opened)
     }
 
@@ -167,7 +167,7 @@ impl Identity {
         self.recorder.durable(from.stamp(record)).await?;
         let cookie = self.sessions.stepped_up(session, from.host, &proof).await?;
         self.lockout.clear(&who, now);
-        self.keep_counters().await?;
+        self.keep_cleared().await;
         Ok(cookie)
     }
 
@@ -236,12 +236,17 @@ impl Identity {
                 self.note_limited(name.map(UserName::as_str), from);
                 return failed;
             }
-            Failed::Unavailable => return failed,
+            Failed::Unavailable => reason::INTERNAL,
         };
         let mut record = Record::new(Event::SignInFailed, "failed", reason);
         record.user = known_name(name, from);
         let mut record = from.stamp(record);
         record.detail = Some(from.agent.to_owned());
+        if matches!(failed, Failed::Unavailable) {
+            // The store or the journal is the trouble; the journal counts what it cannot take.
+            self.recorder.note(record);
+            return failed;
+        }
         match self.keep_failure(record).await {
             Ok(()) => failed,
             Err(unavailable) => unavailable,
@@ -265,6 +270,14 @@ impl Identity {
             self.lockout.put_back(&rows);
         }
         written
+    }
+
+    /// Keeps counters after a step that succeeded. If that fails, a restart finds them too high,
+    /// never too low; the step stands.
+    async fn keep_cleared(&self) {
+        if let Err(error) = self.keep_counters().await {
+            tracing::error!(%error, "sign-in counters could not be written");
+        }
     }
 
     pub(super) fn note_limited(&self, user: Option<&str>, from: &Context<'_>) {

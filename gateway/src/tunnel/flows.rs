@@ -397,7 +397,7 @@ async fn dial(target: SocketAddr) -> Result<TcpStream, &'static str> {
 /// Makes the coming close of the socket a reset, which the other end sees at once.
 fn reset(stream: &TcpStream) {
     // a socket that refuses is closed in order instead
-    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+    drop(SockRef::from(stream).set_linger(Some(Duration::ZERO)));
 }
 
 /// Describes a flow that no decision stands behind.

@@ -56,17 +56,6 @@ pub(crate) enum Proto {
     Icmp,
 }
 
-impl Proto {
-    /// Names the protocol as policies and records write it.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-            Self::Icmp => "icmp",
-        }
-    }
-}
-
 /// A flow that was refused by decision, or could not be recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Refused;
