@@ -1,11 +1,10 @@
 //! The tunnel door's side of the gateway: its peers, decisions and records.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use ipnet::{IpNet, Ipv4Net};
-use tokio::net::TcpStream;
 
 use crate::access::{self, FlowQuestion, Permit};
 use crate::audit::{Event, Record};
@@ -94,14 +93,14 @@ impl Gate for TunnelGate {
         }))
     }
 
-    async fn serve(&self, stream: TcpStream, portal: Portal) {
+    fn serve(&self, stream: TcpStream, portal: Portal) {
         let origin = ConnOrigin {
             door: Door::Tunnel,
             peer: portal.peer,
             device: Some(portal.device),
             tls: portal.port == 443,
         };
-        if let (Ok(stream), Some(edges)) = (stream.into_std(), self.0.edges.get()) {
+        if let Some(edges) = self.0.edges.get() {
             edges.give(stream, origin);
         }
     }

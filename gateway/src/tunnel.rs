@@ -91,17 +91,12 @@ impl Handle {
         self.0.door.load_full()?.peer_status(device).await
     }
 
-    /// Returns the counters of the node; `None` while the door is shut.
-    pub(crate) async fn counters(&self) -> Option<wg::Counters> {
-        self.0.door.load_full()?.counters().await
-    }
-
     /// Ends every flow, the packet thread and the namespace.
     pub(crate) async fn shutdown(&self) {
         self.0.closing.cancel();
         let keeper = self.0.keeper.lock().take();
         if let Some(keeper) = keeper {
-            let _ = keeper.await;
+            drop(keeper.await);
         }
         if let Some(door) = self.0.door.swap(None) {
             door.shutdown().await;

@@ -78,7 +78,7 @@ impl Acts<'_> {
     /// See [`super::Operator::user_forget`].
     pub(crate) async fn user_forget(&self, user: &str) -> Result<Ended, Refusal> {
         let open = self.identity.sessions().of_user(user);
-        self.identity.forget(user).await?;
+        self.identity.forget(user, clock::unix()).await?;
         let sessions = open.iter().map(|s| s.id.to_string()).collect();
         Ok(Ended { sessions })
     }
@@ -270,7 +270,10 @@ impl From<FactorError> for Refusal {
         let code = match &error {
             FactorError::BadName | FactorError::Weak(_) => Code::Data,
             FactorError::Overloaded => Code::Unavailable,
-            FactorError::Argon2 | FactorError::Store(_) | FactorError::Audit(_) => Code::Internal,
+            FactorError::Argon2
+            | FactorError::Device(_)
+            | FactorError::Store(_)
+            | FactorError::Audit(_) => Code::Internal,
         };
         Self::new(code, error.to_string())
     }

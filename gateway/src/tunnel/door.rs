@@ -138,11 +138,6 @@ impl Door {
         shard.ask(|answer| Command::Status(peer, answer)).await?
     }
 
-    /// Returns the counters of the node.
-    pub(crate) async fn counters(&self) -> Option<wg::Counters> {
-        self.shard()?.ask(Command::Counters).await
-    }
-
     /// Waits until the packet thread has ended.
     pub(crate) async fn ended(&self) {
         self.ended.cancelled().await;
@@ -155,7 +150,7 @@ impl Door {
         let mut tasks = tasks.into_iter();
         // flows of all kinds take leave of the shard; the last task ends with it
         for task in tasks.by_ref().take(3) {
-            let _ = task.await;
+            drop(task.await);
         }
         drop(self.shard.lock().take());
         let thread = self.thread.lock().take();
@@ -164,7 +159,7 @@ impl Door {
             tracing::debug!("the tunnel thread was not joined");
         }
         for task in tasks {
-            let _ = task.await;
+            drop(task.await);
         }
     }
 

@@ -129,7 +129,7 @@ impl Flows {
                 }
             },
             FlowNews::Accepted(flow, stream) => {
-                if !self.hand_over(&flow, stream).await {
+                if !self.hand_over(&flow, stream) {
                     self.ground.shard.tell(Command::Close(flow.id)).await;
                 }
             }
@@ -150,7 +150,7 @@ impl Flows {
     }
 
     /// Gives an accepted connection to whom it was released for.
-    async fn hand_over(&mut self, flow: &FlowRecord, stream: std::net::TcpStream) -> bool {
+    fn hand_over(&mut self, flow: &FlowRecord, stream: std::net::TcpStream) -> bool {
         let Some(open) = self.open.get_mut(&flow.id) else {
             return false;
         };
@@ -159,10 +159,7 @@ impl Flows {
         }
         match &mut open.end {
             Far::Portal(portal) => {
-                let Ok(stream) = TcpStream::from_std(stream) else {
-                    return false;
-                };
-                self.ground.gate.serve(stream, *portal).await;
+                self.ground.gate.serve(stream, *portal);
                 true
             }
             Far::Task(accepted) => accepted
@@ -400,7 +397,7 @@ async fn dial(target: SocketAddr) -> Result<TcpStream, &'static str> {
 /// Makes the coming close of the socket a reset, which the other end sees at once.
 fn reset(stream: &TcpStream) {
     // a socket that refuses is closed in order instead
-    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+    drop(SockRef::from(stream).set_linger(Some(Duration::ZERO)));
 }
 
 /// Describes a flow that no decision stands behind.

@@ -1,10 +1,9 @@
 //! What the tunnel asks of the rest of the gateway.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::net::TcpStream;
 
 use crate::ids::DeviceId;
 
@@ -18,7 +17,7 @@ pub(crate) trait Gate: Send + Sync + 'static {
     async fn decide(&self, ask: Ask) -> Result<Box<dyn Ticket>, Refused>;
 
     /// Takes over one connection to the gateway's own tunnel address, and returns at once.
-    async fn serve(&self, stream: TcpStream, portal: Portal);
+    fn serve(&self, stream: TcpStream, portal: Portal);
 
     /// Says whether a live session holds the device open.
     fn is_open(&self, device: DeviceId) -> bool;
@@ -55,17 +54,6 @@ pub(crate) enum Proto {
     Udp,
     /// ICMP echo.
     Icmp,
-}
-
-impl Proto {
-    /// Names the protocol as policies and records write it.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-            Self::Icmp => "icmp",
-        }
-    }
 }
 
 /// A flow that was refused by decision, or could not be recorded.

@@ -105,12 +105,12 @@ impl Echoes {
             ident,
         };
         if let Some(open) = self.open.get(&key) {
-            let _ = open.try_send((seq, payload));
+            drop(open.try_send((seq, payload)));
             return;
         }
         match self.begin(key) {
             Ok(open) => {
-                let _ = open.try_send((seq, payload));
+                drop(open.try_send((seq, payload)));
                 self.open.insert(key, open);
             }
             Err(reason) => self.ground.ledger.refuse(Refusal {
@@ -197,7 +197,7 @@ async fn relay(
                 let Some((seq, payload)) = request else { return reason::STOP };
                 *bytes += u64::try_from(payload.len()).unwrap_or(0);
                 // an error of an earlier request shows here; the device sees a lost packet
-                let _ = socket.send(&request_of(key.to, seq, &payload)).await;
+                drop(socket.send(&request_of(key.to, seq, &payload)).await);
             }
             received = socket.recv(&mut buffer) => {
                 let answer = received.ok().and_then(|length| buffer.get(..length));

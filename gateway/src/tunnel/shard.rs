@@ -72,8 +72,6 @@ pub(super) enum Command {
     SetPeers(Vec<PeerConfig>, oneshot::Sender<Result<(), wg::NodeError>>),
     /// Asks for the state of one peer.
     Status(PeerId, oneshot::Sender<Option<PeerStatus>>),
-    /// Asks for the counters.
-    Counters(oneshot::Sender<wg::Counters>),
 }
 
 /// A TCP flow's life as the shard reports it.
@@ -149,12 +147,12 @@ impl Shard {
 
     /// Hands a command over; waits while the queue is full, and is lost with a shard that ended.
     pub(super) async fn tell(&self, command: Command) {
-        let _ = self.commands.send(command).await;
+        drop(self.commands.send(command).await);
     }
 
     /// Hands a packet over, or drops it while the queue is full.
     pub(super) fn offer(&self, command: Command) {
-        let _ = self.commands.try_send(command);
+        drop(self.commands.try_send(command));
     }
 
     /// Asks something; `None` when the shard has ended.
@@ -361,22 +359,20 @@ impl Loop {
     fn report(&mut self, event: Event) {
         match event {
             Event::SynSeen(flow) => {
+                let told = self.reports.flows.try_send(FlowNews::Syn(flow));
                 // the device repeats the SYN after a second
-                if self.reports.flows.try_send(FlowNews::Syn(flow)).is_err() {
-                    self.node.refuse(flow.id, Refusal::Silent);
-                }
+                told.unwrap_or_else(|_| self.node.refuse(flow.id, Refusal::Silent));
             }
             Event::FlowClosed(flow) => self.closed.push_back(flow),
             Event::UdpReceived { .. } => {
-                let _ = self.reports.datagrams.try_send(event);
+                drop(self.reports.datagrams.try_send(event));
             }
             Event::EchoRequest { .. } => {
-                let _ = self.reports.echoes.try_send(event);
+                drop(self.reports.echoes.try_send(event));
             }
             Event::Refused { .. } | Event::Handshake { .. } | Event::EndpointChanged { .. } => {
-                let _ = self.reports.notes.try_send(event);
+                drop(self.reports.notes.try_send(event));
             }
-            _ => {}
         }
     }
 
@@ -428,10 +424,6 @@ impl Loop {
             }
             Command::Status(peer, answer) => {
                 let _ = answer.send(node.peer_status(peer, now));
-                Ok(())
-            }
-            Command::Counters(answer) => {
-                let _ = answer.send(node.counters().clone());
                 Ok(())
             }
         };

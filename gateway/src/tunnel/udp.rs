@@ -92,14 +92,14 @@ impl Datagrams {
         {
             let key = Key { peer, from, to };
             if self.ground.dns.is_gateway(to.ip()) {
-                self.to_gateway(key, payload);
+                self.ask_gateway(key, payload);
             } else {
-                self.to_host(key, payload);
+                self.pass_on(key, payload);
             }
         }
     }
 
-    fn to_gateway(&mut self, key: Key, payload: Vec<u8>) {
+    fn ask_gateway(&mut self, key: Key, payload: Vec<u8>) {
         if key.to.port() != 53 {
             return self.ground.shard.offer(Command::SendUnreachable {
                 peer: key.peer,
@@ -120,15 +120,15 @@ impl Datagrams {
         });
     }
 
-    fn to_host(&mut self, key: Key, payload: Vec<u8>) {
+    fn pass_on(&mut self, key: Key, payload: Vec<u8>) {
         if let Some(flow) = self.flows.get(&key) {
             // a full or closed queue drops the datagram, as a network does
-            let _ = flow.try_send(payload);
+            drop(flow.try_send(payload));
             return;
         }
         match self.begin(key) {
             Ok(flow) => {
-                let _ = flow.try_send(payload);
+                drop(flow.try_send(payload));
                 self.flows.insert(key, flow);
             }
             Err(reason) => self.ground.ledger.refuse(Refusal {
@@ -251,10 +251,9 @@ async fn relay(
                 }
             }
             ready = socket.ready(Interest::READABLE | Interest::ERROR) => {
-                if ready.is_ok_and(|ready| ready.is_error()) && failed(socket) {
-                    if let Some(payload) = last.take() {
-                        unreachable(ground, key, payload);
-                    }
+                let failed = ready.is_ok_and(|ready| ready.is_error()) && failed(socket);
+                if let Some(payload) = last.take_if(|_| failed) {
+                    unreachable(ground, key, payload);
                 }
                 buffer.resize(DATAGRAM_MAX, 0);
                 if let Ok(length) = socket.try_recv(&mut buffer) {
