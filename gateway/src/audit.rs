@@ -200,7 +200,7 @@ impl Drop for Audit {
     fn drop(&mut self) {
         self.shared.close(None);
         if let Some(writer) = self.writer.lock().take() {
-            let _ = writer.join();
+            drop(writer.join());
         }
     }
 }

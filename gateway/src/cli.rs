@@ -1,5 +1,6 @@
 //! The command line.
 
+mod audit;
 mod cert;
 mod check;
 pub(crate) mod device;
@@ -102,6 +103,9 @@ enum Command {
     /// Questions about the policy; no running gateway needed
     #[command(subcommand, after_help = POLICY)]
     Policy(policies::Command),
+    /// The audit journal; no running gateway needed
+    #[command(subcommand, after_help = AUDIT)]
+    Audit(audit::AuditCommand),
     /// Certificates
     #[command(subcommand, after_help = CERT)]
     Cert(cert::Command),
@@ -113,7 +117,8 @@ enum Command {
     },
 }
 
-fn run(cli: Cli) -> Result<(), Failure> {
+/// Runs one command and returns its exit code.
+fn run(cli: Cli) -> Result<u8, Failure> {
     let global = &cli.global;
     match cli.command {
         Command::Demo(options) => crate::demo::run(&options, global.json),
@@ -126,6 +131,10 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Device(command) => device::run(&command, global),
         Command::Session(command) => session::run(&command, global),
         Command::Policy(command) => policies::run(&command, global),
+        Command::Audit(command) => {
+            let code = audit::run(&command, &global.config()?, global.json)?;
+            return Ok(code);
+        }
         Command::Cert(command) => cert::run(&command, global),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -133,7 +142,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
             out::raw(&String::from_utf8_lossy(&script));
             Ok(())
         }
-    }
+    }?;
+    Ok(0)
 }
 
 /// Runs the future of a command on this thread.
@@ -148,9 +158,9 @@ pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Res
         .block_on(work)
 }
 
-fn conclude(outcome: Result<(), Failure>) -> ExitCode {
+fn conclude(outcome: Result<u8, Failure>) -> ExitCode {
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(failure) => {
             let text = failure.text.trim_end();
             let lead = if text.starts_with("error") {
@@ -213,6 +223,10 @@ const SESSION: &str = "Examples:
 const POLICY: &str = "Examples:
   postern policy check --policy ./policy
   postern policy explain --user zoe --from office https://app.example.org/admin";
+const AUDIT: &str = "Examples:
+  postern audit tail --follow
+  postern audit search --user zoe --outcome deny --since 2h
+  postern audit verify";
 const CERT: &str = "Examples:
   postern cert list
   postern cert ca-root > root.pem";

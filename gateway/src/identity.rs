@@ -1,6 +1,7 @@
 //! People, factors, sessions, devices.
 
 mod devices;
+mod engine;
 mod enrolment;
 mod lockout;
 mod login;
@@ -21,22 +22,21 @@ use ipnet::Ipv4Net;
 use zeroize::Zeroizing;
 
 pub(crate) use self::devices::{Class, Device, DeviceChange, DeviceError, Devices, NewDevice, Psk};
+use self::engine::Failed;
 pub(crate) use self::enrolment::{EnrolStep, EnrolView, Enrolled, FactorError};
-use self::lockout::{Limits, Lockout, Throttled, Try, Who};
-use self::login::{AwaitingPassword, CodeProof, Halves, Refusal};
+use self::lockout::{Limits, Lockout, Throttled};
 pub(crate) use self::login::{Directory, Standing, UserName};
+use self::login::{Halves, Refusal};
 pub(crate) use self::password::Weak;
-use self::password::{BadCost, BadVerifier, Cost, Hasher, Passwords, Place, Rules, Verdict};
+use self::password::{BadCost, BadVerifier, Cost, Hasher, Passwords, Rules};
 pub(crate) use self::record::{Context, Recorder};
-pub(crate) use self::session::{EndReason, Session, SessionChange, Sessions};
-use self::session::{Lifetimes, SessionError, token_hash};
+pub(crate) use self::session::{EndReason, Session, SessionChange, SessionError, Sessions};
+use self::session::{Lifetimes, token_hash};
 use self::steady::Steady;
-use self::totp::Code;
-use crate::audit::{AuditError, Event, Record, reason};
+use crate::audit::{Event, Record};
 use crate::clock;
-use crate::ids::{self, SessionId};
 use crate::secrets::Keys;
-use crate::store::{Credentials, Hash, Store, StoreError};
+use crate::store::{Store, StoreError};
 
 /// The figures of identity, from postern.toml.
 #[derive(Clone, Debug)]
@@ -150,37 +150,6 @@ pub(crate) struct Identity {
 impl std::fmt::Debug for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Identity").finish_non_exhaustive()
-    }
-}
-
-/// How a step that did not succeed is answered.
-enum Failed {
-    Refused(Refusal),
-    Throttled(Duration),
-    Overloaded,
-    Unavailable,
-}
-
-impl From<StoreError> for Failed {
-    fn from(error: StoreError) -> Self {
-        tracing::error!(%error, "sign-in stopped: the store gives no answer");
-        Self::Unavailable
-    }
-}
-
-impl From<AuditError> for Failed {
-    fn from(error: AuditError) -> Self {
-        tracing::error!(%error, "sign-in stopped: the journal takes no record");
-        Self::Unavailable
-    }
-}
-
-impl From<SessionError> for Failed {
-    fn from(error: SessionError) -> Self {
-        match error {
-            SessionError::Ended => Self::Refused(Refusal::Revoked),
-            SessionError::Store(error) => error.into(),
-        }
     }
 }
 
@@ -361,262 +330,4 @@ impl Identity {
         }
         self.sessions.expired(now).await
     }
-
-    async fn try_password(
-        &self,
-        name: Option<&UserName>,
-        typed: &str,
-        password: Zeroizing<String>,
-        from: &Context<'_>,
-    ) -> Result<String, Failed> {
-        let now = self.steady(from.now);
-        let throttled = |Throttled { retry_after }| Failed::Throttled(retry_after);
-        self.lockout.post(from.source, now).map_err(throttled)?;
-        // A text that is no name is counted too, and apart from every name.
-        let account = name.map_or_else(|| format!("?{typed}"), |n| n.as_str().to_owned());
-        let who = self.who(&account, from);
-        let tried = self.lockout.begin_password(&who, now).map_err(throttled)?;
-        let waiting = match self.look_up(name, from).await {
-            Ok(waiting) => waiting,
-            Err(error) => return Err(self.not_tried(tried, now, error.into())),
-        };
-        let place = self.place(&who);
-        let phc = waiting.phc().map(str::to_owned);
-        let checked = self.passwords.verify(place, password, phc.clone()).await;
-        let Ok(checked) = checked else {
-            return Err(self.not_tried(tried, now, Failed::Overloaded));
-        };
-        let (verdict, renewed) = checked.unwrap_or_else(|error| {
-            tracing::error!(%error, "a stored password verifier is unusable");
-            (Verdict::Mismatch, None)
-        });
-        let half = waiting
-            .verified(verdict, standing(name, from), now)
-            .map_err(Failed::Refused)?;
-        self.lockout.undo(tried, now);
-        self.keep_counters().await?;
-        if let (Some(new), Some(old)) = (renewed, phc) {
-            self.renew_verifier(half.user(), &old, &new).await?;
-        }
-        let token = ids::token();
-        let hash = token_hash(&token).ok_or(Failed::Unavailable)?;
-        self.halves.put(hash, half);
-        Ok(token)
-    }
-
-    /// Reads the verifier. A name that cannot exist costs a read too.
-    async fn look_up(
-        &self,
-        name: Option<&UserName>,
-        from: &Context<'_>,
-    ) -> Result<AwaitingPassword, StoreError> {
-        let key = name.map_or("", UserName::as_str);
-        let epoch = self.sessions.epoch(key);
-        let kept = self.store.credentials(key).await?;
-        let phc = kept.map(|kept| kept.phc);
-        Ok(AwaitingPassword::new(
-            name.cloned(),
-            standing(name, from),
-            phc,
-            epoch,
-        ))
-    }
-
-    async fn renew_verifier(&self, user: &UserName, old: &str, new: &str) -> Result<(), Failed> {
-        if self.store.rehash(user.as_str(), old, new).await? {
-            let mut record = Record::new(Event::FactorChanged, "ok", reason::CHANGED);
-            record.user = Some(user.shared());
-            record.detail = Some("password verifier made with the present parameters".to_owned());
-            self.recorder.durable(record).await?;
-        }
-        Ok(())
-    }
-
-    async fn try_code(
-        &self,
-        token: &Hash,
-        user: &UserName,
-        code: &str,
-        from: &Context<'_>,
-    ) -> Result<(Arc<Session>, String), Failed> {
-        let now = self.steady(from.now);
-        let who = self.who(user.as_str(), from);
-        let proof = self.prove_code(&who, user, code, from).await?;
-        let half = self
-            .halves
-            .take(token, now)
-            .ok_or(Failed::Refused(Refusal::HalfExpired))?;
-        let both = half
-            .accepted(proof, standing(Some(user), from))
-            .map_err(Failed::Refused)?;
-        let id = SessionId::draw();
-        let mut record = Record::new(Event::SignedIn, "ok", reason::SIGNED_IN);
-        record.user = Some(user.shared());
-        record.session = Some(id);
-        let mut record = from.stamp(record);
-        record.detail = Some(format!("password, totp; {}", from.agent));
-        self.recorder.durable(record).await?;
-        let opened = self.sessions.open(id, both, from).await?;
-        self.lockout.clear(&who, now);
-        self.keep_counters().await?;
-        Ok(opened)
-    }
-
-    async fn try_step_up(
-        &self,
-        session: &Arc<Session>,
-        user: &UserName,
-        code: &str,
-        from: &Context<'_>,
-    ) -> Result<String, Failed> {
-        let now = self.steady(from.now);
-        let throttled = |Throttled { retry_after }| Failed::Throttled(retry_after);
-        self.lockout.post(from.source, now).map_err(throttled)?;
-        let who = self.who(user.as_str(), from);
-        let proof = self.prove_code(&who, user, code, from).await?;
-        let mut record = Record::new(Event::SignedIn, "ok", reason::STEP_UP);
-        record.user = Some(user.shared());
-        record.session = Some(session.id);
-        self.recorder.durable(from.stamp(record)).await?;
-        let cookie = self.sessions.stepped_up(session, from.host, &proof).await?;
-        self.lockout.clear(&who, now);
-        self.keep_counters().await?;
-        Ok(cookie)
-    }
-
-    /// Compares a code and uses its step up; durable before it returns.
-    async fn prove_code(
-        &self,
-        who: &Who,
-        user: &UserName,
-        code: &str,
-        from: &Context<'_>,
-    ) -> Result<CodeProof, Failed> {
-        let now = self.steady(from.now);
-        let throttled = |Throttled { retry_after }| Failed::Throttled(retry_after);
-        let tried = self.lockout.begin_code(who, now).map_err(throttled)?;
-        let secret = match self.totp_secret(user, from).await {
-            Ok(secret) => secret,
-            Err(failed) => return Err(self.not_tried(tried, now, failed)),
-        };
-        let matched = Code::parse(code).and_then(|code| totp::check(&secret, &code, from.now));
-        let matched = matched.ok_or(Failed::Refused(Refusal::BadCode))?;
-        let accepted = self
-            .store
-            .accept_step(user.as_str(), matched.step())
-            .await?;
-        let proof = CodeProof::new(user, matched, accepted, now).map_err(Failed::Refused)?;
-        self.lockout.undo(tried, now);
-        Ok(proof)
-    }
-
-    async fn totp_secret(
-        &self,
-        user: &UserName,
-        from: &Context<'_>,
-    ) -> Result<Zeroizing<Vec<u8>>, Failed> {
-        match standing(Some(user), from) {
-            Standing::Unknown => return Err(Failed::Refused(Refusal::UserUnknown)),
-            Standing::Disabled => return Err(Failed::Refused(Refusal::UserDisabled)),
-            Standing::Active => {}
-        }
-        let kept = self.store.credentials(user.as_str()).await?;
-        let kept: Credentials = kept.ok_or(Failed::Refused(Refusal::NoCredentials))?;
-        let secret = self.keys.open(enrolment::TOTP, user.as_str(), &kept.totp);
-        secret.ok_or_else(|| {
-            tracing::error!(user = user.as_str(), "a sealed TOTP secret does not open");
-            Failed::Unavailable
-        })
-    }
-
-    /// Takes back the count of a try that came to no comparison.
-    fn not_tried(&self, tried: Try, now: i64, failed: Failed) -> Failed {
-        self.lockout.undo(tried, now);
-        failed
-    }
-
-    /// Records a step that did not succeed and keeps its counters, before it is answered.
-    async fn conclude(
-        &self,
-        failed: Failed,
-        name: Option<&UserName>,
-        from: &Context<'_>,
-    ) -> Failed {
-        let reason = match &failed {
-            Failed::Refused(refusal) => refusal.reason(),
-            Failed::Overloaded => reason::OVERLOADED,
-            Failed::Throttled(_) => {
-                self.note_limited(name.map(UserName::as_str), from);
-                return failed;
-            }
-            Failed::Unavailable => return failed,
-        };
-        let mut record = Record::new(Event::SignInFailed, "failed", reason);
-        record.user = known_name(name, from);
-        let mut record = from.stamp(record);
-        record.detail = Some(from.agent.to_owned());
-        match self.keep_failure(record).await {
-            Ok(()) => failed,
-            Err(unavailable) => unavailable,
-        }
-    }
-
-    async fn keep_failure(&self, record: Record) -> Result<(), Failed> {
-        self.recorder.durable(record).await?;
-        self.keep_counters().await?;
-        Ok(())
-    }
-
-    async fn keep_counters(&self) -> Result<(), StoreError> {
-        let _one = self.counters.lock().await;
-        let rows = self.lockout.take_changed();
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let written = self.store.put_counters(rows.clone()).await;
-        if written.is_err() {
-            self.lockout.put_back(&rows);
-        }
-        written
-    }
-
-    fn note_limited(&self, user: Option<&str>, from: &Context<'_>) {
-        let mut record = Record::new(Event::Limited, "limited", reason::THROTTLED);
-        let exists = |user: &&str| from.directory.standing(user) != Standing::Unknown;
-        record.user = user.filter(exists).map(Arc::from);
-        self.recorder.note(from.stamp(record));
-    }
-
-    /// Names who tries; a device counts only if it is one of that very account.
-    fn who(&self, account: &str, from: &Context<'_>) -> Who {
-        let known = from
-            .device
-            .filter(|device| self.devices.is_of(*device, account));
-        self.lockout.who(account, from.source, known)
-    }
-
-    fn place(&self, who: &Who) -> Place {
-        if who.is_known() {
-            Place::Kept
-        } else {
-            Place::Common
-        }
-    }
-
-    fn steady(&self, now: i64) -> i64 {
-        self.time.at(now)
-    }
-}
-
-fn standing(name: Option<&UserName>, from: &Context<'_>) -> Standing {
-    name.map_or(Standing::Unknown, |name| {
-        from.directory.standing(name.as_str())
-    })
-}
-
-/// The name for the record: only of a user who exists, so that passwords typed into the wrong
-/// field stay out of the journal.
-fn known_name(name: Option<&UserName>, from: &Context<'_>) -> Option<Arc<str>> {
-    let exists = standing(name, from) != Standing::Unknown;
-    name.filter(|_| exists).map(UserName::shared)
 }

@@ -12,6 +12,7 @@ mod gateway;
 mod identity;
 mod ids;
 mod limits;
+mod observe;
 mod operate;
 mod pages;
 mod proxy;

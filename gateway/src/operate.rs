@@ -184,6 +184,7 @@ fn listeners(gw: &Gateway) -> Vec<String> {
     };
     let mut all = named("https", &gw.config.http.https);
     all.extend(named("http", &gw.config.http.http));
+    all.extend(named("admin", gw.config.admin.listen.as_slice()));
     if gw.tunnel.get().is_some_and(|t| t.why_down().is_none()) {
         all.push(format!("wireguard {}", gw.config.tunnel.listen));
     }

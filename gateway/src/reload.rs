@@ -73,16 +73,6 @@ pub(crate) enum Rejected {
     Journal,
 }
 
-impl Rejected {
-    /// Lists the findings, for machines.
-    pub(crate) fn findings(&self) -> &[Finding] {
-        match self {
-            Self::Policy(findings) => findings,
-            Self::Files(_) | Self::Certificates(_) | Self::Journal => &[],
-        }
-    }
-}
-
 fn list(findings: &[Finding]) -> String {
     let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
     lines.join("\n")

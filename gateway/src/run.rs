@@ -17,6 +17,7 @@ use crate::control::{self, acts};
 use crate::gateway::Gateway;
 use crate::identity::{Identity, IdentityError, Recorder};
 use crate::limits::{Limits, Rate};
+use crate::observe;
 use crate::operate;
 use crate::proxy::handover::Handover;
 use crate::proxy::tls::{self, CertError, InternalCa};
@@ -193,6 +194,7 @@ pub(crate) fn open_authority(config: &Config) -> Result<Option<InternalCa>, Reje
 struct Listeners {
     https: Vec<TcpListener>,
     http: Vec<TcpListener>,
+    admin: Option<TcpListener>,
 }
 
 impl Listeners {
@@ -203,6 +205,7 @@ impl Listeners {
         Ok(Self {
             https: bind(&config.http.https)?,
             http: bind(&config.http.http)?,
+            admin: config.admin.listen.map(listen).transpose()?,
         })
     }
 }
@@ -242,6 +245,9 @@ async fn start(
         for listener in listeners {
             tokio::spawn(edge::accept(Arc::clone(gw), listener, tls));
         }
+    }
+    if let Some(listener) = listeners.admin {
+        tokio::spawn(observe::serve(Arc::clone(gw), listener));
     }
     open_tunnel(gw).await;
     open_control(gw)?;
@@ -290,9 +296,18 @@ async fn stop(gw: &Arc<Gateway>, lock: Lock) {
         }
     }
     gw.streams.kill_all();
+    let edges = Arc::clone(gw);
+    let ended = tokio::task::spawn_blocking(move || edges.edges.get().map(Edges::join));
+    if tokio::time::timeout(Duration::from_secs(3), ended)
+        .await
+        .is_err()
+    {
+        tracing::warn!("an edge thread does not end");
+    }
     if let Some(tunnel) = gw.tunnel.get() {
         tunnel.shutdown().await;
     }
+    gw.identity.sweep(clock::unix()).await;
     let record = Record::new(Event::Stopped, "ok", reason::STOP);
     drop(gw.audit.write(record, Durability::Durable).await);
     gw.audit.close().await;
@@ -319,14 +334,4 @@ async fn wait_for_signal(gw: &Arc<Gateway>) {
             }
         }
     }
-}
-
-/// Reads policy and certificates as a start would, changing nothing; what `check` runs.
-///
-/// # Errors
-/// What a start would stop at.
-pub(crate) fn check(config: &Config) -> Result<(Snapshot, Vec<reload::Finding>), StartError> {
-    Keys::load(&config.master_key)?;
-    let authority = open_authority(config)?;
-    Ok(reload::build(config, authority.as_ref(), None)?)
 }

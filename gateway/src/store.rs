@@ -57,7 +57,7 @@ pub(crate) trait Store: Send + Sync {
 
     /// Reads the factors of a user.
     async fn credentials(&self, user: &str) -> Result<Option<Credentials>, StoreError>;
-    /// Sets the factors of a user.
+    /// Sets the factors of a user; the last accepted step never becomes smaller.
     async fn put_credentials(&self, user: &str, new: Credentials) -> Result<(), StoreError>;
     /// Replaces a password verifier if it still is `old`; says whether it was.
     async fn rehash(&self, user: &str, old: &str, new: &str) -> Result<bool, StoreError>;

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -83,7 +83,6 @@ pub(crate) struct Stream {
 pub(crate) struct Streams {
     shards: Vec<Mutex<HashMap<u64, Stream>>>,
     next: AtomicU64,
-    open: AtomicUsize,
 }
 
 impl Streams {
@@ -92,7 +91,6 @@ impl Streams {
         Arc::new(Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             next: AtomicU64::new(1),
-            open: AtomicUsize::new(0),
         })
     }
 
@@ -101,7 +99,6 @@ impl Streams {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         if let Some(shard) = self.shard(id) {
             shard.lock().insert(id, stream);
-            self.open.fetch_add(1, Ordering::Relaxed);
         }
         StreamGuard {
             table: Arc::clone(self),
@@ -109,9 +106,12 @@ impl Streams {
         }
     }
 
-    /// Counts the open streams.
-    pub(crate) fn len(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
+    /// Counts the open streams of a kind.
+    pub(crate) fn count(&self, kind: Kind) -> usize {
+        let of_kind = |shard: &Mutex<HashMap<u64, Stream>>| {
+            shard.lock().values().filter(|s| s.kind == kind).count()
+        };
+        self.shards.iter().map(of_kind).sum()
     }
 
     /// Cuts every stream of the session and returns how many there were.
@@ -122,11 +122,6 @@ impl Streams {
     /// Cuts every stream of the tunnel device and returns how many there were.
     pub(crate) fn kill_device(&self, device: DeviceId) -> usize {
         self.sweep(|s| s.device == Some(device))
-    }
-
-    /// Cuts every tunnel flow of the device, but not its connections to the portal.
-    pub(crate) fn kill_flows_of(&self, device: DeviceId) -> usize {
-        self.sweep(|s| s.device == Some(device) && s.kind == Kind::Flow)
     }
 
     /// Cuts every stream of the person and returns how many there were.
@@ -201,9 +196,8 @@ pub(crate) struct StreamGuard {
 
 impl Drop for StreamGuard {
     fn drop(&mut self) {
-        let gone = self.table.shard(self.id).map(|s| s.lock().remove(&self.id));
-        if gone.flatten().is_some() {
-            self.table.open.fetch_sub(1, Ordering::Relaxed);
+        if let Some(shard) = self.table.shard(self.id) {
+            drop(shard.lock().remove(&self.id));
         }
     }
 }
@@ -275,9 +269,10 @@ mod tests {
         let table = Streams::new();
         let kill = KillSwitch::new();
         let guard = table.open(stream(1, Answer::Stands(None), &kill));
-        assert_eq!(table.len(), 1);
+        assert_eq!(table.count(Kind::Request), 1);
+        assert_eq!(table.count(Kind::Flow), 0);
         drop(guard);
-        assert_eq!(table.len(), 0);
+        assert_eq!(table.count(Kind::Request), 0);
         assert_eq!(table.kill_device(DeviceId(1)) + table.kill_all(), 0);
     }
 }

@@ -1,10 +1,17 @@
-//! The tunnel door.
+//! The tunnel door: stock WireGuard apps in, office hosts and the HTTP plane out.
+//!
+//! Datagrams are decrypted by [`wg`] on one thread, TCP is terminated by the kernel in a private
+//! network namespace, and every flow waits for a recorded decision before its first packet moves.
 
 mod bucket;
+pub(crate) mod client;
 mod dns;
 mod door;
 mod flows;
 pub(crate) mod gate;
+mod icmp;
+mod key;
+mod ledger;
 pub(crate) mod namespace;
 mod peers;
 mod reach;
@@ -12,28 +19,163 @@ mod shard;
 mod sys;
 mod udp;
 
-pub(crate) struct Handle;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use self::dns::Names;
+use self::door::{Door, Settings};
+use self::gate::Gate;
+use self::namespace::{Helper, Step, TunnelError};
+use crate::config::Config;
+use crate::door::TunnelGate;
+use crate::gateway::Gateway;
+use crate::ids::DeviceId;
+
+pub(crate) use self::key::server_key;
+
+/// The pause before a door whose thread ended is opened anew, and the longest one.
+const REOPEN: Duration = Duration::from_secs(1);
+const REOPEN_MAX: Duration = Duration::from_secs(60);
+
+/// The tunnel door as the gateway holds it: open, or shut with the reason.
+pub(crate) struct Handle(Arc<Inner>);
+
+struct Inner {
+    door: ArcSwapOption<Door>,
+    why_down: Mutex<Option<String>>,
+    closing: CancellationToken,
+    keeper: Mutex<Option<tokio::task::JoinHandle<()>>>,
+}
+
 impl Handle {
-    pub(crate) async fn start(_: &std::sync::Arc<crate::gateway::Gateway>) -> Self {
-        Self
+    /// Opens the door; where that fails the handle says why, and the web door is not concerned.
+    pub(crate) async fn start(gw: &Arc<Gateway>) -> Self {
+        let inner = Arc::new(Inner {
+            door: ArcSwapOption::empty(),
+            why_down: Mutex::new(None),
+            closing: CancellationToken::new(),
+            keeper: Mutex::new(None),
+        });
+        let gate: Arc<dyn Gate> = Arc::new(TunnelGate(Arc::clone(gw)));
+        match settings(gw) {
+            Err(why) => inner.shut(&why),
+            Ok(settings) => {
+                if inner.open(&settings, &gate).await {
+                    let keep = keep(Arc::clone(&inner), settings, gate);
+                    *inner.keeper.lock() = Some(tokio::spawn(keep));
+                }
+            }
+        }
+        Self(inner)
     }
+
+    /// Says why the door is shut; `None` while it is open.
     pub(crate) fn why_down(&self) -> Option<String> {
-        Some("not yet".to_owned())
+        self.0.why_down.lock().clone()
     }
-    pub(crate) async fn sync_peers(&self) {}
-    pub(crate) async fn shutdown(&self) {}
-    pub(crate) async fn peer_status(&self, _: crate::ids::DeviceId) -> Option<wg::PeerStatus> {
-        None
+
+    /// Puts the registry's devices in force and returns when they are: an omitted device has no
+    /// keys and no flows any more.
+    pub(crate) async fn sync_peers(&self) {
+        if let Some(door) = self.0.door.load_full() {
+            door.sync_peers().await;
+        }
+    }
+
+    /// Returns the state of a device's WireGuard session; `None` for one that is not in force.
+    pub(crate) async fn peer_status(&self, device: DeviceId) -> Option<wg::PeerStatus> {
+        self.0.door.load_full()?.peer_status(device).await
+    }
+
+    /// Ends every flow, the packet thread and the namespace.
+    pub(crate) async fn shutdown(&self) {
+        self.0.closing.cancel();
+        let keeper = self.0.keeper.lock().take();
+        if let Some(keeper) = keeper {
+            drop(keeper.await);
+        }
+        if let Some(door) = self.0.door.swap(None) {
+            door.shutdown().await;
+        }
     }
 }
-pub(crate) fn server_key(
-    _: &crate::config::Config,
-    _: &crate::secrets::Keys,
-) -> Result<wg::PrivateKey, String> {
-    Err(String::new())
-}
-pub(crate) mod client {
-    pub(crate) fn routes(_: &crate::config::Config, _: &policy::Policy) -> Vec<ipnet::IpNet> {
-        vec![]
+
+impl Inner {
+    async fn open(&self, settings: &Settings, gate: &Arc<dyn Gate>) -> bool {
+        match Box::pin(Door::open(settings.clone(), Arc::clone(gate))).await {
+            Ok(door) => {
+                self.door.store(Some(Arc::new(door)));
+                *self.why_down.lock() = None;
+                true
+            }
+            Err(why) => {
+                self.shut(&why);
+                false
+            }
+        }
     }
+
+    fn shut(&self, why: &TunnelError) {
+        *self.why_down.lock() = Some(why.to_string());
+    }
+}
+
+/// Opens the door anew whenever its thread has ended, until the gateway stops.
+async fn keep(inner: Arc<Inner>, settings: Settings, gate: Arc<dyn Gate>) {
+    let mut pause = REOPEN;
+    loop {
+        let door = inner.door.load_full();
+        if let Some(door) = door {
+            tokio::select! {
+                () = inner.closing.cancelled() => return,
+                () = door.ended() => {}
+            }
+            tracing::error!("the tunnel door fell shut and is opened anew");
+            *inner.why_down.lock() = Some("the packet thread ended unexpectedly".to_owned());
+            inner.door.store(None);
+            door.shutdown().await;
+        }
+        tokio::select! {
+            () = inner.closing.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+        pause = (pause * 2).min(REOPEN_MAX);
+        inner.open(&settings, &gate).await;
+    }
+}
+
+/// Reads from the configuration what the door needs.
+fn settings(gw: &Gateway) -> Result<Settings, TunnelError> {
+    let config = &gw.config;
+    let private_key =
+        server_key(config, &gw.keys).map_err(|why| TunnelError::new(Step::Key, why))?;
+    let zones = config.tunnel.zones.iter();
+    Ok(Settings {
+        listen: config.tunnel.listen,
+        private_key,
+        networks: vec![config.tunnel.network.into()],
+        names: Names {
+            gateway4: config.tunnel.gateway4(),
+            gateway6: None,
+            resolvers: config.tunnel.dns.clone(),
+            zones: zones
+                .map(|(zone, servers)| (zone.to_lowercase(), servers.clone()))
+                .collect(),
+            mtu: config.tunnel.mtu,
+        },
+        own_ports: own_ports(config),
+        helper: Helper::default(),
+    })
+}
+
+/// Lists the TCP ports on which the gateway listens on its host.
+fn own_ports(config: &Config) -> Vec<u16> {
+    let web = config.http.https.iter().chain(&config.http.http);
+    web.chain(&config.admin.listen)
+        .map(std::net::SocketAddr::port)
+        .collect()
 }

@@ -36,6 +36,8 @@ fn a_browser_is_sent_to_sign_in_and_a_script_is_told() {
     for args in scripts {
         let answer = client.send(app, args);
         assert_eq!(answer.status, 401, "{args:?}");
+        let kind = answer.header("content-type").unwrap_or_default();
+        assert!(kind.starts_with("application/json"), "{args:?}: {kind}");
         let json = answer.json();
         assert!(json["error"].is_string(), "{json}");
         let sign_in = json["sign_in"].as_str().unwrap();
@@ -58,7 +60,6 @@ fn after_sign_in_the_page_first_asked_for_opens() {
     assert_eq!(seen.values("x-forwarded-proto"), ["https"]);
     let authority = origin(&deep).split_once("://").unwrap().1;
     assert_eq!(seen.values("host"), [authority]);
-    assert!(!seen.values("x-postern-jwt").is_empty());
     let cookies = seen.values("cookie").join("; ");
     assert!(!cookies.contains("__Host-postern"), "{cookies}");
     assert!(is_the_app(&client.fetch(&gateway.facts.app)));
@@ -390,13 +391,11 @@ fn a_host_is_served_under_its_own_certificate_only() {
 }
 
 #[test]
-fn health_and_keys_are_public_and_metrics_are_not() {
+fn health_is_public_and_metrics_are_not() {
     let (_recorder, gateway) = demo();
     let client = Client::new(&gateway);
     let portal = &gateway.facts.portal;
     assert_eq!(client.fetch(&format!("{portal}healthz")).status, 200);
-    let keys = client.fetch(&format!("{portal}.well-known/postern/jwks.json"));
-    assert_eq!(keys.json()["keys"][0]["kty"], "EC");
     for url in [portal, &gateway.facts.app] {
         let answer = client.fetch(&format!("{url}metrics"));
         assert!(!answer.body.contains("# TYPE"), "{answer:?}");
@@ -406,4 +405,45 @@ fn health_and_keys_are_public_and_metrics_are_not() {
     let metrics = client.fetch(&inside);
     assert_eq!(metrics.status, 200);
     assert!(metrics.body.contains("# TYPE"), "{}", metrics.body);
+}
+
+#[test]
+fn the_app_gets_a_statement_that_the_public_keys_verify() {
+    use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
+    use data_encoding::BASE64URL_NOPAD;
+    let (recorder, gateway) = demo();
+    let client = Client::new(&gateway);
+    assert!(is_the_app(
+        &client.sign_in(&gateway.facts.app, &gateway.facts.demo)
+    ));
+    let seen = recorder.last();
+    let token = seen.values("x-postern-jwt")[0].to_owned();
+    let parts: Vec<_> = token.split('.').collect();
+    let decode = |text: &str| BASE64URL_NOPAD.decode(text.as_bytes()).unwrap();
+    let json = |text: &str| serde_json::from_slice::<serde_json::Value>(&decode(text)).unwrap();
+    let (head, claims) = (json(parts[0]), json(parts[1]));
+    let keys = format!("{}.well-known/postern/jwks.json", gateway.facts.portal);
+    let keys = client.fetch(&keys).json();
+    let keys = keys["keys"].as_array().unwrap();
+    let key = keys.iter().find(|k| k["kid"] == head["kid"]).unwrap();
+    let mut point = vec![4];
+    point.extend(decode(key["x"].as_str().unwrap()));
+    point.extend(decode(key["y"].as_str().unwrap()));
+    let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point);
+    let signed = format!("{}.{}", parts[0], parts[1]);
+    assert!(key.verify(signed.as_bytes(), &decode(parts[2])).is_ok());
+    assert!(key.verify(b"something else", &decode(parts[2])).is_err());
+    assert_eq!(
+        (&head["alg"], &claims["sub"]),
+        (&"ES256".into(), &"demo".into())
+    );
+    let life = claims["exp"].as_u64().unwrap() - totp::now();
+    assert!(life <= 61, "{claims}");
+    assert!(
+        gateway
+            .facts
+            .app
+            .starts_with(claims["aud"].as_str().unwrap()),
+        "{claims}"
+    );
 }

@@ -201,7 +201,7 @@ impl Line<'_> {
 
     fn number(&mut self, value: u64) {
         // writing to a Vec cannot fail
-        let _ = write!(self.out, "{value}");
+        drop(write!(self.out, "{value}"));
     }
 
     fn count(&mut self, name: &str, value: Option<u64>) {
@@ -217,7 +217,7 @@ impl Line<'_> {
         self.name(name);
         match value {
             Some(value) => {
-                let _ = write!(self.out, "\"{value}\"");
+                drop(write!(self.out, "\"{value}\""));
             }
             None => self.null(),
         }
@@ -250,7 +250,7 @@ fn escape(out: &mut Vec<u8>, text: &str, max: usize) {
             c if is_deceptive(c) => {
                 let mut units = [0; 2];
                 for unit in c.encode_utf16(&mut units) {
-                    let _ = write!(out, "\\u{unit:04x}");
+                    drop(write!(out, "\\u{unit:04x}"));
                 }
             }
             c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),

@@ -127,7 +127,7 @@ async fn two_parallel_writers_make_one_sequence() {
 async fn verify_is_content_beside_a_running_writer() {
     let dir = Scratch::new();
     let audit = open(&dir);
-    for _ in 0..200 {
+    for _ in 0..50 {
         audit.note(by("demo"));
         audit.write(by("demo"), Durability::Durable).await.unwrap();
         let report = verify(dir.path(), KEY).unwrap();

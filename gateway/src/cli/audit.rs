@@ -130,7 +130,9 @@ pub(crate) fn verify(dir: &Path, master_key: &Path, json: bool) -> anyhow::Resul
 }
 
 fn filter(args: &SearchArgs, now: u64) -> Result<Filter, String> {
-    const OUTCOMES: [&str; 7] = ["allow", "deny", "login", "step-up", "ok", "failed", "limited"];
+    const OUTCOMES: [&str; 7] = [
+        "allow", "deny", "login", "step-up", "ok", "failed", "limited",
+    ];
     let event = match &args.event {
         None => None,
         Some(name) => Some(Event::named(name).ok_or_else(|| format!("no event {name:?}"))?),
@@ -198,7 +200,7 @@ fn reading(dir: &Path) -> String {
 
 fn complain(why: &str) {
     // stderr may be closed, and there is no better place to say so
-    let _ = writeln!(io::stderr(), "postern: {why}");
+    drop(writeln!(io::stderr(), "postern: {why}"));
 }
 
 #[cfg(test)]
@@ -233,9 +235,18 @@ mod tests {
     #[test]
     fn a_filter_that_can_match_nothing_is_a_usage_error() {
         let bad = [
-            SearchArgs { event: Some("x".into()), ..args() },
-            SearchArgs { outcome: Some("x".into()), ..args() },
-            SearchArgs { since: Some("x".into()), ..args() },
+            SearchArgs {
+                event: Some("x".into()),
+                ..args()
+            },
+            SearchArgs {
+                outcome: Some("x".into()),
+                ..args()
+            },
+            SearchArgs {
+                since: Some("x".into()),
+                ..args()
+            },
         ];
         for bad in bad {
             assert!(filter(&bad, 0).is_err());

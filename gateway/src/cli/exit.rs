@@ -142,6 +142,22 @@ impl From<KeyError> for Failure {
     }
 }
 
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        let error = match error.downcast::<KeyError>() {
+            Ok(error) => return error.into(),
+            Err(error) => error,
+        };
+        let mut causes = error.chain().filter_map(|e| e.downcast_ref::<io::Error>());
+        let exit = match causes.next().map(io::Error::kind) {
+            Some(io::ErrorKind::PermissionDenied) => Exit::Permission,
+            Some(io::ErrorKind::NotFound) => Exit::Data,
+            _ => Exit::Internal,
+        };
+        Self::of(exit, error.as_ref())
+    }
+}
+
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         let exit = match refusal.code {

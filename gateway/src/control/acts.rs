@@ -18,6 +18,7 @@ use crate::identity::{
 use crate::ids::{DeviceId, SessionId};
 use crate::secrets::Keys;
 use crate::store::StoreError;
+use crate::tunnel;
 
 /// The parts of a gateway that operators act on; made for one act.
 pub(crate) struct Acts<'a> {
@@ -29,11 +30,6 @@ pub(crate) struct Acts<'a> {
     pub(crate) identity: &'a Identity,
     /// The master key, for the tunnel's key.
     pub(crate) keys: &'a Keys,
-}
-
-/// Derives the private key of the tunnel.
-pub(crate) fn tunnel_key(keys: &Keys) -> wg::PrivateKey {
-    wg::PrivateKey::from_bytes(*keys.derive("tunnel"))
 }
 
 /// Takes the figures of identity from the configuration.
@@ -82,7 +78,7 @@ impl Acts<'_> {
     /// See [`super::Operator::user_forget`].
     pub(crate) async fn user_forget(&self, user: &str) -> Result<Ended, Refusal> {
         let open = self.identity.sessions().of_user(user);
-        self.identity.forget(user).await?;
+        self.identity.forget(user, clock::unix()).await?;
         let sessions = open.iter().map(|s| s.id.to_string()).collect();
         Ok(Ended { sessions })
     }
@@ -146,27 +142,26 @@ impl Acts<'_> {
                 now: clock::unix(),
             })
             .await?;
-        Ok(self.added(&device))
+        self.added(&device)
     }
 
     /// Puts together what the configuration of a device needs.
-    pub(crate) fn added(&self, device: &Device) -> DeviceAdded {
+    ///
+    /// # Errors
+    /// When the tunnel's key cannot be read.
+    pub(crate) fn added(&self, device: &Device) -> Result<DeviceAdded, Refusal> {
         let tunnel = &self.config.tunnel;
-        let own = std::iter::once(ipnet::IpNet::V4(tunnel.network));
-        let networks: Vec<ipnet::IpNet> = match &tunnel.routes {
-            Some(routes) => own.chain(routes.iter().copied()).collect(),
-            None => own.chain(self.policy.networks()).collect(),
-        };
-        let mut allowed = ipnet::IpNet::aggregate(&networks);
-        allowed.sort();
-        DeviceAdded {
+        let key = tunnel::server_key(self.config, self.keys);
+        let key = key.map_err(|e| Refusal::new(Code::Internal, e.to_string()))?;
+        let allowed = tunnel::client::routes(self.config, self.policy);
+        Ok(DeviceAdded {
             device: device_line(device),
-            server_public_key: BASE64.encode(tunnel_key(self.keys).public_key().as_bytes()),
+            server_public_key: key.public_key().to_string(),
             endpoint: self.config.endpoint(),
             dns: tunnel.gateway4().to_string(),
             mtu: tunnel.mtu,
             allowed_ips: allowed.iter().map(ToString::to_string).collect(),
-        }
+        })
     }
 
     /// See [`super::Operator::device_revoke`]; the tunnel ends as the change is announced.
@@ -275,7 +270,10 @@ impl From<FactorError> for Refusal {
         let code = match &error {
             FactorError::BadName | FactorError::Weak(_) => Code::Data,
             FactorError::Overloaded => Code::Unavailable,
-            FactorError::Argon2 | FactorError::Store(_) | FactorError::Audit(_) => Code::Internal,
+            FactorError::Argon2
+            | FactorError::Device(_)
+            | FactorError::Store(_)
+            | FactorError::Audit(_) => Code::Internal,
         };
         Self::new(code, error.to_string())
     }

@@ -211,11 +211,7 @@ name = "Guest"
 const POLICY: &str = r#"postern = 1
 
 [group]
-admins = ["demo"]
-guests = ["guest"]                # in no rule: may sign in, may open nothing
-
-[group-optional]
-guests = []
+admins = ["demo"]                 # guest is in no group: may sign in, may open nothing
 
 [default]
 mfa   = "session"                 # a code with every sign-in

@@ -138,7 +138,7 @@ async fn register(stopped: &Stopped, laptop: &Laptop) -> Result<DeviceAdded, Fai
     let ours = line.iter().zip(&devices);
     let mut ours = ours.filter(|(l, _)| l.public_key == laptop.public_key);
     if let Some((_, device)) = ours.next() {
-        return Ok(stopped.acts().added(device));
+        return Ok(stopped.acts().added(device)?);
     }
     let new = NewDevice {
         user: "demo".to_owned(),

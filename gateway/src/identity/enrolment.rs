@@ -3,6 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::Identity;
+use super::devices::DeviceError;
 use super::lockout::Throttled;
 use super::login::{Standing, UserName};
 use super::password::{Place, Weak};
@@ -81,6 +82,8 @@ pub(crate) enum FactorError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Audit(#[from] AuditError),
+    #[error(transparent)]
+    Device(#[from] DeviceError),
 }
 
 impl Identity {
@@ -160,11 +163,10 @@ impl Identity {
         let phc = self.passwords.hash(Place::Kept, password).await;
         let phc = phc.map_err(|_| FactorError::Overloaded)?;
         let phc = phc.map_err(|_| FactorError::Argon2)?;
-        let old = self.store.credentials(user.as_str()).await?;
         let new = Credentials {
             phc,
             totp: self.keys.seal(TOTP, user.as_str(), &*secret),
-            last_step: old.map_or(0, |old| old.last_step),
+            last_step: 0,
             enrolled: now,
         };
         let mut record = Record::new(Event::FactorChanged, "ok", reason::PASSWORD_SET);
@@ -188,12 +190,18 @@ impl Identity {
         Ok(self.store.credentials(user).await?.is_some())
     }
 
-    /// Forgets the factors of a user who was removed and ends their sessions.
+    /// Forgets the factors of a user who was removed, ends their sessions and revokes their
+    /// devices.
     ///
     /// # Errors
     /// [`FactorError`] with what could not be written.
-    pub(crate) async fn forget(&self, user: &str) -> Result<(), FactorError> {
+    pub(crate) async fn forget(&self, user: &str, now: i64) -> Result<(), FactorError> {
         self.sessions.end_user(user, EndReason::UserRemoved).await?;
+        for device in self.devices.list() {
+            if device.revoked.is_none() && *device.user == *user {
+                self.devices.revoke(device.id, now).await?;
+            }
+        }
         self.store.remove_user(user).await?;
         let mut record = Record::new(Event::FactorChanged, "ok", reason::REMOVED);
         record.user = Some(user.into());

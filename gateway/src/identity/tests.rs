@@ -197,18 +197,20 @@ impl Bench {
     }
 
     pub(crate) async fn half(&self, user: &str, from: Context<'_>) -> String {
-        match self.password(user, PASSWORD, from).await {
-            PasswordStep::Code { half } => half,
-            other => panic!("{other:?}"),
-        }
+        let step = self.password(user, PASSWORD, from).await;
+        let PasswordStep::Code { half } = step else {
+            panic!("{step:?}")
+        };
+        half
     }
 
     pub(crate) async fn sign_in(&self, user: &str, now: i64) -> (Arc<super::Session>, String) {
         let half = self.half(user, self.at(now)).await;
-        match self.identity.code(&half, &code(now), &self.at(now)).await {
-            CodeStep::SignedIn { cookie, session } => (session, cookie),
-            other => panic!("{other:?}"),
-        }
+        let step = self.identity.code(&half, &code(now), &self.at(now)).await;
+        let CodeStep::SignedIn { cookie, session } = step else {
+            panic!("{step:?}")
+        };
+        (session, cookie)
     }
 
     pub(crate) fn folder(&self) -> &Path {

@@ -112,14 +112,9 @@ pub(crate) fn set(name: &str, value: &str, max_age: Option<u64>) -> String {
     format!("{name}={value}; Path=/; Secure; HttpOnly; SameSite=Lax{age}")
 }
 
-/// Writes the Set-Cookie value that removes a cookie of ours.
-pub(crate) fn clear(name: &str) -> String {
-    set(name, "", Some(0))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Cookies, NONCE, SESSION, app_may_set, clear, for_upstream, set};
+    use super::{Cookies, NONCE, SESSION, app_may_set, for_upstream, set};
     use http::{HeaderMap, HeaderValue};
 
     fn lines(lines: &[&'static str]) -> HeaderMap {
@@ -180,6 +175,5 @@ mod tests {
             text,
             "__Host-postern=v; Path=/; Secure; HttpOnly; SameSite=Lax"
         );
-        assert!(clear(SESSION).ends_with("; Max-Age=0"));
     }
 }

@@ -244,7 +244,14 @@ fn over_rate(gw: &Gateway, who: &Identified, verdict: &Verdict, ctx: &mut Ctx) -
             ctx.budget = Some(budget);
             None
         }
-        Err(retry) => Some(retry.wait),
+        Err(retry) => {
+            ctx.budget = Some(limits::Budget {
+                limit: retry.limit,
+                remaining: 0,
+                reset: retry.reset,
+            });
+            Some(retry.wait)
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The quarter-second round: what has run out ends, what is due is decided again.
+//! The rounds: what is due is decided again each quarter second, what has run out ends each second.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use crate::gateway::Gateway;
 use crate::identity::SessionChange;
 
 const ROUND: Duration = Duration::from_millis(250);
+const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const JUMP_MS: u64 = 5_000;
 
@@ -16,11 +17,15 @@ const JUMP_MS: u64 = 5_000;
 pub(crate) async fn run(gw: Arc<Gateway>) {
     let mut changes = gw.sessions.subscribe();
     let mut round = tokio::time::interval(ROUND);
+    let mut second = tokio::time::interval(SECOND);
     let mut minute = tokio::time::interval(MINUTE);
     let mut watch = ClockWatch::new();
     loop {
         tokio::select! {
             _ = round.tick() => {
+                gw.streams.ask_again(Some(clock::now()));
+            }
+            _ = second.tick() => {
                 tick(&gw).await;
                 watch.look(&gw);
             }
@@ -40,10 +45,9 @@ pub(crate) async fn run(gw: Arc<Gateway>) {
 }
 
 async fn tick(gw: &Arc<Gateway>) {
-    for session in gw.sessions.expired(clock::unix()).await {
+    for session in gw.identity.sweep(clock::unix()).await {
         gw.streams.kill_session(session.id);
     }
-    gw.streams.ask_again(Some(clock::now()));
     let certs = Arc::clone(&gw.snapshot.load().certs);
     if certs.is_due(clock::unix()) {
         drop(crate::reload::reload(gw).await);

@@ -23,10 +23,13 @@ pub(super) fn credentials(db: &Connection, user: &str) -> Sql<Option<Credentials
         .optional()
 }
 
+/// Sets the factors; steps never run backwards, whatever secret they belong to.
 pub(super) fn put_credentials(tx: &Transaction<'_>, user: &str, new: &Credentials) -> Sql<()> {
     tx.prepare_cached(
-        "INSERT OR REPLACE INTO credentials (user, phc, totp, last_step, enrolled)
-         VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO credentials (user, phc, totp, last_step, enrolled)
+         VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (user) DO UPDATE SET
+             phc = ?2, totp = ?3, last_step = max(last_step, ?4), enrolled = ?5",
     )?
     .execute(params![
         user,
@@ -53,12 +56,7 @@ pub(super) fn link(db: &Connection, hash: &Hash, now: i64) -> Sql<Option<LinkRow
     .optional()
 }
 
-pub(super) fn redeem(
-    tx: &Transaction<'_>,
-    hash: &Hash,
-    now: i64,
-    mut new: Credentials,
-) -> Sql<bool> {
+pub(super) fn redeem(tx: &Transaction<'_>, hash: &Hash, now: i64, new: &Credentials) -> Sql<bool> {
     let user: Option<String> = tx
         .prepare_cached("DELETE FROM links WHERE hash = ?1 AND expires > ?2 RETURNING user")?
         .query_row(params![hash.as_slice(), now], |row| row.get(0))
@@ -66,11 +64,7 @@ pub(super) fn redeem(
     let Some(user) = user else {
         return Ok(false);
     };
-    if let Some(old) = credentials(tx, &user)? {
-        // Steps never run backwards, whatever secret they belong to.
-        new.last_step = new.last_step.max(old.last_step);
-    }
-    put_credentials(tx, &user, &new)?;
+    put_credentials(tx, &user, new)?;
     Ok(true)
 }
 

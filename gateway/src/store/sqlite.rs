@@ -221,7 +221,7 @@ impl Store for Sqlite {
 
     async fn redeem(&self, hash: &Hash, now: i64, new: Credentials) -> Result<bool, StoreError> {
         let hash = *hash;
-        self.write(move |tx| rows::redeem(tx, &hash, now, new))
+        self.write(move |tx| rows::redeem(tx, &hash, now, &new))
             .await
     }
 

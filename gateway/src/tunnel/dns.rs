@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 use self::answer::Route;
 use super::bucket::Buckets;
 use super::gate::{Gate, Refusal, RefusalKind};
+use super::ledger::Ledger;
 use crate::audit::reason;
 use crate::clock;
 use crate::ids::DeviceId;
@@ -62,16 +63,18 @@ pub(super) enum Way {
 pub(super) struct Dns {
     names: Names,
     gate: Arc<dyn Gate>,
+    ledger: Ledger,
     rate: Mutex<Buckets>,
     outstanding: Semaphore,
 }
 
 impl Dns {
     /// Makes the name server.
-    pub(super) fn new(names: Names, gate: Arc<dyn Gate>) -> Self {
+    pub(super) fn new(names: Names, gate: Arc<dyn Gate>, ledger: Ledger) -> Self {
         Self {
             names,
             gate,
+            ledger,
             rate: Mutex::new(Buckets::new(QUERIES_PER_SECOND, QUERIES_AT_ONCE)),
             outstanding: Semaphore::new(OUTSTANDING),
         }
@@ -95,7 +98,7 @@ impl Dns {
         match answer::route(query, &self.names, open, ours)? {
             Route::Answer(reply) => Some(reply),
             Route::Refuse { reply, name } => {
-                self.gate.refused(Refusal {
+                self.ledger.refuse(Refusal {
                     device,
                     kind: RefusalKind::Dns,
                     reason: reason::QUARANTINE,

@@ -14,6 +14,8 @@ use wg::{Inside, Node, NodeConfig, PeerId};
 use super::dns::{Dns, Names};
 use super::flows::{Flows, Ground};
 use super::gate::Gate;
+use super::icmp::Echoes;
+use super::ledger::Ledger;
 use super::namespace::{Helper, Namespace, POOL4, POOL6, Plan, Step, TunnelError};
 use super::peers;
 use super::reach::Reach;
@@ -82,6 +84,7 @@ impl Door {
         let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
         let thread = spawn(node, parts, reports, commands, ended.clone())
             .map_err(|why| TunnelError::new(Step::Node, why))?;
+        let ledger = Ledger::new(Arc::clone(&gate));
         let ground = Ground {
             gate: Arc::clone(&gate),
             shard: shard.clone(),
@@ -89,12 +92,14 @@ impl Door {
                 inside: settings.networks,
                 own_ports: settings.own_ports,
             }),
-            dns: Arc::new(Dns::new(settings.names, Arc::clone(&gate))),
+            dns: Arc::new(Dns::new(settings.names, Arc::clone(&gate), ledger.clone())),
+            ledger,
             stop: stop.clone(),
         };
         let tasks = vec![
             tokio::spawn(Flows::new(ground.clone()).run(inbox.flows)),
-            tokio::spawn(Datagrams::new(ground).run(inbox.datagrams)),
+            tokio::spawn(Datagrams::new(ground.clone()).run(inbox.datagrams)),
+            tokio::spawn(Echoes::new(ground).run(inbox.echoes)),
             tokio::spawn(peers::listen(Arc::clone(&gate), inbox.notes)),
         ];
         let door = Self {
@@ -133,11 +138,6 @@ impl Door {
         shard.ask(|answer| Command::Status(peer, answer)).await?
     }
 
-    /// Returns the counters of the node.
-    pub(crate) async fn counters(&self) -> Option<wg::Counters> {
-        self.shard()?.ask(Command::Counters).await
-    }
-
     /// Waits until the packet thread has ended.
     pub(crate) async fn ended(&self) {
         self.ended.cancelled().await;
@@ -148,9 +148,9 @@ impl Door {
         self.stop.cancel();
         let tasks = std::mem::take(&mut *self.tasks.lock());
         let mut tasks = tasks.into_iter();
-        // flows and datagrams take leave of the shard; the third task ends with it
-        for task in tasks.by_ref().take(2) {
-            let _ = task.await;
+        // flows of all kinds take leave of the shard; the last task ends with it
+        for task in tasks.by_ref().take(3) {
+            drop(task.await);
         }
         drop(self.shard.lock().take());
         let thread = self.thread.lock().take();
@@ -159,7 +159,7 @@ impl Door {
             tracing::debug!("the tunnel thread was not joined");
         }
         for task in tasks {
-            let _ = task.await;
+            drop(task.await);
         }
     }
 

@@ -18,6 +18,7 @@ use wg::{FlowId, FlowRecord, Refusal as How};
 use super::bucket::Buckets;
 use super::dns::Dns;
 use super::gate::{Ask, End, Gate, Portal, Proto, Refusal, RefusalKind, Ticket};
+use super::ledger::Ledger;
 use super::reach::Reach;
 use super::shard::{Command, FlowNews, Shard};
 use crate::audit::reason;
@@ -51,6 +52,8 @@ pub(super) struct Ground {
     pub(super) reach: Arc<Reach>,
     /// The names, for queries by TCP.
     pub(super) dns: Arc<Dns>,
+    /// Where refusals are recorded.
+    pub(super) ledger: Ledger,
     /// Ends everything.
     pub(super) stop: CancellationToken,
 }
@@ -121,7 +124,7 @@ impl Flows {
                 Ok(true) => self.ground.shard.tell(Command::Permit(flow.id)).await,
                 Ok(false) => {}
                 Err((how, reason)) => {
-                    self.ground.gate.refused(refusal_of(&flow, reason));
+                    self.ground.ledger.refuse(refusal_of(&flow, reason));
                     self.ground.shard.tell(Command::Refuse(flow.id, how)).await;
                 }
             },
@@ -394,7 +397,7 @@ async fn dial(target: SocketAddr) -> Result<TcpStream, &'static str> {
 /// Makes the coming close of the socket a reset, which the other end sees at once.
 fn reset(stream: &TcpStream) {
     // a socket that refuses is closed in order instead
-    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+    drop(SockRef::from(stream).set_linger(Some(Duration::ZERO)));
 }
 
 /// Describes a flow that no decision stands behind.

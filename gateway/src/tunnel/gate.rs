@@ -16,7 +16,7 @@ pub(crate) trait Gate: Send + Sync + 'static {
     /// Decides on one flow and records the decision; only a recorded allow is a ticket.
     async fn decide(&self, ask: Ask) -> Result<Box<dyn Ticket>, Refused>;
 
-    /// Takes over one connection to the gateway's own tunnel address.
+    /// Takes over one connection to the gateway's own tunnel address, and returns at once.
     fn serve(&self, stream: TcpStream, portal: Portal);
 
     /// Says whether a live session holds the device open.
@@ -54,17 +54,6 @@ pub(crate) enum Proto {
     Udp,
     /// ICMP echo.
     Icmp,
-}
-
-impl Proto {
-    /// Names the protocol as policies and records write it.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-            Self::Icmp => "icmp",
-        }
-    }
 }
 
 /// A flow that was refused by decision, or could not be recorded.

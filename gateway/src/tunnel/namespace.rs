@@ -204,7 +204,7 @@ pub(crate) struct TunnelError {
 
 impl TunnelError {
     /// Wraps what the system said at `step`.
-    pub(crate) fn new(step: Step, why: impl ToString) -> Self {
+    pub(crate) fn new(step: Step, why: impl std::fmt::Display) -> Self {
         Self {
             step,
             why: why.to_string(),
@@ -261,7 +261,7 @@ impl Namespace {
             .and_then(|_| receive(&ours));
         // a helper that hangs is ended, one that is done is collected
         if received.is_err() {
-            let _ = child.kill();
+            drop(child.kill());
         }
         let status = child.wait().map_err(start)?;
         let (report, descriptors) = received

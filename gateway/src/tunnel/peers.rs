@@ -11,20 +11,20 @@ use crate::ids::DeviceId;
 /// Passes handshakes, roaming and refused packets on until the shard ends.
 pub(super) async fn listen(gate: Arc<dyn Gate>, mut notes: mpsc::Receiver<Event>) {
     while let Some(event) = notes.recv().await {
-        hear(gate.as_ref(), event);
+        hear(gate.as_ref(), &event);
     }
 }
 
-fn hear(gate: &dyn Gate, event: Event) {
+fn hear(gate: &dyn Gate, event: &Event) {
     if let Event::Handshake {
         peer,
         mark,
         endpoint,
     } = event
     {
-        gate.heard(DeviceId(peer.0), Some(mark), endpoint);
+        gate.heard(DeviceId(peer.0), Some(*mark), *endpoint);
     } else if let Event::EndpointChanged { peer, endpoint } = event {
-        gate.heard(DeviceId(peer.0), None, endpoint);
+        gate.heard(DeviceId(peer.0), None, *endpoint);
     } else if let Event::Refused {
         peer,
         reason,
@@ -47,9 +47,9 @@ fn hear(gate: &dyn Gate, event: Event) {
             device: DeviceId(peer.0),
             kind: RefusalKind::Flow,
             reason: reason.code(),
-            source: from,
+            source: *from,
             target: format!("{name}://{host}{port}"),
-            more: count,
+            more: *count,
         });
     }
 }

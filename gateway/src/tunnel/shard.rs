@@ -72,8 +72,6 @@ pub(super) enum Command {
     SetPeers(Vec<PeerConfig>, oneshot::Sender<Result<(), wg::NodeError>>),
     /// Asks for the state of one peer.
     Status(PeerId, oneshot::Sender<Option<PeerStatus>>),
-    /// Asks for the counters.
-    Counters(oneshot::Sender<wg::Counters>),
 }
 
 /// A TCP flow's life as the shard reports it.
@@ -92,8 +90,10 @@ pub(super) enum FlowNews {
 pub(super) struct Reports {
     /// TCP flows.
     pub(super) flows: mpsc::Sender<FlowNews>,
-    /// Datagrams and echo requests.
+    /// Datagrams.
     pub(super) datagrams: mpsc::Sender<Event>,
+    /// Echo requests.
+    pub(super) echoes: mpsc::Sender<Event>,
     /// Handshakes, roaming and refused packets.
     pub(super) notes: mpsc::Sender<Event>,
 }
@@ -103,8 +103,10 @@ pub(super) struct Reports {
 pub(super) struct Inbox {
     /// TCP flows.
     pub(super) flows: mpsc::Receiver<FlowNews>,
-    /// Datagrams and echo requests.
+    /// Datagrams.
     pub(super) datagrams: mpsc::Receiver<Event>,
+    /// Echo requests.
+    pub(super) echoes: mpsc::Receiver<Event>,
     /// Handshakes, roaming and refused packets.
     pub(super) notes: mpsc::Receiver<Event>,
 }
@@ -113,15 +115,18 @@ pub(super) struct Inbox {
 pub(super) fn reports() -> (Reports, Inbox) {
     let (flows, flows_in) = mpsc::channel(REPORT_QUEUE);
     let (datagrams, datagrams_in) = mpsc::channel(REPORT_QUEUE);
+    let (echoes, echoes_in) = mpsc::channel(REPORT_QUEUE);
     let (notes, notes_in) = mpsc::channel(REPORT_QUEUE);
     let reports = Reports {
         flows,
         datagrams,
+        echoes,
         notes,
     };
     let inbox = Inbox {
         flows: flows_in,
         datagrams: datagrams_in,
+        echoes: echoes_in,
         notes: notes_in,
     };
     (reports, inbox)
@@ -142,12 +147,12 @@ impl Shard {
 
     /// Hands a command over; waits while the queue is full, and is lost with a shard that ended.
     pub(super) async fn tell(&self, command: Command) {
-        let _ = self.commands.send(command).await;
+        drop(self.commands.send(command).await);
     }
 
     /// Hands a packet over, or drops it while the queue is full.
     pub(super) fn offer(&self, command: Command) {
-        let _ = self.commands.try_send(command);
+        drop(self.commands.try_send(command));
     }
 
     /// Asks something; `None` when the shard has ended.
@@ -354,19 +359,20 @@ impl Loop {
     fn report(&mut self, event: Event) {
         match event {
             Event::SynSeen(flow) => {
+                let told = self.reports.flows.try_send(FlowNews::Syn(flow));
                 // the device repeats the SYN after a second
-                if self.reports.flows.try_send(FlowNews::Syn(flow)).is_err() {
-                    self.node.refuse(flow.id, Refusal::Silent);
-                }
+                told.unwrap_or_else(|_| self.node.refuse(flow.id, Refusal::Silent));
             }
             Event::FlowClosed(flow) => self.closed.push_back(flow),
-            Event::UdpReceived { .. } | Event::EchoRequest { .. } => {
-                let _ = self.reports.datagrams.try_send(event);
+            Event::UdpReceived { .. } => {
+                drop(self.reports.datagrams.try_send(event));
+            }
+            Event::EchoRequest { .. } => {
+                drop(self.reports.echoes.try_send(event));
             }
             Event::Refused { .. } | Event::Handshake { .. } | Event::EndpointChanged { .. } => {
-                let _ = self.reports.notes.try_send(event);
+                drop(self.reports.notes.try_send(event));
             }
-            _ => {}
         }
     }
 
@@ -418,10 +424,6 @@ impl Loop {
             }
             Command::Status(peer, answer) => {
                 let _ = answer.send(node.peer_status(peer, now));
-                Ok(())
-            }
-            Command::Counters(answer) => {
-                let _ = answer.send(node.counters().clone());
                 Ok(())
             }
         };

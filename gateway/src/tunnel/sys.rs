@@ -11,7 +11,7 @@ use rustix::ioctl::{IntegerSetter, Opcode, Setter, ioctl, opcode};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// `TUNSETIFF` and `TUNSETOFFLOAD` of linux/if_tun.h.
+/// `TUNSETIFF` and `TUNSETOFFLOAD` of `linux/if_tun.h`.
 const TUNSETIFF: Opcode = opcode::write::<i32>(b'T', 202);
 const TUNSETOFFLOAD: Opcode = opcode::write::<u32>(b'T', 208);
 
@@ -21,7 +21,7 @@ const FLAGS: u16 = 0x0001 | 0x1000 | 0x4000;
 /// TCP packets of up to 64 KiB.
 const OFFLOADS: usize = 0x01 | 0x02 | 0x04;
 
-/// `struct ifreq` of linux/if.h as `TUNSETIFF` reads it: a name, flags, and the rest of the union.
+/// `struct ifreq` of `linux/if.h` as `TUNSETIFF` reads it: a name, flags, and the rest of the union.
 #[repr(C)]
 struct IfReq {
     name: [u8; 16],

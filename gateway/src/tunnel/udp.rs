@@ -5,6 +5,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -91,14 +92,14 @@ impl Datagrams {
         {
             let key = Key { peer, from, to };
             if self.ground.dns.is_gateway(to.ip()) {
-                self.to_gateway(key, payload);
+                self.ask_gateway(key, payload);
             } else {
-                self.to_host(key, payload);
+                self.pass_on(key, payload);
             }
         }
     }
 
-    fn to_gateway(&mut self, key: Key, payload: Vec<u8>) {
+    fn ask_gateway(&mut self, key: Key, payload: Vec<u8>) {
         if key.to.port() != 53 {
             return self.ground.shard.offer(Command::SendUnreachable {
                 peer: key.peer,
@@ -119,18 +120,18 @@ impl Datagrams {
         });
     }
 
-    fn to_host(&mut self, key: Key, payload: Vec<u8>) {
+    fn pass_on(&mut self, key: Key, payload: Vec<u8>) {
         if let Some(flow) = self.flows.get(&key) {
             // a full or closed queue drops the datagram, as a network does
-            let _ = flow.try_send(payload);
+            drop(flow.try_send(payload));
             return;
         }
         match self.begin(key) {
             Ok(flow) => {
-                let _ = flow.try_send(payload);
+                drop(flow.try_send(payload));
                 self.flows.insert(key, flow);
             }
-            Err(reason) => self.ground.gate.refused(Refusal {
+            Err(reason) => self.ground.ledger.refuse(Refusal {
                 device: DeviceId(key.peer.0),
                 kind: RefusalKind::Flow,
                 reason,
@@ -245,30 +246,34 @@ async fn relay(
                 // an ICMP error of an earlier datagram shows here; this one is lost with it
                 if socket.send(&payload).await.is_err() {
                     unreachable(ground, key, payload);
-                } else if last.is_none() {
+                } else {
                     last = Some(payload);
                 }
             }
-            ready = socket.readable() => {
-                if ready.is_err() {
-                    return reason::UNREACHABLE;
+            ready = socket.ready(Interest::READABLE | Interest::ERROR) => {
+                let failed = ready.is_ok_and(|ready| ready.is_error()) && failed(socket);
+                if let Some(payload) = last.take_if(|_| failed) {
+                    unreachable(ground, key, payload);
                 }
                 buffer.resize(DATAGRAM_MAX, 0);
-                match socket.try_recv(&mut buffer) {
-                    Ok(length) => {
-                        let payload = buffer.get(..length).unwrap_or_default().to_vec();
-                        *bytes += u64::try_from(length).unwrap_or(0);
-                        ground.shard.offer(send(key, payload));
-                    }
-                    Err(why) if why.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(_) => if let Some(payload) = last.take() {
-                        unreachable(ground, key, payload);
-                    },
+                if let Ok(length) = socket.try_recv(&mut buffer) {
+                    let payload = buffer.get(..length).unwrap_or_default().to_vec();
+                    *bytes += u64::try_from(length).unwrap_or(0);
+                    ground.shard.offer(send(key, payload));
                 }
             }
             () = tokio::time::sleep(IDLE) => return reason::IDLE,
         }
     }
+}
+
+/// Takes the pending error of the socket, if there is one.
+fn failed(socket: &UdpSocket) -> bool {
+    let taken = socket.try_io(Interest::ERROR, || match socket.take_error()? {
+        Some(why) => Ok(why),
+        None => Err(io::ErrorKind::WouldBlock.into()),
+    });
+    taken.is_ok()
 }
 
 fn unreachable(ground: &Ground, key: Key, payload: Vec<u8>) {

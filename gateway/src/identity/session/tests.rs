@@ -233,3 +233,38 @@ async fn every_sign_in_gets_a_cookie_of_its_own() {
     let step = bench.identity.code(&a, "000000", &bench.at(NOW + 30)).await;
     assert!(matches!(step, CodeStep::Expired));
 }
+
+#[tokio::test]
+async fn an_end_that_could_not_be_written_holds_and_is_written_by_a_later_sweep() {
+    let bench = Bench::new().await;
+    let (session, cookie) = bench.sign_in("alice", NOW).await;
+    let db = rusqlite::Connection::open(bench.folder().join("state.db")).unwrap();
+    let block = "CREATE TRIGGER full BEFORE DELETE ON sessions
+                 BEGIN SELECT raise(ABORT, 'disk full'); END";
+    db.execute_batch(block).unwrap();
+    let sessions = bench.identity.sessions();
+    assert!(sessions.end(session.id, EndReason::Revoked).await.is_err());
+    assert!(sessions.find(&cookie, HOST, NOW).is_none());
+    assert_eq!(bench.journal.count(Event::SessionEnded, "revoked"), 1);
+    assert_eq!(bench.store.sessions().await.unwrap().len(), 1);
+    db.execute_batch("DROP TRIGGER full").unwrap();
+    drop(db);
+    sessions.expired(NOW).await;
+    assert!(bench.store.sessions().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_session_that_could_not_be_written_is_none() {
+    let bench = Bench::new().await;
+    let db = rusqlite::Connection::open(bench.folder().join("state.db")).unwrap();
+    let block = "CREATE TRIGGER full BEFORE INSERT ON sessions
+                 BEGIN SELECT raise(ABORT, 'disk full'); END";
+    db.execute_batch(block).unwrap();
+    let half = bench.half("alice", bench.at(NOW)).await;
+    let code = crate::identity::tests::code(NOW);
+    let step = bench.identity.code(&half, &code, &bench.at(NOW)).await;
+    assert!(matches!(step, CodeStep::Unavailable));
+    assert!(bench.identity.sessions().list().is_empty());
+    db.execute_batch("DROP TRIGGER full").unwrap();
+    bench.sign_in("alice", NOW + 30).await;
+}

@@ -186,7 +186,7 @@ async fn parallel_uses_of_one_link_enrol_once() {
     let redeem = (0..100).map(|n| {
         let bench = Arc::clone(&bench);
         tokio::spawn(async move {
-            let new = crate::store::Credentials {
+            let new = store::Credentials {
                 phc: n.to_string(),
                 totp: Vec::new(),
                 last_step: 0,
@@ -227,7 +227,12 @@ async fn set_credentials_keeps_to_the_rules_and_ends_sessions() {
 async fn a_forgotten_user_has_no_factors_and_no_sessions() {
     let bench = Bench::new().await;
     let (_, cookie) = bench.sign_in("alice", NOW).await;
-    bench.identity.forget("alice").await.unwrap();
+    let devices = bench.identity.devices();
+    let hers = devices.add(flow::new_device("alice", 1)).await.unwrap();
+    let his = devices.add(flow::new_device("bob", 2)).await.unwrap();
+    bench.identity.forget("alice", NOW).await.unwrap();
+    assert!(!devices.is_of(hers.id, "alice"));
+    assert!(devices.is_of(his.id, "bob"));
     assert!(!bench.identity.is_enrolled("alice").await.unwrap());
     assert!(bench.identity.is_enrolled("bob").await.unwrap());
     assert!(bench.identity.sessions().find(&cookie, HOST, NOW).is_none());

@@ -93,10 +93,11 @@ pub(super) fn fit(query: &[u8], answer: Vec<u8>, way: Way, mtu: u16) -> Option<V
 
 /// Answers for a name of this gateway: its address, or nothing of any other type.
 fn own_answer(query: &Message, name: &Name, kind: RecordType, names: &Names) -> Option<Vec<u8>> {
-    let data = match kind {
-        RecordType::A => Some(RData::A(A(names.gateway4))),
-        RecordType::AAAA => names.gateway6.map(|ip| RData::AAAA(AAAA(ip))),
-        _ => None,
+    let data = if kind == RecordType::A {
+        Some(RData::A(A(names.gateway4)))
+    } else {
+        let v6 = names.gateway6.filter(|_| kind == RecordType::AAAA);
+        v6.map(|ip| RData::AAAA(AAAA(ip)))
     };
     let mut answer = respond(query, ResponseCode::NoError);
     answer.metadata.authoritative = true;

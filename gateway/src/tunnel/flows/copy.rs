@@ -45,10 +45,12 @@ async fn one_way(from: &TcpStream, to: &TcpStream, meter: &Meter) -> io::Result<
             Ok(0) => {
                 let closed = SockRef::from(to).shutdown(Shutdown::Write);
                 // the other end may have gone already
-                return closed.or_else(|why| match why.kind() {
-                    io::ErrorKind::NotConnected => Ok(()),
-                    _ => Err(why),
-                });
+                let gone = |why: &io::Error| why.kind() == io::ErrorKind::NotConnected;
+                return if closed.as_ref().is_err_and(gone) {
+                    Ok(())
+                } else {
+                    closed
+                };
             }
             Ok(length) => {
                 write_all(to, buffer.0.get(..length).unwrap_or_default()).await?;

@@ -18,7 +18,7 @@ use crate::tunnel::sys;
 const DATAGRAM_MAX: usize = 64 * 1024;
 /// A TSO packet of 64 KiB with its 10-byte header, rounded up.
 const PACKET_MAX: usize = 64 * 1024 + 64;
-/// Socket buffer asked of the kernel; it grants up to net.core.rmem_max and wmem_max.
+/// Socket buffer asked of the kernel; it grants up to `net.core.rmem_max` and `wmem_max`.
 const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
 /// How long a full socket holds the packet loop before a batch is dropped.
 const SEND_PATIENCE: Duration = Duration::from_millis(20);
@@ -68,7 +68,7 @@ impl Outer {
 
     /// Waits for a datagram; an error of the descriptor counts as one.
     pub(super) async fn readable(&self) {
-        let _ = self.socket.readable().await;
+        drop(self.socket.readable().await);
     }
 
     /// Receives one batch without waiting; returns how many buffers it filled.
@@ -127,7 +127,7 @@ impl Outer {
         };
         let mut sent = attempt();
         if matches!(&sent, Err(why) if why.kind() == io::ErrorKind::WouldBlock) {
-            let _ = tokio::time::timeout(SEND_PATIENCE, self.socket.writable()).await;
+            drop(tokio::time::timeout(SEND_PATIENCE, self.socket.writable()).await);
             sent = attempt();
         }
         if let Err(why) = sent {
@@ -167,7 +167,7 @@ impl Tun {
     /// Waits for a packet.
     pub(super) async fn readable(&self) {
         // readiness is cleared by the read that finds nothing
-        let _ = self.device.readable().await;
+        drop(self.device.readable().await);
     }
 
     /// Reads one packet without waiting; an empty one means that there is none.

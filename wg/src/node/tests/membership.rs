@@ -161,4 +161,14 @@ fn a_longer_prefix_of_one_peer_inside_another_is_allowed() {
             ..
         }]
     ));
+    // Not even an allowed network that holds it makes the gateway's own address a source.
+    let gateway = "10.8.0.1:1".parse().unwrap();
+    device.send(&mut world, &udp(gateway, office(), b"x"));
+    assert!(matches!(
+        world.events()[..],
+        [Event::Refused {
+            reason: DropReason::SpoofedSource,
+            ..
+        }]
+    ));
 }

@@ -1,0 +1,189 @@
+//! The admin listener: readiness and metrics, on an address of its own and nowhere else.
+
+use std::fmt::Write as _;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+
+use crate::clock;
+use crate::gateway::Gateway;
+use crate::streams::Kind;
+
+const CALLERS: usize = 16;
+const HEAD_MAX: usize = 8 * 1024;
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Answers on the admin listener until the gateway ends.
+pub(crate) async fn serve(gw: Arc<Gateway>, listener: TcpListener) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(%error, "the admin listener cannot be watched");
+            return;
+        }
+    };
+    let places = Arc::new(Semaphore::new(CALLERS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let gw = Arc::clone(&gw);
+                tokio::spawn(async move {
+                    let done = tokio::time::timeout(DEADLINE, answer(&gw, stream)).await;
+                    drop((done, place));
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "accept on the admin listener failed");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn answer(gw: &Gateway, mut stream: TcpStream) -> std::io::Result<()> {
+    let mut head = Vec::with_capacity(512);
+    while !head.windows(4).any(|w| w == b"\r\n\r\n") {
+        if head.len() > HEAD_MAX || stream.read_buf(&mut head).await? == 0 {
+            return Ok(());
+        }
+    }
+    let line = head.split(|b| *b == b'\r').next().unwrap_or_default();
+    let (status, kind, body) = route(gw, line);
+    let text = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\
+         Cache-Control: no-store\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(text.as_bytes()).await?;
+    stream.shutdown().await
+}
+
+fn route(gw: &Gateway, line: &[u8]) -> (&'static str, &'static str, String) {
+    let json = "application/json; charset=utf-8";
+    match line {
+        b"GET /metrics HTTP/1.1" | b"GET /metrics HTTP/1.0" => {
+            ("200 OK", "text/plain; version=0.0.4", metrics(gw))
+        }
+        b"GET /readyz HTTP/1.1" | b"GET /readyz HTTP/1.0" => {
+            if gw.audit.healthy() {
+                ("200 OK", json, "{\"status\":\"ready\"}\n".to_owned())
+            } else {
+                let body = "{\"status\":\"journal cannot be written\"}\n";
+                ("503 Service Unavailable", json, body.to_owned())
+            }
+        }
+        _ => (
+            "404 Not Found",
+            json,
+            "{\"error\":\"not-found\"}\n".to_owned(),
+        ),
+    }
+}
+
+/// Writes the gauges in the Prometheus text format.
+fn metrics(gw: &Gateway) -> String {
+    let snap = gw.snapshot.load();
+    let devices = gw.devices.list();
+    let live = devices.iter().filter(|d| d.revoked.is_none()).count();
+    let now = clock::unix();
+    let open = devices
+        .iter()
+        .filter(|d| gw.sessions.opened_by(d.id, now).is_some())
+        .count();
+    let connections = gw.edges.get().map_or(0, crate::proxy::Edges::connections);
+    let tunnel = gw.tunnel.get().is_some_and(|t| t.why_down().is_none());
+    let expiry = snap.certs.chains().iter().map(|c| c.not_after()).min();
+    let mut text = String::new();
+    let mut gauge = |name: &str, help: &str, value: i128| {
+        let _done = writeln!(
+            text,
+            "# HELP postern_{name} {help}\n# TYPE postern_{name} gauge\npostern_{name} {value}"
+        );
+    };
+    gauge(
+        "uptime_seconds",
+        "Seconds since the start.",
+        (now - gw.started).into(),
+    );
+    gauge(
+        "sessions",
+        "Live sessions.",
+        count(gw.sessions.list().len()),
+    );
+    gauge(
+        "connections",
+        "Open client connections.",
+        count(connections),
+    );
+    gauge(
+        "requests",
+        "Open requests and sockets.",
+        count(gw.streams.count(Kind::Request)),
+    );
+    gauge(
+        "flows",
+        "Open flows of tunnel devices.",
+        count(gw.streams.count(Kind::Flow)),
+    );
+    gauge(
+        "devices",
+        "Tunnel devices that are not revoked.",
+        count(live),
+    );
+    gauge(
+        "devices_open",
+        "Tunnel devices opened by a session.",
+        count(open),
+    );
+    gauge(
+        "tunnel_up",
+        "Whether the tunnel door is open.",
+        tunnel.into(),
+    );
+    gauge(
+        "rate_keys",
+        "Rate budgets in memory.",
+        count(gw.limits.keys()),
+    );
+    gauge(
+        "policy_generation",
+        "Sets put in force since the start.",
+        snap.generation.into(),
+    );
+    let refused = gw.reload_error.lock().is_some();
+    gauge(
+        "policy_refused",
+        "Whether the files that lie there were refused.",
+        refused.into(),
+    );
+    gauge(
+        "audit_records",
+        "Number of the last record.",
+        gw.audit.seq().into(),
+    );
+    gauge(
+        "audit_ok",
+        "Whether the journal can be written.",
+        gw.audit.healthy().into(),
+    );
+    if let Some(expiry) = expiry {
+        let left = expiry.saturating_sub(now) / 86_400;
+        gauge(
+            "certificate_days",
+            "Days until the first certificate ends.",
+            left.into(),
+        );
+    }
+    text
+}
+
+fn count(n: usize) -> i128 {
+    i128::try_from(n).unwrap_or(i128::MAX)
+}

@@ -1,0 +1,172 @@
+//! Rules of the resolved policy, one by one, to compiled rules.
+
+use std::time::Duration;
+
+use super::methods::MAX_EXTRA;
+use super::{
+    Allow, App, AppRules, Area, FromSets, Guard, HostPattern, Methods, NetRules, ObligationIx,
+    Obligations, Rate, RuleInfo, RuleIx, Trie, ZoneTable, people,
+};
+use crate::ir::{self, Ir, Mfa, Resource};
+use crate::source::{Sources, Span};
+
+pub(super) struct Build<'a> {
+    pub(super) sources: &'a Sources,
+    pub(super) ir: &'a Ir,
+    pub(super) atoms: people::Interner,
+    pub(super) from: FromSets,
+    pub(super) methods: Methods,
+    pub(super) rules: Vec<RuleInfo>,
+    pub(super) obligations: Vec<Obligations>,
+    pub(super) zones: ZoneTable,
+}
+
+impl Build<'_> {
+    pub(super) fn builtins(&mut self) {
+        for id in ["default", "bad-request", "no-such-app", "no-such-service"] {
+            self.rules.push(RuleInfo {
+                id: format!("builtin.{id}").into(),
+                file: String::new(),
+                line: 0,
+                reason: None,
+            });
+        }
+        self.obligations.push(Obligations {
+            rate: self.rate(self.ir.defaults.rate),
+            mfa_max: None,
+            login_max: Duration::from_secs(self.ir.defaults.login.into()),
+            public: false,
+        });
+    }
+
+    fn rule(&mut self, id: &str, span: Span, reason: Option<&str>) -> RuleIx {
+        let ix = RuleIx(u32::try_from(self.rules.len()).unwrap_or(0));
+        let place = self.sources.locate(&span);
+        self.rules.push(RuleInfo {
+            id: id.into(),
+            file: place.path.to_owned(),
+            line: place.line,
+            reason: reason.map(str::to_owned),
+        });
+        ix
+    }
+
+    fn rate(&self, ix: Option<u32>) -> Option<Rate> {
+        let rate = self.ir.rates.get(ix? as usize)?;
+        Some(Rate {
+            name: rate.name.as_str().into(),
+            count: rate.count,
+            per: Duration::from_secs(rate.per_secs.into()),
+            burst: rate.burst,
+        })
+    }
+
+    pub(super) fn guards(&mut self) -> Vec<Guard> {
+        let ir = self.ir;
+        ir.guards
+            .iter()
+            .map(|guard| Guard {
+                rule: self.rule(&guard.id, guard.span, Some(&guard.reason)),
+                atom: guard.who.as_ref().map(|who| self.atoms.intern(who)),
+                from: self.from.intern(guard.from.as_deref(), &self.zones),
+                device_not: guard.device_not,
+            })
+            .collect()
+    }
+
+    fn guards_on(&self, resource: Resource) -> Vec<u32> {
+        let binds = |guard: &ir::Guard| {
+            guard
+                .on
+                .as_ref()
+                .is_none_or(|list| list.contains(&resource))
+        };
+        (0u32..)
+            .zip(&self.ir.guards)
+            .filter(|(_, guard)| binds(guard))
+            .map(|(ix, _)| ix)
+            .collect()
+    }
+
+    pub(super) fn app(
+        &mut self,
+        app: &ir::App,
+        ix: u32,
+    ) -> Result<(App, AppRules), (Span, String)> {
+        let mut areas = Vec::with_capacity(app.areas.len());
+        for area in &app.areas {
+            let prefix = format!("{}{}", app.id, area.pattern.text);
+            let allows = area
+                .allows
+                .iter()
+                .map(|allow| self.allow(allow, &prefix, area.public.as_deref()))
+                .collect::<Result<_, _>>()?;
+            areas.push(Area { allows });
+        }
+        let hosts = app.hosts.iter().map(|host| match host.wildcard {
+            false => HostPattern::Exact(host.name.clone()),
+            true => HostPattern::AnyLabel(host.name.clone()),
+        });
+        let public = App {
+            id: app.id.as_str().into(),
+            hosts: hosts.collect(),
+            upstream: app.upstream.clone(),
+        };
+        let rules = AppRules {
+            areas,
+            trie: Trie::new(&app.areas),
+            guards: self.guards_on(Resource::App(ix)),
+        };
+        Ok((public, rules))
+    }
+
+    pub(super) fn plain(
+        &mut self,
+        allows: &[ir::Allow],
+        id: &str,
+        resource: Resource,
+    ) -> Result<NetRules, (Span, String)> {
+        let allows = allows
+            .iter()
+            .map(|allow| self.allow(allow, id, None))
+            .collect::<Result<_, _>>()?;
+        Ok(NetRules {
+            allows,
+            guards: self.guards_on(resource),
+        })
+    }
+
+    fn allow(
+        &mut self,
+        allow: &ir::Allow,
+        prefix: &str,
+        public: Option<&str>,
+    ) -> Result<Allow, (Span, String)> {
+        let methods = self.methods.mask(allow.methods.as_ref()).ok_or_else(|| {
+            let text = format!("more than {MAX_EXTRA} unusual methods are named");
+            (allow.span, text)
+        })?;
+        let reason = public.filter(|_| allow.who.anyone);
+        let obligations = ObligationIx(u32::try_from(self.obligations.len()).unwrap_or(0));
+        self.obligations.push(Obligations {
+            rate: self.rate(allow.rate),
+            mfa_max: match allow.mfa {
+                Mfa::Age(secs) => Some(Duration::from_secs(secs.into())),
+                Mfa::None | Mfa::Session => None,
+            },
+            login_max: Duration::from_secs(allow.login.into()),
+            public: allow.who.anyone,
+        });
+        Ok(Allow {
+            rule: self.rule(&format!("{prefix}#{}", allow.name), allow.span, reason),
+            obligations,
+            atom: self.atoms.intern(&allow.who),
+            anyone: allow.who.anyone,
+            from: self.from.intern(allow.from.as_deref(), &self.zones),
+            methods,
+            device: allow.device,
+            mfa: allow.mfa,
+            login: allow.login,
+        })
+    }
+}

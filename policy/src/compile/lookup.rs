@@ -1,0 +1,135 @@
+//! Looking things up in a compiled policy.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::{
+    App, AppIx, ObligationIx, Obligations, Policy, RuleInfo, RuleIx, SubjectBits, User, ZoneClass,
+};
+use crate::canon::CanonHost;
+use crate::ir::SignInDoor;
+
+impl Policy {
+    /// Hex SHA-256 over the canonical policy; the order of files, tables and keys does not change it.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// All people, sorted by name, disabled ones included.
+    pub fn users(&self) -> impl Iterator<Item = &User> {
+        self.users.iter()
+    }
+
+    /// Finds a person by name, disabled or not.
+    pub fn user(&self, name: &str) -> Option<&User> {
+        self.users.get(*self.user_ix.get(name)? as usize)
+    }
+
+    /// What the rules need to know about a person; `None` when unknown or disabled.
+    pub fn subject(&self, user: &str) -> Option<SubjectBits> {
+        let ix = *self.user_ix.get(user)?;
+        let user = self.ir.users.get(ix as usize)?;
+        (!user.disabled).then(|| self.atoms.bits(Some(ix), &user.groups))
+    }
+
+    /// Like [`Self::subject`], as if the person were in `groups` too.
+    pub(crate) fn subject_with(&self, user: Option<u32>, groups: &[u32]) -> SubjectBits {
+        self.atoms.bits(user, groups)
+    }
+
+    /// The class of a source address. A caller inside the tunnel is in zone `tunnel` only.
+    pub fn zone(&self, ip: IpAddr, tunnel: bool) -> ZoneClass {
+        if tunnel {
+            self.zones.tunnel()
+        } else {
+            self.zones.class(ip)
+        }
+    }
+
+    /// The zones of a class.
+    pub fn zone_names(&self, class: ZoneClass) -> Vec<&str> {
+        let zones = self.zones.members(class).unwrap_or_default().iter();
+        zones
+            .filter_map(|&ix| self.ir.zones.get(ix as usize))
+            .map(|zone| zone.name.as_str())
+            .collect()
+    }
+
+    /// The app that answers to a host.
+    pub fn app_for(&self, host: &CanonHost) -> Option<AppIx> {
+        self.hosts.find(host.as_str()).map(AppIx)
+    }
+
+    /// An app by index.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "indexes are made by this policy only"
+    )]
+    pub fn app(&self, app: AppIx) -> &App {
+        &self.apps[app.0 as usize]
+    }
+
+    /// All apps, sorted by id.
+    pub fn apps(&self) -> impl Iterator<Item = (AppIx, &App)> {
+        (0u32..).map(AppIx).zip(&self.apps)
+    }
+
+    /// Ids of everything that can be reached, sorted: areas such as `app.paie/` and `app.paie/admin`, nets, and
+    /// `admin` when it has rules.
+    pub fn resource_ids(&self) -> Vec<String> {
+        let areas = self.ir.apps.iter().flat_map(|app| {
+            let areas = app.areas.iter();
+            areas.map(|area| format!("{}{}", app.id, area.pattern.shown()))
+        });
+        let nets = self.ir.nets.iter().map(|net| net.id.clone());
+        let admin = (!self.ir.admin.is_empty()).then(|| "admin".to_owned());
+        let mut ids: Vec<String> = areas.chain(nets).chain(admin).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// A rule by index. An index of another policy gives `builtin.default`.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "the built-in rules are always there"
+    )]
+    pub fn rule(&self, rule: RuleIx) -> &RuleInfo {
+        self.rules.get(rule.0 as usize).unwrap_or(&self.rules[0])
+    }
+
+    /// Obligations by index. An index of another policy gives those of `builtin.default`.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "the built-in obligations are always there"
+    )]
+    pub fn obligations(&self, obligations: ObligationIx) -> &Obligations {
+        let found = self.obligations.get(obligations.0 as usize);
+        found.unwrap_or(&self.obligations[0])
+    }
+
+    /// Whether all that is not allowed looks like nothing (404).
+    pub fn hide(&self) -> bool {
+        self.ir.defaults.hide
+    }
+
+    /// Which sign-ins open a quarantined tunnel device.
+    pub fn tunnel_sign_in(&self) -> SignInDoor {
+        self.ir.sign_in
+    }
+
+    /// How long a session may lie unused; `None` when the policy does not say.
+    pub fn default_idle(&self) -> Option<Duration> {
+        let secs = self.ir.defaults.idle?;
+        Some(Duration::from_secs(secs.into()))
+    }
+
+    /// How long a sign-in lasts unless a rule says otherwise.
+    pub fn default_login(&self) -> Duration {
+        Duration::from_secs(self.ir.defaults.login.into())
+    }
+
+    /// How many sessions one person may have; `None` when the policy does not say.
+    pub fn default_sessions(&self) -> Option<u32> {
+        self.ir.defaults.sessions
+    }
+}

@@ -1,0 +1,37 @@
+//! Request methods as bits.
+
+/// Methods as bits: seven ordinary ones, then those that rules name.
+#[derive(Debug, Default)]
+pub(crate) struct Methods {
+    extra: Vec<String>,
+}
+
+const ORDINARY: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+/// Bits left for methods that rules name.
+pub(super) const MAX_EXTRA: usize = 57;
+
+impl Methods {
+    /// The bit of a method; none when no rule could name it.
+    pub(crate) fn bit(&self, name: &str) -> u64 {
+        let ordinary = ORDINARY.iter().position(|&known| known == name);
+        let extra = || Some(7 + self.extra.iter().position(|known| known == name)?);
+        ordinary.or_else(extra).map_or(0, |at| 1 << at)
+    }
+
+    pub(super) fn mask(&mut self, names: Option<&Vec<String>>) -> Option<u64> {
+        let Some(names) = names else {
+            return Some((1 << ORDINARY.len()) - 1);
+        };
+        let mut mask = 0;
+        for name in names {
+            if self.bit(name) == 0 {
+                if self.extra.len() == MAX_EXTRA {
+                    return None;
+                }
+                self.extra.push(name.clone());
+            }
+            mask |= self.bit(name);
+        }
+        Some(mask)
+    }
+}

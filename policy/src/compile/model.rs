@@ -1,0 +1,104 @@
+//! What a compiled policy shows to its users.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::ir::Upstream;
+
+/// A rule as the audit journal and people name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleInfo {
+    /// Such as `app.paie/admin#it`, `net.ssh#it`, `deny.x`, `admin#it` or `builtin.default`.
+    pub id: Arc<str>,
+    /// File that defines it; empty for built-in rules.
+    pub file: String,
+    /// Line from 1; 0 for built-in rules.
+    pub line: u32,
+    /// The written reason of a guard or a public area.
+    pub reason: Option<String>,
+}
+
+/// How often one caller may ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Name of the tier.
+    pub name: Arc<str>,
+    /// Requests in each period, at least 1.
+    pub count: u32,
+    /// The period.
+    pub per: Duration,
+    /// Requests at once, at least 1.
+    pub burst: u32,
+}
+
+/// What a decision obliges the gateway to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obligations {
+    /// Rate tier to count against.
+    pub rate: Option<Rate>,
+    /// Greatest age of the code the rule accepts; `None` when any code of the session, or none, will do.
+    pub mfa_max: Option<Duration>,
+    /// Greatest age of the sign-in the rule accepts.
+    pub login_max: Duration,
+    /// Whether the rule is for anyone, signed in or not.
+    pub public: bool,
+}
+
+/// A person of the policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// The name used to sign in and in rules.
+    pub name: Arc<str>,
+    /// The name people read.
+    pub display: Option<String>,
+    /// Mail address.
+    pub mail: Option<String>,
+    /// Language of pages and mails.
+    pub language: Option<String>,
+    /// Whether the account is switched off.
+    pub disabled: bool,
+    /// All groups, through nesting, sorted.
+    pub groups: Vec<Arc<str>>,
+    /// Free attributes.
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// A host an app answers to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostPattern {
+    /// One name.
+    Exact(String),
+    /// Any one label in front of this suffix (which has no leading dot).
+    AnyLabel(String),
+}
+
+impl std::fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exact(name) => f.write_str(name),
+            Self::AnyLabel(suffix) => write!(f, "*.{suffix}"),
+        }
+    }
+}
+
+/// An app as the proxy needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct App {
+    /// Such as `app.paie`.
+    pub id: Arc<str>,
+    /// Hosts, sorted, exact ones first.
+    pub hosts: Vec<HostPattern>,
+    /// Where its requests go.
+    pub upstream: Upstream,
+}
+
+impl App {
+    /// The hosts that are whole names, for certificates and DNS.
+    pub fn exact_hosts(&self) -> impl Iterator<Item = &str> {
+        self.hosts.iter().filter_map(|host| match host {
+            HostPattern::Exact(name) => Some(name.as_str()),
+            HostPattern::AnyLabel(_) => None,
+        })
+    }
+}
