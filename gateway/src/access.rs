@@ -59,16 +59,26 @@ impl Caller {
 
     fn ask<T>(&self, snap: &Snapshot, ask: impl Fn(&policy::Subject<'_>) -> T) -> T {
         let now = clock::unix();
-        let bits = self.session.as_ref().and_then(|s| snap.subject(&s.user));
-        let age = |at: i64| u32::try_from(now.saturating_sub(at).max(0)).unwrap_or(u32::MAX);
+        let session = self.session.as_ref();
+        let bits = session.and_then(|s| snap.subject(&s.user));
+        let mfa_age = session.map(|s| secs(s.mfa_age(now)));
+        // ages are of the sessions' own time, which no clock change sets back
+        let login_age = session.zip(mfa_age).map_or(u32::MAX, |(s, age)| {
+            let between = s.mfa_at().saturating_sub(s.login_at).max(0);
+            age.saturating_add(u32::try_from(between).unwrap_or(u32::MAX))
+        });
         let subject = policy::Subject {
             bits: bits.as_deref(),
-            mfa_age: self.session.as_ref().map(|s| age(s.mfa_at())),
-            login_age: self.session.as_ref().map_or(u32::MAX, |s| age(s.login_at)),
+            mfa_age,
+            login_age,
             device: self.class(),
         };
         ask(&subject)
     }
+}
+
+fn secs(age: Duration) -> u32 {
+    u32::try_from(age.as_secs()).unwrap_or(u32::MAX)
 }
 
 /// Whether the tunnel device under a request has been opened by its person; requests from
