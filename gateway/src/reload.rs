@@ -217,15 +217,12 @@ async fn apply(
         changed,
         warnings,
     };
-    let why = if changed {
-        reason::APPLIED
-    } else {
-        reason::UNCHANGED
-    };
-    let mut record = Record::new(Event::PolicyApplied, "ok", why);
-    record.policy = Some(Arc::clone(&snapshot.digest));
-    record.detail = Some(format!("generation {}", snapshot.generation));
-    gw.record_or_owe(record).await;
+    if changed {
+        let mut record = Record::new(Event::PolicyApplied, "ok", reason::APPLIED);
+        record.policy = Some(Arc::clone(&snapshot.digest));
+        record.detail = Some(format!("generation {}", snapshot.generation));
+        gw.record_or_owe(record).await;
+    }
     gw.snapshot.store(Arc::new(snapshot));
     *gw.reload_error.lock() = None;
     gw.settle().await;
@@ -246,7 +243,9 @@ pub(crate) async fn renew_certificates(gw: &Arc<Gateway>) {
             gw.record_or_owe(record).await;
             gw.snapshot.store(Arc::new(before.with_certs(certs)));
         }
-        Err(error) => tracing::error!(%error, "certificates are not renewed; tried again in an hour"),
+        Err(error) => {
+            tracing::error!(%error, "certificates are not renewed; tried again in an hour")
+        }
     }
 }
 

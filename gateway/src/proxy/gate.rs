@@ -323,6 +323,7 @@ async fn to_sign_in(
         &target.authority(),
         &target.path_and_query(),
         who.cookies.one(cookies::NONCE),
+        who.caller.source,
         clock::now(),
     );
     let to = format!("{base}{path}rt={}", departure.rt);

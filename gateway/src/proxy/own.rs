@@ -91,11 +91,7 @@ pub(crate) async fn sign_in_host(
     ctl.body_ended();
     let desk = Counter::new(gw, ctl, ctx, target, who, session);
     let response = ask_pages(&SIGN_IN_HOST, session, target, desk, body).await;
-    let mut record =
-        gate::request_record(Event::AccessDecided, "allow", reason::OWN_PAGE, ctl, ctx);
-    record.rule = Some("builtin.own-pages".into());
-    record.status = Some(response.status().as_u16());
-    gw.audit.note(record);
+    note_page(gw, ctl, ctx, "allow", reason::OWN_PAGE, response.status());
     answer::send(gw, session, ctx, response).await?;
     Ok(Answered::Yes)
 }
@@ -214,7 +210,14 @@ async fn open(
         return gate::problem(gw, session, ctx, Problem::BadRequest).await;
     };
     ctx.session = Some(Arc::clone(&signed_in));
-    note_page(gw, ctl, ctx, "allow", reason::OWN_PAGE, StatusCode::SEE_OTHER);
+    note_page(
+        gw,
+        ctl,
+        ctx,
+        "allow",
+        reason::OWN_PAGE,
+        StatusCode::SEE_OTHER,
+    );
     let Ok(cookie) = gw.sessions.mint(&signed_in, host).await else {
         return gate::problem(gw, session, ctx, Problem::Unavailable).await;
     };
