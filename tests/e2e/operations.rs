@@ -250,6 +250,7 @@ fn a_missing_or_exposed_certificate_stops_the_start() {
     let (chain, key) = (site.path("own.pem"), site.path("own.key"));
     site.fails(CONFIG, &["own.pem"]);
     fs::write(&chain, &leaf.chain_pem).unwrap();
+    site.fails(CONFIG, &["own.key"]);
     fs::write(&key, leaf.key_pem.as_str()).unwrap();
     set_mode(&key, 0o644);
     site.fails(PERMISSION, &["own.key"]);

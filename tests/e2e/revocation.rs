@@ -76,7 +76,8 @@ fn watch(work: impl FnOnce() + Send + 'static) -> thread::JoinHandle<Instant> {
 fn assert_closed(name: &str, start: Instant, watched: thread::JoinHandle<Instant>) {
     let took = watched.join().unwrap().saturating_duration_since(start);
     let ms = took.as_secs_f64() * 1000.0;
-    writeln!(std::io::stderr(), "{name} closed after {ms:.1} ms").unwrap();
+    let mut out = std::io::stderr();
+    writeln!(out, "{name} closed after {ms:.1} ms").unwrap();
     assert!(took < SECOND, "{name} closed after {took:?}");
 }
 
