@@ -104,7 +104,6 @@ pub(crate) struct Verdict {
 /// The proof that an allow is on record.
 pub(crate) struct Permit {
     rule: Arc<str>,
-    generation: u64,
     expires: Option<Instant>,
 }
 
@@ -117,11 +116,6 @@ impl Permit {
     /// Returns when the decision must be taken again because an age runs out.
     pub(crate) fn recheck_at(&self) -> Option<Instant> {
         self.expires
-    }
-
-    /// Returns the generation of the set it was decided under.
-    pub(crate) fn generation(&self) -> u64 {
-        self.generation
     }
 }
 
@@ -185,7 +179,6 @@ impl Verdict {
         match outcome {
             Outcome::Allow => Ok(Permit {
                 rule,
-                generation: self.snap.generation,
                 expires,
             }),
             Outcome::StepUp => Err(Denied::StepUp),
@@ -341,8 +334,21 @@ impl Question for HttpQuestion {
         if !session_stands(self.caller.session.as_ref()) {
             return Answer::Gone(reason::REVOKED);
         }
-        let decision = decide_http(&snap, &self.caller, &self.target, &self.method);
-        answer(decision)
+        let mut caller = self.caller.clone();
+        if caller.door == Door::Tunnel {
+            let device = caller.device.and_then(|d| self.gw.devices.get(d.id));
+            let Some(device) = device.filter(|d| d.revoked.is_none()) else {
+                return Answer::Gone(reason::DEVICE_REVOKED);
+            };
+            if self.gw.sessions.opened_by(device.id, clock::unix()).is_none() {
+                return Answer::Gone(reason::QUARANTINE);
+            }
+            caller.device = Some(device);
+            if caller.mismatch() {
+                return Answer::Gone(reason::DEVICE_MISMATCH);
+            }
+        }
+        answer(decide_http(&snap, &caller, &self.target, &self.method))
     }
 }
 

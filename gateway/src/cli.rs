@@ -33,7 +33,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(cli) => conclude(run(cli)),
         Err(error) => {
             let code = usage_code(&error);
-            let _ = error.print();
+            error.print().ok();
             ExitCode::from(code)
         }
     }
@@ -52,8 +52,8 @@ struct Cli {
 /// What every command understands.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Global {
-    /// The configuration [default: $POSTERN_CONFIG, ./postern.toml, /etc/postern/postern.toml]
-    #[arg(long, global = true, value_name = "FILE")]
+    /// The configuration
+    #[arg(long, global = true, value_name = "FILE", help = CONFIG)]
     config: Option<PathBuf>,
     /// Print JSON only on stdout
     #[arg(long, global = true)]
@@ -185,6 +185,8 @@ fn usage_code(error: &clap::Error) -> u8 {
     }
 }
 
+const CONFIG: &str =
+    "The configuration [default: $POSTERN_CONFIG, ./postern.toml, /etc/postern/postern.toml]";
 const EXAMPLES: &str = "Examples:
   postern demo                         try everything on this machine, nothing is installed
   postern init --dir /etc/postern --domain gate.example.org

@@ -58,7 +58,7 @@ pub(crate) fn run(options: &Options, json: bool) -> Result<(), Failure> {
     run::serve(config, move |gateway| {
         let tunnel = gateway.tunnel.get();
         let down = match tunnel {
-            Some(handle) => handle.why_down().map(|why| why.to_string()),
+            Some(handle) => handle.why_down(),
             None => Some("the tunnel is switched off".to_owned()),
         };
         if let Some(why) = down {
@@ -102,7 +102,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         if self.temporary {
-            let _ = std::fs::remove_dir_all(&self.path);
+            std::fs::remove_dir_all(&self.path).ok();
         }
     }
 }

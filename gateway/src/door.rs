@@ -7,11 +7,12 @@ use async_trait::async_trait;
 use ipnet::{IpNet, Ipv4Net};
 
 use crate::access::{self, FlowQuestion, Permit};
-use crate::audit::{Event, Record};
+use crate::audit::{Event, Record, reason};
 use crate::clock;
 use crate::gateway::Gateway;
 use crate::identity::{Device, Directory, Standing};
 use crate::ids::{DeviceId, Door};
+use crate::limits;
 use crate::proxy::ConnOrigin;
 use crate::streams::{KillSwitch, Kind, Stream, StreamGuard};
 use crate::tunnel::gate::{Ask, End, Gate, Portal, Proto, Refusal, RefusalKind, Refused, Ticket};
@@ -66,6 +67,17 @@ impl Gate for TunnelGate {
         }
         let verdict = access::flow(gw, &device, ask.target, proto(ask.proto));
         let record = verdict.record().clone();
+        if let Some(rate) = verdict.rate() {
+            let key = limits::Key::of(Some(&device.user), ask.source.ip());
+            if gw.limits.rate(&key, &rate.into(), clock::now()).is_err() {
+                let mut limited = record;
+                limited.event = Event::Limited;
+                limited.outcome = "limited";
+                limited.reason = reason::RATE_LIMITED;
+                gw.audit.note(limited);
+                return Err(Refused);
+            }
+        }
         let permit = verdict.commit(&gw.audit).await.map_err(|_| Refused)?;
         let kill = KillSwitch::new();
         let question = FlowQuestion {
@@ -83,7 +95,7 @@ impl Gate for TunnelGate {
             question: Some(Arc::new(question)),
             kill: kill.clone(),
         };
-        let open = gw.enter(stream, permit.generation());
+        let open = gw.enter(stream);
         Ok(Box::new(FlowTicket {
             gw: Arc::clone(gw),
             permit,

@@ -1,10 +1,11 @@
 //! The running gateway's shared state.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 
-use crate::audit::Audit;
+use crate::audit::{Audit, Durability, Record};
 use crate::config::Config;
 use crate::identity::{Devices, Directory, EndReason, Identity, Sessions, Standing};
 use crate::ids::SessionId;
@@ -17,6 +18,9 @@ use crate::snapshot::Snapshot;
 use crate::store::{Store, StoreError};
 use crate::streams::{Answer, Stream, StreamGuard, Streams};
 use crate::tunnel;
+
+/// The most records that are kept for a journal that cannot be written.
+const OWED_MAX: usize = 1000;
 
 /// Everything the two doors, the control socket and the sweeps share.
 pub(crate) struct Gateway {
@@ -52,20 +56,23 @@ pub(crate) struct Gateway {
     pub(crate) tunnel: OnceLock<tunnel::Handle>,
     /// The last reload that was refused, as the person should read it.
     pub(crate) reload_error: parking_lot::Mutex<Option<String>>,
+    /// Records that the journal could not take yet.
+    pub(crate) owed: parking_lot::Mutex<Vec<Record>>,
+    /// When the rounds last ran, in seconds since the UNIX epoch.
+    pub(crate) heartbeat: AtomicI64,
     /// When it was started, in seconds since the UNIX epoch.
     pub(crate) started: i64,
 }
 
 impl Gateway {
-    /// Enters a stream that was permitted under `generation`. What changed between the decision
-    /// and the entry is looked at again here, so no change can slip in between.
-    pub(crate) fn enter(&self, stream: Stream, generation: u64) -> StreamGuard {
+    /// Enters a permitted stream and asks its question once more, so that no change can slip in
+    /// between the decision and the entry.
+    pub(crate) fn enter(&self, stream: Stream) -> StreamGuard {
         let (question, kill) = (stream.question.clone(), stream.kill.clone());
         let session = stream.session;
         let guard = self.streams.open(stream);
-        let moved = self.snapshot.load().generation != generation;
         let ended = session.is_some_and(|id| self.sessions.find_by_id(id).is_none());
-        if (moved || ended) && question.is_none_or(|q| matches!(q.ask(), Answer::Gone(_))) {
+        if ended || question.is_some_and(|q| matches!(q.ask(), Answer::Gone(_))) {
             kill.kill();
         }
         guard
@@ -100,6 +107,37 @@ impl Gateway {
         ended
     }
 
+    /// Tells whether the rounds still run; a journal that cannot be written is no reason to be
+    /// restarted, since revocations work without it.
+    pub(crate) fn is_alive(&self, now: i64) -> bool {
+        now.saturating_sub(self.heartbeat.load(Ordering::Relaxed)) < 15
+    }
+
+    /// Writes a durable record of something that takes away. Where the journal cannot take it,
+    /// it is owed and written once the journal can be written again: what is taken away must
+    /// not wait, and nothing can be granted in the meantime.
+    pub(crate) async fn record_or_owe(&self, record: Record) {
+        let written = self.audit.write(record.clone(), Durability::Durable);
+        if written.await.is_err() {
+            tracing::error!("the journal cannot be written; a record is owed");
+            let mut owed = self.owed.lock();
+            if owed.len() < OWED_MAX {
+                owed.push(record);
+            }
+        }
+    }
+
+    /// Writes the records that are owed, as far as the journal takes them.
+    pub(crate) async fn pay_owed(&self) {
+        if !self.audit.healthy() {
+            return;
+        }
+        let owed = std::mem::take(&mut *self.owed.lock());
+        for record in owed {
+            self.record_or_owe(record).await;
+        }
+    }
+
     /// Cuts every stream whose session is over.
     pub(crate) fn cut_ended(&self) {
         let live = |id| self.sessions.find_by_id(id).is_some();
@@ -130,7 +168,7 @@ impl Gateway {
                 tracing::error!(%error, "session ends are not on disk");
             }
         }
-        self.streams.ask_again(None);
+        self.streams.ask_again();
         self.sync_tunnel().await;
     }
 }

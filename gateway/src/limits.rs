@@ -39,6 +39,17 @@ pub(crate) struct Rate {
     pub(crate) burst: u32,
 }
 
+impl From<&policy::Rate> for Rate {
+    fn from(rate: &policy::Rate) -> Self {
+        Self {
+            name: Arc::clone(&rate.name),
+            count: rate.count,
+            per: rate.per,
+            burst: rate.burst,
+        }
+    }
+}
+
 impl Rate {
     /// The default budget of a source.
     pub(crate) fn of_source() -> Self {

@@ -38,6 +38,8 @@ fn main() -> ExitCode {
         return tunnel::namespace::helper_main();
     }
     // only the first caller can install one, and this is the first
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .ok();
     cli::main()
 }

@@ -71,8 +71,16 @@ impl Operator for Desk {
     async fn user_changed(&self, user: &str, act: UserAct) -> Result<Reloaded, Refusal> {
         let gw = &self.0;
         let record = user_record(user, act);
-        let written = gw.audit.write(record, Durability::Durable).await;
-        written.map_err(internal)?;
+        match act {
+            UserAct::Disable | UserAct::Remove => gw.record_or_owe(record).await,
+            UserAct::Add | UserAct::Enable => {
+                let written = gw.audit.write(record, Durability::Durable).await;
+                written.map_err(internal)?;
+            }
+        }
+        if act == UserAct::Add {
+            self.start_afresh(user).await?;
+        }
         self.reload().await
     }
 
@@ -127,12 +135,24 @@ impl Operator for Desk {
             .acts(&self.0.snapshot.load())
             .device_mark(id, class)
             .await;
-        self.0.streams.ask_again(None);
+        self.0.streams.ask_again();
         done
     }
 }
 
 impl Desk {
+    /// Makes a name that is used again start without the factors and devices of before.
+    async fn start_afresh(&self, user: &str) -> Result<(), Refusal> {
+        let gw = &self.0;
+        let enrolled = gw.identity.is_enrolled(user).await.map_err(internal)?;
+        let devices = gw.devices.list();
+        let owns = |d: &Arc<Device>| *d.user == *user && d.revoked.is_none();
+        if enrolled || devices.iter().any(owns) {
+            self.acts(&gw.snapshot.load()).user_forget(user).await?;
+        }
+        Ok(())
+    }
+
     fn acts<'a>(&'a self, snap: &'a Snapshot) -> Acts<'a> {
         Acts {
             config: &self.0.config,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use policy::{Diagnostic, Severity, Sources};
 use serde::Serialize;
 
-use crate::audit::{Durability, Event, Record, reason};
+use crate::audit::{Event, Record, reason};
 use crate::clock;
 use crate::config::Config;
 use crate::gateway::Gateway;
@@ -68,9 +68,6 @@ pub(crate) enum Rejected {
     /// A certificate is not usable.
     #[error(transparent)]
     Certificates(#[from] CertError),
-    /// The journal cannot take the record of it.
-    #[error("the audit journal cannot be written; nothing was changed")]
-    Journal,
 }
 
 fn list(findings: &[Finding]) -> String {
@@ -199,7 +196,7 @@ pub(crate) async fn reload(gw: &Arc<Gateway>) -> Result<Applied, Rejected> {
     .await;
     let built = built.unwrap_or(Err(Rejected::Policy(Vec::new())));
     match built {
-        Ok((snapshot, warnings)) => apply(gw, &before, snapshot, warnings).await,
+        Ok((snapshot, warnings)) => Ok(apply(gw, &before, snapshot, warnings).await),
         Err(rejected) => {
             reject(gw, &rejected).await;
             Err(rejected)
@@ -212,7 +209,7 @@ async fn apply(
     before: &Snapshot,
     snapshot: Snapshot,
     warnings: Vec<Finding>,
-) -> Result<Applied, Rejected> {
+) -> Applied {
     let changed = snapshot.digest != before.digest;
     let applied = Applied {
         digest: snapshot.digest.to_string(),
@@ -228,14 +225,42 @@ async fn apply(
     let mut record = Record::new(Event::PolicyApplied, "ok", why);
     record.policy = Some(Arc::clone(&snapshot.digest));
     record.detail = Some(format!("generation {}", snapshot.generation));
-    if gw.audit.write(record, Durability::Durable).await.is_err() {
-        return Err(Rejected::Journal);
-    }
+    gw.record_or_owe(record).await;
     gw.snapshot.store(Arc::new(snapshot));
     *gw.reload_error.lock() = None;
     gw.settle().await;
     tracing::info!(policy.version = %applied.digest, changed, "policy in force");
-    Ok(applied)
+    applied
+}
+
+/// Builds the certificates anew for the policy in force; the policy's files are not read, so a
+/// mistake in them does not keep a certificate from being renewed.
+pub(crate) async fn renew_certificates(gw: &Arc<Gateway>) {
+    let _one = gw.reloading.lock().await;
+    let before = gw.snapshot.load_full();
+    let names = host_names(&gw.config, &before.policy);
+    let set = open_and_build(&gw.config, &names, &before.certs);
+    match set {
+        Ok(certs) => {
+            let record = Record::new(Event::CertificateChanged, "ok", reason::RENEWED);
+            gw.record_or_owe(record).await;
+            gw.snapshot.store(Arc::new(before.with_certs(certs)));
+        }
+        Err(error) => tracing::error!(%error, "certificates are not renewed; tried again in an hour"),
+    }
+}
+
+fn open_and_build(
+    config: &Config,
+    names: &[String],
+    previous: &CertSet,
+) -> Result<Arc<CertSet>, Rejected> {
+    // opened anew, because the intermediate may be due as well
+    let authority = crate::run::open_authority(config)?;
+    let now = clock::unix();
+    let files = cert_files(config);
+    let set = CertSet::build(&files, authority.as_ref(), names, Some(previous), now)?;
+    Ok(Arc::new(set))
 }
 
 async fn reject(gw: &Gateway, rejected: &Rejected) {
@@ -245,7 +270,5 @@ async fn reject(gw: &Gateway, rejected: &Rejected) {
     record.policy = Some(Arc::clone(&gw.snapshot.load().digest));
     record.detail = Some(text.lines().next().unwrap_or_default().to_owned());
     *gw.reload_error.lock() = Some(text);
-    if gw.audit.write(record, Durability::Durable).await.is_err() {
-        tracing::error!("the refusal is not on record");
-    }
+    gw.record_or_owe(record).await;
 }

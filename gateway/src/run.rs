@@ -4,6 +4,7 @@ mod notify;
 mod sweep;
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -88,7 +89,6 @@ impl StartError {
             Self::Key(error) if error.is_permission() => 77,
             Self::Key(_) => 78,
             Self::Set(Rejected::Certificates(e)) | Self::Tls(e) if e.is_permission() => 77,
-            Self::Set(Rejected::Journal) => 70,
             Self::Set(_) | Self::Tls(_) => 78,
             Self::Identity(IdentityError::Cost(_)) => 78,
             Self::Identity(_) => 70,
@@ -117,7 +117,7 @@ pub(crate) fn serve(config: Config, ready: impl FnOnce(&Arc<Gateway>)) -> Result
         notify.ready();
         tokio::select! {
             () = wait_for_signal(&gw) => {}
-            () = notify.watch(|| gw.audit.healthy()) => {}
+            () = notify.watch(|| gw.is_alive(clock::unix())) => {}
         }
         notify.stopping();
         stop(&gw, lock).await;
@@ -168,6 +168,8 @@ async fn open(config: Config, keys: Arc<Keys>) -> Result<Arc<Gateway>, StartErro
         reloading: tokio::sync::Mutex::default(),
         tunnel: OnceLock::new(),
         reload_error: parking_lot::Mutex::default(),
+        owed: parking_lot::Mutex::default(),
+        heartbeat: AtomicI64::new(clock::unix()),
         started: clock::unix(),
         config,
     }))

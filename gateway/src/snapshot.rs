@@ -14,7 +14,7 @@ pub(crate) mod files;
 /// One generation of everything that is decided by; a request holds one from start to end.
 pub(crate) struct Snapshot {
     /// The compiled policy.
-    pub(crate) policy: Policy,
+    pub(crate) policy: Arc<Policy>,
     /// Its digest, as records carry it.
     pub(crate) digest: Arc<str>,
     /// Counts the sets this process has put in force, from 1.
@@ -31,10 +31,22 @@ impl Snapshot {
     pub(crate) fn new(policy: Policy, certs: Arc<CertSet>, generation: u64, loaded: u64) -> Self {
         Self {
             digest: policy.digest().into(),
-            policy,
+            policy: Arc::new(policy),
             generation,
             certs,
             loaded,
+            subjects: RwLock::default(),
+        }
+    }
+
+    /// Puts the same policy together with other certificates; the generation stays.
+    pub(crate) fn with_certs(&self, certs: Arc<CertSet>) -> Self {
+        Self {
+            policy: Arc::clone(&self.policy),
+            digest: Arc::clone(&self.digest),
+            generation: self.generation,
+            certs,
+            loaded: self.loaded,
             subjects: RwLock::default(),
         }
     }

@@ -145,12 +145,26 @@ impl Streams {
         cut
     }
 
-    /// Asks the question of every stream again (`due = None`) or of those whose instant has
-    /// come, cuts what no longer stands and returns how many were cut.
-    pub(crate) fn ask_again(&self, due: Option<Instant>) -> usize {
+    /// Asks the question of every stream again, cuts what no longer stands and returns how many
+    /// were cut.
+    pub(crate) fn ask_again(&self) -> usize {
+        self.ask(|_| true)
+    }
+
+    /// Does what [`Streams::ask_again`] does for the streams whose instant has come.
+    pub(crate) fn ask_due(&self, now: Instant) -> usize {
+        self.ask(|s| s.recheck_at.is_some_and(|at| at <= now))
+    }
+
+    /// Does what [`Streams::ask_again`] does for the streams of a tunnel device.
+    pub(crate) fn ask_device(&self, device: DeviceId) -> usize {
+        self.ask(|s| s.device == Some(device))
+    }
+
+    fn ask(&self, concerns: impl Fn(&Stream) -> bool) -> usize {
         let mut cut = 0;
         for shard in &self.shards {
-            for (id, question) in waiting(shard, due) {
+            for (id, question) in waiting(shard, &concerns) {
                 match question.ask() {
                     Answer::Stands(next) => {
                         if let Some(stream) = shard.lock().get_mut(&id) {
@@ -177,13 +191,12 @@ impl Streams {
 
 fn waiting(
     shard: &Mutex<HashMap<u64, Stream>>,
-    due: Option<Instant>,
+    concerns: impl Fn(&Stream) -> bool,
 ) -> Vec<(u64, Arc<dyn Question>)> {
     shard
         .lock()
         .iter()
-        .filter(|(_, s)| !s.kill.killed())
-        .filter(|(_, s)| due.is_none_or(|now| s.recheck_at.is_some_and(|at| at <= now)))
+        .filter(|(_, s)| !s.kill.killed() && concerns(s))
         .filter_map(|(id, s)| Some((*id, Arc::clone(s.question.as_ref()?))))
         .collect()
 }
@@ -246,7 +259,7 @@ mod tests {
         let (gone, stays) = (KillSwitch::new(), KillSwitch::new());
         let _a = table.open(stream(1, Answer::Gone("policy"), &gone));
         let _b = table.open(stream(1, Answer::Stands(None), &stays));
-        assert_eq!(table.ask_again(None), 1);
+        assert_eq!(table.ask_again(), 1);
         assert!(gone.killed());
         assert!(!stays.killed());
     }
@@ -259,8 +272,8 @@ mod tests {
         let mut later = stream(1, Answer::Gone("expired"), &kill);
         later.recheck_at = now.checked_add(Duration::from_secs(60));
         let _guard = table.open(later);
-        assert_eq!(table.ask_again(Some(now)), 0);
-        assert_eq!(table.ask_again(now.checked_add(Duration::from_secs(61))), 1);
+        assert_eq!(table.ask_due(now), 0);
+        assert_eq!(table.ask_due(now + Duration::from_secs(61)), 1);
         assert!(kill.killed());
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::Durability;
 use super::event::Event;
+use super::reason;
 use super::record::{Stamped, Sum};
 use crate::limits::Source;
 
@@ -64,13 +65,14 @@ impl Like {
 }
 
 impl Flood {
-    /// Tells whether a record may be summed at all: a batched refusal of somebody unknown.
+    /// Tells whether a record may be summed at all: a batched refusal of somebody unknown, or
+    /// their look at a page of the gateway's own.
     pub(super) fn concerns(stamped: &Stamped, durability: Durability) -> bool {
         let record = &stamped.record;
         durability == Durability::Batched
             && record.user.is_none()
             && record.source.is_some()
-            && !matches!(record.outcome, "allow" | "ok")
+            && (record.reason == reason::OWN_PAGE || !matches!(record.outcome, "allow" | "ok"))
     }
 
     /// Gives the record back if it is to be written as it is; keeps it in a sum otherwise.

@@ -68,13 +68,30 @@ impl Failure {
 
     /// Makes a failure from what the operating system said about a file.
     pub(crate) fn file(doing: &str, path: &std::path::Path, error: &io::Error) -> Self {
-        let exit = match error.kind() {
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Exit::Permission,
-            io::ErrorKind::AlreadyExists => Exit::CannotCreate,
-            _ => Exit::Data,
+        let exit = if is_denied(error) {
+            Exit::Permission
+        } else if error.kind() == io::ErrorKind::AlreadyExists {
+            Exit::CannotCreate
+        } else {
+            Exit::Data
         };
         Self::new(exit, format!("cannot {doing} {}: {error}", path.display()))
     }
+
+    /// Makes a failure from what the operating system said about a folder to be made.
+    pub(crate) fn folder(path: &std::path::Path, error: &io::Error) -> Self {
+        let exit = if is_denied(error) {
+            Exit::Permission
+        } else {
+            Exit::CannotCreate
+        };
+        Self::new(exit, format!("cannot make {}: {error}", path.display()))
+    }
+}
+
+fn is_denied(error: &io::Error) -> bool {
+    use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+    [PermissionDenied, ReadOnlyFilesystem].contains(&error.kind())
 }
 
 /// Writes an error and its causes once each.

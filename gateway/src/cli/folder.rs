@@ -82,7 +82,7 @@ pub(crate) fn replace(path: &Path, text: &str) -> std::io::Result<()> {
     let meta = path.metadata()?;
     let written = write_as(&fresh, text, &meta).and_then(|()| std::fs::rename(&fresh, path));
     if let Err(error) = written {
-        let _ = std::fs::remove_file(&fresh);
+        std::fs::remove_file(&fresh).ok();
         return Err(error);
     }
     std::fs::File::open(dir)?.sync_all()
@@ -97,7 +97,7 @@ fn write_as(path: &Path, text: &str, like: &std::fs::Metadata) -> std::io::Resul
     file.write_all(text.as_bytes())?;
     file.set_permissions(like.permissions())?;
     // root keeps the owner; others own what they may write
-    let _ = std::os::unix::fs::fchown(&file, Some(like.uid()), Some(like.gid()));
+    std::os::unix::fs::fchown(&file, Some(like.uid()), Some(like.gid())).ok();
     file.sync_all()
 }
 

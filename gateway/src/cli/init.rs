@@ -67,7 +67,7 @@ pub(crate) fn run(options: &Options, json: bool) -> Result<(), Failure> {
         publish(&stage, &options.dir)?;
         Ok(link)
     });
-    let _ = std::fs::remove_dir_all(&stage);
+    std::fs::remove_dir_all(&stage).ok();
     tell(options, made?, json);
     Ok(())
 }
@@ -102,13 +102,7 @@ fn confirmed(options: &Options) -> bool {
 
 fn make_folder(dir: &Path) -> Result<(), Failure> {
     let made = DirBuilder::new().recursive(true).mode(0o755).create(dir);
-    made.map_err(|e| match e.kind() {
-        std::io::ErrorKind::PermissionDenied => Failure::file("make", dir, &e),
-        _ => Failure::new(
-            Exit::CannotCreate,
-            format!("cannot make {}: {e}", dir.display()),
-        ),
-    })
+    made.map_err(|e| Failure::folder(dir, &e))
 }
 
 /// Makes everything in a folder beside its place, opens it as a gateway would, and draws the link.
@@ -159,7 +153,7 @@ fn publish(stage: &Path, dir: &Path) -> Result<(), Failure> {
         };
         if let Err(error) = result {
             for entry in moved {
-                let _ = std::fs::rename(dir.join(entry), stage.join(entry));
+                std::fs::rename(dir.join(entry), stage.join(entry)).ok();
             }
             return Err(Failure::file("make", &to, &error));
         }

@@ -7,13 +7,13 @@ use serde::Serialize;
 /// Writes a line to stdout; a reader that is gone is no fault.
 pub(crate) fn line(text: &str) {
     let mut out = io::stdout().lock();
-    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+    writeln!(out, "{text}").and_then(|()| out.flush()).ok();
 }
 
 /// Writes text to stdout as it is.
 pub(crate) fn raw(text: &str) {
     let mut out = io::stdout().lock();
-    let _ = write!(out, "{text}").and_then(|()| out.flush());
+    write!(out, "{text}").and_then(|()| out.flush()).ok();
 }
 
 /// Writes a value to stdout as one line of JSON.
@@ -23,7 +23,7 @@ pub(crate) fn json<T: Serialize>(value: &T) {
 
 /// Writes a line to stderr.
 pub(crate) fn note(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    writeln!(io::stderr().lock(), "{text}").ok();
 }
 
 /// Writes rows as a table with aligned columns.

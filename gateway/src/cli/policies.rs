@@ -55,7 +55,8 @@ pub(crate) struct Explain {
     /// The method of the request [default: GET]
     #[arg(long, value_name = "M")]
     method: Option<String>,
-    /// https://host/path, tcp://ip:port, udp://ip:port, icmp://ip or admin
+    /// What is asked for
+    #[arg(help = "https://host/path, tcp://ip:port, udp://ip:port, icmp://ip or admin")]
     url: String,
 }
 

@@ -23,9 +23,9 @@ pub(crate) fn log(log: &Log) {
     let to_stderr = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
-    let _ = match log.format {
-        LogFormat::Json => to_stderr.json().try_init(),
-        LogFormat::Text => to_stderr.with_ansi(false).try_init(),
+    match log.format {
+        LogFormat::Json => to_stderr.json().try_init().ok(),
+        LogFormat::Text => to_stderr.with_ansi(false).try_init().ok(),
     };
 }
 

@@ -11,10 +11,8 @@ fn parse(text: &str) -> Vec<SocketAddr> {
     text.lines()
         .filter_map(|line| {
             let mut words = line.split_whitespace();
-            let server = words
-                .next()
-                .filter(|w| *w == "nameserver")
-                .and(words.next())?;
+            let key = words.next()?;
+            let server = words.next().filter(|_| key == "nameserver")?;
             let ip: IpAddr = server.parse().ok()?;
             Some(SocketAddr::new(ip, 53))
         })

@@ -15,6 +15,8 @@ use super::{
     Refusal, Reloaded, Request, SessionLine, Status, UserAct, Which,
 };
 
+/// What connecting says where no gateway listens.
+const NOBODY: [io::ErrorKind; 2] = [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused];
 /// The longest answer in bytes.
 const ANSWER_MAX: u64 = 64 << 20;
 /// How long an effect may take to be in force.
@@ -36,14 +38,12 @@ impl Remote {
             Ok(_) => Ok(Some(Self {
                 socket: socket.to_owned(),
             })),
-            Err(e) => match e.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Ok(None),
-                io::ErrorKind::PermissionDenied => {
-                    let text = format!("may not open {}: {e}", socket.display());
-                    Err(Refusal::new(Code::Permission, text))
-                }
-                _ => Err(unreachable(&e)),
-            },
+            Err(e) if NOBODY.contains(&e.kind()) => Ok(None),
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+                let text = format!("may not open {}: {e}", socket.display());
+                Err(Refusal::new(Code::Permission, text))
+            }
+            Err(e) => Err(unreachable(&e)),
         }
     }
 

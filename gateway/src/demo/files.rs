@@ -78,13 +78,7 @@ pub(super) fn write(dir: &Path, ports: &Ports, upstream: &str) -> Result<(), Fai
 /// [`Exit::CannotCreate`] if it cannot be made.
 pub(super) fn make_folder(path: &Path) -> Result<(), Failure> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|e| match e.kind() {
-        io::ErrorKind::PermissionDenied => Failure::file("make", path, &e),
-        _ => Failure::new(
-            Exit::CannotCreate,
-            format!("cannot make {}: {e}", path.display()),
-        ),
-    })
+    made.map_err(|e| Failure::folder(path, &e))
 }
 
 /// Replaces a file of the trial with mode 0600, at once.
@@ -104,7 +98,7 @@ pub(super) fn put(path: &Path, text: &str) -> Result<(), Failure> {
         std::fs::rename(&fresh, path)
     };
     write().map_err(|e| {
-        let _ = std::fs::remove_file(&fresh);
+        std::fs::remove_file(&fresh).ok();
         Failure::file("write", path, &e)
     })
 }

@@ -34,6 +34,8 @@ pub(crate) struct Ctx {
     switched: bool,
     /// The return id in the URL.
     pub(crate) rt: Option<String>,
+    /// Whether a signed-in person is to sign in once more, because the sign-in is too old.
+    pub(crate) anew: bool,
     nonce: Option<String>,
 }
 
@@ -62,6 +64,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Ctx {
         Ok(Self {
             switched: wanted.as_deref().and_then(Lang::parse).is_some(),
             rt: parameter(query, "rt").filter(|rt| csrf::is_opaque(rt)),
+            anew: parameter(query, "anew").is_some(),
             nonce: nonce.map(str::to_owned),
             headers: parts.headers.clone(),
             lang,

@@ -39,7 +39,7 @@ enum Again {
 /// `GET /signin`: the form, or straight on for a person who is signed in.
 pub(crate) async fn form(mut ctx: Ctx) -> Response {
     let rt = ctx.rt.take();
-    if ctx.person().is_some() {
+    if ctx.person().is_some() && !ctx.anew {
         return onward(&ctx, rt.as_deref()).await;
     }
     password_page(&mut ctx, rt.as_deref(), "", None).into()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use pingora_error::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
@@ -14,6 +14,7 @@ use super::headers::{self, ANSWER_DROPPED, BASE};
 use super::own;
 use super::pep::Ctx;
 use crate::gateway::Gateway;
+use crate::ids::random;
 use crate::pages::{self, Detail, Problem};
 
 /// Removes from an app's answer what only the gateway may say.
@@ -21,6 +22,9 @@ use crate::pages::{self, Detail, Problem};
 /// # Errors
 /// None in practice; header building reports one.
 pub(crate) fn clean(upstream: &mut ResponseHeader) -> Result<()> {
+    for name in nominated(&upstream.headers) {
+        upstream.remove_header(&name);
+    }
     for name in ANSWER_DROPPED {
         upstream.remove_header(name);
     }
@@ -45,6 +49,19 @@ pub(crate) fn clean(upstream: &mut ResponseHeader) -> Result<()> {
         upstream.append_header(header::SET_COOKIE, value)?;
     }
     Ok(())
+}
+
+/// Lists the fields that Connection names, which end at this hop; `upgrade` is the framing's.
+/// Source: RFC 9110 section 7.6.1.
+fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    let lines = headers.get_all(header::CONNECTION).iter();
+    let words = lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','));
+    let names = words.filter_map(|word| word.trim().parse::<HeaderName>().ok());
+    names
+        .filter(|name| name != header::UPGRADE && name != header::CONNECTION)
+        .collect()
 }
 
 /// Sets what every answer through the gateway carries, each field once.
@@ -114,13 +131,13 @@ pub(crate) async fn problem(
     let cookies = Cookies::read(headers);
     let language = pages::language(headers, cookies.one(cookies::LANG), setting.as_deref());
     let told = problem == Problem::Denied;
-    let code = told.then(|| code(&ctx.request_id));
+    let code = told.then_some(ctx.code.as_str());
     let needs = matches!(problem, Problem::SignInNeeded | Problem::StepUpNeeded);
     let sign_in = ctx.target.as_ref().filter(|_| needs);
     let sign_in = sign_in.map(|t| format!("{}/", own::sign_in_origin(gw, t)));
     let detail = Detail {
         request_id: &ctx.request_id,
-        code: code.as_deref(),
+        code,
         sign_in: sign_in.as_deref(),
         contact: gw.config.contact.as_deref(),
         retry_after,
@@ -152,14 +169,10 @@ pub(crate) fn problem_of_status(status: u16) -> Problem {
     }
 }
 
-/// Derives the short code a denied page shows and `audit search` finds by the request id.
-pub(crate) fn code(request_id: &str) -> String {
-    let short: String = request_id
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .take(8)
-        .collect();
-    format!("D-{}", short.to_ascii_uppercase())
+/// Draws the short code by which a denial is found again, `D-` and eight characters.
+pub(crate) fn code() -> String {
+    let drawn = data_encoding::BASE32_NOPAD.encode(&random::<5>());
+    format!("D-{drawn}")
 }
 
 /// Sends an answer of ours.

@@ -21,6 +21,8 @@ use crate::streams::{KillSwitch, Kind, Stream, StreamGuard};
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
 const HEAD: Duration = Duration::from_secs(10);
+/// The length of HTTP/2's connection preface. Source: RFC 9113 section 3.4.
+const PREFACE: usize = 24;
 const IDLE: Duration = Duration::from_secs(60);
 const REQUESTS_PER_CONNECTION: u32 = 1000;
 
@@ -67,6 +69,12 @@ impl ConnCtx {
         })
     }
 
+    /// Unties the connection from its session, so that the request that ends the session gets
+    /// its answer.
+    pub(crate) fn let_go(&self) {
+        *self.held.lock() = None;
+    }
+
     /// Ties the connection to the session whose requests it carries, so that the session's end
     /// closes it even while it is idle.
     pub(crate) fn hold(&self, edge: &Edge, session: SessionId, user: &Arc<str>) {
@@ -108,7 +116,10 @@ pub(crate) async fn serve<S: Transport>(edge: Arc<Edge>, io: S, origin: ConnOrig
 
 async fn carry(edge: Arc<Edge>, io: Box<dyn Transport>, ctx: Arc<ConnCtx>, h2: bool) {
     let kill = ctx.kill.clone();
-    let stream = ClientStream::new(io, Arc::clone(&ctx), h2);
+    let mut stream = ClientStream::new(io, Arc::clone(&ctx), h2);
+    if h2 && !matches!(timeout(HEAD, stream.read_ahead(PREFACE)).await, Ok(Ok(true))) {
+        return;
+    }
     let app = Arc::new(App::new(edge, ctx));
     let work = async {
         if h2 {

@@ -7,6 +7,7 @@ use policy::{Outcome, SignInDoor};
 use zeroize::Zeroizing;
 
 use super::app::RequestCtl;
+use super::conn::ConnCtx;
 use super::cookies::Cookies;
 use super::head::Target;
 use super::identify::Identified;
@@ -28,6 +29,7 @@ use crate::snapshot::Snapshot;
 /// One request to the pages, with the gateway behind it.
 pub(crate) struct Counter {
     gw: Arc<Gateway>,
+    conn: Arc<ConnCtx>,
     snap: Arc<Snapshot>,
     caller: Caller,
     quarantine: Quarantine,
@@ -67,6 +69,7 @@ impl Counter {
         };
         Self {
             gw: Arc::clone(gw),
+            conn: Arc::clone(&ctl.conn),
             snap: Arc::clone(&ctx.snap),
             caller: who.caller,
             quarantine: who.quarantine,
@@ -112,6 +115,16 @@ impl Counter {
                 tracing::error!(%error, %device, "the device stays closed");
             }
         }
+    }
+
+    /// Ends a session of the person by their own wish. The request's own connection is untied
+    /// first and the act runs by itself, so that it is finished and answered even though it
+    /// cuts everything that stood on the session.
+    async fn finish(&self, id: SessionId, why: EndReason) -> bool {
+        self.conn.let_go();
+        let gw = Arc::clone(&self.gw);
+        let act = tokio::spawn(async move { gw.end_session(id, why).await });
+        matches!(act.await, Ok(Ok(true)))
     }
 
     /// Returns the hand-over URL of a return target, if the session may go on from here.
@@ -170,6 +183,9 @@ impl Desk for Counter {
         match self.gw.identity.code(half, code, &self.from()).await {
             CodeStep::SignedIn { cookie, session } => {
                 self.open_devices(&session).await;
+                if let Some(before) = &self.caller.session {
+                    self.finish(before.id, EndReason::Replaced).await;
+                }
                 let strange = self
                     .caller
                     .device
@@ -293,16 +309,17 @@ impl Desk for Counter {
         let Some(session) = &self.caller.session else {
             return false;
         };
-        let ended = self.gw.end_user(&session.user, EndReason::SignedOut);
-        ended.await.is_ok()
+        self.conn.let_go();
+        let (gw, user) = (Arc::clone(&self.gw), Arc::clone(&session.user));
+        let act = tokio::spawn(async move { gw.end_user(&user, EndReason::SignedOut).await });
+        matches!(act.await, Ok(Ok(_)))
     }
 
     async fn sign_out(&self) -> bool {
         let Some(session) = &self.caller.session else {
             return true;
         };
-        let ended = self.gw.end_session(session.id, EndReason::SignedOut);
-        ended.await.is_ok()
+        self.finish(session.id, EndReason::SignedOut).await
     }
 
     async fn enrolment(&self, token: &str) -> Option<Enrolment> {

@@ -33,7 +33,7 @@ pub(crate) struct Edge {
 
 /// All edge threads; connections are dealt to them in turn.
 pub(crate) struct Edges {
-    lanes: Vec<mpsc::Sender<(TcpStream, ConnOrigin)>>,
+    lanes: Vec<mpsc::Sender<Given>>,
     next: AtomicUsize,
     stop: watch::Sender<bool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -60,10 +60,10 @@ impl Edges {
         for at in 0..count.max(1) {
             let (lane, inbox) = mpsc::channel(QUEUE);
             let (gw, tls) = (Arc::clone(gw), Arc::clone(tls));
-            let (shutdown, caps) = (shutdown.clone(), Arc::clone(&caps));
+            let shutdown = shutdown.clone();
             let thread = std::thread::Builder::new()
                 .name(format!("edge-{at}"))
-                .spawn(move || run(gw, tls, shutdown, caps, inbox))?;
+                .spawn(move || run(gw, tls, shutdown, inbox))?;
             lanes.push(lane);
             threads.push(thread);
         }
@@ -78,17 +78,13 @@ impl Edges {
 
     /// Deals a connection to the next edge; over the caps or with full lanes it is closed.
     pub(crate) fn give(&self, stream: TcpStream, origin: ConnOrigin) {
-        if !self.caps.enter(origin.peer.ip()) {
+        let Some(place) = Place::take(&self.caps, origin.peer.ip()) else {
             return;
-        }
+        };
         let at = self.next.fetch_add(1, Ordering::Relaxed) % self.lanes.len().max(1);
-        let source = origin.peer.ip();
-        let full = self
-            .lanes
-            .get(at)
-            .is_none_or(|lane| lane.try_send((stream, origin)).is_err());
-        if full {
-            self.caps.leave(source);
+        if let Some(lane) = self.lanes.get(at) {
+            // a full lane gives the connection back, and dropping it closes it
+            drop(lane.try_send((stream, origin, place)));
         }
     }
 
@@ -111,6 +107,30 @@ impl Edges {
         }
     }
 }
+
+/// One connection's place under the caps; it is free again when this is dropped.
+struct Place {
+    caps: Arc<Caps>,
+    source: IpAddr,
+}
+
+impl Place {
+    fn take(caps: &Arc<Caps>, source: IpAddr) -> Option<Self> {
+        caps.enter(source).then(|| Self {
+            caps: Arc::clone(caps),
+            source,
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.caps.leave(self.source);
+    }
+}
+
+/// A connection on its way to an edge.
+type Given = (TcpStream, ConnOrigin, Place);
 
 /// Caps on open connections, per source and in total.
 struct Caps {
@@ -170,8 +190,7 @@ fn run(
     gw: Arc<Gateway>,
     tls: Arc<rustls::ServerConfig>,
     shutdown: ShutdownWatch,
-    caps: Arc<Caps>,
-    mut inbox: mpsc::Receiver<(TcpStream, ConnOrigin)>,
+    mut inbox: mpsc::Receiver<Given>,
 ) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -193,9 +212,8 @@ fn run(
         loop {
             tokio::select! {
                 given = inbox.recv() => {
-                    let Some((stream, origin)) = given else { break };
-                    let (edge, caps) = (Arc::clone(&edge), Arc::clone(&caps));
-                    open.spawn(serve(edge, caps, stream, origin));
+                    let Some((stream, origin, place)) = given else { break };
+                    open.spawn(serve(Arc::clone(&edge), stream, origin, place));
                     while open.try_join_next().is_some() {}
                 }
                 _ = stopping.changed() => break,
@@ -215,14 +233,12 @@ fn server_conf() -> ServerConf {
     }
 }
 
-async fn serve(edge: Arc<Edge>, caps: Arc<Caps>, stream: TcpStream, origin: ConnOrigin) {
-    let source = origin.peer.ip();
+async fn serve(edge: Arc<Edge>, stream: TcpStream, origin: ConnOrigin, _place: Place) {
     drop(stream.set_nonblocking(true));
     drop(stream.set_nodelay(true));
     if let Ok(stream) = tokio::net::TcpStream::from_std(stream) {
         conn::serve(edge, stream, origin).await;
     }
-    caps.leave(source);
 }
 
 /// Accepts on a listener of the web door until the gateway stops. It never waits for a client;
@@ -260,7 +276,8 @@ pub(crate) async fn accept(gw: Arc<Gateway>, listener: TcpListener, tls: bool) {
 
 #[cfg(test)]
 mod tests {
-    use super::Caps;
+    use super::{Caps, Place};
+    use std::sync::Arc;
 
     #[test]
     fn one_source_cannot_take_every_place() {
@@ -273,6 +290,20 @@ mod tests {
         assert!(!caps.enter("192.0.2.3".parse().unwrap()));
         caps.leave(a);
         assert!(caps.enter(a));
+    }
+
+    #[test]
+    fn a_place_is_free_again_even_after_a_panic() {
+        let caps = Arc::new(Caps::new(1, 1));
+        let a = "192.0.2.1".parse().unwrap();
+        let place = Place::take(&caps, a);
+        assert!(place.is_some() && Place::take(&caps, a).is_none());
+        let broke = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+            let _held = place;
+            panic!("a connection broke");
+        }));
+        assert!(broke.is_err());
+        assert!(Place::take(&caps, a).is_some());
     }
 
     #[test]

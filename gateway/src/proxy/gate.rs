@@ -200,6 +200,9 @@ async fn to_app(
     }
     let mut verdict = access::http(&ctx.snap, &who.caller, &target, &ctx.method, who.quarantine);
     verdict.record_mut().request_id = Some(Arc::clone(&ctx.request_id));
+    if verdict.outcome() == policy::Outcome::Deny {
+        verdict.record_mut().detail = Some(ctx.code.clone());
+    }
     if let Some(retry) = over_rate(gw, &who, &verdict, ctx) {
         return limited(gw, ctl, session, ctx, "rate", retry).await;
     }
@@ -239,7 +242,7 @@ fn over_rate(gw: &Gateway, who: &Identified, verdict: &Verdict, ctx: &mut Ctx) -
     let rate = verdict.rate()?;
     let person = who.caller.session.as_ref().map(|s| &s.user);
     let key = limits::Key::of(person, who.caller.source);
-    match gw.limits.rate(&key, &tier(rate), clock::now()) {
+    match gw.limits.rate(&key, &rate.into(), clock::now()) {
         Ok(budget) => {
             ctx.budget = Some(budget);
             None
@@ -252,15 +255,6 @@ fn over_rate(gw: &Gateway, who: &Identified, verdict: &Verdict, ctx: &mut Ctx) -
             });
             Some(retry.wait)
         }
-    }
-}
-
-fn tier(rate: &policy::Rate) -> limits::Rate {
-    limits::Rate {
-        name: Arc::clone(&rate.name),
-        count: rate.count,
-        per: rate.per,
-        burst: rate.burst,
     }
 }
 
@@ -280,7 +274,7 @@ fn open(
         question: Some(Arc::new(question)),
         kill: ctl.kill.clone(),
     };
-    gw.enter(stream, permit.generation())
+    gw.enter(stream)
 }
 
 async fn turn_away(
@@ -318,10 +312,11 @@ async fn to_sign_in(
     if !ctx.wants_page {
         return problem(gw, session, ctx, needed).await;
     }
-    let path = if needed == Problem::StepUpNeeded {
-        "/signin/step-up"
-    } else {
-        "/signin"
+    let path = match (needed, &who.caller.session) {
+        (Problem::StepUpNeeded, _) => "/signin/step-up?",
+        // signed in, but too long ago for this rule
+        (_, Some(_)) => "/signin?anew=1&",
+        (_, None) => "/signin?",
     };
     let departure = gw.handover.depart(
         target.host.as_str(),
@@ -330,7 +325,7 @@ async fn to_sign_in(
         who.cookies.one(cookies::NONCE),
         clock::now(),
     );
-    let to = format!("{base}{path}?rt={}", departure.rt);
+    let to = format!("{base}{path}rt={}", departure.rt);
     let mut response = answer::redirect(StatusCode::SEE_OTHER, &to);
     let nonce = cookies::set(cookies::NONCE, &departure.nonce, Some(900));
     response
@@ -407,7 +402,7 @@ pub(crate) fn request_record(
     record.session = ctx.session.as_ref().map(|s| s.id);
     if let Some(target) = &ctx.target {
         record.host = Some(target.host.as_str().into());
-        record.path = Some(target.path.as_str().to_owned());
+        record.path = Some(own::shown_path(target));
     }
     record
 }

@@ -31,6 +31,16 @@ pub(crate) fn is_own_path(path: &str) -> bool {
     path == "/.postern" || path.starts_with("/.postern/")
 }
 
+/// Writes a path for a record; an enrolment link is a secret as long as it is good.
+pub(crate) fn shown_path(target: &Target) -> String {
+    let path = target.path.as_str();
+    if path.starts_with("/enrol/") {
+        "/enrol/...".to_owned()
+    } else {
+        path.to_owned()
+    }
+}
+
 /// Picks the sign-in host for an app host: the one with the longest common ending.
 pub(crate) fn sign_in_host_for(gw: &Gateway, host: &str) -> String {
     let common = |own: &String| {
@@ -74,6 +84,8 @@ pub(crate) async fn sign_in_host(
         ctl.conn.hold(&ctl.edge, signed_in.id, &signed_in.user);
     }
     let Some(body) = read_body(session).await? else {
+        let status = StatusCode::PAYLOAD_TOO_LARGE;
+        note_page(gw, ctl, ctx, "deny", reason::TOO_LARGE, status);
         return gate::problem(gw, session, ctx, Problem::TooLarge).await;
     };
     ctl.body_ended();
@@ -83,12 +95,24 @@ pub(crate) async fn sign_in_host(
         gate::request_record(Event::AccessDecided, "allow", reason::OWN_PAGE, ctl, ctx);
     record.rule = Some("builtin.own-pages".into());
     record.status = Some(response.status().as_u16());
-    if target.path.as_str().starts_with("/enrol/") {
-        record.path = Some("/enrol/...".to_owned());
-    }
     gw.audit.note(record);
     answer::send(gw, session, ctx, response).await?;
     Ok(Answered::Yes)
+}
+
+/// Records a request to a page of ours.
+fn note_page(
+    gw: &Gateway,
+    ctl: &RequestCtl,
+    ctx: &Ctx,
+    outcome: &'static str,
+    why: &'static str,
+    status: StatusCode,
+) {
+    let mut record = gate::request_record(Event::AccessDecided, outcome, why, ctl, ctx);
+    record.rule = Some("builtin.own-pages".into());
+    record.status = Some(status.as_u16());
+    gw.audit.note(record);
 }
 
 async fn ask_pages(
@@ -154,11 +178,14 @@ pub(crate) async fn app_host(
     );
     ctx.session = who.caller.session.clone();
     let Some(body) = read_body(session).await? else {
+        let status = StatusCode::PAYLOAD_TOO_LARGE;
+        note_page(gw, ctl, ctx, "deny", reason::TOO_LARGE, status);
         return gate::problem(gw, session, ctx, Problem::TooLarge).await;
     };
     ctl.body_ended();
     let desk = Counter::new(gw, ctl, ctx, target, who, session);
     let response = ask_pages(&APP_HOST, session, target, desk, body).await;
+    note_page(gw, ctl, ctx, "allow", reason::OWN_PAGE, response.status());
     answer::send(gw, session, ctx, response).await?;
     Ok(Answered::Yes)
 }
@@ -182,8 +209,12 @@ async fn open(
     let opened = code.and_then(|c| gw.handover.open(c, nonce, host, clock::now()));
     let signed_in = opened.and_then(|(id, to)| Some((gw.sessions.find_by_id(id)?, to)));
     let Some((signed_in, to)) = signed_in.filter(|(s, _)| s.is_live(clock::unix())) else {
+        let status = StatusCode::BAD_REQUEST;
+        note_page(gw, ctl, ctx, "deny", reason::BAD_REQUEST, status);
         return gate::problem(gw, session, ctx, Problem::BadRequest).await;
     };
+    ctx.session = Some(Arc::clone(&signed_in));
+    note_page(gw, ctl, ctx, "allow", reason::OWN_PAGE, StatusCode::SEE_OTHER);
     let Ok(cookie) = gw.sessions.mint(&signed_in, host).await else {
         return gate::problem(gw, session, ctx, Problem::Unavailable).await;
     };

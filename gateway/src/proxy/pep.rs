@@ -53,6 +53,8 @@ pub(crate) struct Ctx {
     pub(crate) ctl: Option<Arc<RequestCtl>>,
     pub(crate) snap: Arc<Snapshot>,
     pub(crate) request_id: Arc<str>,
+    /// Short, drawn by us: what a denied page shows and the record of the denial holds.
+    pub(crate) code: String,
     pub(crate) method: String,
     pub(crate) target: Option<Target>,
     pub(crate) app: Option<policy::AppIx>,
@@ -110,6 +112,7 @@ impl ProxyHttp for Pep {
             ctl: RequestCtl::current(),
             snap: self.gw.snapshot.load_full(),
             request_id: token().chars().take(22).collect::<String>().into(),
+            code: answer::code(),
             method: String::new(),
             target: None,
             app: None,
@@ -249,7 +252,6 @@ impl ProxyHttp for Pep {
                 ));
             }
             session.set_read_timeout(Some(SOCKET_IDLE));
-            return Ok(());
         }
         answer::clean(upstream)?;
         answer::finish(&self.gw, upstream, ctx)?;

@@ -85,6 +85,23 @@ impl ClientStream {
         Ok(n > 0)
     }
 
+    /// Reads until `least` bytes are buffered; `Ok(false)` if the client closed before.
+    ///
+    /// # Errors
+    /// Whatever the transport reports.
+    pub(crate) async fn read_ahead(&mut self, least: usize) -> io::Result<bool> {
+        while self.ahead.len().saturating_sub(self.taken) < least {
+            let mut more = [0_u8; 1024];
+            let n = self.io.read(&mut more).await?;
+            if n == 0 {
+                return Ok(false);
+            }
+            self.ahead
+                .extend_from_slice(more.get(..n).unwrap_or_default());
+        }
+        Ok(true)
+    }
+
     /// Reads until the head of a request is whole, keeping the bytes for pingora.
     ///
     /// # Errors

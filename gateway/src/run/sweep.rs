@@ -1,7 +1,10 @@
 //! The rounds: what is due is decided again each quarter second, what has run out ends each second.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
+
+use tokio::sync::broadcast::error::RecvError;
 
 use crate::audit::{Event, Record, reason};
 use crate::clock;
@@ -13,44 +16,81 @@ const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const JUMP_MS: u64 = 5_000;
 
-/// Runs the rounds until the gateway ends.
+/// Runs the rounds until the gateway ends. A round that fails or panics is begun again.
 pub(crate) async fn run(gw: Arc<Gateway>) {
+    tokio::join!(
+        keep("revocation", || revoke(Arc::clone(&gw))),
+        keep("housekeeping", || keep_house(Arc::clone(&gw))),
+        keep("certificates", || renew(Arc::clone(&gw))),
+    );
+}
+
+async fn keep<F, W>(name: &'static str, work: F)
+where
+    F: Fn() -> W,
+    W: Future<Output = ()> + Send + 'static,
+{
+    loop {
+        if tokio::spawn(work()).await.is_err() {
+            tracing::error!(round = name, "a round broke and is begun again");
+        }
+        tokio::time::sleep(SECOND).await;
+    }
+}
+
+/// Hears of ended sessions and closed devices, and asks again what is due; never waits for a disk.
+async fn revoke(gw: Arc<Gateway>) {
     let mut changes = gw.sessions.subscribe();
     let mut round = tokio::time::interval(ROUND);
-    let mut second = tokio::time::interval(SECOND);
-    let mut minute = tokio::time::interval(MINUTE);
-    let mut watch = ClockWatch::new();
+    gw.cut_ended();
     loop {
         tokio::select! {
             _ = round.tick() => {
-                gw.streams.ask_again(Some(clock::now()));
+                gw.heartbeat.store(clock::unix(), Ordering::Relaxed);
+                gw.streams.ask_due(clock::now());
             }
-            _ = second.tick() => {
-                tick(&gw).await;
-                watch.look(&gw);
-            }
-            _ = minute.tick() => gw.limits.sweep(clock::now()),
             change = changes.recv() => match change {
                 Ok(SessionChange::Ended(id)) => {
                     gw.streams.kill_session(id);
                 }
-                Ok(_) => {}
-                Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {
-                    gw.streams.ask_again(None);
+                Ok(SessionChange::DeviceBound(id) | SessionChange::DeviceReleased(id)) => {
+                    gw.streams.ask_device(id);
                 }
-                Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+                Err(RecvError::Lagged(_)) => {
+                    gw.cut_ended();
+                    gw.streams.ask_again();
+                }
+                Err(RecvError::Closed) => return,
             },
         }
     }
 }
 
-async fn tick(gw: &Arc<Gateway>) {
-    for session in gw.identity.sweep(clock::unix()).await {
-        gw.streams.kill_session(session.id);
+/// Ends what has run out and writes what may lag.
+async fn keep_house(gw: Arc<Gateway>) {
+    let mut second = tokio::time::interval(SECOND);
+    let mut minute = tokio::time::interval(MINUTE);
+    let mut watch = ClockWatch::new();
+    loop {
+        tokio::select! {
+            _ = second.tick() => {
+                gw.identity.sweep(clock::unix()).await;
+                gw.pay_owed().await;
+                watch.look(&gw);
+            }
+            _ = minute.tick() => gw.limits.sweep(clock::now()),
+        }
     }
-    let certs = Arc::clone(&gw.snapshot.load().certs);
-    if certs.is_due(clock::unix()) {
-        drop(crate::reload::reload(gw).await);
+}
+
+/// Issues leaves of the internal authority anew when a third of their life is left.
+async fn renew(gw: Arc<Gateway>) {
+    let mut hour = tokio::time::interval(MINUTE * 60);
+    loop {
+        hour.tick().await;
+        if gw.snapshot.load().certs.is_due(clock::unix()) {
+            crate::reload::renew_certificates(&gw).await;
+        }
     }
 }
 
