@@ -159,6 +159,7 @@ fn a_power_cut_under_load_loses_nothing_that_was_acknowledged() {
     let denials = Mutex::new(BTreeSet::new());
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
+        let _end = OnDrop(&over);
         for _ in 0..3 {
             scope.spawn(|| {
                 let client = Client::new(&gateway);
@@ -176,7 +177,6 @@ fn a_power_cut_under_load_loses_nothing_that_was_acknowledged() {
         });
         assert!(demo.submit(&portal, sign_out).status < 400);
         gateway.signal(nix::sys::signal::Signal::SIGKILL);
-        over.store(true, Ordering::SeqCst);
     });
     gateway.kill();
     gateway.must(&["audit", "verify"]);
@@ -204,6 +204,15 @@ fn a_power_cut_under_load_loses_nothing_that_was_acknowledged() {
     gateway.start_again();
     gateway.must(&["audit", "verify"]);
     assert_eq!(demo.open(&app).status, 303, "a sign-out survives");
+}
+
+/// Sets a flag at the end of a scope, a failed one too.
+struct OnDrop<'a>(&'a AtomicBool);
+
+impl Drop for OnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 fn segments(gateway: &Gateway) -> Vec<PathBuf> {
