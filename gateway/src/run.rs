@@ -269,7 +269,7 @@ async fn open_tunnel(gw: &Arc<Gateway>) {
     if let Some(why) = handle.why_down() {
         tracing::error!(%why, "the tunnel door stays shut; the HTTPS door is open");
     }
-    let _ = gw.tunnel.set(handle);
+    drop(gw.tunnel.set(handle));
 }
 
 fn open_control(gw: &Arc<Gateway>) -> Result<(), StartError> {

@@ -24,6 +24,7 @@ fn commands() -> Vec<Vec<String>> {
         let rest = line
             .strip_prefix("cargo run --release -- ")
             .or_else(|| line.strip_prefix("postern "));
+        let rest = rest.filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()));
         if let (true, Some(rest)) = (inside, rest) {
             found.push(rest.split_whitespace().map(str::to_owned).collect());
         }

@@ -16,7 +16,9 @@ pub(crate) fn run(config: Config) -> Result<(), Failure> {
 /// Sends the log to stderr; a second call has no effect.
 pub(crate) fn log(log: &Log) {
     let level = log.level.name();
-    let filter = format!("warn,postern={level}");
+    // what these crates call an error is an ordinary end of a connection or session to us
+    let quiet = "boringtun=off,pingora_core=off,pingora_proxy=off";
+    let filter = format!("warn,{quiet},postern={level}");
     let filter = tracing_subscriber::EnvFilter::new(filter);
     let to_stderr = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -317,10 +317,6 @@ impl ProxyHttp for Pep {
     }
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "pingora's kinds of error are many and grow; all others are the application's fault or ours"
-)]
 fn problem_of(e: &Error) -> Problem {
     match (e.etype(), e.esource()) {
         (ErrorType::HTTPStatus(413), _) => Problem::TooLarge,

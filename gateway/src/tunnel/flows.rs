@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wg::{FlowId, FlowRecord, Refusal as How};
 
 use super::bucket::Buckets;
 use super::dns::Dns;
-use super::gate::{Ask, End, Gate, Portal, Proto, Refusal, RefusalKind, Ticket};
+use super::gate::{Ask, End, Gate, Portal, Proto, Refusal, RefusalKind, Refused, Ticket};
 use super::ledger::Ledger;
 use super::reach::Reach;
 use super::shard::{Command, FlowNews, Shard};
@@ -70,7 +70,6 @@ pub(super) struct Flows {
 struct Open {
     device: DeviceId,
     end: Far,
-    dialling: bool,
 }
 
 /// Who waits for the accepted connection.
@@ -81,10 +80,10 @@ enum Far {
     Task(Option<oneshot::Sender<std::net::TcpStream>>),
 }
 
-#[derive(Default)]
 struct Load {
     flows: usize,
-    dials: usize,
+    /// Places for dials; a flow waits for one with its SYN held.
+    dials: Arc<Semaphore>,
 }
 
 impl Flows {
@@ -154,9 +153,6 @@ impl Flows {
         let Some(open) = self.open.get_mut(&flow.id) else {
             return false;
         };
-        if let Some(load) = self.devices.get_mut(&open.device) {
-            load.landed(open);
-        }
         match &mut open.end {
             Far::Portal(portal) => {
                 self.ground.gate.serve(stream, *portal);
@@ -175,26 +171,17 @@ impl Flows {
         if load.flows >= FLOWS_PER_DEVICE {
             return Err((How::Reset, reason::TOO_MANY_CONNECTIONS));
         }
-        // the device repeats the SYN after a second
-        if load.dials >= DIALS_PER_DEVICE {
-            return Err((How::Silent, reason::TOO_MANY_CONNECTIONS));
-        }
         if !self.rate.take(device, clock::now()) {
-            return Err((How::Silent, reason::RATE_LIMITED));
+            return Err((How::Reset, reason::RATE_LIMITED));
         }
         let service = Service::of(flow, &self.ground)?;
         load.flows += 1;
-        load.dials += 1;
+        let dials = Arc::clone(&load.dials);
         let end = match service {
             Service::Portal(portal) => Far::Portal(portal),
-            Service::Dns | Service::Host => Far::Task(Some(self.spawn(service, *flow))),
+            Service::Dns | Service::Host => Far::Task(Some(self.spawn(service, *flow, dials))),
         };
-        let open = Open {
-            device,
-            end,
-            dialling: true,
-        };
-        self.open.insert(flow.id, open);
+        self.open.insert(flow.id, Open { device, end });
         Ok(matches!(service, Service::Portal(_)))
     }
 
@@ -202,6 +189,7 @@ impl Flows {
         &mut self,
         service: Service,
         flow: FlowRecord,
+        dials: Arc<Semaphore>,
     ) -> oneshot::Sender<std::net::TcpStream> {
         let (accepted, stream) = oneshot::channel();
         let ground = self.ground.clone();
@@ -209,7 +197,7 @@ impl Flows {
             if matches!(service, Service::Dns) {
                 names(&ground, &flow, stream).await;
             } else {
-                forward(&ground, &flow, stream).await;
+                forward(&ground, &flow, stream, &dials).await;
             }
             ground.shard.tell(Command::Finished(flow.id)).await;
             flow.id
@@ -218,11 +206,10 @@ impl Flows {
     }
 
     fn forget(&mut self, flow: FlowId) {
-        let Some(mut open) = self.open.remove(&flow) else {
+        let Some(open) = self.open.remove(&flow) else {
             return;
         };
         if let Some(load) = self.devices.get_mut(&open.device) {
-            load.landed(&mut open);
             load.flows = load.flows.saturating_sub(1);
             if load.flows == 0 {
                 self.devices.remove(&open.device);
@@ -231,10 +218,11 @@ impl Flows {
     }
 }
 
-impl Load {
-    fn landed(&mut self, open: &mut Open) {
-        if std::mem::take(&mut open.dialling) {
-            self.dials = self.dials.saturating_sub(1);
+impl Default for Load {
+    fn default() -> Self {
+        Self {
+            flows: 0,
+            dials: Arc::new(Semaphore::new(DIALS_PER_DEVICE)),
         }
     }
 }
@@ -309,20 +297,33 @@ async fn forward(
     ground: &Ground,
     flow: &FlowRecord,
     accepted: oneshot::Receiver<std::net::TcpStream>,
+    dials: &Semaphore,
 ) {
+    let place = tokio::select! {
+        () = ground.stop.cancelled() => None,
+        place = tokio::time::timeout(ACCEPT_TIMEOUT, dials.acquire()) => place.ok().and_then(Result::ok),
+    };
     let ask = Ask {
         device: DeviceId(flow.peer.0),
         source: flow.source,
         target: flow.destination,
         proto: Proto::Tcp,
     };
-    let Ok(ticket) = ground.gate.decide(ask).await else {
+    let decided = match &place {
+        Some(_) => ground.gate.decide(ask).await,
+        None => Err(Refused),
+    };
+    let Ok(ticket) = decided else {
         let refuse = Command::Refuse(flow.id, How::Reset);
         return ground.shard.tell(refuse).await;
     };
     let started = clock::now();
     let mut bytes = 0;
-    let reason = carry(ground, flow, accepted, ticket.as_ref(), &mut bytes).await;
+    let under = Under {
+        ticket: ticket.as_ref(),
+        place,
+    };
+    let reason = carry(ground, flow, accepted, under, &mut bytes).await;
     ticket.ended(End {
         reason,
         bytes,
@@ -330,19 +331,27 @@ async fn forward(
     });
 }
 
+/// What a flow is dialled under: its permit, and its place among the dials of its device.
+struct Under<'a> {
+    ticket: &'a dyn Ticket,
+    place: Option<SemaphorePermit<'a>>,
+}
+
 /// Dials and copies under a permit; returns the reason of the end.
 async fn carry(
     ground: &Ground,
     flow: &FlowRecord,
     accepted: oneshot::Receiver<std::net::TcpStream>,
-    ticket: &dyn Ticket,
+    under: Under<'_>,
     bytes: &mut u64,
 ) -> &'static str {
+    let Under { ticket, place } = under;
     let dialled = tokio::select! {
         () = ground.stop.cancelled() => Err(reason::STOP),
         () = ticket.revoked() => Err(reason::REVOKED),
         dialled = dial(flow.destination) => dialled,
     };
+    drop(place);
     let host = match dialled {
         Ok(host) => host,
         Err(reason) => {

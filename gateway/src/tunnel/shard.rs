@@ -360,8 +360,7 @@ impl Loop {
         match event {
             Event::SynSeen(flow) => {
                 let told = self.reports.flows.try_send(FlowNews::Syn(flow));
-                // the device repeats the SYN after a second
-                told.unwrap_or_else(|_| self.node.refuse(flow.id, Refusal::Silent));
+                told.unwrap_or_else(|_| self.node.refuse(flow.id, Refusal::Reset));
             }
             Event::FlowClosed(flow) => self.closed.push_back(flow),
             Event::UdpReceived { .. } => {
