@@ -202,15 +202,11 @@ pub(crate) fn http(
     record.host = Some(target.host.as_str().into());
     record.method = Some(method.into());
     record.path = Some(target.path.as_str().to_owned());
-    let changes = !matches!(method, "GET" | "HEAD" | "OPTIONS" | "PROPFIND");
-    let allowed = refused.is_none() && decision.outcome == Outcome::Allow;
-    let signed_in = caller.session.is_some();
-    let durable = if allowed { changes } else { signed_in };
     Verdict {
         decision,
         refused,
+        durability: record.durability(),
         record,
-        durability: durability(durable),
         snap: Arc::clone(snap),
     }
 }

@@ -23,7 +23,6 @@ mod writer;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
@@ -137,25 +136,6 @@ impl Audit {
                 let (tell, told) = oneshot::channel();
                 self.submit(record, Some(Waiter::Task(tell)))?;
                 told.await.unwrap_or_else(|_| Err(self.shared.broken()))
-            }
-        }
-    }
-
-    /// Does what [`write`](Self::write) does, blocking the thread until the answer.
-    ///
-    /// # Errors
-    /// As [`write`](Self::write).
-    pub(crate) fn write_blocking(
-        &self,
-        record: Record,
-        durability: Durability,
-    ) -> Result<u64, AuditError> {
-        match durability {
-            Durability::Batched => self.queue(record),
-            Durability::Durable => {
-                let (tell, told) = mpsc::sync_channel(1);
-                self.submit(record, Some(Waiter::Thread(tell)))?;
-                told.recv().unwrap_or_else(|_| Err(self.shared.broken()))
             }
         }
     }

@@ -15,7 +15,7 @@ use crate::proxy::handover::Handover;
 use crate::proxy::tls::InternalCa;
 use crate::secrets::Keys;
 use crate::snapshot::Snapshot;
-use crate::store::{Store, StoreError};
+use crate::store::StoreError;
 use crate::streams::{Answer, Stream, StreamGuard, Streams};
 use crate::tunnel;
 
@@ -28,8 +28,6 @@ pub(crate) struct Gateway {
     pub(crate) config: Arc<Config>,
     /// The set in force: policy and certificates.
     pub(crate) snapshot: ArcSwap<Snapshot>,
-    /// Durable state.
-    pub(crate) store: Arc<dyn Store>,
     /// The master key.
     pub(crate) keys: Arc<Keys>,
     /// The journal.

@@ -23,14 +23,14 @@ use zeroize::Zeroizing;
 
 pub(crate) use self::devices::{Class, Device, DeviceChange, DeviceError, Devices, NewDevice, Psk};
 use self::engine::Failed;
-pub(crate) use self::enrolment::{EnrolStep, EnrolView, Enrolled, FactorError};
+pub(crate) use self::enrolment::{EnrolStep, FactorError};
 use self::lockout::{Limits, Lockout, Throttled};
 pub(crate) use self::login::{Directory, Standing, UserName};
 use self::login::{Halves, Refusal};
 pub(crate) use self::password::Weak;
 use self::password::{BadCost, BadVerifier, Cost, Hasher, Passwords, Rules};
 pub(crate) use self::record::{Context, Recorder};
-pub(crate) use self::session::{EndReason, Session, SessionChange, SessionError, Sessions};
+pub(crate) use self::session::{EndReason, Session, SessionChange, Sessions};
 use self::session::{Lifetimes, token_hash};
 use self::steady::Steady;
 use crate::audit::{Event, Record};

@@ -78,8 +78,13 @@ impl Operator for Desk {
                 written.map_err(internal)?;
             }
         }
+        if act == UserAct::Enable {
+            let unlocked = gw.identity.unlock(user, clock::unix()).await;
+            unlocked.map_err(internal)?;
+        }
         if act == UserAct::Add {
-            self.start_afresh(user).await?;
+            // a name that is used again starts without the factors and devices of before
+            gw.identity.forget_namesake(user, clock::unix()).await?;
         }
         self.reload().await
     }
@@ -141,18 +146,6 @@ impl Operator for Desk {
 }
 
 impl Desk {
-    /// Makes a name that is used again start without the factors and devices of before.
-    async fn start_afresh(&self, user: &str) -> Result<(), Refusal> {
-        let gw = &self.0;
-        let enrolled = gw.identity.is_enrolled(user).await.map_err(internal)?;
-        let devices = gw.devices.list();
-        let owns = |d: &Arc<Device>| *d.user == *user && d.revoked.is_none();
-        if enrolled || devices.iter().any(owns) {
-            self.acts(&gw.snapshot.load()).user_forget(user).await?;
-        }
-        Ok(())
-    }
-
     fn acts<'a>(&'a self, snap: &'a Snapshot) -> Acts<'a> {
         Acts {
             config: &self.0.config,

@@ -28,7 +28,6 @@ pub(crate) use desk::{
     App, Credentials, Desk, DeviceLine, DeviceState, EnrolStep, Enrolment, FirstStep, Here, Person,
     SecondStep, SessionRow, Visit,
 };
-pub(crate) use lang::Lang;
 pub(crate) use problem::{Detail, Problem, language, problem};
 
 /// The routes of the sign-in host; each request needs its desk as an extension.

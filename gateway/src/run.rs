@@ -25,7 +25,6 @@ use crate::proxy::tls::{self, CertError, InternalCa};
 use crate::proxy::{Edges, edge};
 use crate::reload::{self, Rejected};
 use crate::secrets::{KeyError, Keys};
-use crate::snapshot::Snapshot;
 use crate::store::{self, StoreError};
 use crate::streams::Streams;
 use crate::tunnel;
@@ -155,7 +154,6 @@ async fn open(config: Config, keys: Arc<Keys>) -> Result<Arc<Gateway>, StartErro
     Ok(Arc::new(Gateway {
         snapshot: ArcSwap::from_pointee(snapshot),
         authority,
-        store,
         keys,
         audit,
         identity,

@@ -7,7 +7,7 @@ mod sqlite;
 pub(crate) mod tests;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,38 +23,9 @@ pub(crate) fn open(data_dir: &Path) -> Result<Arc<dyn Store>, StoreError> {
     Ok(Arc::new(sqlite::Sqlite::open(&data_dir.join("state.db"))?))
 }
 
-/// Checks that the data folder belongs to the running user and is closed to everybody else.
-///
-/// # Errors
-/// [`StoreError::Folder`] with what is wrong with it.
-pub(crate) fn check_folder(path: &Path) -> Result<(), StoreError> {
-    let wrong = |what: String| StoreError::Folder {
-        path: path.to_owned(),
-        what,
-    };
-    let meta = std::fs::symlink_metadata(path).map_err(|e| wrong(e.to_string()))?;
-    if !meta.is_dir() {
-        return Err(wrong("not a folder".to_owned()));
-    }
-    let uid = meta.uid();
-    if uid != rustix::process::geteuid().as_raw() {
-        return Err(wrong(format!("belongs to user {uid}")));
-    }
-    let mode = meta.permissions().mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        return Err(wrong(format!("has mode {mode:04o}, must be 0700")));
-    }
-    Ok(())
-}
-
 /// What is kept over a restart. Each call that returned `Ok` survives a crash of the machine.
 #[async_trait]
 pub(crate) trait Store: Send + Sync {
-    /// Reads one entry of the bookkeeping.
-    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
-    /// Writes one entry of the bookkeeping.
-    async fn put(&self, key: &str, value: Vec<u8>) -> Result<(), StoreError>;
-
     /// Reads the factors of a user.
     async fn credentials(&self, user: &str) -> Result<Option<Credentials>, StoreError>;
     /// Sets the factors of a user; the last accepted step never becomes smaller.
@@ -67,8 +38,6 @@ pub(crate) trait Store: Send + Sync {
     async fn knows(&self, user: &str) -> Result<bool, StoreError>;
     /// Forgets the factors, links and sessions of a user.
     async fn remove_user(&self, user: &str) -> Result<(), StoreError>;
-    /// Lists the users who have both factors.
-    async fn enrolled(&self) -> Result<Vec<String>, StoreError>;
 
     /// Keeps an enrolment link; an earlier one of the same user is void.
     async fn put_link(&self, link: LinkRow) -> Result<(), StoreError>;

@@ -180,11 +180,6 @@ impl Folder {
         self.at(&name.to_string(), OFlags::RDWR | OFlags::APPEND)
     }
 
-    /// Opens a file that may be missing for reading.
-    pub(super) fn read(&self, name: &str) -> io::Result<File> {
-        self.at(name, OFlags::RDONLY)
-    }
-
     /// Puts a whole file in place at once.
     pub(super) fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         use std::io::Write as _;

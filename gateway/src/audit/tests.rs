@@ -62,19 +62,6 @@ async fn a_durable_record_is_in_the_file_before_the_answer() {
     }
 }
 
-#[test]
-fn a_blocking_write_is_in_the_file_before_the_answer() {
-    let dir = Scratch::new();
-    let audit = open(&dir);
-    assert_eq!(
-        audit
-            .write_blocking(by("demo"), Durability::Durable)
-            .unwrap(),
-        1
-    );
-    assert_eq!(all(&dir).len(), 1);
-}
-
 #[tokio::test]
 async fn batched_records_are_written_without_a_durable_one() {
     let dir = Scratch::new();

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::SyncSender;
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -44,7 +43,6 @@ impl Default for Pace {
 /// One who waits for a record to be on disk.
 pub(super) enum Waiter {
     Task(oneshot::Sender<Result<u64, AuditError>>),
-    Thread(SyncSender<Result<u64, AuditError>>),
 }
 
 impl Waiter {
@@ -52,7 +50,6 @@ impl Waiter {
         // who no longer waits needs no answer
         match self {
             Self::Task(waiter) => drop(waiter.send(answer)),
-            Self::Thread(waiter) => drop(waiter.try_send(answer)),
         }
     }
 }

@@ -104,7 +104,9 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<(), Failure> {
                 for device in gateway.device_list().await? {
                     if device.user == *user && device.revoked.is_none() {
                         let done = gateway.device_revoke(&device.id).await;
-                        revoked = revoked.and(done.map(drop));
+                        if revoked.is_ok() {
+                            revoked = done.map(drop);
+                        }
                     }
                 }
                 let forgotten = gateway.user_forget(user).await.map(drop);

@@ -210,7 +210,9 @@ impl Identity {
         for device in self.devices.list() {
             if device.revoked.is_none() && *device.user == *user {
                 let revoked = self.devices.revoke(device.id, now).await;
-                done = done.and(revoked.map(drop).map_err(FactorError::from));
+                if done.is_ok() {
+                    done = revoked.map(drop).map_err(FactorError::from);
+                }
             }
         }
         done

@@ -111,7 +111,6 @@ struct PasswordProof {
 #[derive(Debug)]
 pub(crate) struct CodeProof {
     user: UserName,
-    step: Matched,
     at: i64,
 }
 
@@ -122,7 +121,7 @@ impl CodeProof {
     /// [`Refusal::CodeReplayed`] if it did not.
     pub(crate) fn new(
         user: &UserName,
-        matched: Matched,
+        _matched: Matched,
         accepted: bool,
         now: i64,
     ) -> Result<Self, Refusal> {
@@ -131,7 +130,6 @@ impl CodeProof {
         }
         Ok(Self {
             user: user.clone(),
-            step: matched,
             at: now,
         })
     }
@@ -143,11 +141,6 @@ impl CodeProof {
     /// When it was right, in steady seconds.
     pub(crate) fn at(&self) -> i64 {
         self.at
-    }
-
-    /// The time step it used up.
-    pub(crate) fn step(&self) -> i64 {
-        self.step.step()
     }
 }
 

@@ -157,6 +157,7 @@ impl Hasher {
     }
 
     /// Counts the runs of argon2id since the start.
+    #[cfg(test)]
     pub(crate) fn runs(&self) -> u64 {
         self.runs.load(Ordering::Relaxed)
     }
@@ -251,6 +252,7 @@ impl Passwords {
     }
 
     /// Counts the runs of argon2id since the start.
+    #[cfg(test)]
     pub(crate) fn runs(&self) -> u64 {
         self.hasher.runs()
     }

@@ -9,7 +9,7 @@ use tokio::sync::broadcast::error::RecvError;
 use crate::audit::{Event, Record, reason};
 use crate::clock;
 use crate::gateway::Gateway;
-use crate::identity::SessionChange;
+use crate::identity::{DeviceChange, SessionChange};
 
 const ROUND: Duration = Duration::from_millis(250);
 const SECOND: Duration = Duration::from_secs(1);
@@ -41,6 +41,7 @@ where
 /// Hears of ended sessions and closed devices, and asks again what is due; never waits for a disk.
 async fn revoke(gw: Arc<Gateway>) {
     let mut changes = gw.sessions.subscribe();
+    let mut devices = gw.devices.subscribe();
     let mut round = tokio::time::interval(ROUND);
     gw.cut_ended();
     loop {
@@ -59,6 +60,21 @@ async fn revoke(gw: Arc<Gateway>) {
                 Err(RecvError::Lagged(_)) => {
                     gw.cut_ended();
                     gw.streams.ask_again();
+                }
+                Err(RecvError::Closed) => return,
+            },
+            change = devices.recv() => match change {
+                Ok(DeviceChange::Revoked(id)) => {
+                    gw.streams.kill_device(id);
+                    gw.sync_tunnel().await;
+                }
+                Ok(DeviceChange::Added(_)) => gw.sync_tunnel().await,
+                Ok(DeviceChange::Marked(id)) => {
+                    gw.streams.ask_device(id);
+                }
+                Err(RecvError::Lagged(_)) => {
+                    gw.streams.ask_again();
+                    gw.sync_tunnel().await;
                 }
                 Err(RecvError::Closed) => return,
             },

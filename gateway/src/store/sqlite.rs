@@ -111,26 +111,6 @@ fn serve(mut db: Connection, mut queue: mpsc::Receiver<Job>) {
 
 #[async_trait]
 impl Store for Sqlite {
-    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let key = key.to_owned();
-        self.run(move |db| {
-            db.prepare_cached("SELECT value FROM meta WHERE key = ?1")?
-                .query_row([key], |row| row.get(0))
-                .optional()
-        })
-        .await
-    }
-
-    async fn put(&self, key: &str, value: Vec<u8>) -> Result<(), StoreError> {
-        let key = key.to_owned();
-        self.write(move |tx| {
-            tx.prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)")?
-                .execute(params![key, value])
-                .map(drop)
-        })
-        .await
-    }
-
     async fn credentials(&self, user: &str) -> Result<Option<Credentials>, StoreError> {
         let user = user.to_owned();
         self.run(move |db| rows::credentials(db, &user)).await
@@ -184,15 +164,6 @@ impl Store for Sqlite {
             tx.execute("DELETE FROM links WHERE user = ?1", [&user])?;
             tx.execute("DELETE FROM sessions WHERE user = ?1", [&user])
                 .map(drop)
-        })
-        .await
-    }
-
-    async fn enrolled(&self) -> Result<Vec<String>, StoreError> {
-        self.run(|db| {
-            db.prepare_cached("SELECT user FROM credentials ORDER BY user")?
-                .query_map([], |row| row.get(0))?
-                .collect()
         })
         .await
     }

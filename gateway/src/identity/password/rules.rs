@@ -30,19 +30,6 @@ pub(crate) enum Weak {
     SiteWord,
 }
 
-impl Weak {
-    /// A stable code for scripts.
-    pub(crate) fn code(self) -> &'static str {
-        match self {
-            Self::TooShort { .. } => "password-too-short",
-            Self::TooLong => "password-too-long",
-            Self::UserName => "password-is-name",
-            Self::Common => "password-common",
-            Self::SiteWord => "password-site-word",
-        }
-    }
-}
-
 /// The rules of this gateway: a length and a block list, no classes of characters.
 #[derive(Debug)]
 pub(crate) struct Rules {

@@ -156,7 +156,6 @@ pub(crate) enum EndReason {
     FactorChanged,
     Idle,
     Expired,
-    Policy,
     /// The person has too many; this was the oldest.
     Replaced,
 }
@@ -172,7 +171,6 @@ impl EndReason {
             Self::FactorChanged => reason::USER_CHANGED,
             Self::Idle => reason::IDLE,
             Self::Expired => reason::EXPIRED,
-            Self::Policy => reason::POLICY,
             Self::Replaced => reason::REPLACED,
         }
     }

@@ -22,7 +22,6 @@ use super::files::{self, FileError, Readers};
 #[derive(Debug)]
 pub(crate) struct InternalCa {
     ca: Ca,
-    root_file: PathBuf,
 }
 
 impl InternalCa {
@@ -41,18 +40,11 @@ impl InternalCa {
         } else {
             files.create(name, now)
         }?;
-        Ok(Self {
-            ca,
-            root_file: files.root_cert,
-        })
-    }
-
-    /// Returns the path of the root certificate that clients import.
-    pub(crate) fn root_file(&self) -> &Path {
-        &self.root_file
+        Ok(Self { ca })
     }
 
     /// Returns the root certificate as PEM.
+    #[cfg(test)]
     pub(crate) fn root_pem(&self) -> &str {
         self.ca.root_pem()
     }

@@ -3,8 +3,8 @@
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
+use super::super::open;
 use super::super::{CookieRow, CounterRow, Credentials, SessionRow, Store, StoreError};
-use super::super::{check_folder, open};
 use super::Folder;
 use crate::ids::{DeviceId, Door, SessionId};
 
@@ -128,17 +128,6 @@ async fn counters_at_zero_and_old_ones_are_forgotten() {
 }
 
 #[tokio::test]
-async fn bookkeeping_is_kept() {
-    let folder = Folder::new();
-    let store = open(folder.path()).unwrap();
-    assert_eq!(store.get("k").await.unwrap(), None);
-    store.put("k", vec![1]).await.unwrap();
-    store.put("k", vec![2]).await.unwrap();
-    let store = reopened(store, &folder).await;
-    assert_eq!(store.get("k").await.unwrap(), Some(vec![2]));
-}
-
-#[tokio::test]
 async fn a_store_of_a_later_version_is_refused() {
     let folder = Folder::new();
     drop(open(folder.path()).unwrap());
@@ -175,18 +164,6 @@ fn the_files_are_the_owners_and_every_commit_reaches_the_disk() {
         let mode = file.unwrap().metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
-}
-
-#[test]
-fn a_data_folder_open_to_others_is_refused() {
-    let folder = Folder::new();
-    assert!(check_folder(folder.path()).is_ok());
-    for open in [0o750, 0o701, 0o777] {
-        let mode = std::fs::Permissions::from_mode(open);
-        std::fs::set_permissions(folder.path(), mode).unwrap();
-        assert!(check_folder(folder.path()).is_err());
-    }
-    assert!(check_folder(&folder.path().join("absent")).is_err());
 }
 
 #[tokio::test]
