@@ -85,6 +85,7 @@ impl Operator for Desk {
         if act == UserAct::Add {
             // a name that is used again starts without the factors and devices of before
             gw.identity.forget_namesake(user, clock::unix()).await?;
+            gw.streams.kill_user(user);
         }
         self.reload().await
     }
@@ -97,9 +98,16 @@ impl Operator for Desk {
         self.acts(&self.0.snapshot.load()).user_invite(user).await
     }
 
+    async fn user_reset(&self, user: &str) -> Result<Ended, Refusal> {
+        let done = self.acts(&self.0.snapshot.load()).user_reset(user).await;
+        self.0.streams.kill_user(user);
+        done
+    }
+
     async fn user_forget(&self, user: &str) -> Result<Ended, Refusal> {
         let done = self.acts(&self.0.snapshot.load()).user_forget(user).await;
         self.0.streams.kill_user(user);
+        self.0.sync_tunnel().await;
         done
     }
 

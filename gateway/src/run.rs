@@ -3,6 +3,7 @@
 mod notify;
 mod sweep;
 
+use std::io::ErrorKind::PermissionDenied;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, OnceLock};
@@ -11,6 +12,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use crate::audit::{Audit, AuditError, Durability, Event, Record, reason};
+use crate::cli::exit::Exit;
 use crate::clock;
 use crate::config::Config;
 use crate::config::lock::{self, Lock, LockError};
@@ -78,21 +80,20 @@ pub(crate) enum StartError {
 impl StartError {
     /// Returns the exit code: 69 unavailable, 70 internal, 77 permission, 78 configuration.
     pub(crate) fn exit_code(&self) -> u8 {
-        use std::io::ErrorKind::PermissionDenied;
-        match self {
-            Self::Lock(LockError::Held(_)) | Self::Audit(AuditError::Busy { .. }) => 69,
-            Self::Lock(LockError::Exposed { .. }) | Self::Audit(AuditError::Exposed { .. }) => 77,
-            Self::Lock(LockError::Io { source, .. }) if source.kind() == PermissionDenied => 77,
-            Self::Listen { source, .. } if source.kind() == PermissionDenied => 77,
-            Self::Listen { .. } => 69,
-            Self::Key(error) if error.is_permission() => 77,
-            Self::Key(_) => 78,
-            Self::Set(Rejected::Certificates(e)) | Self::Tls(e) if e.is_permission() => 77,
-            Self::Set(_) | Self::Tls(_) => 78,
-            Self::Identity(IdentityError::Cost(_)) => 78,
-            Self::Identity(_) => 70,
-            Self::Lock(_) | Self::Store(_) | Self::Audit(_) | Self::System { .. } => 70,
-        }
+        let exit = match self {
+            Self::Lock(e) => Exit::from(e),
+            Self::Key(e) => Exit::from(e),
+            Self::Store(e) => Exit::from(e),
+            Self::Audit(e) => Exit::from(e),
+            Self::Identity(e) => Exit::from(e),
+            Self::Set(Rejected::Files(e)) => Exit::from(e),
+            Self::Set(Rejected::Certificates(e)) | Self::Tls(e) => Exit::from(e),
+            Self::Set(Rejected::Policy(_)) => Exit::Config,
+            Self::System { .. } => Exit::Internal,
+            Self::Listen { source, .. } if source.kind() == PermissionDenied => Exit::Permission,
+            Self::Listen { .. } => Exit::Unavailable,
+        };
+        exit.number()
     }
 }
 

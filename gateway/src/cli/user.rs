@@ -103,10 +103,8 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<(), Failure> {
                 let mut revoked = Ok(());
                 for device in gateway.device_list().await? {
                     if device.user == *user && device.revoked.is_none() {
-                        let done = gateway.device_revoke(&device.id).await;
-                        if revoked.is_ok() {
-                            revoked = done.map(drop);
-                        }
+                        let done = gateway.device_revoke(&device.id).await.map(drop);
+                        revoked = revoked.and(done);
                     }
                 }
                 let forgotten = gateway.user_forget(user).await.map(drop);

@@ -210,9 +210,8 @@ impl Identity {
         for device in self.devices.list() {
             if device.revoked.is_none() && *device.user == *user {
                 let revoked = self.devices.revoke(device.id, now).await;
-                if done.is_ok() {
-                    done = revoked.map(drop).map_err(FactorError::from);
-                }
+                let revoked = revoked.map(drop).map_err(FactorError::from);
+                done = done.and(revoked);
             }
         }
         done
