@@ -177,10 +177,7 @@ impl Verdict {
             return Err(Denied::AuditDown);
         }
         match outcome {
-            Outcome::Allow => Ok(Permit {
-                rule,
-                expires,
-            }),
+            Outcome::Allow => Ok(Permit { rule, expires }),
             Outcome::StepUp => Err(Denied::StepUp),
             Outcome::Login => Err(Denied::Login),
             Outcome::Deny => Err(Denied::Deny { reason }),
@@ -340,7 +337,12 @@ impl Question for HttpQuestion {
             let Some(device) = device.filter(|d| d.revoked.is_none()) else {
                 return Answer::Gone(reason::DEVICE_REVOKED);
             };
-            if self.gw.sessions.opened_by(device.id, clock::unix()).is_none() {
+            if self
+                .gw
+                .sessions
+                .opened_by(device.id, clock::unix())
+                .is_none()
+            {
                 return Answer::Gone(reason::QUARANTINE);
             }
             caller.device = Some(device);

@@ -26,8 +26,14 @@ pub(crate) trait Operator: Send + Sync {
     async fn user_enrolled(&self) -> Result<Vec<String>, Refusal>;
     /// Makes a one-time enrolment link; an earlier one of the same user is void.
     async fn user_invite(&self, user: &str) -> Result<Invitation, Refusal>;
-    /// Forgets the factors of a user and ends what they opened; the name may be gone from the policy.
+    /// Forgets the factors of a user, ends what they opened and revokes their devices; the name may be gone from the
+    /// policy.
     async fn user_forget(&self, user: &str) -> Result<Ended, Refusal>;
+    /// Forgets the factors of a user and ends their sessions; devices stay.
+    async fn user_reset(&self, user: &str) -> Result<Ended, Refusal> {
+        let text = format!("this gateway cannot forget the factors of {user} alone");
+        Err(Refusal::new(Code::Unavailable, text))
+    }
     /// Lists live sessions, oldest first.
     async fn session_list(&self) -> Result<Vec<SessionLine>, Refusal>;
     /// Ends sessions and every stream they opened.
@@ -58,6 +64,8 @@ pub(crate) enum Request {
     UserInvite { user: String },
     /// See [`Operator::user_forget`].
     UserForget { user: String },
+    /// See [`Operator::user_reset`].
+    UserReset { user: String },
     /// See [`Operator::session_list`].
     SessionList,
     /// See [`Operator::session_revoke`].

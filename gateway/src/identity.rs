@@ -58,6 +58,17 @@ pub(crate) struct Settings {
     pub(crate) tunnel_gateway4: Ipv4Addr,
 }
 
+impl Settings {
+    /// Checks the figures as a start would.
+    ///
+    /// # Errors
+    /// [`IdentityError::Cost`] if a password hash would cost too little or too much.
+    pub(crate) fn check(&self) -> Result<(), IdentityError> {
+        Cost::new(self.argon2_memory_kib, self.argon2_passes)?;
+        Ok(())
+    }
+}
+
 /// Says why the login engine does not start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum IdentityError {
@@ -141,6 +152,8 @@ pub(crate) struct Identity {
     lockout: Lockout,
     /// One writer of counters at a time, so that an answer never overtakes its counter.
     counters: tokio::sync::Mutex<()>,
+    /// One enrolment at a time is recorded and written.
+    enrolling: tokio::sync::Mutex<()>,
     halves: Halves,
     sessions: Arc<Sessions>,
     devices: Arc<Devices>,
@@ -212,6 +225,7 @@ impl Identity {
             rules: Rules::new(settings.password_min, &settings.site_words),
             lockout: Lockout::new(limits, keys.derive("lockout"), &kept, now),
             counters: tokio::sync::Mutex::default(),
+            enrolling: tokio::sync::Mutex::default(),
             halves: Halves::default(),
             sessions: Arc::new(sessions.await?),
             devices: Arc::new(devices.await?),

@@ -169,10 +169,11 @@ impl Desk {
             None => None,
         };
         let opened = gw.sessions.opened_by(device.id, clock::unix());
+        let heard = peer.as_ref().is_some_and(|p| p.handshake_age.is_some());
         let (state, why) = match (&device.revoked, &opened) {
             (Some(_), _) => ("revoked", None),
             (None, Some(session)) => ("open", Some(format!("session {}", session.id))),
-            (None, None) if device.mark.is_none() && peer.is_none() => ("never", None),
+            (None, None) if device.mark.is_none() && !heard => ("never", None),
             (None, None) => (
                 "quarantine",
                 Some(format!("{} has not signed in through it", device.user)),

@@ -99,10 +99,17 @@ pub(crate) fn findings(sources: &Sources, diagnostics: &[Diagnostic]) -> Vec<Fin
 /// Reads a policy folder as the language's sources.
 ///
 /// # Errors
-/// The first file that cannot be read.
+/// The first file that cannot be read; a folder without any is refused, so that a folder that was
+/// lost or never mounted is not taken for a policy without rules.
 pub(crate) fn read_policy(dir: &Path) -> Result<Sources, FileError> {
+    let files = files::read_folder(dir)?;
+    if files.is_empty() {
+        let what = "no *.toml in the policy folder";
+        let path = dir.to_owned();
+        return Err(FileError::Refused { path, what });
+    }
     let mut sources = Sources::new();
-    for (path, text) in files::read_folder(dir)? {
+    for (path, text) in files {
         sources.add(&path, text);
     }
     Ok(sources)
@@ -217,15 +224,12 @@ async fn apply(
         changed,
         warnings,
     };
-    let why = if changed {
-        reason::APPLIED
-    } else {
-        reason::UNCHANGED
-    };
-    let mut record = Record::new(Event::PolicyApplied, "ok", why);
-    record.policy = Some(Arc::clone(&snapshot.digest));
-    record.detail = Some(format!("generation {}", snapshot.generation));
-    gw.record_or_owe(record).await;
+    if changed {
+        let mut record = Record::new(Event::PolicyApplied, "ok", reason::APPLIED);
+        record.policy = Some(Arc::clone(&snapshot.digest));
+        record.detail = Some(format!("generation {}", snapshot.generation));
+        gw.record_or_owe(record).await;
+    }
     gw.snapshot.store(Arc::new(snapshot));
     *gw.reload_error.lock() = None;
     gw.settle().await;
@@ -246,7 +250,9 @@ pub(crate) async fn renew_certificates(gw: &Arc<Gateway>) {
             gw.record_or_owe(record).await;
             gw.snapshot.store(Arc::new(before.with_certs(certs)));
         }
-        Err(error) => tracing::error!(%error, "certificates are not renewed; tried again in an hour"),
+        Err(error) => {
+            tracing::error!(%error, "certificates are not renewed; tried again in an hour")
+        }
     }
 }
 
@@ -271,4 +277,25 @@ async fn reject(gw: &Gateway, rejected: &Rejected) {
     record.detail = Some(text.lines().next().unwrap_or_default().to_owned());
     *gw.reload_error.lock() = Some(text);
     gw.record_or_owe(record).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Rejected, load_policy};
+    use crate::config::tests::Folder;
+    use crate::snapshot::files::FileError;
+
+    #[test]
+    fn a_folder_without_a_policy_file_is_refused() {
+        let folder = Folder::new();
+        folder.write("notes.txt", "postern = 1\n");
+        let error = load_policy(folder.path()).err().unwrap();
+        let refused = matches!(error, Rejected::Files(FileError::Refused { .. }));
+        assert!(refused, "{error}");
+        assert!(error.to_string().contains("no *.toml in the policy folder"));
+        let policy =
+            "postern = 1\n[group]\nit = [\"ann\"]\n[admin]\nallow.it = { who = \"@it\" }\n";
+        folder.write("policy.toml", policy);
+        assert!(load_policy(folder.path()).is_ok());
+    }
 }

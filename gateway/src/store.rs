@@ -63,7 +63,9 @@ pub(crate) trait Store: Send + Sync {
     async fn rehash(&self, user: &str, old: &str, new: &str) -> Result<bool, StoreError>;
     /// Accepts a TOTP step if it is greater than the last accepted one; says whether it was.
     async fn accept_step(&self, user: &str, step: i64) -> Result<bool, StoreError>;
-    /// Forgets the factors, links and counters of a user.
+    /// Tells whether factors, a link or a session of a user are kept.
+    async fn knows(&self, user: &str) -> Result<bool, StoreError>;
+    /// Forgets the factors, links and sessions of a user.
     async fn remove_user(&self, user: &str) -> Result<(), StoreError>;
     /// Lists the users who have both factors.
     async fn enrolled(&self) -> Result<Vec<String>, StoreError>;
@@ -77,11 +79,12 @@ pub(crate) trait Store: Send + Sync {
     /// Uses a link up and sets the factors of its user, both or neither; says whether it did.
     async fn redeem(&self, hash: &Hash, now: i64, new: Credentials) -> Result<bool, StoreError>;
 
-    /// Lists all sessions with their cookies.
+    /// Lists all sessions with their cookies, the oldest cookie first.
     async fn sessions(&self) -> Result<Vec<SessionRow>, StoreError>;
     /// Keeps a new session with its first cookie.
     async fn put_session(&self, row: SessionRow) -> Result<(), StoreError>;
-    /// Sets the one cookie of a session on a host; says whether the session still is there.
+    /// Sets the one cookie of a session on a host; says whether the session still is there. The
+    /// newest [`COOKIES_PER_SESSION`] are kept.
     async fn put_cookie(
         &self,
         session: SessionId,
@@ -109,6 +112,9 @@ pub(crate) trait Store: Send + Sync {
     /// Forgets counters last changed before `before`.
     async fn prune_counters(&self, before: i64) -> Result<(), StoreError>;
 }
+
+/// Hosts a session has a cookie on at a time; the oldest makes room for the next.
+pub(crate) const COOKIES_PER_SESSION: usize = 64;
 
 /// The kinds of sign-in counters.
 pub(crate) const COUNTER_KINDS: [&str; 3] = ["pair", "account", "code"];

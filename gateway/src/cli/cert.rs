@@ -53,14 +53,7 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<(), Failure> {
 
 fn list(config: &Config, json: bool) -> Result<(), Failure> {
     let now = clock::unix();
-    let set = CertSet::build(&reload::cert_files(config), None, &[], None, now).map_err(|e| {
-        let exit = if e.is_permission() {
-            Exit::Permission
-        } else {
-            Exit::Config
-        };
-        Failure::of(exit, &e)
-    })?;
+    let set = CertSet::build(&reload::cert_files(config), None, &[], None, now)?;
     let mut rows = Vec::new();
     for chain in set.chains() {
         let line = Line {

@@ -1,11 +1,16 @@
 //! `postern check`: everything a start reads, without making anything.
 
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
 use serde::Serialize;
 
 use super::exit::{Exit, Failure};
 use super::{Global, out, policies};
+use crate::audit::AuditError;
 use crate::clock;
 use crate::config::{Config, lock};
+use crate::control::acts::settings;
 use crate::proxy::tls::CertSet;
 use crate::reload;
 use crate::secrets::Keys;
@@ -19,7 +24,7 @@ struct Answer {
 /// Checks configuration, keys, state folder, policy and certificates; tells all problems.
 ///
 /// # Errors
-/// [`Exit::Permission`] if a file or folder is open to others, else [`Exit::Config`].
+/// [`Exit::Permission`] if a file or folder is open to others, else what a start would say first.
 pub(crate) fn run(global: &Global) -> Result<(), Failure> {
     let problems = match global.config() {
         Ok(config) => problems(&config),
@@ -37,14 +42,15 @@ pub(crate) fn run(global: &Global) -> Result<(), Failure> {
         }
         return Ok(());
     }
-    let exposed = problems.iter().any(|p| p.exit == Exit::Permission);
-    let exit = if exposed {
-        Exit::Permission
-    } else {
-        Exit::Config
-    };
+    let exit = verdict(&problems);
     let texts: Vec<String> = problems.into_iter().map(|p| p.text).collect();
     Err(Failure::new(exit, texts.join("\n")))
+}
+
+fn verdict(problems: &[Failure]) -> Exit {
+    let mut exits = problems.iter().map(|p| p.exit);
+    let first = exits.clone().next().unwrap_or(Exit::Config);
+    exits.find(|e| *e == Exit::Permission).unwrap_or(first)
 }
 
 fn problems(config: &Config) -> Vec<Failure> {
@@ -53,15 +59,35 @@ fn problems(config: &Config) -> Vec<Failure> {
     if config.data.exists() {
         problems.extend(lock::check_folder(&config.data).err().map(Failure::from));
     }
+    problems.extend(journal(&config.data.join("audit")).err().map(Failure::from));
     problems.extend(policies::load(&config.policy_dir).err());
     let files = reload::cert_files(config);
-    if let Err(error) = CertSet::build(&files, None, &[], None, clock::unix()) {
-        let exit = if error.is_permission() {
-            Exit::Permission
-        } else {
-            Exit::Config
-        };
-        problems.push(Failure::of(exit, &error));
-    }
+    let certificates = CertSet::build(&files, None, &[], None, clock::unix());
+    problems.extend(certificates.err().map(Failure::from));
+    problems.extend(settings(config).check().err().map(Failure::from));
     problems
+}
+
+/// Looks at the journal's folder as [`Audit::open`](crate::audit::Audit::open) does; one that is
+/// missing is made by the first start, and one in use is that of a gateway that runs.
+fn journal(path: &Path) -> Result<(), AuditError> {
+    let Ok(meta) = path.symlink_metadata() else {
+        return Ok(());
+    };
+    let mode = meta.mode() & 0o7777;
+    if meta.is_dir() && mode & 0o077 != 0 {
+        let path = path.to_owned();
+        return Err(AuditError::Exposed { path, mode });
+    }
+    Ok(())
+}
+
+/// Tells the exit code of a check.
+#[cfg(test)]
+pub(super) fn judge(config: &Config) -> Result<(), Exit> {
+    let problems = problems(config);
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(verdict(&problems))
 }

@@ -4,11 +4,15 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::io;
 
+use crate::audit::AuditError;
 use crate::config::ConfigError;
 use crate::config::lock::LockError;
 use crate::control::{Code, Refusal};
+use crate::identity::IdentityError;
+use crate::proxy::tls::CertError;
 use crate::secrets::KeyError;
 use crate::snapshot::files::FileError;
+use crate::store::StoreError;
 
 /// The exit codes scripts rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,47 +121,101 @@ impl From<ConfigError> for Failure {
     }
 }
 
-impl From<FileError> for Failure {
-    fn from(error: FileError) -> Self {
-        let exit = match &error {
-            FileError::Writable { .. } => Exit::Permission,
-            FileError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                Exit::Permission
-            }
-            FileError::Io { .. } | FileError::Refused { .. } => Exit::Config,
-        };
-        Self::of(exit, &error)
+impl From<&FileError> for Exit {
+    fn from(error: &FileError) -> Self {
+        match error {
+            FileError::Writable { .. } | FileError::Owner { .. } => Self::Permission,
+            FileError::Io { source, .. } if denied(source) => Self::Permission,
+            FileError::Io { .. } | FileError::Refused { .. } => Self::Config,
+        }
     }
 }
 
-impl From<LockError> for Failure {
-    fn from(error: LockError) -> Self {
-        let exit = match &error {
-            LockError::Held(_) => Exit::Unavailable,
-            LockError::Exposed { .. } => Exit::Permission,
-            LockError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                Exit::Permission
-            }
-            LockError::Io { .. } => Exit::Config,
-        };
-        Self::of(exit, &error)
+impl From<&LockError> for Exit {
+    fn from(error: &LockError) -> Self {
+        match error {
+            LockError::Held(_) => Self::Unavailable,
+            LockError::Exposed { .. } => Self::Permission,
+            LockError::Io { source, .. } if denied(source) => Self::Permission,
+            LockError::Io { .. } => Self::Config,
+        }
     }
 }
 
-impl From<KeyError> for Failure {
-    fn from(error: KeyError) -> Self {
-        let exit = match &error {
-            KeyError::Exposed { .. } | KeyError::Owner { .. } => Exit::Permission,
-            KeyError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                Exit::Permission
-            }
-            KeyError::Io { .. } | KeyError::NotAFile { .. } | KeyError::Malformed { .. } => {
-                Exit::Config
-            }
-        };
-        Self::of(exit, &error)
+impl From<&KeyError> for Exit {
+    fn from(error: &KeyError) -> Self {
+        if error.is_permission() {
+            Self::Permission
+        } else {
+            Self::Config
+        }
     }
 }
+
+impl From<&CertError> for Exit {
+    fn from(error: &CertError) -> Self {
+        if error.is_permission() {
+            Self::Permission
+        } else {
+            Self::Config
+        }
+    }
+}
+
+impl From<&AuditError> for Exit {
+    fn from(error: &AuditError) -> Self {
+        match error {
+            AuditError::Exposed { .. } => Self::Permission,
+            AuditError::Folder { source, .. } if denied(source) => Self::Permission,
+            AuditError::Busy { .. } => Self::Unavailable,
+            AuditError::Folder { .. }
+            | AuditError::Broken { .. }
+            | AuditError::Full
+            | AuditError::Closed => Self::Internal,
+        }
+    }
+}
+
+impl From<&StoreError> for Exit {
+    fn from(_: &StoreError) -> Self {
+        Self::Internal
+    }
+}
+
+impl From<&IdentityError> for Exit {
+    fn from(error: &IdentityError) -> Self {
+        match error {
+            IdentityError::Cost(_) => Self::Config,
+            IdentityError::Store(error) => error.into(),
+            IdentityError::Argon2(_) | IdentityError::Threads(_) => Self::Internal,
+        }
+    }
+}
+
+fn denied(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied
+}
+
+/// One error, one code: whichever command meets it.
+macro_rules! fails {
+    ($($error:ty),+ $(,)?) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self::of(Exit::from(&error), &error)
+            }
+        })+
+    };
+}
+
+fails!(
+    FileError,
+    LockError,
+    KeyError,
+    CertError,
+    AuditError,
+    StoreError,
+    IdentityError
+);
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
@@ -192,11 +250,14 @@ impl From<Refusal> for Failure {
 #[cfg(test)]
 mod tests {
     use super::{Exit, Failure, chain};
+    use crate::audit::AuditError;
     use crate::config::ConfigError;
     use crate::config::lock::LockError;
     use crate::control::{Code, Refusal};
     use crate::snapshot::files::FileError;
+    use crate::store::StoreError;
     use std::io;
+    use std::sync::Arc;
 
     fn denied() -> io::Error {
         io::ErrorKind::PermissionDenied.into()
@@ -217,6 +278,10 @@ mod tests {
             path: path(),
             source,
         };
+        let journal = |source| AuditError::Folder {
+            path: path(),
+            source: Arc::new(source),
+        };
         let exposed = LockError::Exposed {
             path: path(),
             mode: 0o755,
@@ -235,6 +300,14 @@ mod tests {
                 77,
             ),
             (
+                FileError::Owner {
+                    path: path(),
+                    owner: 1,
+                }
+                .into(),
+                77,
+            ),
+            (
                 FileError::Refused {
                     path: path(),
                     what: "x",
@@ -242,6 +315,19 @@ mod tests {
                 .into(),
                 78,
             ),
+            (
+                AuditError::Exposed {
+                    path: path(),
+                    mode: 0o755,
+                }
+                .into(),
+                77,
+            ),
+            (AuditError::Busy { path: path() }.into(), 69),
+            (journal(denied()).into(), 77),
+            (journal(missing()).into(), 70),
+            (AuditError::Full.into(), 70),
+            (StoreError::Stopped.into(), 70),
             (LockError::Held(path()).into(), 69),
             (exposed.into(), 77),
             (lock(denied()).into(), 77),

@@ -15,7 +15,7 @@ use crate::control::{
     Code, DeviceAdded, DeviceClass, DeviceLine, Ended, Invitation, NewDevice, Operator, Refusal,
     Reloaded, Remote, SessionLine, Status, UserAct, Which,
 };
-use crate::identity::Identity;
+use crate::identity::{EndReason, Identity};
 use crate::secrets::Keys;
 use crate::store;
 
@@ -58,20 +58,18 @@ impl Stopped {
     ///
     /// # Errors
     /// [`Exit::Unavailable`] while a gateway holds it, [`Exit::Permission`] for exposed files,
-    /// [`Exit::Config`] for a missing key or a policy that does not load.
+    /// [`Exit::Config`] for a missing key, a bad cost of passwords or a policy that does not load.
     pub(crate) async fn open(config: Config) -> Result<Self, Failure> {
         let lock = lock::acquire(&config.data)?;
         let keys = Arc::new(Keys::load(&config.master_key)?);
         let policy = policies::load(&config.policy_dir)?.policy;
-        let audit = Audit::open(&config.data.join("audit"), *keys.derive("audit"))
-            .map_err(|e| Failure::of(Exit::Internal, &e))?;
+        let audit = Audit::open(&config.data.join("audit"), *keys.derive("audit"))?;
         let audit = Arc::new(audit);
         let recorder = Arc::<Audit>::clone(&audit);
-        let store = store::open(&config.data).map_err(|e| Failure::of(Exit::Internal, &e))?;
+        let store = store::open(&config.data)?;
         let settings = settings(&config);
-        let identity = Identity::open(settings, store, Arc::clone(&keys), recorder, clock::unix())
-            .await
-            .map_err(|e| Failure::of(Exit::Internal, &e))?;
+        let now = clock::unix();
+        let identity = Identity::open(settings, store, Arc::clone(&keys), recorder, now).await?;
         Ok(Self {
             config,
             keys,
@@ -111,8 +109,16 @@ impl Operator for Stopped {
         not_running()
     }
     async fn user_changed(&self, user: &str, act: UserAct) -> Result<Reloaded, Refusal> {
+        if act == UserAct::Add {
+            self.identity.forget_namesake(user, clock::unix()).await?;
+        }
         let record = user_record(user, act);
         let written = self.audit.write(record, Durability::Durable).await;
+        if act == UserAct::Disable {
+            // No reload does it later: sessions that are kept would come back with the person.
+            let sessions = self.identity.sessions();
+            sessions.end_user(user, EndReason::UserDisabled).await?;
+        }
         written.map_err(|e| Refusal::new(Code::Internal, e.to_string()))?;
         Ok(Reloaded {
             digest: self.policy.digest().to_owned(),
@@ -128,6 +134,9 @@ impl Operator for Stopped {
     }
     async fn user_forget(&self, user: &str) -> Result<Ended, Refusal> {
         self.acts().user_forget(user).await
+    }
+    async fn user_reset(&self, user: &str) -> Result<Ended, Refusal> {
+        self.acts().user_reset(user).await
     }
     async fn session_list(&self) -> Result<Vec<SessionLine>, Refusal> {
         Ok(self.acts().session_list())
@@ -161,3 +170,6 @@ pub(crate) fn user_record(user: &str, act: UserAct) -> Record {
     record.user = Some(user.into());
     record
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::exit::{Exit, Failure};
 use super::{Global, out, render};
-use crate::snapshot::files;
+use crate::reload;
 
 /// The commands about the policy.
 #[derive(Debug, Subcommand)]
@@ -85,18 +85,9 @@ impl Folder {
 /// Reads a policy folder.
 ///
 /// # Errors
-/// Those of [`files::read_folder`]; an empty folder is one.
+/// Those of [`reload::read_policy`]; an empty folder is one.
 pub(crate) fn read(dir: &Path) -> Result<Sources, Failure> {
-    let mut sources = Sources::new();
-    let read = files::read_folder(dir)?;
-    if read.is_empty() {
-        let text = format!("{}: no *.toml in the policy folder", dir.display());
-        return Err(Failure::new(Exit::Config, text));
-    }
-    for (path, text) in read {
-        sources.add(&path, text);
-    }
-    Ok(sources)
+    Ok(reload::read_policy(dir)?)
 }
 
 /// Loads a policy folder as a start would, tests included.

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::exit::{Exit, Failure};
 use super::folder::{Folder, Order};
+use super::offline::Stopped;
 use super::{Global, block_on, offline, out, policies};
 use crate::config::Config;
 use crate::control::{Operator, Remote, UserAct};
@@ -41,7 +42,7 @@ pub(crate) enum Command {
         #[arg(long, value_name = "DIR")]
         policy: Option<std::path::PathBuf>,
     },
-    /// Forget both factors of a person and print a new enrolment link
+    /// Forget both factors of a person and print a new enrolment link; devices stay
     ResetTotp {
         /// The person
         user: String,
@@ -99,12 +100,15 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<(), Failure> {
             block_on(async {
                 changed(&config, user, UserAct::Remove).await?;
                 let gateway = offline::any(config).await?;
+                let mut revoked = Ok(());
                 for device in gateway.device_list().await? {
                     if device.user == *user && device.revoked.is_none() {
-                        gateway.device_revoke(&device.id).await?;
+                        let done = gateway.device_revoke(&device.id).await;
+                        revoked = revoked.and(done.map(drop));
                     }
                 }
-                Ok(gateway.user_forget(user).await?)
+                let forgotten = gateway.user_forget(user).await.map(drop);
+                Ok(revoked.and(forgotten)?)
             })?;
             done(user, "removed", json);
             Ok(())
@@ -113,7 +117,7 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<(), Failure> {
             known(&config, user)?;
             let link = block_on(async {
                 let gateway = offline::any(config).await?;
-                gateway.user_forget(user).await?;
+                gateway.user_reset(user).await?;
                 Ok(gateway.user_invite(user).await?)
             })?;
             show_link(&link, json);
@@ -122,16 +126,19 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<(), Failure> {
     }
 }
 
-/// Has a running gateway put an edit in force and waits; without one the edit waits for the next start.
+/// Has a running gateway put an edit in force and waits; without one the edit is recorded and waits for the next
+/// start.
 async fn changed(config: &Config, user: &str, act: UserAct) -> Result<(), Failure> {
-    match Remote::find(&config.control_socket()).await? {
-        Some(gateway) => {
-            let reloaded = gateway.user_changed(user, act).await?;
-            for warning in &reloaded.warnings {
-                out::note(warning);
-            }
-        }
-        None => out::note("no gateway runs; this is in force from the next start"),
+    let Some(gateway) = Remote::find(&config.control_socket()).await? else {
+        let stopped = Stopped::open(config.clone()).await?;
+        let recorded = stopped.user_changed(user, act).await;
+        stopped.close().await;
+        recorded?;
+        out::note("no gateway runs; this is in force from the next start");
+        return Ok(());
+    };
+    for warning in &gateway.user_changed(user, act).await?.warnings {
+        out::note(warning);
     }
     Ok(())
 }
@@ -322,4 +329,40 @@ fn enrolled(config: Config) -> Option<Vec<String>> {
         Ok(gateway.user_enrolled().await?)
     });
     asked.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::changed;
+    use crate::audit::Event;
+    use crate::audit::query::{self, Filter};
+    use crate::cli::offline::tests::Site;
+    use crate::control::UserAct;
+
+    #[tokio::test]
+    async fn a_change_without_a_gateway_is_on_record() {
+        let site = Site::new();
+        let config = site.config();
+        for (act, reason) in [
+            (UserAct::Add, "created"),
+            (UserAct::Disable, "disabled"),
+            (UserAct::Enable, "enabled"),
+            (UserAct::Remove, "removed"),
+        ] {
+            changed(&config, "ann", act).await.unwrap();
+            let filter = Filter {
+                user: Some("ann".to_owned()),
+                event: Some(Event::UserChanged),
+                limit: Some(1),
+                ..Filter::default()
+            };
+            let mut last = String::new();
+            query::search(&config.data.join("audit"), &filter, &mut |line| {
+                last = String::from_utf8_lossy(line).into_owned();
+                Ok(())
+            })
+            .unwrap();
+            assert!(last.contains(&format!("\"{reason}\"")), "{last}");
+        }
+    }
 }

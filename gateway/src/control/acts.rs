@@ -83,6 +83,15 @@ impl Acts<'_> {
         Ok(Ended { sessions })
     }
 
+    /// See [`super::Operator::user_reset`].
+    pub(crate) async fn user_reset(&self, user: &str) -> Result<Ended, Refusal> {
+        self.known(user)?;
+        let open = self.identity.sessions().of_user(user);
+        self.identity.forget_factors(user).await?;
+        let sessions = open.iter().map(|s| s.id.to_string()).collect();
+        Ok(Ended { sessions })
+    }
+
     /// See [`super::Operator::session_list`].
     pub(crate) fn session_list(&self) -> Vec<SessionLine> {
         let sessions = self.identity.sessions();

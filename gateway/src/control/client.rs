@@ -105,6 +105,10 @@ impl Operator for Remote {
         let user = user.to_owned();
         self.ask(&Request::UserForget { user }).await
     }
+    async fn user_reset(&self, user: &str) -> Result<Ended, Refusal> {
+        let user = user.to_owned();
+        self.ask(&Request::UserReset { user }).await
+    }
     async fn session_list(&self) -> Result<Vec<SessionLine>, Refusal> {
         self.ask(&Request::SessionList).await
     }

@@ -103,6 +103,7 @@ async fn dispatch(operator: &dyn Operator, request: Request) -> Vec<u8> {
         Request::UserEnrolled => line(operator.user_enrolled().await),
         Request::UserInvite { user } => line(operator.user_invite(&user).await),
         Request::UserForget { user } => line(operator.user_forget(&user).await),
+        Request::UserReset { user } => line(operator.user_reset(&user).await),
         Request::SessionList => line(operator.session_list().await),
         Request::SessionRevoke { which } => line(operator.session_revoke(&which).await),
         Request::DeviceList => line(operator.device_list().await),

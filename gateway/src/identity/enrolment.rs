@@ -1,9 +1,11 @@
 //! Enrolment by one-time link: a new password and a new TOTP secret, confirmed by one right code.
 
+use std::sync::Arc;
+
 use zeroize::Zeroizing;
 
 use super::Identity;
-use super::devices::DeviceError;
+use super::devices::{Device, DeviceError};
 use super::lockout::Throttled;
 use super::login::{Standing, UserName};
 use super::password::{Place, Weak};
@@ -190,23 +192,56 @@ impl Identity {
         Ok(self.store.credentials(user).await?.is_some())
     }
 
-    /// Forgets the factors of a user who was removed, ends their sessions and revokes their
-    /// devices.
+    /// Forgets the factors and links of a user who stays, and ends their sessions; devices stay.
     ///
     /// # Errors
-    /// [`FactorError`] with what could not be written.
+    /// [`FactorError`] with the first thing that could not be written; the rest is done.
+    pub(crate) async fn forget_factors(&self, user: &str) -> Result<(), FactorError> {
+        self.drop_factors(user, EndReason::FactorChanged).await
+    }
+
+    /// Forgets the factors and links of a user who was removed, ends their sessions and revokes
+    /// their devices.
+    ///
+    /// # Errors
+    /// [`FactorError`] with the first thing that could not be written; the rest is done.
     pub(crate) async fn forget(&self, user: &str, now: i64) -> Result<(), FactorError> {
-        self.sessions.end_user(user, EndReason::UserRemoved).await?;
+        let mut done = self.drop_factors(user, EndReason::UserRemoved).await;
         for device in self.devices.list() {
             if device.revoked.is_none() && *device.user == *user {
-                self.devices.revoke(device.id, now).await?;
+                let revoked = self.devices.revoke(device.id, now).await;
+                done = done.and(revoked.map(drop).map_err(FactorError::from));
             }
         }
-        self.store.remove_user(user).await?;
+        done
+    }
+
+    /// Forgets what is left of an earlier person of a name, before somebody else gets it; says
+    /// whether there was anything.
+    ///
+    /// # Errors
+    /// As [`Identity::forget`]; the name must not be given away then.
+    pub(crate) async fn forget_namesake(&self, user: &str, now: i64) -> Result<bool, FactorError> {
+        let devices = self.devices.list();
+        let device = |d: &Arc<Device>| d.revoked.is_none() && *d.user == *user;
+        let left = !self.sessions.of_user(user).is_empty()
+            || devices.iter().any(device)
+            || self.store.knows(user).await?;
+        if left {
+            self.forget(user, now).await?;
+        }
+        Ok(left)
+    }
+
+    /// Goes on after an error: whatever can be taken away is.
+    async fn drop_factors(&self, user: &str, why: EndReason) -> Result<(), FactorError> {
+        let ended = self.sessions.end_user(user, why).await.map(drop);
+        let removed = self.store.remove_user(user).await;
         let mut record = Record::new(Event::FactorChanged, "ok", reason::REMOVED);
         record.user = Some(user.into());
-        self.recorder.durable(record).await?;
-        Ok(())
+        let recorded = self.recorder.durable(record).await;
+        ended.and(removed)?;
+        Ok(recorded?)
     }
 
     /// Finds a link that counts, of a user who may sign in.
@@ -310,17 +345,26 @@ impl Identity {
         from: &Context<'_>,
         now: i64,
     ) -> Result<bool, FactorError> {
-        if from.directory.standing(user) != Standing::Active
-            || !self.store.redeem(hash, now, new).await?
-        {
+        // One at a time, so that the record is never about a link that another used up meanwhile.
+        let _one = self.enrolling.lock().await;
+        let link = self.store.link(hash, now).await?;
+        if from.directory.standing(user) != Standing::Active || link.is_none() {
             return Ok(false);
         }
         let mut record = Record::new(Event::FactorChanged, "ok", reason::ENROLLED);
         record.user = Some(user.into());
         self.recorder.durable(from.stamp(record)).await?;
-        self.sessions
-            .end_user(user, EndReason::FactorChanged)
-            .await?;
+        let redeemed = self.store.redeem(hash, now, new).await;
+        if !matches!(redeemed, Ok(false)) {
+            // The new factors may count even after an error, so the old sessions must not.
+            let ended = self.sessions.end_user(user, EndReason::FactorChanged).await;
+            if let Err(error) = ended {
+                tracing::error!(%error, "ends of sessions wait for the next sweep");
+            }
+        }
+        if !redeemed? {
+            return Ok(false);
+        }
         let who = self.lockout.who(user, from.source, None);
         self.lockout.clear(&who, now);
         Ok(true)

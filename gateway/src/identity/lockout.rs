@@ -127,10 +127,10 @@ impl Lockout {
     ) -> Self {
         let wait = seconds(limits.failure_wait);
         let mut tables = Tables {
-            sources: Table::new(POST_WINDOW),
-            pairs: Table::new(wait),
-            accounts: Table::new(KEEP),
-            codes: Table::new(CODE_QUIET),
+            sources: Table::fleeting(POST_WINDOW),
+            pairs: Table::kept(wait),
+            accounts: Table::kept(KEEP),
+            codes: Table::kept(CODE_QUIET),
         };
         for row in rows {
             let kind = Kind::ALL.into_iter().find(|kind| kind.name() == row.kind);

@@ -100,20 +100,27 @@ pub(crate) struct Hasher {
 }
 
 impl Hasher {
-    /// Makes a hasher; computes one verifier nobody has the password of.
+    /// Makes a hasher, with one verifier nobody has the password of: its salt and hash are drawn,
+    /// so that a start costs no run and no memory.
     ///
     /// # Errors
-    /// [`BadVerifier::Failed`] if there is no memory for a run.
+    /// [`BadVerifier::Malformed`] if the parameters cannot be written.
     pub(crate) fn new(cost: Cost, pepper: Zeroizing<[u8; 32]>) -> Result<Self, BadVerifier> {
-        let mut hasher = Self {
+        let base64 = data_encoding::BASE64_NOPAD;
+        let dummy = format!(
+            "$argon2id$v=19$m={},t={},p=1${}${}",
+            cost.memory_kib,
+            cost.passes,
+            base64.encode(&ids::random::<SALT>()),
+            base64.encode(&ids::random::<32>()),
+        );
+        PasswordHash::new(&dummy).map_err(|_| BadVerifier::Malformed)?;
+        Ok(Self {
             cost,
             pepper,
-            dummy: String::new(),
+            dummy,
             runs: AtomicU64::new(0),
-        };
-        let nobody = Zeroizing::new(ids::token());
-        hasher.dummy = hasher.hash(&nobody)?;
-        Ok(hasher)
+        })
     }
 
     /// Makes the PHC string of a password with a fresh salt.

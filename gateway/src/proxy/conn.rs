@@ -117,7 +117,12 @@ pub(crate) async fn serve<S: Transport>(edge: Arc<Edge>, io: S, origin: ConnOrig
 async fn carry(edge: Arc<Edge>, io: Box<dyn Transport>, ctx: Arc<ConnCtx>, h2: bool) {
     let kill = ctx.kill.clone();
     let mut stream = ClientStream::new(io, Arc::clone(&ctx), h2);
-    if h2 && !matches!(timeout(HEAD, stream.read_ahead(PREFACE)).await, Ok(Ok(true))) {
+    if h2
+        && !matches!(
+            timeout(HEAD, stream.read_ahead(PREFACE)).await,
+            Ok(Ok(true))
+        )
+    {
         return;
     }
     let app = Arc::new(App::new(edge, ctx));

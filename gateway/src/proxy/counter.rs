@@ -129,7 +129,9 @@ impl Counter {
 
     /// Returns the hand-over URL of a return target, if the session may go on from here.
     fn arrive(&self, rt: &str, session: &Session) -> Option<String> {
-        self.gw.handover.arrive(rt, session.id, clock::now())
+        self.gw
+            .handover
+            .arrive(rt, session.id, self.caller.source, clock::now())
     }
 }
 
@@ -299,10 +301,7 @@ impl Desk for Counter {
         if own.is_none_or(|s| s.user != session.user) {
             return false;
         }
-        matches!(
-            self.gw.end_session(id, EndReason::SignedOut).await,
-            Ok(true)
-        )
+        self.finish(id, EndReason::SignedOut).await
     }
 
     async fn end_all(&self) -> bool {

@@ -62,12 +62,15 @@ pub(crate) async fn pass(
         Err(refused) => return refuse(gw, ctl, session, ctx, refused).await,
     };
     ctx.target = Some(target.clone());
-    if let Err(retry) = gw.limits.source(ctl.conn.peer.ip(), clock::now()) {
+    let headers = &session.req_header().headers;
+    let who = identify(gw, &ctl.conn, headers, target.host.as_str());
+    ctx.session = who.caller.session.clone();
+    if let Err(retry) = limit_source(gw, &who) {
         return limited(gw, ctl, session, ctx, "source", retry.wait).await;
     }
     let place = place(gw, ctx, &target);
     if !ctl.conn.tls {
-        return plain_http(gw, ctl, session, ctx, &target, &place).await;
+        return plain_http(gw, ctl, session, ctx, &target, &place, &who).await;
     }
     let sni = ctl.conn.sni.as_deref();
     if matches!(place, Place::Unknown)
@@ -83,13 +86,22 @@ pub(crate) async fn pass(
         return health(gw, session, ctx).await;
     }
     match place {
-        Place::Own => own::sign_in_host(gw, ctl, session, ctx, &target).await,
+        Place::Own => own::sign_in_host(gw, ctl, session, ctx, &target, who).await,
         Place::App(_) if own::is_own_path(target.path.as_str()) => {
-            own::app_host(gw, ctl, session, ctx, &target).await
+            own::app_host(gw, ctl, session, ctx, &target, who).await
         }
-        Place::App(app) => to_app(gw, ctl, session, ctx, target, app).await,
+        Place::App(app) => to_app(gw, ctl, session, ctx, target, app, who).await,
         Place::Unknown => Ok(Answered::Yes),
     }
+}
+
+/// Charges the budget of the source for a request of somebody unknown. The signed-in are limited
+/// by person and tier after the decision, so that an office behind one address is not one person.
+fn limit_source(gw: &Gateway, who: &Identified) -> std::result::Result<(), limits::RetryAfter> {
+    if who.caller.session.is_some() {
+        return Ok(());
+    }
+    gw.limits.source(who.caller.source, clock::now())
 }
 
 fn read_target(session: &Session) -> std::result::Result<Target, Refused> {
@@ -129,6 +141,7 @@ async fn plain_http(
     ctx: &mut Ctx,
     target: &Target,
     place: &Place,
+    who: &Identified,
 ) -> Result<Answered> {
     let refused = |status, reason| Refused { status, reason };
     if matches!(place, Place::Unknown) {
@@ -141,8 +154,7 @@ async fn plain_http(
         Door::Tunnel => None,
         Door::Web => https_port(gw),
     };
-    let quarantine = identify(gw, &ctl.conn, &http::HeaderMap::new(), "").quarantine;
-    let to_portal = quarantine == Quarantine::Closed && matches!(place, Place::App(_));
+    let to_portal = who.quarantine == Quarantine::Closed && matches!(place, Place::App(_));
     let (host, path) = if to_portal {
         (
             own::sign_in_host_for(gw, target.host.as_str()),
@@ -182,11 +194,10 @@ async fn to_app(
     ctx: &mut Ctx,
     target: Target,
     app: policy::AppIx,
+    who: Identified,
 ) -> Result<Answered> {
     let headers = &session.req_header().headers;
-    let who = identify(gw, &ctl.conn, headers, target.host.as_str());
     ctx.app = Some(app);
-    ctx.session = who.caller.session.clone();
     ctx.upgrade = session.is_upgrade_req();
     if let Some(signed_in) = &who.caller.session {
         ctl.conn.hold(&ctl.edge, signed_in.id, &signed_in.user);
@@ -323,6 +334,7 @@ async fn to_sign_in(
         &target.authority(),
         &target.path_and_query(),
         who.cookies.one(cookies::NONCE),
+        who.caller.source,
         clock::now(),
     );
     let to = format!("{base}{path}rt={}", departure.rt);

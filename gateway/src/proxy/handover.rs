@@ -8,7 +8,9 @@
 //!
 //! Source: security.md R-CS-07, R-CS-12.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -19,6 +21,8 @@ use crate::ids::{SessionId, token};
 const TARGET_LIFE: Duration = Duration::from_secs(15 * 60);
 const CODE_LIFE: Duration = Duration::from_secs(30);
 const MOST: usize = 10_000;
+/// A family of tabs needs a few; a whole office behind one address some dozens.
+const MOST_OF_ONE: usize = 256;
 
 /// Where a browser wanted to go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,20 +34,88 @@ pub(crate) struct Return {
     /// Path and query, canonical.
     pub(crate) path_and_query: String,
     nonce: [u8; 32],
-    since: Instant,
 }
 
 struct Code {
     session: SessionId,
     target: Return,
-    since: Instant,
 }
 
-/// The pending hand-overs; bounded, oldest out first.
+/// The pending hand-overs; bounded, oldest out first, and no source can push out the others'.
 #[derive(Default)]
 pub(crate) struct Handover {
-    returns: Mutex<HashMap<String, Return>>,
-    codes: Mutex<HashMap<[u8; 32], Code>>,
+    returns: Mutex<Pending<String, Return>>,
+    codes: Mutex<Pending<[u8; 32], Code>>,
+}
+
+/// A bounded map in order of age, with a share for each source.
+struct Pending<K, V> {
+    map: HashMap<K, (V, IpAddr, Instant)>,
+    order: VecDeque<K>,
+    sources: HashMap<IpAddr, usize>,
+}
+
+impl<K, V> Default for Pending<K, V> {
+    fn default() -> Self {
+        Self {
+            map: HashMap::new(),
+            order: VecDeque::new(),
+            sources: HashMap::new(),
+        }
+    }
+}
+
+impl<K: Clone + Eq + Hash, V> Pending<K, V> {
+    fn put(&mut self, key: K, value: V, source: IpAddr, now: Instant, life: Duration) {
+        self.drop_old(now, life);
+        let share = self.sources.get(&source).copied().unwrap_or(0);
+        if share >= MOST_OF_ONE {
+            let own = |k: &&K| self.map.get(*k).is_some_and(|(_, s, _)| *s == source);
+            if let Some(oldest) = self.order.iter().find(own).cloned() {
+                self.take(&oldest);
+            }
+        } else if self.map.len() >= MOST
+            && let Some(oldest) = self.order.front().cloned()
+        {
+            self.take(&oldest);
+        }
+        self.order.push_back(key.clone());
+        *self.sources.entry(source).or_default() += 1;
+        self.map.insert(key, (value, source, now));
+    }
+
+    fn peek(&self, key: &K, now: Instant, life: Duration) -> Option<&V> {
+        let (value, _, since) = self.map.get(key)?;
+        fresh(*since, now, life).then_some(value)
+    }
+
+    fn redeem(&mut self, key: &K, now: Instant, life: Duration) -> Option<V> {
+        let (value, since) = self.take(key)?;
+        fresh(since, now, life).then_some(value)
+    }
+
+    fn take(&mut self, key: &K) -> Option<(V, Instant)> {
+        let (value, source, since) = self.map.remove(key)?;
+        self.order.retain(|k| k != key);
+        match self.sources.get_mut(&source) {
+            Some(share) if *share > 1 => *share -= 1,
+            _ => drop(self.sources.remove(&source)),
+        }
+        Some((value, since))
+    }
+
+    fn drop_old(&mut self, now: Instant, life: Duration) {
+        while let Some(oldest) = self.order.front().cloned() {
+            let old = self
+                .map
+                .get(&oldest)
+                .is_none_or(|(_, _, at)| !fresh(*at, now, life));
+            if !old {
+                return;
+            }
+            self.take(&oldest);
+        }
+    }
 }
 
 /// What a browser that must sign in leaves with.
@@ -63,6 +135,7 @@ impl Handover {
         authority: &str,
         path_and_query: &str,
         nonce: Option<&str>,
+        source: IpAddr,
         now: Instant,
     ) -> Departure {
         let nonce = nonce.map_or_else(token, str::to_owned);
@@ -72,19 +145,16 @@ impl Handover {
             authority: authority.to_owned(),
             path_and_query: path_and_query.to_owned(),
             nonce: digest(&nonce),
-            since: now,
         };
         let mut returns = self.returns.lock();
-        make_room(&mut returns, now, TARGET_LIFE, |r| r.since);
-        returns.insert(rt.clone(), target);
+        returns.put(rt.clone(), target, source, now, TARGET_LIFE);
         Departure { rt, nonce }
     }
 
     /// Looks up where a return id leads.
     pub(crate) fn target(&self, rt: &str, now: Instant) -> Option<Return> {
         let returns = self.returns.lock();
-        let target = returns.get(rt)?;
-        fresh(target.since, now, TARGET_LIFE).then(|| target.clone())
+        returns.peek(&rt.to_owned(), now, TARGET_LIFE).cloned()
     }
 
     /// Returns the exact origin a return id leads to.
@@ -94,23 +164,21 @@ impl Handover {
     }
 
     /// Uses up a return id for a signed-in session and returns the URL that hands it over.
-    pub(crate) fn arrive(&self, rt: &str, session: SessionId, now: Instant) -> Option<String> {
-        let target = self.returns.lock().remove(rt)?;
-        if !fresh(target.since, now, TARGET_LIFE) {
-            return None;
-        }
+    pub(crate) fn arrive(
+        &self,
+        rt: &str,
+        session: SessionId,
+        source: IpAddr,
+        now: Instant,
+    ) -> Option<String> {
+        let mut returns = self.returns.lock();
+        let target = returns.redeem(&rt.to_owned(), now, TARGET_LIFE)?;
+        drop(returns);
         let code = token();
         let url = format!("https://{}/.postern/open?code={code}", target.authority);
+        let code = (digest(&code), Code { session, target });
         let mut codes = self.codes.lock();
-        make_room(&mut codes, now, CODE_LIFE, |c| c.since);
-        codes.insert(
-            digest(&code),
-            Code {
-                session,
-                target,
-                since: now,
-            },
-        );
+        codes.put(code.0, code.1, source, now, CODE_LIFE);
         Some(url)
     }
 
@@ -123,10 +191,10 @@ impl Handover {
         host: &str,
         now: Instant,
     ) -> Option<(SessionId, String)> {
-        let code = self.codes.lock().remove(&digest(code))?;
+        let mut codes = self.codes.lock();
+        let code = codes.redeem(&digest(code), now, CODE_LIFE)?;
         let bound = nonce.is_some_and(|n| digest(n) == code.target.nonce);
-        (bound && code.target.host == host && fresh(code.since, now, CODE_LIFE))
-            .then_some((code.session, code.target.path_and_query))
+        (bound && code.target.host == host).then_some((code.session, code.target.path_and_query))
     }
 }
 
@@ -138,33 +206,18 @@ fn fresh(since: Instant, now: Instant, life: Duration) -> bool {
     now.saturating_duration_since(since) <= life
 }
 
-fn make_room<K: Clone + Eq + std::hash::Hash, V>(
-    map: &mut HashMap<K, V>,
-    now: Instant,
-    life: Duration,
-    since: impl Fn(&V) -> Instant,
-) {
-    if map.len() < MOST {
-        return;
-    }
-    map.retain(|_, v| fresh(since(v), now, life));
-    if map.len() >= MOST {
-        let oldest = map.iter().min_by_key(|(_, v)| since(v));
-        if let Some(key) = oldest.map(|(k, _)| k.clone()) {
-            map.remove(&key);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{CODE_LIFE, Handover, MOST, TARGET_LIFE};
+    use super::{CODE_LIFE, Handover, MOST, MOST_OF_ONE, TARGET_LIFE};
     use crate::clock;
     use crate::ids::SessionId;
+    use std::net::{IpAddr, Ipv4Addr};
     use std::time::Instant;
 
+    const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
     fn leave(h: &Handover, now: Instant) -> super::Departure {
-        h.depart("app.example", "app.example:8443", "/a?b", None, now)
+        h.depart("app.example", "app.example:8443", "/a?b", None, HERE, now)
     }
 
     fn code_of(url: &str) -> &str {
@@ -179,12 +232,12 @@ mod tests {
             h.target_origin(&d.rt, now).unwrap(),
             "https://app.example:8443"
         );
-        let url = h.arrive(&d.rt, SessionId(1), now).unwrap();
+        let url = h.arrive(&d.rt, SessionId(1), HERE, now).unwrap();
         assert!(url.starts_with("https://app.example:8443/.postern/open?code="));
         let open = |code| h.open(code, Some(&d.nonce), "app.example", now);
         assert_eq!(open(code_of(&url)), Some((SessionId(1), "/a?b".to_owned())));
         assert_eq!(open(code_of(&url)), None);
-        assert_eq!(h.arrive(&d.rt, SessionId(1), now), None);
+        assert_eq!(h.arrive(&d.rt, SessionId(1), HERE, now), None);
     }
 
     #[test]
@@ -198,7 +251,7 @@ mod tests {
             (Some("right"), "app.example", late),
         ] {
             let d = leave(&h, now);
-            let url = h.arrive(&d.rt, SessionId(1), now).unwrap();
+            let url = h.arrive(&d.rt, SessionId(1), HERE, now).unwrap();
             let nonce = nonce.map(|n| if n == "right" { d.nonce.as_str() } else { n });
             assert_eq!(h.open(code_of(&url), nonce, host, at), None);
             assert_eq!(
@@ -209,15 +262,34 @@ mod tests {
     }
 
     #[test]
-    fn a_target_ages_out_and_the_map_is_bounded() {
+    fn a_target_ages_out() {
         let (h, now) = (Handover::default(), clock::now());
         let first = leave(&h, now);
         assert!(h.target(&first.rt, now).is_some());
         assert!(h.target(&first.rt, now + TARGET_LIFE * 2).is_none());
-        let later = now + TARGET_LIFE * 2;
-        for _ in 0..MOST + 5 {
-            leave(&h, later);
+    }
+
+    #[test]
+    fn one_source_pushes_out_only_its_own() {
+        let (h, now) = (Handover::default(), clock::now());
+        let there = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
+        let kept = h.depart("a.example", "a.example", "/", None, there, now);
+        let first = leave(&h, now);
+        for _ in 0..MOST_OF_ONE {
+            leave(&h, now);
         }
-        assert!(h.returns.lock().len() <= MOST);
+        assert!(h.target(&kept.rt, now).is_some());
+        assert!(h.target(&first.rt, now).is_none());
+    }
+
+    #[test]
+    fn the_whole_is_bounded() {
+        let (h, now) = (Handover::default(), clock::now());
+        for n in 0..u32::try_from(MOST).unwrap() + 5 {
+            let source = IpAddr::V4(Ipv4Addr::from(n));
+            h.depart("a.example", "a.example", "/", None, source, now);
+        }
+        assert_eq!(h.returns.lock().map.len(), MOST);
+        assert_eq!(h.returns.lock().order.len(), MOST);
     }
 }

@@ -13,7 +13,7 @@ use super::app::RequestCtl;
 use super::counter::Counter;
 use super::gate::{self, Answered};
 use super::head::Target;
-use super::identify::identify;
+use super::identify::Identified;
 use super::pep::Ctx;
 use super::{answer, cookies, headers};
 use crate::audit::{Event, reason};
@@ -72,14 +72,8 @@ pub(crate) async fn sign_in_host(
     session: &mut Session,
     ctx: &mut Ctx,
     target: &Target,
+    who: Identified,
 ) -> Result<Answered> {
-    let who = identify(
-        gw,
-        &ctl.conn,
-        &session.req_header().headers,
-        target.host.as_str(),
-    );
-    ctx.session = who.caller.session.clone();
     if let Some(signed_in) = &who.caller.session {
         ctl.conn.hold(&ctl.edge, signed_in.id, &signed_in.user);
     }
@@ -91,11 +85,7 @@ pub(crate) async fn sign_in_host(
     ctl.body_ended();
     let desk = Counter::new(gw, ctl, ctx, target, who, session);
     let response = ask_pages(&SIGN_IN_HOST, session, target, desk, body).await;
-    let mut record =
-        gate::request_record(Event::AccessDecided, "allow", reason::OWN_PAGE, ctl, ctx);
-    record.rule = Some("builtin.own-pages".into());
-    record.status = Some(response.status().as_u16());
-    gw.audit.note(record);
+    note_page(gw, ctl, ctx, "allow", reason::OWN_PAGE, response.status());
     answer::send(gw, session, ctx, response).await?;
     Ok(Answered::Yes)
 }
@@ -166,17 +156,11 @@ pub(crate) async fn app_host(
     session: &mut Session,
     ctx: &mut Ctx,
     target: &Target,
+    who: Identified,
 ) -> Result<Answered> {
     if (ctx.method.as_str(), target.path.as_str()) == ("GET", "/.postern/open") {
-        return open(gw, ctl, session, ctx, target).await;
+        return open(gw, ctl, session, ctx, target, &who).await;
     }
-    let who = identify(
-        gw,
-        &ctl.conn,
-        &session.req_header().headers,
-        target.host.as_str(),
-    );
-    ctx.session = who.caller.session.clone();
     let Some(body) = read_body(session).await? else {
         let status = StatusCode::PAYLOAD_TOO_LARGE;
         note_page(gw, ctl, ctx, "deny", reason::TOO_LARGE, status);
@@ -198,9 +182,9 @@ async fn open(
     session: &mut Session,
     ctx: &mut Ctx,
     target: &Target,
+    who: &Identified,
 ) -> Result<Answered> {
     let host = target.host.as_str();
-    let who = identify(gw, &ctl.conn, &session.req_header().headers, host);
     let code = target
         .query
         .as_deref()
@@ -214,7 +198,14 @@ async fn open(
         return gate::problem(gw, session, ctx, Problem::BadRequest).await;
     };
     ctx.session = Some(Arc::clone(&signed_in));
-    note_page(gw, ctl, ctx, "allow", reason::OWN_PAGE, StatusCode::SEE_OTHER);
+    note_page(
+        gw,
+        ctl,
+        ctx,
+        "allow",
+        reason::OWN_PAGE,
+        StatusCode::SEE_OTHER,
+    );
     let Ok(cookie) = gw.sessions.mint(&signed_in, host).await else {
         return gate::problem(gw, session, ctx, Problem::Unavailable).await;
     };

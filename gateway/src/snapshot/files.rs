@@ -44,6 +44,14 @@ pub(crate) enum FileError {
         /// Its permission bits.
         mode: u32,
     },
+    /// It belongs to somebody who is neither root nor us, and who could change it.
+    #[error("{}: belongs to user {owner}, must be root's or our own", path.display())]
+    Owner {
+        /// The file or folder.
+        path: PathBuf,
+        /// The user id of its owner.
+        owner: u32,
+    },
 }
 
 /// The largest policy file in bytes.
@@ -58,14 +66,12 @@ pub(crate) type PolicyFile = (String, String);
 /// Reads every `*.toml` that lies directly in a policy folder, sorted by name.
 ///
 /// # Errors
-/// For a sub-folder, a link, a file that is too large or no UTF-8, and what the system refuses.
+/// For a folder or file that others can change, a sub-folder, a link, a file that is too large or
+/// no UTF-8, and what the system refuses.
 pub(crate) fn read_folder(dir: &Path) -> Result<Vec<PolicyFile>, FileError> {
     let failed = |source| io_error(dir, source);
-    let mode = dir.metadata().map_err(failed)?.mode() & 0o7777;
-    if mode & 0o002 != 0 && mode & 0o1000 == 0 {
-        let path = dir.to_owned();
-        return Err(FileError::Writable { path, mode });
-    }
+    let meta = dir.metadata().map_err(failed)?;
+    check(dir, meta.mode(), meta.uid())?;
     let mut names = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(failed)? {
         let entry = entry.map_err(failed)?;
@@ -104,11 +110,7 @@ pub(crate) fn read_text(path: &Path, limit: u64, links: Links) -> Result<String,
     if !meta.is_file() {
         return Err(refused(path, "not a regular file"));
     }
-    let mode = meta.mode() & 0o7777;
-    if mode & 0o002 != 0 {
-        let path = path.to_owned();
-        return Err(FileError::Writable { path, mode });
-    }
+    check(path, meta.mode(), meta.uid())?;
     let mut bytes = Vec::new();
     file.take(limit.saturating_add(1))
         .read_to_end(&mut bytes)
@@ -123,6 +125,20 @@ pub(crate) fn read_text(path: &Path, limit: u64, links: Links) -> Result<String,
         ));
     }
     String::from_utf8(bytes).map_err(|_| refused(path, "not UTF-8"))
+}
+
+/// Checks that nobody but root and this user decides what a file or folder holds.
+fn check(path: &Path, mode: u32, owner: u32) -> Result<(), FileError> {
+    let mode = mode & 0o7777;
+    if mode & 0o002 != 0 {
+        let path = path.to_owned();
+        return Err(FileError::Writable { path, mode });
+    }
+    if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+        let path = path.to_owned();
+        return Err(FileError::Owner { path, owner });
+    }
+    Ok(())
 }
 
 fn open(path: &Path, links: Links) -> io::Result<File> {
@@ -149,7 +165,7 @@ fn refused(path: &Path, what: &'static str) -> FileError {
 
 #[cfg(test)]
 mod tests {
-    use super::{FileError, Links, read_folder, read_text};
+    use super::{FileError, Links, check, read_folder, read_text};
     use crate::config::tests::Folder;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
@@ -228,5 +244,53 @@ mod tests {
             read_text(&path, 100, Links::Refuse),
             Err(FileError::Writable { .. })
         ));
+    }
+
+    #[test]
+    fn a_folder_everybody_can_write_is_refused_sticky_or_not() {
+        let folder = Folder::new();
+        folder.write("f.toml", "");
+        for (mode, good) in [
+            (0o755, true),
+            (0o775, true),
+            (0o1775, true),
+            (0o777, false),
+            (0o1777, false),
+        ] {
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(folder.path(), mode).unwrap();
+            let read = read_folder(folder.path());
+            assert_eq!(read.is_ok(), good, "{read:?}");
+            let writable = matches!(read, Err(FileError::Writable { .. }));
+            assert_eq!(writable, !good);
+        }
+    }
+
+    #[test]
+    fn what_belongs_to_root_or_us_is_trusted_and_nothing_else() {
+        let us = rustix::process::geteuid().as_raw();
+        let path = std::path::Path::new("/x");
+        for owner in [0, us] {
+            assert!(check(path, 0o644, owner).is_ok());
+        }
+        let other = check(path, 0o644, us + 1);
+        assert!(matches!(other, Err(FileError::Owner { owner, .. }) if owner == us + 1));
+    }
+
+    #[test]
+    fn a_file_or_folder_of_somebody_else_is_refused() {
+        let folder = Folder::new();
+        folder.write("f.toml", "");
+        let file = folder.path().join("f.toml");
+        assert!(read_folder(folder.path()).is_ok());
+        for path in [file.as_path(), folder.path()] {
+            if std::os::unix::fs::chown(path, Some(12_345), None).is_err() {
+                return; // only root gives files away
+            }
+            let read = read_folder(folder.path());
+            assert!(matches!(read, Err(FileError::Owner { .. })), "{read:?}");
+            std::os::unix::fs::chown(path, Some(0), None).unwrap();
+            assert!(read_folder(folder.path()).is_ok());
+        }
     }
 }

@@ -78,8 +78,9 @@ pub(super) fn sessions(db: &Connection) -> Sql<Vec<SessionRow>> {
         .query_map([], session)?
         .filter_map(Result::ok)
         .collect();
-    let mut cookies =
-        db.prepare_cached("SELECT hash, host FROM session_cookies WHERE session = ?1")?;
+    let mut cookies = db.prepare_cached(
+        "SELECT hash, host FROM session_cookies WHERE session = ?1 ORDER BY made",
+    )?;
     let mut devices = db.prepare_cached("SELECT device FROM session_devices WHERE session = ?1")?;
     for row in &mut all {
         let id = row.id.0.cast_signed();
@@ -159,9 +160,19 @@ pub(super) fn put_cookie(
         return Ok(false);
     }
     tx.prepare_cached(
-        "INSERT OR REPLACE INTO session_cookies (hash, session, host) VALUES (?1, ?2, ?3)",
+        "INSERT OR REPLACE INTO session_cookies (hash, session, host, made)
+         SELECT ?1, ?2, ?3, coalesce(max(made), 0) + 1 FROM session_cookies WHERE session = ?2",
     )?
     .execute(params![cookie.hash.as_slice(), id, cookie.host])?;
+    tx.prepare_cached(
+        "DELETE FROM session_cookies WHERE hash IN (
+             SELECT hash FROM session_cookies WHERE session = ?1
+             ORDER BY made DESC LIMIT -1 OFFSET ?2)",
+    )?
+    .execute((
+        id,
+        i64::try_from(super::COOKIES_PER_SESSION).unwrap_or(i64::MAX),
+    ))?;
     Ok(true)
 }
 

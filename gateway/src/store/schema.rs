@@ -5,7 +5,8 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreError;
 
 /// Each entry leads from the version that is its index to the next; entries are never changed.
-const STEPS: &[&str] = &["
+const STEPS: &[&str] = &[
+    "
     CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE credentials (
         user TEXT PRIMARY KEY, phc TEXT NOT NULL, totp BLOB NOT NULL,
@@ -34,7 +35,11 @@ const STEPS: &[&str] = &["
     CREATE TABLE counters (
         kind TEXT NOT NULL, key BLOB NOT NULL, count INTEGER NOT NULL, since INTEGER NOT NULL,
         last INTEGER NOT NULL, PRIMARY KEY (kind, key)) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+    ALTER TABLE session_cookies ADD COLUMN made INTEGER NOT NULL DEFAULT 0;
+",
+];
 
 /// Brings the schema up to date.
 pub(super) fn migrate(db: &mut Connection) -> Result<(), StoreError> {

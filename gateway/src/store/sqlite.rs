@@ -164,6 +164,19 @@ impl Store for Sqlite {
         .await
     }
 
+    async fn knows(&self, user: &str) -> Result<bool, StoreError> {
+        let user = user.to_owned();
+        self.run(move |db| {
+            db.prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM credentials WHERE user = ?1)
+                     OR EXISTS (SELECT 1 FROM links WHERE user = ?1)
+                     OR EXISTS (SELECT 1 FROM sessions WHERE user = ?1)",
+            )?
+            .query_row([user], |row| row.get(0))
+        })
+        .await
+    }
+
     async fn remove_user(&self, user: &str) -> Result<(), StoreError> {
         let user = user.to_owned();
         self.write(move |tx| {

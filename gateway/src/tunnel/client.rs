@@ -9,14 +9,14 @@ use crate::config::Config;
 /// `[tunnel] routes` or, without it, those the policy names.
 pub(crate) fn routes(config: &Config, policy: &Policy) -> Vec<IpNet> {
     let routes = config.tunnel.routes.clone();
-    let routes = routes.unwrap_or_else(|| policy.networks().collect::<Vec<_>>());
-    merged(IpNet::V4(config.tunnel.network), &routes)
+    let routes = routes.unwrap_or_else(|| policy.networks().collect());
+    merged(IpNet::V4(config.tunnel.network), routes)
 }
 
 /// Merges networks that lie in each other; the tunnel's own stands first.
-fn merged(own: IpNet, others: &[IpNet]) -> Vec<IpNet> {
+fn merged(own: IpNet, others: impl IntoIterator<Item = IpNet>) -> Vec<IpNet> {
     let mut all = vec![own.trunc()];
-    let others = IpNet::aggregate(&others.to_vec());
+    let others = IpNet::aggregate(&others.into_iter().collect());
     all.extend(others.into_iter().filter(|net| !own.contains(net)));
     all
 }
@@ -33,8 +33,8 @@ mod tests {
             "10.200.200.9/32",
             "fd00:1::/64",
         ];
-        let nets: Vec<_> = nets.into_iter().map(|net| net.parse().unwrap()).collect();
-        let merged = merged("10.200.200.0/24".parse().unwrap(), &nets);
+        let nets = nets.map(|net| net.parse().unwrap());
+        let merged = merged("10.200.200.0/24".parse().unwrap(), nets);
         let merged: Vec<_> = merged.iter().map(ToString::to_string).collect();
         assert_eq!(merged, ["10.200.200.0/24", "192.168.1.0/24", "fd00:1::/64"]);
     }

@@ -5,7 +5,7 @@
 
 mod io;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::time::{Duration, Instant};
@@ -188,6 +188,8 @@ pub(super) struct Loop {
     listen4: tokio::net::TcpListener,
     listen6: Option<tokio::net::TcpListener>,
     reports: Reports,
+    /// The devices in force.
+    peers: BTreeSet<PeerId>,
     /// Ends that the queue had no place for; at most one for each flow of the node.
     closed: VecDeque<FlowId>,
 }
@@ -216,6 +218,7 @@ impl Loop {
             listen4: listen(parts.listen4)?,
             listen6: parts.listen6.map(listen).transpose()?,
             reports,
+            peers: BTreeSet::new(),
             closed: VecDeque::new(),
         })
     }
@@ -233,12 +236,12 @@ impl Loop {
                 }
                 Wake::Command(None) => return,
                 Wake::Command(Some(command)) => {
-                    self.obey(command);
+                    self.obey(command).await;
                     for _ in 1..COMMANDS_PER_ROUND {
                         let Ok(command) = commands.try_recv() else {
                             break;
                         };
-                        self.obey(command);
+                        self.obey(command).await;
                     }
                 }
             }
@@ -375,7 +378,24 @@ impl Loop {
         }
     }
 
-    fn obey(&mut self, command: Command) {
+    /// Puts peers in force; a device that leaves is told that its flows are closed while there
+    /// still are keys to tell it with.
+    async fn set_peers(
+        &mut self,
+        peers: Vec<PeerConfig>,
+        now: Instant,
+    ) -> Result<(), wg::NodeError> {
+        let staying: BTreeSet<PeerId> = peers.iter().map(|peer| peer.id).collect();
+        for leaving in self.peers.difference(&staying) {
+            self.node.close_flows_of(*leaving, |_| false);
+        }
+        self.transmit().await;
+        self.node.set_peers(peers, now)?;
+        self.peers = staying;
+        Ok(())
+    }
+
+    async fn obey(&mut self, command: Command) {
         let now = clock::now();
         let node = &mut self.node;
         let sent = match command {
@@ -418,7 +438,7 @@ impl Loop {
             } => node.send_echo_reply(peer, from, to, ident, seq, &payload, now),
             Command::SetPeers(peers, answer) => {
                 // the asker may have gone; the peers are in force all the same
-                let _ = answer.send(node.set_peers(peers, now));
+                let _ = answer.send(self.set_peers(peers, now).await);
                 Ok(())
             }
             Command::Status(peer, answer) => {

@@ -13,6 +13,7 @@ pub fn run(report: &Report) {
     let mut scene = Scene::new();
     memory::run(report, &scene);
     let targets = scene.sign_in();
+    memory::after_sign_in(report, &scene);
     // no worse than nginx with auth_request by a fifth; at most a fifth above plain nginx
     let goals = [Some(0.80), Some(1.20)];
     compare(

@@ -131,7 +131,6 @@ pub fn proxy(dir: &Path, port: u16, app: u16, guard: Guard, host: &str) -> Strin
         ssl_certificate {dir}/chain.pem;
         ssl_certificate_key {dir}/key.pem;
         ssl_protocols TLSv1.3;
-        http2_max_requests 1000000000;
         access_log {dir}/access.json line buffer=64k flush=100ms;
         proxy_http_version 1.1;
         add_header Strict-Transport-Security "max-age=300" always;

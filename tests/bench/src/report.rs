@@ -147,7 +147,7 @@ impl Report {
 
 fn print(columns: &[&str; 8]) {
     let [bench, case, unit, ours, peer, name, ratio, goal] = columns;
-    println!("{bench:<9}{case:<28}{unit:<22}{ours:>10}{peer:>10} {name:<20}{ratio:>7}  {goal}");
+    println!("{bench:<9}{case:<31}{unit:<22}{ours:>10}{peer:>10} {name:<20}{ratio:>7}  {goal}");
 }
 
 /// Four significant digits say all that such figures can.

@@ -64,12 +64,15 @@ impl Scene {
         };
         let (plain, authreq) = (peer(Guard::Plain), peer(Guard::AuthRequest));
         let upstream = format!("http://127.0.0.1:{}", app.port);
-        let gateway = Gateway::start(Setup {
+        let mut gateway = Gateway::start(Setup {
             upstream: Some(upstream.clone()),
             wrap: cpus::server(),
             ..Setup::default()
         });
         gateway.set_policy(&policy::two_apps(&upstream, TIER));
+        // the first start makes keys and people, a later one only serves
+        gateway.stop();
+        gateway.start_again();
         let ca_root = fs::read_to_string(&gateway.facts.ca_root).unwrap();
         let client = Client::new(&[ca_root, root.pem().to_owned()]);
         Self {

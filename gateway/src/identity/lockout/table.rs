@@ -22,15 +22,26 @@ pub(super) struct Table {
     /// Seconds after the last change when a counter means nothing any more.
     life: i64,
     map: HashMap<Key, Counter>,
-    changed: BTreeSet<Key>,
+    /// Changed since they were last taken; `None` in a table that is never kept.
+    changed: Option<BTreeSet<Key>>,
 }
 
 impl Table {
-    pub(super) fn new(life: i64) -> Self {
+    /// Makes a table whose counters are kept in the store.
+    pub(super) fn kept(life: i64) -> Self {
         Self {
             life,
             map: HashMap::new(),
-            changed: BTreeSet::new(),
+            changed: Some(BTreeSet::new()),
+        }
+    }
+
+    /// Makes a table that lives in memory only.
+    pub(super) fn fleeting(life: i64) -> Self {
+        Self {
+            life,
+            map: HashMap::new(),
+            changed: None,
         }
     }
 
@@ -61,13 +72,13 @@ impl Table {
         let counter = self.entry(key, now);
         counter.count += 1;
         counter.last = now;
-        self.changed.insert(key);
+        self.changed(key);
     }
 
     pub(super) fn take_back(&mut self, key: Key, now: i64) {
         let counter = self.entry(key, now);
         counter.count = counter.count.saturating_sub(1).max(0);
-        self.changed.insert(key);
+        self.changed(key);
     }
 
     pub(super) fn clear(&mut self, key: Key, now: i64) {
@@ -77,17 +88,21 @@ impl Table {
                 since: now,
                 last: now,
             };
-            self.changed.insert(key);
+            self.changed(key);
         }
     }
 
+    /// Notes that a counter differs from what the store has.
     pub(super) fn changed(&mut self, key: Key) {
-        self.changed.insert(key);
+        if let Some(changed) = &mut self.changed {
+            changed.insert(key);
+        }
     }
 
     pub(super) fn take_changed(&mut self, kind: &'static str) -> Vec<CounterRow> {
-        let keys = std::mem::take(&mut self.changed);
+        let keys = self.changed.as_mut().map(std::mem::take);
         keys.into_iter()
+            .flatten()
             .map(|key| {
                 let counter = self.map.get(&key).copied().unwrap_or_default();
                 CounterRow {
@@ -120,7 +135,7 @@ impl Table {
         }
         for key in gone {
             self.map.remove(&key);
-            self.changed.insert(key);
+            self.changed(key);
         }
     }
 }
@@ -137,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_fresh_keys_does_not_push_out_a_high_counter() {
-        let mut table = Table::new(900);
+        let mut table = Table::kept(900);
         for _ in 0..5 {
             table.count(key(0), 100);
         }
@@ -150,11 +165,22 @@ mod tests {
 
     #[test]
     fn counters_that_ran_out_make_room_first() {
-        let mut table = Table::new(900);
+        let mut table = Table::kept(900);
         for n in 0..CAPACITY {
             table.count(key(n), 100);
         }
         table.count(key(CAPACITY), 1000);
         assert_eq!(table.map.len(), 1);
+    }
+
+    #[test]
+    fn what_is_pushed_out_is_noted_for_the_store_only_where_there_is_one() {
+        for (mut table, noted) in [(Table::kept(900), CAPACITY + 1), (Table::fleeting(900), 0)] {
+            for n in 0..=CAPACITY {
+                table.count(key(n), 100);
+            }
+            assert!(table.map.len() < CAPACITY);
+            assert_eq!(table.take_changed("pair").len(), noted);
+        }
     }
 }

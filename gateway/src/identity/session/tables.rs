@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::Session;
 use crate::ids::{DeviceId, SessionId};
-use crate::store::{CookieRow, Hash};
+use crate::store::{COOKIES_PER_SESSION, CookieRow, Hash};
 
 #[derive(Debug, Default)]
 pub(super) struct Tables {
@@ -72,7 +72,8 @@ impl Tables {
         self.check_invariants();
     }
 
-    /// Sets the one cookie of a session on a host; says whether the session still is there.
+    /// Sets the one cookie of a session on a host; says whether the session still is there. One
+    /// too many pushes out the oldest.
     pub(super) fn add_cookie(&mut self, id: SessionId, cookie: CookieRow) -> bool {
         let Some(entry) = self.by_id.get_mut(&id) else {
             return false;
@@ -84,6 +85,10 @@ impl Tables {
             }
             other
         });
+        if entry.cookies.len() >= COOKIES_PER_SESSION {
+            let oldest = entry.cookies.remove(0);
+            self.by_token.remove(&oldest.hash);
+        }
         let session = Arc::clone(&entry.session);
         self.by_token
             .insert(cookie.hash, (session, cookie.host.clone()));

@@ -268,3 +268,33 @@ async fn a_session_that_could_not_be_written_is_none() {
     db.execute_batch("DROP TRIGGER full").unwrap();
     bench.sign_in("alice", NOW + 30).await;
 }
+
+#[tokio::test]
+async fn a_session_has_sixty_four_cookies_and_the_oldest_goes_first() {
+    let bench = Bench::new().await;
+    let (session, first) = bench.sign_in("alice", NOW).await;
+    let sessions = bench.identity.sessions();
+    let host = |n: usize| format!("app{n}.example.org");
+    let mut cookies = Vec::new();
+    for n in 0..63 {
+        cookies.push(sessions.mint(&session, &host(n)).await.unwrap());
+    }
+    assert!(sessions.find(&first, HOST, NOW).is_some());
+    cookies.push(sessions.mint(&session, &host(63)).await.unwrap());
+    assert!(sessions.find(&first, HOST, NOW).is_none());
+    // A new cookie for a host it has one for pushes nobody out, and is the newest then.
+    cookies[0] = sessions.mint(&session, &host(0)).await.unwrap();
+    cookies.push(sessions.mint(&session, &host(64)).await.unwrap());
+
+    let check = |bench: &Bench| {
+        let sessions = bench.identity.sessions();
+        for (n, cookie) in cookies.iter().enumerate() {
+            let found = sessions.find(cookie, &host(n), NOW).is_some();
+            assert_eq!(found, n != 1, "{n}");
+        }
+    };
+    check(&bench);
+    let kept = bench.store.sessions().await.unwrap();
+    assert_eq!(kept.first().unwrap().cookies.len(), 64);
+    check(&bench.restart(NOW).await);
+}

@@ -237,3 +237,84 @@ async fn a_forgotten_user_has_no_factors_and_no_sessions() {
     assert!(bench.identity.is_enrolled("bob").await.unwrap());
     assert!(bench.identity.sessions().find(&cookie, HOST, NOW).is_none());
 }
+
+#[tokio::test]
+async fn an_enrolment_that_cannot_be_recorded_sets_nothing() {
+    let bench = Bench::new().await;
+    let token = bench.identity.enrol_link("carol", NOW).await.unwrap();
+    let secret = begin(&bench, &token, NOW).await;
+    let right = totp::code_at(&secret, NOW);
+    bench.journal.break_down();
+    let step = finish(&bench, &token, NEW_PASSWORD, &right, NOW).await;
+    assert!(matches!(step, EnrolStep::Unavailable));
+    assert!(!bench.identity.is_enrolled("carol").await.unwrap());
+    let bench = bench.restart(NOW).await;
+    let step = finish(&bench, &token, NEW_PASSWORD, &right, NOW).await;
+    assert!(matches!(step, EnrolStep::Done));
+    assert!(bench.identity.is_enrolled("carol").await.unwrap());
+}
+
+#[tokio::test]
+async fn an_enrolment_ends_sessions_even_if_their_end_cannot_be_written() {
+    let bench = Bench::new().await;
+    let token = bench.identity.enrol_link("alice", NOW).await.unwrap();
+    let secret = begin(&bench, &token, NOW).await;
+    let (_, cookie) = bench.sign_in("alice", NOW).await;
+    let db = rusqlite::Connection::open(bench.folder().join("state.db")).unwrap();
+    let block = "CREATE TRIGGER full BEFORE DELETE ON sessions
+                 BEGIN SELECT raise(ABORT, 'disk full'); END";
+    db.execute_batch(block).unwrap();
+    let right = totp::code_at(&secret, NOW);
+    let step = finish(&bench, &token, NEW_PASSWORD, &right, NOW).await;
+    assert!(matches!(step, EnrolStep::Done));
+    assert!(bench.identity.sessions().find(&cookie, HOST, NOW).is_none());
+}
+
+#[tokio::test]
+async fn a_reset_user_keeps_the_devices() {
+    let bench = Bench::new().await;
+    let (_, cookie) = bench.sign_in("alice", NOW).await;
+    let devices = bench.identity.devices();
+    let hers = devices.add(flow::new_device("alice", 1)).await.unwrap();
+    bench.identity.forget_factors("alice").await.unwrap();
+    assert!(devices.is_of(hers.id, "alice"));
+    assert!(!bench.identity.is_enrolled("alice").await.unwrap());
+    assert!(bench.identity.is_enrolled("bob").await.unwrap());
+    assert!(bench.identity.sessions().find(&cookie, HOST, NOW).is_none());
+    bench.identity.forget("alice", NOW).await.unwrap();
+    assert!(!devices.is_of(hers.id, "alice"));
+}
+
+#[tokio::test]
+async fn forgetting_goes_on_after_an_error_and_tells_it() {
+    let bench = Bench::new().await;
+    let devices = bench.identity.devices();
+    let one = devices.add(flow::new_device("alice", 1)).await.unwrap();
+    let two = devices.add(flow::new_device("alice", 2)).await.unwrap();
+    bench.journal.break_down();
+    assert!(bench.identity.forget("alice", NOW).await.is_err());
+    for device in [one, two] {
+        assert!(!devices.is_of(device.id, "alice"));
+    }
+    assert!(!bench.identity.is_enrolled("alice").await.unwrap());
+}
+
+#[tokio::test]
+async fn whatever_a_namesake_left_is_found_and_forgotten() {
+    let bench = Bench::new().await;
+    let forget = |user| bench.identity.forget_namesake(user, NOW);
+    // Factors only, then a link only, then a device only.
+    assert!(forget("alice").await.unwrap());
+    assert!(!bench.identity.is_enrolled("alice").await.unwrap());
+    assert!(!forget("carol").await.unwrap());
+    let token = bench.identity.enrol_link("carol", NOW).await.unwrap();
+    assert!(forget("carol").await.unwrap());
+    let view = bench.identity.enrol_begin(&token, &bench.at(NOW)).await;
+    assert!(view.is_none());
+    let devices = bench.identity.devices();
+    let device = devices.add(flow::new_device("carol", 1)).await.unwrap();
+    assert!(forget("carol").await.unwrap());
+    assert!(!devices.is_of(device.id, "carol"));
+    assert!(!forget("carol").await.unwrap());
+    assert!(bench.identity.is_enrolled("bob").await.unwrap());
+}

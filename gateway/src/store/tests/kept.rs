@@ -188,3 +188,34 @@ fn a_data_folder_open_to_others_is_refused() {
     }
     assert!(check_folder(&folder.path().join("absent")).is_err());
 }
+
+#[tokio::test]
+async fn a_store_of_the_first_version_keeps_its_sessions() {
+    let folder = Folder::new();
+    let store = open(folder.path()).unwrap();
+    store.put_session(session(7, 1)).await.unwrap();
+    drop(store);
+    let db = rusqlite::Connection::open(folder.path().join("state.db")).unwrap();
+    db.execute_batch("ALTER TABLE session_cookies DROP COLUMN made; PRAGMA user_version = 1;")
+        .unwrap();
+    drop(db);
+    let store = open(folder.path()).unwrap();
+    assert_eq!(store.sessions().await.unwrap(), [session(7, 1)]);
+}
+
+#[tokio::test]
+async fn a_person_is_known_by_factors_or_a_session_until_removed() {
+    let folder = Folder::new();
+    let store = open(folder.path()).unwrap();
+    assert!(!store.knows("alice").await.unwrap());
+    store.put_session(session(7, 1)).await.unwrap();
+    assert!(store.knows("alice").await.unwrap());
+    assert!(!store.knows("bob").await.unwrap());
+    store.remove_user("alice").await.unwrap();
+    assert!(!store.knows("alice").await.unwrap());
+    store
+        .put_credentials("alice", credentials(0))
+        .await
+        .unwrap();
+    assert!(store.knows("alice").await.unwrap());
+}
