@@ -216,7 +216,7 @@ fn check_file(path: &Path, file: &File) -> Result<(), KeyError> {
         return Err(KeyError::NotAFile { path: path() });
     }
     let uid = meta.uid();
-    if uid != 0 && uid != rustix::process::geteuid().as_raw() {
+    if !crate::snapshot::files::may_own(uid, rustix::process::geteuid().as_raw()) {
         return Err(KeyError::Owner { path: path(), uid });
     }
     let mode = meta.permissions().mode() & 0o7777;

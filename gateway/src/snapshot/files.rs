@@ -142,7 +142,7 @@ fn check(path: &Path, mode: u32, owner: u32) -> Result<(), FileError> {
 }
 
 /// Root and we ourselves may own what is read; root reads the files of the service's user too.
-fn may_own(owner: u32, us: u32) -> bool {
+pub(crate) fn may_own(owner: u32, us: u32) -> bool {
     owner == 0 || owner == us || us == 0
 }
 
@@ -170,7 +170,7 @@ fn refused(path: &Path, what: &'static str) -> FileError {
 
 #[cfg(test)]
 mod tests {
-    use super::{FileError, Links, check, read_folder, read_text};
+    use super::{FileError, Links, check, may_own, read_folder, read_text};
     use crate::config::tests::Folder;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
