@@ -10,7 +10,7 @@ use crate::access::{self, FlowQuestion, Permit};
 use crate::audit::{Event, Record, reason};
 use crate::clock;
 use crate::gateway::Gateway;
-use crate::identity::{Device, Directory, Standing};
+use crate::identity::{Device, Directory, Session, Standing};
 use crate::ids::{DeviceId, Door};
 use crate::limits;
 use crate::proxy::ConnOrigin;
@@ -26,6 +26,7 @@ struct FlowTicket {
     permit: Permit,
     kill: KillSwitch,
     record: Record,
+    session: Option<Arc<Session>>,
     _open: StreamGuard,
 }
 
@@ -33,6 +34,12 @@ struct FlowTicket {
 impl Ticket for FlowTicket {
     async fn revoked(&self) {
         self.kill.wait().await;
+    }
+
+    fn used(&self) {
+        if let Some(session) = &self.session {
+            session.touch(clock::unix());
+        }
     }
 
     fn ended(&self, end: End) {
@@ -100,6 +107,7 @@ impl Gate for TunnelGate {
             gw: Arc::clone(gw),
             permit,
             kill,
+            session: record.session.and_then(|id| gw.sessions.find_by_id(id)),
             record,
             _open: open,
         }))

@@ -6,6 +6,7 @@ pub(crate) mod conn;
 pub(crate) mod cookies;
 pub(crate) mod counter;
 pub(crate) mod edge;
+pub(crate) mod frames;
 pub(crate) mod gate;
 pub(crate) mod handover;
 pub(crate) mod head;

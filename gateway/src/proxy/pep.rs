@@ -15,6 +15,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 use super::app::RequestCtl;
+use super::frames::Frames;
 use super::gate::{self, Answered, Passed};
 use super::head::Target;
 use super::upstream::Resolved;
@@ -63,6 +64,7 @@ pub(crate) struct Ctx {
     pub(crate) forwarded: bool,
     pub(crate) upgrade: bool,
     pub(crate) wants_page: bool,
+    frames: Frames,
     permit: Option<Permit>,
     rule: Option<Arc<str>>,
     ended: Option<Record>,
@@ -121,6 +123,7 @@ impl ProxyHttp for Pep {
             forwarded: false,
             upgrade: false,
             wants_page: false,
+            frames: Frames::default(),
             permit: None,
             rule: None,
             ended: None,
@@ -232,7 +235,9 @@ impl ProxyHttp for Pep {
                 "body over the limit",
             ));
         }
-        if let (true, Some(signed_in)) = (ctx.upgrade, &ctx.session) {
+        if let (true, Some(bytes), Some(signed_in)) = (ctx.upgrade, &body, &ctx.session)
+            && ctx.frames.take(bytes)
+        {
             signed_in.touch(clock::unix());
         }
         Ok(())

@@ -3,6 +3,7 @@
 mod copy;
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -40,6 +41,9 @@ const ACCEPT_TIMEOUT: Duration = Duration::from_secs(30);
 const KEEPALIVE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const USER_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How often it is looked whether the device used the flow; sessions idle out after minutes.
+const USE_ROUND: Duration = Duration::from_secs(20);
 
 /// What every flow task needs.
 #[derive(Clone)]
@@ -368,6 +372,7 @@ async fn carry(
         () = ground.stop.cancelled() => Err(reason::STOP),
         () = ticket.revoked() => Err(reason::REVOKED),
         copied = copy::both_ways(&device, &host, &meter) => copied.map_err(|_| reason::RESET),
+        never = notice_use(ticket, &meter) => match never {},
     };
     *bytes = meter.total();
     match ended {
@@ -418,5 +423,18 @@ fn refusal_of(flow: &FlowRecord, reason: &'static str) -> Refusal {
         source: Some(flow.source.ip()),
         target: format!("tcp://{}", flow.destination),
         more: 0,
+    }
+}
+
+/// Tells the ticket from time to time that the device sent data; what the host sends is no use.
+async fn notice_use(ticket: &dyn Ticket, meter: &copy::Meter) -> Infallible {
+    let mut seen = 0;
+    loop {
+        tokio::time::sleep(USE_ROUND).await;
+        let now = meter.from_device();
+        if now != seen {
+            seen = now;
+            ticket.used();
+        }
     }
 }

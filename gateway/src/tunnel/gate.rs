@@ -66,6 +66,9 @@ pub(crate) trait Ticket: Send + Sync {
     /// Resolves when the permission no longer stands.
     async fn revoked(&self);
 
+    /// Says that the device sent data on the flow, which counts as use of its session.
+    fn used(&self);
+
     /// Records the end of the flow.
     fn ended(&self, end: End);
 }

@@ -14,7 +14,7 @@ use wg::{Event, PeerId, Unreachable};
 use super::bucket::Buckets;
 use super::dns::Way;
 use super::flows::Ground;
-use super::gate::{Ask, End, Proto, Refusal, RefusalKind};
+use super::gate::{Ask, End, Proto, Refusal, RefusalKind, Ticket};
 use super::shard::Command;
 use crate::audit::reason;
 use crate::clock;
@@ -206,7 +206,7 @@ async fn flow(ground: &Ground, key: Key, mut datagrams: mpsc::Receiver<Vec<u8>>)
             tokio::select! {
                 () = ground.stop.cancelled() => reason::STOP,
                 () = ticket.revoked() => reason::REVOKED,
-                reason = relay(ground, key, &socket, &mut datagrams, &mut bytes) => reason,
+                reason = relay(ground, key, &socket, &mut datagrams, Uses { ticket: &*ticket, bytes: &mut bytes }) => reason,
             }
         }
         Err(_) => reason::UNREACHABLE,
@@ -228,13 +228,19 @@ async fn connect(to: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
+/// Where the use of a flow is noted.
+struct Uses<'a> {
+    ticket: &'a dyn Ticket,
+    bytes: &'a mut u64,
+}
+
 /// Passes datagrams both ways until the flow falls silent.
 async fn relay(
     ground: &Ground,
     key: Key,
     socket: &UdpSocket,
     datagrams: &mut mpsc::Receiver<Vec<u8>>,
-    bytes: &mut u64,
+    Uses { ticket, bytes }: Uses<'_>,
 ) -> &'static str {
     let mut buffer = Vec::new();
     let mut last: Option<Vec<u8>> = None;
@@ -243,6 +249,7 @@ async fn relay(
             payload = datagrams.recv() => {
                 let Some(payload) = payload else { return reason::STOP };
                 *bytes += u64::try_from(payload.len()).unwrap_or(0);
+                ticket.used();
                 // an ICMP error of an earlier datagram shows here; this one is lost with it
                 if socket.send(&payload).await.is_err() {
                     unreachable(ground, key, payload);

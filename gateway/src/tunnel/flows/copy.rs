@@ -19,12 +19,21 @@ static SPARES: Mutex<Vec<Box<[u8]>>> = Mutex::new(Vec::new());
 
 /// Counts the payload of a flow while it runs.
 #[derive(Debug, Default)]
-pub(super) struct Meter(AtomicU64);
+pub(super) struct Meter {
+    up: AtomicU64,
+    down: AtomicU64,
+}
 
 impl Meter {
     /// Returns the bytes of both directions.
     pub(super) fn total(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        let down = self.down.load(Ordering::Relaxed);
+        self.from_device().saturating_add(down)
+    }
+
+    /// Returns the bytes that came from the device.
+    pub(super) fn from_device(&self) -> u64 {
+        self.up.load(Ordering::Relaxed)
     }
 }
 
@@ -32,12 +41,19 @@ impl Meter {
 ///
 /// # Errors
 /// The first error of either socket; the caller resets both.
-pub(super) async fn both_ways(a: &TcpStream, b: &TcpStream, meter: &Meter) -> io::Result<()> {
-    tokio::try_join!(one_way(a, b, meter), one_way(b, a, meter))?;
+pub(super) async fn both_ways(
+    device: &TcpStream,
+    host: &TcpStream,
+    meter: &Meter,
+) -> io::Result<()> {
+    tokio::try_join!(
+        one_way(device, host, &meter.up),
+        one_way(host, device, &meter.down)
+    )?;
     Ok(())
 }
 
-async fn one_way(from: &TcpStream, to: &TcpStream, meter: &Meter) -> io::Result<()> {
+async fn one_way(from: &TcpStream, to: &TcpStream, meter: &AtomicU64) -> io::Result<()> {
     loop {
         from.readable().await?;
         let mut buffer = Spare::take();
@@ -55,7 +71,7 @@ async fn one_way(from: &TcpStream, to: &TcpStream, meter: &Meter) -> io::Result<
             Ok(length) => {
                 write_all(to, buffer.0.get(..length).unwrap_or_default()).await?;
                 let moved = u64::try_from(length).unwrap_or(u64::MAX);
-                meter.0.fetch_add(moved, Ordering::Relaxed);
+                meter.fetch_add(moved, Ordering::Relaxed);
             }
             Err(why) if why.kind() == io::ErrorKind::WouldBlock => {}
             Err(why) => return Err(why),
