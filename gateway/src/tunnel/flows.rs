@@ -431,7 +431,7 @@ async fn notice_use(ticket: &dyn Ticket, meter: &copy::Meter) -> Infallible {
     let mut seen = 0;
     loop {
         tokio::time::sleep(USE_ROUND).await;
-        let now = meter.from_device();
+        let now = meter.sent_by_device();
         if now != seen {
             seen = now;
             ticket.used();

@@ -28,11 +28,11 @@ impl Meter {
     /// Returns the bytes of both directions.
     pub(super) fn total(&self) -> u64 {
         let down = self.down.load(Ordering::Relaxed);
-        self.from_device().saturating_add(down)
+        self.sent_by_device().saturating_add(down)
     }
 
     /// Returns the bytes that came from the device.
-    pub(super) fn from_device(&self) -> u64 {
+    pub(super) fn sent_by_device(&self) -> u64 {
         self.up.load(Ordering::Relaxed)
     }
 }
