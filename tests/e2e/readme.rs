@@ -11,12 +11,14 @@ use postern_tests::temp::Temp;
 use postern_tests::wait;
 
 const README: &str = include_str!("../../README.md");
+const GUIDE: &str = include_str!("../../deploy/guide.md");
+const UNIT: &str = include_str!("../../deploy/postern.service");
 
 /// Returns the commands in the code blocks, without the words that start the program.
 fn commands() -> Vec<Vec<String>> {
     let mut inside = false;
     let mut found = Vec::new();
-    for line in README.lines() {
+    for line in README.lines().chain(GUIDE.lines()) {
         if line.starts_with("```") {
             inside = !inside;
             continue;
@@ -26,6 +28,12 @@ fn commands() -> Vec<Vec<String>> {
             .or_else(|| line.strip_prefix("postern "));
         let rest = rest.filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()));
         if let (true, Some(rest)) = (inside, rest) {
+            let rest = rest.split(" > ").next().unwrap_or_default();
+            found.push(rest.split_whitespace().map(str::to_owned).collect());
+        }
+    }
+    for line in UNIT.lines() {
+        if let Some((_, rest)) = line.split_once("=/usr/bin/postern ") {
             found.push(rest.split_whitespace().map(str::to_owned).collect());
         }
     }
@@ -33,11 +41,11 @@ fn commands() -> Vec<Vec<String>> {
 }
 
 #[test]
-fn every_command_of_the_readme_exists_with_its_options() {
+fn every_command_of_readme_guide_and_unit_exists_with_its_options() {
     let commands = commands();
-    assert!(commands.len() >= 3, "{commands:?}");
+    assert!(commands.len() >= 12, "{commands:?}");
     for words in commands {
-        let verbs: Vec<_> = words.iter().take_while(|w| !w.starts_with('-')).collect();
+        let verbs = words.iter().take_while(|w| !w.starts_with('-'));
         let output = Command::new(binary()).args(verbs).arg("--help").output();
         let output = output.unwrap();
         assert!(output.status.success(), "{words:?}");

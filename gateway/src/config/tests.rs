@@ -348,3 +348,11 @@ fn a_file_that_is_missing_is_told_by_name() {
     folder.write("none.toml", "");
     assert!(Config::load(&path).is_ok());
 }
+
+#[test]
+fn the_example_in_deploy_is_a_configuration() {
+    let text = include_str!("../../../deploy/postern.toml");
+    let config = Config::parse(Path::new("/etc/postern/postern.toml"), text).unwrap();
+    assert_eq!(config.http.sign_in, ["gate.cabinet.example"]);
+    assert_eq!(config.tunnel.gateway4().to_string(), "10.200.200.1");
+}
