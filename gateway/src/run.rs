@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::audit::{Audit, AuditError, Durability, Event, Record, reason};
 use crate::cli::exit::Exit;
@@ -110,13 +111,14 @@ pub(crate) fn serve(config: Config, ready: impl FnOnce(&Arc<Gateway>)) -> Result
         .build()
         .map_err(|source| system("start a runtime", source))?;
     runtime.block_on(async move {
+        let mut signals = Signals::catch()?;
         let gw = open(config, keys).await?;
         let listeners = Listeners::bind(&gw.config)?;
         start(&gw, listeners, ready).await?;
         let notify = Notify::from_environment();
         notify.ready();
         tokio::select! {
-            () = wait_for_signal(&gw) => {}
+            () = signals.stop(&gw) => {}
             () = notify.watch(|| gw.is_alive(clock::unix())) => {}
         }
         notify.stopping();
@@ -316,22 +318,34 @@ async fn stop(gw: &Arc<Gateway>, lock: Lock) {
     drop(lock);
 }
 
-async fn wait_for_signal(gw: &Arc<Gateway>) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int), Ok(mut hup)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::hangup()),
-    ) else {
-        tracing::error!("signals cannot be watched");
-        return;
-    };
-    loop {
-        tokio::select! {
-            _ = term.recv() => return,
-            _ = int.recv() => return,
-            _ = hup.recv() => {
-                drop(reload::reload(gw).await);
+/// The signals that end or reload the gateway; caught from before it listens.
+struct Signals {
+    term: Signal,
+    int: Signal,
+    hup: Signal,
+}
+
+impl Signals {
+    fn catch() -> Result<Self, StartError> {
+        let catch = |kind| signal(kind).map_err(|source| system("catch signals", source));
+        Ok(Self {
+            term: catch(SignalKind::terminate())?,
+            int: catch(SignalKind::interrupt())?,
+            hup: catch(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for the signal to stop; SIGHUP reloads.
+    async fn stop(&mut self, gw: &Arc<Gateway>) {
+        loop {
+            tokio::select! {
+                _ = self.term.recv() => return,
+                _ = self.int.recv() => return,
+                _ = self.hup.recv() => {
+                    if reload::reload(gw).await.is_err() {
+                        tracing::debug!("the refusal was logged where it happened");
+                    }
+                }
             }
         }
     }

@@ -142,7 +142,9 @@ pub(crate) async fn problem(
         contact: gw.config.contact.as_deref(),
         retry_after,
     };
-    let mut response = pages::problem(problem, language, headers, &detail);
+    // who is not sent on to sign in is told in JSON, whatever it accepts
+    let asked = if needs { &HeaderMap::new() } else { headers };
+    let mut response = pages::problem(problem, language, asked, &detail);
     if needs {
         response.headers_mut().insert(
             header::WWW_AUTHENTICATE,
