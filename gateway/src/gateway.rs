@@ -12,6 +12,7 @@ use crate::ids::SessionId;
 use crate::limits::Limits;
 use crate::proxy::Edges;
 use crate::proxy::handover::Handover;
+use crate::proxy::statement::Signer;
 use crate::proxy::tls::InternalCa;
 use crate::secrets::Keys;
 use crate::snapshot::Snapshot;
@@ -42,6 +43,8 @@ pub(crate) struct Gateway {
     pub(crate) streams: Arc<Streams>,
     /// Rate budgets.
     pub(crate) limits: Arc<Limits>,
+    /// Signs what apps are told of people.
+    pub(crate) signer: Signer,
     /// Pending hand-overs.
     pub(crate) handover: Handover,
     /// The threads that serve connections.

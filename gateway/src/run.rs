@@ -24,6 +24,7 @@ use crate::limits::{Limits, Rate};
 use crate::observe;
 use crate::operate;
 use crate::proxy::handover::Handover;
+use crate::proxy::statement::{Signer, StatementError};
 use crate::proxy::tls::{self, CertError, InternalCa};
 use crate::proxy::{Edges, edge};
 use crate::reload::{self, Rejected};
@@ -55,6 +56,9 @@ pub(crate) enum StartError {
     /// The login engine cannot start.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The key of signed statements is not usable.
+    #[error(transparent)]
+    Statement(#[from] StatementError),
     /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] CertError),
@@ -90,7 +94,7 @@ impl StartError {
             Self::Set(Rejected::Files(e)) => Exit::from(e),
             Self::Set(Rejected::Certificates(e)) | Self::Tls(e) => Exit::from(e),
             Self::Set(Rejected::Policy(_)) => Exit::Config,
-            Self::System { .. } => Exit::Internal,
+            Self::Statement(_) | Self::System { .. } => Exit::Internal,
             Self::Listen { source, .. } if source.kind() == PermissionDenied => Exit::Permission,
             Self::Listen { .. } => Exit::Unavailable,
         };
@@ -154,7 +158,9 @@ async fn open(config: Config, keys: Arc<Keys>) -> Result<Arc<Gateway>, StartErro
     .await?;
     let sessions = Arc::clone(identity.sessions());
     let devices = Arc::clone(identity.devices());
+    let signer = Signer::open(&config.data, &keys)?;
     Ok(Arc::new(Gateway {
+        signer,
         snapshot: ArcSwap::from_pointee(snapshot),
         authority,
         keys,

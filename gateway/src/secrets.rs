@@ -1,5 +1,7 @@
 //! The master key and what it seals.
 
+pub(crate) mod sealed;
+
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

@@ -408,7 +408,6 @@ fn health_is_public_and_metrics_are_not() {
 }
 
 #[test]
-#[ignore = "the signed statement for apps is not built yet"]
 fn the_app_gets_a_statement_that_the_public_keys_verify() {
     use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
     use data_encoding::BASE64URL_NOPAD;

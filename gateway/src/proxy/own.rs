@@ -15,6 +15,7 @@ use super::gate::{self, Answered};
 use super::head::Target;
 use super::identify::Identified;
 use super::pep::Ctx;
+use super::statement::KEYS_PATH;
 use super::{answer, cookies, headers};
 use crate::audit::{Event, reason};
 use crate::clock;
@@ -76,6 +77,11 @@ pub(crate) async fn sign_in_host(
 ) -> Result<Answered> {
     if let Some(signed_in) = &who.caller.session {
         ctl.conn.hold(&ctl.edge, signed_in.id, &signed_in.user);
+    }
+    if target.path.as_str() == KEYS_PATH && matches!(ctx.method.as_str(), "GET" | "HEAD") {
+        let response = answer::json(StatusCode::OK, gw.signer.key_set());
+        answer::send(gw, session, ctx, response).await?;
+        return Ok(Answered::Yes);
     }
     let Some(body) = read_body(session).await? else {
         let status = StatusCode::PAYLOAD_TOO_LARGE;

@@ -18,8 +18,9 @@ use super::app::RequestCtl;
 use super::frames::Frames;
 use super::gate::{self, Answered, Passed};
 use super::head::Target;
+use super::statement::{Claims, FIELD};
 use super::upstream::Resolved;
-use super::{answer, cookies, headers};
+use super::{answer, cookies, headers, own};
 use crate::access::Permit;
 use crate::audit::{Event, Record};
 use crate::clock;
@@ -99,6 +100,20 @@ impl Drop for Ctx {
         record.ms = u64::try_from(age.as_millis()).ok();
         ctl.edge.gw.audit.note(record);
     }
+}
+
+/// Makes the signed statement about the person for the app that is asked.
+fn statement(gw: &Gateway, ctx: &Ctx, target: &Target, signed_in: &SignIn) -> Option<String> {
+    let user = ctx.snap.policy.user(&signed_in.user)?;
+    let claims = Claims {
+        session: signed_in.id,
+        issuer: format!("{}/", own::sign_in_origin(gw, target)),
+        audience: format!("https://{}/", target.authority()),
+        subject: signed_in.user.to_string(),
+        groups: user.groups.iter().map(ToString::to_string).collect(),
+        rule: ctx.rule.as_ref()?.to_string(),
+    };
+    gw.signer.sign(claims, clock::unix(), clock::now())
 }
 
 fn internal(why: &'static str) -> Box<Error> {
@@ -212,6 +227,9 @@ impl ProxyHttp for Pep {
             let user = ctx.snap.policy.user(&signed_in.user);
             let groups = user.map(|u| u.groups.join(",")).unwrap_or_default();
             upstream.insert_header("X-Postern-Groups", groups)?;
+            if let Some(statement) = statement(&self.gw, ctx, target, signed_in) {
+                upstream.insert_header(FIELD, statement)?;
+            }
         }
         ctx.forwarded = true;
         Ok(())
