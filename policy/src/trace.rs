@@ -150,9 +150,34 @@ impl Policy {
                     .as_ref()
                     .is_none_or(|from| self.is_from(query, from))
                 && guard.device_not.is_none_or(|class| query.device < class)
+                && !guard.shadow
+                && self.guard_timed(query, guard)
         };
         let guards = self.ir.guards.iter().filter(held);
         guards.map(|guard| guard.id.clone()).collect()
+    }
+
+    fn guard_timed(&self, query: &Query, guard: &ir::Guard) -> bool {
+        let holds = |list: &Vec<u32>, unix: i64| {
+            let mut list = list.iter();
+            list.any(|&schedule| self.times.holds(schedule, unix))
+        };
+        let Some(unix) = query.time.unix() else {
+            return true;
+        };
+        guard.when.as_ref().is_none_or(|list| holds(list, unix))
+            && guard
+                .unless_when
+                .as_ref()
+                .is_none_or(|list| !holds(list, unix))
+    }
+
+    fn schedule_list(&self, list: &[u32]) -> String {
+        let named = list
+            .iter()
+            .filter_map(|&ix| self.ir.schedules.get(ix as usize));
+        let names: Vec<&str> = named.map(|schedule| schedule.name.as_str()).collect();
+        names.join(", ")
     }
 
     fn trace_allows(&self, query: &Query, reached: &Reached<'_>) -> Vec<AllowTrace> {
@@ -192,6 +217,20 @@ impl Policy {
         if let Some(from) = rule.from.as_ref().filter(|from| !self.is_from(query, from)) {
             let here = self.zone_names(query.zone).join(", ");
             out.push(format!("from: {here}, not {}", self.zone_list(from)));
+        }
+        if let Some(when) = rule.when.as_ref()
+            && !self.times.any(compiled.when, query.time)
+        {
+            let unknown = query.time.unix().is_none();
+            let now = if unknown {
+                "the time is not known"
+            } else {
+                "outside"
+            };
+            out.push(format!("when: {now}, only {}", self.schedule_list(when)));
+        }
+        if rule.shadow {
+            out.push("shadow: not in force".to_owned());
         }
         if query.device < rule.device {
             let has = query.device.as_str();
@@ -339,7 +378,7 @@ impl Policy {
         let wider = app
             .areas
             .iter()
-            .filter(|other| other.pattern.matches(path.as_str()));
+            .filter(|other| !other.shadow && other.pattern.matches(path.as_str(), app.fold));
         let mut names: Vec<&str> = wider.map(|other| other.pattern.shown()).collect();
         names.sort_by_key(|name| std::cmp::Reverse(name.len()));
         notes.push(format!("most specific of: {}", names.join(", ")));

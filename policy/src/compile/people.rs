@@ -51,6 +51,11 @@ impl Atoms {
 }
 
 impl SubjectBits {
+    /// The bits as a key for grouping people.
+    pub(crate) fn key(&self) -> Vec<u64> {
+        self.words.to_vec()
+    }
+
     pub(crate) fn holds(&self, atom: u32) -> bool {
         let word = self.words.get(atom as usize / 64);
         word.is_some_and(|word| word >> (atom % 64) & 1 == 1)

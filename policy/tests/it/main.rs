@@ -5,8 +5,10 @@
     reason = "helpers of tests stop the test"
 )]
 
+mod answers;
 mod bad;
 mod examples;
 mod hostile;
 mod meaning;
+mod schedules;
 mod support;
