@@ -208,13 +208,14 @@ fn guard_stops(
     from_fits(ir, guard.from.as_deref(), request)
 }
 
+static ZONES: std::sync::LazyLock<jiff::tz::TimeZoneDatabase> =
+    std::sync::LazyLock::new(jiff::tz::TimeZoneDatabase::bundled);
+
 /// Asks the calendar of the time zone, every time anew.
 fn any_holds(ir: &Ir, when: &[u32], unix: i64) -> bool {
     when.iter().any(|&ix| {
         let schedule = &ir.schedules[ix as usize];
-        let zone = jiff::tz::TimeZoneDatabase::bundled()
-            .get(&schedule.tz)
-            .unwrap();
+        let zone = ZONES.get(&schedule.tz).unwrap();
         let local = jiff::Timestamp::from_second(unix).unwrap().to_zoned(zone);
         let day = local.weekday().to_monday_zero_offset();
         let minute = i32::from(local.hour()) * 60 + i32::from(local.minute());

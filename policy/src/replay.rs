@@ -6,6 +6,7 @@ use crate::canon;
 use crate::compile::{BAD_REQUEST, DEFAULT, Policy};
 use crate::decide::{Context, Decision, Outcome, Subject};
 use crate::ir::{Device, Proto};
+use crate::resolve::values::show_duration;
 
 /// What was asked for, as the journal has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +58,49 @@ pub struct AuditInput {
     pub outcome: Outcome,
     /// The rule on record.
     pub rule: String,
+}
+
+impl AuditInput {
+    /// Writes the record as a `[[test]]` that expects the same answer again. The time is written in UTC.
+    pub fn to_test(&self) -> String {
+        let mut parts: Vec<String> = Vec::new();
+        let mut say = |key: &str, text: &str| parts.push(format!("{key} = {text:?}"));
+        if let Some(user) = &self.user {
+            say("user", user);
+        }
+        match self.tunnel {
+            true => say("from", "tunnel"),
+            false => say("from", &self.source.to_string()),
+        }
+        if let Ok(at) = jiff::Timestamp::from_second(self.unix) {
+            let at = at.to_zoned(jiff::tz::TimeZone::UTC);
+            say("at", &format!("{} UTC", at.strftime("%Y-%m-%d %H:%M:%S")));
+        }
+        say("device", self.device.as_str());
+        match self.mfa_age {
+            Some(age) => say("mfa", &show_duration(age)),
+            None => say("mfa", "none"),
+        }
+        say("login", &show_duration(self.login_age));
+        let to = match &self.target {
+            AuditTarget::Http { host, path, method } => format!("{method} https://{host}{path}"),
+            AuditTarget::Flow { dst, port, proto } => match (proto, dst) {
+                (Proto::Icmp, _) => format!("icmp://{dst}"),
+                (Proto::Tcp, IpAddr::V4(_)) => format!("tcp://{dst}:{port}"),
+                (Proto::Tcp, IpAddr::V6(_)) => format!("tcp://[{dst}]:{port}"),
+                (Proto::Udp, IpAddr::V4(_)) => format!("udp://{dst}:{port}"),
+                (Proto::Udp, IpAddr::V6(_)) => format!("udp://[{dst}]:{port}"),
+            },
+            AuditTarget::Admin => "admin".to_owned(),
+        };
+        format!(
+            "[[test]]\nname = \"record {}\"\nas = {{ {} }}\nto = {to:?}\nexpect = {{ {} = {:?} }}\n",
+            self.seq,
+            parts.join(", "),
+            self.outcome,
+            self.rule
+        )
+    }
 }
 
 /// A decision that would not be the same.

@@ -24,9 +24,12 @@ pub(crate) struct World<'p> {
     policies: Vec<&'p Policy>,
     people: Vec<Person>,
     zones: Vec<(Vec<ZoneClass>, String)>,
-    /// For lists of schedules: one instant for each way they can stand, with that way.
-    times: BTreeMap<Vec<Vec<u32>>, Vec<(i64, Vec<bool>)>>,
+    /// For lists of schedules: each way they can stand.
+    times: BTreeMap<Vec<Vec<u32>>, Vec<State>>,
 }
+
+/// One way schedules can stand, with the first instant at which they do.
+type State = (i64, Vec<bool>);
 
 /// What else must be told apart, beyond what the rules do.
 #[derive(Debug, Default)]
@@ -60,11 +63,11 @@ impl<'p> World<'p> {
         }
     }
 
-    fn times(&mut self, lists: Vec<Vec<u32>>) -> &[(i64, Vec<bool>)] {
+    fn times(&mut self, lists: &[Vec<u32>]) -> &[State] {
         let policies = &self.policies;
         self.times
-            .entry(lists.clone())
-            .or_insert_with(|| sweep(policies, &lists))
+            .entry(lists.to_vec())
+            .or_insert_with(|| sweep(policies, lists))
     }
 }
 
@@ -123,7 +126,7 @@ fn zones(policies: &[&Policy]) -> Vec<(Vec<ZoneClass>, String)> {
 }
 
 /// Walks along time from change to change.
-fn sweep(policies: &[&Policy], lists: &[Vec<u32>]) -> Vec<(i64, Vec<bool>)> {
+fn sweep(policies: &[&Policy], lists: &[Vec<u32>]) -> Vec<State> {
     let asked: Vec<(&Policy, u32)> = policies
         .iter()
         .zip(lists)
@@ -192,7 +195,7 @@ impl<'p> Grid<'p> {
         });
         let names: Vec<&str> = names.collect();
         let mut times = Vec::new();
-        for (at, state) in world.times(lists) {
+        for (at, state) in world.times(&lists) {
             times.push(TimeClass::at(*at));
             labels.times.push(label::time(&names, state));
         }

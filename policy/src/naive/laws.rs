@@ -102,5 +102,5 @@ proptest! {
 )]
 pub(super) fn cases() -> u32 {
     let long = std::env::var("POSTERN_LONG").is_ok_and(|value| value == "1");
-    if long { 40_000 } else { 150 }
+    if long { 40_000 } else { 80 }
 }
