@@ -16,7 +16,7 @@ mod tests;
 
 pub use answers::{Grantee, Reachable, WhatCan, WhoCan};
 pub use diff::{Change, Diff, diff};
-pub(crate) use grid::{Grid, Split, World};
+pub(crate) use grid::{Grid, Group, Split, World};
 pub(crate) use invariants::check as check_invariants;
 pub(crate) use places::{JointPlace, Side, joint_places};
 

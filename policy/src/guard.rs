@@ -41,17 +41,18 @@ fn standing(policy: &Policy) -> BTreeSet<String> {
     let mut world = World::new(&[policy]);
     let grid = Grid::new(&mut world, &[Side::admin(policy)], &Split::default());
     let [_, times, ..] = grid.sizes();
-    let mut open: BTreeMap<(String, [usize; 5]), usize> = BTreeMap::new();
+    let mut open: BTreeMap<(usize, [usize; 5]), usize> = BTreeMap::new();
     let mut out = BTreeSet::new();
+    let mut seen: BTreeSet<usize> = BTreeSet::new();
     grid.run(|group, [z, _, d, m, c, l], decisions| {
         let allowed = decisions.iter().any(|d| d.outcome == Outcome::Allow);
-        let Some(first) = group.names.first().filter(|_| allowed) else {
+        if !allowed {
             return;
-        };
-        let held = open.entry((first.clone(), [z, d, m, c, l])).or_default();
+        }
+        let held = open.entry((group.id, [z, d, m, c, l])).or_default();
         *held += 1;
-        if *held == times {
-            out.extend(group.names.iter().cloned());
+        if *held == times && seen.insert(group.id) {
+            out.extend(group.names());
         }
     });
     out
@@ -81,11 +82,11 @@ pub fn lost<'a>(
             .next()
             .unwrap_or_default()
             .to_owned();
+        let mut seen: BTreeSet<usize> = BTreeSet::new();
         grid.run(|group, _, decisions| {
             let allowed = decisions.iter().any(|d| d.outcome == Outcome::Allow);
-            let new = |name: &String| !reach.contains(&(name.clone(), id.clone()));
-            if allowed && group.names.first().is_some_and(new) {
-                reach.extend(group.names.iter().map(|name| (name.clone(), id.clone())));
+            if allowed && seen.insert(group.id) {
+                reach.extend(group.names().into_iter().map(|name| (name, id.clone())));
             }
         });
     }

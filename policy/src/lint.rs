@@ -70,18 +70,18 @@ impl Policy {
         let grid = Grid::new(world, &[side], &Split::default());
         let mut reached: BTreeSet<String> = BTreeSet::new();
         let mut here: BTreeSet<RuleIx> = BTreeSet::new();
+        let mut seen: BTreeSet<usize> = BTreeSet::new();
         grid.run(|group, _, decisions| {
             let Some(decision) = decisions.first() else {
                 return;
             };
             here.insert(decision.rule);
-            if decision.outcome == Outcome::Allow {
-                match group.names.first() {
-                    Some(first) if reached.contains(first) => {}
-                    Some(_) => reached.extend(group.names.iter().cloned()),
-                    None => {
+            if decision.outcome == Outcome::Allow && seen.insert(group.id) {
+                match group.anonymous() {
+                    true => {
                         reached.insert("anyone".to_owned());
                     }
+                    false => reached.extend(group.names()),
                 }
             }
         });

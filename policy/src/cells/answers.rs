@@ -1,9 +1,11 @@
 //! Who can reach a thing, and what a person can reach.
 
+use std::collections::{BTreeMap, HashSet};
+
 use serde::Serialize;
 
 use super::places::id_of;
-use super::{Cell, Grid, JointPlace, Side, Split, World, joint_places, label};
+use super::{Cell, Grid, Group, JointPlace, Side, Split, World, joint_places, label};
 use crate::compile::{Policy, RuleIx};
 use crate::decide::Outcome;
 use crate::diag::{did_you_mean, show};
@@ -118,7 +120,7 @@ impl Policy {
     }
 
     /// Finds the place of an id or a URL.
-    fn place(&self, text: &str) -> Result<Place, QueryError> {
+    pub(super) fn place(&self, text: &str) -> Result<Place, QueryError> {
         let bad = |help: Option<String>| QueryError {
             field: QueryField::To,
             title: format!("unknown resource `{}`", show(text)),
@@ -172,8 +174,8 @@ type Granted = (Vec<String>, RuleIx, Vec<String>);
 /// where the world holds somebody not signed in.
 fn granted<'p>(world: &mut World<'p>, side: Side<'p>) -> Vec<Granted> {
     let grid = Grid::new(world, &[side], &Split::default());
-    let mut open: std::collections::BTreeSet<Cell> = std::collections::BTreeSet::new();
-    let mut found: Vec<(Vec<String>, RuleIx, Vec<Cell>)> = Vec::new();
+    let mut open: HashSet<Cell> = HashSet::new();
+    let mut found: BTreeMap<(usize, RuleIx), Vec<Cell>> = BTreeMap::new();
     grid.run(|group, cell, decisions| {
         let Some(decision) = decisions.first() else {
             return;
@@ -181,26 +183,21 @@ fn granted<'p>(world: &mut World<'p>, side: Side<'p>) -> Vec<Granted> {
         if decision.outcome != Outcome::Allow || open.contains(&cell) {
             return;
         }
-        let names = match group.anonymous() {
-            true => {
-                open.insert(cell);
-                vec!["anyone".to_owned()]
-            }
-            false => group.names.clone(),
-        };
-        match found
-            .iter_mut()
-            .rev()
-            .find(|(held, rule, _)| *rule == decision.rule && *held == names)
-        {
-            Some((_, _, cells)) => cells.push(cell),
-            None => found.push((names, decision.rule, vec![cell])),
+        if group.anonymous() {
+            open.insert(cell);
         }
+        let cells = found.entry((group.id, decision.rule)).or_default();
+        cells.push(cell);
     });
     found
         .into_iter()
-        .map(|(names, rule, cells)| {
+        .map(|((id, rule), cells)| {
             let contexts = label::contexts(&grid.labels, grid.sizes(), &cells);
+            let group = grid.groups.get(id);
+            let names = match group.is_none_or(Group::anonymous) {
+                true => vec!["anyone".to_owned()],
+                false => group.map(Group::names).unwrap_or_default(),
+            };
             (names, rule, contexts)
         })
         .collect()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Cell, Grid, Split, World, joint_places, label};
+use super::{Cell, Grid, Group, Split, World, joint_places, label};
 use crate::compile::{Policy, RuleIx};
 use crate::decide::Outcome;
 
@@ -60,14 +60,15 @@ pub fn diff(before: &Policy, after: &Policy) -> Diff {
             if a.outcome == b.outcome {
                 return;
             }
-            let names = match group.anonymous() {
-                true => vec!["anyone".to_owned()],
-                false => group.names.clone(),
-            };
-            let key = (names, a.outcome, b.outcome, a.rule, b.rule);
+            let key = (group.id, a.outcome, b.outcome, a.rule, b.rule);
             found.entry(key).or_default().push(cell);
         });
-        for ((names, was, is, old, new), cells) in found {
+        for ((id, was, is, old, new), cells) in found {
+            let group = grid.groups.get(id);
+            let names = match group.is_none_or(Group::anonymous) {
+                true => vec!["anyone".to_owned()],
+                false => group.map(Group::names).unwrap_or_default(),
+            };
             out.widens |= is == Outcome::Allow;
             let rule = match after.rule(new).line {
                 0 => before.rule(old),
@@ -100,7 +101,7 @@ pub fn diff(before: &Policy, after: &Policy) -> Diff {
     out
 }
 
-type Key = (Vec<String>, Outcome, Outcome, RuleIx, RuleIx);
+type Key = (usize, Outcome, Outcome, RuleIx, RuleIx);
 
 fn groups(policy: &Policy) -> Vec<(String, Vec<String>)> {
     let name = |ix: &u32| {

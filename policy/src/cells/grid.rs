@@ -1,7 +1,8 @@
 //! The classes of one place, and a decision for each combination of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use super::label::{self, Labels};
 use super::places::{Side, Spot};
@@ -10,19 +11,26 @@ use crate::compile::{Allow, DEFAULT, Guard, Policy, SubjectBits, TimeClass, Zone
 use crate::decide::{Ask, Context, Decision, Subject};
 use crate::ir::{Device, Mfa};
 
-/// People no rule of the policies tells apart; no names stands for somebody not signed in.
+/// All people of some policies, each name once, sorted.
 #[derive(Debug)]
-pub(crate) struct Person {
-    pub(crate) names: Vec<String>,
-    /// For each policy; `None` where nobody of that name can sign in.
-    bits: Vec<Option<SubjectBits>>,
+struct Crowd {
+    names: Vec<String>,
+    /// For each person, who that is in each policy, enabled.
+    known: Vec<Vec<Option<u32>>>,
+    /// For each person, in which policies there is one, as a key.
+    kind: Vec<u64>,
+    kinds: BTreeMap<u64, usize>,
 }
 
 /// The classes of people, addresses and instants of some policies.
 #[derive(Debug)]
 pub(crate) struct World<'p> {
     policies: Vec<&'p Policy>,
-    people: Vec<Person>,
+    crowd: Rc<Crowd>,
+    /// Whether somebody not signed in is part of it.
+    nobody: bool,
+    /// For a policy and an atom, the people in it; `None` when that is everybody the policy knows.
+    holders: HashMap<(usize, u32), Option<Rc<Vec<u32>>>>,
     zones: Vec<(Vec<ZoneClass>, String)>,
     /// For lists of schedules: each way they can stand.
     times: BTreeMap<Vec<Vec<u32>>, Vec<State>>,
@@ -43,21 +51,21 @@ pub(crate) struct Split {
 
 impl<'p> World<'p> {
     pub(crate) fn new(policies: &[&'p Policy]) -> Self {
-        Self {
-            policies: policies.to_vec(),
-            people: people(policies, None),
-            zones: zones(policies),
-            times: BTreeMap::new(),
-        }
+        Self::made(policies, crowd(policies, None), true)
     }
 
     /// Like [`Self::new`], with one person only; `None` is somebody not signed in.
     pub(crate) fn of_one(policies: &[&'p Policy], name: Option<&str>) -> Self {
-        let mut people = people(policies, Some(name.unwrap_or("")));
-        people.retain(|person| person.names.is_empty() == name.is_none());
+        let crowd = crowd(policies, Some(name.unwrap_or_default()));
+        Self::made(policies, crowd, name.is_none())
+    }
+
+    fn made(policies: &[&'p Policy], crowd: Crowd, nobody: bool) -> Self {
         Self {
             policies: policies.to_vec(),
-            people,
+            crowd: Rc::new(crowd),
+            nobody,
+            holders: HashMap::new(),
             zones: zones(policies),
             times: BTreeMap::new(),
         }
@@ -69,10 +77,29 @@ impl<'p> World<'p> {
             .entry(lists.to_vec())
             .or_insert_with(|| sweep(policies, lists))
     }
+
+    fn holders(&mut self, side: usize, atom: u32) -> Option<Rc<Vec<u32>>> {
+        let (policies, crowd) = (&self.policies, &self.crowd);
+        let found = self.holders.entry((side, atom)).or_insert_with(|| {
+            let policy = policies.get(side)?;
+            let users: HashSet<u32> = policy.atoms.people(atom, &policy.ir).collect();
+            let known = |person: &&Vec<Option<u32>>| person.get(side).copied().flatten();
+            let all = crowd
+                .known
+                .iter()
+                .filter_map(|person| known(&person))
+                .count();
+            let held = (0u32..)
+                .zip(&crowd.known)
+                .filter(|(_, person)| known(person).is_some_and(|user| users.contains(&user)));
+            let held: Vec<u32> = held.map(|(ix, _)| ix).collect();
+            (held.len() < all).then(|| Rc::new(held))
+        });
+        found.clone()
+    }
 }
 
-fn people(policies: &[&Policy], only: Option<&str>) -> Vec<Person> {
-    let mut kinds: BTreeMap<Vec<Option<Vec<u64>>>, Person> = BTreeMap::new();
+fn crowd(policies: &[&Policy], only: Option<&str>) -> Crowd {
     let mut names: Vec<&str> = policies
         .iter()
         .flat_map(|policy| policy.users.iter().map(|user| &*user.name))
@@ -80,24 +107,33 @@ fn people(policies: &[&Policy], only: Option<&str>) -> Vec<Person> {
         .collect();
     names.sort_unstable();
     names.dedup();
+    let mut out = Crowd {
+        names: Vec::new(),
+        known: Vec::new(),
+        kind: Vec::new(),
+        kinds: BTreeMap::new(),
+    };
     for name in names {
-        let bits: Vec<Option<SubjectBits>> =
-            policies.iter().map(|policy| policy.subject(name)).collect();
-        if bits.iter().all(Option::is_none) {
+        let known: Vec<Option<u32>> = policies
+            .iter()
+            .map(|policy| {
+                let ix = *policy.user_ix.get(name)?;
+                let user = policy.ir.users.get(ix as usize)?;
+                (!user.disabled).then_some(ix)
+            })
+            .collect();
+        let kind = known
+            .iter()
+            .fold(0, |sum, user| sum << 1 | u64::from(user.is_some()));
+        if kind == 0 {
             continue;
         }
-        let key = bits.iter().map(|bits| bits.as_ref().map(SubjectBits::key));
-        let person = kinds.entry(key.collect()).or_insert_with(|| Person {
-            names: Vec::new(),
-            bits,
-        });
-        person.names.push(name.to_owned());
+        *out.kinds.entry(kind).or_default() += 1;
+        out.names.push(name.to_owned());
+        out.known.push(known);
+        out.kind.push(kind);
     }
-    let nobody = Person {
-        names: Vec::new(),
-        bits: vec![None; policies.len()],
-    };
-    std::iter::once(nobody).chain(kinds.into_values()).collect()
+    out
 }
 
 /// Each combination of classes some address has, with the names of its zones in the last policy.
@@ -110,7 +146,7 @@ fn zones(policies: &[&Policy]) -> Vec<(Vec<ZoneClass>, String)> {
     let mut out: Vec<(Vec<ZoneClass>, String)> = Vec::new();
     let sources = borders.into_iter().map(|ip| (ip, false));
     let tunnel = (IpAddr::from([0, 0, 0, 0]), true);
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     for (ip, inside) in std::iter::once(tunnel).chain(sources) {
         let classes: Vec<ZoneClass> = policies.iter().map(|p| p.zone(ip, inside)).collect();
         if !seen.insert(classes.clone()) {
@@ -158,14 +194,40 @@ fn sweep(policies: &[&Policy], lists: &[Vec<u32>]) -> Vec<State> {
 /// People one place does not tell apart.
 #[derive(Debug)]
 pub(crate) struct Group {
-    /// Sorted; empty for somebody not signed in.
-    pub(crate) names: Vec<String>,
+    /// Its position in the grid.
+    pub(crate) id: usize,
+    crowd: Rc<Crowd>,
+    members: Members,
     bits: Vec<Option<SubjectBits>>,
+}
+
+#[derive(Debug)]
+enum Members {
+    /// Somebody not signed in.
+    Nobody,
+    Listed(Vec<u32>),
+    /// All of a kind but these, sorted.
+    Rest(u64, Vec<u32>),
 }
 
 impl Group {
     pub(crate) fn anonymous(&self) -> bool {
-        self.names.is_empty()
+        matches!(self.members, Members::Nobody)
+    }
+
+    /// The people, sorted; none for somebody not signed in.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let name = |ix: &u32| self.crowd.names.get(*ix as usize).cloned();
+        match &self.members {
+            Members::Nobody => Vec::new(),
+            Members::Listed(list) => list.iter().filter_map(name).collect(),
+            Members::Rest(kind, except) => {
+                let all = (0u32..).zip(&self.crowd.kind);
+                let rest =
+                    all.filter(|(ix, own)| *own == kind && except.binary_search(ix).is_err());
+                rest.filter_map(|(ix, _)| name(&ix)).collect()
+            }
+        }
     }
 }
 
@@ -173,7 +235,7 @@ impl Group {
 #[derive(Debug)]
 pub(crate) struct Grid<'p> {
     sides: Vec<Side<'p>>,
-    groups: Vec<Group>,
+    pub(crate) groups: Vec<Group>,
     pub(crate) zones: Vec<Vec<ZoneClass>>,
     times: Vec<TimeClass>,
     pub(crate) devices: Vec<Device>,
@@ -337,43 +399,77 @@ fn schedules(side: &Side<'_>) -> Vec<u32> {
     out
 }
 
+/// Atoms a person is in, each with the position of its policy.
+type Held = Vec<(usize, u32)>;
+
 /// Groups people by what the rules of the place see of them.
-fn groups(world: &World<'_>, sides: &[Side<'_>]) -> Vec<Group> {
-    let atoms: Vec<Vec<u32>> = sides
-        .iter()
-        .map(|side| {
-            let mut atoms: Vec<u32> = allows(side).map(|allow| allow.atom).collect();
-            atoms.extend(guards(side).filter_map(|guard| guard.atom));
-            atoms.sort_unstable();
-            atoms.dedup();
-            atoms
-        })
-        .collect();
-    let mut kinds: BTreeMap<Vec<Option<Vec<bool>>>, Group> = BTreeMap::new();
-    let mut out = Vec::new();
-    for person in &world.people {
-        if person.names.is_empty() {
-            out.push(Group {
-                names: Vec::new(),
-                bits: person.bits.clone(),
-            });
-            continue;
+fn groups(world: &mut World<'_>, sides: &[Side<'_>]) -> Vec<Group> {
+    let mut everybody: Vec<Vec<u32>> = Vec::new();
+    let mut seen: HashMap<u32, Held> = HashMap::new();
+    for (ix, side) in sides.iter().enumerate() {
+        let mut atoms: Vec<u32> = allows(side).map(|allow| allow.atom).collect();
+        atoms.extend(guards(side).filter_map(|guard| guard.atom));
+        atoms.sort_unstable();
+        atoms.dedup();
+        let mut all = Vec::new();
+        for atom in atoms {
+            match world.holders(ix, atom) {
+                Some(list) => {
+                    for &person in list.iter() {
+                        seen.entry(person).or_default().push((ix, atom));
+                    }
+                }
+                None => all.push(atom),
+            }
         }
-        let key = person.bits.iter().zip(&atoms).map(|(bits, atoms)| {
-            let bits = bits.as_ref()?;
-            Some(atoms.iter().map(|&atom| bits.holds(atom)).collect())
-        });
-        let group = kinds.entry(key.collect()).or_insert_with(|| Group {
-            names: Vec::new(),
-            bits: person.bits.clone(),
-        });
-        group.names.extend(person.names.iter().cloned());
+        everybody.push(all);
     }
-    for mut group in kinds.into_values() {
-        group.names.sort_unstable();
-        out.push(group);
+    let crowd = &world.crowd;
+    let kind = |person: u32| crowd.kind.get(person as usize).copied().unwrap_or(0);
+    let mut named: BTreeMap<(u64, Held), Vec<u32>> = BTreeMap::new();
+    let mut people: Vec<(u32, Held)> = seen.into_iter().collect();
+    people.sort_unstable();
+    let mut except: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
+    for (person, atoms) in people {
+        except.entry(kind(person)).or_default().push(person);
+        named.entry((kind(person), atoms)).or_default().push(person);
     }
-    out
+    let bits = |kind: u64, atoms: &[(usize, u32)]| -> Vec<Option<SubjectBits>> {
+        let sides = sides.iter().zip(&everybody).enumerate();
+        sides
+            .map(|(ix, (side, all))| {
+                let known = kind >> (everybody.len() - 1 - ix) & 1 == 1;
+                let own = atoms
+                    .iter()
+                    .filter(|(at, _)| *at == ix)
+                    .map(|(_, atom)| *atom);
+                known.then(|| side.policy.atoms.only(own.chain(all.iter().copied())))
+            })
+            .collect()
+    };
+    let mut found: Vec<(Members, Vec<Option<SubjectBits>>)> = Vec::new();
+    if world.nobody {
+        found.push((Members::Nobody, vec![None; sides.len()]));
+    }
+    for ((kind, atoms), list) in named {
+        found.push((Members::Listed(list), bits(kind, &atoms)));
+    }
+    for (&kind, &count) in &crowd.kinds {
+        let except = except.remove(&kind).unwrap_or_default();
+        if except.len() < count {
+            found.push((Members::Rest(kind, except), bits(kind, &[])));
+        }
+    }
+    found
+        .into_iter()
+        .enumerate()
+        .map(|(id, (members, bits))| Group {
+            id,
+            crowd: Rc::clone(crowd),
+            members,
+            bits,
+        })
+        .collect()
 }
 
 fn merge_zones(

@@ -1,5 +1,7 @@
 //! Invariants over all people, times, networks and devices.
 
+use std::collections::HashSet;
+
 use super::places::id_of;
 use super::{Cell, Grid, Side, Split, World, label};
 use crate::compile::{Policy, RuleIx};
@@ -62,24 +64,32 @@ fn is_in(policy: &Policy, who: &Who, name: Option<&str>) -> bool {
 fn intruder(policy: &Policy, place: Place, bad: impl Fn(Option<&str>) -> bool) -> Option<String> {
     let mut world = World::new(&[policy]);
     let grid = Grid::new(&mut world, &[Side::of(policy, place)], &Split::default());
-    let mut found: Option<(String, RuleIx, Vec<Cell>)> = None;
+    let mut found: Option<(usize, String, RuleIx, Vec<Cell>)> = None;
+    let mut fine: HashSet<usize> = HashSet::new();
     grid.run(|group, cell, decisions| {
         let allowed = decisions.iter().find(|d| d.outcome == Outcome::Allow);
         let Some(decision) = allowed else { return };
-        if let Some((name, rule, cells)) = &mut found {
-            let same = group.names.contains(name) || (group.anonymous() && name == "anyone");
-            if same && *rule == decision.rule {
+        if let Some((id, _, rule, cells)) = &mut found {
+            if *id == group.id && *rule == decision.rule {
                 cells.push(cell);
             }
             return;
         }
+        if fine.contains(&group.id) {
+            return;
+        }
         let name = match group.anonymous() {
             true => bad(None).then(|| "anyone".to_owned()),
-            false => group.names.iter().find(|name| bad(Some(name))).cloned(),
+            false => group.names().into_iter().find(|name| bad(Some(name))),
         };
-        found = name.map(|name| (name, decision.rule, vec![cell]));
+        match name {
+            Some(name) => found = Some((group.id, name, decision.rule, vec![cell])),
+            None => {
+                fine.insert(group.id);
+            }
+        }
     });
-    let (name, rule, cells) = found?;
+    let (_, name, rule, cells) = found?;
     let contexts = label::contexts(&grid.labels, grid.sizes(), &cells);
     let when = contexts.first().map(|text| format!(" ({text})"));
     Some(format!(
@@ -131,7 +141,7 @@ fn too_easy(
         } else {
             return;
         };
-        let name = group.names.first().cloned();
+        let name = group.names().into_iter().next();
         found = Some((
             name.unwrap_or_else(|| "anyone".to_owned()),
             decision.rule,
@@ -150,13 +160,12 @@ fn too_easy(
 fn locked_out(policy: &Policy, place: Place, who: &Who) -> Option<String> {
     let mut world = World::new(&[policy]);
     let grid = Grid::new(&mut world, &[Side::of(policy, place)], &Split::default());
-    let mut reached: std::collections::BTreeSet<String> = std::collections::BTreeSet::new();
+    let mut reached: HashSet<String> = HashSet::new();
+    let mut seen: HashSet<usize> = HashSet::new();
     grid.run(|group, _, decisions| {
-        if decisions.iter().any(|d| d.outcome == Outcome::Allow) {
-            match group.names.first() {
-                Some(first) if reached.contains(first) => {}
-                _ => reached.extend(group.names.iter().cloned()),
-            }
+        let allowed = decisions.iter().any(|d| d.outcome == Outcome::Allow);
+        if allowed && seen.insert(group.id) {
+            reached.extend(group.names());
         }
     });
     let all = policy.users.iter().map(|user| &*user.name);

@@ -40,6 +40,24 @@ fn neighbour(dice: &mut Dice, first: &Sources) -> Policy {
     load(&sources(dice))
 }
 
+fn text(request: &Request) -> String {
+    match &request.target {
+        Target::Http(host, path, _) => format!("https://{host}{path}"),
+        Target::Flow(ip, port, proto) => {
+            let host = match ip {
+                std::net::IpAddr::V4(_) => ip.to_string(),
+                std::net::IpAddr::V6(_) => format!("[{ip}]"),
+            };
+            match proto {
+                crate::Proto::Tcp => format!("tcp://{host}:{port}"),
+                crate::Proto::Udp => format!("udp://{host}:{port}"),
+                crate::Proto::Icmp => format!("icmp://{ip}"),
+            }
+        }
+        Target::Admin => "admin".to_owned(),
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, max_shrink_iters: 0, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -67,7 +85,15 @@ proptest! {
             let (x, y) = (compiled(&a, &request).outcome, compiled(&b, &request).outcome);
             if x != y {
                 let user = request.user.clone().unwrap_or_else(|| "anyone".to_owned());
-                prop_assert!(changed.contains(&(user, x, y)), "{request:?} {x} {y}");
+                prop_assert!(changed.contains(&(user.clone(), x, y)), "{request:?} {x} {y}");
+                let ids: Vec<String> = [&a, &b].iter().filter_map(|policy| {
+                    let place = policy.place(&text(&request)).ok()?;
+                    Some(super::places::id_of(policy, place))
+                }).collect();
+                let there = there.changes.iter().any(|c| {
+                    c.user == user && (c.before, c.after) == (x, y) && ids.contains(&c.resource)
+                });
+                prop_assert!(there, "{request:?} {x} {y} {ids:?}");
             }
         }
     }
@@ -82,19 +108,7 @@ proptest! {
             let request = Request { unix: Some(1_774_656_000 + i64::try_from(dice.roll(30_000_000)).unwrap()), ..request(&mut dice) };
             let decision = compiled(&policy, &request);
             if decision.outcome != Outcome::Allow { continue; }
-            let text = match &request.target {
-                Target::Http(host, path, _) => format!("https://{host}{path}"),
-                Target::Flow(ip, port, proto) => {
-                    let host = if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() };
-                    match proto {
-                        crate::Proto::Tcp => format!("tcp://{host}:{port}"),
-                        crate::Proto::Udp => format!("udp://{host}:{port}"),
-                        crate::Proto::Icmp => format!("icmp://{ip}"),
-                    }
-                }
-                Target::Admin => "admin".to_owned(),
-            };
-            let answer = policy.who_can(&text).unwrap();
+            let answer = policy.who_can(&text(&request)).unwrap();
             let user = request.user.as_deref().filter(|u| policy.subject(u).is_some());
             let listed = answer.users.iter().any(|g| Some(g.name.as_str()) == user || g.name == "anyone");
             prop_assert!(listed, "{request:?} {answer:?}");
@@ -118,7 +132,7 @@ fn nobody_is_listed_in_vain() {
             let mut allowed: BTreeSet<String> = BTreeSet::new();
             grid.run(|group, _, decisions| {
                 if decisions[0].outcome == Outcome::Allow {
-                    allowed.extend(group.names.iter().cloned());
+                    allowed.extend(group.names());
                 }
             });
             let answer = policy.who_can(&id).unwrap();

@@ -45,17 +45,37 @@ impl Atoms {
         }
     }
 
+    /// Bits of a person of whom nothing is known but that they are in these sets.
+    pub(crate) fn only(&self, atoms: impl Iterator<Item = u32>) -> SubjectBits {
+        let mut words = vec![0u64; self.whos.len().div_ceil(64)];
+        for atom in atoms {
+            if let Some(word) = words.get_mut(atom as usize / 64) {
+                *word |= 1 << (atom % 64);
+            }
+        }
+        SubjectBits {
+            words: words.into(),
+            stamp: self.stamp,
+        }
+    }
+
+    /// The people in an atom, disabled ones too; some may come twice.
+    pub(crate) fn people<'a>(&'a self, atom: u32, ir: &'a Ir) -> impl Iterator<Item = u32> + 'a {
+        let who = self.whos.get(atom as usize);
+        who.into_iter().flat_map(|who| {
+            candidates(who, ir).filter(|&user| {
+                let person = ir.users.get(user as usize);
+                person.is_some_and(|person| who.holds(Some(user), &person.groups))
+            })
+        })
+    }
+
     pub(crate) fn made(&self, bits: &SubjectBits) -> bool {
         bits.stamp == self.stamp
     }
 }
 
 impl SubjectBits {
-    /// The bits as a key for grouping people.
-    pub(crate) fn key(&self) -> Vec<u64> {
-        self.words.to_vec()
-    }
-
     pub(crate) fn holds(&self, atom: u32) -> bool {
         let word = self.words.get(atom as usize / 64);
         word.is_some_and(|word| word >> (atom % 64) & 1 == 1)

@@ -10,5 +10,6 @@ mod bad;
 mod examples;
 mod hostile;
 mod meaning;
+mod scale;
 mod schedules;
 mod support;
