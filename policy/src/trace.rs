@@ -10,6 +10,9 @@ use crate::ir::{self, Device, Mfa, Resource, Who};
 use crate::query::{Query, Target};
 use crate::resolve::values::show_duration;
 
+/// 2026-01-05, where a question names no time.
+const SOME_MONDAY: i64 = 1_767_571_200;
+
 /// One rule of the area, and whether it let the caller in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AllowTrace {
@@ -338,6 +341,18 @@ impl Policy {
             };
             if allowed(&other) {
                 out.push(format!("from {}", self.zone_names(class).join(" and ")));
+            }
+        }
+        for (schedule, ix) in self.ir.schedules.iter().zip(0u32..) {
+            let held = self
+                .times
+                .next_held(ix, query.time.unix().unwrap_or(SOME_MONDAY));
+            let other = Query {
+                time: held.map_or(query.time, |unix| self.tick(unix)),
+                ..query.clone()
+            };
+            if other.time != query.time && allowed(&other) {
+                out.push(format!("in {}", schedule.name));
             }
         }
         for device in [Device::Known, Device::Managed] {

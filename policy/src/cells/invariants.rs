@@ -12,12 +12,16 @@ use crate::resolve::invariants::{Demand, Invariant, Place};
 
 /// Checks the invariants of a policy; each that is broken gives one finding with the first way to break it.
 pub(crate) fn check(policy: &Policy) -> Vec<Diagnostic> {
+    if policy.invariants.is_empty() {
+        return Vec::new();
+    }
+    let mut world = World::new(&[policy]);
     let mut out = Vec::new();
     for invariant in &policy.invariants {
         let mut broken = invariant
             .demands
             .iter()
-            .filter_map(|demand| breach(policy, invariant, demand));
+            .filter_map(|demand| breach(policy, &mut world, invariant, demand));
         if let Some(text) = broken.next() {
             let title = format!("invariant `{}` is broken: {text}", show(&invariant.name));
             out.push(
@@ -30,18 +34,23 @@ pub(crate) fn check(policy: &Policy) -> Vec<Diagnostic> {
     out
 }
 
-fn breach(policy: &Policy, invariant: &Invariant, demand: &Demand) -> Option<String> {
+fn breach<'p>(
+    policy: &'p Policy,
+    world: &mut World<'p>,
+    invariant: &Invariant,
+    demand: &Demand,
+) -> Option<String> {
     for &place in &invariant.places {
         let found = match demand {
-            Demand::Only(who) => intruder(policy, place, |name| !is_in(policy, who, name)),
-            Demand::Never(who) => intruder(policy, place, |name| is_in(policy, who, name)),
+            Demand::Only(who) => intruder(policy, world, place, |name| !is_in(policy, who, name)),
+            Demand::Never(who) => intruder(policy, world, place, |name| is_in(policy, who, name)),
             Demand::Requires {
                 device,
                 mfa,
                 login,
                 from,
-            } => too_easy(policy, place, (*device, *mfa, *login, from.as_ref())),
-            Demand::CanReach(who) => locked_out(policy, place, who),
+            } => too_easy(policy, world, place, (*device, *mfa, *login, from.as_ref())),
+            Demand::CanReach(who) => locked_out(policy, world, place, who),
         };
         if found.is_some() {
             return found;
@@ -61,9 +70,13 @@ fn is_in(policy: &Policy, who: &Who, name: Option<&str>) -> bool {
 }
 
 /// The first person of a kind who reaches a place.
-fn intruder(policy: &Policy, place: Place, bad: impl Fn(Option<&str>) -> bool) -> Option<String> {
-    let mut world = World::new(&[policy]);
-    let grid = Grid::new(&mut world, &[Side::of(policy, place)], &Split::default());
+fn intruder<'p>(
+    policy: &'p Policy,
+    world: &mut World<'p>,
+    place: Place,
+    bad: impl Fn(Option<&str>) -> bool,
+) -> Option<String> {
+    let grid = Grid::new(world, &[Side::of(policy, place)], &Split::default());
     let mut found: Option<(usize, String, RuleIx, Vec<Cell>)> = None;
     let mut fine: HashSet<usize> = HashSet::new();
     grid.run(|group, cell, decisions| {
@@ -103,8 +116,9 @@ fn intruder(policy: &Policy, place: Place, bad: impl Fn(Option<&str>) -> bool) -
 type Wanted<'a> = (Device, Mfa, Option<u32>, Option<&'a Vec<u32>>);
 
 /// The first allow with less proof than wanted.
-fn too_easy(
-    policy: &Policy,
+fn too_easy<'p>(
+    policy: &'p Policy,
+    world: &mut World<'p>,
     place: Place,
     (device, mfa, login, from): Wanted<'_>,
 ) -> Option<String> {
@@ -114,8 +128,7 @@ fn too_easy(
         device,
         from: from.cloned(),
     };
-    let mut own = World::new(&[policy]);
-    let grid = Grid::new(&mut own, &[Side::of(policy, place)], &split);
+    let grid = Grid::new(world, &[Side::of(policy, place)], &split);
     let mut found: Option<(String, RuleIx, &'static str)> = None;
     grid.run(|group, [z, _, d, _, c, l], decisions| {
         let allowed = decisions.iter().find(|d| d.outcome == Outcome::Allow);
@@ -157,9 +170,13 @@ fn too_easy(
 }
 
 /// The first person of a set who reaches a place in no context.
-fn locked_out(policy: &Policy, place: Place, who: &Who) -> Option<String> {
-    let mut world = World::new(&[policy]);
-    let grid = Grid::new(&mut world, &[Side::of(policy, place)], &Split::default());
+fn locked_out<'p>(
+    policy: &'p Policy,
+    world: &mut World<'p>,
+    place: Place,
+    who: &Who,
+) -> Option<String> {
+    let grid = Grid::new(world, &[Side::of(policy, place)], &Split::default());
     let mut reached: HashSet<String> = HashSet::new();
     let mut seen: HashSet<usize> = HashSet::new();
     grid.run(|group, _, decisions| {

@@ -2,12 +2,12 @@
 
 use proptest::prelude::*;
 
-use super::enforced;
 use super::tests::compiled;
 use super::world::{Dice, request, sources};
+use super::{Target, enforced};
 use crate::compile::{self, Policy};
 use crate::decide::Outcome;
-use crate::ir::{Allow, Device, Guard, Ir, Mfa, Who};
+use crate::ir::{Allow, Area, Device, Guard, Ir, Mfa, Pattern, Seg, Who};
 use crate::source::{Sources, Span};
 
 fn remake(ir: Ir) -> Policy {
@@ -72,6 +72,14 @@ proptest! {
         }
         let wider = remake(wider);
         let plain = remake(enforced(&policy.ir));
+        let mut split = policy.ir.clone();
+        for app in &mut split.apps {
+            let pattern = Pattern { segs: vec![Seg::Literal("a".to_owned())], exact: true, text: "=/a".to_owned() };
+            if !app.areas.iter().any(|area| area.pattern.same(&pattern)) {
+                app.areas.push(Area { pattern, public: None, shadow: false, allows: Vec::new(), span: Span::default() });
+            }
+        }
+        let split = remake(split);
         for _ in 0..200 {
             let request = request(&mut dice);
             let was = compiled(&policy, &request).outcome;
@@ -79,6 +87,9 @@ proptest! {
             prop_assert!(compiled(&guarded, &request).outcome <= was, "a guard never opens: {request:?}");
             prop_assert!(compiled(&wider, &request).outcome >= was, "a rule never closes: {request:?}");
             prop_assert_eq!(compiled(&plain, &request).outcome, was, "shadow changes nothing");
+            let inside = matches!(&request.target, Target::Http(_, path, _) if path.eq_ignore_ascii_case("/a"));
+            let now = compiled(&split, &request);
+            prop_assert!(inside || now.outcome == was, "an area changes only what lies in it: {request:?}");
         }
     }
 

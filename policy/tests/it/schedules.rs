@@ -97,6 +97,26 @@ fn schedules_follow_the_wall_clock_of_their_zone() {
 }
 
 #[test]
+fn an_explanation_names_the_schedule_that_is_missing() {
+    let policy = load(TIMED);
+    let text = QueryText {
+        user: Some("nadia".to_owned()),
+        at: Some("sun 10:00".to_owned()),
+        to: "https://a.example/".to_owned(),
+        ..QueryText::default()
+    };
+    let explained = policy.explain(&policy.query(&text).unwrap());
+    assert_eq!(explained.allows[0].why, "when: outside, only days");
+    assert_eq!(explained.would_allow, ["in days"]);
+    let tuesday = QueryText { at: None, ..text };
+    // 2026-01-06 12:00 in Monaco
+    let now = policy.query_at(&tuesday, 1_767_697_200).unwrap();
+    assert_eq!(policy.decide(&now).outcome, Outcome::Allow);
+    let unknown = policy.explain(&policy.query(&tuesday).unwrap());
+    assert!(unknown.allows[0].why.contains("the time is not known"));
+}
+
+#[test]
 fn an_allow_ends_with_its_schedule() {
     let policy = load(TIMED);
     let host = canon::host("a.example").unwrap();
