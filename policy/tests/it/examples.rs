@@ -1,4 +1,6 @@
 //! The example policy: it loads, its tests pass, and its access matrix is written down.
+use std::collections::BTreeMap;
+
 use policy::{QueryText, Severity, Sources};
 
 use crate::support;
@@ -180,4 +182,43 @@ fn glyph(policy: &policy::Policy, query: &QueryText, id: &str) -> char {
         "login" => 'L',
         _ => '-',
     }
+}
+
+/// For each example: who can reach what, by which rule, in which contexts. Every resource has its part.
+#[test]
+fn who_can_reach_what_in_each_example_is_as_written_down() {
+    let mut differ = Vec::new();
+    let mut examples = 0;
+    for dir in support::listed(&support::root().join("../deploy/examples")) {
+        let sources = support::folder(&dir);
+        let policy = policy::load(&sources)
+            .unwrap_or_else(|diags| {
+                let lines: Vec<String> = diags.iter().map(|d| d.one_line(&sources)).collect();
+                panic!("{}", lines.join("\n"))
+            })
+            .policy;
+        let mut out = String::new();
+        for id in policy.resource_ids() {
+            out.push_str(&format!("{id}\n"));
+            let mut rules: BTreeMap<(String, Vec<String>), Vec<String>> = BTreeMap::new();
+            for user in policy.who_can(&id).unwrap().users {
+                let names = rules.entry((user.rule, user.contexts)).or_default();
+                names.push(user.name);
+            }
+            for ((rule, contexts), names) in rules {
+                let some: Vec<&str> = names.iter().take(8).map(String::as_str).collect();
+                let count = names.len();
+                out.push_str(&format!("  {rule}: {count} ({})\n", some.join(", ")));
+                for context in contexts {
+                    out.push_str(&format!("    {context}\n"));
+                }
+            }
+        }
+        let name = dir.file_name().unwrap().to_string_lossy().into_owned();
+        let golden = support::root().join(format!("tests/golden/{name}-who-can.txt"));
+        differ.extend(support::golden(&golden, &out).err());
+        examples += 1;
+    }
+    assert!(examples >= 4, "only {examples} examples");
+    assert!(differ.is_empty(), "{}", differ.join("\n"));
 }
