@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Cell, Grid, Group, Split, World, joint_places, label};
+use super::{Cell, Grid, Group, Side, Split, World, joint_places, label};
 use crate::compile::{Policy, RuleIx};
 use crate::decide::Outcome;
+use crate::ir::Allow;
+use crate::resolve::invariants::Place;
 
 /// One change for one person in one place.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -52,7 +54,11 @@ pub fn diff(before: &Policy, after: &Policy) -> Diff {
     }
     let policies = [before, after];
     let mut world = World::new(&policies);
+    let alike = surroundings(before).is_some_and(|own| surroundings(after) == Some(own));
     for place in joint_places(&policies) {
+        if alike && unchanged(&place.sides) {
+            continue;
+        }
         let grid = Grid::new(&mut world, &place.sides, &Split::default());
         let mut found: BTreeMap<Key, Vec<Cell>> = BTreeMap::new();
         grid.run(|group, cell, decisions| {
@@ -99,6 +105,46 @@ pub fn diff(before: &Policy, after: &Policy) -> Diff {
     }
     out.changes.sort();
     out
+}
+
+/// All that rules refer to, in one comparable form; `None` if it cannot be written, which equals nothing here.
+fn surroundings(policy: &Policy) -> Option<Vec<u8>> {
+    let ir = &policy.ir;
+    let apps: Vec<&str> = ir.apps.iter().map(|app| app.id.as_str()).collect();
+    let nets: Vec<&str> = ir.nets.iter().map(|net| net.id.as_str()).collect();
+    let people = (&ir.users, &ir.groups);
+    serde_json::to_vec(&(people, &ir.zones, &ir.schedules, &ir.guards, apps, nets)).ok()
+}
+
+/// Whether both sides have the same rules, given that the same indexes mean the same things.
+fn unchanged(sides: &[Side<'_>]) -> bool {
+    let [a, b] = sides else { return false };
+    let same_guards = match (a.place, b.place) {
+        (Some(Place::Area(a, _)), Some(Place::Area(b, _))) => a == b,
+        (Some(Place::Net(a)), Some(Place::Net(b))) => a == b,
+        (Some(Place::Admin), Some(Place::Admin)) => true,
+        _ => false,
+    };
+    let (Some(a), Some(b), true) = (rules(a), rules(b), same_guards) else {
+        return false;
+    };
+    let same = |(a, b): (&Allow, &Allow)| {
+        (&a.who, &a.from, a.device, a.mfa, a.login) == (&b.who, &b.from, b.device, b.mfa, b.login)
+            && (&a.methods, &a.when, a.shadow) == (&b.methods, &b.when, b.shadow)
+    };
+    a.len() == b.len() && a.iter().zip(b).all(same)
+}
+
+fn rules<'p>(side: &Side<'p>) -> Option<&'p [Allow]> {
+    let ir = &side.policy.ir;
+    match side.place? {
+        Place::Admin => Some(&ir.admin),
+        Place::Net(ix) => Some(&ir.nets.get(ix as usize)?.allows),
+        Place::Area(app, area) => {
+            let areas = &ir.apps.get(app as usize)?.areas;
+            Some(&areas.get(area as usize)?.allows)
+        }
+    }
 }
 
 type Key = (usize, Outcome, Outcome, RuleIx, RuleIx);
