@@ -51,9 +51,10 @@ impl Caller {
 
     /// Returns the best outcome a visit to the app could have from here, for the portal's list.
     pub(crate) fn opens(&self, snap: &Snapshot, app: policy::AppIx) -> Outcome {
-        let context = policy::Context {
-            zone: snap.policy.zone(self.source, self.door == Door::Tunnel),
-        };
+        let context = policy::Context::new(
+            snap.policy.zone(self.source, self.door == Door::Tunnel),
+            snap.policy.tick(clock::unix()),
+        );
         self.ask(snap, |subject| snap.policy.opens(subject, app, &context))
     }
 
@@ -212,9 +213,10 @@ pub(crate) fn http(
 }
 
 fn decide_http(snap: &Snapshot, caller: &Caller, target: &Target, method: &str) -> Decision {
-    let context = policy::Context {
-        zone: snap.policy.zone(caller.source, caller.door == Door::Tunnel),
-    };
+    let context = policy::Context::new(
+        snap.policy.zone(caller.source, caller.door == Door::Tunnel),
+        snap.policy.tick(clock::unix()),
+    );
     caller.ask(snap, |subject| {
         snap.policy
             .decide_http(subject, &target.host, &target.path, method, &context)
@@ -243,9 +245,10 @@ pub(crate) fn flow(gw: &Gateway, device: &Arc<Device>, dst: SocketAddr, proto: P
 }
 
 fn decide_flow(snap: &Snapshot, caller: &Caller, dst: SocketAddr, proto: Proto) -> Decision {
-    let context = policy::Context {
-        zone: snap.policy.zone(caller.source, true),
-    };
+    let context = policy::Context::new(
+        snap.policy.zone(caller.source, true),
+        snap.policy.tick(clock::unix()),
+    );
     caller.ask(snap, |subject| {
         snap.policy
             .decide_flow(subject, dst.ip(), dst.port(), proto, &context)

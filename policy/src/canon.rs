@@ -7,7 +7,7 @@ mod tests;
 
 pub use host::{CanonHost, host};
 pub use path::{CanonPath, path};
-pub(crate) use path::{decode, decoded_cmp, decoded_eq, segments};
+pub(crate) use path::{decode, decoded_cmp, decoded_eq, folded_cmp, plain_for_windows, segments};
 
 /// Why a host, path or method has no canonical form. The caller answers 400.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

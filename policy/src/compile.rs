@@ -7,6 +7,7 @@ mod methods;
 mod model;
 mod nets;
 mod people;
+mod times;
 mod trie;
 mod zones;
 
@@ -14,6 +15,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::ir::{Device, Ir, Mfa, Resource};
+use crate::resolve::invariants::Invariant;
 use crate::source::{Sources, Span};
 use build::Build;
 pub(crate) use hosts::HostTable;
@@ -22,6 +24,8 @@ pub use model::{App, HostPattern, Obligations, Rate, RuleInfo, User};
 pub(crate) use nets::NetTable;
 pub(crate) use people::Atoms;
 pub use people::SubjectBits;
+pub use times::TimeClass;
+pub(crate) use times::{Times, zone_of};
 pub(crate) use trie::Trie;
 pub use zones::ZoneClass;
 pub(crate) use zones::{FromSets, ZoneTable};
@@ -60,6 +64,8 @@ pub(crate) struct Allow {
     pub(crate) device: Device,
     pub(crate) mfa: Mfa,
     pub(crate) login: u32,
+    pub(crate) when: u32,
+    pub(crate) shadow: bool,
 }
 
 #[derive(Debug)]
@@ -68,24 +74,36 @@ pub(crate) struct Guard {
     pub(crate) atom: Option<u32>,
     pub(crate) from: u32,
     pub(crate) device_not: Option<Device>,
+    pub(crate) when: u32,
+    pub(crate) unless_when: u32,
+    pub(crate) shadow: bool,
 }
 
 #[derive(Debug)]
 pub(crate) struct Area {
+    pub(crate) shadow: bool,
     pub(crate) allows: Vec<Allow>,
 }
 
 #[derive(Debug)]
 pub(crate) struct AppRules {
     pub(crate) areas: Vec<Area>,
+    /// The areas in force.
     pub(crate) trie: Trie,
+    /// Those and the areas in shadow, where there are any.
+    pub(crate) shadow_trie: Option<Trie>,
+    pub(crate) windows: bool,
     pub(crate) guards: Vec<u32>,
+    /// Whether any rule, guard or area here is in shadow.
+    pub(crate) shadowed: bool,
 }
 
 #[derive(Debug)]
 pub(crate) struct NetRules {
     pub(crate) allows: Vec<Allow>,
     pub(crate) guards: Vec<u32>,
+    /// Whether any rule or guard here is in shadow.
+    pub(crate) shadowed: bool,
 }
 
 /// A compiled policy: immutable, to be shared behind an `Arc`.
@@ -101,6 +119,8 @@ pub struct Policy {
     pub(crate) atoms: Atoms,
     pub(crate) zones: ZoneTable,
     pub(crate) from: FromSets,
+    pub(crate) times: Times,
+    pub(crate) invariants: Vec<Invariant>,
     pub(crate) methods: Methods,
     pub(crate) hosts: HostTable,
     pub(crate) apps: Vec<App>,
@@ -119,7 +139,11 @@ pub struct Policy {
 ///
 /// # Errors
 /// A text for a limit that only shows here; the caller makes it a diagnostic.
-pub(crate) fn compile(ir: Ir, sources: &Sources) -> Result<Policy, (Span, String)> {
+pub(crate) fn compile(
+    ir: Ir,
+    invariants: Vec<Invariant>,
+    sources: &Sources,
+) -> Result<Policy, (Span, String)> {
     let digest = ir
         .digest()
         .map_err(|error| (Span::default(), format!("digest: {error}")))?;
@@ -132,6 +156,7 @@ pub(crate) fn compile(ir: Ir, sources: &Sources) -> Result<Policy, (Span, String
         ir: &ir,
         atoms: people::Interner::default(),
         from: FromSets::default(),
+        times: Times::new(&ir.schedules).map_err(|text| (Span::default(), text))?,
         methods: Methods::default(),
         rules: Vec::new(),
         obligations: Vec::new(),
@@ -166,6 +191,8 @@ pub(crate) fn compile(ir: Ir, sources: &Sources) -> Result<Policy, (Span, String
         atoms,
         zones: build.zones,
         from: build.from,
+        times: build.times,
+        invariants,
         methods: build.methods,
         hosts: hosts::compile(&ir.apps),
         apps,

@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use crate::canon::{self, CanonHost, CanonPath};
 use crate::compile::{
-    Allow, AppIx, AppRules, BAD_REQUEST, DEFAULT, NO_OBLIGATIONS, NO_SUCH_APP, NO_SUCH_SERVICE,
-    ObligationIx, Policy, RuleIx, SubjectBits, ZoneClass,
+    Allow, AppIx, AppRules, BAD_REQUEST, DEFAULT, Guard, NO_OBLIGATIONS, NO_SUCH_APP,
+    NO_SUCH_SERVICE, NetRules, ObligationIx, Policy, RuleIx, SubjectBits, TimeClass, Trie,
+    ZoneClass,
 };
 use crate::ir::{Device, Proto};
 
@@ -56,11 +57,20 @@ pub struct Subject<'a> {
     pub device: Device,
 }
 
-/// Where the request comes from.
+/// Where the request comes from, and when.
 #[derive(Clone, Copy, Debug)]
 pub struct Context {
     /// From [`Policy::zone`] of the same policy.
     pub zone: ZoneClass,
+    /// From [`Policy::tick`]; the default stands for a time that is not known, which opens no scheduled rule.
+    pub time: TimeClass,
+}
+
+impl Context {
+    /// Makes a context.
+    pub fn new(zone: ZoneClass, time: TimeClass) -> Self {
+        Self { zone, time }
+    }
 }
 
 /// The answer to one request.
@@ -72,7 +82,10 @@ pub struct Decision {
     pub rule: RuleIx,
     /// Obligations of that rule.
     pub obligations: ObligationIx,
-    /// For an allow that depends on the age of code or sign-in: seconds until it no longer stands, at least 1.
+    /// What would be decided if the rules in shadow were in force, where that is not the same.
+    pub shadow: Option<(Outcome, RuleIx)>,
+    /// For an allow that depends on the age of code or sign-in, or on a schedule: seconds after which it must be
+    /// decided again, at least 1. Until then it stands.
     pub expires_in: Option<u32>,
 }
 
@@ -82,9 +95,20 @@ impl Decision {
             outcome: Outcome::Deny,
             rule,
             obligations: NO_OBLIGATIONS,
+            shadow: None,
             expires_in: None,
         }
     }
+}
+
+/// One question to the rules of one place.
+pub(crate) struct Ask<'a> {
+    pub(crate) subject: &'a Subject<'a>,
+    pub(crate) context: &'a Context,
+    pub(crate) guards: &'a [u32],
+    pub(crate) method: u64,
+    /// Whether rules in shadow count.
+    pub(crate) shadow: bool,
 }
 
 impl Policy {
@@ -103,16 +127,61 @@ impl Policy {
         let Some(rules) = self.app_for(host).and_then(|ix| self.app_rules(ix)) else {
             return Decision::deny(NO_SUCH_APP);
         };
-        let area = rules.trie.find(path.as_str());
-        let allows = area.and_then(|area| rules.areas.get(area as usize));
-        let allows = allows.map_or(&[][..], |area| &area.allows);
-        self.evaluate(
+        if rules.windows && !canon::plain_for_windows(path.as_str()) {
+            return Decision::deny(BAD_REQUEST);
+        }
+        let method = self.methods.bit(method);
+        let allows = |trie: &Trie| {
+            let area = trie.find(path.as_str());
+            let area = area.and_then(|area| rules.areas.get(area as usize));
+            area.map_or(&[][..], |area| &area.allows)
+        };
+        let enforced = allows(&rules.trie);
+        let ask = Ask {
             subject,
             context,
-            &rules.guards,
+            guards: &rules.guards,
+            method,
+            shadow: false,
+        };
+        let decision = self.evaluate(&ask, enforced);
+        if !rules.shadowed {
+            return decision;
+        }
+        let would = rules.shadow_trie.as_ref().map_or(enforced, allows);
+        self.with_shadow(decision, &ask, would)
+    }
+
+    /// Adds what the rules in shadow would change.
+    fn with_shadow(&self, decision: Decision, ask: &Ask<'_>, allows: &[Allow]) -> Decision {
+        let would = self.evaluate(
+            &Ask {
+                shadow: true,
+                ..*ask
+            },
             allows,
-            self.methods.bit(method),
-        )
+        );
+        let same = (would.outcome, would.rule) == (decision.outcome, decision.rule);
+        Decision {
+            shadow: (!same).then_some((would.outcome, would.rule)),
+            ..decision
+        }
+    }
+
+    /// Decides where there are no paths and no methods.
+    fn decide_plain(&self, subject: &Subject<'_>, context: &Context, rules: &NetRules) -> Decision {
+        let ask = Ask {
+            subject,
+            context,
+            guards: &rules.guards,
+            method: u64::MAX,
+            shadow: false,
+        };
+        let decision = self.evaluate(&ask, &rules.allows);
+        if rules.shadowed {
+            return self.with_shadow(decision, &ask, &rules.allows);
+        }
+        decision
     }
 
     /// Decides one flow from a tunnel device. The port of ICMP is not read.
@@ -128,13 +197,12 @@ impl Policy {
         let Some(rules) = net.and_then(|ix| self.nets.get(ix as usize)) else {
             return Decision::deny(NO_SUCH_SERVICE);
         };
-        self.evaluate(subject, context, &rules.guards, &rules.allows, u64::MAX)
+        self.decide_plain(subject, context, rules)
     }
 
     /// Decides access to the gateway's own console.
     pub fn decide_admin(&self, subject: &Subject<'_>, context: &Context) -> Decision {
-        let rules = &self.admin;
-        self.evaluate(subject, context, &rules.guards, &rules.allows, u64::MAX)
+        self.decide_plain(subject, context, &self.admin)
     }
 
     /// The best outcome of a GET over the areas of an app, for a list of apps. Rules for anyone count only in the
@@ -143,17 +211,21 @@ impl Policy {
         let Some(rules) = self.app_rules(app) else {
             return Outcome::Deny;
         };
-        if self.foreign(subject, context)
-            || self.guard_hit(subject, context, &rules.guards).is_some()
-        {
+        let ask = Ask {
+            subject,
+            context,
+            guards: &rules.guards,
+            method: self.methods.bit("GET"),
+            shadow: false,
+        };
+        if self.foreign(subject, context) || self.guard_hit(&ask).is_some() {
             return Outcome::Deny;
         }
-        let get = self.methods.bit("GET");
         let mut best = Outcome::Deny;
         for (at, area) in rules.areas.iter().enumerate() {
             let counted = area.allows.iter().filter(|allow| at == 0 || !allow.anyone);
-            for allow in counted {
-                best = best.max(self.weigh(subject, context, &rules.guards, allow, get));
+            for allow in counted.filter(|allow| !allow.shadow && !area.shadow) {
+                best = best.max(self.weigh(&ask, allow));
             }
         }
         best
@@ -163,32 +235,26 @@ impl Policy {
         self.app_rules.get(app.0 as usize)
     }
 
-    pub(crate) fn evaluate(
-        &self,
-        subject: &Subject<'_>,
-        context: &Context,
-        guards: &[u32],
-        allows: &[Allow],
-        method: u64,
-    ) -> Decision {
-        if self.foreign(subject, context) {
+    pub(crate) fn evaluate(&self, ask: &Ask<'_>, allows: &[Allow]) -> Decision {
+        if self.foreign(ask.subject, ask.context) {
             return Decision::deny(DEFAULT);
         }
-        if let Some(rule) = self.guard_hit(subject, context, guards) {
+        if let Some(rule) = self.guard_hit(ask) {
             return Decision::deny(rule);
         }
         let mut best = Decision::deny(DEFAULT);
-        for allow in allows {
-            let outcome = self.weigh(subject, context, guards, allow, method);
+        for allow in allows.iter().filter(|allow| ask.shadow || !allow.shadow) {
+            let outcome = self.weigh(ask, allow);
             if outcome > best.outcome {
                 best = Decision {
                     outcome,
                     rule: allow.rule,
                     obligations: allow.obligations,
+                    shadow: None,
                     expires_in: None,
                 };
                 if outcome == Outcome::Allow {
-                    best.expires_in = expires_in(subject, allow);
+                    best.expires_in = self.expires_in(ask, allow);
                     break;
                 }
             }
@@ -202,44 +268,54 @@ impl Policy {
     }
 
     /// The first guard, in the order of names, that holds.
-    fn guard_hit(
-        &self,
-        subject: &Subject<'_>,
-        context: &Context,
-        guards: &[u32],
-    ) -> Option<RuleIx> {
-        let mut bound = guards.iter().filter_map(|&ix| self.guards.get(ix as usize));
+    fn guard_hit(&self, ask: &Ask<'_>) -> Option<RuleIx> {
+        let mut bound = self.bound(ask);
         let hit = bound.find(|guard| {
-            let named = guard
-                .atom
-                .is_none_or(|atom| subject.bits.is_some_and(|bits| bits.holds(atom)));
-            named && self.guard_applies(guard, subject.device, context)
+            names(guard, ask.subject) && self.guard_applies(guard, ask.subject.device, ask.context)
         });
         hit.map(|guard| guard.rule)
     }
 
-    /// Whether a guard's facts of the request hold, whoever asks.
-    pub(crate) fn guard_applies(
-        &self,
-        guard: &crate::compile::Guard,
-        device: Device,
-        context: &Context,
-    ) -> bool {
+    /// The guards that count for a question.
+    fn bound<'a>(&'a self, ask: &'a Ask<'_>) -> impl Iterator<Item = &'a Guard> {
+        let guards = ask.guards.iter();
+        let guards = guards.filter_map(|&ix| self.guards.get(ix as usize));
+        guards.filter(|guard| ask.shadow || !guard.shadow)
+    }
+
+    /// Whether a guard's facts of the request hold, whoever asks. A time that is not known never lifts a guard.
+    pub(crate) fn guard_applies(&self, guard: &Guard, device: Device, context: &Context) -> bool {
         self.from.holds(guard.from, context.zone)
             && guard.device_not.is_none_or(|class| device < class)
+            && (context.time.unix().is_none() || self.times.any(guard.when, context.time))
+            && (guard.unless_when == 0 || !self.times.any(guard.unless_when, context.time))
+    }
+
+    /// How long an allow stands for certain: until a code or sign-in is too old, or a schedule may change it.
+    fn expires_in(&self, ask: &Ask<'_>, allow: &Allow) -> Option<u32> {
+        let time = ask.context.time;
+        let ages = ages_last(ask.subject, allow);
+        let own = self.times.edge(allow.when, time);
+        let timed = self.bound(ask).filter(|guard| {
+            guard.when.max(guard.unless_when) > 0
+                && names(guard, ask.subject)
+                && self.from.holds(guard.from, ask.context.zone)
+                && guard
+                    .device_not
+                    .is_none_or(|class| ask.subject.device < class)
+        });
+        let edges = timed.flat_map(|guard| {
+            [guard.when, guard.unless_when].map(|list| self.times.edge(list, time))
+        });
+        edges.chain([ages, own]).flatten().min()
     }
 
     /// What one rule offers. Facts of the request come first, then who, then the proofs.
-    pub(crate) fn weigh(
-        &self,
-        subject: &Subject<'_>,
-        context: &Context,
-        guards: &[u32],
-        allow: &Allow,
-        method: u64,
-    ) -> Outcome {
-        let facts = allow.methods & method != 0
+    pub(crate) fn weigh(&self, ask: &Ask<'_>, allow: &Allow) -> Outcome {
+        let (subject, context) = (ask.subject, ask.context);
+        let facts = allow.methods & ask.method != 0
             && self.from.holds(allow.from, context.zone)
+            && self.times.any(allow.when, context.time)
             && subject.device >= allow.device;
         if !facts {
             return Outcome::Deny;
@@ -248,7 +324,7 @@ impl Policy {
             return Outcome::Allow;
         }
         let Some(bits) = subject.bits else {
-            return if self.somebody_could(allow.atom, guards, subject.device, context) {
+            return if self.somebody_could(ask, allow.atom) {
                 Outcome::Login
             } else {
                 Outcome::Deny
@@ -266,20 +342,27 @@ impl Policy {
     }
 
     /// Whether some enabled person is in the set and under no guard that holds here.
-    fn somebody_could(&self, atom: u32, guards: &[u32], device: Device, context: &Context) -> bool {
+    fn somebody_could(&self, ask: &Ask<'_>, atom: u32) -> bool {
         let stops = |ix: &u32| {
-            guards.contains(ix)
-                && self
-                    .guards
-                    .get(*ix as usize)
-                    .is_none_or(|guard| self.guard_applies(guard, device, context))
+            ask.guards.contains(ix)
+                && self.guards.get(*ix as usize).is_none_or(|guard| {
+                    (ask.shadow || !guard.shadow)
+                        && self.guard_applies(guard, ask.subject.device, ask.context)
+                })
         };
         let mut kinds = self.atoms.witnesses(atom).iter();
         kinds.any(|named| !named.iter().any(stops))
     }
 }
 
-fn expires_in(subject: &Subject<'_>, allow: &Allow) -> Option<u32> {
+/// Whether a guard is for this caller.
+fn names(guard: &Guard, subject: &Subject<'_>) -> bool {
+    guard
+        .atom
+        .is_none_or(|atom| subject.bits.is_some_and(|bits| bits.holds(atom)))
+}
+
+fn ages_last(subject: &Subject<'_>, allow: &Allow) -> Option<u32> {
     if allow.anyone {
         return None;
     }

@@ -115,6 +115,9 @@ pub(crate) struct Allow {
     /// Sorted, with HEAD wherever GET is; `None` is every ordinary method.
     pub(crate) methods: Option<Vec<String>>,
     pub(crate) rate: Option<u32>,
+    /// Schedules, sorted; `None` is always.
+    pub(crate) when: Option<Vec<u32>>,
+    pub(crate) shadow: bool,
     #[serde(skip)]
     pub(crate) span: Span,
 }
@@ -123,6 +126,7 @@ pub(crate) struct Allow {
 pub(crate) struct Area {
     pub(crate) pattern: Pattern,
     pub(crate) public: Option<String>,
+    pub(crate) shadow: bool,
     pub(crate) allows: Vec<Allow>,
     #[serde(skip)]
     pub(crate) span: Span,
@@ -140,6 +144,10 @@ pub(crate) struct App {
     pub(crate) id: String,
     pub(crate) hosts: Vec<Host>,
     pub(crate) upstream: Upstream,
+    /// Whether paths are matched whatever the case of their letters.
+    pub(crate) fold: bool,
+    /// Whether paths that Windows reads in two ways are refused.
+    pub(crate) windows: bool,
     /// The root area first, then sorted by pattern.
     pub(crate) areas: Vec<Area>,
 }
@@ -188,6 +196,9 @@ pub(crate) struct Guard {
     pub(crate) from: Option<Vec<u32>>,
     pub(crate) device_not: Option<Device>,
     pub(crate) on: Option<Vec<Resource>>,
+    pub(crate) when: Option<Vec<u32>>,
+    pub(crate) unless_when: Option<Vec<u32>>,
+    pub(crate) shadow: bool,
     pub(crate) reason: String,
     #[serde(skip)]
     pub(crate) span: Span,
@@ -219,6 +230,20 @@ pub(crate) struct Zone {
     pub(crate) name: String,
     #[serde(serialize_with = "cidrs")]
     pub(crate) nets: Vec<IpNet>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Schedule {
+    pub(crate) name: String,
+    /// Monday is 0; sorted.
+    pub(crate) days: Option<Vec<u8>>,
+    /// Minutes of the day, sorted and disjoint; the end is not included.
+    pub(crate) times: Option<Vec<(u16, u16)>>,
+    /// First and last date.
+    pub(crate) between: Option<(String, String)>,
+    pub(crate) tz: String,
+    #[serde(skip)]
+    pub(crate) span: Span,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -258,6 +283,7 @@ pub(crate) struct Ir {
     pub(crate) groups: Vec<Group>,
     /// `tunnel`, `internet`, then the named ones sorted.
     pub(crate) zones: Vec<Zone>,
+    pub(crate) schedules: Vec<Schedule>,
     pub(crate) rates: Vec<RateDef>,
     pub(crate) defaults: Defaults,
     pub(crate) sign_in: SignInDoor,

@@ -5,30 +5,37 @@
 #![forbid(unsafe_code)]
 
 pub mod canon;
+pub mod cells;
 mod compile;
 mod decide;
 mod diag;
+pub mod guard;
 mod ir;
+mod lint;
 #[cfg(test)]
 mod naive;
 mod networks;
+mod print;
 mod query;
+mod replay;
 mod resolve;
 mod source;
 mod syntax;
 mod testrun;
 mod trace;
 
+pub use cells::{Change, Diff, Grantee, Reachable, WhatCan, WhoCan, diff};
 pub use compile::{
     App, AppIx, HostPattern, ObligationIx, Obligations, Policy, Rate, RuleInfo, RuleIx,
-    SubjectBits, User, ZoneClass,
+    SubjectBits, TimeClass, User, ZoneClass,
 };
 pub use decide::{Context, Decision, Outcome, Subject};
 pub use diag::{Diagnostic, Severity};
 pub use ir::{Device, Proto, SignInDoor, Upstream};
 pub use query::{Query, QueryError, QueryField, QueryText};
+pub use replay::{AuditInput, AuditTarget, ReplayChange, replay};
 pub use source::{FileId, Location, Sources, Span};
-pub use syntax::FORMAT_VERSION;
+pub use syntax::{FORMAT_VERSION, json_schema};
 pub use testrun::TestResult;
 pub use trace::{AllowTrace, Explanation};
 
@@ -83,10 +90,10 @@ pub fn check(sources: &Sources) -> Result<Checked, Vec<Diagnostic>> {
     if syntax::is_broken(&diags) {
         return Err(sorted(diags));
     }
-    let Some(ir) = resolve::resolve(&ast, &mut diags) else {
+    let Some((ir, invariants)) = resolve::resolve(&ast, &mut diags) else {
         return Err(sorted(diags));
     };
-    let policy = match compile::compile(ir, sources) {
+    let policy = match compile::compile(ir, invariants, sources) {
         Ok(policy) => policy,
         Err((span, text)) => {
             diags.push(Diagnostic::error("limit", span, text));
@@ -94,6 +101,7 @@ pub fn check(sources: &Sources) -> Result<Checked, Vec<Diagnostic>> {
         }
     };
     let tests = testrun::run(&policy, &ast.tests, &mut diags);
+    diags.extend(cells::check_invariants(&policy));
     let diags = sorted(diags);
     if diags.iter().any(|d| d.severity == Severity::Error) {
         return Err(diags);

@@ -1,8 +1,9 @@
 //! A second reading of the language, as plain as possible: it walks the resolved policy for every question, with
 //! names, lists and loops. It shares no table with the compiled policy; the two must never differ.
 
-mod tests;
-mod world;
+mod laws;
+pub(crate) mod tests;
+pub(crate) mod world;
 
 use std::net::IpAddr;
 
@@ -20,6 +21,8 @@ pub(crate) struct Request {
     pub(crate) device: Device,
     pub(crate) ip: IpAddr,
     pub(crate) tunnel: bool,
+    /// Seconds since 1970; `None` when not known.
+    pub(crate) unix: Option<i64>,
     pub(crate) target: Target,
 }
 
@@ -47,6 +50,9 @@ pub(crate) fn decide(ir: &Ir, request: &Request) -> (Outcome, String) {
                 .iter()
                 .position(|a| a.id == ir.apps[app].id)
                 .unwrap();
+            if ir.apps[app].windows && !windows_reads_once(path) {
+                return refuse("bad-request");
+            }
             let (suffix, allows) = area_of(&ir.apps[app], path);
             let prefix = format!("{}{suffix}", ir.apps[app].id);
             judge(
@@ -113,7 +119,13 @@ fn facts(ir: &Ir, allow: &Allow, request: &Request, method: Option<&str>) -> boo
         (None, Some(method)) => ordinary.contains(&method),
         (Some(list), Some(method)) => list.iter().any(|m| m == method),
     };
-    method_fits && from_fits(ir, allow.from.as_deref(), request) && request.device >= allow.device
+    method_fits
+        && from_fits(ir, allow.from.as_deref(), request)
+        && request.device >= allow.device
+        && allow
+            .when
+            .as_ref()
+            .is_none_or(|when| request.unix.is_some_and(|unix| any_holds(ir, when, unix)))
 }
 
 fn offer(
@@ -180,7 +192,76 @@ fn guard_stops(
     {
         return false;
     }
+    if let Some(unix) = request.unix {
+        let outside = guard
+            .when
+            .as_ref()
+            .is_some_and(|when| !any_holds(ir, when, unix));
+        let lifted = guard
+            .unless_when
+            .as_ref()
+            .is_some_and(|when| any_holds(ir, when, unix));
+        if outside || lifted {
+            return false;
+        }
+    }
     from_fits(ir, guard.from.as_deref(), request)
+}
+
+static ZONES: std::sync::LazyLock<jiff::tz::TimeZoneDatabase> =
+    std::sync::LazyLock::new(jiff::tz::TimeZoneDatabase::bundled);
+
+/// Asks the calendar of the time zone, every time anew.
+fn any_holds(ir: &Ir, when: &[u32], unix: i64) -> bool {
+    when.iter().any(|&ix| {
+        let schedule = &ir.schedules[ix as usize];
+        let zone = ZONES.get(&schedule.tz).unwrap();
+        let local = jiff::Timestamp::from_second(unix).unwrap().to_zoned(zone);
+        let day = local.weekday().to_monday_zero_offset();
+        let minute = i32::from(local.hour()) * 60 + i32::from(local.minute());
+        let on_day = schedule
+            .days
+            .as_ref()
+            .is_none_or(|days| days.iter().any(|d| i32::from(*d) == i32::from(day)));
+        let at_time = schedule.times.as_ref().is_none_or(|times| {
+            times
+                .iter()
+                .any(|(a, b)| i32::from(*a) <= minute && minute < i32::from(*b))
+        });
+        let date = local.date().to_string();
+        let dated = schedule
+            .between
+            .as_ref()
+            .is_none_or(|(from, to)| *from <= date && date <= *to);
+        on_day && at_time && dated
+    })
+}
+
+fn windows_reads_once(path: &str) -> bool {
+    path.split('/').map(decode).all(|part| {
+        let short = part
+            .split('~')
+            .skip(1)
+            .any(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+        !part.ends_with(['.', ' ']) && !part.contains(':') && !short
+    })
+}
+
+/// The policy without what is in shadow: what is in force.
+pub(crate) fn enforced(ir: &Ir) -> Ir {
+    let mut ir = ir.clone();
+    ir.guards.retain(|guard| !guard.shadow);
+    ir.admin.retain(|allow| !allow.shadow);
+    for net in &mut ir.nets {
+        net.allows.retain(|allow| !allow.shadow);
+    }
+    for app in &mut ir.apps {
+        app.areas.retain(|area| !area.shadow);
+        for area in &mut app.areas {
+            area.allows.retain(|allow| !allow.shadow);
+        }
+    }
+    ir
 }
 
 fn from_fits(ir: &Ir, from: Option<&[u32]>, request: &Request) -> bool {
@@ -242,7 +323,15 @@ fn app_of(ir: &Ir, host: &str) -> Option<usize> {
 fn area_of<'a>(app: &'a App, path: &str) -> (&'a str, &'a [Allow]) {
     let parts: Vec<String> = match path {
         "/" => Vec::new(),
-        _ => path.split('/').skip(1).map(decode).collect(),
+        _ => path
+            .split('/')
+            .skip(1)
+            .map(decode)
+            .map(|part| match app.fold {
+                true => part.chars().flat_map(char::to_lowercase).collect(),
+                false => part,
+            })
+            .collect(),
     };
     let matching: Vec<_> = app
         .areas

@@ -2,8 +2,10 @@
 
 use std::net::IpAddr;
 
+use jiff::civil::DateTime;
+
 use crate::canon::{self, CanonHost, CanonPath};
-use crate::compile::{Policy, SubjectBits, ZoneClass};
+use crate::compile::{Policy, SubjectBits, TimeClass, ZoneClass, zone_of};
 use crate::decide::{Context, Decision, Outcome, Subject};
 use crate::diag::{did_you_mean, show};
 use crate::ir::{Device, Proto};
@@ -19,7 +21,8 @@ pub struct QueryText {
     pub groups: Vec<String>,
     /// Zone name or source address.
     pub from: Option<String>,
-    /// `tue 10:00` or `2026-10-12 10:00`; checked, without effect until schedules are built.
+    /// `tue 10:00` (of the week of 2026-01-05) or `2026-10-12 10:00`, with an IANA time zone behind it where the
+    /// schedules of the policy have several. `None` is the instant given to [`Policy::query_at`].
     pub at: Option<String>,
     /// `any`, `known` or `managed`.
     pub device: Option<String>,
@@ -76,6 +79,7 @@ pub struct Query {
     pub(crate) login_age: u32,
     pub(crate) device: Device,
     pub(crate) zone: ZoneClass,
+    pub(crate) time: TimeClass,
     pub(crate) target: Target,
 }
 
@@ -108,16 +112,28 @@ impl Query {
     }
 
     pub(crate) fn context(&self) -> Context {
-        Context { zone: self.zone }
+        Context::new(self.zone, self.time)
     }
 }
 
 impl Policy {
-    /// Resolves a question against this policy.
+    /// Resolves a question against this policy. Without `at` the time is not known, so scheduled rules refuse.
     ///
     /// # Errors
     /// The first part that does not resolve, with a suggestion.
     pub fn query(&self, text: &QueryText) -> Result<Query, QueryError> {
+        self.ask(text, TimeClass::default())
+    }
+
+    /// Like [`Self::query`]; without `at` the question is about `now`, in seconds since 1970.
+    ///
+    /// # Errors
+    /// The first part that does not resolve, with a suggestion.
+    pub fn query_at(&self, text: &QueryText, now: i64) -> Result<Query, QueryError> {
+        self.ask(text, self.tick(now))
+    }
+
+    fn ask(&self, text: &QueryText, now: TimeClass) -> Result<Query, QueryError> {
         let user = match &text.user {
             Some(name) => Some(self.query_user(name)?),
             None => None,
@@ -130,9 +146,10 @@ impl Policy {
         groups.extend(person.iter().flat_map(|person| &person.groups));
         groups.sort_unstable();
         groups.dedup();
-        if let Some(at) = &text.at {
-            check_time(at)?;
-        }
+        let time = match &text.at {
+            Some(at) => self.query_time(at)?,
+            None => now,
+        };
         let enabled = person.filter(|person| !person.disabled);
         Ok(Query {
             user,
@@ -143,6 +160,7 @@ impl Policy {
             login_age: age(QueryField::Login, text.login.as_deref())?,
             device: device(text.device.as_deref())?,
             zone: self.query_zone(text.from.as_deref())?,
+            time,
             target: target(&text.to)?,
         })
     }
@@ -192,6 +210,35 @@ impl Policy {
             out.extend(group.iter().flat_map(|group| &group.within));
         }
         Ok(out)
+    }
+
+    /// Reads a wall time; the time zone is the one written, else the only one the schedules have, else UTC.
+    fn query_time(&self, text: &str) -> Result<TimeClass, QueryError> {
+        let title = format!("`{}` is not a time", show(text));
+        let bad = || error(QueryField::At, &title).help("write tue 10:00 or 2026-10-12 10:00");
+        let (wall, named) = match text.rsplit_once(' ') {
+            Some((wall, zone)) if zone.starts_with(|c: char| c.is_ascii_uppercase()) => {
+                (wall, Some(zone))
+            }
+            _ => (text, None),
+        };
+        let civil = civil(wall).ok_or_else(bad)?;
+        let mut zones: Vec<&str> = self.ir.schedules.iter().map(|s| s.tz.as_str()).collect();
+        zones.sort_unstable();
+        zones.dedup();
+        let zone = match (named, zones.as_slice()) {
+            (Some(zone), _) => zone,
+            (None, []) => "UTC",
+            (None, [zone]) => zone,
+            (None, [zone, ..]) => {
+                let title = format!("`{}` could be in several time zones", show(text));
+                let help = format!("name one: {text} {zone}");
+                return Err(error(QueryField::At, &title).help(&help));
+            }
+        };
+        let zone = zone_of(zone).map_err(|title| error(QueryField::At, &title))?;
+        let zoned = civil.to_zoned(zone).map_err(|_| bad())?;
+        Ok(TimeClass::at(zoned.timestamp().as_second()))
     }
 
     fn query_zone(&self, from: Option<&str>) -> Result<ZoneClass, QueryError> {
@@ -256,22 +303,16 @@ fn device(text: Option<&str>) -> Result<Device, QueryError> {
 }
 
 /// `tue 10:00`, `2026-10-12 10:00` or the same with a `T`.
-fn check_time(text: &str) -> Result<(), QueryError> {
+fn civil(text: &str) -> Option<DateTime> {
     let days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
-    let fine = match text.split_once([' ', 'T']) {
-        Some((day, time)) if days.contains(&day) => time.parse::<jiff::civil::Time>().is_ok(),
-        Some((date, time)) => {
-            date.parse::<jiff::civil::Date>().is_ok() && time.parse::<jiff::civil::Time>().is_ok()
-        }
-        None => false,
+    let (day, time) = text.split_once([' ', 'T'])?;
+    let time: jiff::civil::Time = time.parse().ok()?;
+    let date = match days.iter().position(|name| *name == day) {
+        // 2026-01-05 is a monday
+        Some(at) => jiff::civil::date(2026, 1, 5 + i8::try_from(at).ok()?),
+        None => day.parse().ok()?,
     };
-    if fine {
-        return Ok(());
-    }
-    Err(
-        error(QueryField::At, &format!("`{}` is not a time", show(text)))
-            .help("write tue 10:00 or 2026-10-12 10:00"),
-    )
+    Some(date.to_datetime(time))
 }
 
 fn target(text: &str) -> Result<Target, QueryError> {

@@ -1,22 +1,27 @@
 //! Names to indexes, defaults written out, everything sorted: the tree becomes an [`Ir`].
 
 mod access;
+pub(crate) mod invariants;
 mod people;
 mod places;
 mod resource;
+mod schedules;
 mod settings;
 pub(crate) mod values;
 
 use std::collections::BTreeMap;
 
 use crate::diag::{Diagnostic, Severity, did_you_mean, show};
-use crate::ir::{Defaults, Group, Ir, RateDef, User, Zone};
+use crate::ir::{Defaults, Group, Ir, RateDef, Schedule, User, Zone};
 use crate::syntax::{Ast, Def, Word};
+use invariants::Invariant;
 
 /// Resolves a tree. Findings are added to `diags`; an error among them means there is no policy.
-pub(crate) fn resolve(ast: &Ast, diags: &mut Vec<Diagnostic>) -> Option<Ir> {
+pub(crate) fn resolve(ast: &Ast, diags: &mut Vec<Diagnostic>) -> Option<(Ir, Vec<Invariant>)> {
     let people = people::resolve(ast, diags);
     let zones = places::zones(&ast.zones, diags);
+    let zone_groups = places::zone_groups(&ast.zone_groups, &zones, diags);
+    let schedules = schedules::schedules(&ast.schedules, diags);
     let rates = settings::rates(&ast.rates, diags);
     let defaults = settings::defaults(&ast.default, &rates, diags);
     let sign_in = settings::tunnel(&ast.tunnel, diags);
@@ -24,6 +29,8 @@ pub(crate) fn resolve(ast: &Ast, diags: &mut Vec<Diagnostic>) -> Option<Ir> {
         users: &people.users,
         groups: &people.groups,
         zones: &zones,
+        zone_groups: &zone_groups,
+        schedules: &schedules,
         rates: &rates,
         defaults: &defaults,
         allows: 0,
@@ -33,13 +40,15 @@ pub(crate) fn resolve(ast: &Ast, diags: &mut Vec<Diagnostic>) -> Option<Ir> {
     let nets = resource::nets(&mut cx, &ast.nets);
     let admin = resource::admin(&mut cx, &ast.admin);
     let guards = access::guards(&mut cx, &ast.guards, &apps, &nets);
+    let invariants = invariants::invariants(&mut cx, &ast.invariants, &apps, &nets);
     if diags.iter().any(|d| d.severity == Severity::Error) {
         return None;
     }
-    Some(Ir {
+    let ir = Ir {
         users: people.users,
         groups: people.groups,
         zones,
+        schedules,
         rates,
         defaults,
         sign_in,
@@ -47,7 +56,8 @@ pub(crate) fn resolve(ast: &Ast, diags: &mut Vec<Diagnostic>) -> Option<Ir> {
         nets,
         guards,
         admin,
-    })
+    };
+    Some((ir, invariants))
 }
 
 /// What rules are resolved against.
@@ -55,6 +65,8 @@ struct Cx<'a> {
     users: &'a [User],
     groups: &'a [Group],
     zones: &'a [Zone],
+    zone_groups: &'a BTreeMap<String, Vec<u32>>,
+    schedules: &'a [Schedule],
     rates: &'a [RateDef],
     defaults: &'a Defaults,
     /// Rules seen, for the limit.

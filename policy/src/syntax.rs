@@ -3,9 +3,11 @@
 mod keys;
 mod lower;
 mod read;
+mod schema;
 
 pub use lower::FORMAT_VERSION;
 pub(crate) use read::is_name;
+pub use schema::json_schema;
 
 use toml::de::DeTable;
 
@@ -46,6 +48,8 @@ pub(crate) struct Def<T> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ast {
     pub(crate) zones: Vec<Def<Vec<Word>>>,
+    pub(crate) zone_groups: Vec<Def<Vec<Word>>>,
+    pub(crate) schedules: Vec<Def<ScheduleAst>>,
     pub(crate) groups: Vec<Def<GroupAst>>,
     pub(crate) users: Vec<Def<UserAst>>,
     pub(crate) users_file: bool,
@@ -57,12 +61,43 @@ pub(crate) struct Ast {
     pub(crate) guards: Vec<Def<GuardAst>>,
     pub(crate) admin: Vec<Def<Vec<Def<AllowAst>>>>,
     pub(crate) tests: Vec<TestAst>,
+    pub(crate) invariants: Vec<InvariantAst>,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct GroupAst {
     pub(crate) members: Vec<Word>,
     pub(crate) optional: bool,
+    /// `attr:…` of `[group-from]`.
+    pub(crate) from: Option<Word>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ScheduleAst {
+    pub(crate) days: Option<Sp<Vec<Word>>>,
+    pub(crate) time: Option<Sp<Vec<Word>>>,
+    pub(crate) between: Option<Word>,
+    pub(crate) tz: Option<Word>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct InvariantAst {
+    pub(crate) span: Span,
+    pub(crate) name: Option<String>,
+    pub(crate) reach: Option<Sp<Vec<Word>>>,
+    pub(crate) only: Option<Sp<Vec<Word>>>,
+    pub(crate) never: Option<Sp<Vec<Word>>>,
+    pub(crate) requires: Option<RequiresAst>,
+    pub(crate) who: Option<Sp<Vec<Word>>>,
+    pub(crate) can_reach: Option<Sp<Vec<Word>>>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RequiresAst {
+    pub(crate) device: Option<Word>,
+    pub(crate) mfa: Option<Word>,
+    pub(crate) login: Option<Word>,
+    pub(crate) from: Option<Sp<Vec<Word>>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -94,6 +129,8 @@ pub(crate) struct TunnelAst {
 pub(crate) struct AppAst {
     pub(crate) host: Option<Vec<Word>>,
     pub(crate) upstream: Option<Word>,
+    pub(crate) windows: bool,
+    pub(crate) case_insensitive: bool,
     pub(crate) root: AreaAst,
     pub(crate) areas: Vec<Def<AreaAst>>,
 }
@@ -101,6 +138,7 @@ pub(crate) struct AppAst {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AreaAst {
     pub(crate) public: Option<Word>,
+    pub(crate) shadow: bool,
     pub(crate) allows: Vec<Def<AllowAst>>,
 }
 
@@ -113,6 +151,8 @@ pub(crate) struct AllowAst {
     pub(crate) login: Option<Word>,
     pub(crate) methods: Option<Sp<Vec<Word>>>,
     pub(crate) rate: Option<Word>,
+    pub(crate) when: Option<Sp<Vec<Word>>>,
+    pub(crate) shadow: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -128,6 +168,9 @@ pub(crate) struct GuardAst {
     pub(crate) from: Option<Sp<Vec<Word>>>,
     pub(crate) device_not: Option<Word>,
     pub(crate) on: Option<Sp<Vec<Word>>>,
+    pub(crate) when: Option<Sp<Vec<Word>>>,
+    pub(crate) unless_when: Option<Sp<Vec<Word>>>,
+    pub(crate) shadow: bool,
     pub(crate) reason: Option<Word>,
 }
 

@@ -10,6 +10,9 @@ use crate::ir::{self, Device, Mfa, Resource, Who};
 use crate::query::{Query, Target};
 use crate::resolve::values::show_duration;
 
+/// 2026-01-05, where a question names no time.
+const SOME_MONDAY: i64 = 1_767_571_200;
+
 /// One rule of the area, and whether it let the caller in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AllowTrace {
@@ -150,9 +153,34 @@ impl Policy {
                     .as_ref()
                     .is_none_or(|from| self.is_from(query, from))
                 && guard.device_not.is_none_or(|class| query.device < class)
+                && !guard.shadow
+                && self.guard_timed(query, guard)
         };
         let guards = self.ir.guards.iter().filter(held);
         guards.map(|guard| guard.id.clone()).collect()
+    }
+
+    fn guard_timed(&self, query: &Query, guard: &ir::Guard) -> bool {
+        let holds = |list: &Vec<u32>, unix: i64| {
+            let mut list = list.iter();
+            list.any(|&schedule| self.times.holds(schedule, unix))
+        };
+        let Some(unix) = query.time.unix() else {
+            return true;
+        };
+        guard.when.as_ref().is_none_or(|list| holds(list, unix))
+            && guard
+                .unless_when
+                .as_ref()
+                .is_none_or(|list| !holds(list, unix))
+    }
+
+    fn schedule_list(&self, list: &[u32]) -> String {
+        let named = list
+            .iter()
+            .filter_map(|&ix| self.ir.schedules.get(ix as usize));
+        let names: Vec<&str> = named.map(|schedule| schedule.name.as_str()).collect();
+        names.join(", ")
     }
 
     fn trace_allows(&self, query: &Query, reached: &Reached<'_>) -> Vec<AllowTrace> {
@@ -192,6 +220,20 @@ impl Policy {
         if let Some(from) = rule.from.as_ref().filter(|from| !self.is_from(query, from)) {
             let here = self.zone_names(query.zone).join(", ");
             out.push(format!("from: {here}, not {}", self.zone_list(from)));
+        }
+        if let Some(when) = rule.when.as_ref()
+            && !self.times.any(compiled.when, query.time)
+        {
+            let unknown = query.time.unix().is_none();
+            let now = if unknown {
+                "the time is not known"
+            } else {
+                "outside"
+            };
+            out.push(format!("when: {now}, only {}", self.schedule_list(when)));
+        }
+        if rule.shadow {
+            out.push("shadow: not in force".to_owned());
         }
         if query.device < rule.device {
             let has = query.device.as_str();
@@ -301,6 +343,18 @@ impl Policy {
                 out.push(format!("from {}", self.zone_names(class).join(" and ")));
             }
         }
+        for (schedule, ix) in self.ir.schedules.iter().zip(0u32..) {
+            let held = self
+                .times
+                .next_held(ix, query.time.unix().unwrap_or(SOME_MONDAY));
+            let other = Query {
+                time: held.map_or(query.time, |unix| self.tick(unix)),
+                ..query.clone()
+            };
+            if other.time != query.time && allowed(&other) {
+                out.push(format!("in {}", schedule.name));
+            }
+        }
         for device in [Device::Known, Device::Managed] {
             let other = Query {
                 device,
@@ -339,7 +393,7 @@ impl Policy {
         let wider = app
             .areas
             .iter()
-            .filter(|other| other.pattern.matches(path.as_str()));
+            .filter(|other| !other.shadow && other.pattern.matches(path.as_str(), app.fold));
         let mut names: Vec<&str> = wider.map(|other| other.pattern.shown()).collect();
         names.sort_by_key(|name| std::cmp::Reverse(name.len()));
         notes.push(format!("most specific of: {}", names.join(", ")));

@@ -72,6 +72,53 @@ pub(crate) fn decoded_cmp(segment: &str, literal: &[u8]) -> std::cmp::Ordering {
     }
 }
 
+/// Orders a canonical segment against a lower-case literal, whatever the case of the segment's letters.
+pub(crate) fn folded_cmp(segment: &str, literal: &str) -> std::cmp::Ordering {
+    if segment.contains('%') {
+        let lower = chars(decoded(segment)).flat_map(char::to_lowercase);
+        lower.cmp(literal.chars())
+    } else {
+        let lower = segment.bytes().map(|byte| byte.to_ascii_lowercase());
+        lower.cmp(literal.bytes())
+    }
+}
+
+/// Whether Windows reads a canonical path in one way: no segment ends in a dot or a space, none holds a colon, and
+/// none looks like a short name (`~1`).
+pub(crate) fn plain_for_windows(path: &str) -> bool {
+    let mut previous = b'/';
+    for byte in decoded(path) {
+        let bad = match byte {
+            b'/' => matches!(previous, b'.' | b' '),
+            b':' => true,
+            b'0'..=b'9' => previous == b'~',
+            _ => false,
+        };
+        if bad {
+            return false;
+        }
+        previous = byte;
+    }
+    !matches!(previous, b'.' | b' ')
+}
+
+/// Bytes of UTF-8 as characters, without a buffer. Canonical text always decodes to UTF-8.
+fn chars(mut bytes: impl Iterator<Item = u8>) -> impl Iterator<Item = char> {
+    std::iter::from_fn(move || {
+        let first = u32::from(bytes.next()?);
+        let (mut code, more) = match first {
+            0..0x80 => (first, 0),
+            0x80..0xe0 => (first & 0x1f, 1),
+            0xe0..0xf0 => (first & 0x0f, 2),
+            _ => (first & 0x07, 3),
+        };
+        for _ in 0..more {
+            code = code << 6 | u32::from(bytes.next()? & 0x3f);
+        }
+        char::from_u32(code)
+    })
+}
+
 /// What a canonical segment stands for. Canonical text always decodes to UTF-8.
 pub(crate) fn decode(segment: &str) -> String {
     String::from_utf8_lossy(&decoded(segment).collect::<Vec<u8>>()).into_owned()

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::methods::MAX_EXTRA;
 use super::{
     Allow, App, AppRules, Area, FromSets, Guard, HostPattern, Methods, NetRules, ObligationIx,
-    Obligations, Rate, RuleInfo, RuleIx, Trie, ZoneTable, people,
+    Obligations, Rate, RuleInfo, RuleIx, Times, Trie, ZoneTable, people,
 };
 use crate::ir::{self, Ir, Mfa, Resource};
 use crate::source::{Sources, Span};
@@ -15,6 +15,7 @@ pub(super) struct Build<'a> {
     pub(super) ir: &'a Ir,
     pub(super) atoms: people::Interner,
     pub(super) from: FromSets,
+    pub(super) times: Times,
     pub(super) methods: Methods,
     pub(super) rules: Vec<RuleInfo>,
     pub(super) obligations: Vec<Obligations>,
@@ -70,6 +71,9 @@ impl Build<'_> {
                 atom: guard.who.as_ref().map(|who| self.atoms.intern(who)),
                 from: self.from.intern(guard.from.as_deref(), &self.zones),
                 device_not: guard.device_not,
+                when: self.times.intern(guard.when.as_ref()),
+                unless_when: self.times.intern(guard.unless_when.as_ref()),
+                shadow: guard.shadow,
             })
             .collect()
     }
@@ -101,7 +105,10 @@ impl Build<'_> {
                 .iter()
                 .map(|allow| self.allow(allow, &prefix, area.public.as_deref()))
                 .collect::<Result<_, _>>()?;
-            areas.push(Area { allows });
+            areas.push(Area {
+                shadow: area.shadow,
+                allows,
+            });
         }
         let hosts = app.hosts.iter().map(|host| match host.wildcard {
             false => HostPattern::Exact(host.name.clone()),
@@ -112,10 +119,16 @@ impl Build<'_> {
             hosts: hosts.collect(),
             upstream: app.upstream.clone(),
         };
+        let shadow_areas = app.areas.iter().any(|area| area.shadow);
+        let guards = self.guards_on(Resource::App(ix));
+        let mut all = areas.iter().flat_map(|area: &Area| &area.allows);
         let rules = AppRules {
+            shadowed: shadow_areas || all.any(|allow| allow.shadow) || self.shadow_guards(&guards),
             areas,
-            trie: Trie::new(&app.areas),
-            guards: self.guards_on(Resource::App(ix)),
+            trie: Trie::new(&app.areas, app.fold, false),
+            shadow_trie: shadow_areas.then(|| Trie::new(&app.areas, app.fold, true)),
+            windows: app.windows,
+            guards,
         };
         Ok((public, rules))
     }
@@ -129,11 +142,18 @@ impl Build<'_> {
         let allows = allows
             .iter()
             .map(|allow| self.allow(allow, id, None))
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<_>, _>>()?;
+        let guards = self.guards_on(resource);
         Ok(NetRules {
+            shadowed: allows.iter().any(|allow| allow.shadow) || self.shadow_guards(&guards),
             allows,
-            guards: self.guards_on(resource),
+            guards,
         })
+    }
+
+    fn shadow_guards(&self, guards: &[u32]) -> bool {
+        let mut bound = guards.iter();
+        bound.any(|&ix| self.ir.guards.get(ix as usize).is_some_and(|g| g.shadow))
     }
 
     fn allow(
@@ -167,6 +187,8 @@ impl Build<'_> {
             device: allow.device,
             mfa: allow.mfa,
             login: allow.login,
+            when: self.times.intern(allow.when.as_ref()),
+            shadow: allow.shadow,
         })
     }
 }

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{
-    App, AppIx, ObligationIx, Obligations, Policy, RuleInfo, RuleIx, SubjectBits, User, ZoneClass,
+    App, AppIx, ObligationIx, Obligations, Policy, RuleInfo, RuleIx, SubjectBits, TimeClass, User,
+    ZoneClass,
 };
 use crate::canon::CanonHost;
 use crate::ir::SignInDoor;
@@ -44,6 +45,11 @@ impl Policy {
         } else {
             self.zones.class(ip)
         }
+    }
+
+    /// The class of an instant, in seconds since 1970. It costs nothing; ask anew for every request.
+    pub fn tick(&self, unix: i64) -> TimeClass {
+        TimeClass::at(unix)
     }
 
     /// The zones of a class.

@@ -18,6 +18,13 @@ impl Methods {
         ordinary.or_else(extra).map_or(0, |at| 1 << at)
     }
 
+    /// All methods that have a bit.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        ORDINARY
+            .into_iter()
+            .chain(self.extra.iter().map(String::as_str))
+    }
+
     pub(super) fn mask(&mut self, names: Option<&Vec<String>>) -> Option<u64> {
         let Some(names) = names else {
             return Some((1 << ORDINARY.len()) - 1);

@@ -45,6 +45,31 @@ impl Atoms {
         }
     }
 
+    /// Bits of a person of whom nothing is known but that they are in these sets.
+    pub(crate) fn only(&self, atoms: impl Iterator<Item = u32>) -> SubjectBits {
+        let mut words = vec![0u64; self.whos.len().div_ceil(64)];
+        for atom in atoms {
+            if let Some(word) = words.get_mut(atom as usize / 64) {
+                *word |= 1 << (atom % 64);
+            }
+        }
+        SubjectBits {
+            words: words.into(),
+            stamp: self.stamp,
+        }
+    }
+
+    /// The people in an atom, disabled ones too; some may come twice.
+    pub(crate) fn people<'a>(&'a self, atom: u32, ir: &'a Ir) -> impl Iterator<Item = u32> + 'a {
+        let who = self.whos.get(atom as usize);
+        who.into_iter().flat_map(|who| {
+            candidates(who, ir).filter(|&user| {
+                let person = ir.users.get(user as usize);
+                person.is_some_and(|person| who.holds(Some(user), &person.groups))
+            })
+        })
+    }
+
     pub(crate) fn made(&self, bits: &SubjectBits) -> bool {
         bits.stamp == self.stamp
     }

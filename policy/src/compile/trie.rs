@@ -17,17 +17,23 @@ struct Node {
 #[derive(Debug)]
 pub(crate) struct Trie {
     nodes: Vec<Node>,
+    /// Whether the case of letters does not matter.
+    fold: bool,
 }
 
 /// Exact, length, literals: greater is more specific.
 type Rank = (bool, u32, u32);
 
 impl Trie {
-    pub(super) fn new(areas: &[ir::Area]) -> Self {
+    /// The areas of an app; those in shadow only when asked for.
+    pub(super) fn new(areas: &[ir::Area], fold: bool, shadow: bool) -> Self {
         let mut trie = Self {
             nodes: vec![Node::default()],
+            fold,
         };
-        for (pattern, area) in areas.iter().map(|area| &area.pattern).zip(0u32..) {
+        let numbered = areas.iter().zip(0u32..);
+        for (area, ix) in numbered.filter(|(area, _)| shadow || !area.shadow) {
+            let (pattern, area) = (&area.pattern, ix);
             let mut at = 0;
             for seg in &pattern.segs {
                 at = trie.child(at, seg);
@@ -81,6 +87,15 @@ impl Trie {
         best.map(|(_, area)| area)
     }
 
+    fn compare(&self, segment: &str, own: &[u8]) -> std::cmp::Ordering {
+        if !self.fold {
+            return canon::decoded_cmp(segment, own);
+        }
+        std::str::from_utf8(own).map_or(std::cmp::Ordering::Less, |text| {
+            canon::folded_cmp(segment, text)
+        })
+    }
+
     /// Depth is bounded by the longest pattern, and no node is visited twice.
     fn walk(
         &self,
@@ -110,7 +125,7 @@ impl Trie {
         };
         let hit = node
             .literals
-            .binary_search_by(|(own, _)| canon::decoded_cmp(segment, own).reverse());
+            .binary_search_by(|(own, _)| self.compare(segment, own).reverse());
         if let Some((_, child)) = hit.ok().and_then(|at| node.literals.get(at)) {
             self.walk(*child, rest, (len + 1, literals + 1), best);
         }

@@ -48,6 +48,19 @@ impl ZoneTable {
         Some(self.make(best.0))
     }
 
+    /// The first address of every interval.
+    pub(crate) fn borders(&self) -> impl Iterator<Item = IpAddr> {
+        let v4 = self.v4.iter().filter_map(|&(start, _)| {
+            let bits = u32::try_from(start).ok()?;
+            Some(IpAddr::from(bits.to_be_bytes()))
+        });
+        let v6 = self
+            .v6
+            .iter()
+            .map(|&(start, _)| IpAddr::from(start.to_be_bytes()));
+        v4.chain(v6)
+    }
+
     /// All classes.
     pub(crate) fn all(&self) -> impl Iterator<Item = ZoneClass> {
         (0u32..).zip(&self.classes).map(|(ix, _)| self.make(ix))

@@ -28,9 +28,10 @@ impl Seg {
         self.meets(other) && (*self == Self::Star || self == other)
     }
 
-    fn matches(&self, segment: &str) -> bool {
+    fn matches(&self, segment: &str, fold: bool) -> bool {
         match self {
             Self::Star => !segment.is_empty(),
+            Self::Literal(text) if fold => canon::folded_cmp(segment, text).is_eq(),
             Self::Literal(text) => canon::decoded_eq(segment, text.as_bytes()),
         }
     }
@@ -64,13 +65,13 @@ impl Pattern {
         }
     }
 
-    /// Whether a canonical path lies in the area.
-    pub(crate) fn matches(&self, path: &str) -> bool {
+    /// Whether a canonical path lies in the area; `fold` for apps that do not tell cases apart.
+    pub(crate) fn matches(&self, path: &str, fold: bool) -> bool {
         let mut rest = canon::segments(path);
-        self.segs
-            .iter()
-            .all(|seg| rest.next().is_some_and(|segment| seg.matches(segment)))
-            && (!self.exact || rest.next().is_none())
+        self.segs.iter().all(|seg| {
+            rest.next()
+                .is_some_and(|segment| seg.matches(segment, fold))
+        }) && (!self.exact || rest.next().is_none())
     }
 
     /// Whether every path of `other` is one of ours.

@@ -8,10 +8,10 @@ use crate::ir::{Device, Proto};
 use crate::source::Sources;
 
 /// A small generator (`SplitMix64`): one seed, one world.
-pub(super) struct Dice(pub(super) u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    pub(super) fn roll(&mut self, sides: usize) -> usize {
+    pub(crate) fn roll(&mut self, sides: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -19,11 +19,11 @@ impl Dice {
         usize::try_from((z ^ (z >> 31)) % sides as u64).unwrap()
     }
 
-    pub(super) fn chance(&mut self, percent: usize) -> bool {
+    pub(crate) fn chance(&mut self, percent: usize) -> bool {
         self.roll(100) < percent
     }
 
-    pub(super) fn pick<T: Clone>(&mut self, from: &[T]) -> T {
+    pub(crate) fn pick<T: Clone>(&mut self, from: &[T]) -> T {
         from[self.roll(from.len())].clone()
     }
 
@@ -48,11 +48,12 @@ const HOSTS: [&str; 5] = [
     "c.a.example",
     "q.z.b.example",
 ];
+const WHEN: [&str; 3] = ["s0", "s1", "s2"];
 const SEGS: [&str; 4] = ["a", "b", "(c", "*"];
 const AGES: [&str; 4] = ["5m", "1h", "8h", "session"];
 
 /// The sources of a random policy that loads.
-pub(super) fn sources(dice: &mut Dice) -> Sources {
+pub(crate) fn sources(dice: &mut Dice) -> Sources {
     let mut parts = sections(dice);
     loop {
         for at in (1..parts.len()).rev() {
@@ -110,6 +111,7 @@ fn sections(dice: &mut Dice) -> Vec<String> {
             dice.some(&USERS, 2),
             dice.pick(&USERS)
         ),
+        "[schedule.s0]\ndays = \"mon-fri\"\ntime = \"07:00-21:00\"\ntz = \"Europe/Paris\"\n[schedule.s1]\ntime = \"22:00-03:30\"\ntz = \"America/New_York\"\n[schedule.s2]\ndays = [\"sat-mon\"]\nbetween = \"2026-03-20..2026-10-25\"\ntz = \"Europe/Paris\"\n".to_owned(),
         format!("[default]\nmfa = {:?}\nlogin = \"10h\"\n", dice.pick(&AGES)),
         format!("[admin]\n{}", allows(dice, "any-user", false)),
     ];
@@ -133,6 +135,15 @@ fn guard(dice: &mut Dice, at: usize) -> String {
     if dice.chance(50) {
         out.push_str(&format!("from = {}\n", dice.some(&FROM, 1)));
     }
+    if dice.chance(30) {
+        out.push_str(&format!("when = {}\n", dice.some(&WHEN, 1)));
+    }
+    if dice.chance(30) {
+        out.push_str(&format!("unless-when = {}\n", dice.some(&WHEN, 1)));
+    }
+    if dice.chance(20) {
+        out.push_str("shadow = true\n");
+    }
     if dice.chance(40) {
         out.push_str(&format!(
             "device-not = {:?}\n",
@@ -152,6 +163,15 @@ fn app(dice: &mut Dice, id: &str) -> String {
         "[app.{id}]\nhost = {hosts}\nupstream = \"http://h\"\n{}",
         allows(dice, "@g0", true)
     );
+    if id == "b" && dice.chance(50) {
+        out.push_str(dice.pick(&["windows = true\n", "case-insensitive = true\n"]));
+    }
+    if dice.chance(30) {
+        out.push_str(&format!(
+            "[app.{id}.\"/sh\"]\nshadow = true\n{}",
+            allows(dice, "u1", true)
+        ));
+    }
     let mut seen: Vec<String> = vec!["/".to_owned()];
     for _ in 0..dice.roll(6) {
         let mut path: String = (0..=dice.roll(3))
@@ -182,6 +202,12 @@ fn allows(dice: &mut Dice, first: &str, http: bool) -> String {
         }
         if dice.chance(40) {
             rule.push_str(&format!(", from = {}", dice.some(&FROM, 1)));
+        }
+        if dice.chance(25) {
+            rule.push_str(&format!(", when = {}", dice.some(&WHEN, 1)));
+        }
+        if dice.chance(10) {
+            rule.push_str(", shadow = true");
         }
         if dice.chance(25) {
             rule.push_str(&format!(
@@ -235,7 +261,7 @@ fn nets(dice: &mut Dice) -> String {
     out
 }
 
-pub(super) fn request(dice: &mut Dice) -> Request {
+pub(crate) fn request(dice: &mut Dice) -> Request {
     let ips = [
         "10.0.0.1",
         "10.1.0.9",
@@ -254,7 +280,9 @@ pub(super) fn request(dice: &mut Dice) -> Request {
             dice.pick(&[Proto::Tcp, Proto::Tcp, Proto::Udp, Proto::Icmp]),
         ),
         _ => {
-            let segs = ["a", "b", "%28c", "(c", "z", "%2A", "%C3%A9"];
+            let segs = [
+                "a", "b", "%28c", "(c", "z", "%2A", "%C3%A9", "A", "sh", "SH", "b.", "a~1", "%28C",
+            ];
             let mut path: String = (0..dice.roll(5))
                 .map(|_| format!("/{}", dice.pick(&segs)))
                 .collect();
@@ -285,6 +313,17 @@ pub(super) fn request(dice: &mut Dice) -> Request {
         device: dice.pick(&[Device::Any, Device::Known, Device::Managed]),
         ip: ip(dice),
         tunnel: dice.chance(25),
+        unix: unix(dice),
         target,
+    }
+}
+
+/// Anywhere in a year, around a change of offset, or not known.
+fn unix(dice: &mut Dice) -> Option<i64> {
+    let offset = |dice: &mut Dice, days: usize| i64::try_from(dice.roll(days * 86_400)).unwrap();
+    match dice.roll(10) {
+        0 => None,
+        1..=4 => Some(1_774_656_000 + offset(dice, 4)),
+        _ => Some(1_767_225_600 + offset(dice, 400)),
     }
 }

@@ -48,6 +48,7 @@ fn allow(cx: &mut Cx<'_>, def: &Def<AllowAst>, place: Place<'_>) -> Option<Allow
     let rule = format!("{}#{}", place.id(), show(&def.name.v));
     let words = ast.who.as_ref()?;
     let from = ast.from.as_ref().map(|list| zones(cx, list));
+    let when = ast.when.as_ref().map(|list| schedules(cx, list, "when"));
     let methods = ast.methods.as_ref().map(|list| methods(cx, list));
     let rate = ast
         .rate
@@ -84,6 +85,8 @@ fn allow(cx: &mut Cx<'_>, def: &Def<AllowAst>, place: Place<'_>) -> Option<Allow
         login: login.unwrap_or(cx.defaults.login),
         methods,
         rate: rate.unwrap_or(cx.defaults.rate),
+        when,
+        shadow: ast.shadow,
         span: def.name.span,
     })
 }
@@ -143,7 +146,7 @@ fn warn_nobody(cx: &mut Cx<'_>, who: &Who, span: Span, rule: &str) {
 }
 
 /// Resolves a list of people; `None` when it names nobody.
-fn who(cx: &mut Cx<'_>, list: &Sp<Vec<Word>>, owner: &str) -> Option<Who> {
+pub(super) fn who(cx: &mut Cx<'_>, list: &Sp<Vec<Word>>, owner: &str) -> Option<Who> {
     let mut who = Who::default();
     for word in &list.v {
         match word.v.strip_prefix('!') {
@@ -233,16 +236,21 @@ fn one(cx: &mut Cx<'_>, word: &Word, users: &mut Vec<u32>, groups: &mut Vec<u32>
     }
 }
 
-fn zones(cx: &mut Cx<'_>, list: &Sp<Vec<Word>>) -> Vec<u32> {
+pub(super) fn zones(cx: &mut Cx<'_>, list: &Sp<Vec<Word>>) -> Vec<u32> {
     if list.v.is_empty() {
         cx.diags.push(empty_list(list.span, "from"));
     }
     let mut out = Vec::new();
     for word in &list.v {
+        if let Some(group) = cx.zone_groups.get(&word.v) {
+            out.extend(group);
+            continue;
+        }
         match cx.zones.iter().position(|zone| zone.name == word.v) {
             Some(ix) => out.extend(u32::try_from(ix).ok()),
             None => {
-                let names = cx.zones.iter().map(|zone| zone.name.as_str());
+                let groups = cx.zone_groups.keys().map(String::as_str);
+                let names = cx.zones.iter().map(|zone| zone.name.as_str()).chain(groups);
                 let address =
                     word.v.starts_with(|c: char| c.is_ascii_digit()) && word.v.contains(['.', ':']);
                 let finding = unknown(word, "zone", names);
@@ -251,6 +259,26 @@ fn zones(cx: &mut Cx<'_>, list: &Sp<Vec<Word>>) -> Vec<u32> {
                 } else {
                     finding
                 });
+            }
+        }
+    }
+    out.sort_unstable();
+    out.dedup();
+    out
+}
+
+fn schedules(cx: &mut Cx<'_>, list: &Sp<Vec<Word>>, key: &str) -> Vec<u32> {
+    if list.v.is_empty() {
+        cx.diags.push(empty_list(list.span, key));
+    }
+    let mut out = Vec::new();
+    for word in &list.v {
+        match index(cx.schedules, &word.v, |schedule| &schedule.name) {
+            Some(ix) => out.push(ix),
+            None => {
+                let names = cx.schedules.iter().map(|schedule| schedule.name.as_str());
+                let finding = unknown(word, "schedule", names);
+                cx.diags.push(finding);
             }
         }
     }
@@ -315,7 +343,8 @@ fn guard(cx: &mut Cx<'_>, def: &Def<GuardAst>, apps: &[App], nets: &[Net]) -> Op
     let ast = &def.body;
     let id = format!("deny.{}", show(&def.name.v));
     let bare = ast.who.is_none() && ast.from.is_none() && ast.device_not.is_none();
-    if bare && ast.on.is_none() {
+    let timed = ast.when.is_some() || ast.unless_when.is_some();
+    if bare && !timed && ast.on.is_none() {
         cx.diags.push(
             Diagnostic::error(
                 "denies-all",
@@ -342,6 +371,11 @@ fn guard(cx: &mut Cx<'_>, def: &Def<GuardAst>, apps: &[App], nets: &[Net]) -> Op
         }
         Some(class)
     });
+    let when = ast.when.as_ref().map(|list| schedules(cx, list, "when"));
+    let unless_when = ast
+        .unless_when
+        .as_ref()
+        .map(|list| schedules(cx, list, "unless-when"));
     let on = ast.on.as_ref().map(|list| resources(cx, list, apps, nets));
     let who = match &ast.who {
         Some(list) => Some(who(cx, list, &id)?),
@@ -361,6 +395,9 @@ fn guard(cx: &mut Cx<'_>, def: &Def<GuardAst>, apps: &[App], nets: &[Net]) -> Op
         from,
         device_not,
         on,
+        when,
+        unless_when,
+        shadow: ast.shadow,
         reason: ast
             .reason
             .as_ref()

@@ -39,6 +39,9 @@ pub(super) fn resolve(ast: &Ast, diags: &mut Vec<Diagnostic>) -> People {
                 },
             }
         }
+        if let Some(word) = &def.body.from {
+            members = attributed(word, &users, ast.users_file, diags);
+        }
         nested.push(children);
         groups.push(Group {
             name: def.name.v.clone(),
@@ -59,6 +62,64 @@ pub(super) fn resolve(ast: &Ast, diags: &mut Vec<Diagnostic>) -> People {
     }
     warn_empty(&defs, &groups, diags);
     People { users, groups }
+}
+
+/// `attr:<attribute>=<value>[,…]`: the people of users.toml whose attributes are all as said; `*` is any value.
+fn attributed(
+    word: &Word,
+    users: &[User],
+    users_file: bool,
+    diags: &mut Vec<Diagnostic>,
+) -> Vec<u32> {
+    let help = "write attr:department=finance, attr:department=it,team=dev or attr:department=*";
+    let parts = word.v.strip_prefix("attr:").map(|rest| rest.split(','));
+    let wanted: Option<Vec<(&str, &str)>> = parts.and_then(|parts| {
+        let pair = |part: &'_ str| part.split_once('=').map(|_| ());
+        let parts: Vec<&str> = parts.collect();
+        parts.iter().all(|part| pair(part).is_some()).then(|| {
+            let pairs = parts.into_iter().filter_map(|part| part.split_once('='));
+            pairs.collect()
+        })
+    });
+    let sound = |(name, value): &(&str, &str)| crate::syntax::is_name(name) && !value.is_empty();
+    let Some(wanted) = wanted.filter(|list| list.iter().all(sound)) else {
+        diags.push(super::settings::bad(word, "a source of members").help(help));
+        return Vec::new();
+    };
+    if !users_file {
+        diags.push(
+            Diagnostic::error(
+                "no-attributes",
+                word.span,
+                "[group-from] needs users.toml, where attributes stand",
+            )
+            .help("add users.toml, or list the members in [group]"),
+        );
+        return Vec::new();
+    }
+    for (name, _) in &wanted {
+        if !users.iter().any(|user| user.attributes.contains_key(*name)) {
+            let names = users.iter().flat_map(|user| user.attributes.keys());
+            let names: BTreeSet<&String> = names.collect();
+            let help = crate::diag::did_you_mean(name, names);
+            diags.push(
+                Diagnostic::error(
+                    "unknown-name",
+                    word.span,
+                    format!("no user has an attribute `{}`", show(name)),
+                )
+                .help_opt(help),
+            );
+        }
+    }
+    let has = |user: &User| {
+        wanted.iter().all(|(name, value)| {
+            let own = user.attributes.get(*name);
+            own.is_some_and(|own| *value == "*" || own == value)
+        })
+    };
+    let found = (0u32..).zip(users).filter(|(_, user)| has(user));
+    found.map(|(ix, _)| ix).collect()
 }
 
 fn users(ast: &Ast, groups: &[&Def<GroupAst>], diags: &mut Vec<Diagnostic>) -> Vec<User> {

@@ -1,5 +1,6 @@
 //! `[zone]` and CIDR lists.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -43,6 +44,44 @@ pub(super) fn zones(defs: &[Def<Vec<Word>>], diags: &mut Vec<Diagnostic>) -> Vec
         diags.extend(limit("zones", zones.len(), MAX_ZONES, &def.name));
     }
     zones
+}
+
+/// Groups of zones by name, as sorted zones.
+pub(super) fn zone_groups(
+    defs: &[Def<Vec<Word>>],
+    zones: &[Zone],
+    diags: &mut Vec<Diagnostic>,
+) -> BTreeMap<String, Vec<u32>> {
+    let mut out = BTreeMap::new();
+    for def in unique(defs, "group of zones", diags) {
+        if zones.iter().any(|zone| zone.name == def.name.v) {
+            diags.push(
+                Diagnostic::error(
+                    "defined-twice",
+                    def.name.span,
+                    format!("`{}` is a zone and a group of zones", show(&def.name.v)),
+                )
+                .help("choose another name for one of them"),
+            );
+        }
+        if def.body.is_empty() {
+            diags.push(empty_list(def.name.span, &show(&def.name.v)));
+        }
+        let mut members = Vec::new();
+        for word in &def.body {
+            match zones.iter().position(|zone| zone.name == word.v) {
+                Some(ix) => members.extend(u32::try_from(ix).ok()),
+                None => {
+                    let names = zones.iter().map(|zone| zone.name.as_str());
+                    diags.push(super::unknown(word, "zone", names));
+                }
+            }
+        }
+        members.sort_unstable();
+        members.dedup();
+        out.insert(def.name.v.clone(), members);
+    }
+    out
 }
 
 /// Reads networks or single addresses, sorted, each once.

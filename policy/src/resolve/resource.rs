@@ -26,9 +26,12 @@ pub(super) fn apps(cx: &mut Cx<'_>, defs: &[Def<AppAst>]) -> Vec<App> {
             let id = format!("app.{}", show(&def.name.v));
             let hosts = hosts(cx, def, &mut taken);
             let upstream = app_upstream(cx, def);
+            let fold = def.body.windows || def.body.case_insensitive;
             App {
                 hosts,
                 upstream,
+                fold,
+                windows: def.body.windows,
                 areas: areas(cx, def, &id),
                 id,
             }
@@ -108,7 +111,8 @@ fn app_upstream(cx: &mut Cx<'_>, def: &Def<AppAst>) -> Upstream {
 fn areas(cx: &mut Cx<'_>, def: &Def<AppAst>, id: &str) -> Vec<Area> {
     let mut areas = vec![area(cx, &def.body.root, Pattern::root(), id, def.name.span)];
     for sub in &def.body.areas {
-        if let Some(pattern) = pattern(cx, &sub.name, id) {
+        let fold = def.body.windows || def.body.case_insensitive;
+        if let Some(pattern) = pattern(cx, &sub.name, id, fold) {
             let id = format!("{id}{}", pattern.text);
             areas.push(area(cx, &sub.body, pattern, &id, sub.name.span));
         }
@@ -125,6 +129,10 @@ fn areas(cx: &mut Cx<'_>, def: &Def<AppAst>, id: &str) -> Vec<Area> {
     }
     areas.sort_by(|a, b| a.pattern.text.cmp(&b.pattern.text));
     check_overlaps(cx, &areas, id);
+    if areas.iter().any(|area| area.shadow) {
+        let enforced: Vec<Area> = areas.iter().filter(|area| !area.shadow).cloned().collect();
+        check_overlaps(cx, &enforced, id);
+    }
     areas
 }
 
@@ -157,14 +165,15 @@ fn area(cx: &mut Cx<'_>, ast: &AreaAst, pattern: Pattern, id: &str, span: Span) 
     Area {
         pattern,
         public: ast.public.as_ref().map(|word| word.v.clone()),
+        shadow: ast.shadow,
         allows: allows(cx, &ast.allows, place),
         span,
     }
 }
 
 /// Reads `"/admin"`, `"=/healthz"`, `"/users/*/keys"`.
-fn pattern(cx: &mut Cx<'_>, word: &Word, id: &str) -> Option<Pattern> {
-    match parse_pattern(&word.v) {
+fn pattern(cx: &mut Cx<'_>, word: &Word, id: &str, fold: bool) -> Option<Pattern> {
+    match parse_pattern(&word.v, fold) {
         Ok(pattern) => Some(pattern),
         Err(help) => {
             cx.diags.push(
@@ -180,7 +189,7 @@ fn pattern(cx: &mut Cx<'_>, word: &Word, id: &str) -> Option<Pattern> {
     }
 }
 
-fn parse_pattern(text: &str) -> Result<Pattern, String> {
+fn parse_pattern(text: &str, fold: bool) -> Result<Pattern, String> {
     let (exact, path) = match text.strip_prefix('=') {
         Some(path) => (true, path),
         None => (false, text),
@@ -212,6 +221,13 @@ fn parse_pattern(text: &str) -> Result<Pattern, String> {
             }
             part => Seg::Literal(canon::decode(part)),
         });
+    }
+    let lower = |seg: &Seg| match seg {
+        Seg::Star => true,
+        Seg::Literal(text) => text.chars().flat_map(char::to_lowercase).eq(text.chars()),
+    };
+    if fold && !segs.iter().all(lower) {
+        return Err("this app does not tell cases apart: write the path in lower case".to_owned());
     }
     if segs.len() > MAX_SEGMENTS {
         return Err(format!("at most {MAX_SEGMENTS} segments"));

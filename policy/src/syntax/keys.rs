@@ -13,7 +13,10 @@ pub(super) const FILE: Keys = Keys {
     built: &[
         "postern",
         "zone",
+        "zone-group",
+        "schedule",
         "group",
+        "group-from",
         "group-optional",
         "user",
         "default",
@@ -24,16 +27,9 @@ pub(super) const FILE: Keys = Keys {
         "deny",
         "admin",
         "test",
-    ],
-    later: &[
-        "schedule",
-        "zone-group",
-        "zone-file",
-        "group-from",
-        "headers",
-        "tenant",
         "invariant",
     ],
+    later: &["zone-file", "headers", "tenant"],
 };
 
 pub(super) const USER: Keys = Keys {
@@ -53,8 +49,6 @@ pub(super) const TUNNEL: Keys = Keys {
 
 const FRONT: &[&str] = &[
     "headers",
-    "windows",
-    "case-insensitive",
     "balance",
     "sticky",
     "check",
@@ -77,28 +71,43 @@ const FRONT: &[&str] = &[
     "maintenance",
     "path-params",
     "preflight",
-    "shadow",
 ];
 
+pub(super) const SCHEDULE: Keys = Keys {
+    built: &["days", "time", "between", "tz"],
+    later: &[],
+};
+
 pub(super) const APP: Keys = Keys {
-    built: &["host", "upstream", "public", "allow"],
+    built: &[
+        "host",
+        "upstream",
+        "windows",
+        "case-insensitive",
+        "public",
+        "allow",
+    ],
     later: FRONT,
 };
 
 pub(super) const AREA: Keys = Keys {
-    built: &["public", "allow"],
+    built: &["public", "allow", "shadow"],
     later: FRONT,
 };
 
 pub(super) const ALLOW: Keys = Keys {
-    built: &["who", "from", "device", "mfa", "login", "methods", "rate"],
-    later: &["when", "shadow", "headers", "idle", "sessions", "justify"],
+    built: &[
+        "who", "from", "when", "device", "mfa", "login", "methods", "rate", "shadow",
+    ],
+    later: &["headers", "idle", "sessions", "justify"],
 };
 
 /// Rules of nets and of the console: no methods there.
 pub(super) const ALLOW_PLAIN: Keys = Keys {
-    built: &["who", "from", "device", "mfa", "login", "rate"],
-    later: &["when", "shadow", "idle", "sessions", "justify"],
+    built: &[
+        "who", "from", "when", "device", "mfa", "login", "rate", "shadow",
+    ],
+    later: &["idle", "sessions", "justify"],
 };
 
 pub(super) const NET: Keys = Keys {
@@ -107,8 +116,17 @@ pub(super) const NET: Keys = Keys {
 };
 
 pub(super) const DENY: Keys = Keys {
-    built: &["who", "from", "device-not", "on", "reason"],
-    later: &["when", "unless-when", "shadow"],
+    built: &[
+        "who",
+        "from",
+        "when",
+        "unless-when",
+        "device-not",
+        "on",
+        "reason",
+        "shadow",
+    ],
+    later: &[],
 };
 
 pub(super) const ADMIN: Keys = Keys {
@@ -123,5 +141,23 @@ pub(super) const TEST: Keys = Keys {
 
 pub(super) const AS: Keys = Keys {
     built: &["user", "groups", "from", "at", "device", "mfa", "login"],
+    later: &[],
+};
+
+pub(super) const INVARIANT: Keys = Keys {
+    built: &[
+        "name",
+        "reach",
+        "only",
+        "never",
+        "requires",
+        "who",
+        "can-reach",
+    ],
+    later: &["tenants-disjoint"],
+};
+
+pub(super) const REQUIRES: Keys = Keys {
+    built: &["device", "mfa", "login", "from"],
     later: &[],
 };

@@ -5,8 +5,8 @@ use toml::de::{DeTable, DeValue};
 use super::keys::{self, Keys};
 use super::read::{Entry, Reader};
 use super::{
-    AllowAst, AppAst, AreaAst, AsAst, Ast, Def, DefaultAst, ExpectAst, GroupAst, GuardAst, NetAst,
-    Sp, TestAst, TunnelAst, UserAst, Word,
+    AllowAst, AppAst, AreaAst, AsAst, Ast, Def, DefaultAst, ExpectAst, GroupAst, GuardAst,
+    InvariantAst, NetAst, RequiresAst, ScheduleAst, Sp, TestAst, TunnelAst, UserAst, Word,
 };
 use crate::diag::{Diagnostic, show};
 use crate::source::Span;
@@ -56,6 +56,18 @@ fn section(r: &mut Reader<'_>, entry: &Entry<'_, '_>, ast: &mut Ast) {
         "zone" => ast
             .zones
             .extend(r.named(entry, "zone", |r, e| Some(r.strings(e)?.v))),
+        "zone-group" => ast
+            .zone_groups
+            .extend(r.named(entry, "group of zones", |r, e| Some(r.strings(e)?.v))),
+        "schedule" => ast.schedules.extend(r.named(entry, "schedule", schedule)),
+        "group-from" => ast.groups.extend(r.named(entry, "group", |r, e| {
+            Some(GroupAst {
+                members: Vec::new(),
+                optional: false,
+                from: Some(r.string(e)?),
+            })
+        })),
+        "invariant" => invariants(r, entry, ast),
         "group" => ast.groups.extend(groups(r, entry, false)),
         "group-optional" => ast.groups.extend(groups(r, entry, true)),
         "user" => users(r, entry, ast),
@@ -91,8 +103,29 @@ fn single<T>(
 fn groups(r: &mut Reader<'_>, entry: &Entry<'_, '_>, optional: bool) -> Vec<Def<GroupAst>> {
     r.named(entry, "group", |r, e| {
         let members = r.strings(e)?.v;
-        Some(GroupAst { members, optional })
+        Some(GroupAst {
+            members,
+            optional,
+            from: None,
+        })
     })
+}
+
+fn schedule(r: &mut Reader<'_>, entry: &Entry<'_, '_>) -> Option<ScheduleAst> {
+    let table = r.table(entry)?;
+    let place = format!("[schedule.{}]", show(entry.key));
+    let mut schedule = ScheduleAst::default();
+    for e in r.entries(table) {
+        match e.key {
+            "days" => schedule.days = r.strings(&e),
+            "time" => schedule.time = r.strings(&e),
+            "between" => schedule.between = r.string(&e),
+            "tz" => schedule.tz = r.string(&e),
+            _ => r.stray_key(&e, keys::SCHEDULE, &place),
+        }
+    }
+    r.require(table, entry.span, &place, "tz", "\"Europe/Paris\"");
+    Some(schedule)
 }
 
 fn users(r: &mut Reader<'_>, entry: &Entry<'_, '_>, ast: &mut Ast) {
@@ -168,6 +201,8 @@ fn app(r: &mut Reader<'_>, entry: &Entry<'_, '_>) -> Option<AppAst> {
         match e.key {
             "host" => app.host = r.strings(&e).map(|list| list.v),
             "upstream" => app.upstream = upstream(r, &e),
+            "windows" => app.windows = r.boolean(&e).unwrap_or(true),
+            "case-insensitive" => app.case_insensitive = r.boolean(&e).unwrap_or(true),
             "public" | "allow" => area_key(r, &e, &mut app.root, &id),
             key if key.starts_with(['/', '=']) => app.areas.extend(area(r, &e, &id)),
             _ => r.stray_key(&e, keys::APP, &format!("[{id}]")),
@@ -209,7 +244,8 @@ fn area(r: &mut Reader<'_>, entry: &Entry<'_, '_>, app: &str) -> Option<Def<Area
     for e in r.entries(table) {
         match e.key {
             "public" | "allow" => area_key(r, &e, &mut area, &id),
-            "host" | "upstream" => r.push(
+            "shadow" => area.shadow = r.boolean(&e).unwrap_or(true),
+            "host" | "upstream" | "windows" | "case-insensitive" => r.push(
                 Diagnostic::error(
                     "misplaced",
                     e.span,
@@ -275,6 +311,9 @@ fn guard(r: &mut Reader<'_>, entry: &Entry<'_, '_>) -> Option<GuardAst> {
         match e.key {
             "who" => guard.who = r.strings(&e),
             "from" => guard.from = r.strings(&e),
+            "when" => guard.when = r.strings(&e),
+            "unless-when" => guard.unless_when = r.strings(&e),
+            "shadow" => guard.shadow = r.boolean(&e).unwrap_or(true),
             "device-not" => guard.device_not = r.string(&e),
             "on" => guard.on = r.strings(&e),
             "reason" => guard.reason = r.string(&e),
@@ -311,6 +350,8 @@ fn allow(r: &mut Reader<'_>, table: &DeTable<'_>, keys: Keys, place: &str) -> Al
         match e.key {
             "who" => allow.who = r.strings(&e),
             "from" => allow.from = r.strings(&e),
+            "when" => allow.when = r.strings(&e),
+            "shadow" => allow.shadow = r.boolean(&e).unwrap_or(true),
             "device" => allow.device = r.string(&e),
             "mfa" => allow.mfa = r.string(&e),
             "login" => allow.login = r.string(&e),
@@ -358,6 +399,63 @@ fn test(r: &mut Reader<'_>, table: &DeTable<'_>, span: Span) -> TestAst {
     r.require(table, span, "[[test]]", "to", "\"https://host/path\"");
     r.require(table, span, "[[test]]", "expect", "\"deny\"");
     test
+}
+
+fn invariants(r: &mut Reader<'_>, entry: &Entry<'_, '_>, ast: &mut Ast) {
+    let Some(items) = entry.value.get_ref().as_array() else {
+        r.wrong_type(entry.value, entry.key, "written [[invariant]]");
+        return;
+    };
+    for item in items {
+        match item.get_ref().as_table() {
+            Some(table) => {
+                let span = r.span_of(item);
+                ast.invariants.push(invariant(r, table, span));
+            }
+            None => r.wrong_type(item, entry.key, "written [[invariant]]"),
+        }
+    }
+}
+
+fn invariant(r: &mut Reader<'_>, table: &DeTable<'_>, span: Span) -> InvariantAst {
+    let mut out = InvariantAst {
+        span,
+        name: None,
+        reach: None,
+        only: None,
+        never: None,
+        requires: None,
+        who: None,
+        can_reach: None,
+    };
+    for e in r.entries(table) {
+        match e.key {
+            "name" => out.name = r.string(&e).map(|word| word.v),
+            "reach" => out.reach = r.strings(&e),
+            "only" => out.only = r.strings(&e),
+            "never" => out.never = r.strings(&e),
+            "requires" => out.requires = requires(r, &e),
+            "who" => out.who = r.strings(&e),
+            "can-reach" => out.can_reach = r.strings(&e),
+            _ => r.stray_key(&e, keys::INVARIANT, "[[invariant]]"),
+        }
+    }
+    out
+}
+
+fn requires(r: &mut Reader<'_>, entry: &Entry<'_, '_>) -> Option<RequiresAst> {
+    let table = r.table(entry)?;
+    let mut out = RequiresAst::default();
+    for e in r.entries(table) {
+        match e.key {
+            "device" => out.device = r.string(&e),
+            "mfa" => out.mfa = r.string(&e),
+            "login" => out.login = r.string(&e),
+            "from" => out.from = r.strings(&e),
+            _ => r.stray_key(&e, keys::REQUIRES, "`requires` of an invariant"),
+        }
+    }
+    Some(out)
 }
 
 fn subject(r: &mut Reader<'_>, entry: &Entry<'_, '_>) -> AsAst {

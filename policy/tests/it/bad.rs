@@ -21,7 +21,7 @@ fn each_bad_folder_gives_exactly_the_findings_written_down() {
         differ.extend(support::golden(&dir.join("expected.txt"), &out).err());
         folders += 1;
     }
-    assert!(folders >= 45, "only {folders} bad folders");
+    assert!(folders >= 150, "only {folders} bad folders");
     assert!(differ.is_empty(), "{}", differ.join("\n"));
 }
 
@@ -72,7 +72,9 @@ fn every_reason_code_has_a_folder() {
         seen.extend(loaded.warnings.iter().map(|diag| diag.code));
     }
     let all = [
+        "always",
         "area-twice",
+        "bad-invariant",
         "bad-name",
         "bad-path",
         "bad-test",
@@ -87,11 +89,14 @@ fn every_reason_code_has_a_folder() {
         "group-cycle",
         "host-bits",
         "host-twice",
+        "invariant-broken",
         "limit",
         "matches-nobody",
         "misplaced",
         "missing-key",
         "never-asked",
+        "never-true",
+        "no-attributes",
         "no-rate",
         "not-built-yet",
         "overlap",
@@ -104,6 +109,7 @@ fn every_reason_code_has_a_folder() {
         "version",
         "weaker-mfa",
         "world-open",
+        "wraps-midnight",
         "wrong-type",
     ];
     assert_eq!(seen, all.into_iter().collect());

@@ -5,8 +5,11 @@
     reason = "helpers of tests stop the test"
 )]
 
+mod answers;
 mod bad;
 mod examples;
 mod hostile;
 mod meaning;
+mod scale;
+mod schedules;
 mod support;

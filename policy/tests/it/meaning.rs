@@ -232,7 +232,13 @@ fn bits_and_classes_of_another_policy_open_nothing() {
             device: Device::Any,
         };
         policy
-            .decide_http(&subject, &host, &path, "GET", &Context { zone })
+            .decide_http(
+                &subject,
+                &host,
+                &path,
+                "GET",
+                &Context::new(zone, policy::TimeClass::default()),
+            )
             .outcome
     };
     let (own, foreign) = (
@@ -257,9 +263,10 @@ fn obligations_and_expiry_follow_the_rule_that_allowed() {
     let bits = policy.subject("nadia").unwrap();
     let host = canon::host("a.example").unwrap();
     let path = canon::path(b"/").unwrap();
-    let context = Context {
-        zone: policy.zone("10.0.0.1".parse().unwrap(), false),
-    };
+    let context = Context::new(
+        policy.zone("10.0.0.1".parse().unwrap(), false),
+        policy::TimeClass::default(),
+    );
     let decide = |mfa_age, login_age| {
         let subject = Subject {
             bits: Some(&bits),
@@ -307,9 +314,10 @@ fn a_public_probe_puts_no_app_on_a_strangers_list() {
     let text = "[rate]\nslow = \"1/s\"\n[group]\nit = [\"nadia\"]\nhr = [\"ines\"]\n[app.a]\nhost = \"a.example\"\nupstream = \"http://h\"\n[app.a.\"/x\"]\nallow.it = { who = \"@it\", mfa = \"1m\" }\n[app.a.\"=/health\"]\npublic = \"p\"\nallow.any = { who = \"anyone\", rate = \"slow\" }\n";
     let policy = load(text);
     let (app, _) = policy.apps().next().unwrap();
-    let context = Context {
-        zone: policy.zone("10.0.0.1".parse().unwrap(), false),
-    };
+    let context = Context::new(
+        policy.zone("10.0.0.1".parse().unwrap(), false),
+        policy::TimeClass::default(),
+    );
     let opens = |user: &str| {
         let bits = policy.subject(user);
         let subject = Subject {
@@ -335,7 +343,14 @@ fn a_public_probe_puts_no_app_on_a_strangers_list() {
         device: Device::Any,
     };
     let (app, _) = open.apps().next().unwrap();
-    assert_eq!(open.opens(&nobody, app, &Context { zone }), Outcome::Allow);
+    assert_eq!(
+        open.opens(
+            &nobody,
+            app,
+            &Context::new(zone, policy::TimeClass::default())
+        ),
+        Outcome::Allow
+    );
 }
 
 #[test]

@@ -1,0 +1,215 @@
+//! What changes from one policy to another, exactly.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{Cell, Grid, Group, Side, Split, World, joint_places, label};
+use crate::compile::{Policy, RuleIx};
+use crate::decide::Outcome;
+use crate::ir::Allow;
+use crate::resolve::invariants::Place;
+
+/// One change for one person in one place.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Change {
+    /// The person; `anyone` is somebody not signed in.
+    pub user: String,
+    /// The place, such as `app.paie/admin`.
+    pub resource: String,
+    /// The outcome under the first policy.
+    pub before: Outcome,
+    /// The outcome under the second policy.
+    pub after: Outcome,
+    /// Each is a set of conditions that hold together; empty is "always".
+    pub contexts: Vec<String>,
+    /// The file of the responsible rule: that of the second policy, else that of the first. Empty where neither
+    /// decision came from a rule of the files.
+    pub file: String,
+    /// Its line, from 1; 0 where there is none.
+    pub line: u32,
+}
+
+/// All changes. The serialised form is the contract of `policy diff --json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Diff {
+    /// Whether somebody is allowed what was not allowed before.
+    pub widens: bool,
+    /// Sorted by person, place and outcomes.
+    pub changes: Vec<Change>,
+    #[serde(skip)]
+    groups: Vec<(String, Vec<String>)>,
+}
+
+/// Compares two policies over all people, places and contexts of both. A name only one of them has is denied by the
+/// other.
+pub fn diff(before: &Policy, after: &Policy) -> Diff {
+    let mut out = Diff {
+        widens: false,
+        changes: Vec::new(),
+        groups: groups(after),
+    };
+    if before.digest == after.digest {
+        return out;
+    }
+    let policies = [before, after];
+    let mut world = World::new(&policies);
+    let alike = surroundings(before).is_some_and(|own| surroundings(after) == Some(own));
+    for place in joint_places(&policies) {
+        if alike && unchanged(&place.sides) {
+            continue;
+        }
+        let grid = Grid::new(&mut world, &place.sides, &Split::default());
+        let mut found: BTreeMap<Key, Vec<Cell>> = BTreeMap::new();
+        grid.run(|group, cell, decisions| {
+            let [a, b] = decisions else { return };
+            if a.outcome == b.outcome {
+                return;
+            }
+            let key = (group.id, a.outcome, b.outcome, a.rule, b.rule);
+            found.entry(key).or_default().push(cell);
+        });
+        for ((id, was, is, old, new), cells) in found {
+            let group = grid.groups.get(id);
+            let names = match group.is_none_or(Group::anonymous) {
+                true => vec!["anyone".to_owned()],
+                false => group.map(Group::names).unwrap_or_default(),
+            };
+            out.widens |= is == Outcome::Allow;
+            let rule = match after.rule(new).line {
+                0 => before.rule(old),
+                _ => after.rule(new),
+            };
+            let mut contexts = label::contexts(&grid.labels, grid.sizes(), &cells);
+            if let Some(note) = &place.note {
+                match contexts.as_mut_slice() {
+                    [] => contexts.push(note.clone()),
+                    list => list.iter_mut().for_each(|text| {
+                        text.push_str("; ");
+                        text.push_str(note);
+                    }),
+                }
+            }
+            for user in names {
+                out.changes.push(Change {
+                    user,
+                    resource: place.id.clone(),
+                    before: was,
+                    after: is,
+                    contexts: contexts.clone(),
+                    file: rule.file.clone(),
+                    line: rule.line,
+                });
+            }
+        }
+    }
+    out.changes.sort();
+    out
+}
+
+/// All that rules refer to, in one comparable form; `None` if it cannot be written, which equals nothing here.
+fn surroundings(policy: &Policy) -> Option<Vec<u8>> {
+    let ir = &policy.ir;
+    let apps: Vec<&str> = ir.apps.iter().map(|app| app.id.as_str()).collect();
+    let nets: Vec<&str> = ir.nets.iter().map(|net| net.id.as_str()).collect();
+    let people = (&ir.users, &ir.groups);
+    serde_json::to_vec(&(people, &ir.zones, &ir.schedules, &ir.guards, apps, nets)).ok()
+}
+
+/// Whether both sides have the same rules, given that the same indexes mean the same things.
+fn unchanged(sides: &[Side<'_>]) -> bool {
+    let [a, b] = sides else { return false };
+    let same_guards = match (a.place, b.place) {
+        (Some(Place::Area(a, _)), Some(Place::Area(b, _))) => a == b,
+        (Some(Place::Net(a)), Some(Place::Net(b))) => a == b,
+        (Some(Place::Admin), Some(Place::Admin)) => true,
+        _ => false,
+    };
+    let (Some(a), Some(b), true) = (rules(a), rules(b), same_guards) else {
+        return false;
+    };
+    let same = |(a, b): (&Allow, &Allow)| {
+        (&a.who, &a.from, a.device, a.mfa, a.login) == (&b.who, &b.from, b.device, b.mfa, b.login)
+            && (&a.methods, &a.when, a.shadow) == (&b.methods, &b.when, b.shadow)
+    };
+    a.len() == b.len() && a.iter().zip(b).all(same)
+}
+
+fn rules<'p>(side: &Side<'p>) -> Option<&'p [Allow]> {
+    let ir = &side.policy.ir;
+    match side.place? {
+        Place::Admin => Some(&ir.admin),
+        Place::Net(ix) => Some(&ir.nets.get(ix as usize)?.allows),
+        Place::Area(app, area) => {
+            let areas = &ir.apps.get(app as usize)?.areas;
+            Some(&areas.get(area as usize)?.allows)
+        }
+    }
+}
+
+type Key = (usize, Outcome, Outcome, RuleIx, RuleIx);
+
+fn groups(policy: &Policy) -> Vec<(String, Vec<String>)> {
+    let name = |ix: &u32| {
+        let user = policy.ir.users.get(*ix as usize)?;
+        (!user.disabled).then(|| user.name.clone())
+    };
+    let groups = policy.ir.groups.iter();
+    let mut out: Vec<(String, Vec<String>)> = groups
+        .map(|group| {
+            let members: Vec<String> = group.members.iter().filter_map(name).collect();
+            (format!("@{}", group.name), members)
+        })
+        .collect();
+    out.retain(|(_, members)| members.len() > 1);
+    out
+}
+
+impl Diff {
+    /// Renders the changes for a terminal, those that widen first, people with the same change together.
+    pub fn to_text(&self) -> String {
+        let mut joined: BTreeMap<(bool, String), Vec<String>> = BTreeMap::new();
+        for change in &self.changes {
+            let widens = change.after == Outcome::Allow;
+            let mark = match (change.before, change.after) {
+                (_, Outcome::Allow) => '+',
+                (Outcome::Allow, _) => '-',
+                _ => '~',
+            };
+            let when = match change.contexts.as_slice() {
+                [] => "always".to_owned(),
+                list => list.join("  |  "),
+            };
+            let place = match change.line {
+                0 => String::new(),
+                line => format!("   {}:{line}", change.file),
+            };
+            let text = format!(
+                "{mark} {} -> {}\t{}   {when}{place}",
+                change.before, change.after, change.resource
+            );
+            let users = joined.entry((!widens, text)).or_default();
+            users.push(change.user.clone());
+        }
+        let mut out = String::new();
+        for ((_, text), users) in joined {
+            let (head, rest) = text.split_once('\t').unwrap_or((&text, ""));
+            out.push_str(&format!("{head}   {}   {rest}\n", self.people(&users)));
+        }
+        if self.changes.is_empty() {
+            out.push_str("no change\n");
+        }
+        out
+    }
+
+    fn people(&self, users: &[String]) -> String {
+        let group = self.groups.iter().find(|(_, members)| members == users);
+        match (group, users) {
+            (Some((name, members)), _) => format!("{name} ({} users)", members.len()),
+            (None, [a, b, c, d, rest @ ..]) if !rest.is_empty() => {
+                format!("{a}, {b}, {c}, {d} and {} more", rest.len())
+            }
+            (None, list) => list.join(", "),
+        }
+    }
+}

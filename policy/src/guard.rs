@@ -1,0 +1,120 @@
+//! Questions asked before a policy is put in force: does it lock people out, does it open more than before.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::cells::{self, Change, Grid, Side, Split, World, joint_places};
+use crate::compile::Policy;
+use crate::decide::Outcome;
+use crate::diag::Diagnostic;
+use crate::query::{QueryError, QueryText};
+use crate::source::Span;
+
+/// Finds whether the console stays reachable. `enrolled` says who can sign in with a code; a context counts if no
+/// schedule takes it away. Nobody is an error, one person a warning.
+pub fn lockout(candidate: &Policy, enrolled: impl Fn(&str) -> bool) -> Vec<Diagnostic> {
+    let admins = standing(candidate);
+    let able: Vec<&String> = admins.iter().filter(|name| enrolled(name)).collect();
+    let span = candidate
+        .ir
+        .admin
+        .first()
+        .map_or_else(Span::default, |allow| allow.span);
+    match able.as_slice() {
+        [] => vec![
+            Diagnostic::error("lock-out", span, "nobody could reach the console")
+                .help("let somebody who is enrolled reach [admin] at any time"),
+        ],
+        [only] => vec![
+            Diagnostic::warning(
+                "one-admin",
+                span,
+                format!("only {only} could reach the console"),
+            )
+            .help("let a second person reach [admin] at any time"),
+        ],
+        _ => Vec::new(),
+    }
+}
+
+/// People who reach the console in some context at all times.
+fn standing(policy: &Policy) -> BTreeSet<String> {
+    let mut world = World::new(&[policy]);
+    let grid = Grid::new(&mut world, &[Side::admin(policy)], &Split::default());
+    let [_, times, ..] = grid.sizes();
+    let mut open: BTreeMap<(usize, [usize; 5]), usize> = BTreeMap::new();
+    let mut out = BTreeSet::new();
+    let mut seen: BTreeSet<usize> = BTreeSet::new();
+    grid.run(|group, [z, _, d, m, c, l], decisions| {
+        let allowed = decisions.iter().any(|d| d.outcome == Outcome::Allow);
+        if !allowed {
+            return;
+        }
+        let held = open.entry((group.id, [z, d, m, c, l])).or_default();
+        *held += 1;
+        if *held == times && seen.insert(group.id) {
+            out.extend(group.names());
+        }
+    });
+    out
+}
+
+/// Whether the person who applies a policy would still be allowed what `me` asks, at `now` in seconds since 1970.
+///
+/// # Errors
+/// The question names what the candidate does not know; that is a loss too.
+pub fn keeps_access(candidate: &Policy, me: &QueryText, now: i64) -> Result<bool, QueryError> {
+    let query = candidate.query_at(me, now)?;
+    Ok(candidate.decide(&query).outcome == Outcome::Allow)
+}
+
+/// Of pairs of person and app or net (by id) that were in use, those the candidate allows in no context.
+pub fn lost<'a>(
+    candidate: &Policy,
+    used: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Vec<(&'a str, &'a str)> {
+    let mut world = World::new(&[candidate]);
+    let mut reach: BTreeSet<(String, String)> = BTreeSet::new();
+    for place in joint_places(&[candidate]) {
+        let grid = Grid::new(&mut world, &place.sides, &Split::default());
+        let id = place
+            .id
+            .split(['/', '='])
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        let mut seen: BTreeSet<usize> = BTreeSet::new();
+        grid.run(|group, _, decisions| {
+            let allowed = decisions.iter().any(|d| d.outcome == Outcome::Allow);
+            if allowed && seen.insert(group.id) {
+                reach.extend(group.names().into_iter().map(|name| (name, id.clone())));
+            }
+        });
+    }
+    used.into_iter()
+        .filter(|(user, id)| !reach.contains(&((*user).to_owned(), (*id).to_owned())))
+        .collect()
+}
+
+/// Changes that open a door to the world: to `anyone`, or to every user on a net or the console.
+pub fn world_open(before: &Policy, after: &Policy) -> Vec<Change> {
+    let mut broad: BTreeSet<(String, u32)> = BTreeSet::new();
+    let nets = after.ir.nets.iter().zip(&after.nets);
+    let mut places: Vec<_> = nets.map(|(net, rules)| (&net.allows, rules)).collect();
+    places.push((&after.ir.admin, &after.admin));
+    for (allows, rules) in places {
+        for (allow, compiled) in allows.iter().zip(&rules.allows) {
+            if allow.who.any_user {
+                let rule = after.rule(compiled.rule);
+                broad.insert((rule.file.clone(), rule.line));
+            }
+        }
+    }
+    let mut changes = cells::diff(before, after).changes;
+    changes.retain(|change| {
+        let rule = (change.file.clone(), change.line);
+        let plain = change.resource == "admin" || change.resource.starts_with("net.");
+        change.after == Outcome::Allow
+            && (change.user == "anyone" || (plain && broad.contains(&rule)))
+    });
+    changes
+}
