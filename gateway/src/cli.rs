@@ -224,7 +224,9 @@ const SESSION: &str = "Examples:
   postern session revoke --user zoe";
 const POLICY: &str = "Examples:
   postern policy check --policy ./policy
-  postern policy explain --user zoe --from office https://app.example.org/admin";
+  postern policy explain --user zoe --from office https://app.example.org/admin
+  postern policy who-can https://app.example.org/admin
+  postern policy diff ./policy ./policy.new";
 const AUDIT: &str = "Examples:
   postern audit tail --follow
   postern audit search --user zoe --outcome deny --since 2h

@@ -351,3 +351,53 @@ fn files_below(dir: &Path) -> Vec<PathBuf> {
     }
     files
 }
+
+fn office() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/examples/office")
+}
+
+fn ask(args: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(binary()).arg("policy").args(args).output();
+    let output = output.unwrap();
+    (output.status.code(), said(&output))
+}
+
+#[test]
+fn a_policy_tells_who_can_reach_what_without_a_gateway() {
+    let folder = office();
+    let folder = folder.to_str().unwrap();
+    let url = "https://paie.cabinet.example/admin";
+    let (code, text) = ask(&["who-can", "--json", "--policy", folder, url]);
+    assert_eq!(code, Some(OK), "{text}");
+    let answer: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let users = answer["users"].as_array().unwrap();
+    let names: Vec<_> = users.iter().map(|u| u["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["nadia", "olivier"]);
+    let (code, text) = ask(&["what-can", "--json", "--policy", folder, "ines"]);
+    assert_eq!(code, Some(OK), "{text}");
+    assert!(text.contains("app.paie#paie") && !text.contains("app.paie/admin"));
+    assert_eq!(ask(&["what-can", "--policy", folder, "nobody"]).0, Some(65));
+}
+
+#[test]
+fn a_change_that_widens_access_is_told_by_its_exit_code() {
+    let (before, after) = (office(), Temp::new());
+    for name in ["policy.toml", "users.toml"] {
+        fs::copy(before.join(name), after.path().join(name)).unwrap();
+    }
+    let (old, new) = (before.to_str().unwrap(), after.path().to_str().unwrap());
+    assert_eq!(ask(&["diff", old, new]).0, Some(OK));
+    let path = after.path().join("policy.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let rule = "allow.it = { who = \"@it\", from = [\"office\", \"tunnel\"], mfa = \"15m\" }";
+    assert!(text.contains(rule));
+    fs::write(
+        &path,
+        text.replace(rule, "allow.it = { who = \"@it\", mfa = \"15m\" }"),
+    )
+    .unwrap();
+    let (code, text) = ask(&["diff", "--json", old, new]);
+    assert_eq!(code, Some(3), "{text}");
+    assert!(text.contains("\"widens\":true"), "{text}");
+    assert_eq!(ask(&["diff", new, old]).0, Some(OK));
+}

@@ -17,6 +17,8 @@ use crate::store::StoreError;
 /// The exit codes scripts rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
+    /// Another policy would widen access.
+    Widens = 3,
     /// The command line makes no sense.
     Usage = 64,
     /// What was named does not exist or is not as needed.
@@ -37,6 +39,7 @@ impl Exit {
     /// Returns the number.
     pub(crate) fn number(self) -> u8 {
         match self {
+            Self::Widens => 3,
             Self::Usage => 64,
             Self::Data => 65,
             Self::Unavailable => 69,

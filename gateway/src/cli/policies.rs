@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use policy::{Checked, Loaded, QueryText, Sources};
+use policy::{Checked, Loaded, QueryError, QueryText, Sources};
 use serde::Serialize;
 
 use super::exit::{Exit, Failure};
 use super::{Global, out, render};
-use crate::reload;
+use crate::{clock, reload};
 
 /// The commands about the policy.
 #[derive(Debug, Subcommand)]
@@ -19,6 +19,43 @@ pub(crate) enum Command {
     Test(Folder),
     /// Tell why a request is decided as it is
     Explain(Explain),
+    /// Tell who can reach something, exactly, and in which contexts
+    WhoCan(WhoCan),
+    /// Tell what somebody can reach, exactly, and in which contexts
+    WhatCan(WhatCan),
+    /// Tell what another policy would change; exit code 3 if it widens access
+    Diff(Diff),
+    /// Tell what is allowed but looks like a mistake
+    Lint(Folder),
+    /// Print the JSON Schema of policy files, for editors
+    Schema,
+}
+
+/// Who can reach it.
+#[derive(Debug, Args)]
+pub(crate) struct WhoCan {
+    #[command(flatten)]
+    folder: Folder,
+    /// https://host/path, tcp://ip:port, or an id such as app.pay/admin
+    resource: String,
+}
+
+/// What they can reach.
+#[derive(Debug, Args)]
+pub(crate) struct WhatCan {
+    #[command(flatten)]
+    folder: Folder,
+    /// A user, or anyone
+    user: String,
+}
+
+/// Two policies.
+#[derive(Debug, Args)]
+pub(crate) struct Diff {
+    /// The folder of now
+    old: PathBuf,
+    /// The folder that would replace it
+    new: PathBuf,
 }
 
 /// Where the policy is.
@@ -70,6 +107,32 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<(), Failure> {
         Command::Check(folder) => check(&folder.dir(global)?, global.json),
         Command::Test(folder) => test(&folder.dir(global)?, global.json),
         Command::Explain(question) => explain(question, global),
+        Command::WhoCan(asked) => {
+            let policy = load(&asked.folder.dir(global)?)?.policy;
+            let answer = policy.who_can(&asked.resource).map_err(refused)?;
+            show(&answer, &answer.to_text(), global.json);
+            Ok(())
+        }
+        Command::WhatCan(asked) => {
+            let policy = load(&asked.folder.dir(global)?)?.policy;
+            let answer = policy.what_can(&asked.user).map_err(refused)?;
+            show(&answer, &answer.to_text(), global.json);
+            Ok(())
+        }
+        Command::Diff(Diff { old, new }) => {
+            let (old, new) = (load(old)?.policy, load(new)?.policy);
+            let diff = policy::diff(&old, &new);
+            show(&diff, &diff.to_text(), global.json);
+            if diff.widens {
+                return Err(Failure::new(Exit::Widens, "access widens"));
+            }
+            Ok(())
+        }
+        Command::Lint(folder) => lint(&folder.dir(global)?, global.json),
+        Command::Schema => {
+            out::json(&policy::json_schema());
+            Ok(())
+        }
     }
 }
 
@@ -241,15 +304,38 @@ fn explain(question: &Explain, global: &Global) -> Result<(), Failure> {
         login: question.login.clone(),
         to,
     };
-    let query = policy.query(&asked).map_err(|e| {
-        let help = e.help.map(|h| format!("\nhelp: {h}")).unwrap_or_default();
-        Failure::new(Exit::Data, format!("{}{help}", e.title))
-    })?;
+    let query = policy.query_at(&asked, clock::unix()).map_err(refused)?;
     let explanation = policy.explain(&query);
-    if global.json {
-        out::json(&explanation);
+    show(&explanation, &explanation.to_text(), global.json);
+    Ok(())
+}
+
+fn refused(error: QueryError) -> Failure {
+    let help = error.help.map(|h| format!("\nhelp: {h}"));
+    let text = format!("{}{}", error.title, help.unwrap_or_default());
+    Failure::new(Exit::Data, text)
+}
+
+fn show<T: Serialize>(answer: &T, text: &str, json: bool) {
+    if json {
+        out::json(answer);
     } else {
-        out::raw(&explanation.to_text());
+        out::raw(text);
+    }
+}
+
+fn lint(dir: &Path, json: bool) -> Result<(), Failure> {
+    let sources = read(dir)?;
+    let policy = load(dir)?.policy;
+    let found = policy.lint(Some(clock::unix()));
+    if json {
+        for finding in findings(&sources, &found) {
+            out::json(&finding);
+        }
+    } else if found.is_empty() {
+        out::line(&format!("{}: nothing found", dir.display()));
+    } else {
+        out::line(&render::all(&sources, &found));
     }
     Ok(())
 }

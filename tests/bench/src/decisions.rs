@@ -136,7 +136,7 @@ impl World {
             login_age: 3600,
             device: Device::Known,
         };
-        let context = Context { zone };
+        let context = Context::new(zone, policy::TimeClass::default());
         let decision = self
             .policy
             .decide_http(&subject, host, &path, question.method, &context);
