@@ -36,7 +36,8 @@ pub(crate) enum Command {
 pub(crate) struct WhoCan {
     #[command(flatten)]
     folder: Folder,
-    /// https://host/path, tcp://ip:port, or an id such as app.pay/admin
+    /// What is asked about
+    #[arg(help = "https://host/path, tcp://ip:port, or an id such as app.pay/admin")]
     resource: String,
 }
 
