@@ -120,7 +120,8 @@ impl HttpServerApp for App {
                     if ctl.too_slow(clock::now()) {
                         return None;
                     }
-                    check.as_mut().reset(tokio::time::Instant::now() + CHECK);
+                    let next = tokio::time::Instant::from_std(clock::now()) + CHECK;
+                    check.as_mut().reset(next);
                 }
             }
         }
