@@ -204,3 +204,53 @@ pub(crate) async fn send(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::clean;
+    use pingora_http::ResponseHeader;
+
+    fn answer(status: u16, fields: &[(&'static str, &str)]) -> ResponseHeader {
+        let mut head = ResponseHeader::build(status, None).unwrap();
+        for (name, value) in fields {
+            head.append_header(*name, *value).unwrap();
+        }
+        head
+    }
+
+    #[test]
+    fn what_connection_names_ends_here_and_the_rest_passes() {
+        let mut head = answer(
+            200,
+            &[
+                ("connection", "X-Inner, keep-alive"),
+                ("x-inner", "1"),
+                ("x-outer", "1"),
+                ("etag", "\"a\""),
+            ],
+        );
+        clean(&mut head).unwrap();
+        assert!(!head.headers.contains_key("x-inner"));
+        assert!(head.headers.contains_key("x-outer") && head.headers.contains_key("etag"));
+    }
+
+    #[test]
+    fn a_handshake_can_throw_no_cookies_either() {
+        let mut head = answer(
+            101,
+            &[
+                ("connection", "upgrade"),
+                ("upgrade", "websocket"),
+                ("set-cookie", "__Host-postern=x; Path=/; Secure"),
+                ("set-cookie", "a=b; Domain=example.org"),
+                ("set-cookie", "own=1"),
+                ("strict-transport-security", "max-age=0"),
+            ],
+        );
+        clean(&mut head).unwrap();
+        let set: Vec<_> = head.headers.get_all("set-cookie").iter().collect();
+        assert_eq!(set, ["own=1"]);
+        assert!(!head.headers.contains_key("strict-transport-security"));
+        assert!(head.headers.contains_key("upgrade"));
+    }
+}

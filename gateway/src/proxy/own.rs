@@ -224,3 +224,23 @@ async fn open(
     answer::send(gw, session, ctx, response).await?;
     Ok(Answered::Yes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::shown_path;
+    use crate::proxy::head;
+
+    fn shown(path: &str) -> String {
+        let mut headers = http::HeaderMap::new();
+        headers.insert("host", http::HeaderValue::from_static("gate.example"));
+        let target = head::target(path.as_bytes(), None, &headers).unwrap();
+        shown_path(&target)
+    }
+
+    #[test]
+    fn no_record_holds_an_enrolment_link() {
+        assert_eq!(shown("/enrol/some-secret-token"), "/enrol/...");
+        assert_eq!(shown("/enrol"), "/enrol");
+        assert_eq!(shown("/signin"), "/signin");
+    }
+}
