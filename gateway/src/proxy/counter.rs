@@ -242,8 +242,7 @@ impl Desk for Counter {
             if !matches!(outcome, Outcome::Allow | Outcome::StepUp) {
                 continue;
             }
-            let hosts: Vec<&str> = app.exact_hosts().collect();
-            let Some(host) = nearest(&hosts, &self.visit.host) else {
+            let Some(host) = own::nearest(app.exact_hosts(), &self.visit.host) else {
                 continue;
             };
             apps.push(App {
@@ -348,13 +347,4 @@ impl Desk for Counter {
             identity::EnrolStep::Unavailable => EnrolStep::Unavailable,
         }
     }
-}
-
-/// Picks the host with the longest common ending.
-fn nearest<'a>(hosts: &[&'a str], to: &str) -> Option<&'a str> {
-    let common = |host: &str| {
-        let pairs = host.bytes().rev().zip(to.bytes().rev());
-        pairs.take_while(|(a, b)| a == b).count()
-    };
-    hosts.iter().copied().max_by_key(|host| common(host))
 }

@@ -16,6 +16,7 @@ use super::conn::{self, ConnOrigin};
 use super::pep::Pep;
 use crate::gateway::Gateway;
 use crate::ids::Door;
+use crate::limits::Source;
 
 const QUEUE: usize = 1024;
 
@@ -137,7 +138,7 @@ struct Caps {
     total: AtomicUsize,
     most: usize,
     per_source: usize,
-    sources: Mutex<std::collections::HashMap<IpAddr, usize>>,
+    sources: Mutex<std::collections::HashMap<Source, usize>>,
 }
 
 impl Caps {
@@ -151,7 +152,7 @@ impl Caps {
     }
 
     fn enter(&self, source: IpAddr) -> bool {
-        let source = bucket(source);
+        let source = Source::of(source);
         let mut sources = self.sources.lock();
         let open = sources.get(&source).copied().unwrap_or(0);
         if open >= self.per_source || self.total.load(Ordering::Relaxed) >= self.most {
@@ -163,7 +164,7 @@ impl Caps {
     }
 
     fn leave(&self, source: IpAddr) {
-        let source = bucket(source);
+        let source = Source::of(source);
         let mut sources = self.sources.lock();
         self.total.fetch_sub(1, Ordering::Relaxed);
         match sources.get_mut(&source) {
@@ -171,17 +172,6 @@ impl Caps {
             _ => {
                 sources.remove(&source);
             }
-        }
-    }
-}
-
-/// One IPv4 address, or the /64 of an IPv6 address.
-fn bucket(source: IpAddr) -> IpAddr {
-    match source {
-        IpAddr::V4(_) => source,
-        IpAddr::V6(six) => {
-            let [a, b, c, d, ..] = six.segments();
-            IpAddr::V6(std::net::Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
         }
     }
 }

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use crate::ids::{SessionId, token};
+use crate::limits::Source;
 
 const TARGET_LIFE: Duration = Duration::from_secs(15 * 60);
 const CODE_LIFE: Duration = Duration::from_secs(30);
@@ -50,9 +51,9 @@ pub(crate) struct Handover {
 
 /// A bounded map in order of age, with a share for each source.
 struct Pending<K, V> {
-    map: HashMap<K, (V, IpAddr, Instant)>,
+    map: HashMap<K, (V, Source, Instant)>,
     order: VecDeque<K>,
-    sources: HashMap<IpAddr, usize>,
+    sources: HashMap<Source, usize>,
 }
 
 impl<K, V> Default for Pending<K, V> {
@@ -67,6 +68,7 @@ impl<K, V> Default for Pending<K, V> {
 
 impl<K: Clone + Eq + Hash, V> Pending<K, V> {
     fn put(&mut self, key: K, value: V, source: IpAddr, now: Instant, life: Duration) {
+        let source = Source::of(source);
         self.drop_old(now, life);
         let share = self.sources.get(&source).copied().unwrap_or(0);
         if share >= MOST_OF_ONE {
@@ -279,6 +281,17 @@ mod tests {
             leave(&h, now);
         }
         assert!(h.target(&kept.rt, now).is_some());
+        assert!(h.target(&first.rt, now).is_none());
+    }
+
+    #[test]
+    fn the_addresses_of_one_ipv6_site_share_its_places() {
+        let (h, now) = (Handover::default(), clock::now());
+        let of = |n: u16| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, n]);
+        let first = h.depart("a.example", "a.example", "/", None, of(0), now);
+        for n in 1..=u16::try_from(MOST_OF_ONE).unwrap() {
+            h.depart("a.example", "a.example", "/", None, of(n), now);
+        }
         assert!(h.target(&first.rt, now).is_none());
     }
 

@@ -42,19 +42,18 @@ pub(crate) fn shown_path(target: &Target) -> String {
     }
 }
 
-/// Picks the sign-in host for an app host: the one with the longest common ending.
-pub(crate) fn sign_in_host_for(gw: &Gateway, host: &str) -> String {
-    let common = |own: &String| {
-        let pairs = own.bytes().rev().zip(host.bytes().rev());
+/// Picks the host with the longest common ending; of several the last.
+pub(crate) fn nearest<'a>(hosts: impl Iterator<Item = &'a str>, to: &str) -> Option<&'a str> {
+    hosts.max_by_key(|host| {
+        let pairs = host.bytes().rev().zip(to.bytes().rev());
         pairs.take_while(|(a, b)| a == b).count()
-    };
-    let mut best: Option<&String> = None;
-    for own in &gw.config.http.sign_in {
-        if best.is_none_or(|b| common(own) > common(b)) {
-            best = Some(own);
-        }
-    }
-    best.cloned().unwrap_or_default()
+    })
+}
+
+/// Picks the sign-in host for an app host: the nearest, of several the first configured.
+pub(crate) fn sign_in_host_for(gw: &Gateway, host: &str) -> String {
+    let own = gw.config.http.sign_in.iter().map(String::as_str);
+    nearest(own.rev(), host).unwrap_or_default().to_owned()
 }
 
 /// Returns the origin of the sign-in host for a request, on the port the request came by.
@@ -83,6 +82,19 @@ pub(crate) async fn sign_in_host(
         answer::send(gw, session, ctx, response).await?;
         return Ok(Answered::Yes);
     }
+    by_pages(&SIGN_IN_HOST, gw, ctl, session, ctx, target, who).await
+}
+
+/// Answers a request by pages of ours, on record.
+async fn by_pages(
+    pages: &axum::Router,
+    gw: &Arc<Gateway>,
+    ctl: &Arc<RequestCtl>,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    target: &Target,
+    who: Identified,
+) -> Result<Answered> {
     let Some(body) = read_body(session).await? else {
         let status = StatusCode::PAYLOAD_TOO_LARGE;
         note_page(gw, ctl, ctx, "deny", reason::TOO_LARGE, status);
@@ -90,7 +102,7 @@ pub(crate) async fn sign_in_host(
     };
     ctl.body_ended();
     let desk = Counter::new(gw, ctl, ctx, target, who, session);
-    let response = ask_pages(&SIGN_IN_HOST, session, target, desk, body).await;
+    let response = ask_pages(pages, session, target, desk, body).await;
     note_page(gw, ctl, ctx, "allow", reason::OWN_PAGE, response.status());
     answer::send(gw, session, ctx, response).await?;
     Ok(Answered::Yes)
@@ -167,17 +179,7 @@ pub(crate) async fn app_host(
     if (ctx.method.as_str(), target.path.as_str()) == ("GET", "/.postern/open") {
         return open(gw, ctl, session, ctx, target, &who).await;
     }
-    let Some(body) = read_body(session).await? else {
-        let status = StatusCode::PAYLOAD_TOO_LARGE;
-        note_page(gw, ctl, ctx, "deny", reason::TOO_LARGE, status);
-        return gate::problem(gw, session, ctx, Problem::TooLarge).await;
-    };
-    ctl.body_ended();
-    let desk = Counter::new(gw, ctl, ctx, target, who, session);
-    let response = ask_pages(&APP_HOST, session, target, desk, body).await;
-    note_page(gw, ctl, ctx, "allow", reason::OWN_PAGE, response.status());
-    answer::send(gw, session, ctx, response).await?;
-    Ok(Answered::Yes)
+    by_pages(&APP_HOST, gw, ctl, session, ctx, target, who).await
 }
 
 /// Consumes a hand-over code: the browser gets this host's own session cookie and goes on to
