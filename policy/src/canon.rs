@@ -1,12 +1,14 @@
 //! Canonical host, path and method: the one form that is matched, logged and forwarded.
 
 mod host;
+mod params;
 mod path;
 #[cfg(test)]
 mod tests;
 
 pub use host::{CanonHost, host};
-pub use path::{CanonPath, path};
+pub(crate) use params::without_params;
+pub use path::{CanonPath, PathOpts, path, path_with};
 pub(crate) use path::{decode, decoded_cmp, decoded_eq, folded_cmp, plain_for_windows, segments};
 
 /// Why a host, path or method has no canonical form. The caller answers 400.

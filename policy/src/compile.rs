@@ -87,6 +87,8 @@ pub(crate) struct Area {
 
 #[derive(Debug)]
 pub(crate) struct AppRules {
+    /// Whether the whole app is in shadow.
+    pub(crate) shadow: bool,
     pub(crate) areas: Vec<Area>,
     /// The areas in force.
     pub(crate) trie: Trie,
@@ -122,15 +124,23 @@ pub struct Policy {
     pub(crate) times: Times,
     pub(crate) invariants: Vec<Invariant>,
     pub(crate) methods: Methods,
+    /// Hosts of the apps in force.
     pub(crate) hosts: HostTable,
+    /// Those and the hosts of apps in shadow, where there are any.
+    pub(crate) shadow_hosts: Option<HostTable>,
     pub(crate) apps: Vec<App>,
     pub(crate) app_rules: Vec<AppRules>,
     pub(crate) nets: Vec<NetRules>,
+    /// Destinations of the nets in force.
     pub(crate) net_table: NetTable,
+    /// Those and the destinations of nets in shadow, where there are any.
+    pub(crate) shadow_net_table: Option<NetTable>,
     pub(crate) admin: NetRules,
     pub(crate) guards: Vec<Guard>,
     pub(crate) rules: Vec<RuleInfo>,
     pub(crate) obligations: Vec<Obligations>,
+    /// Lower-case names of all header sets, sorted.
+    pub(crate) header_names: Vec<Box<str>>,
     /// File and line of what explanations point at besides rules.
     pub(crate) places: HashMap<Span, (String, u32)>,
 }
@@ -161,6 +171,7 @@ pub(crate) fn compile(
         rules: Vec::new(),
         obligations: Vec::new(),
         zones: zones::compile(&ir.zones, stamp),
+        header_sets: ir.header_sets.iter().cloned().map(Arc::new).collect(),
     };
     build.builtins();
     let guards = build.guards();
@@ -194,18 +205,39 @@ pub(crate) fn compile(
         times: build.times,
         invariants,
         methods: build.methods,
-        hosts: hosts::compile(&ir.apps),
+        hosts: hosts::compile(&ir.apps, false),
+        shadow_hosts: ir
+            .apps
+            .iter()
+            .any(|app| app.shadow)
+            .then(|| hosts::compile(&ir.apps, true)),
         apps,
         app_rules,
         nets,
-        net_table: nets::compile(&ir.nets),
+        net_table: nets::compile(&ir.nets, false),
+        shadow_net_table: ir
+            .nets
+            .iter()
+            .any(|net| net.shadow)
+            .then(|| nets::compile(&ir.nets, true)),
         admin,
         guards,
         rules: build.rules,
         obligations: build.obligations,
+        header_names: header_names(&ir),
         places: places(&ir, sources),
         ir,
     })
+}
+
+fn header_names(ir: &Ir) -> Vec<Box<str>> {
+    let fields = ir.header_sets.iter().flat_map(|set| &set.fields);
+    let mut names: Vec<Box<str>> = fields
+        .map(|field| field.name.to_ascii_lowercase().into())
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 /// Places of areas and nets, which are no rules but may be what decided.

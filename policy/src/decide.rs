@@ -99,6 +99,16 @@ impl Decision {
             expires_in: None,
         }
     }
+
+    /// Adds what would be decided where what is in shadow applies: by its own shadow, if it has one.
+    fn or_would(self, would: Option<Self>) -> Self {
+        let Some(would) = would else { return self };
+        let would = would.shadow.unwrap_or((would.outcome, would.rule));
+        Self {
+            shadow: (would != (self.outcome, self.rule)).then_some(would),
+            ..self
+        }
+    }
 }
 
 /// One question to the rules of one place.
@@ -124,9 +134,29 @@ impl Policy {
         if canon::method(method).is_err() {
             return Decision::deny(BAD_REQUEST);
         }
-        let Some(rules) = self.app_for(host).and_then(|ix| self.app_rules(ix)) else {
-            return Decision::deny(NO_SUCH_APP);
-        };
+        let app = self.app_for(host).and_then(|ix| self.app_rules(ix));
+        let decision = app.map_or(Decision::deny(NO_SUCH_APP), |rules| {
+            self.decide_in(rules, subject, path, method, context)
+        });
+        if self.shadow_hosts.is_none() {
+            return decision;
+        }
+        let would = self
+            .shadow_app_for(host)
+            .and_then(|ix| self.app_rules(ix))
+            .map(|rules| self.decide_in(rules, subject, path, method, context));
+        decision.or_would(would)
+    }
+
+    /// Decides a request within one app.
+    fn decide_in(
+        &self,
+        rules: &AppRules,
+        subject: &Subject<'_>,
+        path: &CanonPath<'_>,
+        method: &str,
+        context: &Context,
+    ) -> Decision {
         if rules.windows && !canon::plain_for_windows(path.as_str()) {
             return Decision::deny(BAD_REQUEST);
         }
@@ -161,11 +191,7 @@ impl Policy {
             },
             allows,
         );
-        let same = (would.outcome, would.rule) == (decision.outcome, decision.rule);
-        Decision {
-            shadow: (!same).then_some((would.outcome, would.rule)),
-            ..decision
-        }
+        decision.or_would(Some(would))
     }
 
     /// Decides where there are no paths and no methods.
@@ -194,10 +220,18 @@ impl Policy {
         context: &Context,
     ) -> Decision {
         let net = self.net_table.find(dst, port, proto);
-        let Some(rules) = net.and_then(|ix| self.nets.get(ix as usize)) else {
-            return Decision::deny(NO_SUCH_SERVICE);
+        let decide = |ix: u32| {
+            let rules = self.nets.get(ix as usize)?;
+            Some(self.decide_plain(subject, context, rules))
         };
-        self.decide_plain(subject, context, rules)
+        let decision = net
+            .and_then(decide)
+            .unwrap_or(Decision::deny(NO_SUCH_SERVICE));
+        let would = self
+            .shadow_net_table
+            .as_ref()
+            .and_then(|table| table.find(dst, port, proto));
+        decision.or_would(would.filter(|_| would != net).and_then(decide))
     }
 
     /// Decides access to the gateway's own console.
@@ -208,7 +242,7 @@ impl Policy {
     /// The best outcome of a GET over the areas of an app, for a list of apps. Rules for anyone count only in the
     /// root area, so that a public health probe does not put an app on everybody's list.
     pub fn opens(&self, subject: &Subject<'_>, app: AppIx, context: &Context) -> Outcome {
-        let Some(rules) = self.app_rules(app) else {
+        let Some(rules) = self.app_rules(app).filter(|rules| !rules.shadow) else {
             return Outcome::Deny;
         };
         let ask = Ask {

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use serde::{Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
+use crate::headers::HeaderSet;
 use crate::source::Span;
 pub(crate) use pattern::{Pattern, Seg};
 
@@ -115,6 +116,8 @@ pub(crate) struct Allow {
     /// Sorted, with HEAD wherever GET is; `None` is every ordinary method.
     pub(crate) methods: Option<Vec<String>>,
     pub(crate) rate: Option<u32>,
+    /// Header set; `None` on nets and the console.
+    pub(crate) headers: Option<u32>,
     /// Schedules, sorted; `None` is always.
     pub(crate) when: Option<Vec<u32>>,
     pub(crate) shadow: bool,
@@ -148,6 +151,11 @@ pub(crate) struct App {
     pub(crate) fold: bool,
     /// Whether paths that Windows reads in two ways are refused.
     pub(crate) windows: bool,
+    /// Whether segments may carry `;parameters`.
+    pub(crate) path_params: bool,
+    /// Whether the gateway answers CORS preflights of callers not signed in.
+    pub(crate) preflight: bool,
+    pub(crate) shadow: bool,
     /// The root area first, then sorted by pattern.
     pub(crate) areas: Vec<Area>,
 }
@@ -176,6 +184,7 @@ pub(crate) struct Net {
     #[serde(serialize_with = "cidrs")]
     pub(crate) to: Vec<IpNet>,
     pub(crate) ports: Vec<Ports>,
+    pub(crate) shadow: bool,
     pub(crate) allows: Vec<Allow>,
     #[serde(skip)]
     pub(crate) span: Span,
@@ -259,6 +268,7 @@ pub(crate) struct Defaults {
     pub(crate) mfa: Mfa,
     pub(crate) login: u32,
     pub(crate) rate: Option<u32>,
+    pub(crate) headers: Option<u32>,
     pub(crate) device: Device,
     pub(crate) idle: Option<u32>,
     pub(crate) sessions: Option<u32>,
@@ -285,6 +295,7 @@ pub(crate) struct Ir {
     pub(crate) zones: Vec<Zone>,
     pub(crate) schedules: Vec<Schedule>,
     pub(crate) rates: Vec<RateDef>,
+    pub(crate) header_sets: Vec<HeaderSet>,
     pub(crate) defaults: Defaults,
     pub(crate) sign_in: SignInDoor,
     pub(crate) apps: Vec<App>,

@@ -10,6 +10,7 @@ mod compile;
 mod decide;
 mod diag;
 pub mod guard;
+mod headers;
 mod ir;
 mod lint;
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub use compile::{
 };
 pub use decide::{Context, Decision, Outcome, Subject};
 pub use diag::{Diagnostic, Severity};
+pub use headers::{HeaderField, HeaderSet, HeaderValues, Person};
 pub use ir::{Device, Proto, SignInDoor, Upstream};
 pub use query::{Query, QueryError, QueryField, QueryText};
 pub use replay::{AuditInput, AuditTarget, ReplayChange, replay};

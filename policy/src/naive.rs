@@ -50,6 +50,8 @@ pub(crate) fn decide(ir: &Ir, request: &Request) -> (Outcome, String) {
                 .iter()
                 .position(|a| a.id == ir.apps[app].id)
                 .unwrap();
+            let stripped = without_params(path);
+            let path = &stripped;
             if ir.apps[app].windows && !windows_reads_once(path) {
                 return refuse("bad-request");
             }
@@ -237,6 +239,12 @@ fn any_holds(ir: &Ir, when: &[u32], unix: i64) -> bool {
     })
 }
 
+/// Each segment up to its first `;`.
+fn without_params(path: &str) -> String {
+    let names = path.split('/').map(|part| part.split(';').next().unwrap());
+    names.collect::<Vec<_>>().join("/")
+}
+
 fn windows_reads_once(path: &str) -> bool {
     path.split('/').map(decode).all(|part| {
         let short = part
@@ -252,6 +260,13 @@ pub(crate) fn enforced(ir: &Ir) -> Ir {
     let mut ir = ir.clone();
     ir.guards.retain(|guard| !guard.shadow);
     ir.admin.retain(|allow| !allow.shadow);
+    // positions stay, since guards name resources by them
+    for app in ir.apps.iter_mut().filter(|app| app.shadow) {
+        app.hosts.clear();
+    }
+    for net in ir.nets.iter_mut().filter(|net| net.shadow) {
+        net.to.clear();
+    }
     for net in &mut ir.nets {
         net.allows.retain(|allow| !allow.shadow);
     }

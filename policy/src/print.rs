@@ -28,6 +28,7 @@ impl Printer<'_> {
         let ir = self.ir;
         let mut out = String::from("postern = 1\n");
         self.settings(&mut out);
+        self.header_sets(&mut out);
         self.places(&mut out);
         self.people(&mut out);
         for guard in &ir.guards {
@@ -45,6 +46,11 @@ impl Printer<'_> {
             pair(&mut out, "to", &list(&to));
             let ports: Vec<String> = net.ports.iter().map(port).collect();
             pair(&mut out, "port", &list(&ports));
+            pair(
+                &mut out,
+                "shadow",
+                if net.shadow { "true" } else { "false" },
+            );
             self.allows(&mut out, &net.allows);
         }
         out
@@ -59,6 +65,9 @@ impl Printer<'_> {
         pair(out, "hide", if defaults.hide { "true" } else { "false" });
         if let Some(rate) = self.rate(defaults.rate) {
             pair(out, "rate", &quote(rate));
+        }
+        if let Some(set) = self.header_set(defaults.headers) {
+            pair(out, "headers", &quote(set));
         }
         if let Some(idle) = defaults.idle {
             pair(out, "idle", &quote(&show_duration(idle)));
@@ -81,6 +90,15 @@ impl Printer<'_> {
             };
             let text = format!("{}/{unit} burst {}", rate.count, rate.burst);
             pair(out, &quote(&rate.name), &quote(&text));
+        }
+    }
+
+    fn header_sets(&self, out: &mut String) {
+        for set in &self.ir.header_sets {
+            push(out, &format!("\n[headers.{}]", quote(&set.name)));
+            for field in &set.fields {
+                pair(out, &quote(&field.name), &quote(&field.to_string()));
+            }
         }
     }
 
@@ -197,6 +215,13 @@ impl Printer<'_> {
                 pair(out, "host", &list(&hosts));
                 pair(out, "upstream", &quote(&upstream(&app.upstream)));
                 pair(out, "windows", if app.windows { "true" } else { "false" });
+                for (key, on) in [
+                    ("path-params", app.path_params),
+                    ("preflight", app.preflight),
+                    ("shadow", app.shadow),
+                ] {
+                    pair(out, key, if on { "true" } else { "false" });
+                }
                 pair(
                     out,
                     "case-insensitive",
@@ -236,6 +261,9 @@ impl Printer<'_> {
             if let Some(rate) = self.rate(allow.rate) {
                 parts.push(format!("rate = {}", quote(rate)));
             }
+            if let Some(set) = self.header_set(allow.headers) {
+                parts.push(format!("headers = {}", quote(set)));
+            }
             if allow.shadow {
                 parts.push("shadow = true".to_owned());
             }
@@ -273,6 +301,10 @@ impl Printer<'_> {
 
     fn rate(&self, ix: Option<u32>) -> Option<&str> {
         Some(self.ir.rates.get(ix? as usize)?.name.as_str())
+    }
+
+    fn header_set(&self, ix: Option<u32>) -> Option<&str> {
+        Some(self.ir.header_sets.get(ix? as usize)?.name.as_str())
     }
 
     fn zones(&self, zones: &[u32]) -> String {

@@ -161,7 +161,7 @@ impl Policy {
             device: device(text.device.as_deref())?,
             zone: self.query_zone(text.from.as_deref())?,
             time,
-            target: target(&text.to)?,
+            target: self.query_target(&text.to)?,
         })
     }
 
@@ -315,17 +315,36 @@ fn civil(text: &str) -> Option<DateTime> {
     Some(date.to_datetime(time))
 }
 
-fn target(text: &str) -> Result<Target, QueryError> {
-    if text == "admin" {
-        return Ok(Target::Admin);
-    }
-    let (method, url) = text.split_once(' ').unwrap_or(("GET", text));
-    match url.split_once("://") {
-        Some(("https" | "http", rest)) => Ok(http(method, rest)),
-        Some((scheme @ ("tcp" | "udp" | "icmp"), rest)) if method == "GET" => {
-            flow(scheme, rest).ok_or_else(|| bad_target(text))
+impl Policy {
+    fn query_target(&self, text: &str) -> Result<Target, QueryError> {
+        if text == "admin" {
+            return Ok(Target::Admin);
         }
-        _ => Err(bad_target(text)),
+        let (method, url) = text.split_once(' ').unwrap_or(("GET", text));
+        match url.split_once("://") {
+            Some(("https" | "http", rest)) => Ok(self.query_http(method, rest)),
+            Some((scheme @ ("tcp" | "udp" | "icmp"), rest)) if method == "GET" => {
+                flow(scheme, rest).ok_or_else(|| bad_target(text))
+            }
+            _ => Err(bad_target(text)),
+        }
+    }
+
+    /// What has no canonical form is a question too: it is denied.
+    fn query_http(&self, method: &str, rest: &str) -> Target {
+        let cut = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at_checked(cut).unwrap_or((rest, ""));
+        let path = if path.starts_with('/') { path } else { "/" };
+        let resolved = canon::method(method).and_then(|method| {
+            let host = canon::host(without_port(authority))?;
+            let opts = self.path_opts(&host);
+            Ok(Target::Http {
+                method: method.to_owned(),
+                path: canon::path_with(path.as_bytes(), opts)?.into_owned(),
+                host,
+            })
+        });
+        resolved.unwrap_or_else(|reject| Target::BadRequest(reject.reason()))
     }
 }
 
@@ -335,21 +354,6 @@ fn bad_target(text: &str) -> QueryError {
         &format!("`{}` is nothing to reach", show(text)),
     )
     .help("write https://host/path, POST https://host/path, tcp://ip:port, icmp://ip or admin")
-}
-
-/// What has no canonical form is a question too: it is denied.
-fn http(method: &str, rest: &str) -> Target {
-    let cut = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at_checked(cut).unwrap_or((rest, ""));
-    let path = if path.starts_with('/') { path } else { "/" };
-    let resolved = canon::method(method).and_then(|method| {
-        Ok(Target::Http {
-            method: method.to_owned(),
-            host: canon::host(without_port(authority))?,
-            path: canon::path(path.as_bytes())?.into_owned(),
-        })
-    });
-    resolved.unwrap_or_else(|reject| Target::BadRequest(reject.reason()))
 }
 
 fn without_port(authority: &str) -> &str {

@@ -154,7 +154,11 @@ fn again(policy: &Policy, record: &AuditInput) -> Decision {
     let context = Context::new(zone, policy.tick(record.unix));
     match &record.target {
         AuditTarget::Http { host, path, method } => {
-            let (Ok(host), Ok(path)) = (canon::host(host), canon::path(path.as_bytes())) else {
+            let Ok(host) = canon::host(host) else {
+                return Decision::deny(BAD_REQUEST);
+            };
+            let opts = policy.path_opts(&host);
+            let Ok(path) = canon::path_with(path.as_bytes(), opts) else {
                 return Decision::deny(BAD_REQUEST);
             };
             policy.decide_http(&subject, &host, &path, method, &context)

@@ -1,6 +1,7 @@
 //! Names to indexes, defaults written out, everything sorted: the tree becomes an [`Ir`].
 
 mod access;
+mod headers;
 pub(crate) mod invariants;
 mod people;
 mod places;
@@ -12,6 +13,7 @@ pub(crate) mod values;
 use std::collections::BTreeMap;
 
 use crate::diag::{Diagnostic, Severity, did_you_mean, show};
+use crate::headers::HeaderSet;
 use crate::ir::{Defaults, Group, Ir, RateDef, Schedule, User, Zone};
 use crate::syntax::{Ast, Def, Word};
 use invariants::Invariant;
@@ -23,7 +25,8 @@ pub(crate) fn resolve(ast: &Ast, diags: &mut Vec<Diagnostic>) -> Option<(Ir, Vec
     let zone_groups = places::zone_groups(&ast.zone_groups, &zones, diags);
     let schedules = schedules::schedules(&ast.schedules, diags);
     let rates = settings::rates(&ast.rates, diags);
-    let defaults = settings::defaults(&ast.default, &rates, diags);
+    let header_sets = headers::sets(&ast.headers, diags);
+    let defaults = settings::defaults(&ast.default, &rates, &header_sets, diags);
     let sign_in = settings::tunnel(&ast.tunnel, diags);
     let mut cx = Cx {
         users: &people.users,
@@ -32,6 +35,7 @@ pub(crate) fn resolve(ast: &Ast, diags: &mut Vec<Diagnostic>) -> Option<(Ir, Vec
         zone_groups: &zone_groups,
         schedules: &schedules,
         rates: &rates,
+        header_sets: &header_sets,
         defaults: &defaults,
         allows: 0,
         diags,
@@ -50,6 +54,7 @@ pub(crate) fn resolve(ast: &Ast, diags: &mut Vec<Diagnostic>) -> Option<(Ir, Vec
         zones,
         schedules,
         rates,
+        header_sets,
         defaults,
         sign_in,
         apps,
@@ -68,6 +73,7 @@ struct Cx<'a> {
     zone_groups: &'a BTreeMap<String, Vec<u32>>,
     schedules: &'a [Schedule],
     rates: &'a [RateDef],
+    header_sets: &'a [HeaderSet],
     defaults: &'a Defaults,
     /// Rules seen, for the limit.
     allows: usize,

@@ -56,6 +56,8 @@ pub(crate) struct Ast {
     pub(crate) default: Vec<Def<DefaultAst>>,
     pub(crate) tunnel: Vec<Def<TunnelAst>>,
     pub(crate) rates: Vec<Def<Word>>,
+    /// Names and texts of each set.
+    pub(crate) headers: Vec<Def<Vec<(Word, Word)>>>,
     pub(crate) apps: Vec<Def<AppAst>>,
     pub(crate) nets: Vec<Def<NetAst>>,
     pub(crate) guards: Vec<Def<GuardAst>>,
@@ -114,6 +116,7 @@ pub(crate) struct DefaultAst {
     pub(crate) mfa: Option<Word>,
     pub(crate) login: Option<Word>,
     pub(crate) rate: Option<Word>,
+    pub(crate) headers: Option<Word>,
     pub(crate) device: Option<Word>,
     pub(crate) idle: Option<Word>,
     pub(crate) sessions: Option<Sp<u64>>,
@@ -129,8 +132,13 @@ pub(crate) struct TunnelAst {
 pub(crate) struct AppAst {
     pub(crate) host: Option<Vec<Word>>,
     pub(crate) upstream: Option<Word>,
+    /// The set of all areas that name none.
+    pub(crate) headers: Option<Word>,
     pub(crate) windows: bool,
     pub(crate) case_insensitive: bool,
+    pub(crate) path_params: bool,
+    pub(crate) preflight: bool,
+    pub(crate) shadow: bool,
     pub(crate) root: AreaAst,
     pub(crate) areas: Vec<Def<AreaAst>>,
 }
@@ -138,6 +146,7 @@ pub(crate) struct AppAst {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AreaAst {
     pub(crate) public: Option<Word>,
+    pub(crate) headers: Option<Word>,
     pub(crate) shadow: bool,
     pub(crate) allows: Vec<Def<AllowAst>>,
 }
@@ -151,6 +160,7 @@ pub(crate) struct AllowAst {
     pub(crate) login: Option<Word>,
     pub(crate) methods: Option<Sp<Vec<Word>>>,
     pub(crate) rate: Option<Word>,
+    pub(crate) headers: Option<Word>,
     pub(crate) when: Option<Sp<Vec<Word>>>,
     pub(crate) shadow: bool,
 }
@@ -159,6 +169,7 @@ pub(crate) struct AllowAst {
 pub(crate) struct NetAst {
     pub(crate) to: Option<Vec<Word>>,
     pub(crate) port: Option<Vec<Word>>,
+    pub(crate) shadow: bool,
     pub(crate) allows: Vec<Def<AllowAst>>,
 }
 

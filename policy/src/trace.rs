@@ -5,7 +5,7 @@ mod text;
 use serde::Serialize;
 
 use crate::compile::{Allow, Policy, RuleInfo};
-use crate::decide::Outcome;
+use crate::decide::{Decision, Outcome};
 use crate::ir::{self, Device, Mfa, Resource, Who};
 use crate::query::{Query, Target};
 use crate::resolve::values::show_duration;
@@ -41,6 +41,10 @@ pub struct Explanation {
     pub guards: Vec<String>,
     /// The rules of the area in order.
     pub allows: Vec<AllowTrace>,
+    /// Name of the header set the app gets, of an allow.
+    pub headers: Option<String>,
+    /// What would be decided if what is in shadow were in force, where that is not the same: `allow by app.a#it`.
+    pub shadow: Option<String>,
     /// Single changes that would make it an allow.
     pub would_allow: Vec<String>,
     #[serde(skip)]
@@ -75,6 +79,10 @@ impl Policy {
             at: place(rule),
             guards: Vec::new(),
             allows: Vec::new(),
+            headers: self.header_set(&decision),
+            shadow: decision
+                .shadow
+                .map(|(outcome, rule)| format!("{outcome} by {}", self.rule(rule).id)),
             would_allow: Vec::new(),
             digest: self.digest().to_owned(),
             notes: Vec::new(),
@@ -91,7 +99,17 @@ impl Policy {
         }
         out.at = out.at.or_else(|| self.place_of(reached.place));
         self.note_areas(query, &reached, &mut out.notes);
+        let asks = matches!(&query.target, Target::Http { method, .. } if method == "OPTIONS");
+        if asks && query.user.is_none() && reached.app.is_some_and(|app| app.preflight) {
+            let note = "the gateway answers it itself where it is a CORS preflight";
+            out.notes.push(note.to_owned());
+        }
         out
+    }
+
+    fn header_set(&self, decision: &Decision) -> Option<String> {
+        let set = self.obligations(decision.obligations).headers.as_ref()?;
+        (decision.outcome == Outcome::Allow).then(|| set.name.clone())
     }
 
     fn reach(&self, query: &Query) -> Option<Reached<'_>> {

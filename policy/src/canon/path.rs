@@ -8,23 +8,43 @@ use super::Reject;
 
 /// A path in canonical form: begins with `/`, no query, no empty segment except a last one, no dot segments.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CanonPath<'a>(Cow<'a, str>);
+pub struct CanonPath<'a> {
+    text: Cow<'a, str>,
+    /// With `;parameters`, where there are any.
+    forward: Option<Box<str>>,
+}
 
-impl CanonPath<'_> {
-    /// The canonical text; this is what is logged and forwarded.
+/// What an app takes in a path beyond the ordinary. The default takes nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PathOpts {
+    /// Whether segments may carry `;parameters`.
+    pub params: bool,
+}
+
+impl<'a> CanonPath<'a> {
+    pub(super) fn new(text: Cow<'a, str>, forward: Option<Box<str>>) -> Self {
+        Self { text, forward }
+    }
+
+    /// The canonical text without `;parameters`; this is what is matched and logged.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// The text for the app: the canonical one with the `;parameters` of its segments.
+    pub fn forward(&self) -> &str {
+        self.forward.as_deref().unwrap_or(&self.text)
     }
 
     /// Copies the text so that the path no longer borrows from the request.
     pub fn into_owned(self) -> CanonPath<'static> {
-        CanonPath(Cow::Owned(self.0.into_owned()))
+        CanonPath::new(Cow::Owned(self.text.into_owned()), self.forward)
     }
 }
 
 impl std::fmt::Display for CanonPath<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -37,17 +57,28 @@ impl std::fmt::Display for CanonPath<'_> {
 /// `path-backslash`, `path-not-ascii`, `path-parameters`, `path-bad-escape`, `path-encoded-delimiter`,
 /// `path-encoded-control`, `path-double-encoding`, `path-not-utf8`, `path-not-nfkc`, `path-above-root`.
 pub fn path(raw: &[u8]) -> Result<CanonPath<'_>, Reject> {
+    path_with(raw, PathOpts::default())
+}
+
+/// Like [`path`], for an app that takes more than the ordinary.
+///
+/// # Errors
+/// As [`path`]; with parameters taken, `path-parameters` only where an empty segment, `.` or `..` has some.
+pub fn path_with(raw: &[u8], opts: PathOpts) -> Result<CanonPath<'_>, Reject> {
     let end = raw.iter().position(|&b| b == b'?' || b == b'#');
     let raw = end.and_then(|end| raw.get(..end)).unwrap_or(raw);
     if raw.first() != Some(&b'/') {
         return Err(Reject::new("path-not-absolute"));
     }
     if let Some(text) = already_canonical(raw) {
-        return Ok(CanonPath(Cow::Borrowed(text)));
+        return Ok(CanonPath::new(Cow::Borrowed(text), None));
     }
-    let text = unescape(raw)?;
+    if opts.params && raw.contains(&b';') {
+        return super::params::path(raw);
+    }
+    let text = unescape(raw, b"")?;
     check_unicode(&text)?;
-    Ok(CanonPath(Cow::Owned(remove_dots(&text)?)))
+    Ok(CanonPath::new(Cow::Owned(remove_dots(&text)?), None))
 }
 
 /// Segments of a canonical path: none for `/`; a trailing slash gives a last empty segment.
@@ -158,8 +189,9 @@ fn already_canonical(raw: &[u8]) -> Option<&str> {
     std::str::from_utf8(raw).ok()
 }
 
-/// Decodes escapes of unreserved characters, upper-cases the others and refuses what is ambiguous.
-fn unescape(raw: &[u8]) -> Result<String, Reject> {
+/// Decodes escapes of unreserved characters, upper-cases the others and refuses what is ambiguous, except the bytes
+/// of `also`.
+pub(super) fn unescape(raw: &[u8], also: &[u8]) -> Result<String, Reject> {
     let mut out = String::with_capacity(raw.len());
     let mut rest = raw;
     loop {
@@ -174,7 +206,11 @@ fn unescape(raw: &[u8]) -> Result<String, Reject> {
             }
             [b'%', ..] => return Err(Reject::new("path-bad-escape")),
             [byte, tail @ ..] => {
-                out.push(plain(*byte)?);
+                out.push(if also.contains(byte) {
+                    char::from(*byte)
+                } else {
+                    plain(*byte)?
+                });
                 tail
             }
         };
@@ -219,7 +255,7 @@ fn double_encoded(text: &str) -> bool {
         .any(|w| matches!(w, [b'%', b'2', b'5', h, l] if hex(*h).is_some() && hex(*l).is_some()))
 }
 
-fn check_unicode(text: &str) -> Result<(), Reject> {
+pub(super) fn check_unicode(text: &str) -> Result<(), Reject> {
     if !text.contains('%') {
         return Ok(());
     }

@@ -49,7 +49,7 @@ impl<'p> Side<'p> {
     }
 
     pub(crate) fn area(policy: &'p Policy, app: u32, area: u32) -> Self {
-        let rules = policy.app_rules(AppIx(app));
+        let rules = policy.app_rules(AppIx(app)).filter(|rules| !rules.shadow);
         let spot = rules.and_then(|rules| {
             Some(Spot::Rules {
                 guards: &rules.guards,
@@ -65,7 +65,13 @@ impl<'p> Side<'p> {
     }
 
     pub(crate) fn net(policy: &'p Policy, net: u32) -> Self {
-        let spot = policy.nets.get(net as usize).map(|rules| Spot::Rules {
+        let shadow = policy
+            .ir
+            .nets
+            .get(net as usize)
+            .is_none_or(|net| net.shadow);
+        let rules = policy.nets.get(net as usize).filter(|_| !shadow);
+        let spot = rules.map(|rules| Spot::Rules {
             guards: &rules.guards,
             allows: &rules.allows,
             http: false,
@@ -146,7 +152,8 @@ const FRESH: &str = "zq7w-fresh";
 fn http<'p>(policies: &[&'p Policy]) -> Vec<JointPlace<'p>> {
     let mut found: BTreeMap<Apps, Vec<String>> = BTreeMap::new();
     let mut hosts: BTreeSet<(String, String)> = BTreeSet::new();
-    for app in policies.iter().flat_map(|policy| &policy.ir.apps) {
+    let apps = policies.iter().flat_map(|policy| &policy.ir.apps);
+    for app in apps.filter(|app| !app.shadow) {
         for host in &app.hosts {
             hosts.insert(match host.wildcard {
                 true => (format!("{FRESH}.{}", host.name), format!("*.{}", host.name)),
@@ -202,9 +209,9 @@ fn areas<'p>(policies: &[&'p Policy], apps: &Apps, note: Option<&str>) -> Vec<Jo
         .unwrap_or(0);
     let fold = |(policy, app): &(&Policy, Option<AppIx>)| {
         let app = app.and_then(|ix| policy.ir.apps.get(ix.0 as usize));
-        app.map(|app| (app.fold, app.windows))
+        app.map(|app| (app.fold, app.windows, app.path_params))
     };
-    let kinds: BTreeSet<(bool, bool)> = sides.iter().filter_map(fold).collect();
+    let kinds: BTreeSet<(bool, bool, bool)> = sides.iter().filter_map(fold).collect();
     let mut out: BTreeMap<Vec<Option<Place>>, JointPlace<'p>> = BTreeMap::new();
     for shape in &shapes {
         for (path, odd) in witnesses(shape, deepest, kinds.len() > 1) {
@@ -220,10 +227,15 @@ fn areas<'p>(policies: &[&'p Policy], apps: &Apps, note: Option<&str>) -> Vec<Jo
     out.into_values().collect()
 }
 
-fn at_path<'p>((policy, app): &(&'p Policy, Option<AppIx>), path: &str) -> Side<'p> {
+fn at_path<'p>((policy, app): &(&'p Policy, Option<AppIx>), given: &str) -> Side<'p> {
     let Some((app, rules)) = app.and_then(|ix| Some((ix, policy.app_rules(ix)?))) else {
         return Side::closed(policy, NO_SUCH_APP);
     };
+    let bare = canon::without_params(given);
+    let path = &*bare;
+    if bare.len() < given.len() && !policy.app(app).path.params {
+        return Side::closed(policy, BAD_REQUEST);
+    }
     if rules.windows && !canon::plain_for_windows(path) {
         return Side::closed(policy, BAD_REQUEST);
     }
@@ -295,6 +307,13 @@ fn witnesses(shape: &Pattern, deepest: usize, odd: bool) -> Vec<(String, Option<
         let plain: Vec<String> = out.iter().map(|(path, _)| path.clone()).collect();
         for path in plain {
             out.push((path.to_ascii_uppercase(), Some("paths in upper case")));
+            let (first, rest) = path.split_at_checked(1).unwrap_or(("", ""));
+            if !rest.is_empty() {
+                let end = rest.find('/').unwrap_or(rest.len());
+                let (name, rest) = rest.split_at_checked(end).unwrap_or((rest, ""));
+                let marked = format!("{first}{name};p{rest}");
+                out.push((marked, Some("paths with parameters")));
+            }
             let strange = format!("{}/{FRESH}.", path.trim_end_matches('/'));
             if !shape.exact {
                 out.push((strange, Some("paths that Windows reads in two ways")));
@@ -320,7 +339,8 @@ fn escape(text: &str) -> String {
 fn nets<'p>(policies: &[&'p Policy]) -> Vec<JointPlace<'p>> {
     let mut starts: BTreeSet<IpAddr> = BTreeSet::new();
     let mut ports: BTreeSet<(Proto, u16)> = BTreeSet::new();
-    for net in policies.iter().flat_map(|policy| &policy.ir.nets) {
+    let nets = policies.iter().flat_map(|policy| &policy.ir.nets);
+    for net in nets.filter(|net| !net.shadow) {
         for to in &net.to {
             starts.insert(to.network());
             starts.extend(behind(to));

@@ -1,5 +1,6 @@
 //! Rules of the resolved policy, one by one, to compiled rules.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::methods::MAX_EXTRA;
@@ -7,6 +8,8 @@ use super::{
     Allow, App, AppRules, Area, FromSets, Guard, HostPattern, Methods, NetRules, ObligationIx,
     Obligations, Rate, RuleInfo, RuleIx, Times, Trie, ZoneTable, people,
 };
+use crate::canon::PathOpts;
+use crate::headers::HeaderSet;
 use crate::ir::{self, Ir, Mfa, Resource};
 use crate::source::{Sources, Span};
 
@@ -20,6 +23,7 @@ pub(super) struct Build<'a> {
     pub(super) rules: Vec<RuleInfo>,
     pub(super) obligations: Vec<Obligations>,
     pub(super) zones: ZoneTable,
+    pub(super) header_sets: Vec<Arc<HeaderSet>>,
 }
 
 impl Build<'_> {
@@ -34,6 +38,7 @@ impl Build<'_> {
         }
         self.obligations.push(Obligations {
             rate: self.rate(self.ir.defaults.rate),
+            headers: None,
             mfa_max: None,
             login_max: Duration::from_secs(self.ir.defaults.login.into()),
             public: false,
@@ -60,6 +65,10 @@ impl Build<'_> {
             per: Duration::from_secs(rate.per_secs.into()),
             burst: rate.burst,
         })
+    }
+
+    fn headers(&self, ix: Option<u32>) -> Option<Arc<HeaderSet>> {
+        self.header_sets.get(ix? as usize).map(Arc::clone)
     }
 
     pub(super) fn guards(&mut self) -> Vec<Guard> {
@@ -118,11 +127,16 @@ impl Build<'_> {
             id: app.id.as_str().into(),
             hosts: hosts.collect(),
             upstream: app.upstream.clone(),
+            path: PathOpts {
+                params: app.path_params,
+            },
+            preflight: app.preflight,
         };
         let shadow_areas = app.areas.iter().any(|area| area.shadow);
         let guards = self.guards_on(Resource::App(ix));
         let mut all = areas.iter().flat_map(|area: &Area| &area.allows);
         let rules = AppRules {
+            shadow: app.shadow,
             shadowed: shadow_areas || all.any(|allow| allow.shadow) || self.shadow_guards(&guards),
             areas,
             trie: Trie::new(&app.areas, app.fold, false),
@@ -170,6 +184,7 @@ impl Build<'_> {
         let obligations = ObligationIx(u32::try_from(self.obligations.len()).unwrap_or(0));
         self.obligations.push(Obligations {
             rate: self.rate(allow.rate),
+            headers: self.headers(allow.headers),
             mfa_max: match allow.mfa {
                 Mfa::Age(secs) => Some(Duration::from_secs(secs.into())),
                 Mfa::None | Mfa::Session => None,

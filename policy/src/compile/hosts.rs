@@ -22,9 +22,11 @@ impl HostTable {
     }
 }
 
-pub(super) fn compile(apps: &[ir::App]) -> HostTable {
+/// The hosts of the apps; those of apps in shadow only when asked for.
+pub(super) fn compile(apps: &[ir::App], shadow: bool) -> HostTable {
     let mut table = HostTable::default();
-    for (app, ix) in apps.iter().zip(0u32..) {
+    let numbered = apps.iter().zip(0u32..);
+    for (app, ix) in numbered.filter(|(app, _)| shadow || !app.shadow) {
         for host in &app.hosts {
             let map = if host.wildcard {
                 &mut table.any_label

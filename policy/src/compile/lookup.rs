@@ -7,7 +7,7 @@ use super::{
     App, AppIx, ObligationIx, Obligations, Policy, RuleInfo, RuleIx, SubjectBits, TimeClass, User,
     ZoneClass,
 };
-use crate::canon::CanonHost;
+use crate::canon::{CanonHost, PathOpts};
 use crate::ir::SignInDoor;
 
 impl Policy {
@@ -66,6 +66,18 @@ impl Policy {
         self.hosts.find(host.as_str()).map(AppIx)
     }
 
+    /// The app in shadow that would answer to a host if it were in force, where that is another.
+    pub fn shadow_app_for(&self, host: &CanonHost) -> Option<AppIx> {
+        let would = self.shadow_hosts.as_ref()?.find(host.as_str()).map(AppIx);
+        would.filter(|would| Some(*would) != self.app_for(host))
+    }
+
+    /// What paths on a host may hold beyond the ordinary: that of its app, in force or in shadow.
+    pub fn path_opts(&self, host: &CanonHost) -> PathOpts {
+        let app = self.app_for(host).or_else(|| self.shadow_app_for(host));
+        app.map_or_else(PathOpts::default, |app| self.app(app).path)
+    }
+
     /// An app by index.
     #[expect(
         clippy::indexing_slicing,
@@ -111,6 +123,13 @@ impl Policy {
     pub fn obligations(&self, obligations: ObligationIx) -> &Obligations {
         let found = self.obligations.get(obligations.0 as usize);
         found.unwrap_or(&self.obligations[0])
+    }
+
+    /// Whether a header belongs to some set of this policy, used or not: no client may send it to any app. `lower` is
+    /// the name in lower case.
+    pub fn owns_header(&self, lower: &str) -> bool {
+        let names = &self.header_names;
+        names.binary_search_by(|own| (**own).cmp(lower)).is_ok()
     }
 
     /// Whether all that is not allowed looks like nothing (404).

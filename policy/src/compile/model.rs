@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::canon::PathOpts;
+use crate::headers::HeaderSet;
 use crate::ir::Upstream;
 
 /// A rule as the audit journal and people name it.
@@ -41,6 +43,8 @@ pub struct Obligations {
     pub mfa_max: Option<Duration>,
     /// Greatest age of the sign-in the rule accepts.
     pub login_max: Duration,
+    /// Fields to set on the request to the app.
+    pub headers: Option<Arc<HeaderSet>>,
     /// Whether the rule is for anyone, signed in or not.
     pub public: bool,
 }
@@ -91,6 +95,10 @@ pub struct App {
     pub hosts: Vec<HostPattern>,
     /// Where its requests go.
     pub upstream: Upstream,
+    /// What its paths may hold beyond the ordinary.
+    pub path: PathOpts,
+    /// Whether the gateway answers CORS preflights of callers not signed in.
+    pub preflight: bool,
 }
 
 impl App {

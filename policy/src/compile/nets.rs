@@ -45,9 +45,11 @@ fn covers(ports: Ports, port: u16, proto: Proto) -> bool {
     ports.proto == proto && (any_port || (ports.first..=ports.last).contains(&port))
 }
 
-pub(super) fn compile(nets: &[ir::Net]) -> NetTable {
+/// The nets; those in shadow only when asked for.
+pub(super) fn compile(nets: &[ir::Net], shadow: bool) -> NetTable {
     let mut levels: BTreeMap<(u8, bool), Level> = BTreeMap::new();
-    for (net, ix) in nets.iter().zip(0u32..) {
+    let numbered = nets.iter().zip(0u32..);
+    for (net, ix) in numbered.filter(|(net, _)| shadow || !net.shadow) {
         for to in &net.to {
             let v4 = matches!(to, IpNet::V4(_));
             let len = to.prefix_len();

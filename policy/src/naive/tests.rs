@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::world::{Dice, request, sources};
-use super::{Request, Target, decide, enforced};
+use super::{Request, Target, app_of, decide, enforced};
 use crate::canon;
-use crate::compile::Policy;
+use crate::compile::{BAD_REQUEST, Policy};
 use crate::decide::{Context, Decision, Outcome, Subject};
-use crate::ir::Device;
+use crate::ir::{Device, Ir};
 
 const REQUESTS: usize = 400;
 
@@ -32,10 +32,10 @@ pub(crate) fn compiled(policy: &Policy, request: &Request) -> Decision {
     );
     match &request.target {
         Target::Http(host, path, method) => {
-            let (host, path) = (
-                canon::host(host).unwrap(),
-                canon::path(path.as_bytes()).unwrap(),
-            );
+            let host = canon::host(host).unwrap();
+            let Ok(path) = canon::path_with(path.as_bytes(), policy.path_opts(&host)) else {
+                return Decision::deny(BAD_REQUEST);
+            };
             policy.decide_http(&subject, &host, &path, method, &context)
         }
         Target::Flow(dst, port, proto) => {
@@ -59,7 +59,12 @@ proptest! {
             let request = request(&mut dice);
             let ours = compiled(&policy, &request);
             let rule = policy.rule(ours.rule).id.to_string();
+            if ambiguous(&policy, &in_force, &request) {
+                prop_assert_eq!((ours.outcome, rule.as_str(), ours.shadow), (Outcome::Deny, "builtin.bad-request", None));
+                continue;
+            }
             let naive = decide(&in_force, &request);
+            prop_assert_eq!(header_set(&policy, ours), naive_header_set(&in_force, &naive), "{:?}", request);
             prop_assert_eq!(&(ours.outcome, rule), &naive, "{:?}", request);
             let would = decide(&policy.ir, &request);
             let shadow = ours.shadow.map(|(outcome, rule)| (outcome, policy.rule(rule).id.to_string()));
@@ -86,6 +91,35 @@ proptest! {
         let digest = |sources: &_| crate::load(sources).unwrap().policy.digest().to_owned();
         prop_assert_eq!(digest(&first), digest(&second));
     }
+}
+
+/// Whether a path has parameters that the app does not take. The app in force has the word, where there is one.
+fn ambiguous(policy: &Policy, in_force: &Ir, request: &Request) -> bool {
+    let Target::Http(host, path, _) = &request.target else {
+        return false;
+    };
+    let takes = |ir: &Ir| app_of(ir, host).map(|app| ir.apps[app].path_params);
+    path.contains(';')
+        && !takes(in_force)
+            .or_else(|| takes(&policy.ir))
+            .unwrap_or(false)
+}
+
+fn header_set(policy: &Policy, decision: Decision) -> Option<String> {
+    let set = policy.obligations(decision.obligations).headers.as_ref();
+    set.map(|set| set.name.clone())
+}
+
+/// The set of the rule that decided, found by its id.
+fn naive_header_set(ir: &Ir, (_, rule): &(Outcome, String)) -> Option<String> {
+    let (place, name) = rule.split_once('#')?;
+    let areas = ir.apps.iter().flat_map(|app| {
+        let areas = app.areas.iter();
+        areas.map(|area| (format!("{}{}", app.id, area.pattern.text), &area.allows))
+    });
+    let (_, allows) = areas.into_iter().find(|(id, _)| id == place)?;
+    let set = allows.iter().find(|allow| allow.name == name)?.headers?;
+    Some(ir.header_sets[set as usize].name.clone())
 }
 
 /// 400 worlds; the long run of 250,000 worlds (10^8 requests) is asked for by `POSTERN_LONG=1`.

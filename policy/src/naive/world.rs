@@ -112,11 +112,12 @@ fn sections(dice: &mut Dice) -> Vec<String> {
             dice.pick(&USERS)
         ),
         "[schedule.s0]\ndays = \"mon-fri\"\ntime = \"07:00-21:00\"\ntz = \"Europe/Paris\"\n[schedule.s1]\ntime = \"22:00-03:30\"\ntz = \"America/New_York\"\n[schedule.s2]\ndays = [\"sat-mon\"]\nbetween = \"2026-03-20..2026-10-25\"\ntz = \"Europe/Paris\"\n".to_owned(),
-        format!("[default]\nmfa = {:?}\nlogin = \"10h\"\n", dice.pick(&AGES)),
-        format!("[admin]\n{}", allows(dice, "any-user", false)),
+        format!("[default]\nmfa = {:?}\nlogin = \"10h\"\n{}", dice.pick(&AGES), headers(dice)),
+        "[headers]\nh0 = { X-User = \"{user} {{}}\", X-Groups = \"{groups}\" }\nh1 = { x-rule = \"{rule}\" }\nh2 = {}\n".to_owned(),
+        format!("[admin]\nshadow = {}\n{}", dice.chance(10), allows(dice, "any-user", false)),
     ];
     parts.extend((0..dice.roll(3)).map(|at| guard(dice, at)));
-    parts.extend(["a", "b"].map(|id| app(dice, id)));
+    parts.extend(["a", "b", "s"].map(|id| app(dice, id)));
     parts.push(nets(dice));
     parts
 }
@@ -154,15 +155,22 @@ fn guard(dice: &mut Dice, at: usize) -> String {
 }
 
 fn app(dice: &mut Dice, id: &str) -> String {
-    let hosts = if id == "a" {
-        "[\"a.example\"]"
-    } else {
-        "[\"b.example\", \"*.b.example\"]"
+    let hosts = match id {
+        "a" => "[\"a.example\"]",
+        "b" => "[\"b.example\", \"*.b.example\"]",
+        _ => "[\"x.b.example\", \"c.a.example\"]\nshadow = true",
     };
     let mut out = format!(
         "[app.{id}]\nhost = {hosts}\nupstream = \"http://h\"\n{}",
         allows(dice, "@g0", true)
     );
+    out.push_str(&headers(dice));
+    if dice.chance(40) {
+        out.push_str("path-params = true\n");
+    }
+    if dice.chance(20) {
+        out.push_str("preflight = true\n");
+    }
     if id == "b" && dice.chance(50) {
         out.push_str(dice.pick(&["windows = true\n", "case-insensitive = true\n"]));
     }
@@ -183,7 +191,7 @@ fn app(dice: &mut Dice, id: &str) -> String {
         if seen.contains(&path) {
             continue;
         }
-        out.push_str(&format!("[app.{id}.{path:?}]\n"));
+        out.push_str(&format!("[app.{id}.{path:?}]\n{}", headers(dice)));
         if dice.chance(20) {
             out.push_str("public = \"p\"\nallow.open = { who = \"anyone\", methods = \"GET\" }\n");
         }
@@ -230,9 +238,20 @@ fn allows(dice: &mut Dice, first: &str, http: bool) -> String {
                 dice.some(&["read", "GET", "POST", "PROPFIND"], 1)
             ));
         }
+        if http && dice.chance(15) {
+            rule.push_str(&format!(", headers = {:?}", dice.pick(&["h0", "h2"])));
+        }
         out.push_str(&format!("allow.r{at} = {{ {rule} }}\n"));
     }
     out
+}
+
+fn headers(dice: &mut Dice) -> String {
+    let set = dice.pick(&["h0", "h1", "h2"]);
+    match dice.chance(25) {
+        true => format!("headers = {set:?}\n"),
+        false => String::new(),
+    }
 }
 
 fn nets(dice: &mut Dice) -> String {
@@ -254,7 +273,8 @@ fn nets(dice: &mut Dice) -> String {
             format!("{port:?}")
         };
         out.push_str(&format!(
-            "[net.n{at}]\nto = {to:?}\nport = {port}\n{}",
+            "[net.n{at}]\nto = {to:?}\nport = {port}\nshadow = {}\n{}",
+            dice.chance(20),
             allows(dice, "@g2", false)
         ));
     }
@@ -281,7 +301,8 @@ pub(crate) fn request(dice: &mut Dice) -> Request {
         ),
         _ => {
             let segs = [
-                "a", "b", "%28c", "(c", "z", "%2A", "%C3%A9", "A", "sh", "SH", "b.", "a~1", "%28C",
+                "a", "b", "a;x=1", "b;", "%28c", "(c", "z", "%2A", "%C3%A9", "A", "sh", "SH", "b.",
+                "a~1", "%28C",
             ];
             let mut path: String = (0..dice.roll(5))
                 .map(|_| format!("/{}", dice.pick(&segs)))

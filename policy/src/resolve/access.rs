@@ -1,5 +1,6 @@
 //! Rules and guards: who, from where, with what proof.
 
+use super::headers::set_ix;
 use super::settings::{device, mfa, positive, rate_ix};
 use super::{Cx, empty_list, unique, unknown};
 use crate::canon;
@@ -15,7 +16,12 @@ const MAX_ALLOWS: usize = 200_000;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Place<'a> {
     /// An area of an app; holds its rule id prefix and whether it is public.
-    Area { id: &'a str, public: bool },
+    Area {
+        id: &'a str,
+        public: bool,
+        /// The header set of rules that name none.
+        headers: Option<u32>,
+    },
     /// A net or the console.
     Plain { id: &'a str },
 }
@@ -54,6 +60,14 @@ fn allow(cx: &mut Cx<'_>, def: &Def<AllowAst>, place: Place<'_>) -> Option<Allow
         .rate
         .as_ref()
         .map(|word| rate_ix(word, cx.rates, cx.diags));
+    let own_headers = ast
+        .headers
+        .as_ref()
+        .and_then(|word| set_ix(word, cx.header_sets, cx.diags));
+    let headers = match place {
+        Place::Area { headers, .. } => own_headers.or(headers),
+        Place::Plain { .. } => None,
+    };
     let own_mfa = ast.mfa.as_ref().map(|word| mfa(word, cx.diags));
     let login = ast.login.as_ref().and_then(|word| positive(word, cx.diags));
     let own_device = ast.device.as_ref().and_then(|word| device(word, cx.diags));
@@ -85,6 +99,7 @@ fn allow(cx: &mut Cx<'_>, def: &Def<AllowAst>, place: Place<'_>) -> Option<Allow
         login: login.unwrap_or(cx.defaults.login),
         methods,
         rate: rate.unwrap_or(cx.defaults.rate),
+        headers,
         when,
         shadow: ast.shadow,
         span: def.name.span,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::access::{Place, allows};
+use super::headers::set_ix;
 use super::places::cidrs;
 use super::settings::bad;
 use super::values::{ports, upstream};
@@ -32,6 +33,9 @@ pub(super) fn apps(cx: &mut Cx<'_>, defs: &[Def<AppAst>]) -> Vec<App> {
                 upstream,
                 fold,
                 windows: def.body.windows,
+                path_params: def.body.path_params,
+                preflight: def.body.preflight,
+                shadow: def.body.shadow,
                 areas: areas(cx, def, &id),
                 id,
             }
@@ -109,12 +113,26 @@ fn app_upstream(cx: &mut Cx<'_>, def: &Def<AppAst>) -> Upstream {
 }
 
 fn areas(cx: &mut Cx<'_>, def: &Def<AppAst>, id: &str) -> Vec<Area> {
-    let mut areas = vec![area(cx, &def.body.root, Pattern::root(), id, def.name.span)];
+    let set = |cx: &mut Cx<'_>, word: Option<&Word>, or: Option<u32>| match word {
+        Some(word) => set_ix(word, cx.header_sets, cx.diags),
+        None => or,
+    };
+    let whole = set(cx, def.body.headers.as_ref(), cx.defaults.headers);
+    let root = area(
+        cx,
+        &def.body.root,
+        Pattern::root(),
+        id,
+        (whole, def.name.span),
+    );
+    let mut areas = vec![root];
     for sub in &def.body.areas {
         let fold = def.body.windows || def.body.case_insensitive;
         if let Some(pattern) = pattern(cx, &sub.name, id, fold) {
             let id = format!("{id}{}", pattern.text);
-            areas.push(area(cx, &sub.body, pattern, &id, sub.name.span));
+            let headers = set(cx, sub.body.headers.as_ref(), whole);
+            let at = (headers, sub.name.span);
+            areas.push(area(cx, &sub.body, pattern, &id, at));
         }
     }
     if areas.len() > MAX_AREAS {
@@ -136,7 +154,14 @@ fn areas(cx: &mut Cx<'_>, def: &Def<AppAst>, id: &str) -> Vec<Area> {
     areas
 }
 
-fn area(cx: &mut Cx<'_>, ast: &AreaAst, pattern: Pattern, id: &str, span: Span) -> Area {
+/// Resolves an area with the header set its rules inherit and its place.
+fn area(
+    cx: &mut Cx<'_>,
+    ast: &AreaAst,
+    pattern: Pattern,
+    id: &str,
+    (headers, span): (Option<u32>, Span),
+) -> Area {
     if let Some(word) = &ast.public {
         let opens = |def: &Def<AllowAst>| {
             let who = def.body.who.as_ref();
@@ -161,6 +186,7 @@ fn area(cx: &mut Cx<'_>, ast: &AreaAst, pattern: Pattern, id: &str, span: Span) 
     let place = Place::Area {
         id,
         public: ast.public.is_some(),
+        headers,
     };
     Area {
         pattern,
@@ -327,6 +353,7 @@ fn net(cx: &mut Cx<'_>, def: &Def<NetAst>) -> Net {
     Net {
         to,
         ports: ranges,
+        shadow: def.body.shadow,
         allows,
         id,
         span: def.name.span,

@@ -1,8 +1,10 @@
 //! `[default]`, `[rate]` and `[tunnel]`.
 
+use super::headers::set_ix;
 use super::values::{duration, rate};
 use super::{limit, unique, unknown};
 use crate::diag::{Diagnostic, did_you_mean, show};
+use crate::headers::HeaderSet;
 use crate::ir::{Defaults, Device, Mfa, RateDef, SignInDoor, index};
 use crate::syntax::{Def, DefaultAst, TunnelAst, Word};
 
@@ -36,12 +38,14 @@ pub(super) fn rates(defs: &[Def<Word>], diags: &mut Vec<Diagnostic>) -> Vec<Rate
 pub(super) fn defaults(
     defs: &[Def<DefaultAst>],
     rates: &[RateDef],
+    header_sets: &[HeaderSet],
     diags: &mut Vec<Diagnostic>,
 ) -> Defaults {
     let mut out = Defaults {
         mfa: Mfa::Session,
         login: 12 * 3600,
         rate: None,
+        headers: None,
         device: Device::Any,
         idle: None,
         sessions: None,
@@ -64,6 +68,10 @@ pub(super) fn defaults(
         .rate
         .as_ref()
         .and_then(|word| rate_ix(word, rates, diags));
+    out.headers = ast
+        .headers
+        .as_ref()
+        .and_then(|word| set_ix(word, header_sets, diags));
     out.idle = ast.idle.as_ref().and_then(|word| positive(word, diags));
     out.hide = ast.hide.unwrap_or(false);
     out.sessions = ast.sessions.as_ref().and_then(|count| {

@@ -22,6 +22,7 @@ pub(super) const FILE: Keys = Keys {
         "default",
         "tunnel",
         "rate",
+        "headers",
         "app",
         "net",
         "deny",
@@ -29,7 +30,7 @@ pub(super) const FILE: Keys = Keys {
         "test",
         "invariant",
     ],
-    later: &["zone-file", "headers", "tenant"],
+    later: &["zone-file", "tenant"],
 };
 
 pub(super) const USER: Keys = Keys {
@@ -38,8 +39,10 @@ pub(super) const USER: Keys = Keys {
 };
 
 pub(super) const DEFAULT: Keys = Keys {
-    built: &["mfa", "login", "rate", "device", "idle", "sessions", "hide"],
-    later: &["headers"],
+    built: &[
+        "mfa", "login", "rate", "device", "headers", "idle", "sessions", "hide",
+    ],
+    later: &[],
 };
 
 pub(super) const TUNNEL: Keys = Keys {
@@ -48,7 +51,6 @@ pub(super) const TUNNEL: Keys = Keys {
 };
 
 const FRONT: &[&str] = &[
-    "headers",
     "balance",
     "sticky",
     "check",
@@ -69,8 +71,6 @@ const FRONT: &[&str] = &[
     "device-only",
     "justify",
     "maintenance",
-    "path-params",
-    "preflight",
 ];
 
 pub(super) const SCHEDULE: Keys = Keys {
@@ -84,6 +84,10 @@ pub(super) const APP: Keys = Keys {
         "upstream",
         "windows",
         "case-insensitive",
+        "headers",
+        "path-params",
+        "preflight",
+        "shadow",
         "public",
         "allow",
     ],
@@ -91,15 +95,15 @@ pub(super) const APP: Keys = Keys {
 };
 
 pub(super) const AREA: Keys = Keys {
-    built: &["public", "allow", "shadow"],
+    built: &["public", "allow", "headers", "shadow"],
     later: FRONT,
 };
 
 pub(super) const ALLOW: Keys = Keys {
     built: &[
-        "who", "from", "when", "device", "mfa", "login", "methods", "rate", "shadow",
+        "who", "from", "when", "device", "mfa", "login", "methods", "rate", "headers", "shadow",
     ],
-    later: &["headers", "idle", "sessions", "justify"],
+    later: &["idle", "sessions", "justify"],
 };
 
 /// Rules of nets and of the console: no methods there.
@@ -111,8 +115,8 @@ pub(super) const ALLOW_PLAIN: Keys = Keys {
 };
 
 pub(super) const NET: Keys = Keys {
-    built: &["to", "port", "allow"],
-    later: &["shadow"],
+    built: &["to", "port", "allow", "shadow"],
+    later: &[],
 };
 
 pub(super) const DENY: Keys = Keys {
@@ -130,8 +134,8 @@ pub(super) const DENY: Keys = Keys {
 };
 
 pub(super) const ADMIN: Keys = Keys {
-    built: &["allow"],
-    later: &["shadow"],
+    built: &["allow", "shadow"],
+    later: &[],
 };
 
 pub(super) const TEST: Keys = Keys {

@@ -7,7 +7,7 @@ use toml::de::DeTable;
 
 use super::keys;
 use super::read::{Entry, Reader};
-use super::{Ast, Def, DefaultAst, GroupAst, ScheduleAst, Sp, TunnelAst, UserAst};
+use super::{Ast, Def, DefaultAst, GroupAst, ScheduleAst, Sp, TunnelAst, UserAst, Word};
 use crate::diag::{Diagnostic, show};
 use crate::source::Span;
 
@@ -72,6 +72,7 @@ fn section(r: &mut Reader<'_>, entry: &Entry<'_, '_>, ast: &mut Ast) {
         "group-optional" => ast.groups.extend(groups(r, entry, true)),
         "user" => users(r, entry, ast),
         "rate" => ast.rates.extend(r.named(entry, "rate", |r, e| r.string(e))),
+        "headers" => ast.headers.extend(r.named(entry, "header set", header_set)),
         "app" => ast.apps.extend(r.named(entry, "app", access::app)),
         "net" => ast.nets.extend(r.named(entry, "net", access::net)),
         "deny" => ast.guards.extend(r.named(entry, "guard", access::guard)),
@@ -109,6 +110,20 @@ fn groups(r: &mut Reader<'_>, entry: &Entry<'_, '_>, optional: bool) -> Vec<Def<
             from: None,
         })
     })
+}
+
+/// Names and texts; a header's name is no name of the language, so it is judged later.
+fn header_set(r: &mut Reader<'_>, entry: &Entry<'_, '_>) -> Option<Vec<(Word, Word)>> {
+    let table = r.table(entry)?;
+    let mut out = Vec::new();
+    for e in r.entries(table) {
+        let name = Sp {
+            v: e.key.to_owned(),
+            span: e.span,
+        };
+        out.extend(r.string(&e).map(|text| (name, text)));
+    }
+    Some(out)
 }
 
 fn schedule(r: &mut Reader<'_>, entry: &Entry<'_, '_>) -> Option<ScheduleAst> {
@@ -161,6 +176,7 @@ fn default(r: &mut Reader<'_>, table: &DeTable<'_>) -> DefaultAst {
             "mfa" => default.mfa = r.string(&e),
             "login" => default.login = r.string(&e),
             "rate" => default.rate = r.string(&e),
+            "headers" => default.headers = r.string(&e),
             "device" => default.device = r.string(&e),
             "idle" => default.idle = r.string(&e),
             "sessions" => default.sessions = r.integer(&e),

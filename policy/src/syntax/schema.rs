@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::keys::{self, Keys};
 
 const NAME: &str = "^[a-z0-9][a-z0-9._-]{0,63}$";
+const HEADER: &str = "^[A-Za-z0-9!#$%&'*+.^`|~-]{1,64}$";
 const AREA: &str = "^=?/";
 
 /// The JSON Schema (draft 2020-12) of a policy file. Keys that are part of the language but not built yet are not in
@@ -15,6 +16,7 @@ pub fn json_schema() -> Value {
         "zone" | "zone-group" | "group" | "group-optional" => named(&words()),
         "group-from" => named(&json!({ "type": "string", "pattern": "^attr:" })),
         "rate" => named(&json!({ "type": "string", "pattern": "^[0-9]+/[smhd]( burst [0-9]+)?$" })),
+        "headers" => named(&header_set()),
         "schedule" => named(&table(keys::SCHEDULE, value)),
         "user" => named(&table(keys::USER, value)),
         "default" => table(keys::DEFAULT, value),
@@ -36,6 +38,15 @@ pub fn json_schema() -> Value {
         map.insert("required".to_owned(), json!(["postern"]));
     }
     schema
+}
+
+/// Any header name; which are reserved is told when the policy is read.
+fn header_set() -> Value {
+    json!({
+        "type": "object",
+        "patternProperties": { HEADER: { "type": "string", "maxLength": 1024 } },
+        "additionalProperties": false,
+    })
 }
 
 fn app() -> Value {
@@ -60,7 +71,8 @@ fn value(key: &str) -> Value {
     match key {
         "who" | "from" | "when" | "unless-when" | "methods" | "on" | "days" | "time" | "host"
         | "to" | "port" | "reach" | "only" | "never" | "can-reach" | "groups" => words(),
-        "hide" | "disabled" | "windows" | "case-insensitive" | "shadow" => {
+        "hide" | "disabled" | "windows" | "case-insensitive" | "path-params" | "preflight"
+        | "shadow" => {
             json!({ "type": "boolean" })
         }
         "sessions" => json!({ "type": "integer", "minimum": 1 }),

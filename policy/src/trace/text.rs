@@ -35,6 +35,12 @@ impl Explanation {
                 &format!("{answer}  {}", allow.why),
             );
         }
+        if let Some(set) = &self.headers {
+            line(&mut out, "headers", set);
+        }
+        if let Some(shadow) = &self.shadow {
+            line(&mut out, "with shadow rules", shadow);
+        }
         if !self.would_allow.is_empty() {
             line(
                 &mut out,

@@ -8,12 +8,17 @@ use super::super::{AllowAst, AppAst, AreaAst, Def, GuardAst, NetAst, Sp, Word};
 use crate::diag::{Diagnostic, show};
 
 pub(super) fn admin(r: &mut Reader<'_>, table: &DeTable<'_>) -> Vec<Def<AllowAst>> {
-    let mut rules = Vec::new();
+    let mut rules: Vec<Def<AllowAst>> = Vec::new();
+    let mut shadow = false;
     for e in r.entries(table) {
         match e.key {
             "allow" => rules = allows(r, &e, keys::ALLOW_PLAIN, "admin"),
+            "shadow" => shadow = r.boolean(&e).unwrap_or(true),
             _ => r.stray_key(&e, keys::ADMIN, "[admin]"),
         }
+    }
+    for rule in &mut rules {
+        rule.body.shadow |= shadow;
     }
     rules
 }
@@ -26,7 +31,12 @@ pub(super) fn app(r: &mut Reader<'_>, entry: &Entry<'_, '_>) -> Option<AppAst> {
         match e.key {
             "host" => app.host = r.strings(&e).map(|list| list.v),
             "upstream" => app.upstream = upstream(r, &e),
+            "headers" => app.headers = r.string(&e),
             "windows" => app.windows = r.boolean(&e).unwrap_or(true),
+            // a value of the wrong type is an error, so its reading does not matter
+            "path-params" => app.path_params = r.boolean(&e).unwrap_or(false),
+            "preflight" => app.preflight = r.boolean(&e).unwrap_or(false),
+            "shadow" => app.shadow = r.boolean(&e).unwrap_or(true),
             "case-insensitive" => app.case_insensitive = r.boolean(&e).unwrap_or(true),
             "public" | "allow" => area_key(r, &e, &mut app.root, &id),
             key if key.starts_with(['/', '=']) => app.areas.extend(area(r, &e, &id)),
@@ -69,15 +79,17 @@ fn area(r: &mut Reader<'_>, entry: &Entry<'_, '_>, app: &str) -> Option<Def<Area
     for e in r.entries(table) {
         match e.key {
             "public" | "allow" => area_key(r, &e, &mut area, &id),
+            "headers" => area.headers = r.string(&e),
             "shadow" => area.shadow = r.boolean(&e).unwrap_or(true),
-            "host" | "upstream" | "windows" | "case-insensitive" => r.push(
-                Diagnostic::error(
-                    "misplaced",
-                    e.span,
-                    format!("`{}` belongs to the app, not to an area", e.key),
-                )
-                .help(format!("move it to [{app}]")),
-            ),
+            "host" | "upstream" | "windows" | "case-insensitive" | "path-params" | "preflight" => r
+                .push(
+                    Diagnostic::error(
+                        "misplaced",
+                        e.span,
+                        format!("`{}` belongs to the app, not to an area", e.key),
+                    )
+                    .help(format!("move it to [{app}]")),
+                ),
             key if key.starts_with(['/', '=']) => r.push(
                 Diagnostic::error(
                     "misplaced",
@@ -113,6 +125,7 @@ pub(super) fn net(r: &mut Reader<'_>, entry: &Entry<'_, '_>) -> Option<NetAst> {
     for e in r.entries(table) {
         match e.key {
             "to" => net.to = r.strings(&e).map(|list| list.v),
+            "shadow" => net.shadow = r.boolean(&e).unwrap_or(true),
             "port" => net.port = r.strings(&e).map(|list| list.v),
             "allow" => net.allows = allows(r, &e, keys::ALLOW_PLAIN, &id),
             _ => r.stray_key(&e, keys::NET, &format!("[{id}]")),
@@ -181,6 +194,7 @@ fn allow(r: &mut Reader<'_>, table: &DeTable<'_>, keys: Keys, place: &str) -> Al
             "mfa" => allow.mfa = r.string(&e),
             "login" => allow.login = r.string(&e),
             "rate" => allow.rate = r.string(&e),
+            "headers" if keys.built.contains(&"headers") => allow.headers = r.string(&e),
             "methods" if keys.built.contains(&"methods") => allow.methods = r.strings(&e),
             _ => r.stray_key(&e, keys, place),
         }
