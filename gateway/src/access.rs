@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use policy::{Decision, Outcome, Proto};
 
-use crate::audit::{Audit, Durability, Event, Record, reason};
+use crate::audit::{Answer as Said, Audit, Durability, Event, Inputs, Record, reason};
 use crate::clock;
 use crate::gateway::Gateway;
 use crate::identity::{Class, Device, Session};
@@ -51,15 +51,12 @@ impl Caller {
 
     /// Returns the best outcome a visit to the app could have from here, for the portal's list.
     pub(crate) fn opens(&self, snap: &Snapshot, app: policy::AppIx) -> Outcome {
-        let context = policy::Context::new(
-            snap.policy.zone(self.source, self.door == Door::Tunnel),
-            snap.policy.tick(clock::unix()),
-        );
-        self.ask(snap, |subject| snap.policy.opens(subject, app, &context))
+        let facts = self.facts(snap, clock::unix());
+        snap.policy.opens(&facts.subject(), app, &facts.context())
     }
 
-    fn ask<T>(&self, snap: &Snapshot, ask: impl Fn(&policy::Subject<'_>) -> T) -> T {
-        let now = clock::unix();
+    /// Gathers what a decision at an instant, in seconds since the UNIX epoch, is taken from.
+    fn facts(&self, snap: &Snapshot, now: i64) -> Facts {
         let session = self.session.as_ref();
         let bits = session.and_then(|s| snap.subject(&s.user));
         let mfa_age = session.map(|s| secs(s.mfa_age(now)));
@@ -68,13 +65,63 @@ impl Caller {
             let between = s.mfa_at().saturating_sub(s.login_at).max(0);
             age.saturating_add(u32::try_from(between).unwrap_or(u32::MAX))
         });
-        let subject = policy::Subject {
-            bits: bits.as_deref(),
+        let tunnel = self.door == Door::Tunnel;
+        Facts {
+            bits,
             mfa_age,
             login_age,
-            device: self.class(),
+            class: self.class(),
+            tunnel,
+            zone: snap.policy.zone(self.source, tunnel),
+            time: snap.policy.tick(now),
+            at: now,
+        }
+    }
+}
+
+/// What one decision is taken from; belongs to the policy it was made for.
+struct Facts {
+    bits: Option<Arc<policy::SubjectBits>>,
+    mfa_age: Option<u32>,
+    login_age: u32,
+    class: policy::Device,
+    tunnel: bool,
+    zone: policy::ZoneClass,
+    time: policy::TimeClass,
+    at: i64,
+}
+
+impl Facts {
+    fn subject(&self) -> policy::Subject<'_> {
+        policy::Subject {
+            bits: self.bits.as_deref(),
+            mfa_age: self.mfa_age,
+            login_age: self.login_age,
+            device: self.class,
+        }
+    }
+
+    fn context(&self) -> policy::Context {
+        policy::Context::new(self.zone, self.time)
+    }
+
+    /// Writes them down for the journal, with what rules in shadow and the policy itself said.
+    fn inputs(&self, snap: &Snapshot, decision: Decision, refused: bool) -> Box<Inputs> {
+        let answer = |(outcome, rule)| Said {
+            outcome,
+            rule: Arc::clone(&snap.policy.rule(rule).id),
         };
-        ask(&subject)
+        let signed_in = self.bits.is_some();
+        Box::new(Inputs {
+            at: self.at,
+            tunnel: self.tunnel,
+            zones: snap.policy.zone_names(self.zone).join(","),
+            class: self.class,
+            mfa_age: self.mfa_age.filter(|_| signed_in),
+            login_age: signed_in.then_some(self.login_age),
+            shadow: decision.shadow.map(answer),
+            own: refused.then(|| answer((decision.outcome, decision.rule))),
+        })
     }
 }
 
@@ -194,12 +241,14 @@ pub(crate) fn http(
     method: &str,
     door: Quarantine,
 ) -> Verdict {
-    let decision = decide_http(snap, caller, target, method);
+    let facts = caller.facts(snap, clock::unix());
+    let decision = decide_http(snap, &facts, target, method);
     let refused = match door {
         Quarantine::Closed => Some(reason::QUARANTINE),
         Quarantine::Open => caller.mismatch().then_some(reason::DEVICE_MISMATCH),
     };
     let mut record = base_record(Event::AccessDecided, snap, caller, decision, refused);
+    record.inputs = Some(facts.inputs(snap, decision, refused.is_some()));
     record.host = Some(target.host.as_str().into());
     record.method = Some(method.into());
     record.path = Some(target.path.as_str().to_owned());
@@ -212,24 +261,21 @@ pub(crate) fn http(
     }
 }
 
-fn decide_http(snap: &Snapshot, caller: &Caller, target: &Target, method: &str) -> Decision {
-    let context = policy::Context::new(
-        snap.policy.zone(caller.source, caller.door == Door::Tunnel),
-        snap.policy.tick(clock::unix()),
-    );
-    caller.ask(snap, |subject| {
-        snap.policy
-            .decide_http(subject, &target.host, &target.path, method, &context)
-    })
+fn decide_http(snap: &Snapshot, facts: &Facts, target: &Target, method: &str) -> Decision {
+    let (subject, context) = (facts.subject(), facts.context());
+    snap.policy
+        .decide_http(&subject, &target.host, &target.path, method, &context)
 }
 
 /// Decides a flow of a tunnel device to an office host.
 pub(crate) fn flow(gw: &Gateway, device: &Arc<Device>, dst: SocketAddr, proto: Proto) -> Verdict {
     let snap = gw.snapshot.load_full();
     let caller = device_caller(gw, device);
-    let decision = decide_flow(&snap, &caller, dst, proto);
+    let facts = caller.facts(&snap, clock::unix());
+    let decision = decide_flow(&snap, &facts, dst, proto);
     let refused = caller.session.is_none().then_some(reason::QUARANTINE);
     let mut record = base_record(Event::FlowDecided, &snap, &caller, decision, refused);
+    record.inputs = Some(facts.inputs(&snap, decision, refused.is_some()));
     record.user = Some(Arc::clone(&device.user));
     record.host = Some(dst.ip().to_string().into());
     record.method = Some(proto_name(proto).into());
@@ -244,15 +290,10 @@ pub(crate) fn flow(gw: &Gateway, device: &Arc<Device>, dst: SocketAddr, proto: P
     }
 }
 
-fn decide_flow(snap: &Snapshot, caller: &Caller, dst: SocketAddr, proto: Proto) -> Decision {
-    let context = policy::Context::new(
-        snap.policy.zone(caller.source, true),
-        snap.policy.tick(clock::unix()),
-    );
-    caller.ask(snap, |subject| {
-        snap.policy
-            .decide_flow(subject, dst.ip(), dst.port(), proto, &context)
-    })
+fn decide_flow(snap: &Snapshot, facts: &Facts, dst: SocketAddr, proto: Proto) -> Decision {
+    let (subject, context) = (facts.subject(), facts.context());
+    snap.policy
+        .decide_flow(&subject, dst.ip(), dst.port(), proto, &context)
 }
 
 fn device_caller(gw: &Gateway, device: &Arc<Device>) -> Caller {
@@ -349,7 +390,8 @@ impl Question for HttpQuestion {
                 return Answer::Gone(reason::DEVICE_MISMATCH);
             }
         }
-        answer(decide_http(&snap, &caller, &self.target, &self.method))
+        let facts = caller.facts(&snap, clock::unix());
+        answer(decide_http(&snap, &facts, &self.target, &self.method))
     }
 }
 
@@ -371,7 +413,8 @@ impl Question for FlowQuestion {
         if caller.session.is_none() || device.revoked.is_some() {
             return Answer::Gone(reason::REVOKED);
         }
-        answer(decide_flow(&snap, &caller, self.destination, self.proto))
+        let facts = caller.facts(&snap, clock::unix());
+        answer(decide_flow(&snap, &facts, self.destination, self.proto))
     }
 }
 

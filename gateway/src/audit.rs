@@ -5,11 +5,13 @@
 //! record of a file names in `prev` the chain value it follows. A file `head` holds the last
 //! number and chain value, sealed by a code, so that a cut tail is noticed.
 
+pub(crate) mod again;
 mod chain;
 mod event;
 mod files;
 mod flood;
 mod head;
+mod inputs;
 mod journal;
 mod lines;
 pub(crate) mod query;
@@ -17,6 +19,7 @@ pub(crate) mod reason;
 mod record;
 mod resume;
 mod tail;
+pub(crate) mod used;
 pub(crate) mod verify;
 mod writer;
 
@@ -35,6 +38,7 @@ use self::writer::{Entry, Pace, Shared, Waiter};
 use crate::clock;
 
 pub(crate) use self::event::Event;
+pub(crate) use self::inputs::{Answer, Inputs};
 pub(crate) use self::record::Record;
 
 /// When a write may be answered.

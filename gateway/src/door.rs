@@ -44,7 +44,6 @@ impl Ticket for FlowTicket {
 
     fn ended(&self, end: End) {
         let mut record = self.record.clone();
-        record.event = Event::FlowEnded;
         record.outcome = if self.kill.killed() { "cut" } else { "ok" };
         record.reason = end.reason;
         record.rule = Some(Arc::clone(self.permit.rule()));
@@ -73,7 +72,7 @@ impl Gate for TunnelGate {
             return Err(Refused);
         }
         let verdict = access::flow(gw, &device, ask.target, proto(ask.proto));
-        let record = verdict.record().clone();
+        let record = verdict.record().sequel(Event::FlowEnded);
         if let Some(rate) = verdict.rate() {
             let key = limits::Key::of(Some(&device.user), ask.source.ip());
             if gw.limits.rate(&key, &rate.into(), clock::now()).is_err() {

@@ -36,6 +36,13 @@ impl Outcome {
             Self::Allow => "allow",
         }
     }
+
+    /// Reads the word of the policy language.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Deny, Self::Login, Self::StepUp, Self::Allow]
+            .into_iter()
+            .find(|outcome| outcome.as_str() == word)
+    }
 }
 
 impl std::fmt::Display for Outcome {

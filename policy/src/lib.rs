@@ -35,7 +35,7 @@ pub use diag::{Diagnostic, Severity};
 pub use headers::{HeaderField, HeaderSet, HeaderValues, Person};
 pub use ir::{Device, Proto, SignInDoor, Upstream};
 pub use query::{Query, QueryError, QueryField, QueryText};
-pub use replay::{AuditInput, AuditTarget, ReplayChange, replay};
+pub use replay::{AuditInput, AuditTarget, ReplayChange, Replayer, replay};
 pub use source::{FileId, Location, Sources, Span};
 pub use syntax::{FORMAT_VERSION, json_schema};
 pub use testrun::TestResult;

@@ -1,11 +1,14 @@
 //! Decisions of the past, taken again under another policy.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::canon;
-use crate::compile::{BAD_REQUEST, DEFAULT, Policy};
+use crate::compile::{BAD_REQUEST, DEFAULT, Policy, SubjectBits};
 use crate::decide::{Context, Decision, Outcome, Subject};
+use crate::diag::{did_you_mean, show};
 use crate::ir::{Device, Proto};
+use crate::query::{Query, QueryError, QueryField, Target};
 use crate::resolve::values::show_duration;
 
 /// What was asked for, as the journal has it.
@@ -56,18 +59,21 @@ pub struct AuditInput {
     pub target: AuditTarget,
     /// The outcome on record.
     pub outcome: Outcome,
-    /// The rule on record.
+    /// The rule on record; empty when it is not known whole.
     pub rule: String,
 }
 
 impl AuditInput {
-    /// Writes the record as a `[[test]]` that expects the same answer again. The time is written in UTC.
+    /// Writes the record as a `[[test]]` that expects the same answer again. The time is written in UTC, and a
+    /// rule that is not known is not asked for.
     pub fn to_test(&self) -> String {
         let mut parts: Vec<String> = Vec::new();
         let mut say = |key: &str, text: &str| parts.push(format!("{key} = {text:?}"));
         if let Some(user) = &self.user {
             say("user", user);
         }
+        // neither age is read when nobody is signed in
+        let signed_in = self.user.is_some();
         match self.tunnel {
             true => say("from", "tunnel"),
             false => say("from", &self.source.to_string()),
@@ -77,29 +83,40 @@ impl AuditInput {
             say("at", &format!("{} UTC", at.strftime("%Y-%m-%d %H:%M:%S")));
         }
         say("device", self.device.as_str());
-        match self.mfa_age {
+        match self.mfa_age.filter(|_| signed_in) {
             Some(age) => say("mfa", &show_duration(age)),
             None => say("mfa", "none"),
         }
-        say("login", &show_duration(self.login_age));
-        let to = match &self.target {
-            AuditTarget::Http { host, path, method } => format!("{method} https://{host}{path}"),
-            AuditTarget::Flow { dst, port, proto } => match (proto, dst) {
-                (Proto::Icmp, _) => format!("icmp://{dst}"),
-                (Proto::Tcp, IpAddr::V4(_)) => format!("tcp://{dst}:{port}"),
-                (Proto::Tcp, IpAddr::V6(_)) => format!("tcp://[{dst}]:{port}"),
-                (Proto::Udp, IpAddr::V4(_)) => format!("udp://{dst}:{port}"),
-                (Proto::Udp, IpAddr::V6(_)) => format!("udp://[{dst}]:{port}"),
-            },
-            AuditTarget::Admin => "admin".to_owned(),
+        if signed_in {
+            say("login", &show_duration(self.login_age));
+        }
+        let expect = match self.rule.as_str() {
+            "" => format!("{:?}", self.outcome.as_str()),
+            rule => format!("{{ {} = {rule:?} }}", self.outcome),
         };
         format!(
-            "[[test]]\nname = \"record {}\"\nas = {{ {} }}\nto = {to:?}\nexpect = {{ {} = {:?} }}\n",
+            "[[test]]\nname = \"record {}\"\nas = {{ {} }}\nto = {:?}\nexpect = {expect}\n",
             self.seq,
             parts.join(", "),
-            self.outcome,
-            self.rule
+            self.target.to_string(),
         )
+    }
+}
+
+/// As questions write it: `GET https://host/path`, `tcp://ip:port`, `icmp://ip` or `admin`.
+impl std::fmt::Display for AuditTarget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Http { host, path, method } => write!(f, "{method} https://{host}{path}"),
+            Self::Flow { dst, port, proto } => match (proto, dst) {
+                (Proto::Icmp, _) => write!(f, "icmp://{dst}"),
+                (Proto::Tcp, IpAddr::V4(_)) => write!(f, "tcp://{dst}:{port}"),
+                (Proto::Tcp, IpAddr::V6(_)) => write!(f, "tcp://[{dst}]:{port}"),
+                (Proto::Udp, IpAddr::V4(_)) => write!(f, "udp://{dst}:{port}"),
+                (Proto::Udp, IpAddr::V6(_)) => write!(f, "udp://[{dst}]:{port}"),
+            },
+            Self::Admin => f.write_str("admin"),
+        }
     }
 }
 
@@ -126,8 +143,9 @@ pub fn replay<'a>(
     candidate: &'a Policy,
     records: impl Iterator<Item = AuditInput> + 'a,
 ) -> impl Iterator<Item = ReplayChange> + 'a {
-    records.filter_map(|record| {
-        let decision = again(candidate, &record);
+    let mut replayer = Replayer::new(candidate);
+    records.filter_map(move |record| {
+        let decision = replayer.decide(&record);
         (decision.outcome != record.outcome).then(|| ReplayChange {
             seq: record.seq,
             user: record.user,
@@ -139,13 +157,44 @@ pub fn replay<'a>(
     })
 }
 
-fn again(policy: &Policy, record: &AuditInput) -> Decision {
-    let bits = record.user.as_deref().and_then(|user| policy.subject(user));
-    if record.user.is_some() && bits.is_none() {
-        return Decision::deny(DEFAULT);
+/// Decides recorded questions by one policy, and remembers what it knows of each person.
+#[derive(Debug)]
+pub struct Replayer<'p> {
+    policy: &'p Policy,
+    /// People of the policy only, which bounds it.
+    people: HashMap<String, SubjectBits>,
+}
+
+impl<'p> Replayer<'p> {
+    /// Makes one for a policy.
+    pub fn new(policy: &'p Policy) -> Self {
+        Self {
+            policy,
+            people: HashMap::new(),
+        }
     }
+
+    /// Decides one record as the policy would. A person it does not know, or has switched off, is denied.
+    pub fn decide(&mut self, record: &AuditInput) -> Decision {
+        let policy = self.policy;
+        let Some(user) = record.user.as_deref() else {
+            return again(policy, record, None);
+        };
+        if !self.people.contains_key(user)
+            && let Some(bits) = policy.subject(user)
+        {
+            self.people.insert(user.to_owned(), bits);
+        }
+        match self.people.get(user) {
+            Some(bits) => again(policy, record, Some(bits)),
+            None => Decision::deny(DEFAULT),
+        }
+    }
+}
+
+fn again(policy: &Policy, record: &AuditInput, bits: Option<&SubjectBits>) -> Decision {
     let subject = Subject {
-        bits: bits.as_ref(),
+        bits,
         mfa_age: record.mfa_age,
         login_age: record.login_age,
         device: record.device,
@@ -167,5 +216,57 @@ fn again(policy: &Policy, record: &AuditInput) -> Decision {
             policy.decide_flow(&subject, *dst, *port, *proto, &context)
         }
         AuditTarget::Admin => policy.decide_admin(&subject, &context),
+    }
+}
+
+impl Policy {
+    /// Makes the question of a record one of this policy, to be explained.
+    ///
+    /// # Errors
+    /// The record names a person this policy does not know.
+    pub fn query_of(&self, record: &AuditInput) -> Result<Query, QueryError> {
+        let user = match &record.user {
+            Some(name) => Some(self.ir.user(name).ok_or_else(|| QueryError {
+                field: QueryField::User,
+                title: format!("unknown user `{}`", show(name)),
+                help: did_you_mean(name, self.ir.users.iter().map(|user| &user.name)),
+            })?),
+            None => None,
+        };
+        let person = user.and_then(|ix| self.ir.users.get(ix as usize));
+        let groups = person.map(|person| person.groups.clone());
+        Ok(Query {
+            user,
+            user_name: record.user.clone(),
+            groups: groups.unwrap_or_default(),
+            bits: record.user.as_deref().and_then(|user| self.subject(user)),
+            mfa_age: record.mfa_age,
+            login_age: record.login_age,
+            device: record.device,
+            zone: self.zone(record.source, record.tunnel),
+            time: self.tick(record.unix),
+            target: target(&record.target),
+        })
+    }
+}
+
+fn target(asked: &AuditTarget) -> Target {
+    match asked {
+        AuditTarget::Http { host, path, method } => {
+            let canonical = canon::method(method).and_then(|method| {
+                Ok(Target::Http {
+                    method: method.to_owned(),
+                    host: canon::host(host)?,
+                    path: canon::path(path.as_bytes())?.into_owned(),
+                })
+            });
+            canonical.unwrap_or_else(|reject| Target::BadRequest(reject.reason()))
+        }
+        AuditTarget::Flow { dst, port, proto } => Target::Flow {
+            dst: *dst,
+            port: *port,
+            proto: *proto,
+        },
+        AuditTarget::Admin => Target::Admin,
     }
 }

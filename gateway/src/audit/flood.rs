@@ -1,13 +1,14 @@
 //! Summing up floods of anonymous denials, so that none is unrecorded and none drowns the rest.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Durability;
 use super::event::Event;
 use super::reason;
-use super::record::{Stamped, Sum};
+use super::record::{PATH_MAX, Record, Stamped, Sum};
 use crate::limits::Source;
 
 /// Records a source may have in a second before further ones are summed.
@@ -103,12 +104,21 @@ impl Flood {
             stamped.record.source = None;
             stamped.record.rule = None;
             stamped.record.host = None;
+            stamped.record.inputs = None;
         }
         let at = stamped.at;
-        let entry = self.sums.entry(like).or_insert_with(|| generalise(stamped));
-        if let Some(sum) = &mut entry.sum {
-            sum.count += 1;
-            sum.last = sum.last.max(at);
+        match self.sums.entry(like) {
+            Entry::Vacant(place) => {
+                place.insert(begin(stamped));
+            }
+            Entry::Occupied(place) => {
+                let held = place.into_mut();
+                keep_common(&mut held.record, &stamped.record);
+                if let Some(sum) = &mut held.sum {
+                    sum.count += 1;
+                    sum.last = sum.last.max(at);
+                }
+            }
         }
     }
 
@@ -129,33 +139,61 @@ impl Flood {
     }
 }
 
-/// Drops what is not common to the records of a sum.
-fn generalise(mut stamped: Stamped) -> Stamped {
+/// Makes the first record of a sum out of a record; what is its alone is dropped.
+fn begin(mut stamped: Stamped) -> Stamped {
     let record = &mut stamped.record;
-    record.path = None;
-    record.method = None;
     record.request_id = None;
     record.bytes = None;
     record.ms = None;
     record.detail = None;
-    // an IPv6 source is a /64: its lower half differs from record to record
-    record.source = record.source.map(|ip| match ip {
-        IpAddr::V4(_) => ip,
-        IpAddr::V6(_) => Source::of(ip).network(),
-    });
+    record.code = None;
+    if record
+        .path
+        .as_ref()
+        .is_some_and(|path| path.len() > PATH_MAX)
+    {
+        // sums are held in memory, and such a path would be cut anyway
+        record.path = None;
+        record.inputs = None;
+    }
     stamped.sum = Some(Sum {
-        count: 0,
+        count: 1,
         first: stamped.at,
         last: stamped.at,
     });
     stamped
 }
 
+/// Drops what another record of the sum does not share. A sum that keeps its path and inputs stands
+/// for so many times the same decision, and can be decided again as one.
+fn keep_common(held: &mut Record, other: &Record) {
+    let same = held.path == other.path && held.method == other.method;
+    let alike = match (&held.inputs, &other.inputs) {
+        (Some(held), Some(other)) => held.is_like(other),
+        (None, None) => true,
+        _ => false,
+    };
+    if !same {
+        held.path = None;
+        held.method = None;
+    }
+    if held.source != other.source {
+        // an IPv6 source is a /64: its lower half may differ from record to record
+        held.source = held.source.map(|ip| match ip {
+            IpAddr::V4(_) => ip,
+            IpAddr::V6(_) => Source::of(ip).network(),
+        });
+    }
+    if !same || !alike || held.source != other.source {
+        held.inputs = None;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Flood, SOURCES_MAX, SUMS_MAX};
     use crate::audit::record::{Record, Stamped};
-    use crate::audit::{Durability, Event, reason};
+    use crate::audit::{Durability, Event, Inputs, reason};
 
     const T: u64 = 1_700_000_000_000;
 
@@ -178,6 +216,68 @@ mod tests {
         let sum = due[0].sum.unwrap();
         assert_eq!((sum.count, sum.first, sum.last), (15, T + 10, T + 24));
         assert!(flood.due(T + 2000, true).is_empty());
+    }
+
+    fn asked(n: u64, source: &str, path: &str) -> Stamped {
+        let mut stamped = denial(T + n, source);
+        stamped.record.path = Some(path.to_owned());
+        stamped.record.inputs = Some(Box::new(Inputs {
+            at: (T + n).cast_signed() / 1000,
+            tunnel: false,
+            zones: String::new(),
+            class: policy::Device::Any,
+            mfa_age: None,
+            login_age: None,
+            shadow: None,
+            own: None,
+        }));
+        stamped
+    }
+
+    fn sum_of(records: impl Iterator<Item = Stamped>) -> Stamped {
+        let mut flood = Flood::default();
+        for record in records {
+            flood.admit(record);
+        }
+        let mut due = flood.due(T, true);
+        assert_eq!(due.len(), 1);
+        due.remove(0)
+    }
+
+    #[test]
+    fn a_sum_of_one_question_can_be_asked_again_and_one_of_several_cannot() {
+        let one = sum_of((0..25).map(|n| asked(n, "192.0.2.1", "/a")));
+        assert_eq!(one.record.path.as_deref(), Some("/a"));
+        assert!(one.record.inputs.is_some());
+        let paths = ["/a", "/b"];
+        let several = sum_of(
+            paths
+                .iter()
+                .cycle()
+                .zip(0..25)
+                .map(|(path, n)| asked(n, "192.0.2.1", path)),
+        );
+        assert_eq!(several.record.path, None);
+        assert!(several.record.inputs.is_none());
+    }
+
+    #[test]
+    fn a_sum_over_a_network_names_the_network_and_cannot_be_asked_again() {
+        let at = |n: u64| format!("2001:db8::{n}");
+        let one = sum_of((0..25).map(|n| asked(n, &at(1), "/a")));
+        assert_eq!(one.record.source, Some("2001:db8::1".parse().unwrap()));
+        assert!(one.record.inputs.is_some());
+        let several = sum_of((0..25).map(|n| asked(n, &at(n + 1), "/a")));
+        assert_eq!(several.record.source, Some("2001:db8::".parse().unwrap()));
+        assert!(several.record.inputs.is_none());
+    }
+
+    #[test]
+    fn a_sum_holds_no_path_that_its_line_would_cut() {
+        let long = format!("/{}", "p".repeat(1024));
+        let sum = sum_of((0..25).map(|n| asked(n, "192.0.2.1", &long)));
+        assert_eq!(sum.record.path, None);
+        assert!(sum.record.inputs.is_none());
     }
 
     #[test]

@@ -53,25 +53,116 @@ pub(crate) fn search(dir: &Path, filter: &Filter, sink: &mut Sink<'_>) -> io::Re
 }
 
 fn scan(dir: &Path, filter: &Filter, sink: &mut Sink<'_>) -> io::Result<()> {
-    let since = filter.since.map(clock::rfc3339);
-    let first_day = filter.since.map(day).unwrap_or_default();
-    for name in segments(dir)? {
-        if name.day < first_day {
-            continue;
+    each_line(dir, filter.since, &mut |line| {
+        if filter.takes(line) {
+            sink(line)
+        } else {
+            Ok(())
         }
-        let mut lines = Lines::open(&dir.join(name.to_string()), 0)?;
-        while let Read::Line(line) = lines.next()? {
-            if filter.takes(line, since.as_deref()) {
-                sink(line)?;
-            }
+    })
+}
+
+/// Gives every line of the journal to `sink`, oldest first; of records only those not older than
+/// `since`, ms since the UNIX epoch.
+///
+/// # Errors
+/// If the folder or a segment cannot be read, and those of `sink`.
+pub(crate) fn each_line(dir: &Path, since: Option<u64>, sink: &mut Sink<'_>) -> io::Result<()> {
+    let first_day = since.map(day).unwrap_or_default();
+    for name in segments(dir)? {
+        if name.day >= first_day {
+            each_line_of(&dir.join(name.to_string()), since, sink)?;
         }
     }
     Ok(())
 }
 
+/// Does what [`each_line`] does for one segment, wherever it lies.
+///
+/// # Errors
+/// If the file cannot be read, and those of `sink`.
+pub(crate) fn each_line_of(
+    segment: &Path,
+    since: Option<u64>,
+    sink: &mut Sink<'_>,
+) -> io::Result<()> {
+    let since = since.map(clock::rfc3339);
+    let mut lines = Lines::open(segment, 0)?;
+    while let Read::Line(line) = lines.next()? {
+        let old = since.as_deref().is_some_and(|since| is_older(line, since));
+        if !old {
+            sink(line)?;
+        }
+    }
+    Ok(())
+}
+
+/// Finds the record with a number.
+///
+/// # Errors
+/// If the folder or a segment cannot be read.
+pub(crate) fn by_seq(dir: &Path, seq: u64) -> io::Result<Option<Vec<u8>>> {
+    let start = format!("{{\"seq\":{seq},");
+    newest(dir, &|line| line.starts_with(start.as_bytes()))
+}
+
+/// Finds the decision whose page showed a code such as `D-7K3QXN2A`, the newest if there are several.
+///
+/// # Errors
+/// If the folder or a segment cannot be read.
+pub(crate) fn by_code(dir: &Path, code: &str) -> io::Result<Option<Vec<u8>>> {
+    #[derive(Deserialize)]
+    struct Shown<'a> {
+        #[serde(borrow)]
+        code: Option<Text<'a>>,
+        #[serde(borrow)]
+        detail: Option<Text<'a>>,
+    }
+    let quoted = format!("\"{code}\"");
+    newest(dir, &|line| {
+        let named = line
+            .windows(quoted.len())
+            .any(|part| part == quoted.as_bytes());
+        // before records had a field for it, the code was their detail
+        named
+            && serde_json::from_slice::<Shown<'_>>(line).is_ok_and(|shown| {
+                let fields = [shown.code, shown.detail];
+                fields.iter().flatten().any(|text| text.0 == code)
+            })
+    })
+}
+
+/// Finds the last line that is wanted, in the newest segment that has one.
+fn newest(dir: &Path, wanted: &dyn Fn(&[u8]) -> bool) -> io::Result<Option<Vec<u8>>> {
+    for name in segments(dir)?.into_iter().rev() {
+        let mut found = None;
+        each_line_of(&dir.join(name.to_string()), None, &mut |line| {
+            if wanted(line) {
+                found = Some(line.to_owned());
+            }
+            Ok(())
+        })?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
+/// Tells whether a record's time is before another in the same form. The journal writes the number
+/// and the time first.
+fn is_older(line: &[u8], since: &str) -> bool {
+    let name: &[u8] = b",\"time\":\"";
+    let mut parts = line.splitn(2, |b| *b == b',');
+    let rest = parts.next().and_then(|head| line.get(head.len()..));
+    let time = rest.and_then(|rest| rest.strip_prefix(name));
+    time.and_then(|time| time.get(..since.len()))
+        .is_some_and(|time| time < since.as_bytes())
+}
+
 impl Filter {
     /// Tells whether a line matches; what is no record matches nothing.
-    fn takes(&self, line: &[u8], since: Option<&str>) -> bool {
+    fn takes(&self, line: &[u8]) -> bool {
         let Ok(fields) = serde_json::from_slice::<Fields<'_>>(line) else {
             return false;
         };
@@ -85,7 +176,6 @@ impl Filter {
             && self
                 .event
                 .is_none_or(|event| fields.event.0 == event.name())
-            && since.is_none_or(|since| fields.time.0.as_ref() >= since)
     }
 }
 
@@ -123,7 +213,7 @@ struct Fields<'a> {
 /// A string that is borrowed where JSON allows it, inside an `Option` too.
 #[derive(Deserialize)]
 #[serde(transparent)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 /// Writes a record for the eye; characters that could deceive it are escaped.
 pub(crate) fn show(line: &[u8]) -> String {

@@ -6,12 +6,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::event::Event;
+use super::inputs::{Answer, Inputs};
 use super::{Durability, reason};
 use crate::clock;
 use crate::ids::{DeviceId, SessionId};
 
 /// Longest path in a record, in bytes of UTF-8 before escaping.
-const PATH_MAX: usize = 1024;
+pub(super) const PATH_MAX: usize = 1024;
 /// Longest other text in a record, in bytes of UTF-8 before escaping.
 const TEXT_MAX: usize = 256;
 
@@ -39,6 +40,10 @@ pub(crate) struct Record {
     pub(crate) bytes: Option<u64>,
     pub(crate) ms: Option<u64>,
     pub(crate) detail: Option<String>,
+    /// Such as `D-7K3QXN2A`: what a denied page shows, for `policy explain`.
+    pub(crate) code: Option<Arc<str>>,
+    /// For decisions of the policy; the record of what became of one has none.
+    pub(crate) inputs: Option<Box<Inputs>>,
 }
 
 impl Default for Record {
@@ -68,6 +73,18 @@ impl Record {
             bytes: None,
             ms: None,
             detail: None,
+            code: None,
+            inputs: None,
+        }
+    }
+
+    /// Starts the record of what became of a decision.
+    pub(crate) fn sequel(&self, event: Event) -> Self {
+        Self {
+            event,
+            code: None,
+            inputs: None,
+            ..self.clone()
         }
     }
 
@@ -145,6 +162,10 @@ pub(super) struct Sum {
 
 /// Appends the record as JSON up to, not including, its `chain` field and the closing brace.
 ///
+/// Every field is always there, `null` where it does not apply, in one order; only a line that
+/// stands for several records has `count`, `first` and `last`, and only the first of a segment
+/// `prev`. A canonical path is ASCII: one that ends in `…` was cut and cannot be decided again.
+///
 /// `prev` is given for the first record of a segment: the chain value the segment follows.
 pub(super) fn render(out: &mut Vec<u8>, seq: u64, stamped: &Stamped, prev: Option<&str>) {
     let Stamped { at, record, sum } = stamped;
@@ -169,6 +190,8 @@ pub(super) fn render(out: &mut Vec<u8>, seq: u64, stamped: &Stamped, prev: Optio
     line.count("bytes", record.bytes);
     line.count("ms", record.ms);
     line.text("detail", record.detail.as_deref(), TEXT_MAX);
+    line.text("code", record.code.as_deref(), TEXT_MAX);
+    line.inputs(record.inputs.as_deref());
     if let Some(sum) = sum {
         line.count("count", Some(sum.count));
         line.text("first", Some(&clock::rfc3339(sum.first)), TEXT_MAX);
@@ -210,6 +233,37 @@ impl Line<'_> {
             Some(value) => self.number(value),
             None => self.null(),
         }
+    }
+
+    /// Writes what a decision was taken from, an object of its own.
+    fn inputs(&mut self, inputs: Option<&Inputs>) {
+        self.name("inputs");
+        let Some(inputs) = inputs else {
+            return self.null();
+        };
+        // writing to a Vec cannot fail
+        drop(write!(
+            self.out,
+            "{{\"at\":{},\"tunnel\":{}",
+            inputs.at, inputs.tunnel
+        ));
+        self.text("zones", Some(&inputs.zones), TEXT_MAX);
+        self.shown("class", Some(inputs.class.as_str()));
+        self.count("mfa_age", inputs.mfa_age.map(u64::from));
+        self.count("login_age", inputs.login_age.map(u64::from));
+        self.answer("shadow", inputs.shadow.as_ref());
+        self.answer("own", inputs.own.as_ref());
+        self.out.push(b'}');
+    }
+
+    fn answer(&mut self, name: &str, answer: Option<&Answer>) {
+        self.name(name);
+        let Some(answer) = answer else {
+            return self.null();
+        };
+        drop(write!(self.out, "{{\"outcome\":\"{}\"", answer.outcome));
+        self.text("rule", Some(&answer.rule), TEXT_MAX);
+        self.out.push(b'}');
     }
 
     /// Writes a value whose text form needs no escaping.

@@ -1,5 +1,8 @@
 //! `postern policy`: questions about a policy folder.
 
+mod past;
+mod replay;
+
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -17,8 +20,15 @@ pub(crate) enum Command {
     Check(Folder),
     /// Run the tests a policy folder carries
     Test(Folder),
-    /// Tell why a request is decided as it is
+    /// Tell why a request is decided as it is, or why one on record was
+    #[command(after_help = EXPLAIN)]
     Explain(Explain),
+    /// Decide the requests on record again; exit code 3 if access changes
+    #[command(after_help = replay::HELP)]
+    Replay(replay::Replay),
+    /// Write a decision on record as a [[test]] for the policy folder
+    #[command(after_help = past::RECORD)]
+    Record(past::Record),
     /// Tell who can reach something, exactly, and in which contexts
     WhoCan(WhoCan),
     /// Tell what somebody can reach, exactly, and in which contexts
@@ -93,10 +103,21 @@ pub(crate) struct Explain {
     /// The method of the request [default: GET]
     #[arg(long, value_name = "M")]
     method: Option<String>,
+    /// A decision on record, by its number in the journal
+    #[arg(long, value_name = "N", conflicts_with_all = ["url", "user", "from", "at", "mfa", "login", "device", "method"])]
+    seq: Option<u64>,
     /// What is asked for
-    #[arg(help = "https://host/path, tcp://ip:port, udp://ip:port, icmp://ip or admin")]
-    url: String,
+    #[arg(
+        required_unless_present = "seq",
+        help = "https://host/path, tcp://ip:port, udp://ip:port, icmp://ip, admin, or the code of a denied page: D-XXXXXXXX"
+    )]
+    url: Option<String>,
 }
+
+const EXPLAIN: &str = "Examples:
+  postern policy explain --user laure --from office --at 'tue 10:00' https://paie.cabinet.example/admin
+  postern policy explain D-7K3QXN2A          what a denied page showed
+  postern policy explain --seq 4711          a number from `postern audit search`";
 
 /// Runs a command about the policy.
 ///
@@ -108,6 +129,8 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<(), Failure> {
         Command::Check(folder) => check(&folder.dir(global)?, global.json),
         Command::Test(folder) => test(&folder.dir(global)?, global.json),
         Command::Explain(question) => explain(question, global),
+        Command::Replay(asked) => replay::run(asked, global),
+        Command::Record(asked) => past::record(asked, global),
         Command::WhoCan(asked) => {
             let policy = load(&asked.folder.dir(global)?)?.policy;
             let answer = policy.who_can(&asked.resource).map_err(refused)?;
@@ -290,10 +313,14 @@ fn test(dir: &Path, json: bool) -> Result<(), Failure> {
 }
 
 fn explain(question: &Explain, global: &Global) -> Result<(), Failure> {
+    if let Some(which) = question.on_record()? {
+        return past::explain(&which, &question.folder, global);
+    }
     let policy = load(&question.folder.dir(global)?)?.policy;
+    let url = question.url.clone().unwrap_or_default();
     let to = match &question.method {
-        Some(method) => format!("{method} {}", question.url),
-        None => question.url.clone(),
+        Some(method) => format!("{method} {url}"),
+        None => url,
     };
     let asked = QueryText {
         user: question.user.clone(),
@@ -309,6 +336,30 @@ fn explain(question: &Explain, global: &Global) -> Result<(), Failure> {
     let explanation = policy.explain(&query);
     show(&explanation, &explanation.to_text(), global.json);
     Ok(())
+}
+
+impl Explain {
+    /// Names the decision on record that is asked about, if it is not a question of its own.
+    fn on_record(&self) -> Result<Option<past::Which>, Failure> {
+        if let Some(seq) = self.seq {
+            return Ok(Some(past::Which::Seq(seq)));
+        }
+        let code = self.url.as_deref().and_then(past::Which::code);
+        let words = [
+            &self.user,
+            &self.from,
+            &self.at,
+            &self.mfa,
+            &self.login,
+            &self.device,
+            &self.method,
+        ];
+        if code.is_some() && words.iter().any(|word| word.is_some()) {
+            let text = "a decision on record is asked for by its code alone: it has all the rest";
+            return Err(Failure::new(Exit::Usage, text));
+        }
+        Ok(code)
+    }
 }
 
 fn refused(error: QueryError) -> Failure {

@@ -212,12 +212,12 @@ async fn to_app(
     let mut verdict = access::http(&ctx.snap, &who.caller, &target, &ctx.method, who.quarantine);
     verdict.record_mut().request_id = Some(Arc::clone(&ctx.request_id));
     if verdict.outcome() == policy::Outcome::Deny {
-        verdict.record_mut().detail = Some(ctx.code.clone());
+        verdict.record_mut().code = Some(ctx.code.as_str().into());
     }
     if let Some(retry) = over_rate(gw, &who, &verdict, ctx) {
         return limited(gw, ctl, session, ctx, "rate", retry).await;
     }
-    let ended = verdict.record().clone();
+    let ended = verdict.record().sequel(Event::RequestEnded);
     match verdict.commit(&gw.audit).await {
         Ok(permit) => {
             let question = HttpQuestion {
@@ -375,9 +375,13 @@ async fn refuse(
         record.detail = Some(refused.reason.to_owned());
     }
     record.status = Some(refused.status);
+    let problem_shown = answer::problem_of_status(refused.status);
+    if problem_shown == Problem::Denied {
+        record.code = Some(ctx.code.as_str().into());
+    }
     gw.audit.note(record);
     session.set_keepalive(None);
-    problem(gw, session, ctx, answer::problem_of_status(refused.status)).await
+    problem(gw, session, ctx, problem_shown).await
 }
 
 async fn limited(

@@ -22,7 +22,7 @@ use super::statement::{Claims, FIELD};
 use super::upstream::Resolved;
 use super::{answer, cookies, headers, own};
 use crate::access::Permit;
-use crate::audit::{Event, Record};
+use crate::audit::Record;
 use crate::clock;
 use crate::gateway::Gateway;
 use crate::identity::Session as SignIn;
@@ -89,7 +89,6 @@ impl Drop for Ctx {
         let (Some(mut record), Some(ctl)) = (self.ended.take(), self.ctl.take()) else {
             return;
         };
-        record.event = Event::RequestEnded;
         record.outcome = if ctl.kill.killed() || ctl.conn.kill.killed() {
             "cut"
         } else {

@@ -115,6 +115,11 @@ impl Policy {
         self.rules.get(rule.0 as usize).unwrap_or(&self.rules[0])
     }
 
+    /// A rule by its id.
+    pub fn rule_named(&self, id: &str) -> Option<&RuleInfo> {
+        self.rules.iter().find(|rule| &*rule.id == id)
+    }
+
     /// Obligations by index. An index of another policy gives those of `builtin.default`.
     #[expect(
         clippy::indexing_slicing,

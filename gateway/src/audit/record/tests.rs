@@ -3,7 +3,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{Record, Stamped, Sum, render};
-use crate::audit::{Durability, Event, reason};
+use crate::audit::{Answer, Durability, Event, Inputs, reason};
 use crate::ids::{DeviceId, SessionId};
 
 fn line(record: Record, sum: Option<Sum>, prev: Option<&str>) -> String {
@@ -35,7 +35,7 @@ fn a_bare_record_has_every_field_in_the_order_of_the_contract() {
             r#""outcome":"deny","reason":"no-rule","rule":null,"user":null,"device":null,"#,
             r#""source":null,"host":null,"method":null,"path":null,"status":null,"#,
             r#""request_id":null,"policy":null,"session":null,"bytes":null,"ms":null,"#,
-            r#""detail":null}"#
+            r#""detail":null,"code":null,"inputs":null}"#
         )
     );
 }
@@ -57,7 +57,21 @@ fn a_full_record_has_the_same_fields() {
         bytes: Some(12),
         ms: Some(3),
         detail: Some("x".into()),
-        ..Record::new(Event::RequestEnded, "allow", reason::RULE)
+        code: Some("D-7K3QXN2A".into()),
+        inputs: Some(Box::new(Inputs {
+            at: 1_700_000_000,
+            tunnel: true,
+            zones: "office,lan".into(),
+            class: policy::Device::Known,
+            mfa_age: Some(5),
+            login_age: Some(60),
+            shadow: Some(Answer {
+                outcome: policy::Outcome::StepUp,
+                rule: "app.paie#new".into(),
+            }),
+            own: None,
+        })),
+        ..Record::new(Event::AccessDecided, "allow", reason::RULE)
     };
     let sum = Sum {
         count: 9,
@@ -67,14 +81,32 @@ fn a_full_record_has_the_same_fields() {
     assert_eq!(
         line(record, Some(sum), Some("00")),
         concat!(
-            r#"{"seq":7,"time":"2023-11-14T22:13:20.123Z","event":"request-ended.1","#,
+            r#"{"seq":7,"time":"2023-11-14T22:13:20.123Z","event":"access-decided.1","#,
             r#""outcome":"allow","reason":"rule","rule":"app.paie#staff","user":"demo","#,
             r#""device":"d7","source":"2001:db8::1","host":"paie.example.org","method":"GET","#,
             r#""path":"/a","status":200,"request_id":"r1","policy":"p1","#,
-            r#""session":"saaaaaaaaaaaac","bytes":12,"ms":3,"detail":"x","count":9,"#,
+            r#""session":"saaaaaaaaaaaac","bytes":12,"ms":3,"detail":"x","#,
+            r#""code":"D-7K3QXN2A","inputs":{"at":1700000000,"tunnel":true,"zones":"office,lan","#,
+            r#""class":"known","mfa_age":5,"login_age":60,"#,
+            r#""shadow":{"outcome":"step-up","rule":"app.paie#new"},"own":null},"count":9,"#,
             r#""first":"2023-11-14T22:13:20.000Z","last":"2023-11-14T22:13:20.123Z","prev":"00"}"#
         )
     );
+}
+
+#[test]
+fn what_became_of_a_decision_is_not_one() {
+    let decided = Record {
+        user: Some("demo".into()),
+        code: Some("D-7K3QXN2A".into()),
+        ..Record::default()
+    };
+    let value = parsed(decided.sequel(Event::RequestEnded));
+    assert_eq!(
+        (&value["user"], &value["code"]),
+        (&"demo".into(), &Value::Null)
+    );
+    assert_eq!(value["event"], "request-ended.1");
 }
 
 #[test]
