@@ -11,6 +11,7 @@ mod grid;
 mod invariants;
 mod label;
 mod places;
+mod samples;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ pub use diff::{Change, Diff, diff};
 pub(crate) use grid::{Grid, Group, Split, World};
 pub(crate) use invariants::check as check_invariants;
 pub(crate) use places::{JointPlace, Side, joint_places};
+pub use samples::Sample;
 
 /// A cell: positions in the classes of zone, time, device, method, code and sign-in.
 pub(crate) type Cell = [usize; DIMS];

@@ -25,7 +25,7 @@ mod syntax;
 mod testrun;
 mod trace;
 
-pub use cells::{Change, Diff, Grantee, Reachable, WhatCan, WhoCan, diff};
+pub use cells::{Change, Diff, Grantee, Reachable, Sample, WhatCan, WhoCan, diff};
 pub use compile::{
     App, AppIx, HostPattern, ObligationIx, Obligations, Policy, Rate, RuleInfo, RuleIx,
     SubjectBits, TimeClass, User, ZoneClass,

@@ -147,7 +147,7 @@ pub(crate) fn joint_places<'p>(policies: &[&'p Policy]) -> Vec<JointPlace<'p>> {
 type Apps = Vec<Option<AppIx>>;
 
 /// A label and path segment that stands for all that no file names.
-const FRESH: &str = "zq7w-fresh";
+pub(super) const FRESH: &str = "zq7w-fresh";
 
 fn http<'p>(policies: &[&'p Policy]) -> Vec<JointPlace<'p>> {
     let mut found: BTreeMap<Apps, Vec<String>> = BTreeMap::new();
@@ -273,7 +273,11 @@ fn name(sides: &[Side<'_>]) -> String {
 }
 
 /// Paths of a shape that lie in as few other shapes as possible: free segments are ones no file names.
-fn witnesses(shape: &Pattern, deepest: usize, odd: bool) -> Vec<(String, Option<&'static str>)> {
+pub(super) fn witnesses(
+    shape: &Pattern,
+    deepest: usize,
+    odd: bool,
+) -> Vec<(String, Option<&'static str>)> {
     let mut base = String::new();
     for seg in &shape.segs {
         base.push('/');
@@ -336,7 +340,7 @@ fn escape(text: &str) -> String {
 }
 
 /// One witness address for each stretch between borders of networks, one witness port between borders of ports.
-fn nets<'p>(policies: &[&'p Policy]) -> Vec<JointPlace<'p>> {
+pub(super) fn corners(policies: &[&Policy]) -> (BTreeSet<IpAddr>, BTreeSet<(Proto, u16)>) {
     let mut starts: BTreeSet<IpAddr> = BTreeSet::new();
     let mut ports: BTreeSet<(Proto, u16)> = BTreeSet::new();
     let nets = policies.iter().flat_map(|policy| &policy.ir.nets);
@@ -350,6 +354,11 @@ fn nets<'p>(policies: &[&'p Policy]) -> Vec<JointPlace<'p>> {
             ports.extend(last.checked_add(1).map(|next| (proto, next)));
         }
     }
+    (starts, ports)
+}
+
+fn nets<'p>(policies: &[&'p Policy]) -> Vec<JointPlace<'p>> {
+    let (starts, ports) = corners(policies);
     let mut found: BTreeMap<Vec<Option<u32>>, ()> = BTreeMap::new();
     for &ip in &starts {
         for &(proto, port) in &ports {

@@ -61,6 +61,11 @@ impl Policy {
             .collect()
     }
 
+    /// Names of all zones: `tunnel`, `internet`, then the named ones, sorted.
+    pub fn zones(&self) -> impl Iterator<Item = &str> {
+        self.ir.zones.iter().map(|zone| zone.name.as_str())
+    }
+
     /// The app that answers to a host.
     pub fn app_for(&self, host: &CanonHost) -> Option<AppIx> {
         self.hosts.find(host.as_str()).map(AppIx)

@@ -9,6 +9,7 @@ mod answers;
 mod bad;
 mod examples;
 mod hostile;
+mod matrix;
 mod meaning;
 mod scale;
 mod schedules;

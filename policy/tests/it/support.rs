@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use policy::Sources;
+use policy::{Policy, Sources};
 
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()
@@ -19,6 +19,28 @@ pub(crate) fn folder(dir: &Path) -> Sources {
         }
     }
     sources
+}
+
+/// The example policies, by the name of their folder.
+pub(crate) fn example_sources() -> Vec<(String, Sources)> {
+    let dirs = listed(&root().join("../deploy/examples"));
+    let named = dirs.iter().map(|dir| {
+        let name = dir.file_name().unwrap().to_string_lossy().into_owned();
+        (name, folder(dir))
+    });
+    named.collect()
+}
+
+/// The example policies, loaded.
+pub(crate) fn examples() -> Vec<(String, Policy)> {
+    let load = |(name, sources): (String, Sources)| {
+        let loaded = policy::load(&sources).unwrap_or_else(|diags| {
+            let lines: Vec<String> = diags.iter().map(|d| d.one_line(&sources)).collect();
+            panic!("{name}\n{}", lines.join("\n"))
+        });
+        (name, loaded.policy)
+    };
+    example_sources().into_iter().map(load).collect()
 }
 
 pub(crate) fn listed(dir: &Path) -> Vec<PathBuf> {
