@@ -175,7 +175,7 @@ impl Policy {
                 .is_none_or(|list| !holds(list, unix))
     }
 
-    fn schedule_list(&self, list: &[u32]) -> String {
+    pub(crate) fn schedule_list(&self, list: &[u32]) -> String {
         let named = list
             .iter()
             .filter_map(|&ix| self.ir.schedules.get(ix as usize));
@@ -274,7 +274,7 @@ impl Policy {
         zones.iter().any(|zone| from.contains(zone))
     }
 
-    fn zone_list(&self, zones: &[u32]) -> String {
+    pub(crate) fn zone_list(&self, zones: &[u32]) -> String {
         let names = zones
             .iter()
             .filter_map(|&ix| self.ir.zones.get(ix as usize));
@@ -414,7 +414,7 @@ impl Policy {
         }
     }
 
-    fn place_of(&self, span: crate::source::Span) -> Option<String> {
+    pub(crate) fn place_of(&self, span: crate::source::Span) -> Option<String> {
         let place = self.places.get(&span)?;
         Some(format!("{}:{}", place.0, place.1))
     }
@@ -427,7 +427,7 @@ fn area_id(app: &str, area: &ir::Area) -> String {
     }
 }
 
-fn place(rule: &RuleInfo) -> Option<String> {
+pub(crate) fn place(rule: &RuleInfo) -> Option<String> {
     (rule.line > 0).then(|| format!("{}:{}", rule.file, rule.line))
 }
 

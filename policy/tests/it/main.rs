@@ -12,4 +12,5 @@ mod hostile;
 mod meaning;
 mod scale;
 mod schedules;
+mod show;
 mod support;
