@@ -11,6 +11,7 @@ mod init;
 pub(crate) mod offline;
 pub(crate) mod out;
 mod policies;
+pub(crate) mod reading;
 mod render;
 pub(crate) mod serve;
 mod session;

@@ -34,6 +34,11 @@ pub(crate) trait Operator: Send + Sync {
         let text = format!("this gateway cannot forget the factors of {user} alone");
         Err(Refusal::new(Code::Unavailable, text))
     }
+    /// Records that a local user read the journal with a command.
+    async fn audit_read(&self, uid: u32, what: &str) -> Result<(), Refusal> {
+        let text = format!("this gateway cannot record that user {uid} read: {what}");
+        Err(Refusal::new(Code::Unavailable, text))
+    }
     /// Lists live sessions, oldest first.
     async fn session_list(&self) -> Result<Vec<SessionLine>, Refusal>;
     /// Ends sessions and every stream they opened.
@@ -66,6 +71,8 @@ pub(crate) enum Request {
     UserForget { user: String },
     /// See [`Operator::user_reset`].
     UserReset { user: String },
+    /// See [`Operator::audit_read`]; the user is the one who asks.
+    AuditRead { what: String },
     /// See [`Operator::session_list`].
     SessionList,
     /// See [`Operator::session_revoke`].

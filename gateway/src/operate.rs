@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 use crate::audit::Durability;
 use crate::cli::offline::user_record;
+use crate::cli::reading;
 use crate::clock;
 use crate::control::acts::Acts;
 use crate::control::{
@@ -109,6 +110,13 @@ impl Operator for Desk {
         self.0.streams.kill_user(user);
         self.0.sync_tunnel().await;
         done
+    }
+
+    async fn audit_read(&self, uid: u32, what: &str) -> Result<(), Refusal> {
+        let record = reading::record(uid, what);
+        let durability = record.durability();
+        let written = self.0.audit.write(record, durability).await;
+        written.map(drop).map_err(internal)
     }
 
     async fn session_list(&self) -> Result<Vec<SessionLine>, Refusal> {

@@ -193,7 +193,7 @@ impl Policy {
                 .is_none_or(|list| !holds(list, unix))
     }
 
-    fn schedule_list(&self, list: &[u32]) -> String {
+    pub(crate) fn schedule_list(&self, list: &[u32]) -> String {
         let named = list
             .iter()
             .filter_map(|&ix| self.ir.schedules.get(ix as usize));
@@ -292,7 +292,7 @@ impl Policy {
         zones.iter().any(|zone| from.contains(zone))
     }
 
-    fn zone_list(&self, zones: &[u32]) -> String {
+    pub(crate) fn zone_list(&self, zones: &[u32]) -> String {
         let names = zones
             .iter()
             .filter_map(|&ix| self.ir.zones.get(ix as usize));
@@ -432,7 +432,7 @@ impl Policy {
         }
     }
 
-    fn place_of(&self, span: crate::source::Span) -> Option<String> {
+    pub(crate) fn place_of(&self, span: crate::source::Span) -> Option<String> {
         let place = self.places.get(&span)?;
         Some(format!("{}:{}", place.0, place.1))
     }
@@ -445,7 +445,7 @@ fn area_id(app: &str, area: &ir::Area) -> String {
     }
 }
 
-fn place(rule: &RuleInfo) -> Option<String> {
+pub(crate) fn place(rule: &RuleInfo) -> Option<String> {
     (rule.line > 0).then(|| format!("{}:{}", rule.file, rule.line))
 }
 

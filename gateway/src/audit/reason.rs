@@ -73,6 +73,7 @@ pub(crate) const JOURNAL_CUT: &str = "journal-cut";
 pub(crate) const JOURNAL_HEAD_BAD: &str = "journal-head-bad";
 pub(crate) const JOURNAL_TAIL_BAD: &str = "journal-tail-bad";
 pub(crate) const JOURNAL_OVERRUN: &str = "journal-overrun";
+pub(crate) const JOURNAL_READ: &str = "journal-read";
 
 /// Every code a record may carry.
 #[cfg(test)]
@@ -141,6 +142,7 @@ pub(crate) const ALL: &[&str] = &[
     JOURNAL_HEAD_BAD,
     JOURNAL_TAIL_BAD,
     JOURNAL_OVERRUN,
+    JOURNAL_READ,
 ];
 
 /// Tells whether a code is on the list.

@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 
 use crate::audit::query::{self, Cursor, Filter};
 use crate::audit::{Event, verify as check};
+use crate::cli::reading;
 use crate::clock;
 use crate::config::Config;
 use crate::secrets::Keys;
@@ -65,6 +66,34 @@ pub(crate) struct SearchArgs {
     limit: Option<usize>,
 }
 
+impl TailArgs {
+    /// The command as the record of it has it.
+    fn words(&self) -> String {
+        let follow = if self.follow { " --follow" } else { "" };
+        format!("audit tail -n {}{follow}", self.lines)
+    }
+}
+
+impl SearchArgs {
+    /// The command as the record of it has it.
+    fn words(&self) -> String {
+        let limit = self.limit.map(|limit| limit.to_string());
+        let filters = [
+            ("user", &self.user),
+            ("host", &self.host),
+            ("outcome", &self.outcome),
+            ("event", &self.event),
+            ("since", &self.since),
+            ("limit", &limit),
+        ];
+        let mut words = "audit search".to_owned();
+        for (name, value) in filters {
+            words.extend(value.as_ref().map(|value| format!(" --{name} {value}")));
+        }
+        words
+    }
+}
+
 /// Runs one of the audit commands and returns its exit code.
 ///
 /// # Errors
@@ -72,8 +101,14 @@ pub(crate) struct SearchArgs {
 pub(crate) fn run(cmd: &AuditCommand, config: &Config, json: bool) -> anyhow::Result<u8> {
     let dir = config.data.join("audit");
     match cmd {
-        AuditCommand::Tail(args) => tail(args, &dir, json),
-        AuditCommand::Search(args) => search(args, &dir, json),
+        AuditCommand::Tail(args) => {
+            reading::note(config, &args.words());
+            tail(args, &dir, json)
+        }
+        AuditCommand::Search(args) => {
+            reading::note(config, &args.words());
+            search(args, &dir, json)
+        }
         AuditCommand::Verify => verify(&dir, &config.master_key, json),
     }
 }
@@ -230,6 +265,16 @@ mod tests {
         let filter = filter(&args, 7_200_001).unwrap();
         assert_eq!(filter.event, Some(Event::SignedIn));
         assert_eq!(filter.since, Some(1));
+    }
+
+    #[test]
+    fn a_command_is_recorded_with_its_filters() {
+        let args = SearchArgs {
+            user: Some("ann".into()),
+            limit: Some(5),
+            ..args()
+        };
+        assert_eq!(args.words(), "audit search --user ann --limit 5");
     }
 
     #[test]

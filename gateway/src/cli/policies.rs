@@ -29,6 +29,9 @@ pub(crate) enum Command {
     /// Write a decision on record as a [[test]] for the policy folder
     #[command(after_help = past::RECORD)]
     Record(past::Record),
+    /// Print what decides about a resource, or about all: areas, rules and guards in the order that counts
+    #[command(after_help = SHOW)]
+    Show(Show),
     /// Tell who can reach something, exactly, and in which contexts
     WhoCan(WhoCan),
     /// Tell what somebody can reach, exactly, and in which contexts
@@ -50,6 +53,24 @@ pub(crate) struct WhoCan {
     #[arg(help = "https://host/path, tcp://ip:port, or an id such as app.pay/admin")]
     resource: String,
 }
+
+/// What is shown.
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    #[command(flatten)]
+    folder: Folder,
+    /// What is asked about; all of the policy if absent
+    #[arg(
+        help = "https://host/path, tcp://ip:port, or an id: app.pay, app.pay/admin, net.ssh, deny.left, admin"
+    )]
+    resource: Option<String>,
+}
+
+const SHOW: &str = "Examples:
+  postern policy show
+  postern policy show app.pay                all areas, the most specific first
+  postern policy show https://pay.example.org/admin/x
+  postern policy show tcp://192.168.1.100:22 --json";
 
 /// What they can reach.
 #[derive(Debug, Args)]
@@ -131,6 +152,12 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<(), Failure> {
         Command::Explain(question) => explain(question, global),
         Command::Replay(asked) => replay::run(asked, global),
         Command::Record(asked) => past::record(asked, global),
+        Command::Show(asked) => {
+            let policy = load(&asked.folder.dir(global)?)?.policy;
+            let answer = policy.show(asked.resource.as_deref()).map_err(refused)?;
+            show(&answer, &answer.to_text(), global.json);
+            Ok(())
+        }
         Command::WhoCan(asked) => {
             let policy = load(&asked.folder.dir(global)?)?.policy;
             let answer = policy.who_can(&asked.resource).map_err(refused)?;

@@ -109,6 +109,11 @@ impl Operator for Remote {
         let user = user.to_owned();
         self.ask(&Request::UserReset { user }).await
     }
+    /// The gateway sees by itself who asks.
+    async fn audit_read(&self, _uid: u32, what: &str) -> Result<(), Refusal> {
+        let what = what.to_owned();
+        self.ask(&Request::AuditRead { what }).await
+    }
     async fn session_list(&self) -> Result<Vec<SessionLine>, Refusal> {
         self.ask(&Request::SessionList).await
     }

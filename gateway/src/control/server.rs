@@ -69,7 +69,7 @@ async fn caller(stream: UnixStream, operator: &dyn Operator) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let answer = if uid == rustix::process::geteuid().as_raw() || uid == 0 {
         match request(BufReader::new(read)).await {
-            Ok(request) => dispatch(operator, request).await,
+            Ok(request) => dispatch(operator, request, uid).await,
             Err(refusal) => line(Err::<(), _>(refusal)),
         }
     } else {
@@ -95,7 +95,7 @@ async fn request<R: tokio::io::AsyncRead + Unpin>(read: BufReader<R>) -> Result<
 }
 
 /// Does what a request asks and makes the answer line.
-async fn dispatch(operator: &dyn Operator, request: Request) -> Vec<u8> {
+async fn dispatch(operator: &dyn Operator, request: Request, uid: u32) -> Vec<u8> {
     match request {
         Request::Status => line(operator.status().await),
         Request::Reload => line(operator.reload().await),
@@ -104,6 +104,7 @@ async fn dispatch(operator: &dyn Operator, request: Request) -> Vec<u8> {
         Request::UserInvite { user } => line(operator.user_invite(&user).await),
         Request::UserForget { user } => line(operator.user_forget(&user).await),
         Request::UserReset { user } => line(operator.user_reset(&user).await),
+        Request::AuditRead { what } => line(operator.audit_read(uid, &what).await),
         Request::SessionList => line(operator.session_list().await),
         Request::SessionRevoke { which } => line(operator.session_revoke(&which).await),
         Request::DeviceList => line(operator.device_list().await),

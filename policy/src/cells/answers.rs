@@ -120,7 +120,7 @@ impl Policy {
     }
 
     /// Finds the place of an id or a URL.
-    pub(super) fn place(&self, text: &str) -> Result<Place, QueryError> {
+    pub(crate) fn place(&self, text: &str) -> Result<Place, QueryError> {
         let bad = |help: Option<String>| QueryError {
             field: QueryField::To,
             title: format!("unknown resource `{}`", show(text)),

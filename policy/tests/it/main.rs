@@ -13,4 +13,5 @@ mod matrix;
 mod meaning;
 mod scale;
 mod schedules;
+mod show;
 mod support;

@@ -10,7 +10,7 @@ use super::{Folder, read, refused};
 use crate::audit::again::{self, Decided, Line, Said};
 use crate::audit::query;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::{Global, out, render};
+use crate::cli::{Global, out, reading, render};
 
 /// The help of `policy record`.
 pub(super) const RECORD: &str = "Examples:
@@ -58,13 +58,17 @@ impl Which {
         })
     }
 
-    fn find(&self, dir: &Path) -> Result<Box<Decided>, Failure> {
+    /// Finds it in the configured journal; that it was read is recorded there.
+    fn find(&self, command: &str, global: &Global) -> Result<Box<Decided>, Failure> {
+        let config = global.config()?;
+        let dir = &config.data.join("audit");
         let line = match self {
             Self::Seq(seq) => query::by_seq(dir, *seq),
             Self::Code(code) => query::by_code(dir, code),
         };
+        reading::note(&config, &format!("{command} {self}"));
         let line = line
-            .map_err(|e| reading(dir, &e))?
+            .map_err(|e| unreadable(dir, &e))?
             .ok_or_else(|| self.missing(dir))?;
         match again::read(&line) {
             Line::Decided(decided) => Ok(decided),
@@ -99,7 +103,7 @@ impl std::fmt::Display for Which {
 }
 
 /// Says that the journal cannot be read.
-pub(super) fn reading(path: &Path, error: &std::io::Error) -> Failure {
+pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
     let text = format!("reading the journal at {}: {error}", path.display());
     Failure::new(Exit::Unavailable, text)
 }
@@ -110,7 +114,7 @@ pub(super) fn reading(path: &Path, error: &std::io::Error) -> Failure {
 /// [`Exit::Data`] if there is none that can be taken again, [`Exit::Config`] for a policy that does not load.
 pub(super) fn record(asked: &Record, global: &Global) -> Result<(), Failure> {
     let which = Which::read(&asked.which)?;
-    let decided = which.find(&global.config()?.data.join("audit"))?;
+    let decided = which.find("policy record", global)?;
     let policy = super::load(&asked.folder.dir(global)?)?.policy;
     let now = now(&policy, &decided);
     let mut input = decided.input;
@@ -182,7 +186,7 @@ struct PastAnswer<'a> {
 /// # Errors
 /// Those of [`record`].
 pub(super) fn explain(which: &Which, folder: &Folder, global: &Global) -> Result<(), Failure> {
-    let decided = which.find(&global.config()?.data.join("audit"))?;
+    let decided = which.find("policy explain", global)?;
     let dir = folder.dir(global)?;
     let (sources, policy) = (read(&dir)?, super::load(&dir)?.policy);
     let query = policy.query_of(&decided.input);

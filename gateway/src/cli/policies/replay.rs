@@ -9,11 +9,11 @@ use policy::{Outcome, Policy, Replayer};
 use serde::Serialize;
 
 use super::Folder;
-use super::past::{reading, short};
+use super::past::{short, unreadable};
 use crate::audit::again::{self, Decided, Line, Lost, Said};
 use crate::audit::query;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::{Global, out};
+use crate::cli::{Global, out, reading};
 use crate::clock;
 
 /// The help of `policy replay`.
@@ -66,14 +66,23 @@ pub(super) fn run(asked: &Replay, global: &Global) -> Result<(), Failure> {
     let dir = folder.dir(global)?;
     let policy = super::load(&dir)?.policy;
     let journals = match asked.journal.as_slice() {
-        [] => vec![global.config()?.data.join("audit")],
+        [] => {
+            let config = global.config()?;
+            let since = asked
+                .since
+                .as_deref()
+                .map(|since| format!(" --since {since}"));
+            let words = format!("policy replay{}", since.unwrap_or_default());
+            reading::note(&config, &words);
+            vec![config.data.join("audit")]
+        }
         named => named.to_vec(),
     };
     let mut tally = Tally::new(&policy, &dir, global.json);
     for journal in &journals {
         tally
             .read(journal, since)
-            .map_err(|e| reading(journal, &e))?;
+            .map_err(|e| unreadable(journal, &e))?;
     }
     tally.end();
     let changed = tally.summary.changed;
