@@ -137,6 +137,7 @@ fn generalise(mut stamped: Stamped) -> Stamped {
     record.request_id = None;
     record.bytes = None;
     record.ms = None;
+    record.shadow = None;
     record.detail = None;
     // an IPv6 source is a /64: its lower half differs from record to record
     record.source = record.source.map(|ip| match ip {

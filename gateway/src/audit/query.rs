@@ -116,6 +116,8 @@ struct Fields<'a> {
     path: Option<Text<'a>>,
     status: Option<u16>,
     #[serde(borrow)]
+    shadow: Option<Text<'a>>,
+    #[serde(borrow)]
     detail: Option<Text<'a>>,
     count: Option<u64>,
 }
@@ -146,6 +148,7 @@ pub(crate) fn show(line: &[u8]) -> String {
         ("path", fields.path),
         ("status", status),
         ("rule", fields.rule),
+        ("shadow", fields.shadow),
         ("detail", fields.detail),
         ("count", count),
     ] {

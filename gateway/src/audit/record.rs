@@ -38,6 +38,8 @@ pub(crate) struct Record {
     pub(crate) policy: Option<Arc<str>>,
     pub(crate) bytes: Option<u64>,
     pub(crate) ms: Option<u64>,
+    /// What would have been decided if what is in shadow were in force; written only where that is not the same.
+    pub(crate) shadow: Option<String>,
     pub(crate) detail: Option<String>,
 }
 
@@ -67,6 +69,7 @@ impl Record {
             policy: None,
             bytes: None,
             ms: None,
+            shadow: None,
             detail: None,
         }
     }
@@ -169,6 +172,9 @@ pub(super) fn render(out: &mut Vec<u8>, seq: u64, stamped: &Stamped, prev: Optio
     line.count("bytes", record.bytes);
     line.count("ms", record.ms);
     line.text("detail", record.detail.as_deref(), TEXT_MAX);
+    if record.shadow.is_some() {
+        line.text("shadow", record.shadow.as_deref(), TEXT_MAX);
+    }
     if let Some(sum) = sum {
         line.count("count", Some(sum.count));
         line.text("first", Some(&clock::rfc3339(sum.first)), TEXT_MAX);

@@ -56,6 +56,7 @@ fn a_full_record_has_the_same_fields() {
         policy: Some("p1".into()),
         bytes: Some(12),
         ms: Some(3),
+        shadow: Some("deny by deny.new".into()),
         detail: Some("x".into()),
         ..Record::new(Event::RequestEnded, "allow", reason::RULE)
     };
@@ -71,7 +72,7 @@ fn a_full_record_has_the_same_fields() {
             r#""outcome":"allow","reason":"rule","rule":"app.paie#staff","user":"demo","#,
             r#""device":"d7","source":"2001:db8::1","host":"paie.example.org","method":"GET","#,
             r#""path":"/a","status":200,"request_id":"r1","policy":"p1","#,
-            r#""session":"saaaaaaaaaaaac","bytes":12,"ms":3,"detail":"x","count":9,"#,
+            r#""session":"saaaaaaaaaaaac","bytes":12,"ms":3,"detail":"x","shadow":"deny by deny.new","count":9,"#,
             r#""first":"2023-11-14T22:13:20.000Z","last":"2023-11-14T22:13:20.123Z","prev":"00"}"#
         )
     );
