@@ -60,11 +60,7 @@ impl Caller {
         let session = self.session.as_ref();
         let bits = session.and_then(|s| snap.subject(&s.user));
         let mfa_age = session.map(|s| secs(s.mfa_age(now)));
-        // ages are of the sessions' own time, which no clock change sets back
-        let login_age = session.zip(mfa_age).map_or(u32::MAX, |(s, age)| {
-            let between = s.mfa_at().saturating_sub(s.login_at).max(0);
-            age.saturating_add(u32::try_from(between).unwrap_or(u32::MAX))
-        });
+        let login_age = session.map_or(u32::MAX, |s| login_age(s, now));
         let tunnel = self.door == Door::Tunnel;
         Facts {
             bits,
@@ -125,6 +121,13 @@ impl Facts {
     }
 }
 
+/// Returns the seconds since the sign-in, in the session's own time, which no clock change sets back.
+pub(crate) fn login_age(session: &Session, now: i64) -> u32 {
+    let between = session.mfa_at().saturating_sub(session.login_at).max(0);
+    let between = u32::try_from(between).unwrap_or(u32::MAX);
+    secs(session.mfa_age(now)).saturating_add(between)
+}
+
 fn secs(age: Duration) -> u32 {
     u32::try_from(age.as_secs()).unwrap_or(u32::MAX)
 }
@@ -146,6 +149,7 @@ pub(crate) struct Verdict {
     refused: Option<&'static str>,
     record: Record,
     durability: Durability,
+    class: policy::Device,
     snap: Arc<Snapshot>,
 }
 
@@ -153,12 +157,24 @@ pub(crate) struct Verdict {
 pub(crate) struct Permit {
     rule: Arc<str>,
     expires: Option<Instant>,
+    headers: Option<Arc<policy::HeaderSet>>,
+    device: policy::Device,
 }
 
 impl Permit {
     /// Names the rule that allowed it.
     pub(crate) fn rule(&self) -> &Arc<str> {
         &self.rule
+    }
+
+    /// Returns the fields the rule sets on the request to the app.
+    pub(crate) fn headers(&self) -> Option<&policy::HeaderSet> {
+        self.headers.as_deref()
+    }
+
+    /// Returns how well the device was known when it was allowed.
+    pub(crate) fn device(&self) -> policy::Device {
+        self.device
     }
 
     /// Returns when the decision must be taken again because an age runs out.
@@ -217,6 +233,9 @@ impl Verdict {
         let outcome = self.outcome();
         let reason = self.record.reason;
         let rule = Arc::clone(&self.snap.policy.rule(self.decision.rule).id);
+        let obligations = self.snap.policy.obligations(self.decision.obligations);
+        let headers = obligations.headers.clone();
+        let device = self.class;
         let expires = self
             .decision
             .expires_in
@@ -225,7 +244,12 @@ impl Verdict {
             return Err(Denied::AuditDown);
         }
         match outcome {
-            Outcome::Allow => Ok(Permit { rule, expires }),
+            Outcome::Allow => Ok(Permit {
+                rule,
+                expires,
+                headers,
+                device,
+            }),
             Outcome::StepUp => Err(Denied::StepUp),
             Outcome::Login => Err(Denied::Login),
             Outcome::Deny => Err(Denied::Deny { reason }),
@@ -257,6 +281,7 @@ pub(crate) fn http(
         refused,
         durability: record.durability(),
         record,
+        class: caller.class(),
         snap: Arc::clone(snap),
     }
 }
@@ -286,6 +311,7 @@ pub(crate) fn flow(gw: &Gateway, device: &Arc<Device>, dst: SocketAddr, proto: P
         refused,
         record,
         durability: durability(!allowed && refused.is_none()),
+        class: caller.class(),
         snap,
     }
 }

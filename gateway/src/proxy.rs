@@ -14,6 +14,7 @@ pub(crate) mod headers;
 pub(crate) mod identify;
 pub(crate) mod own;
 pub(crate) mod pep;
+pub(crate) mod preflight;
 pub(crate) mod statement;
 pub(crate) mod stream;
 pub(crate) mod tls;

@@ -206,8 +206,25 @@ struct Fields<'a> {
     path: Option<Text<'a>>,
     status: Option<u16>,
     #[serde(borrow)]
+    inputs: Option<Would<'a>>,
+    #[serde(borrow)]
     detail: Option<Text<'a>>,
     count: Option<u64>,
+}
+
+/// What of the inputs of a decision is shown.
+#[derive(Deserialize)]
+struct Would<'a> {
+    #[serde(borrow)]
+    shadow: Option<Said<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Said<'a> {
+    #[serde(borrow)]
+    outcome: Text<'a>,
+    #[serde(borrow)]
+    rule: Text<'a>,
 }
 
 /// A string that is borrowed where JSON allows it, inside an `Option` too.
@@ -227,6 +244,8 @@ pub(crate) fn show(line: &[u8]) -> String {
     }
     let status = fields.status.map(|status| Text(status.to_string().into()));
     let count = fields.count.map(|count| Text(count.to_string().into()));
+    let would = fields.inputs.and_then(|inputs| inputs.shadow);
+    let shadow = would.map(|Said { outcome, rule }| Text(format!("{} by {}", outcome.0, rule.0).into()));
     for (name, value) in [
         ("user", fields.user),
         ("device", fields.device),
@@ -236,6 +255,7 @@ pub(crate) fn show(line: &[u8]) -> String {
         ("path", fields.path),
         ("status", status),
         ("rule", fields.rule),
+        ("shadow", shadow),
         ("detail", fields.detail),
         ("count", count),
     ] {

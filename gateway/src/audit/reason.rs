@@ -27,6 +27,7 @@ pub(crate) const ENROL_LINK_BAD: &str = "enrol-link-bad";
 // Decisions.
 pub(crate) const RULE: &str = "rule";
 pub(crate) const OWN_PAGE: &str = "own-page";
+pub(crate) const PREFLIGHT: &str = "preflight";
 pub(crate) const GUARD: &str = "guard";
 pub(crate) const NO_RULE: &str = "no-rule";
 pub(crate) const NO_SUCH_APP: &str = "no-such-app";
@@ -102,6 +103,7 @@ pub(crate) const ALL: &[&str] = &[
     ENROL_LINK_BAD,
     RULE,
     OWN_PAGE,
+    PREFLIGHT,
     GUARD,
     NO_RULE,
     NO_SUCH_APP,

@@ -193,8 +193,13 @@ pub(crate) async fn send(
         head.append_header(name.clone(), value.clone())?;
     }
     finish(gw, &mut head, ctx)?;
-    let bodiless = parts.status == StatusCode::NOT_MODIFIED || ctx.method == "HEAD";
-    if parts.status != StatusCode::NOT_MODIFIED {
+    // Source: RFC 9110 section 8.6
+    let lengthless = matches!(
+        parts.status,
+        StatusCode::NOT_MODIFIED | StatusCode::NO_CONTENT
+    );
+    let bodiless = lengthless || ctx.method == "HEAD";
+    if !lengthless {
         head.insert_header(header::CONTENT_LENGTH, body.len().to_string())?;
     }
     let empty = bodiless || body.is_empty();

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{StatusCode, header};
+use bytes::Bytes;
+use http::{Response, StatusCode, header};
 use pingora_error::Result;
 use pingora_proxy::Session;
 
@@ -12,7 +13,7 @@ use super::app::RequestCtl;
 use super::head::{self, Refused, Target};
 use super::identify::{Identified, identify};
 use super::pep::Ctx;
-use super::{answer, cookies, headers, own};
+use super::{answer, cookies, headers, own, preflight};
 use crate::access::{self, Denied, HttpQuestion, Permit, Quarantine, Verdict};
 use crate::audit::{Event, Record, reason};
 use crate::clock;
@@ -57,7 +58,7 @@ pub(crate) async fn pass(
     session: &mut Session,
     ctx: &mut Ctx,
 ) -> Result<Answered> {
-    let target = match read_target(session) {
+    let target = match read_target(session, &ctx.snap.policy) {
         Ok(target) => target,
         Err(refused) => return refuse(gw, ctl, session, ctx, refused).await,
     };
@@ -73,9 +74,10 @@ pub(crate) async fn pass(
         return plain_http(gw, ctl, session, ctx, &target, &place, &who).await;
     }
     let sni = ctl.conn.sni.as_deref();
-    if matches!(place, Place::Unknown)
-        || !ctx.snap.certs.same_certificate(sni, target.host.as_str())
-    {
+    if matches!(place, Place::Unknown) {
+        return unknown(gw, ctl, session, ctx, &target, &who).await;
+    }
+    if !ctx.snap.certs.same_certificate(sni, target.host.as_str()) {
         let misdirected = Refused {
             status: 421,
             reason: reason::NO_SUCH_APP,
@@ -104,7 +106,7 @@ fn limit_source(gw: &Gateway, who: &Identified) -> std::result::Result<(), limit
     gw.limits.source(who.caller.source, clock::now())
 }
 
-fn read_target(session: &Session) -> std::result::Result<Target, Refused> {
+fn read_target(session: &Session, policy: &policy::Policy) -> std::result::Result<Target, Refused> {
     let head = session.req_header();
     let http2 = session.as_downstream().is_http2();
     let authority = head.uri.authority().map(http::uri::Authority::as_str);
@@ -116,7 +118,17 @@ fn read_target(session: &Session) -> std::result::Result<Target, Refused> {
             reason: "bad-target-form",
         });
     }
-    head::target(raw_target(head), authority, &head.headers)
+    let target = head::target(raw_target(head), authority, &head.headers, |host| {
+        policy.path_opts(host)
+    })?;
+    let path = target.path.as_str();
+    if path != target.path.forward() && (own::is_own_path(path) || path == "/healthz") {
+        return Err(Refused {
+            status: 400,
+            reason: "ambiguous-path",
+        });
+    }
+    Ok(target)
 }
 
 fn raw_target(head: &pingora_http::RequestHeader) -> &[u8] {
@@ -170,6 +182,30 @@ async fn plain_http(
     Ok(Answered::Yes)
 }
 
+/// Refuses a request to a host no app in force has. Where an app in shadow has it, the record says what would be.
+async fn unknown(
+    gw: &Arc<Gateway>,
+    ctl: &Arc<RequestCtl>,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    target: &Target,
+    who: &Identified,
+) -> Result<Answered> {
+    if ctx.snap.policy.shadow_app_for(&target.host).is_none() {
+        let misdirected = Refused {
+            status: 421,
+            reason: reason::NO_SUCH_APP,
+        };
+        return refuse(gw, ctl, session, ctx, misdirected).await;
+    }
+    let mut verdict = access::http(&ctx.snap, &who.caller, target, &ctx.method, who.quarantine);
+    verdict.record_mut().request_id = Some(Arc::clone(&ctx.request_id));
+    verdict.record_mut().status = Some(421);
+    drop(verdict.commit(&gw.audit).await);
+    session.set_keepalive(None);
+    problem(gw, session, ctx, Problem::Misdirected).await
+}
+
 fn https_port(gw: &Gateway) -> Option<u16> {
     let first = gw.config.http.https.first().map(SocketAddr::port);
     first.filter(|port| *port != 443)
@@ -202,9 +238,18 @@ async fn to_app(
     if let Some(signed_in) = &who.caller.session {
         ctl.conn.hold(&ctl.edge, signed_in.id, &signed_in.user);
     }
+    if let Some(response) = preflight::answer(
+        &ctx.snap.policy,
+        app,
+        &target,
+        &who.caller,
+        session.req_header(),
+    ) {
+        return by_preflight(gw, ctl, session, ctx, response).await;
+    }
     if ctx.upgrade && !same_origin(headers, &target) {
         let refused = Refused {
-            status: 403,
+            status: if ctx.snap.policy.hide() { 404 } else { 403 },
             reason: "foreign-origin",
         };
         return refuse(gw, ctl, session, ctx, refused).await;
@@ -235,6 +280,22 @@ async fn to_app(
         }
         Err(denied) => turn_away(gw, session, ctx, &who, denied).await,
     }
+}
+
+/// Answers a CORS preflight in the app's place, on record.
+async fn by_preflight(
+    gw: &Arc<Gateway>,
+    ctl: &Arc<RequestCtl>,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    response: Response<Bytes>,
+) -> Result<Answered> {
+    let mut record = request_record(Event::AccessDecided, "allow", reason::PREFLIGHT, ctl, ctx);
+    record.rule = Some("builtin.preflight".into());
+    record.status = Some(response.status().as_u16());
+    gw.audit.note(record);
+    answer::send(gw, session, ctx, response).await?;
+    Ok(Answered::Yes)
 }
 
 /// A WebSocket's Origin must be the app's own; a client without one is no browser.

@@ -36,7 +36,7 @@ pub(crate) struct Target {
     pub(crate) host: policy::canon::CanonHost,
     /// The port of the request's authority, if the client wrote one.
     pub(crate) port: Option<u16>,
-    /// Canonical path; what policy matches and the upstream gets.
+    /// Canonical path; what policy matches and, with the parameters an app takes, the upstream gets.
     pub(crate) path: policy::canon::CanonPath<'static>,
     /// The query without its question mark, as the client wrote it.
     pub(crate) query: Option<String>,
@@ -53,9 +53,10 @@ impl Target {
 
     /// Writes path and query as the upstream gets them.
     pub(crate) fn path_and_query(&self) -> String {
+        let path = self.path.forward();
         match &self.query {
-            Some(query) => format!("{}?{query}", self.path),
-            None => self.path.as_str().to_owned(),
+            Some(query) => format!("{path}?{query}"),
+            None => path.to_owned(),
         }
     }
 }
@@ -157,6 +158,11 @@ const METHODS: [&[u8]; 14] = [
     b"LOCK",
     b"UNLOCK",
 ];
+
+/// Tells whether any app may get a method.
+pub(crate) fn is_method(name: &str) -> bool {
+    METHODS.contains(&name.as_bytes())
+}
 
 fn scan_method(method: &[u8]) -> Result<(), Refused> {
     if METHODS.contains(&method) {
@@ -270,7 +276,7 @@ fn is_token(byte: u8) -> bool {
 /// Reads the canonical target of a parsed head, HTTP/1 or HTTP/2.
 ///
 /// `authority` is HTTP/2's `:authority`; HTTP/1 has none unless the target was in absolute form,
-/// which is refused. `raw_target` is origin-form.
+/// which is refused. `raw_target` is origin-form. `opts` says what paths on a host may hold beyond the ordinary.
 ///
 /// # Errors
 /// 400 for anything but one well-formed host and an origin-form target that has one canonical
@@ -279,6 +285,7 @@ pub(crate) fn target(
     raw_target: &[u8],
     authority: Option<&str>,
     headers: &HeaderMap,
+    opts: impl FnOnce(&policy::canon::CanonHost) -> policy::canon::PathOpts,
 ) -> Result<Target, Refused> {
     let authority = one_authority(authority, headers)?;
     let (host, port) = split_authority(authority)?;
@@ -293,7 +300,7 @@ pub(crate) fn target(
         Some(at) => (raw_target.get(..at), raw_target.get(at + 1..)),
         None => (Some(raw_target), None),
     };
-    let path = policy::canon::path(path.unwrap_or_default())
+    let path = policy::canon::path_with(path.unwrap_or_default(), opts(&host))
         .map_err(|_| refused(400, "ambiguous-path"))?;
     let query = query.map(read_query).transpose()?;
     Ok(Target {

@@ -235,7 +235,7 @@ mod tests {
     fn shown(path: &str) -> String {
         let mut headers = http::HeaderMap::new();
         headers.insert("host", http::HeaderValue::from_static("gate.example"));
-        let target = head::target(path.as_bytes(), None, &headers).unwrap();
+        let target = head::target(path.as_bytes(), None, &headers, |_| Default::default()).unwrap();
         shown_path(&target)
     }
 

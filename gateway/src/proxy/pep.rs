@@ -21,7 +21,7 @@ use super::head::Target;
 use super::statement::{Claims, FIELD};
 use super::upstream::Resolved;
 use super::{answer, cookies, headers, own};
-use crate::access::Permit;
+use crate::access::{self, Permit};
 use crate::audit::Record;
 use crate::clock;
 use crate::gateway::Gateway;
@@ -115,6 +115,35 @@ fn statement(gw: &Gateway, ctx: &Ctx, target: &Target, signed_in: &SignIn) -> Op
     gw.signer.sign(claims, clock::unix(), clock::now())
 }
 
+/// Sets the fields of the header set the decision carries.
+fn set_fields(upstream: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
+    let Some(permit) = &ctx.permit else {
+        return Err(internal("no permit"));
+    };
+    let Some(set) = permit.headers() else {
+        return Ok(());
+    };
+    let user = ctx.session.as_ref().and_then(|signed_in| {
+        let user = ctx.snap.policy.user(&signed_in.user)?;
+        Some((signed_in, user.groups.join(",")))
+    });
+    let values = policy::HeaderValues {
+        person: user.as_ref().map(|(signed_in, groups)| policy::Person {
+            name: &signed_in.user,
+            groups,
+            session_secs: access::login_age(signed_in, clock::unix()).into(),
+        }),
+        rule: permit.rule(),
+        device: permit.device(),
+    };
+    for field in &set.fields {
+        if let Some(text) = field.fill(&values) {
+            upstream.insert_header(field.name.clone(), text)?;
+        }
+    }
+    Ok(())
+}
+
 fn internal(why: &'static str) -> Box<Error> {
     Error::explain(ErrorType::InternalError, why)
 }
@@ -199,7 +228,7 @@ impl ProxyHttp for Pep {
         let (Some(ctl), Some(target)) = (&ctx.ctl, &ctx.target) else {
             return Err(internal("no target"));
         };
-        for name in headers::reserved_in(&upstream.headers) {
+        for name in headers::reserved_in(&upstream.headers, &ctx.snap.policy) {
             upstream.remove_header(&name);
         }
         let cookie = cookies::for_upstream(&session.req_header().headers);
@@ -229,6 +258,11 @@ impl ProxyHttp for Pep {
             if let Some(statement) = statement(&self.gw, ctx, target, signed_in) {
                 upstream.insert_header(FIELD, statement)?;
             }
+        }
+        set_fields(upstream, ctx)?;
+        if ctx.upgrade {
+            // a client's own list could name, and so take away, what is set here
+            upstream.insert_header(header::CONNECTION, "upgrade")?;
         }
         ctx.forwarded = true;
         Ok(())

@@ -1,5 +1,6 @@
 use super::{HeaderMap, MAX_HEAD, Refused, end_of_head, scan, scan_h2, target};
 use http::HeaderValue;
+use policy::canon::PathOpts;
 
 fn judged(head: &str) -> Result<(), &'static str> {
     scan(head.as_bytes()).map_err(|Refused { reason, .. }| reason)
@@ -131,7 +132,9 @@ fn host(value: &'static str) -> HeaderMap {
 
 #[test]
 fn targets_are_canonical() {
-    let read = |raw: &str, h| target(raw.as_bytes(), None, &host(h)).map_err(|r| r.reason);
+    let read = |raw: &str, h| {
+        target(raw.as_bytes(), None, &host(h), |_| PathOpts::default()).map_err(|r| r.reason)
+    };
     let t = read("/a/./b/../c%7e?q=/../", "App.Example.:8443").unwrap();
     assert_eq!(t.host.as_str(), "app.example");
     assert_eq!(t.port, Some(8443));
@@ -162,9 +165,9 @@ fn targets_are_canonical() {
 #[test]
 fn an_http2_authority_must_equal_host() {
     let map = host("b.example");
-    let differs = target(b"/", Some("a.example"), &map).unwrap_err();
+    let differs = target(b"/", Some("a.example"), &map, |_| PathOpts::default()).unwrap_err();
     assert_eq!(differs.reason, "host-differs-from-authority");
-    assert!(target(b"/", Some("b.example"), &map).is_ok());
+    assert!(target(b"/", Some("b.example"), &map, |_| PathOpts::default()).is_ok());
 }
 
 #[test]
