@@ -17,6 +17,7 @@ pub(crate) mod reason;
 mod record;
 mod resume;
 mod tail;
+pub(crate) mod used;
 pub(crate) mod verify;
 mod writer;
 

@@ -53,15 +53,31 @@ pub(crate) fn search(dir: &Path, filter: &Filter, sink: &mut Sink<'_>) -> io::Re
 }
 
 fn scan(dir: &Path, filter: &Filter, sink: &mut Sink<'_>) -> io::Result<()> {
-    let since = filter.since.map(clock::rfc3339);
-    let first_day = filter.since.map(day).unwrap_or_default();
+    each_line(dir, filter.since, &mut |line| {
+        if filter.takes(line) {
+            sink(line)
+        } else {
+            Ok(())
+        }
+    })
+}
+
+/// Gives every line of the journal to `sink`, oldest first; of records only those not older than
+/// `since`, ms since the UNIX epoch.
+///
+/// # Errors
+/// If the folder or a segment cannot be read, and those of `sink`.
+pub(super) fn each_line(dir: &Path, since: Option<u64>, sink: &mut Sink<'_>) -> io::Result<()> {
+    let first_day = since.map(day).unwrap_or_default();
+    let since = since.map(clock::rfc3339);
     for name in segments(dir)? {
         if name.day < first_day {
             continue;
         }
         let mut lines = Lines::open(&dir.join(name.to_string()), 0)?;
         while let Read::Line(line) = lines.next()? {
-            if filter.takes(line, since.as_deref()) {
+            let old = since.as_deref().is_some_and(|since| is_older(line, since));
+            if !old {
                 sink(line)?;
             }
         }
@@ -69,9 +85,20 @@ fn scan(dir: &Path, filter: &Filter, sink: &mut Sink<'_>) -> io::Result<()> {
     Ok(())
 }
 
+/// Tells whether a record's time is before another in the same form. The journal writes the number
+/// and the time first.
+fn is_older(line: &[u8], since: &str) -> bool {
+    let name: &[u8] = b",\"time\":\"";
+    let mut parts = line.splitn(2, |b| *b == b',');
+    let rest = parts.next().and_then(|head| line.get(head.len()..));
+    let time = rest.and_then(|rest| rest.strip_prefix(name));
+    time.and_then(|time| time.get(..since.len()))
+        .is_some_and(|time| time < since.as_bytes())
+}
+
 impl Filter {
     /// Tells whether a line matches; what is no record matches nothing.
-    fn takes(&self, line: &[u8], since: Option<&str>) -> bool {
+    fn takes(&self, line: &[u8]) -> bool {
         let Ok(fields) = serde_json::from_slice::<Fields<'_>>(line) else {
             return false;
         };
@@ -85,7 +112,6 @@ impl Filter {
             && self
                 .event
                 .is_none_or(|event| fields.event.0 == event.name())
-            && since.is_none_or(|since| fields.time.0.as_ref() >= since)
     }
 }
 
@@ -123,7 +149,7 @@ struct Fields<'a> {
 /// A string that is borrowed where JSON allows it, inside an `Option` too.
 #[derive(Deserialize)]
 #[serde(transparent)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 /// Writes a record for the eye; characters that could deceive it are escaped.
 pub(crate) fn show(line: &[u8]) -> String {
