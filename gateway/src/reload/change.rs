@@ -306,16 +306,25 @@ async fn put_in_force(
         gw.record_or_owe(record).await;
     }
     let until = pending.as_ref().map(|p| p.until);
-    remember(gw, &candidate, entry, pending).await;
+    let files = candidate.changed.then(|| candidate.folder.clone());
     let (snapshot, mut done) = candidate.split();
+    (done.until, done.kept, done.not_written) = (until, kept, not_written);
+    // who relies on being taken back must find it after a power cut; who is cut off must not wait
+    let waits = pending.is_some();
+    let mut history = Some((files, entry, pending));
+    if waits && let Some((files, entry, pending)) = history.take() {
+        remember(gw, files, entry, pending).await;
+    }
     let before = gw.snapshot.swap(Arc::new(snapshot));
+    gw.settle().await;
+    if let Some((files, entry, pending)) = history.take() {
+        remember(gw, files, entry, pending).await;
+    }
     *gw.reload_error.lock() = None;
     gw.cached.store(false, Ordering::Relaxed);
-    (done.until, done.kept, done.not_written) = (until, kept, not_written);
     if let Some(why) = &done.not_written {
         hold_back(gw, why).await;
     }
-    gw.settle().await;
     look_back(gw, wanted, before, &done);
     tracing::info!(policy.version = %done.digest, changed = done.changed, "policy in force");
     Ok(done)
@@ -372,12 +381,11 @@ fn write(gw: &Gateway, wanted: &Wanted, files: &Folder) -> Result<Option<PathBuf
 /// keep a policy from going in force.
 async fn remember(
     gw: &Arc<Gateway>,
-    candidate: &Candidate,
+    files: Option<Folder>,
     entry: Entry,
     pending: Option<Pending>,
 ) {
     let worker = Arc::clone(gw);
-    let files = candidate.changed.then(|| candidate.folder.clone());
     let written = blocking(move || {
         let history = &worker.history;
         match files {
