@@ -1,5 +1,6 @@
 //! The command line.
 
+mod apply;
 mod audit;
 mod cert;
 mod check;
@@ -82,7 +83,7 @@ enum Command {
     Init(init::Options),
     /// Serve; SIGHUP reloads, SIGTERM drains
     #[command(after_help = RUN)]
-    Run,
+    Run(serve::Options),
     /// Check configuration, policy and certificates as a start would
     #[command(after_help = CHECK)]
     Check,
@@ -101,7 +102,7 @@ enum Command {
     /// Sign-in sessions
     #[command(subcommand, after_help = SESSION)]
     Session(session::Command),
-    /// Questions about the policy; no running gateway needed
+    /// Questions about the policy, and changes of the one in force
     #[command(subcommand, after_help = POLICY)]
     Policy(policies::Command),
     /// The audit journal; no running gateway needed
@@ -124,7 +125,7 @@ fn run(cli: Cli) -> Result<u8, Failure> {
     match cli.command {
         Command::Demo(options) => crate::demo::run(&options, global.json),
         Command::Init(options) => init::run(&options, global.json),
-        Command::Run => serve::run(global.config()?),
+        Command::Run(options) => serve::run(global.config()?, &options),
         Command::Check => check::run(global),
         Command::Status => status::status(global),
         Command::Reload => status::reload(global),
@@ -193,7 +194,7 @@ const EXAMPLES: &str = "Examples:
   postern init --dir /etc/postern --domain gate.example.org
   postern run --config /etc/postern/postern.toml
 
-Exit codes: 0 done, 64 usage, 65 bad data, 69 unavailable, 70 internal, 73 cannot create,
+Exit codes: 0 done, 3 access would widen or a guard holds the policy, 64 usage, 65 bad data, 69 unavailable, 70 internal, 73 cannot create,
 77 permission, 78 configuration or policy";
 const DEMO: &str = "Examples:
   postern demo
@@ -203,7 +204,8 @@ const INIT: &str = "Examples:
   postern init --dir /etc/postern --domain gate.example.org";
 const RUN: &str = "Examples:
   postern run
-  postern run --config /etc/postern/postern.toml";
+  postern run --config /etc/postern/postern.toml
+  postern run --strict                 fail rather than start with the last good policy";
 const CHECK: &str = "Examples:
   postern check
   postern check --config ./postern.toml --json";
@@ -227,7 +229,9 @@ const POLICY: &str = "Examples:
   postern policy check --policy ./policy
   postern policy explain --user zoe --from office https://app.example.org/admin
   postern policy who-can https://app.example.org/admin
-  postern policy diff ./policy ./policy.new";
+  postern policy diff ./policy ./policy.new
+  postern policy apply ./policy.new --confirm 5m
+  postern policy rollback";
 const AUDIT: &str = "Examples:
   postern audit tail --follow
   postern audit search --user zoe --outcome deny --since 2h

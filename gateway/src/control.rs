@@ -2,12 +2,16 @@
 
 pub(crate) mod acts;
 mod client;
+mod policy;
 mod server;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use crate::reload::history::{By, Entry};
+
 pub(crate) use client::Remote;
+pub(crate) use policy::{Apply, Confirmed, Rollback, Verdict};
 pub(crate) use server::{bind, serve};
 
 /// What an operator may ask of a gateway; each answer is given when its effect is in force.
@@ -51,6 +55,31 @@ pub(crate) trait Operator: Send + Sync {
     async fn device_revoke(&self, id: &str) -> Result<DeviceLine, Refusal>;
     /// Says whether a device is managed.
     async fn device_mark(&self, id: &str, class: DeviceClass) -> Result<DeviceLine, Refusal>;
+    /// Puts a policy in force, or tells what that would do.
+    async fn policy_apply(&self, _: &Apply) -> Result<Verdict, Refusal> {
+        cannot()
+    }
+    /// Returns to an earlier policy.
+    async fn policy_rollback(&self, _: &Rollback) -> Result<Verdict, Refusal> {
+        cannot()
+    }
+    /// Ends the waiting of a policy that is to be confirmed.
+    async fn policy_confirm(&self) -> Result<Confirmed, Refusal> {
+        cannot()
+    }
+    /// Lists what was put in force and what was refused, oldest first.
+    async fn policy_history(&self) -> Result<Vec<Entry>, Refusal> {
+        cannot()
+    }
+    /// Returns the same operator acting for a local user, where it matters who acts.
+    fn acting_for(&self, _: By) -> Option<Box<dyn Operator>> {
+        None
+    }
+}
+
+fn cannot<T>() -> Result<T, Refusal> {
+    let text = "no gateway runs that could do this";
+    Err(Refusal::new(Code::Unavailable, text))
 }
 
 /// One request line.
@@ -85,6 +114,14 @@ pub(crate) enum Request {
     DeviceRevoke { id: String },
     /// See [`Operator::device_mark`].
     DeviceMark { id: String, class: DeviceClass },
+    /// See [`Operator::policy_apply`].
+    PolicyApply { apply: Apply },
+    /// See [`Operator::policy_rollback`].
+    PolicyRollback { rollback: Rollback },
+    /// See [`Operator::policy_confirm`].
+    PolicyConfirm,
+    /// See [`Operator::policy_history`].
+    PolicyHistory,
 }
 
 /// One answer line.
@@ -129,6 +166,8 @@ pub(crate) enum Code {
     Permission,
     /// Configuration or policy is in the way.
     Config,
+    /// A guard waits for somebody to accept.
+    Held,
 }
 
 /// The answer to [`Operator::status`]; the shape is a contract with scripts.
@@ -163,6 +202,17 @@ pub(crate) struct PolicyStatus {
     pub(crate) loaded: String,
     /// Why the files that lie there now are not in force.
     pub(crate) error: Option<String>,
+    /// Whether the last good policy stands in for a folder that gave none at the start.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) cached: bool,
+    /// Until when it must be confirmed, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) confirm_until: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// The tunnel door in a [`Status`].

@@ -14,6 +14,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::{out, serve};
 use crate::config::Config;
 use crate::ids;
+use crate::reload::start::Fallback;
 use crate::run;
 use banner::Banner;
 
@@ -55,7 +56,7 @@ pub(crate) fn run(options: &Options, json: bool) -> Result<(), Failure> {
     let people = people::prepare(&config, place.path())?;
     let mut banner = Banner::new(&config, &ports, people, place.path());
     let keeps = options.dir.is_some();
-    run::serve(config, move |gateway| {
+    run::serve(config, Fallback::default(), move |gateway| {
         let tunnel = gateway.tunnel.get();
         let down = match tunnel {
             Some(handle) => handle.why_down(),

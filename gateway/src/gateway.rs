@@ -1,6 +1,6 @@
 //! The running gateway's shared state.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
@@ -14,6 +14,7 @@ use crate::proxy::Edges;
 use crate::proxy::handover::Handover;
 use crate::proxy::statement::Signer;
 use crate::proxy::tls::InternalCa;
+use crate::reload::history::History;
 use crate::secrets::Keys;
 use crate::snapshot::Snapshot;
 use crate::store::StoreError;
@@ -55,6 +56,10 @@ pub(crate) struct Gateway {
     pub(crate) reloading: tokio::sync::Mutex<()>,
     /// The tunnel door, once it was started.
     pub(crate) tunnel: OnceLock<tunnel::Handle>,
+    /// What was put in force and refused, and what waits.
+    pub(crate) history: Arc<History>,
+    /// Whether the last good policy stands in for a folder that gives none.
+    pub(crate) cached: AtomicBool,
     /// The last reload that was refused, as the person should read it.
     pub(crate) reload_error: parking_lot::Mutex<Option<String>>,
     /// Records that the journal could not take yet.

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -73,7 +74,16 @@ fn route(gw: &Gateway, line: &[u8]) -> (&'static str, &'static str, String) {
         }
         b"GET /readyz HTTP/1.1" | b"GET /readyz HTTP/1.0" => {
             if gw.audit.healthy() {
-                ("200 OK", json, "{\"status\":\"ready\"}\n".to_owned())
+                let policy = if gw.cached.load(Ordering::Relaxed) {
+                    ",\"policy\":\"last-good\""
+                } else {
+                    ""
+                };
+                (
+                    "200 OK",
+                    json,
+                    format!("{{\"status\":\"ready\"{policy}}}\n"),
+                )
             } else {
                 let body = "{\"status\":\"journal cannot be written\"}\n";
                 ("503 Service Unavailable", json, body.to_owned())
@@ -162,6 +172,21 @@ fn metrics(gw: &Gateway) -> String {
         "policy_refused",
         "Whether the files that lie there were refused.",
         refused.into(),
+    );
+    gauge(
+        "policy_cached",
+        "Whether the last good policy stands in for the folder.",
+        gw.cached.load(Ordering::Relaxed).into(),
+    );
+    gauge(
+        "policy_held",
+        "Whether files wait to be accepted.",
+        gw.history.held().is_some().into(),
+    );
+    gauge(
+        "policy_unconfirmed",
+        "Whether a policy waits to be confirmed.",
+        gw.history.pending().is_some().into(),
     );
     gauge(
         "audit_records",

@@ -1,7 +1,10 @@
 //! The running gateway as operators see it through the control socket.
 
+mod policy;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 
@@ -11,18 +14,27 @@ use crate::cli::reading;
 use crate::clock;
 use crate::control::acts::Acts;
 use crate::control::{
-    AuditStatus, Code, DeviceAdded, DeviceClass, DeviceLine, DeviceStatus, Ended, Invitation,
-    NewDevice, Operator, PolicyStatus, Refusal, Reloaded, SessionLine, Status, TunnelStatus,
-    UserAct, Which,
+    Apply, AuditStatus, Code, Confirmed, DeviceAdded, DeviceClass, DeviceLine, DeviceStatus, Ended,
+    Invitation, NewDevice, Operator, PolicyStatus, Refusal, Reloaded, Rollback, SessionLine,
+    Status, TunnelStatus, UserAct, Verdict, Which,
 };
 use crate::gateway::Gateway;
 use crate::identity::Device;
 use crate::reload;
+use crate::reload::change::Wanted;
+use crate::reload::history::{By, Entry, How};
 use crate::snapshot::Snapshot;
 use crate::tunnel;
 
 /// Answers operators for a gateway.
-pub(crate) struct Desk(pub(crate) Arc<Gateway>);
+pub(crate) struct Desk(Arc<Gateway>, By);
+
+impl Desk {
+    /// Answers whoever asks.
+    pub(crate) fn new(gw: Arc<Gateway>) -> Self {
+        Self(gw, By::default())
+    }
+}
 
 fn internal(error: impl std::fmt::Display) -> Refusal {
     Refusal::new(Code::Internal, error.to_string())
@@ -46,6 +58,8 @@ impl Operator for Desk {
                 generation: snap.generation,
                 loaded: clock::rfc3339(snap.loaded),
                 error: gw.reload_error.lock().clone(),
+                cached: gw.cached.load(Ordering::Relaxed),
+                confirm_until: gw.history.pending().map(|p| policy::until(p.until)),
             },
             listeners: listeners(gw),
             tunnel: tunnel_status(gw),
@@ -59,14 +73,7 @@ impl Operator for Desk {
     }
 
     async fn reload(&self) -> Result<Reloaded, Refusal> {
-        match reload::reload(&self.0).await {
-            Ok(applied) => Ok(Reloaded {
-                digest: applied.digest,
-                generation: applied.generation,
-                warnings: applied.warnings.iter().map(ToString::to_string).collect(),
-            }),
-            Err(rejected) => Err(Refusal::new(Code::Config, rejected.to_string())),
-        }
+        self.put_in_force(How::Reload, false).await
     }
 
     async fn user_changed(&self, user: &str, act: UserAct) -> Result<Reloaded, Refusal> {
@@ -88,7 +95,8 @@ impl Operator for Desk {
             gw.identity.forget_namesake(user, clock::unix()).await?;
             gw.streams.kill_user(user);
         }
-        self.reload().await
+        let revokes = matches!(act, UserAct::Disable | UserAct::Remove);
+        self.put_in_force(How::User, revokes).await
     }
 
     async fn user_enrolled(&self) -> Result<Vec<String>, Refusal> {
@@ -159,9 +167,44 @@ impl Operator for Desk {
         self.0.streams.ask_again();
         done
     }
+
+    async fn policy_apply(&self, apply: &Apply) -> Result<Verdict, Refusal> {
+        policy::apply(&self.0, &self.1, apply).await
+    }
+
+    async fn policy_rollback(&self, rollback: &Rollback) -> Result<Verdict, Refusal> {
+        policy::rollback(&self.0, &self.1, rollback).await
+    }
+
+    async fn policy_confirm(&self) -> Result<Confirmed, Refusal> {
+        policy::confirm(&self.0, &self.1).await
+    }
+
+    async fn policy_history(&self) -> Result<Vec<Entry>, Refusal> {
+        Ok(self.0.history.entries())
+    }
+
+    fn acting_for(&self, by: By) -> Option<Box<dyn Operator>> {
+        Some(Box::new(Self(Arc::clone(&self.0), by)))
+    }
 }
 
 impl Desk {
+    async fn put_in_force(&self, how: How, revokes: bool) -> Result<Reloaded, Refusal> {
+        let wanted = Wanted {
+            revokes,
+            ..Wanted::disk(how, self.1.clone())
+        };
+        let done = reload::reload(&self.0, wanted)
+            .await
+            .map_err(policy::refusal)?;
+        Ok(Reloaded {
+            warnings: policy::warnings(&done),
+            digest: done.digest.to_string(),
+            generation: done.generation,
+        })
+    }
+
     fn acts<'a>(&'a self, snap: &'a Snapshot) -> Acts<'a> {
         Acts {
             config: &self.0.config,

@@ -3,6 +3,13 @@
 //! Whatever fails leaves the set in force untouched, says why with file, line and column, and is
 //! on record.
 
+pub(crate) mod change;
+pub(crate) mod confirm;
+pub(crate) mod folder;
+pub(crate) mod guards;
+pub(crate) mod history;
+mod outcome;
+pub(crate) mod start;
 pub(crate) mod watch;
 
 use std::fmt;
@@ -17,8 +24,11 @@ use crate::clock;
 use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::proxy::tls::{CertError, CertFiles, CertSet, InternalCa};
-use crate::snapshot::Snapshot;
-use crate::snapshot::files::{self, FileError};
+use crate::snapshot::files::FileError;
+
+use self::change::{Done, Wanted};
+use self::folder::Folder;
+use self::guards::Stop;
 
 /// One thing that is wrong with a policy folder, as people and machines read it.
 #[derive(Clone, Debug, Serialize)]
@@ -68,6 +78,23 @@ pub(crate) enum Rejected {
     /// A certificate is not usable.
     #[error(transparent)]
     Certificates(#[from] CertError),
+    /// A guard stops it until somebody accepts.
+    #[error("{}", stopped(.0))]
+    Guard(Vec<Stop>),
+    /// The system is in the way.
+    #[error("{0}")]
+    Failed(String),
+}
+
+fn stopped(stops: &[Stop]) -> String {
+    let texts = stops
+        .iter()
+        .map(|s| format!("held ({}): {}", s.guard, s.text));
+    let mut lines: Vec<String> = texts.collect();
+    if let Some(command) = guards::command(stops, "postern policy apply") {
+        lines.push(format!("to accept it: {command}"));
+    }
+    lines.join("\n")
 }
 
 fn list(findings: &[Finding]) -> String {
@@ -99,34 +126,22 @@ pub(crate) fn findings(sources: &Sources, diagnostics: &[Diagnostic]) -> Vec<Fin
 /// Reads a policy folder as the language's sources.
 ///
 /// # Errors
-/// The first file that cannot be read; a folder without any is refused, so that a folder that was
-/// lost or never mounted is not taken for a policy without rules.
+/// Those of [`Folder::read`].
 pub(crate) fn read_policy(dir: &Path) -> Result<Sources, FileError> {
-    let files = files::read_folder(dir)?;
-    if files.is_empty() {
-        let what = "no *.toml in the policy folder";
-        let path = dir.to_owned();
-        return Err(FileError::Refused { path, what });
-    }
-    let mut sources = Sources::new();
-    for (path, text) in files {
-        sources.add(&path, text);
-    }
-    Ok(sources)
+    Ok(Folder::read(dir)?.sources(dir))
 }
 
-/// Reads, compiles and tests a policy folder; what `check`, start and reload share.
+/// Compiles and tests a policy.
 ///
 /// # Errors
-/// [`Rejected::Files`] or [`Rejected::Policy`].
-pub(crate) fn load_policy(dir: &Path) -> Result<(policy::Loaded, Vec<Finding>), Rejected> {
-    let sources = read_policy(dir)?;
-    match policy::load(&sources) {
+/// [`Rejected::Policy`].
+pub(crate) fn compile(sources: &Sources) -> Result<(policy::Loaded, Vec<Finding>), Rejected> {
+    match policy::load(sources) {
         Ok(loaded) => {
-            let warnings = findings(&sources, &loaded.warnings);
+            let warnings = findings(sources, &loaded.warnings);
             Ok((loaded, warnings))
         }
-        Err(diagnostics) => Err(Rejected::Policy(findings(&sources, &diagnostics))),
+        Err(diagnostics) => Err(Rejected::Policy(findings(sources, &diagnostics))),
     }
 }
 
@@ -152,89 +167,37 @@ pub(crate) fn cert_files(config: &Config) -> Vec<CertFiles> {
         .collect()
 }
 
-/// Builds a snapshot from the files of now.
+/// Builds the certificates a policy needs, from the files of now.
 ///
 /// # Errors
-/// [`Rejected`]; nothing was changed.
-pub(crate) fn build(
+/// [`Rejected::Certificates`].
+pub(crate) fn certificates(
     config: &Config,
     authority: Option<&InternalCa>,
-    previous: Option<&Snapshot>,
-) -> Result<(Snapshot, Vec<Finding>), Rejected> {
-    let (loaded, warnings) = load_policy(&config.policy_dir)?;
-    let names = host_names(config, &loaded.policy);
-    let certs = CertSet::build(
-        &cert_files(config),
+    policy: &policy::Policy,
+    previous: Option<&CertSet>,
+) -> Result<CertSet, Rejected> {
+    let names = host_names(config, policy);
+    let files = cert_files(config);
+    Ok(CertSet::build(
+        &files,
         authority,
         &names,
-        previous.map(|p| &*p.certs),
+        previous,
         clock::unix(),
-    )?;
-    let generation = previous.map_or(1, |p| p.generation.saturating_add(1));
-    let snapshot = Snapshot::new(loaded.policy, Arc::new(certs), generation, clock::unix_ms());
-    Ok((snapshot, warnings))
-}
-
-/// What a reload did.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Applied {
-    /// The digest of the policy in force.
-    pub(crate) digest: String,
-    /// Its generation.
-    pub(crate) generation: u64,
-    /// Whether the policy is another one than before.
-    pub(crate) changed: bool,
-    /// What is worth a look.
-    pub(crate) warnings: Vec<Finding>,
+    )?)
 }
 
 /// Puts the files of now in force; when it returns, what no longer stands is closed.
 ///
 /// # Errors
 /// [`Rejected`]: the old set stays in force and the refusal is on record.
-pub(crate) async fn reload(gw: &Arc<Gateway>) -> Result<Applied, Rejected> {
-    let _one = gw.reloading.lock().await;
-    let before = gw.snapshot.load_full();
-    let worker = Arc::clone(gw);
-    let previous = Arc::clone(&before);
-    let built = tokio::task::spawn_blocking(move || {
-        build(&worker.config, worker.authority.as_ref(), Some(&previous))
-    })
-    .await;
-    let built = built.unwrap_or(Err(Rejected::Policy(Vec::new())));
-    match built {
-        Ok((snapshot, warnings)) => Ok(apply(gw, &before, snapshot, warnings).await),
-        Err(rejected) => {
-            reject(gw, &rejected).await;
-            Err(rejected)
-        }
+pub(crate) async fn reload(gw: &Arc<Gateway>, wanted: Wanted) -> Result<Done, Rejected> {
+    let done = change::change(gw, wanted).await?;
+    for warning in done.judged.iter().flat_map(|j| &j.warnings) {
+        tracing::warn!(warning, "policy");
     }
-}
-
-async fn apply(
-    gw: &Arc<Gateway>,
-    before: &Snapshot,
-    snapshot: Snapshot,
-    warnings: Vec<Finding>,
-) -> Applied {
-    let changed = snapshot.digest != before.digest;
-    let applied = Applied {
-        digest: snapshot.digest.to_string(),
-        generation: snapshot.generation,
-        changed,
-        warnings,
-    };
-    if changed {
-        let mut record = Record::new(Event::PolicyApplied, "ok", reason::APPLIED);
-        record.policy = Some(Arc::clone(&snapshot.digest));
-        record.detail = Some(format!("generation {}", snapshot.generation));
-        gw.record_or_owe(record).await;
-    }
-    gw.snapshot.store(Arc::new(snapshot));
-    *gw.reload_error.lock() = None;
-    gw.settle().await;
-    tracing::info!(policy.version = %applied.digest, changed, "policy in force");
-    applied
+    Ok(done)
 }
 
 /// Builds the certificates anew for the policy in force; the policy's files are not read, so a
@@ -269,19 +232,9 @@ fn open_and_build(
     Ok(Arc::new(set))
 }
 
-async fn reject(gw: &Gateway, rejected: &Rejected) {
-    let text = rejected.to_string();
-    tracing::warn!(error = %text, "reload refused; the old set stays in force");
-    let mut record = Record::new(Event::PolicyRejected, "failed", reason::REJECTED);
-    record.policy = Some(Arc::clone(&gw.snapshot.load().digest));
-    record.detail = Some(text.lines().next().unwrap_or_default().to_owned());
-    *gw.reload_error.lock() = Some(text);
-    gw.record_or_owe(record).await;
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Rejected, load_policy};
+    use super::read_policy;
     use crate::config::tests::Folder;
     use crate::snapshot::files::FileError;
 
@@ -289,13 +242,13 @@ mod tests {
     fn a_folder_without_a_policy_file_is_refused() {
         let folder = Folder::new();
         folder.write("notes.txt", "postern = 1\n");
-        let error = load_policy(folder.path()).err().unwrap();
-        let refused = matches!(error, Rejected::Files(FileError::Refused { .. }));
+        let error = read_policy(folder.path()).err().unwrap();
+        let refused = matches!(error, FileError::Refused { .. });
         assert!(refused, "{error}");
         assert!(error.to_string().contains("no *.toml in the policy folder"));
         let policy =
             "postern = 1\n[group]\nit = [\"ann\"]\n[admin]\nallow.it = { who = \"@it\" }\n";
         folder.write("policy.toml", policy);
-        assert!(load_policy(folder.path()).is_ok());
+        assert!(read_policy(folder.path()).is_ok());
     }
 }

@@ -5,7 +5,7 @@ mod sweep;
 
 use std::io::ErrorKind::PermissionDenied;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -27,6 +27,9 @@ use crate::proxy::handover::Handover;
 use crate::proxy::statement::{Signer, StatementError};
 use crate::proxy::tls::{self, CertError, InternalCa};
 use crate::proxy::{Edges, edge};
+use crate::reload::change::Wanted;
+use crate::reload::history::{By, History, How};
+use crate::reload::start::Fallback;
 use crate::reload::{self, Rejected};
 use crate::secrets::{KeyError, Keys};
 use crate::store::{self, StoreError};
@@ -93,7 +96,9 @@ impl StartError {
             Self::Identity(e) => Exit::from(e),
             Self::Set(Rejected::Files(e)) => Exit::from(e),
             Self::Set(Rejected::Certificates(e)) | Self::Tls(e) => Exit::from(e),
-            Self::Set(Rejected::Policy(_)) => Exit::Config,
+            Self::Set(Rejected::Policy(_) | Rejected::Guard(_) | Rejected::Failed(_)) => {
+                Exit::Config
+            }
             Self::Statement(_) | Self::System { .. } => Exit::Internal,
             Self::Listen { source, .. } if source.kind() == PermissionDenied => Exit::Permission,
             Self::Listen { .. } => Exit::Unavailable,
@@ -106,7 +111,11 @@ impl StartError {
 ///
 /// # Errors
 /// [`StartError`] with nothing left open.
-pub(crate) fn serve(config: Config, ready: impl FnOnce(&Arc<Gateway>)) -> Result<(), StartError> {
+pub(crate) fn serve(
+    config: Config,
+    fallback: Fallback,
+    ready: impl FnOnce(&Arc<Gateway>),
+) -> Result<(), StartError> {
     let lock = lock::acquire(&config.data)?;
     let keys = Arc::new(Keys::load(&config.master_key)?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -116,7 +125,7 @@ pub(crate) fn serve(config: Config, ready: impl FnOnce(&Arc<Gateway>)) -> Result
         .map_err(|source| system("start a runtime", source))?;
     runtime.block_on(async move {
         let mut signals = Signals::catch()?;
-        let gw = open(config, keys).await?;
+        let gw = open(config, keys, fallback).await?;
         let listeners = Listeners::bind(&gw.config)?;
         start(&gw, listeners, ready).await?;
         let notify = Notify::from_environment();
@@ -136,18 +145,30 @@ fn system(what: &'static str, source: std::io::Error) -> StartError {
 }
 
 /// Opens everything the gateway stands on, listening nowhere yet.
-async fn open(config: Config, keys: Arc<Keys>) -> Result<Arc<Gateway>, StartError> {
+async fn open(
+    config: Config,
+    keys: Arc<Keys>,
+    fallback: Fallback,
+) -> Result<Arc<Gateway>, StartError> {
     let config = Arc::new(config);
     let authority = open_authority(&config)?;
-    let (snapshot, warnings) = reload::build(&config, authority.as_ref(), None)?;
-    for warning in warnings {
+    let history = History::open(&config.data, Arc::clone(&keys))
+        .map_err(|source| system("open the policy history", source))?;
+    let started = reload::start::start(&config, authority.as_ref(), &history, fallback)?;
+    for warning in &started.warnings {
         tracing::warn!(%warning, "policy");
+    }
+    if let Some(error) = &started.cached {
+        tracing::error!(%error, "THE POLICY FOLDER IS NOT IN FORCE: the last good policy stands in for it");
     }
     let store = store::open(&config.data)?;
     let audit = Arc::new(Audit::open(
         &config.data.join("audit"),
         *keys.derive("audit"),
     )?);
+    for record in started.records {
+        audit.write(record, Durability::Durable).await?;
+    }
     let identity = Identity::open(
         acts::settings(&config),
         Arc::clone(&store),
@@ -161,7 +182,9 @@ async fn open(config: Config, keys: Arc<Keys>) -> Result<Arc<Gateway>, StartErro
     let signer = Signer::open(&config.data, &keys)?;
     Ok(Arc::new(Gateway {
         signer,
-        snapshot: ArcSwap::from_pointee(snapshot),
+        snapshot: ArcSwap::from_pointee(started.snapshot),
+        history: Arc::new(history),
+        cached: AtomicBool::new(started.cached.is_some()),
         authority,
         keys,
         audit,
@@ -174,7 +197,7 @@ async fn open(config: Config, keys: Arc<Keys>) -> Result<Arc<Gateway>, StartErro
         edges: OnceLock::new(),
         reloading: tokio::sync::Mutex::default(),
         tunnel: OnceLock::new(),
-        reload_error: parking_lot::Mutex::default(),
+        reload_error: parking_lot::Mutex::new(started.cached),
         owed: parking_lot::Mutex::default(),
         heartbeat: AtomicI64::new(clock::unix()),
         started: clock::unix(),
@@ -284,7 +307,7 @@ async fn open_tunnel(gw: &Arc<Gateway>) {
 fn open_control(gw: &Arc<Gateway>) -> Result<(), StartError> {
     let listener = control::bind(&gw.config.control_socket())
         .map_err(|source| system("open the control socket", source))?;
-    let operator: Arc<dyn control::Operator> = Arc::new(operate::Desk(Arc::clone(gw)));
+    let operator: Arc<dyn control::Operator> = Arc::new(operate::Desk::new(Arc::clone(gw)));
     tokio::spawn(control::serve(listener, operator));
     Ok(())
 }
@@ -348,7 +371,8 @@ impl Signals {
                 _ = self.term.recv() => return,
                 _ = self.int.recv() => return,
                 _ = self.hup.recv() => {
-                    if reload::reload(gw).await.is_err() {
+                    let wanted = Wanted::disk(How::Signal, By::default());
+                    if reload::reload(gw, wanted).await.is_err() {
                         tracing::debug!("the refusal was logged where it happened");
                     }
                 }

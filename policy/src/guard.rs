@@ -95,7 +95,8 @@ pub fn lost<'a>(
         .collect()
 }
 
-/// Changes that open a door to the world: to `anyone`, or to every user on a net or the console.
+/// Changes that open a door to the world: to `anyone`, or to every user on a net or the console. A person who is new
+/// or enabled again walks through doors that are open already; that is no such change.
 pub fn world_open(before: &Policy, after: &Policy) -> Vec<Change> {
     let mut broad: BTreeSet<(String, u32)> = BTreeSet::new();
     let nets = after.ir.nets.iter().zip(&after.nets);
@@ -109,12 +110,13 @@ pub fn world_open(before: &Policy, after: &Policy) -> Vec<Change> {
             }
         }
     }
+    let known = |user: &str| before.user(user).is_some_and(|user| !user.disabled);
     let mut changes = cells::diff(before, after).changes;
     changes.retain(|change| {
         let rule = (change.file.clone(), change.line);
         let plain = change.resource == "admin" || change.resource.starts_with("net.");
         change.after == Outcome::Allow
-            && (change.user == "anyone" || (plain && broad.contains(&rule)))
+            && (change.user == "anyone" || (plain && broad.contains(&rule) && known(&change.user)))
     });
     changes
 }

@@ -39,7 +39,7 @@ struct Shared {
     streams: AtomicUsize,
 }
 
-/// A recording app: `/ws` echoes WebSocket messages, `/download` never ends, `/set-cookie` tries
+/// A recording app: `/ws` echoes WebSocket messages, `/download` and `/counted` never end, `/set-cookie` tries
 /// to set ours, anything else is answered with one line.
 #[derive(Debug)]
 pub struct Recorder {
@@ -101,7 +101,11 @@ fn serve(stream: TcpStream, shared: &Shared) {
                 true
             }
             "/download" => {
-                stream_of(shared, || download(reader.get_mut()));
+                stream_of(shared, || download(reader.get_mut(), &[0x55; 4096]));
+                true
+            }
+            "/counted" => {
+                stream_of(shared, || counted(reader.get_mut()));
                 true
             }
             _ => answer(reader.get_mut(), &path).is_err(),
@@ -183,13 +187,26 @@ fn answer(stream: &mut TcpStream, path: &str) -> std::io::Result<()> {
     stream.write_all(body.as_bytes())
 }
 
+const ENDLESS: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n\
+    Content-Length: 109951162777600\r\n\r\n";
+
 /// Sends for ever, until the other side closes.
-fn download(stream: &mut TcpStream) {
-    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: 109951162777600\r\n\r\n";
-    let block = [0x55_u8; 4096];
-    let mut open = stream.write_all(head.as_bytes()).is_ok();
+fn download(stream: &mut TcpStream, block: &[u8]) {
+    let mut open = stream.write_all(ENDLESS).is_ok();
     while open {
         thread::sleep(Duration::from_millis(10));
+        open = stream.write_all(block).is_ok();
+    }
+}
+
+/// Sends the numbers from 0, each in eight bytes, so that a lost or doubled byte shows.
+fn counted(stream: &mut TcpStream) {
+    let mut open = stream.write_all(ENDLESS).is_ok();
+    let mut next = 0_u64;
+    while open {
+        thread::sleep(Duration::from_millis(10));
+        let block: Vec<u8> = (next..next + 512).flat_map(u64::to_be_bytes).collect();
+        next += 512;
         open = stream.write_all(&block).is_ok();
     }
 }

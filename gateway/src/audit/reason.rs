@@ -61,6 +61,11 @@ pub(crate) const DISABLED: &str = "disabled";
 pub(crate) const PASSWORD_SET: &str = "password-set";
 pub(crate) const APPLIED: &str = "applied";
 pub(crate) const REJECTED: &str = "rejected";
+pub(crate) const HELD: &str = "held";
+pub(crate) const CACHED: &str = "cached";
+pub(crate) const CONFIRMED: &str = "confirmed";
+pub(crate) const UNCONFIRMED: &str = "unconfirmed";
+pub(crate) const ROLLED_BACK: &str = "rolled-back";
 pub(crate) const RENEWED: &str = "renewed";
 pub(crate) const START: &str = "start";
 pub(crate) const STOP: &str = "stop";
@@ -133,6 +138,11 @@ pub(crate) const ALL: &[&str] = &[
     PASSWORD_SET,
     APPLIED,
     REJECTED,
+    HELD,
+    CACHED,
+    CONFIRMED,
+    UNCONFIRMED,
+    ROLLED_BACK,
     RENEWED,
     START,
     STOP,

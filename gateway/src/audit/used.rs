@@ -26,10 +26,6 @@ pub(crate) struct Used {
 ///
 /// # Errors
 /// If the folder or a segment cannot be read; a folder that is not there holds nothing.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "read before a policy is put in force")
-)]
 pub(crate) fn used_pairs(dir: &Path, since: u64) -> io::Result<Used> {
     let mut used = Used::default();
     if !dir.try_exists()? {

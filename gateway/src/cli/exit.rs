@@ -17,7 +17,7 @@ use crate::store::StoreError;
 /// The exit codes scripts rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// Another policy would widen access.
+    /// Another policy would widen access, or a guard waits for somebody to accept.
     Widens = 3,
     /// The command line makes no sense.
     Usage = 64,
@@ -245,6 +245,7 @@ impl From<Refusal> for Failure {
             Code::Internal => Exit::Internal,
             Code::Permission => Exit::Permission,
             Code::Config => Exit::Config,
+            Code::Held => Exit::Widens,
         };
         Self::new(exit, refusal.message)
     }
@@ -341,6 +342,7 @@ mod tests {
             (Refusal::new(Code::Internal, "").into(), 70),
             (Refusal::new(Code::Permission, "").into(), 77),
             (Refusal::new(Code::Config, "").into(), 78),
+            (Refusal::new(Code::Held, "").into(), 3),
             (Failure::new(Exit::CannotCreate, ""), 73),
         ];
         for (failure, number) in cases {

@@ -10,7 +10,7 @@ use policy::{Checked, Loaded, QueryError, QueryText, Sources};
 use serde::Serialize;
 
 use super::exit::{Exit, Failure};
-use super::{Global, out, render};
+use super::{Global, apply, out, render};
 use crate::{clock, reload};
 
 /// The commands about the policy.
@@ -42,6 +42,18 @@ pub(crate) enum Command {
     Lint(Folder),
     /// Print the JSON Schema of policy files, for editors
     Schema,
+    /// Put a policy in force after showing what changes; exit code 3 if a guard holds it
+    #[command(after_help = apply::APPLY)]
+    Apply(apply::Apply),
+    /// Keep a policy that was applied with --confirm
+    #[command(after_help = apply::CONFIRM)]
+    Confirm,
+    /// Return to an earlier policy; exit code 3 if a guard holds it
+    #[command(after_help = apply::ROLLBACK)]
+    Rollback(apply::Rollback),
+    /// List what was put in force and what was refused: when, how, by whom
+    #[command(after_help = apply::HISTORY)]
+    History,
 }
 
 /// Who can reach it.
@@ -184,6 +196,10 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<(), Failure> {
             out::json(&policy::json_schema());
             Ok(())
         }
+        Command::Apply(options) => apply::apply(options, global),
+        Command::Confirm => apply::confirm(global),
+        Command::Rollback(options) => apply::rollback(options, global),
+        Command::History => apply::history(global),
     }
 }
 

@@ -1,16 +1,31 @@
 //! `postern run`.
 
+use clap::Args;
+
 use super::exit::{Exit, Failure, chain};
 use crate::config::{Config, Log, LogFormat};
+use crate::reload::start::Fallback;
 use crate::run::{self, StartError};
 
 /// Serves until it is told to stop.
 ///
 /// # Errors
 /// What keeps it from starting, with its exit code.
-pub(crate) fn run(config: Config) -> Result<(), Failure> {
+pub(crate) fn run(config: Config, options: &Options) -> Result<(), Failure> {
     log(&config.log);
-    run::serve(config, |_| {}).map_err(Failure::from)
+    let fallback = match options.strict {
+        true => Fallback::Strict,
+        false => Fallback::LastGood,
+    };
+    run::serve(config, fallback, |_| {}).map_err(Failure::from)
+}
+
+/// How to serve.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Do not start with the last good policy when the policy folder gives none; exit 78 instead
+    #[arg(long)]
+    strict: bool,
 }
 
 /// Sends the log to stderr; a second call has no effect.

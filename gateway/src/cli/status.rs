@@ -57,6 +57,14 @@ fn text(status: &Status) -> String {
             policy.loaded
         ),
     ];
+    if let Some(until) = &policy.confirm_until {
+        lines.push(format!(
+            "          WAITS to be confirmed until {until}: postern policy confirm"
+        ));
+    }
+    if policy.cached {
+        lines.push("          this is the LAST GOOD policy, not that of the folder".to_owned());
+    }
     if let Some(error) = &policy.error {
         lines.push("          the files that lie there now are NOT in force:".to_owned());
         lines.extend(error.lines().map(|l| format!("          {l}")));

@@ -11,9 +11,11 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::{
-    Answer, Code, DeviceAdded, DeviceClass, DeviceLine, Ended, Invitation, NewDevice, Operator,
-    Refusal, Reloaded, Request, SessionLine, Status, UserAct, Which,
+    Answer, Apply, Code, Confirmed, DeviceAdded, DeviceClass, DeviceLine, Ended, Invitation,
+    NewDevice, Operator, Refusal, Reloaded, Request, Rollback, SessionLine, Status, UserAct,
+    Verdict, Which,
 };
+use crate::reload::history::Entry;
 
 /// What connecting says where no gateway listens.
 const NOBODY: [io::ErrorKind; 2] = [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused];
@@ -135,5 +137,19 @@ impl Operator for Remote {
     async fn device_mark(&self, id: &str, class: DeviceClass) -> Result<DeviceLine, Refusal> {
         let id = id.to_owned();
         self.ask(&Request::DeviceMark { id, class }).await
+    }
+    async fn policy_apply(&self, apply: &Apply) -> Result<Verdict, Refusal> {
+        let apply = apply.clone();
+        self.ask(&Request::PolicyApply { apply }).await
+    }
+    async fn policy_rollback(&self, rollback: &Rollback) -> Result<Verdict, Refusal> {
+        let rollback = rollback.clone();
+        self.ask(&Request::PolicyRollback { rollback }).await
+    }
+    async fn policy_confirm(&self) -> Result<Confirmed, Refusal> {
+        self.ask(&Request::PolicyConfirm).await
+    }
+    async fn policy_history(&self) -> Result<Vec<Entry>, Refusal> {
+        self.ask(&Request::PolicyHistory).await
     }
 }

@@ -7,17 +7,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::{Answer, Code, Operator, Refusal, Request};
+use crate::reload::history::By;
 
-/// The longest request line in bytes.
-const LINE_MAX: u64 = 64 << 10;
+/// The longest request line in bytes: a policy folder fits in one.
+const LINE_MAX: usize = 64 << 20;
+/// How long a caller may pause while it sends its line.
+const READ_PAUSE: Duration = Duration::from_secs(1);
 /// How long a caller may take to send its line.
-const READ_DEADLINE: Duration = Duration::from_secs(1);
+const READ_DEADLINE: Duration = Duration::from_secs(30);
 /// How long a caller may take to receive its answer.
 const WRITE_DEADLINE: Duration = Duration::from_secs(5);
 /// Callers served at once; others wait in the socket's queue.
@@ -69,7 +72,10 @@ async fn caller(stream: UnixStream, operator: &dyn Operator) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let answer = if uid == rustix::process::geteuid().as_raw() || uid == 0 {
         match request(BufReader::new(read)).await {
-            Ok(request) => dispatch(operator, request, uid).await,
+            Ok(request) => {
+                let own = operator.acting_for(who(uid).await);
+                dispatch(own.as_deref().unwrap_or(operator), request, uid).await
+            }
             Err(refusal) => line(Err::<(), _>(refusal)),
         }
     } else {
@@ -80,18 +86,48 @@ async fn caller(stream: UnixStream, operator: &dyn Operator) -> io::Result<()> {
     timeout(WRITE_DEADLINE, write.shutdown()).await?
 }
 
+/// Names the local user at the other end.
+async fn who(uid: u32) -> By {
+    let found = tokio::task::spawn_blocking(move || {
+        let user = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid));
+        Some(user.ok()??.name)
+    });
+    By {
+        uid: Some(uid),
+        name: found.await.unwrap_or_default(),
+    }
+}
+
 async fn request<R: tokio::io::AsyncRead + Unpin>(read: BufReader<R>) -> Result<Request, Refusal> {
     let bad = |text: String| Refusal::new(Code::Usage, text);
-    let mut text = Vec::new();
-    let mut read = read.take(LINE_MAX);
-    timeout(READ_DEADLINE, read.read_until(b'\n', &mut text))
+    let text = timeout(READ_DEADLINE, request_line(read))
         .await
-        .map_err(|_| bad("no request within a second".to_owned()))?
-        .map_err(|e| bad(e.to_string()))?;
-    if text.pop() != Some(b'\n') {
-        return Err(bad("a request is one line of at most 64 KiB".to_owned()));
-    }
+        .map_err(|_| bad("no request within 30 seconds".to_owned()))??;
     serde_json::from_slice(&text).map_err(|e| bad(format!("not a request: {e}")))
+}
+
+async fn request_line<R: tokio::io::AsyncRead + Unpin>(
+    mut read: BufReader<R>,
+) -> Result<Vec<u8>, Refusal> {
+    let bad = |text: String| Refusal::new(Code::Usage, text);
+    let mut text = Vec::new();
+    loop {
+        let part = timeout(READ_PAUSE, read.fill_buf())
+            .await
+            .map_err(|_| bad("no request within a second".to_owned()))?
+            .map_err(|e| bad(e.to_string()))?;
+        let end = part.iter().position(|b| *b == b'\n');
+        let (taken, _) = part.split_at(end.unwrap_or(part.len()));
+        text.extend_from_slice(taken);
+        let length = taken.len();
+        if end.is_some() {
+            return Ok(text);
+        }
+        if length == 0 || text.len() > LINE_MAX {
+            return Err(bad("a request is one line of at most 64 MiB".to_owned()));
+        }
+        read.consume(length);
+    }
 }
 
 /// Does what a request asks and makes the answer line.
@@ -111,6 +147,10 @@ async fn dispatch(operator: &dyn Operator, request: Request, uid: u32) -> Vec<u8
         Request::DeviceAdd { new } => line(operator.device_add(&new).await),
         Request::DeviceRevoke { id } => line(operator.device_revoke(&id).await),
         Request::DeviceMark { id, class } => line(operator.device_mark(&id, class).await),
+        Request::PolicyApply { apply } => line(operator.policy_apply(&apply).await),
+        Request::PolicyRollback { rollback } => line(operator.policy_rollback(&rollback).await),
+        Request::PolicyConfirm => line(operator.policy_confirm().await),
+        Request::PolicyHistory => line(operator.policy_history().await),
     }
 }
 

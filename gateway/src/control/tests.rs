@@ -71,6 +71,8 @@ fn status() -> Status {
             generation: 1,
             loaded: "2026-01-01T00:00:00.000Z".to_owned(),
             error: None,
+            cached: false,
+            confirm_until: None,
         },
         listeners: Vec::new(),
         tunnel: TunnelStatus {

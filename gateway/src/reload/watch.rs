@@ -7,6 +7,8 @@ use std::time::Duration;
 use notify::{EventKind, RecursiveMode, Watcher, event::AccessKind, event::AccessMode};
 use tokio::sync::mpsc;
 
+use super::change::Wanted;
+use super::history::{By, How};
 use crate::gateway::Gateway;
 use crate::snapshot::files;
 
@@ -37,7 +39,8 @@ pub(crate) async fn run(gw: Arc<Gateway>) {
     while told.recv().await.is_some() {
         quiet(&mut told).await;
         if steady(&gw.config.policy_dir).await {
-            drop(super::reload(&gw).await);
+            let wanted = Wanted::disk(How::Watch, By::default());
+            drop(super::reload(&gw, wanted).await);
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::audit::{Event, Record, reason};
 use crate::clock;
 use crate::gateway::Gateway;
 use crate::identity::{DeviceChange, SessionChange};
+use crate::reload::confirm;
 
 const ROUND: Duration = Duration::from_millis(250);
 const SECOND: Duration = Duration::from_secs(1);
@@ -22,6 +23,7 @@ pub(crate) async fn run(gw: Arc<Gateway>) {
         keep("revocation", || revoke(Arc::clone(&gw))),
         keep("housekeeping", || keep_house(Arc::clone(&gw))),
         keep("certificates", || renew(Arc::clone(&gw))),
+        keep("confirmation", || confirm::watch(Arc::clone(&gw))),
     );
 }
 

@@ -1,0 +1,111 @@
+//! A change that waits to be confirmed is taken back when its time is over.
+//!
+//! Each control connection carries one request, so a confirmation always comes on another
+//! connection than the change: whoever was cut off by it cannot confirm it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Rejected;
+use super::change::{Done, Files, Wanted, blocking, change};
+use super::history::{By, How, Pending};
+use crate::audit::{Event, Record, reason};
+use crate::clock;
+use crate::gateway::Gateway;
+
+const ROUND: Duration = Duration::from_millis(250);
+
+/// Takes back what nobody confirmed, for as long as the gateway runs.
+pub(crate) async fn watch(gw: Arc<Gateway>) {
+    let mut round = tokio::time::interval(ROUND);
+    let mut armed: Option<(Pending, Option<Instant>)> = None;
+    loop {
+        round.tick().await;
+        let Some(pending) = gw.history.pending() else {
+            armed = None;
+            continue;
+        };
+        let now = clock::unix();
+        if armed.as_ref().is_none_or(|(known, _)| *known != pending) {
+            // monotonic as well: a clock that is set back must not prolong it
+            let left = u64::try_from(pending.until.saturating_sub(now)).unwrap_or(0);
+            let at = clock::now().checked_add(Duration::from_secs(left));
+            armed = Some((pending.clone(), at));
+        }
+        let at = armed.as_ref().and_then(|(_, at)| *at);
+        if now >= pending.until || at.is_some_and(|at| clock::now() >= at) {
+            take_back(&gw, &pending).await;
+        }
+    }
+}
+
+async fn take_back(gw: &Arc<Gateway>, pending: &Pending) {
+    let generation = pending.generation;
+    tracing::error!(generation, "nobody confirmed the policy; it is taken back");
+    let taken = match gw.history.files(&pending.back_to) {
+        Some(folder) => {
+            let wanted = Wanted {
+                files: Files::Given(folder),
+                ..Wanted::disk(How::Unconfirmed, By::default())
+            };
+            change(gw, wanted).await.map(drop)
+        }
+        None => Err(Rejected::Failed(
+            "the files of before are not kept".to_owned(),
+        )),
+    };
+    if let Err(error) = taken {
+        tracing::error!(%error, generation, "the policy cannot be taken back and stays");
+        let worker = Arc::clone(gw);
+        drop(blocking(move || worker.history.confirmed()).await);
+    }
+}
+
+/// Ends the waiting: the change stays. `None` where nothing waits.
+///
+/// # Errors
+/// If it cannot be kept: the next start would take the change back.
+pub(crate) async fn confirm(gw: &Arc<Gateway>, by: &By) -> std::io::Result<Option<Pending>> {
+    let one = gw.reloading.lock().await;
+    let worker = Arc::clone(gw);
+    let Some(pending) = blocking(move || worker.history.confirmed()).await? else {
+        return Ok(None);
+    };
+    let mut record = Record::new(Event::PolicyApplied, "ok", reason::CONFIRMED);
+    record.policy = Some(Arc::clone(&gw.snapshot.load().digest));
+    record.detail = Some(format!("generation {} by {by}", pending.generation));
+    gw.record_or_owe(record).await;
+    drop(one);
+    if gw.reload_error.lock().is_some() {
+        // files that waited with it
+        let gw = Arc::clone(gw);
+        let wanted = Wanted::disk(How::Watch, By::default());
+        tokio::spawn(async move { drop(super::reload(&gw, wanted).await) });
+    }
+    Ok(Some(pending))
+}
+
+/// Returns to an earlier policy: a generation, a digest, or the one before.
+///
+/// # Errors
+/// [`Rejected::Failed`] if there is none or its files are not kept, and those of [`change`].
+pub(crate) async fn rollback(
+    gw: &Arc<Gateway>,
+    which: Option<&str>,
+    wanted: Wanted,
+) -> Result<Done, Rejected> {
+    let failed = |text: &str| Rejected::Failed(text.to_owned());
+    let found = gw.history.find(which).ok_or_else(|| match which {
+        Some(which) => failed(&format!(
+            "no policy {} in the history",
+            which.escape_debug()
+        )),
+        None => failed("the history has no earlier policy"),
+    })?;
+    let source = found.source.unwrap_or_default();
+    let worker = Arc::clone(gw);
+    let folder = blocking(move || worker.history.files(&source)).await;
+    let folder = folder.ok_or_else(|| failed("the files of that policy are not kept any more"))?;
+    let files = Files::Given(folder);
+    super::reload(gw, Wanted { files, ..wanted }).await
+}
