@@ -2,28 +2,52 @@
 
 mod access;
 pub(crate) mod invariants;
+mod lists;
 mod people;
 mod places;
 mod resource;
 mod schedules;
 mod settings;
+pub(crate) mod tenants;
 pub(crate) mod values;
 
 use std::collections::BTreeMap;
 
 use crate::diag::{Diagnostic, Severity, did_you_mean, show};
 use crate::ir::{Defaults, Group, Ir, RateDef, Schedule, User, Zone};
+use crate::source::Sources;
 use crate::syntax::{Ast, Def, Word};
 use invariants::Invariant;
+use tenants::Spaces;
+pub use tenants::{Wanted, wanted};
 
 /// Resolves a tree. Findings are added to `diags`; an error among them means there is no policy.
-pub(crate) fn resolve(ast: &Ast, diags: &mut Vec<Diagnostic>) -> Option<(Ir, Vec<Invariant>)> {
-    let people = people::resolve(ast, diags);
+/// Names of tenants' files are written out in full in the tree.
+pub(crate) fn resolve(
+    ast: &mut Ast,
+    sources: &Sources,
+    diags: &mut Vec<Diagnostic>,
+) -> Option<(Ir, Vec<Invariant>)> {
+    let spaces = tenants::settle(ast, sources, diags)?;
+    let kept = diags.len();
+    lists::read(ast, &spaces.tenants, sources, diags);
+    let resolved = settled(ast, &spaces, diags);
+    spaces.drop_repeats(diags, kept);
+    resolved
+}
+
+fn settled(
+    ast: &Ast,
+    spaces: &Spaces,
+    diags: &mut Vec<Diagnostic>,
+) -> Option<(Ir, Vec<Invariant>)> {
+    let people = people::resolve(ast, spaces, diags);
     let zones = places::zones(&ast.zones, diags);
     let zone_groups = places::zone_groups(&ast.zone_groups, &zones, diags);
     let schedules = schedules::schedules(&ast.schedules, diags);
     let rates = settings::rates(&ast.rates, diags);
     let defaults = settings::defaults(&ast.default, &rates, diags);
+    let (own, defaults) = (&defaults.tenants, defaults.root);
     let sign_in = settings::tunnel(&ast.tunnel, diags);
     let mut cx = Cx {
         users: &people.users,
@@ -33,6 +57,7 @@ pub(crate) fn resolve(ast: &Ast, diags: &mut Vec<Diagnostic>) -> Option<(Ir, Vec
         schedules: &schedules,
         rates: &rates,
         defaults: &defaults,
+        tenants: own,
         allows: 0,
         diags,
     };
@@ -56,6 +81,7 @@ pub(crate) fn resolve(ast: &Ast, diags: &mut Vec<Diagnostic>) -> Option<(Ir, Vec
         nets,
         guards,
         admin,
+        tenants: spaces.resolved(),
     };
     Some((ir, invariants))
 }
@@ -69,6 +95,8 @@ struct Cx<'a> {
     schedules: &'a [Schedule],
     rates: &'a [RateDef],
     defaults: &'a Defaults,
+    /// Those of tenants that have their own.
+    tenants: &'a BTreeMap<String, Defaults>,
     /// Rules seen, for the limit.
     allows: usize,
     diags: &'a mut Vec<Diagnostic>,

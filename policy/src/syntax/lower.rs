@@ -4,6 +4,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::keys::{self, Keys};
 use super::read::{Entry, Reader};
+use super::tenants;
 use super::{
     AllowAst, AppAst, AreaAst, AsAst, Ast, Def, DefaultAst, ExpectAst, GroupAst, GuardAst,
     InvariantAst, NetAst, RequiresAst, ScheduleAst, Sp, TestAst, TunnelAst, UserAst, Word,
@@ -59,6 +60,8 @@ fn section(r: &mut Reader<'_>, entry: &Entry<'_, '_>, ast: &mut Ast) {
         "zone-group" => ast
             .zone_groups
             .extend(r.named(entry, "group of zones", |r, e| Some(r.strings(e)?.v))),
+        "zone-file" => ast.zone_files.extend(tenants::zone_files(r, entry)),
+        "tenant" => ast.tenants.extend(tenants::tenants(r, entry)),
         "schedule" => ast.schedules.extend(r.named(entry, "schedule", schedule)),
         "group-from" => ast.groups.extend(r.named(entry, "group", |r, e| {
             Some(GroupAst {
@@ -427,6 +430,7 @@ fn invariant(r: &mut Reader<'_>, table: &DeTable<'_>, span: Span) -> InvariantAs
         requires: None,
         who: None,
         can_reach: None,
+        disjoint: None,
     };
     for e in r.entries(table) {
         match e.key {
@@ -437,6 +441,10 @@ fn invariant(r: &mut Reader<'_>, table: &DeTable<'_>, span: Span) -> InvariantAs
             "requires" => out.requires = requires(r, &e),
             "who" => out.who = r.strings(&e),
             "can-reach" => out.can_reach = r.strings(&e),
+            "tenants-disjoint" => {
+                let v = r.boolean(&e).unwrap_or(true);
+                out.disjoint = Some(Sp { v, span: e.span });
+            }
             _ => r.stray_key(&e, keys::INVARIANT, "[[invariant]]"),
         }
     }

@@ -114,6 +114,68 @@ fn the_access_matrix_of_the_firm_is_as_written_down() {
     );
 }
 
+fn saas() -> Sources {
+    support::folder(&support::root().join("../deploy/examples/saas"))
+}
+
+#[test]
+fn the_saas_example_loads_without_a_finding_and_its_tests_pass() {
+    let sources = saas();
+    let loaded = policy::load(&sources).unwrap_or_else(|diags| {
+        let lines: Vec<String> = diags.iter().map(|d| d.one_line(&sources)).collect();
+        panic!("{}", lines.join("\n"))
+    });
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    assert_eq!(loaded.tests_passed, 12);
+    let hosts = loaded
+        .policy
+        .apps()
+        .flat_map(|(_, app)| app.exact_hosts().map(str::to_owned));
+    assert!(
+        hosts
+            .into_iter()
+            .any(|host| host == "garanties.acme-batiment.example")
+    );
+}
+
+/// Operators, support and the people of two customers; each reaches its own and nothing of the other.
+#[test]
+fn the_access_matrix_of_the_saas_is_as_written_down() {
+    let resources = [
+        ("acme/app.docs/", "https://chantier-12.acme.gmah.example/"),
+        ("acme/app.portail/", "https://acme.gmah.example/"),
+        ("acme/app.portail/admin", "https://acme.gmah.example/admin"),
+        (
+            "acme/app.portail/api/v1/guarantees",
+            "https://garanties.acme-batiment.example/api/v1/guarantees/7",
+        ),
+        (
+            "acme/app.portail/webhooks/bank",
+            "POST https://acme.gmah.example/webhooks/bank",
+        ),
+        ("admin", "admin"),
+        ("app.grafana/", "https://grafana.ops.gmah.example/"),
+        ("app.status/", "https://status.gmah.example/"),
+        ("durand/app.actes/", "https://durand.gmah.example/"),
+        (
+            "durand/app.actes/minutes",
+            "https://durand.gmah.example/minutes",
+        ),
+        ("net.tenant-postgres", "tcp://10.60.0.20:5432"),
+    ];
+    let policy = policy::load(&saas()).unwrap().policy;
+    let users: Vec<String> = policy.users().map(|user| user.name.to_string()).collect();
+    let users: Vec<&str> = users.iter().map(String::as_str).collect();
+    matrix(
+        "saas",
+        &policy,
+        &resources,
+        &users,
+        &["ops-office", "acme/bank", "blocklist", "tunnel", "internet"],
+        &["2026-10-12 10:00", "2026-10-11 10:00"],
+    );
+}
+
 fn matrix(
     name: &str,
     policy: &policy::Policy,
