@@ -109,10 +109,19 @@ fn statement(gw: &Gateway, ctx: &Ctx, target: &Target, signed_in: &SignIn) -> Op
         issuer: format!("{}/", own::sign_in_origin(gw, target)),
         audience: format!("https://{}/", target.authority()),
         subject: signed_in.user.to_string(),
-        groups: user.groups.iter().map(ToString::to_string).collect(),
+        groups: groups(ctx, user)
+            .split_terminator(',')
+            .map(str::to_owned)
+            .collect(),
         rule: ctx.rule.as_ref()?.to_string(),
     };
     gw.signer.sign(claims, clock::unix(), clock::now())
+}
+
+/// The groups of a person as the app that is asked may know them.
+fn groups(ctx: &Ctx, user: &policy::User) -> String {
+    let app = ctx.app.map(|app| ctx.snap.policy.app(app));
+    app.map(|app| app.groups_of(user)).unwrap_or_default()
 }
 
 /// Sets the fields of the header set the decision carries.
@@ -125,7 +134,7 @@ fn set_fields(upstream: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
     };
     let user = ctx.session.as_ref().and_then(|signed_in| {
         let user = ctx.snap.policy.user(&signed_in.user)?;
-        Some((signed_in, user.groups.join(",")))
+        Some((signed_in, groups(ctx, user)))
     });
     let values = policy::HeaderValues {
         person: user.as_ref().map(|(signed_in, groups)| policy::Person {
@@ -253,7 +262,7 @@ impl ProxyHttp for Pep {
         if let Some(signed_in) = &ctx.session {
             upstream.insert_header("X-Postern-User", &*signed_in.user)?;
             let user = ctx.snap.policy.user(&signed_in.user);
-            let groups = user.map(|u| u.groups.join(",")).unwrap_or_default();
+            let groups = user.map(|user| groups(ctx, user)).unwrap_or_default();
             upstream.insert_header("X-Postern-Groups", groups)?;
             if let Some(statement) = statement(&self.gw, ctx, target, signed_in) {
                 upstream.insert_header(FIELD, statement)?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::canon::PathOpts;
 use crate::headers::HeaderSet;
 use crate::ir::Upstream;
+use crate::resolve::tenants::{EVERYBODY, owner, split};
 
 /// A rule as the audit journal and people name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,6 +103,22 @@ pub struct App {
 }
 
 impl App {
+    /// The groups of a person as this app may know them, joined by `,`, each as the files of its tenant would write
+    /// it: those of another tenant are left out. An app of the root learns all, a tenant's as `acme/gestion`.
+    pub fn groups_of(&self, user: &User) -> String {
+        let tenant = owner(&self.id);
+        let shown = user.groups.iter().filter_map(|group| {
+            let (space, name) = split(group);
+            match (tenant, space) {
+                (_, Some(_)) if name == EVERYBODY => None,
+                (Some(tenant), Some(space)) => (space == tenant).then(|| name.to_owned()),
+                (Some(_), None) => Some(format!("root/{name}")),
+                (None, _) => Some(group.to_string()),
+            }
+        });
+        shown.collect::<Vec<String>>().join(",")
+    }
+
     /// The hosts that are whole names, for certificates and DNS.
     pub fn exact_hosts(&self) -> impl Iterator<Item = &str> {
         self.hosts.iter().filter_map(|host| match host {

@@ -67,7 +67,10 @@ pub(super) fn defaults(
     let mut tenants = BTreeMap::new();
     for def in defs {
         if let (Some(tenant), _) = split(&def.name.v) {
-            tenants.insert(tenant.to_owned(), over(&root, &def.body, rates, header_sets, diags));
+            tenants.insert(
+                tenant.to_owned(),
+                over(&root, &def.body, rates, header_sets, diags),
+            );
         }
     }
     AllDefaults { root, tenants }

@@ -126,3 +126,22 @@ fn who_can_reach_what_in_each_example_is_as_written_down() {
     }
     assert!(differ.is_empty(), "{}", differ.join("\n"));
 }
+
+/// A person of one tenant who has a root group too, and the apps of both and of the root.
+#[test]
+fn an_app_learns_no_group_of_another_tenant() {
+    let policy = policy::load(&saas()).unwrap().policy;
+    let groups = |user: &str, app: &str| {
+        let mut apps = policy.apps();
+        let (_, app) = apps.find(|(_, known)| &*known.id == app).unwrap();
+        app.groups_of(policy.user(user).unwrap())
+    };
+    assert_eq!(groups("paul", "acme/app.portail"), "gestion");
+    assert_eq!(groups("paul", "durand/app.actes"), "");
+    assert_eq!(groups("paul", "app.grafana"), "acme/gestion");
+    assert_eq!(
+        groups("root.cleo", "acme/app.portail"),
+        "support-in,root/support"
+    );
+    assert_eq!(groups("root.cleo", "durand/app.actes"), "root/support");
+}
