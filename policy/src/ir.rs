@@ -232,6 +232,8 @@ pub(crate) struct Group {
     pub(crate) members: Vec<u32>,
     /// Itself and every group that holds it, sorted.
     pub(crate) within: Vec<u32>,
+    #[serde(skip)]
+    pub(crate) span: Span,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -239,6 +241,8 @@ pub(crate) struct Zone {
     pub(crate) name: String,
     #[serde(serialize_with = "cidrs")]
     pub(crate) nets: Vec<IpNet>,
+    #[serde(skip)]
+    pub(crate) span: Span,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -261,6 +265,8 @@ pub(crate) struct RateDef {
     pub(crate) count: u32,
     pub(crate) per_secs: u32,
     pub(crate) burst: u32,
+    #[serde(skip)]
+    pub(crate) span: Span,
 }
 
 #[derive(Clone, Debug, Serialize)]

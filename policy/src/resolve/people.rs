@@ -47,6 +47,7 @@ pub(super) fn resolve(ast: &Ast, diags: &mut Vec<Diagnostic>) -> People {
             name: def.name.v.clone(),
             members,
             within: Vec::new(),
+            span: def.name.span,
         });
     }
     let order = children_first(&nested, &defs, diags);

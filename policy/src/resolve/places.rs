@@ -9,6 +9,7 @@ use super::settings::bad;
 use super::{empty_list, limit, unique};
 use crate::diag::{Diagnostic, show};
 use crate::ir::Zone;
+use crate::source::Span;
 use crate::syntax::{Def, Word};
 
 /// Most zones of one policy, built-in ones included.
@@ -20,6 +21,7 @@ pub(super) fn zones(defs: &[Def<Vec<Word>>], diags: &mut Vec<Diagnostic>) -> Vec
         .map(|name| Zone {
             name: name.to_owned(),
             nets: Vec::new(),
+            span: Span::default(),
         })
         .into();
     for def in unique(defs, "zone", diags) {
@@ -40,6 +42,7 @@ pub(super) fn zones(defs: &[Def<Vec<Word>>], diags: &mut Vec<Diagnostic>) -> Vec
         zones.push(Zone {
             name: def.name.v.clone(),
             nets: cidrs(&def.body, diags),
+            span: def.name.span,
         });
         diags.extend(limit("zones", zones.len(), MAX_ZONES, &def.name));
     }
