@@ -143,6 +143,7 @@ pub(crate) struct Host {
 }
 
 #[derive(Clone, Debug, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of its own")]
 pub(crate) struct App {
     pub(crate) id: String,
     pub(crate) hosts: Vec<Host>,

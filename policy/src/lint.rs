@@ -5,6 +5,8 @@
 
 mod names;
 mod rules;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 

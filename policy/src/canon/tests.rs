@@ -117,8 +117,11 @@ fn paths_have_one_form_or_none() {
     assert!(PATHS.len() >= 60);
 }
 
-/// Raw path, and what is matched and forwarded where an app takes parameters, or the reason of the refusal.
-const WITH_PARAMS: &[(&str, Result<(&str, &str), &str>)] = &[
+/// What is matched and forwarded, or the reason of the refusal.
+type Both = Result<(&'static str, &'static str), &'static str>;
+
+/// Raw path, and what becomes of it where an app takes parameters.
+const WITH_PARAMS: &[(&str, Both)] = &[
     ("/a", Ok(("/a", "/a"))),
     ("/a;b", Ok(("/a", "/a;b"))),
     ("/a;", Ok(("/a", "/a;"))),
