@@ -1,6 +1,8 @@
 //! Canonical host, path and method: the one form that is matched, logged and forwarded.
 
 mod host;
+#[cfg(test)]
+mod laws;
 mod params;
 mod path;
 #[cfg(test)]

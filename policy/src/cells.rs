@@ -19,7 +19,7 @@ pub use answers::{Grantee, Reachable, WhatCan, WhoCan};
 pub use diff::{Change, Diff, diff};
 pub(crate) use grid::{Grid, Group, Split, World};
 pub(crate) use invariants::check as check_invariants;
-pub(crate) use places::{JointPlace, Side, joint_places};
+pub(crate) use places::{JointPlace, Side, Spot, joint_places};
 pub use samples::Sample;
 
 /// A cell: positions in the classes of zone, time, device, method, code and sign-in.

@@ -143,6 +143,7 @@ pub(crate) struct Host {
 }
 
 #[derive(Clone, Debug, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of its own")]
 pub(crate) struct App {
     pub(crate) id: String,
     pub(crate) hosts: Vec<Host>,
@@ -235,6 +236,8 @@ pub(crate) struct Group {
     pub(crate) members: Vec<u32>,
     /// Itself and every group that holds it, sorted.
     pub(crate) within: Vec<u32>,
+    #[serde(skip)]
+    pub(crate) span: Span,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -242,6 +245,8 @@ pub(crate) struct Zone {
     pub(crate) name: String,
     #[serde(serialize_with = "cidrs")]
     pub(crate) nets: Vec<IpNet>,
+    #[serde(skip)]
+    pub(crate) span: Span,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -264,6 +269,8 @@ pub(crate) struct RateDef {
     pub(crate) count: u32,
     pub(crate) per_secs: u32,
     pub(crate) burst: u32,
+    #[serde(skip)]
+    pub(crate) span: Span,
 }
 
 #[derive(Clone, Debug, Serialize)]

@@ -1,12 +1,19 @@
-//! Findings about a policy that is valid: rules that never decide, groups nobody uses, doors wider than their house.
+//! Findings about a policy that is valid: rules that never decide, names nobody uses, doors wider than their house.
+//!
+//! They look at every class of people and contexts of every place, which takes seconds for very large policies.
+//! So they run for `policy lint` only; what a load warns of is found while names are resolved.
+
+mod names;
+mod rules;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 
-use crate::cells::{Grid, Side, Split, World};
+use crate::cells::World;
 use crate::compile::{Policy, RuleIx};
-use crate::decide::Outcome;
-use crate::diag::Diagnostic;
-use crate::ir::{self, Who};
+use crate::diag::{Diagnostic, Severity};
+use crate::ir::{self, Resource, Who};
 use crate::resolve::invariants::Place;
 use crate::source::Span;
 
@@ -15,105 +22,61 @@ impl Policy {
     /// that have passed.
     pub fn lint(&self, now: Option<i64>) -> Vec<Diagnostic> {
         let mut out = Vec::new();
-        let mut world = World::new(&[self]);
-        let mut deciding: BTreeSet<RuleIx> = BTreeSet::new();
+        let mut survey = rules::Survey {
+            policy: self,
+            world: World::new(&[self]),
+            pair: World::new(&[self, self]),
+            deciding: BTreeSet::new(),
+            out: &mut out,
+        };
         for (app, ix) in self.ir.apps.iter().zip(0u32..) {
             let mut reach: Vec<BTreeSet<String>> = Vec::new();
             for (area, at) in app.areas.iter().zip(0u32..) {
-                if area.shadow {
-                    reach.push(BTreeSet::new());
-                    continue;
-                }
-                reach.push(self.survey(
-                    &mut world,
-                    Place::Area(ix, at),
-                    &area.allows,
-                    &mut deciding,
-                    &mut out,
-                ));
+                reach.push(match app.shadow || area.shadow {
+                    true => BTreeSet::new(),
+                    false => survey.place(Place::Area(ix, at), &area.allows),
+                });
             }
-            looser(app, &reach, &mut out);
+            looser(app, &reach, survey.out);
         }
         for (net, ix) in self.ir.nets.iter().zip(0u32..) {
-            self.survey(
-                &mut world,
-                Place::Net(ix),
-                &net.allows,
-                &mut deciding,
-                &mut out,
-            );
+            if !net.shadow {
+                survey.place(Place::Net(ix), &net.allows);
+            }
         }
-        self.survey(
-            &mut world,
-            Place::Admin,
-            &self.ir.admin,
-            &mut deciding,
-            &mut out,
-        );
+        survey.place(Place::Admin, &self.ir.admin);
+        let deciding = survey.deciding;
         self.idle_guards(&deciding, &mut out);
+        self.few_admins(&mut out);
         self.unused(&mut out);
+        self.overlapping_zones(&mut out);
         self.past(now, &mut out);
         out.sort_by_key(|d| (d.span.file, d.span.start));
         out
     }
 
-    /// Rules of a place that decide nothing, and who gets in.
-    fn survey<'p>(
-        &'p self,
-        world: &mut World<'p>,
-        place: Place,
-        allows: &[ir::Allow],
-        deciding: &mut BTreeSet<RuleIx>,
-        out: &mut Vec<Diagnostic>,
-    ) -> BTreeSet<String> {
-        let side = Side::of(self, place);
-        let grid = Grid::new(world, &[side], &Split::default());
-        let mut reached: BTreeSet<String> = BTreeSet::new();
-        let mut here: BTreeSet<RuleIx> = BTreeSet::new();
-        let mut seen: BTreeSet<usize> = BTreeSet::new();
-        grid.run(|group, _, decisions| {
-            let Some(decision) = decisions.first() else {
-                return;
-            };
-            here.insert(decision.rule);
-            if decision.outcome == Outcome::Allow && seen.insert(group.id) {
-                match group.anonymous() {
-                    true => {
-                        reached.insert("anyone".to_owned());
-                    }
-                    false => reached.extend(group.names()),
-                }
-            }
-        });
-        for (allow, compiled) in allows.iter().zip(side.allows()) {
-            if !allow.shadow && !here.contains(&compiled.rule) {
-                out.push(
-                    Diagnostic::warning(
-                        "never-decides",
-                        allow.span,
-                        format!("rule {} never decides anything", self.rule(compiled.rule).id),
-                    )
-                    .help("rules before it, or guards, cover all it allows; take it out or move it up"),
-                );
-            }
-        }
-        deciding.extend(here);
-        reached
-    }
-
     fn idle_guards(&self, deciding: &BTreeSet<RuleIx>, out: &mut Vec<Diagnostic>) {
         for (guard, compiled) in self.ir.guards.iter().zip(&self.guards) {
             let empty = guard.who.as_ref().is_some_and(|who| self.is_empty(who));
-            if !guard.shadow && !empty && !deciding.contains(&compiled.rule) {
+            let in_shadow = guard.shadow || guard.on.iter().flatten().any(|on| self.in_shadow(*on));
+            if !in_shadow && !empty && !deciding.contains(&compiled.rule) {
                 out.push(
                     Diagnostic::warning(
-                        "never-decides",
+                        "guard-never-fires",
                         guard.span,
                         format!("guard {} never stops anything", guard.id),
                     )
                     .help("take it out, or correct whom and what it names"),
                 );
             }
+        }
+    }
+
+    fn in_shadow(&self, resource: Resource) -> bool {
+        match resource {
+            Resource::App(ix) => self.ir.apps.get(ix as usize).is_some_and(|app| app.shadow),
+            Resource::Net(ix) => self.ir.nets.get(ix as usize).is_some_and(|net| net.shadow),
+            Resource::Admin => false,
         }
     }
 
@@ -126,49 +89,16 @@ impl Policy {
         !who.any_user && !who.anyone && who.users.is_empty() && !who.groups.iter().any(member)
     }
 
-    /// Groups, zones and schedules that no rule names.
-    fn unused(&self, out: &mut Vec<Diagnostic>) {
-        let areas = self.ir.apps.iter().flat_map(|app| &app.areas);
-        let nets = self.ir.nets.iter().flat_map(|net| &net.allows);
-        let allows = areas
-            .flat_map(|area| &area.allows)
-            .chain(nets)
-            .chain(&self.ir.admin);
-        let allows: Vec<&ir::Allow> = allows.collect();
-        let guards = &self.ir.guards;
-        let mut schedules: BTreeSet<u32> = BTreeSet::new();
-        schedules.extend(allows.iter().flat_map(|allow| allow.when.iter().flatten()));
-        for guard in guards {
-            schedules.extend(guard.when.iter().chain(&guard.unless_when).flatten());
+    /// A console that one person, or nobody, reaches at any time.
+    fn few_admins(&self, out: &mut Vec<Diagnostic>) {
+        if self.ir.admin.is_empty() {
+            return;
         }
-        for (schedule, ix) in self.ir.schedules.iter().zip(0u32..) {
-            if !schedules.contains(&ix) {
-                let title = format!("schedule `{}` is used nowhere", schedule.name);
-                out.push(Diagnostic::warning("unused", schedule.span, title));
-            }
-        }
-    }
-
-    /// Schedules whose last date has passed.
-    fn past(&self, now: Option<i64>, out: &mut Vec<Diagnostic>) {
-        let now = now.and_then(|now| jiff::Timestamp::from_second(now).ok());
-        let Some(now) = now else { return };
-        let today = now.to_zoned(jiff::tz::TimeZone::UTC).date();
-        for schedule in &self.ir.schedules {
-            let last = schedule
-                .between
-                .as_ref()
-                .map(|(_, to)| to.parse::<jiff::civil::Date>());
-            if let Some(Ok(last)) = last
-                && last < today
-            {
-                let title = format!("schedule `{}` ended on {last}", schedule.name);
-                out.push(
-                    Diagnostic::warning("expired", schedule.span, title)
-                        .help("take out what uses it, or give it new dates"),
-                );
-            }
-        }
+        let found = crate::guard::lockout(self, |_| true).into_iter();
+        out.extend(found.map(|finding| Diagnostic {
+            severity: Severity::Warning,
+            ..finding
+        }));
     }
 }
 

@@ -144,6 +144,7 @@ pub(crate) struct TunnelAst {
 }
 
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of its own")]
 pub(crate) struct AppAst {
     pub(crate) host: Option<Vec<Word>>,
     pub(crate) upstream: Option<Word>,

@@ -421,8 +421,10 @@ fn show<T: Serialize>(answer: &T, text: &str, json: bool) {
 
 fn lint(dir: &Path, json: bool) -> Result<(), Failure> {
     let sources = read(dir)?;
-    let policy = load(dir)?.policy;
-    let found = policy.lint(Some(clock::unix()));
+    let loaded = load(dir)?;
+    let mut found = loaded.warnings;
+    found.extend(loaded.policy.lint(Some(clock::unix())));
+    found.sort_by_key(|finding| (finding.span.file, finding.span.start));
     if json {
         for finding in findings(&sources, &found) {
             out::json(&finding);

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{decoded_eq, host, method, path, segments};
+use super::{PathOpts, decoded_eq, host, method, path, path_with, segments};
 
 /// Raw path, and its canonical form or the reason of the refusal.
 const PATHS: &[(&str, Result<&str, &str>)] = &[
@@ -115,6 +115,56 @@ fn paths_have_one_form_or_none() {
         assert_eq!(got, *want, "{raw:?}");
     }
     assert!(PATHS.len() >= 60);
+}
+
+/// What is matched and forwarded, or the reason of the refusal.
+type Both = Result<(&'static str, &'static str), &'static str>;
+
+/// Raw path, and what becomes of it where an app takes parameters.
+const WITH_PARAMS: &[(&str, Both)] = &[
+    ("/a", Ok(("/a", "/a"))),
+    ("/a;b", Ok(("/a", "/a;b"))),
+    ("/a;", Ok(("/a", "/a;"))),
+    ("/a;b;c=d/e;f/", Ok(("/a/e/", "/a;b;c=d/e;f/"))),
+    ("/a;jsessionid=1.2?x;y", Ok(("/a", "/a;jsessionid=1.2"))),
+    ("/a;%61%2a", Ok(("/a", "/a;a%2A"))),
+    ("//a;b//c", Ok(("/a/c", "/a;b/c"))),
+    ("/a;b/./c", Ok(("/a/c", "/a;b/c"))),
+    ("/a;b/../c", Ok(("/c", "/c"))),
+    ("/a;/../c;d/..", Ok(("/", "/"))),
+    ("/a;../b", Ok(("/a/b", "/a;../b"))),
+    ("/a/..;/b", Err("path-parameters")),
+    ("/admin;x/..;/y", Err("path-parameters")),
+    ("/a/..;x/b", Err("path-parameters")),
+    ("/a/.;/b", Err("path-parameters")),
+    ("/a/;/b", Err("path-parameters")),
+    ("/;", Err("path-parameters")),
+    ("/a/;b", Err("path-parameters")),
+    ("/a;b/../..", Err("path-above-root")),
+    ("/a%3bb", Err("path-encoded-delimiter")),
+    ("/a;%2e%2e/b", Err("path-encoded-delimiter")),
+    ("/a;%2f", Err("path-encoded-delimiter")),
+    ("/a;%2561", Err("path-double-encoding")),
+    ("/a;\\", Err("path-backslash")),
+    ("/a;\r\n", Err("path-control")),
+    ("/a;%0d", Err("path-encoded-control")),
+    ("/a;%EF%BC%8F", Err("path-not-nfkc")),
+    ("a;b", Err("path-not-absolute")),
+];
+
+#[test]
+fn parameters_are_matched_without_and_forwarded_with() {
+    for (raw, want) in WITH_PARAMS {
+        let got = path_with(raw.as_bytes(), PathOpts { params: true });
+        let got = got
+            .as_ref()
+            .map(|path| (path.as_str(), path.forward()))
+            .map_err(|reject| reject.reason());
+        assert_eq!(got, *want, "{raw:?}");
+        let bare = path(raw.as_bytes());
+        let carries = raw.split('?').next().is_some_and(|path| path.contains(';'));
+        assert!(!carries || bare.is_err(), "{raw:?}");
+    }
 }
 
 const HOSTS: &[(&str, Result<&str, &str>)] = &[

@@ -49,6 +49,7 @@ pub(super) fn resolve(ast: &Ast, spaces: &Spaces, diags: &mut Vec<Diagnostic>) -
             name: def.name.v.clone(),
             members,
             within: Vec::new(),
+            span: def.name.span,
         });
     }
     let order = children_first(&nested, &defs, diags);

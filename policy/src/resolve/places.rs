@@ -10,6 +10,7 @@ use super::tenants::split;
 use super::{empty_list, limit, unique};
 use crate::diag::{Diagnostic, show};
 use crate::ir::Zone;
+use crate::source::Span;
 use crate::syntax::{Def, Word};
 
 /// Most zones of one policy, built-in ones included.
@@ -21,6 +22,7 @@ pub(super) fn zones(defs: &[Def<Vec<Word>>], diags: &mut Vec<Diagnostic>) -> Vec
         .map(|name| Zone {
             name: name.to_owned(),
             nets: Vec::new(),
+            span: Span::default(),
         })
         .into();
     let defs = unique(defs, "zone", diags);
@@ -29,6 +31,7 @@ pub(super) fn zones(defs: &[Def<Vec<Word>>], diags: &mut Vec<Diagnostic>) -> Vec
         zones.push(Zone {
             name: format!("{tenant}/internet"),
             nets: Vec::new(),
+            span: Span::default(),
         });
     }
     for def in defs {
@@ -49,6 +52,7 @@ pub(super) fn zones(defs: &[Def<Vec<Word>>], diags: &mut Vec<Diagnostic>) -> Vec
         zones.push(Zone {
             name: def.name.v.clone(),
             nets: cidrs(&def.body, diags),
+            span: def.name.span,
         });
         diags.extend(limit("zones", zones.len(), MAX_ZONES, &def.name));
     }

@@ -32,6 +32,7 @@ pub(super) fn rates(defs: &[Def<Word>], diags: &mut Vec<Diagnostic>) -> Vec<Rate
                 count,
                 per_secs,
                 burst,
+                span: def.name.span,
             }
         })
         .collect()

@@ -8,6 +8,7 @@
 mod answers;
 mod bad;
 mod examples;
+mod front;
 mod hostile;
 mod matrix;
 mod meaning;

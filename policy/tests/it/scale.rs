@@ -86,3 +86,30 @@ fn one_changed_rule_among_many_is_the_whole_diff() {
         println!("who-can {who:?}, diff {took:?}");
     }
 }
+
+/// Lints look at every class of every place; they run when asked for, not at a load.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a timing reads the clock")]
+fn one_rule_that_never_decides_is_found_among_many() {
+    let long = std::env::var("POSTERN_LONG").is_ok_and(|value| value == "1");
+    let (apps, users) = if long { (1000, 10_000) } else { (20, 1000) };
+    let start = std::time::Instant::now();
+    let plain = large(apps, users, "");
+    let loaded = start.elapsed();
+    // a second rule for the people of rule r0
+    let twice = large(apps, users, " }\nallow.twice = { who = \"@g3\"");
+    let codes = |policy: &Policy| -> Vec<String> {
+        let found = policy.lint(None).into_iter();
+        let found = found.filter(|finding| finding.code == "shadowed-allow");
+        found.map(|finding| finding.title).collect()
+    };
+    let start = std::time::Instant::now();
+    assert_eq!(codes(&plain), Vec::<String>::new());
+    let linted = start.elapsed();
+    let found = codes(&twice);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found.iter().all(|title| title.contains("app.a0/p1#twice")));
+    if long {
+        println!("load with its text made {loaded:?}, lint {linted:?}");
+    }
+}
