@@ -318,7 +318,7 @@ fn a_test_made_of_a_record_asks_what_the_record_asked() {
     let cases = [
         (None, u32::MAX, false, http("GET", "/"), "login"),
         (None, u32::MAX, false, http("HEAD", "/health"), "allow"),
-        (None, u32::MAX, true, ssh.clone(), "deny"),
+        (None, u32::MAX, true, ssh.clone(), "login"),
         (Some("nadia"), 3700, true, ssh, "allow"),
         (Some("nadia"), 3700, true, nobody, "deny"),
         (
