@@ -362,6 +362,34 @@ fn a_test_made_of_a_record_asks_what_the_record_asked() {
 }
 
 #[test]
+fn a_recorded_path_with_parameters_is_read_as_its_app_reads_it() {
+    let ours = BASE.replace("[app.web]\n", "[app.web]\npath-params = true\n");
+    for (text, outcome) in [(ours.as_str(), Outcome::Allow), (BASE, Outcome::Deny)] {
+        let policy = load(text);
+        let record = AuditInput {
+            seq: 1,
+            user: Some("ines".to_owned()),
+            source: "192.168.1.7".parse().unwrap(),
+            tunnel: false,
+            unix: 1_767_697_200,
+            device: Device::Any,
+            mfa_age: Some(60),
+            login_age: 60,
+            target: AuditTarget::Http {
+                host: "web.example".to_owned(),
+                path: "/a;v=1".to_owned(),
+                method: "GET".to_owned(),
+            },
+            outcome,
+            rule: String::new(),
+        };
+        assert_eq!(Replayer::new(&policy).decide(&record).outcome, outcome);
+        let query = policy.query_of(&record).unwrap();
+        assert_eq!(policy.explain(&query).outcome, outcome);
+    }
+}
+
+#[test]
 fn a_person_who_is_gone_is_denied_and_cannot_be_explained() {
     let policy = load(BASE);
     let record = AuditInput {
