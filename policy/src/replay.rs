@@ -245,28 +245,30 @@ impl Policy {
             device: record.device,
             zone: self.zone(record.source, record.tunnel),
             time: self.tick(record.unix),
-            target: target(&record.target),
+            target: self.recorded_target(&record.target),
         })
     }
-}
 
-fn target(asked: &AuditTarget) -> Target {
-    match asked {
-        AuditTarget::Http { host, path, method } => {
-            let canonical = canon::method(method).and_then(|method| {
-                Ok(Target::Http {
-                    method: method.to_owned(),
-                    host: canon::host(host)?,
-                    path: canon::path(path.as_bytes())?.into_owned(),
-                })
-            });
-            canonical.unwrap_or_else(|reject| Target::BadRequest(reject.reason()))
+    fn recorded_target(&self, asked: &AuditTarget) -> Target {
+        match asked {
+            AuditTarget::Http { host, path, method } => {
+                let canonical = canon::method(method).and_then(|method| {
+                    let host = canon::host(host)?;
+                    let path = canon::path_with(path.as_bytes(), self.path_opts(&host))?;
+                    Ok(Target::Http {
+                        method: method.to_owned(),
+                        host,
+                        path: path.into_owned(),
+                    })
+                });
+                canonical.unwrap_or_else(|reject| Target::BadRequest(reject.reason()))
+            }
+            AuditTarget::Flow { dst, port, proto } => Target::Flow {
+                dst: *dst,
+                port: *port,
+                proto: *proto,
+            },
+            AuditTarget::Admin => Target::Admin,
         }
-        AuditTarget::Flow { dst, port, proto } => Target::Flow {
-            dst: *dst,
-            port: *port,
-            proto: *proto,
-        },
-        AuditTarget::Admin => Target::Admin,
     }
 }

@@ -145,35 +145,28 @@ impl Policy {
             None => Part::All,
             Some(text) => self.part(text)?,
         };
+        let only = match part {
+            Part::Guard(only) => Some(only),
+            Part::All | Part::App(_) | Part::Area(..) | Part::Net(_) | Part::Admin => None,
+        };
         let over = match part {
             Part::App(ix) | Part::Area(ix, _) => Some(Resource::App(ix)),
             Part::Net(ix) => Some(Resource::Net(ix)),
             Part::Admin => Some(Resource::Admin),
             Part::All | Part::Guard(_) => None,
         };
-        let guards = self
-            .ir
-            .guards
-            .iter()
-            .enumerate()
-            .filter(|(at, guard)| match part {
-                Part::Guard(only) => *at == only,
-                _ => over.is_none_or(|over| guard.on.as_ref().is_none_or(|on| on.contains(&over))),
-            });
-        let nothing_else = matches!(part, Part::Guard(_));
+        let binds = |guard: &ir::Guard, over: Resource| {
+            let on = guard.on.as_ref();
+            on.is_none_or(|on| on.contains(&over))
+        };
+        let guards = self.ir.guards.iter().enumerate().filter(|(at, guard)| {
+            only.is_none_or(|only| only == *at) && over.is_none_or(|over| binds(guard, over))
+        });
         Ok(Show {
             policy: self.digest().to_owned(),
             guards: guards.map(|(_, guard)| self.show_guard(guard)).collect(),
-            apps: if nothing_else {
-                Vec::new()
-            } else {
-                self.show_apps(part)
-            },
-            nets: if nothing_else {
-                Vec::new()
-            } else {
-                self.show_nets(part)
-            },
+            apps: self.show_apps(part),
+            nets: self.show_nets(part),
             admin: matches!(part, Part::All | Part::Admin)
                 .then(|| self.show_rules(&self.ir.admin, &self.admin.allows)),
         })

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use postern_tests::curl::Client;
 use postern_tests::gateway::Gateway;
+use postern_tests::office::{FORBIDDEN, Office, PERMITTED};
 use postern_tests::{journal, policy, raw, wait};
 use serde_json::Value;
 
@@ -70,7 +71,7 @@ fn an_unchanged_policy_decides_all_as_on_record_and_another_exactly_as_expected(
     let other = text
         .replacen("who = [\"demo\", \"guest\"]", "who = [\"demo\"]", 1)
         .replace("mfa = \"1s\"", "mfa = \"1h\"");
-    let other = scene.folder("other", &other);
+    let other = folder(gateway, "other", &other);
     let changed = gateway.run(&[
         "policy",
         "replay",
@@ -215,6 +216,101 @@ fn a_decision_on_record_becomes_a_test_that_passes() {
     assert_eq!(gateway.run(&["policy", "check"]).status.code(), Some(78));
 }
 
+#[test]
+fn flows_and_what_quarantine_refused_are_decided_again() {
+    let office = Office::new();
+    let gateway = &office.gateway;
+    let browser = office.browser();
+    // a device that nobody has opened: its person's app and service are the policy's, the refusal is not
+    assert_eq!(browser.open(&office.tunnel_app()).status, 303);
+    assert!(office.connect(PERMITTED).is_err());
+    browser.sign_in(&gateway.facts.tunnel_portal, &gateway.facts.demo);
+    assert_eq!(browser.follow(&office.tunnel_app()).status, 200);
+    assert!(office.connect(PERMITTED).is_ok());
+    assert!(office.connect(FORBIDDEN).is_err());
+    journal::wait_for(gateway, "flow-decided.1", |r| {
+        r["inputs"].is_object() && r["path"] == format!("tcp://{FORBIDDEN}")
+    });
+    let refused = journal::wait_for(gateway, "access-decided.1", |r| r["reason"] == "quarantine");
+    assert_eq!(refused["inputs"]["own"]["outcome"], "login", "{refused}");
+    assert_eq!(refused["inputs"]["tunnel"], true);
+
+    let same = gateway.run(&["policy", "replay", "--json"]);
+    let (changes, summary) = replayed(&same);
+    assert_eq!(same.status.code(), Some(0), "{changes:?}");
+    assert!(summary["decisions"].as_u64().unwrap() >= 4, "{summary}");
+
+    // the other port of the service is opened instead
+    let other = gateway.policy_text().replace("7000/tcp", "7001/tcp");
+    let other = folder(gateway, "other", &other);
+    let changed = gateway.run(&[
+        "policy",
+        "replay",
+        "--json",
+        "--against",
+        other.to_str().unwrap(),
+    ]);
+    assert_eq!(changed.status.code(), Some(3));
+    let (changes, _) = replayed(&changed);
+    let of = |to: &str| {
+        let target = format!("tcp://{to}");
+        let here = changes
+            .iter()
+            .filter(move |c| c["target"] == target && c["refused"].is_null());
+        here.map(|c| {
+            (
+                c["before"]["outcome"].clone(),
+                c["after"]["outcome"].clone(),
+            )
+        })
+        .collect::<Vec<_>>()
+    };
+    assert!(
+        of(PERMITTED).contains(&("allow".into(), "deny".into())),
+        "{changes:?}"
+    );
+    assert!(
+        of(FORBIDDEN).contains(&("deny".into(), "allow".into())),
+        "{changes:?}"
+    );
+    assert!(changes.iter().all(|c| {
+        c["target"]
+            .as_str()
+            .unwrap()
+            .starts_with("tcp://10.78.0.2:700")
+    }));
+}
+
+#[test]
+fn who_reads_the_journal_is_on_record() {
+    let mut gateway = Gateway::demo();
+    let reads = |gateway: &Gateway| {
+        let all = journal::search(gateway, &["--event", "audit-read"]);
+        let detail = |r: Value| r["detail"].as_str().unwrap().to_owned();
+        all.into_iter().map(detail).collect::<Vec<_>>()
+    };
+    gateway.must(&["audit", "tail", "-n", "3"]);
+    gateway.must(&["policy", "replay", "--since", "1h"]);
+    let named = |reads: &[String], what: &str| {
+        reads
+            .iter()
+            .any(|read| read.starts_with("by ") && read.ends_with(&format!(": {what}")))
+    };
+    let all = [
+        "audit tail -n 3",
+        "policy replay --since 1h",
+        "audit search --event audit-read",
+    ];
+    wait::until_true(Duration::from_secs(5), "the readings are on record", || {
+        let found = reads(&gateway);
+        all.iter().all(|what| named(&found, what))
+    });
+    gateway.stop();
+    gateway.must(&["audit", "search", "--user", "demo"]);
+    assert!(named(&reads(&gateway), "audit search --user demo"));
+    gateway.must(&["audit", "verify"]);
+}
+
 /// 10,000 real records in the ordinary run, 100,000 with `POSTERN_LONG=1`.
 #[test]
 fn a_long_journal_is_decided_again_quickly() {
@@ -266,7 +362,7 @@ fn a_long_journal_is_decided_again_quickly() {
         gateway
             .policy_text()
             .replacen("who = [\"demo\", \"guest\"]", "who = [\"demo\"]", 1);
-    let other = scene.folder("other", &other);
+    let other = folder(gateway, "other", &other);
     let changed = gateway.run(&[
         "policy",
         "replay",
@@ -337,19 +433,19 @@ impl Scene {
             .filter(|r| r["inputs"].is_object())
             .collect()
     }
+}
 
-    /// Makes a policy folder with another text and the same people.
-    fn folder(&self, name: &str, text: &str) -> PathBuf {
-        let dir = self.gateway.dir().join(name);
-        fs::create_dir(&dir).unwrap();
-        fs::write(dir.join("policy.toml"), text).unwrap();
-        fs::copy(
-            self.gateway.facts.policy.join("users.toml"),
-            dir.join("users.toml"),
-        )
-        .unwrap();
-        dir
-    }
+/// Makes a policy folder with another text and the same people.
+fn folder(gateway: &Gateway, name: &str, text: &str) -> PathBuf {
+    let dir = gateway.dir().join(name);
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("policy.toml"), text).unwrap();
+    fs::copy(
+        gateway.facts.policy.join("users.toml"),
+        dir.join("users.toml"),
+    )
+    .unwrap();
+    dir
 }
 
 /// The changed decisions and the summary that `policy replay --json` prints.

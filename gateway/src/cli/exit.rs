@@ -17,7 +17,8 @@ use crate::store::StoreError;
 /// The exit codes scripts rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// Another policy would widen access, or a guard waits for somebody to accept.
+    /// Another policy would widen access or answer otherwise than is on record, or a guard waits for somebody to
+    /// accept.
     Widens = 3,
     /// The command line makes no sense.
     Usage = 64,

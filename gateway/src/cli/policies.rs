@@ -359,7 +359,8 @@ fn explain(question: &Explain, global: &Global) -> Result<(), Failure> {
     if let Some(which) = question.on_record()? {
         return past::explain(&which, &question.folder, global);
     }
-    let policy = load(&question.folder.dir(global)?)?.policy;
+    let dir = question.folder.dir(global)?;
+    let (sources, policy) = (read(&dir)?, load(&dir)?.policy);
     let url = question.url.clone().unwrap_or_default();
     let to = match &question.method {
         Some(method) => format!("{method} {url}"),
@@ -377,7 +378,9 @@ fn explain(question: &Explain, global: &Global) -> Result<(), Failure> {
     };
     let query = policy.query_at(&asked, clock::unix()).map_err(refused)?;
     let explanation = policy.explain(&query);
-    show(&explanation, &explanation.to_text(), global.json);
+    let excerpts = past::excerpts(&sources, &policy, &explanation);
+    let text = format!("{}{excerpts}", explanation.to_text());
+    show(&explanation, &text, global.json);
     Ok(())
 }
 

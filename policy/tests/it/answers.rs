@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use policy::{AuditInput, AuditTarget, Device, Outcome, Policy, QueryText, Sources, guard};
+use policy::{
+    AuditInput, AuditTarget, Device, Outcome, Policy, Proto, QueryText, Replayer, Sources, guard,
+};
 use serde_json::json;
 
 use crate::support;
@@ -292,6 +294,131 @@ fn replay_gives_what_changes_and_nothing_else() {
     );
     let wrong = record(8, "nadia", "/", Outcome::Allow).to_test();
     assert!(policy::load(&sources(&format!("{BASE}{wrong}"))).is_err());
+}
+
+#[test]
+fn a_test_made_of_a_record_asks_what_the_record_asked() {
+    let policy = load(BASE);
+    let tuesday = 1_767_697_200;
+    let http = |method: &str, path: &str| AuditTarget::Http {
+        host: "web.example".to_owned(),
+        path: path.to_owned(),
+        method: method.to_owned(),
+    };
+    let ssh = AuditTarget::Flow {
+        dst: "10.0.0.1".parse().unwrap(),
+        port: 22,
+        proto: Proto::Tcp,
+    };
+    let nobody = AuditTarget::Flow {
+        dst: "fd00::1".parse().unwrap(),
+        port: 53,
+        proto: Proto::Udp,
+    };
+    let cases = [
+        (None, u32::MAX, false, http("GET", "/"), "login"),
+        (None, u32::MAX, false, http("HEAD", "/health"), "allow"),
+        (None, u32::MAX, true, ssh.clone(), "login"),
+        (Some("nadia"), 3700, true, ssh, "allow"),
+        (Some("nadia"), 3700, true, nobody, "deny"),
+        (
+            Some("nadia"),
+            61,
+            false,
+            http("POST", "/admin/x"),
+            "step-up",
+        ),
+        (Some("olivier"), 61, false, AuditTarget::Admin, "allow"),
+        (Some("olivier"), 86_401, false, AuditTarget::Admin, "login"),
+    ];
+    let mut text = BASE.to_owned();
+    for ((user, login_age, tunnel, target, outcome), seq) in cases.iter().cloned().zip(1..) {
+        let mut record = AuditInput {
+            seq,
+            user: user.map(str::to_owned),
+            source: "192.168.1.7".parse().unwrap(),
+            tunnel,
+            unix: tuesday,
+            device: if tunnel { Device::Managed } else { Device::Any },
+            mfa_age: user.map(|_| 1000),
+            login_age,
+            target,
+            outcome: Outcome::from_word(outcome).unwrap(),
+            rule: String::new(),
+        };
+        let decision = Replayer::new(&policy).decide(&record);
+        assert_eq!(decision.outcome, record.outcome, "{record:?}");
+        let query = policy.query_of(&record).unwrap();
+        assert_eq!(policy.decide(&query), decision);
+        // without the rule, then with it
+        text += &record.to_test();
+        record.rule = policy.rule(decision.rule).id.to_string();
+        text += &record.to_test();
+    }
+    assert_eq!(
+        policy::load(&sources(&text)).unwrap().tests_passed,
+        2 * cases.len()
+    );
+}
+
+#[test]
+fn a_recorded_path_with_parameters_is_read_as_its_app_reads_it() {
+    let ours = BASE.replace("[app.web]\n", "[app.web]\npath-params = true\n");
+    for (text, outcome) in [(ours.as_str(), Outcome::Allow), (BASE, Outcome::Deny)] {
+        let policy = load(text);
+        let record = AuditInput {
+            seq: 1,
+            user: Some("ines".to_owned()),
+            source: "192.168.1.7".parse().unwrap(),
+            tunnel: false,
+            unix: 1_767_697_200,
+            device: Device::Any,
+            mfa_age: Some(60),
+            login_age: 60,
+            target: AuditTarget::Http {
+                host: "web.example".to_owned(),
+                path: "/a;v=1".to_owned(),
+                method: "GET".to_owned(),
+            },
+            outcome,
+            rule: String::new(),
+        };
+        assert_eq!(Replayer::new(&policy).decide(&record).outcome, outcome);
+        let query = policy.query_of(&record).unwrap();
+        assert_eq!(policy.explain(&query).outcome, outcome);
+    }
+}
+
+#[test]
+fn a_person_who_is_gone_is_denied_and_cannot_be_explained() {
+    let policy = load(BASE);
+    let record = AuditInput {
+        seq: 1,
+        user: Some("nadja".to_owned()),
+        source: "192.168.1.7".parse().unwrap(),
+        tunnel: false,
+        unix: 1_767_697_200,
+        device: Device::Any,
+        mfa_age: Some(0),
+        login_age: 0,
+        target: AuditTarget::Admin,
+        outcome: Outcome::Allow,
+        rule: "admin#it".to_owned(),
+    };
+    assert_eq!(
+        Replayer::new(&policy).decide(&record).outcome,
+        Outcome::Deny
+    );
+    let error = policy.query_of(&record).unwrap_err();
+    assert_eq!(error.help.as_deref(), Some("did you mean `nadia`?"));
+    let there = AuditInput {
+        user: Some("nadia".to_owned()),
+        ..record
+    };
+    assert_eq!(
+        Replayer::new(&policy).decide(&there).outcome,
+        Outcome::Allow
+    );
 }
 
 #[test]

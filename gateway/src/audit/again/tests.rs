@@ -45,17 +45,19 @@ fn request() -> Record {
 }
 
 fn decided(record: Record) -> Decided {
-    match read(&line(record, None)) {
-        Line::Decided(decided) => *decided,
-        other => panic!("{other:?}"),
-    }
+    let read = read(&line(record, None));
+    let Line::Decided(decided) = read else {
+        panic!("{read:?}");
+    };
+    *decided
 }
 
 fn lost(line: &[u8]) -> (Lost, u64) {
-    match read(line) {
-        Line::Lost(lost, count) => (lost, count),
-        other => panic!("{other:?}"),
-    }
+    let read = read(line);
+    let Line::Lost(lost, count) = read else {
+        panic!("{read:?}");
+    };
+    (lost, count)
 }
 
 #[test]
@@ -184,10 +186,11 @@ fn a_sum_counts_for_all_it_stands_for() {
         first: 1_700_000_000_000,
         last: 1_700_000_000_500,
     });
-    match read(&line(request(), sum)) {
-        Line::Decided(decided) => assert_eq!(decided.count, 9),
-        other => panic!("{other:?}"),
-    }
+    let read_back = read(&line(request(), sum));
+    let Line::Decided(decided) = read_back else {
+        panic!("{read_back:?}");
+    };
+    assert_eq!(decided.count, 9);
     let differing = Record {
         path: None,
         inputs: None,

@@ -295,7 +295,7 @@ pub(super) fn short(digest: &str) -> &str {
 }
 
 /// Shows the lines of the policy that decided, each with what it said.
-fn excerpts(sources: &Sources, policy: &Policy, explanation: &Explanation) -> String {
+pub(super) fn excerpts(sources: &Sources, policy: &Policy, explanation: &Explanation) -> String {
     let decided = policy.rule_named(&explanation.rule);
     let mut marks: Vec<render::Mark<'_>> = Vec::new();
     if let Some(rule) = decided {

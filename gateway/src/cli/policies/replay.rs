@@ -22,9 +22,13 @@ pub(super) const HELP: &str = "Examples:
   postern policy replay                       did the policy as it lies there decide all this?
   postern policy replay --json --against ./policy.new old/2026-11-0*.jsonl
 
-Every decision on record is taken again: same person, address, door, device, ages and instant. People and
-groups are those of the folder. Exit code 0: no answer changes; 3: at least one does. With --json each
-changed decision is one line, and the last line is the summary.";
+Every decision on record is taken again: same person, address, door, device, ages
+and instant. People and groups are those of the folder. What the gateway refused for
+another reason (quarantine, a device of somebody else) is compared by the policy's own
+answer. `postern audit verify` tells whether the journal is whole.
+
+Exit codes: 0 no answer changes, 3 at least one does. With --json each changed decision
+is a line, and the last line is the summary.";
 
 /// How often a long replay says how far it is.
 const PROGRESS: Duration = Duration::from_secs(2);
