@@ -7,6 +7,7 @@ use crate::compile::Policy;
 use crate::decide::Outcome;
 use crate::diag::Diagnostic;
 use crate::query::{QueryError, QueryText};
+use crate::resolve::tenants::cut_area;
 use crate::source::Span;
 
 /// Finds whether the console stays reachable. `enrolled` says who can sign in with a code; a context counts if no
@@ -76,12 +77,8 @@ pub fn lost<'a>(
     let mut reach: BTreeSet<(String, String)> = BTreeSet::new();
     for place in joint_places(&[candidate]) {
         let grid = Grid::new(&mut world, &place.sides, &Split::default());
-        let id = place
-            .id
-            .split(['/', '='])
-            .next()
-            .unwrap_or_default()
-            .to_owned();
+        let (id, _) = cut_area(&place.id);
+        let id = id.to_owned();
         let mut seen: BTreeSet<usize> = BTreeSet::new();
         grid.run(|group, _, decisions| {
             let allowed = decisions.iter().any(|d| d.outcome == Outcome::Allow);

@@ -223,6 +223,9 @@ pub(crate) struct User {
     pub(crate) attributes: BTreeMap<String, String>,
     /// Through nesting, sorted.
     pub(crate) groups: Vec<u32>,
+    /// The tenant whose users.toml says that they exist.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tenant: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -291,7 +294,8 @@ pub enum SignInDoor {
 pub(crate) struct Ir {
     pub(crate) users: Vec<User>,
     pub(crate) groups: Vec<Group>,
-    /// `tunnel`, `internet`, then the named ones sorted.
+    /// `tunnel`, `internet`, then the named ones sorted. `acme/internet` is what is neither in the tunnel, nor in a
+    /// zone of the root, nor in one of tenant `acme`; it is there where `acme` has zones.
     pub(crate) zones: Vec<Zone>,
     pub(crate) schedules: Vec<Schedule>,
     pub(crate) rates: Vec<RateDef>,
@@ -302,6 +306,19 @@ pub(crate) struct Ir {
     pub(crate) nets: Vec<Net>,
     pub(crate) guards: Vec<Guard>,
     pub(crate) admin: Vec<Allow>,
+    /// Sorted by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tenants: Vec<Tenant>,
+}
+
+/// Whose names begin with `NAME/`.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Tenant {
+    pub(crate) name: String,
+    pub(crate) domains: Vec<Host>,
+    /// Most apps and rules.
+    pub(crate) apps: Option<u64>,
+    pub(crate) allows: Option<u64>,
 }
 
 impl Ir {
@@ -323,6 +340,13 @@ impl Ir {
     pub(crate) fn zone(&self, name: &str) -> Option<u32> {
         let at = self.zones.iter().position(|zone| zone.name == name)?;
         u32::try_from(at).ok()
+    }
+}
+
+impl Zone {
+    /// For `internet` of a tenant, the tenant.
+    pub(crate) fn internet_of(&self) -> Option<&str> {
+        self.name.strip_suffix("/internet")
     }
 }
 

@@ -37,6 +37,7 @@ pub use headers::{HeaderField, HeaderSet, HeaderValues, Person};
 pub use ir::{Device, Proto, SignInDoor, Upstream};
 pub use query::{Query, QueryError, QueryField, QueryText};
 pub use replay::{AuditInput, AuditTarget, ReplayChange, Replayer, replay};
+pub use resolve::{Wanted, wanted};
 pub use show::{Show, ShownApp, ShownArea, ShownGuard, ShownNet, ShownRule};
 pub use source::{FileId, Location, Sources, Span};
 pub use syntax::{FORMAT_VERSION, json_schema};
@@ -90,11 +91,11 @@ pub fn load(sources: &Sources) -> Result<Loaded, Vec<Diagnostic>> {
 /// # Errors
 /// As [`load`], without failed tests. A test that cannot be asked (an unknown name) is an error here too.
 pub fn check(sources: &Sources) -> Result<Checked, Vec<Diagnostic>> {
-    let (ast, mut diags) = syntax::parse(sources);
+    let (mut ast, mut diags) = syntax::parse(sources);
     if syntax::is_broken(&diags) {
         return Err(sorted(diags));
     }
-    let Some((ir, invariants)) = resolve::resolve(&ast, &mut diags) else {
+    let Some((ir, invariants)) = resolve::resolve(&mut ast, sources, &mut diags) else {
         return Err(sorted(diags));
     };
     let policy = match compile::compile(ir, invariants, sources) {

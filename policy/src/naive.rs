@@ -289,7 +289,7 @@ fn zones_of(ir: &Ir, request: &Request) -> Vec<u32> {
     if request.tunnel {
         return vec![TUNNEL];
     }
-    let named: Vec<u32> = (0..ir.zones.len())
+    let mut named: Vec<u32> = (0..ir.zones.len())
         .filter(|&ix| {
             ir.zones[ix]
                 .nets
@@ -298,11 +298,26 @@ fn zones_of(ir: &Ir, request: &Request) -> Vec<u32> {
         })
         .map(number)
         .collect();
-    if named.is_empty() {
-        vec![INTERNET]
-    } else {
-        named
+    // to the root and to each tenant, what is in no zone they can name is the internet
+    let prefix = |ix: u32| {
+        ir.zones[ix as usize]
+            .name
+            .split_once('/')
+            .map(|(tenant, _)| tenant.to_owned())
+    };
+    let prefixes: Vec<Option<String>> = named.iter().map(|ix| prefix(*ix)).collect();
+    if prefixes.contains(&None) {
+        return named;
     }
+    named.push(INTERNET);
+    for tenant in ir
+        .tenants
+        .iter()
+        .filter(|t| !prefixes.contains(&Some(t.name.clone())))
+    {
+        named.extend(ir.zone(&format!("{}/internet", tenant.name)));
+    }
+    named
 }
 
 fn enabled(ir: &Ir, name: &str) -> bool {

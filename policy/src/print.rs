@@ -4,41 +4,74 @@ use std::fmt::Write as _;
 
 use crate::compile::Policy;
 use crate::ir::{self, Allow, Ir, Mfa, Resource, Who};
+use crate::resolve::tenants::{EVERYBODY, owner, split};
 use crate::resolve::values::show_duration;
 use crate::source::Sources;
 
 impl Policy {
-    /// Writes the policy in canonical form: `policy.toml` and `users.toml`, which load to a policy of the same
-    /// digest. Tests, invariants and comments are not part of it.
+    /// Writes the policy in canonical form: `policy.toml` and `users.toml`, and for each tenant the same in
+    /// `tenants/NAME`, which load to a policy of the same digest. Tests, invariants and comments are not part of it;
+    /// networks of lists stand in `[zone]`.
     pub fn canonical(&self) -> Sources {
-        let printer = Printer { ir: &self.ir };
         let mut sources = Sources::new();
-        sources.add("policy.toml", printer.policy());
-        sources.add("users.toml", printer.users());
+        let root = Printer {
+            ir: &self.ir,
+            tenant: None,
+        };
+        sources.add("policy.toml", root.policy());
+        sources.add("users.toml", root.users());
+        for tenant in &self.ir.tenants {
+            let printer = Printer {
+                ir: &self.ir,
+                tenant: Some(&tenant.name),
+            };
+            let mut add = |name: &str, text: String| {
+                let path = format!("tenants/{}/{name}", tenant.name);
+                sources.add_at(&path, &path, text);
+            };
+            add("policy.toml", printer.policy());
+            let mut users = self.ir.users.iter();
+            if users.any(|user| user.tenant.as_ref() == Some(&tenant.name)) {
+                add("users.toml", printer.users());
+            }
+        }
         sources
     }
 }
 
 struct Printer<'a> {
     ir: &'a Ir,
+    /// Whose files are written; `None` is the root.
+    tenant: Option<&'a str>,
 }
 
 impl Printer<'_> {
     fn policy(&self) -> String {
         let ir = self.ir;
         let mut out = String::from("postern = 1\n");
-        self.settings(&mut out);
+        if self.tenant.is_none() {
+            self.settings(&mut out);
+            self.tenants(&mut out);
+        }
+        self.rates(&mut out);
         self.header_sets(&mut out);
         self.places(&mut out);
         self.people(&mut out);
-        for guard in &ir.guards {
+        for guard in ir
+            .guards
+            .iter()
+            .filter(|guard| owner(&guard.id) == self.tenant)
+        {
             self.guard(&mut out, guard);
+        }
+        for app in ir.apps.iter().filter(|app| owner(&app.id) == self.tenant) {
+            self.app(&mut out, app);
+        }
+        if self.tenant.is_some() {
+            return out;
         }
         out.push_str("\n[admin]\n");
         self.allows(&mut out, &ir.admin);
-        for app in &ir.apps {
-            self.app(&mut out, app);
-        }
         for net in &ir.nets {
             let name = net.id.strip_prefix("net.").unwrap_or(&net.id);
             push(&mut out, &format!("\n[net.{}]", quote(name)));
@@ -80,8 +113,25 @@ impl Printer<'_> {
             ir::SignInDoor::Web => "web",
         };
         push(out, &format!("\n[tunnel]\nsign-in = \"{door}\""));
+    }
+
+    fn tenants(&self, out: &mut String) {
+        for tenant in &self.ir.tenants {
+            push(out, &format!("\n[tenant.{}]", quote(&tenant.name)));
+            pair(out, "dir", &quote(&format!("tenants/{}", tenant.name)));
+            let domains: Vec<String> = tenant.domains.iter().map(host).collect();
+            pair(out, "domains", &list(&domains));
+            for (key, most) in [("apps", tenant.apps), ("allows", tenant.allows)] {
+                if let Some(most) = most {
+                    pair(out, &format!("quota.{key}"), &most.to_string());
+                }
+            }
+        }
+    }
+
+    fn rates(&self, out: &mut String) {
         out.push_str("\n[rate]\n");
-        for rate in &self.ir.rates {
+        for (rate, name) in self.own(&self.ir.rates, |rate| &rate.name) {
             let unit = match rate.per_secs {
                 1 => "s",
                 60 => "m",
@@ -89,13 +139,13 @@ impl Printer<'_> {
                 _ => "d",
             };
             let text = format!("{}/{unit} burst {}", rate.count, rate.burst);
-            pair(out, &quote(&rate.name), &quote(&text));
+            pair(out, &quote(name), &quote(&text));
         }
     }
 
     fn header_sets(&self, out: &mut String) {
-        for set in &self.ir.header_sets {
-            push(out, &format!("\n[headers.{}]", quote(&set.name)));
+        for (set, name) in self.own(&self.ir.header_sets, |set| &set.name) {
+            push(out, &format!("\n[headers.{}]", quote(name)));
             for field in &set.fields {
                 pair(out, &quote(&field.name), &quote(&field.to_string()));
             }
@@ -104,12 +154,16 @@ impl Printer<'_> {
 
     fn places(&self, out: &mut String) {
         out.push_str("\n[zone]\n");
-        for zone in self.ir.zones.iter().skip(2) {
+        let named = self.ir.zones.get(2..).unwrap_or_default();
+        for (zone, name) in self.own(named, |zone| &zone.name) {
+            if zone.internet_of().is_some() {
+                continue;
+            }
             let nets: Vec<String> = zone.nets.iter().map(ToString::to_string).collect();
-            pair(out, &quote(&zone.name), &list(&nets));
+            pair(out, &quote(name), &list(&nets));
         }
-        for schedule in &self.ir.schedules {
-            push(out, &format!("\n[schedule.{}]", quote(&schedule.name)));
+        for (schedule, name) in self.own(&self.ir.schedules, |schedule| &schedule.name) {
+            push(out, &format!("\n[schedule.{}]", quote(name)));
             if let Some(days) = &schedule.days {
                 let names = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
                 let named = days.iter().filter_map(|&day| names.get(usize::from(day)));
@@ -131,19 +185,59 @@ impl Printer<'_> {
 
     fn people(&self, out: &mut String) {
         out.push_str("\n[group-optional]\n");
+        // whom a tenant's group holds only by a group of the root, its files do not name
+        let everybody = self.tenant.and_then(|tenant| {
+            let all = self.ir.group(&format!("{tenant}/{EVERYBODY}"));
+            self.ir.groups.get(all? as usize)
+        });
         for (group, ix) in self.ir.groups.iter().zip(0u32..) {
+            let (space, name) = split(&group.name);
+            if space != self.tenant || (space.is_some() && name == EVERYBODY) {
+                continue;
+            }
             let held = self.ir.groups.iter().zip(0u32..);
             let held = held.filter(|(other, at)| *at != ix && other.within.contains(&ix));
-            let mut names: Vec<String> =
-                held.map(|(other, _)| format!("@{}", other.name)).collect();
-            names.extend(group.members.iter().filter_map(|&user| self.user(user)));
-            pair(out, &quote(&group.name), &list(&names));
+            let mut names: Vec<String> = held.map(|(other, _)| self.group(&other.name)).collect();
+            let named = group
+                .members
+                .iter()
+                .filter(|user| everybody.is_none_or(|all| all.members.binary_search(user).is_ok()));
+            names.extend(named.filter_map(|&user| self.user(user)));
+            pair(out, &quote(name), &list(&names));
         }
+    }
+
+    /// The definitions of the file that is written, with their names in it.
+    fn own<'d, T>(
+        &self,
+        all: &'d [T],
+        name: impl Fn(&'d T) -> &'d str,
+    ) -> impl Iterator<Item = (&'d T, &'d str)> {
+        all.iter().filter_map(move |item| {
+            let (space, own) = split(name(item));
+            (space == self.tenant).then_some((item, own))
+        })
+    }
+
+    /// A full name as the file that is written refers to it.
+    fn refer(&self, name: &str) -> String {
+        let Some(tenant) = self.tenant else {
+            return name.to_owned();
+        };
+        match split(name) {
+            (Some(space), own) if space == tenant => own.to_owned(),
+            _ => format!("root/{name}"),
+        }
+    }
+
+    fn group(&self, name: &str) -> String {
+        format!("@{}", self.refer(name))
     }
 
     fn users(&self) -> String {
         let mut out = String::from("postern = 1\n");
-        for user in &self.ir.users {
+        let users = self.ir.users.iter();
+        for user in users.filter(|user| user.tenant.as_deref() == self.tenant) {
             push(&mut out, &format!("\n[user.{}]", quote(&user.name)));
             let texts = [
                 ("name", &user.display),
@@ -174,7 +268,8 @@ impl Printer<'_> {
     }
 
     fn guard(&self, out: &mut String, guard: &ir::Guard) {
-        let name = guard.id.strip_prefix("deny.").unwrap_or(&guard.id);
+        let id = split_id(&guard.id);
+        let name = id.strip_prefix("deny.").unwrap_or(id);
         push(out, &format!("\n[deny.{}]", quote(name)));
         if let Some(who) = &guard.who {
             pair(out, "who", &self.who(who));
@@ -195,6 +290,10 @@ impl Printer<'_> {
                 .iter()
                 .filter_map(|resource| self.resource(*resource))
                 .collect();
+            let ids: Vec<&str> = match self.tenant {
+                Some(_) => ids.iter().map(|id| split_id(id)).collect(),
+                None => ids.iter().map(String::as_str).collect(),
+            };
             pair(out, "on", &list(&ids));
         }
         pair(out, "shadow", if guard.shadow { "true" } else { "false" });
@@ -202,16 +301,13 @@ impl Printer<'_> {
     }
 
     fn app(&self, out: &mut String, app: &ir::App) {
-        let name = app.id.strip_prefix("app.").unwrap_or(&app.id);
+        let id = split_id(&app.id);
+        let name = id.strip_prefix("app.").unwrap_or(id);
         for area in &app.areas {
             let root = area.pattern.text.is_empty();
             if root {
                 push(out, &format!("\n[app.{}]", quote(name)));
-                let star = |host: &ir::Host| match host.wildcard {
-                    true => format!("*.{}", host.name),
-                    false => host.name.clone(),
-                };
-                let hosts: Vec<String> = app.hosts.iter().map(star).collect();
+                let hosts: Vec<String> = app.hosts.iter().map(host).collect();
                 pair(out, "host", &list(&hosts));
                 pair(out, "upstream", &quote(&upstream(&app.upstream)));
                 pair(out, "windows", if app.windows { "true" } else { "false" });
@@ -259,10 +355,10 @@ impl Printer<'_> {
                 parts.push(format!("methods = {}", list(methods)));
             }
             if let Some(rate) = self.rate(allow.rate) {
-                parts.push(format!("rate = {}", quote(rate)));
+                parts.push(format!("rate = {}", quote(&self.refer(rate))));
             }
             if let Some(set) = self.header_set(allow.headers) {
-                parts.push(format!("headers = {}", quote(set)));
+                parts.push(format!("headers = {}", quote(&self.refer(set))));
             }
             if allow.shadow {
                 parts.push("shadow = true".to_owned());
@@ -274,11 +370,23 @@ impl Printer<'_> {
 
     fn who(&self, who: &Who) -> String {
         let user = |ix: &u32| self.user(*ix);
-        let group = |ix: &u32| Some(format!("@{}", self.ir.groups.get(*ix as usize)?.name));
+        let group = |ix: &u32| {
+            let name = self.group(&self.ir.groups.get(*ix as usize)?.name);
+            Some(name)
+        };
         let mut out: Vec<String> = Vec::new();
         out.extend(who.anyone.then(|| "anyone".to_owned()));
         out.extend(who.any_user.then(|| "any-user".to_owned()));
-        out.extend(who.groups.iter().filter_map(group));
+        let everybody = format!("@{EVERYBODY}");
+        out.extend(
+            who.groups
+                .iter()
+                .filter_map(group)
+                .map(|name| match name == everybody {
+                    true => EVERYBODY.to_owned(),
+                    false => name,
+                }),
+        );
         out.extend(who.users.iter().filter_map(user));
         out.extend(
             who.not_groups
@@ -311,7 +419,14 @@ impl Printer<'_> {
         let named = zones
             .iter()
             .filter_map(|&ix| self.ir.zones.get(ix as usize));
-        list(&named.map(|zone| zone.name.as_str()).collect::<Vec<_>>())
+        let own = self.tenant.map(|tenant| format!("{tenant}/internet"));
+        let apart = own.is_some_and(|name| self.ir.zone(&name).is_some());
+        let names = named.map(|zone| match zone.name.as_str() {
+            "internet" if apart => "root/internet".to_owned(),
+            "tunnel" | "internet" => zone.name.clone(),
+            name => self.refer(name),
+        });
+        list(&names.collect::<Vec<_>>())
     }
 
     fn schedules(&self, schedules: &[u32]) -> String {
@@ -320,7 +435,7 @@ impl Printer<'_> {
             .filter_map(|&ix| self.ir.schedules.get(ix as usize));
         list(
             &named
-                .map(|schedule| schedule.name.as_str())
+                .map(|schedule| self.refer(&schedule.name))
                 .collect::<Vec<_>>(),
         )
     }
@@ -331,6 +446,21 @@ impl Printer<'_> {
             Resource::App(ix) => Some(self.ir.apps.get(ix as usize)?.id.clone()),
             Resource::Net(ix) => Some(self.ir.nets.get(ix as usize)?.id.clone()),
         }
+    }
+}
+
+fn host(host: &ir::Host) -> String {
+    match host.wildcard {
+        true => format!("*.{}", host.name),
+        false => host.name.clone(),
+    }
+}
+
+/// An id without the tenant in front.
+fn split_id(id: &str) -> &str {
+    match owner(id) {
+        Some(_) => split(id).1,
+        None => id,
     }
 }
 

@@ -3,11 +3,13 @@
 mod access;
 mod headers;
 pub(crate) mod invariants;
+mod lists;
 mod people;
 mod places;
 mod resource;
 mod schedules;
 mod settings;
+pub(crate) mod tenants;
 pub(crate) mod values;
 
 use std::collections::BTreeMap;
@@ -15,18 +17,40 @@ use std::collections::BTreeMap;
 use crate::diag::{Diagnostic, Severity, did_you_mean, show};
 use crate::headers::HeaderSet;
 use crate::ir::{Defaults, Group, Ir, RateDef, Schedule, User, Zone};
+use crate::source::Sources;
 use crate::syntax::{Ast, Def, Word};
 use invariants::Invariant;
+use tenants::Spaces;
+pub use tenants::{Wanted, wanted};
 
 /// Resolves a tree. Findings are added to `diags`; an error among them means there is no policy.
-pub(crate) fn resolve(ast: &Ast, diags: &mut Vec<Diagnostic>) -> Option<(Ir, Vec<Invariant>)> {
-    let people = people::resolve(ast, diags);
+/// Names of tenants' files are written out in full in the tree.
+pub(crate) fn resolve(
+    ast: &mut Ast,
+    sources: &Sources,
+    diags: &mut Vec<Diagnostic>,
+) -> Option<(Ir, Vec<Invariant>)> {
+    let spaces = tenants::settle(ast, sources, diags)?;
+    let kept = diags.len();
+    lists::read(ast, &spaces.tenants, sources, diags);
+    let resolved = settled(ast, &spaces, diags);
+    spaces.drop_repeats(diags, kept);
+    resolved
+}
+
+fn settled(
+    ast: &Ast,
+    spaces: &Spaces,
+    diags: &mut Vec<Diagnostic>,
+) -> Option<(Ir, Vec<Invariant>)> {
+    let people = people::resolve(ast, spaces, diags);
     let zones = places::zones(&ast.zones, diags);
     let zone_groups = places::zone_groups(&ast.zone_groups, &zones, diags);
     let schedules = schedules::schedules(&ast.schedules, diags);
     let rates = settings::rates(&ast.rates, diags);
     let header_sets = headers::sets(&ast.headers, diags);
     let defaults = settings::defaults(&ast.default, &rates, &header_sets, diags);
+    let (own, defaults) = (&defaults.tenants, defaults.root);
     let sign_in = settings::tunnel(&ast.tunnel, diags);
     let mut cx = Cx {
         users: &people.users,
@@ -37,6 +61,7 @@ pub(crate) fn resolve(ast: &Ast, diags: &mut Vec<Diagnostic>) -> Option<(Ir, Vec
         rates: &rates,
         header_sets: &header_sets,
         defaults: &defaults,
+        tenants: own,
         allows: 0,
         diags,
     };
@@ -61,6 +86,7 @@ pub(crate) fn resolve(ast: &Ast, diags: &mut Vec<Diagnostic>) -> Option<(Ir, Vec
         nets,
         guards,
         admin,
+        tenants: spaces.resolved(),
     };
     Some((ir, invariants))
 }
@@ -75,6 +101,8 @@ struct Cx<'a> {
     rates: &'a [RateDef],
     header_sets: &'a [HeaderSet],
     defaults: &'a Defaults,
+    /// Those of tenants that have their own.
+    tenants: &'a BTreeMap<String, Defaults>,
     /// Rules seen, for the limit.
     allows: usize,
     diags: &'a mut Vec<Diagnostic>,

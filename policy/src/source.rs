@@ -52,6 +52,10 @@ pub struct Sources {
 #[derive(Clone, Debug)]
 struct File {
     path: String,
+    /// Below the policy folder, with `/` between its parts.
+    relative: String,
+    /// Whether it is a list of networks and no policy file.
+    list: bool,
     text: String,
     /// Byte offset of each line's first byte.
     lines: Vec<u32>,
@@ -63,8 +67,24 @@ impl Sources {
         Self::default()
     }
 
-    /// Adds one file; `path` is shown in messages and need not exist.
+    /// Adds one policy file that lies directly in the policy folder; `path` is shown in messages and need not exist.
     pub fn add(&mut self, path: &str, text: String) -> FileId {
+        let name = path.rsplit('/').next().unwrap_or(path).to_owned();
+        self.push(path, name, false, text)
+    }
+
+    /// Adds one policy file at `relative` below the policy folder, such as `tenants/acme/policy.toml`; `path` is shown
+    /// in messages.
+    pub fn add_at(&mut self, path: &str, relative: &str, text: String) -> FileId {
+        self.push(path, relative.to_owned(), false, text)
+    }
+
+    /// Adds a list of networks that a `[zone-file]` names by `relative`; `path` is shown in messages.
+    pub fn add_list(&mut self, path: &str, relative: &str, text: String) -> FileId {
+        self.push(path, relative.to_owned(), true, text)
+    }
+
+    fn push(&mut self, path: &str, relative: String, list: bool, text: String) -> FileId {
         let starts = text
             .bytes()
             .enumerate()
@@ -74,6 +94,8 @@ impl Sources {
         let id = FileId(u32::try_from(self.files.len()).unwrap_or(u32::MAX));
         self.files.push(File {
             path: path.to_owned(),
+            relative,
+            list,
             text,
             lines,
         });
@@ -110,7 +132,17 @@ impl Sources {
         self.file(id).map_or("", |file| &file.path)
     }
 
-    /// All files in the order in which they were added.
+    /// The path of a file below the policy folder; empty when unknown.
+    pub fn relative(&self, id: FileId) -> &str {
+        self.file(id).map_or("", |file| &file.relative)
+    }
+
+    /// Whether a file is a list of networks.
+    pub fn is_list(&self, id: FileId) -> bool {
+        self.file(id).is_some_and(|file| file.list)
+    }
+
+    /// All files, lists too, in the order in which they were added.
     pub fn files(&self) -> impl Iterator<Item = FileId> {
         (0..u32::try_from(self.files.len()).unwrap_or(u32::MAX)).map(FileId)
     }

@@ -4,6 +4,7 @@ mod keys;
 mod lower;
 mod read;
 mod schema;
+mod tenants;
 
 pub use lower::FORMAT_VERSION;
 pub(crate) use read::is_name;
@@ -52,7 +53,11 @@ pub(crate) struct Ast {
     pub(crate) schedules: Vec<Def<ScheduleAst>>,
     pub(crate) groups: Vec<Def<GroupAst>>,
     pub(crate) users: Vec<Def<UserAst>>,
-    pub(crate) users_file: bool,
+    /// The files named users.toml.
+    pub(crate) users_files: Vec<FileId>,
+    pub(crate) tenants: Vec<Def<TenantAst>>,
+    /// Paths of lists of networks.
+    pub(crate) zone_files: Vec<Def<Word>>,
     pub(crate) default: Vec<Def<DefaultAst>>,
     pub(crate) tunnel: Vec<Def<TunnelAst>>,
     pub(crate) rates: Vec<Def<Word>>,
@@ -64,6 +69,14 @@ pub(crate) struct Ast {
     pub(crate) admin: Vec<Def<Vec<Def<AllowAst>>>>,
     pub(crate) tests: Vec<TestAst>,
     pub(crate) invariants: Vec<InvariantAst>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TenantAst {
+    pub(crate) dir: Option<Word>,
+    pub(crate) domains: Option<Sp<Vec<Word>>>,
+    pub(crate) apps: Option<Sp<u64>>,
+    pub(crate) allows: Option<Sp<u64>>,
 }
 
 #[derive(Clone, Debug)]
@@ -92,6 +105,8 @@ pub(crate) struct InvariantAst {
     pub(crate) requires: Option<RequiresAst>,
     pub(crate) who: Option<Sp<Vec<Word>>>,
     pub(crate) can_reach: Option<Sp<Vec<Word>>>,
+    /// `tenants-disjoint`, at its key.
+    pub(crate) disjoint: Option<Sp<bool>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -215,7 +230,7 @@ pub(crate) struct ExpectAst {
 pub(crate) fn parse(sources: &Sources) -> (Ast, Vec<Diagnostic>) {
     let mut ast = Ast::default();
     let mut diags = Vec::new();
-    for file in sources.files() {
+    for file in sources.files().filter(|&file| !sources.is_list(file)) {
         parse_file(sources, file, &mut ast, &mut diags);
     }
     (ast, diags)
@@ -241,9 +256,9 @@ fn parse_file(sources: &Sources, file: FileId, ast: &mut Ast, diags: &mut Vec<Di
     if broken {
         return;
     }
-    let path = sources.path(file);
+    let path = sources.relative(file);
     let users_file = path == "users.toml" || path.ends_with("/users.toml");
-    ast.users_file |= users_file;
+    ast.users_files.extend(users_file.then_some(file));
     let mut reader = read::Reader {
         file,
         users_file,

@@ -3,6 +3,7 @@
 use crate::compile::Policy;
 use crate::diag::{Diagnostic, did_you_mean, show};
 use crate::query::{QueryField, QueryText};
+use crate::resolve::tenants::owner;
 use crate::source::Span;
 use crate::syntax::{ExpectAst, TestAst};
 
@@ -108,9 +109,17 @@ fn known_rule(policy: &Policy, expect: &ExpectAst, diags: &mut Vec<Diagnostic>) 
             rule.span,
             format!("unknown rule `{}`", show(&rule.v)),
         )
-        .help_opt(did_you_mean(&rule.v, ids)),
+        .help_opt(tenants_rule(policy, &rule.v).or_else(|| did_you_mean(&rule.v, ids))),
     );
     false
+}
+
+/// Rules are named as the journal names them, in tenants' files too.
+fn tenants_rule(policy: &Policy, rule: &str) -> Option<String> {
+    let mut ids = policy.rules.iter().map(|info| &*info.id);
+    let found = ids
+        .find(|id| owner(id).is_some() && id.split_once('/').is_some_and(|(_, own)| own == rule))?;
+    Some(format!("did you mean `{found}`?"))
 }
 
 fn place(test: &TestAst, field: QueryField) -> Option<Span> {

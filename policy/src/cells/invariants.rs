@@ -1,14 +1,15 @@
 //! Invariants over all people, times, networks and devices.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use super::places::id_of;
 use super::{Cell, Grid, Side, Split, World, label};
 use crate::compile::{Policy, RuleIx};
-use crate::decide::Outcome;
+use crate::decide::{Decision, Outcome};
 use crate::diag::{Diagnostic, show};
 use crate::ir::{Device, Mfa, Who};
 use crate::resolve::invariants::{Demand, Invariant, Place};
+use crate::resolve::tenants::{EVERYBODY, owner};
 
 /// Checks the invariants of a policy; each that is broken gives one finding with the first way to break it.
 pub(crate) fn check(policy: &Policy) -> Vec<Diagnostic> {
@@ -42,8 +43,14 @@ fn breach<'p>(
 ) -> Option<String> {
     for &place in &invariant.places {
         let found = match demand {
-            Demand::Only(who) => intruder(policy, world, place, |name| !is_in(policy, who, name)),
-            Demand::Never(who) => intruder(policy, world, place, |name| is_in(policy, who, name)),
+            Demand::Only(who) => {
+                let bad = |name: Option<&str>| !is_in(policy, who, name);
+                intruder(policy, world, place, |_| true, bad)
+            }
+            Demand::Never(who) => {
+                let bad = |name: Option<&str>| is_in(policy, who, name);
+                intruder(policy, world, place, |_| true, bad)
+            }
             Demand::Requires {
                 device,
                 mfa,
@@ -51,6 +58,7 @@ fn breach<'p>(
                 from,
             } => too_easy(policy, world, place, (*device, *mfa, *login, from.as_ref())),
             Demand::CanReach(who) => locked_out(policy, world, place, who),
+            Demand::Disjoint => trespasser(policy, world, place),
         };
         if found.is_some() {
             return found;
@@ -69,11 +77,33 @@ fn is_in(policy: &Policy, who: &Who, name: Option<&str>) -> bool {
     }
 }
 
-/// The first person of a kind who reaches a place.
+/// The first person named by another tenant's files who reaches an area by a rule that is not for anyone.
+fn trespasser<'p>(policy: &'p Policy, world: &mut World<'p>, place: Place) -> Option<String> {
+    let id = id_of(policy, place);
+    let own = owner(&id)?;
+    let groups = policy.ir.tenants.iter().filter(|tenant| tenant.name != own);
+    let mut others: BTreeMap<&str, &str> = BTreeMap::new();
+    for tenant in groups {
+        let all = policy.ir.group(&format!("{}/{EVERYBODY}", tenant.name));
+        let group = all.and_then(|ix| policy.ir.groups.get(ix as usize));
+        for &user in group.iter().flat_map(|group| &group.members) {
+            let user = policy.ir.users.get(user as usize);
+            others.extend(user.map(|user| (user.name.as_str(), tenant.name.as_str())));
+        }
+    }
+    let named = |decision: &Decision| !policy.obligations(decision.obligations).public;
+    let bad = |name: Option<&str>| name.is_some_and(|name| others.contains_key(name));
+    let found = intruder(policy, world, place, named, bad)?;
+    let tenant = found.split(' ').next().and_then(|name| others.get(name))?;
+    Some(format!("{found}, and is named by tenant {tenant}"))
+}
+
+/// The first person of a kind who reaches a place by an allow that counts.
 fn intruder<'p>(
     policy: &'p Policy,
     world: &mut World<'p>,
     place: Place,
+    counts: impl Fn(&Decision) -> bool,
     bad: impl Fn(Option<&str>) -> bool,
 ) -> Option<String> {
     let grid = Grid::new(world, &[Side::of(policy, place)], &Split::default());
@@ -81,7 +111,9 @@ fn intruder<'p>(
     let mut fine: HashSet<usize> = HashSet::new();
     grid.run(|group, cell, decisions| {
         let allowed = decisions.iter().find(|d| d.outcome == Outcome::Allow);
-        let Some(decision) = allowed else { return };
+        let Some(decision) = allowed.filter(|d| counts(d)) else {
+            return;
+        };
         if let Some((id, _, rule, cells)) = &mut found {
             if *id == group.id && *rule == decision.rule {
                 cells.push(cell);

@@ -52,11 +52,12 @@ impl Policy {
         TimeClass::at(unix)
     }
 
-    /// The zones of a class.
+    /// The zones of a class, without the `internet` each tenant has for itself.
     pub fn zone_names(&self, class: ZoneClass) -> Vec<&str> {
         let zones = self.zones.members(class).unwrap_or_default().iter();
         zones
             .filter_map(|&ix| self.ir.zones.get(ix as usize))
+            .filter(|zone| zone.internet_of().is_none())
             .map(|zone| zone.name.as_str())
             .collect()
     }

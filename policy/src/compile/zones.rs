@@ -86,22 +86,66 @@ impl ZoneTable {
 }
 
 pub(super) fn compile(zones: &[ir::Zone], stamp: u32) -> ZoneTable {
+    let spheres = Spheres::new(zones);
+    let nowhere = spheres.members(std::iter::empty());
     let mut table = ZoneTable {
         stamp,
         v4: Vec::new(),
         v6: Vec::new(),
-        classes: vec![vec![TUNNEL], vec![INTERNET]],
+        classes: vec![vec![TUNNEL], nowhere.clone()],
     };
-    let mut known: HashMap<Vec<u32>, u32> =
-        [(vec![TUNNEL], TUNNEL), (vec![INTERNET], INTERNET)].into();
-    table.v4 = intervals(zones, true, &mut table.classes, &mut known);
-    table.v6 = intervals(zones, false, &mut table.classes, &mut known);
+    let mut known: HashMap<Vec<u32>, u32> = [(vec![TUNNEL], TUNNEL), (nowhere, INTERNET)].into();
+    table.v4 = intervals(zones, true, &spheres, &mut table.classes, &mut known);
+    table.v6 = intervals(zones, false, &spheres, &mut table.classes, &mut known);
     table
+}
+
+/// For whom an address outside of named zones is `internet`: each tenant sees the root's zones and its own.
+struct Spheres {
+    /// For each zone, the `internet` of the tenant whose it is; `None` is the root's.
+    owner: Vec<Option<u32>>,
+    /// `internet` of each tenant that has zones.
+    internets: Vec<u32>,
+}
+
+impl Spheres {
+    fn new(zones: &[ir::Zone]) -> Self {
+        let own = (0u32..).zip(zones);
+        let internets: HashMap<&str, u32> = own
+            .filter_map(|(ix, zone)| Some((zone.internet_of()?, ix)))
+            .collect();
+        let owner = |zone: &ir::Zone| {
+            let (tenant, _) = zone.name.split_once('/')?;
+            internets.get(tenant).copied()
+        };
+        let owner = zones.iter().map(owner).collect();
+        let mut internets: Vec<u32> = internets.into_values().collect();
+        internets.sort_unstable();
+        Self { owner, internets }
+    }
+
+    /// The zones of an address that lies in some, with each `internet` it is in too.
+    fn members(&self, named: impl Iterator<Item = u32>) -> Vec<u32> {
+        let mut out: Vec<u32> = named.collect();
+        let owner = |ix: &u32| self.owner.get(*ix as usize).copied().flatten();
+        let theirs: BTreeSet<Option<u32>> = out.iter().map(owner).collect();
+        if !theirs.contains(&None) {
+            out.push(INTERNET);
+            let free = self
+                .internets
+                .iter()
+                .filter(|ix| !theirs.contains(&Some(**ix)));
+            out.extend(free);
+            out.sort_unstable();
+        }
+        out
+    }
 }
 
 fn intervals(
     zones: &[ir::Zone],
     v4: bool,
+    spheres: &Spheres,
     classes: &mut Vec<Vec<u32>>,
     known: &mut HashMap<Vec<u32>, u32>,
 ) -> Vec<(u128, u32)> {
@@ -135,11 +179,7 @@ fn intervals(
             };
         }
         open.retain(|_, count| *count > 0);
-        let members: Vec<u32> = if open.is_empty() {
-            vec![INTERNET]
-        } else {
-            open.keys().copied().collect()
-        };
+        let members = spheres.members(open.keys().copied());
         let class = *known.entry(members.clone()).or_insert_with(|| {
             classes.push(members);
             u32::try_from(classes.len() - 1).unwrap_or(INTERNET)

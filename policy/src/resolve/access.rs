@@ -2,6 +2,7 @@
 
 use super::headers::set_ix;
 use super::settings::{device, mfa, positive, rate_ix};
+use super::tenants::{id, owner};
 use super::{Cx, empty_list, unique, unknown};
 use crate::canon;
 use crate::diag::{Diagnostic, did_you_mean, show};
@@ -341,22 +342,25 @@ fn method(name: &str) -> Result<(), String> {
     }
 }
 
-/// Resolves the guards, sorted by name.
+/// Resolves the guards: the root's, then those of tenants, sorted by name.
 pub(super) fn guards(
     cx: &mut Cx<'_>,
     defs: &[Def<GuardAst>],
     apps: &[App],
     nets: &[Net],
 ) -> Vec<Guard> {
-    unique(defs, "guard", cx.diags)
+    let mut guards: Vec<Guard> = unique(defs, "guard", cx.diags)
         .into_iter()
         .filter_map(|def| guard(cx, def, apps, nets))
-        .collect()
+        .collect();
+    // those of the root come first
+    guards.sort_by_key(|guard| owner(&guard.id).is_some());
+    guards
 }
 
 fn guard(cx: &mut Cx<'_>, def: &Def<GuardAst>, apps: &[App], nets: &[Net]) -> Option<Guard> {
     let ast = &def.body;
-    let id = format!("deny.{}", show(&def.name.v));
+    let id = show(&id("deny", &def.name.v));
     let bare = ast.who.is_none() && ast.from.is_none() && ast.device_not.is_none();
     let timed = ast.when.is_some() || ast.unless_when.is_some();
     if bare && !timed && ast.on.is_none() {

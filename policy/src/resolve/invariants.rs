@@ -2,6 +2,7 @@
 
 use super::access::{who, zones};
 use super::settings::{bad, device, mfa, positive};
+use super::tenants::{cut_area, owner};
 use super::{Cx, empty_list, unknown};
 use crate::diag::Diagnostic;
 use crate::ir::{App, Device, Mfa, Net, Who};
@@ -27,6 +28,8 @@ pub(crate) enum Demand {
         from: Option<Vec<u32>>,
     },
     CanReach(Who),
+    /// Nobody a tenant's files name reaches what is another tenant's.
+    Disjoint,
 }
 
 /// A resolved invariant.
@@ -74,8 +77,14 @@ fn invariant(cx: &mut Cx<'_>, ast: &InvariantAst, apps: &[App], nets: &[Net]) ->
             from: ast.from.as_ref().map(|list| zones(cx, list)),
         });
     }
+    let disjoint = ast.disjoint.as_ref().is_some_and(|word| word.v);
+    if disjoint {
+        demands.push(Demand::Disjoint);
+    }
     let about_people = ast.only.is_some() || ast.never.is_some() || ast.requires.is_some();
     let shape = match (&ast.reach, &ast.who, &ast.can_reach) {
+        (None, None, None) => disjoint && !about_people,
+        _ if disjoint => false,
         (Some(_), None, None) => about_people,
         (None, Some(_), Some(_)) => !about_people,
         _ => false,
@@ -87,12 +96,15 @@ fn invariant(cx: &mut Cx<'_>, ast: &InvariantAst, apps: &[App], nets: &[Net]) ->
                 ast.span,
                 "this invariant says nothing that can be checked",
             )
-            .help("write reach with only, never or requires; or who with can-reach"),
+            .help("write reach with only, never or requires; or who with can-reach; or tenants-disjoint = true"),
         );
     }
     let mut listed = Vec::new();
     for list in ast.reach.iter().chain(&ast.can_reach) {
         listed.extend(places(cx, list, apps, nets));
+    }
+    if disjoint {
+        listed.extend(tenants_areas(apps));
     }
     listed.sort_unstable();
     listed.dedup();
@@ -136,10 +148,22 @@ fn places(cx: &mut Cx<'_>, list: &Sp<Vec<Word>>, apps: &[App], nets: &[Net]) -> 
     out
 }
 
+/// All areas of all tenants.
+fn tenants_areas(apps: &[App]) -> Vec<Place> {
+    let theirs = apps
+        .iter()
+        .zip(0u32..)
+        .filter(|(app, _)| owner(&app.id).is_some());
+    let areas = theirs.flat_map(|(app, ix)| {
+        let areas = app.areas.iter().zip(0u32..);
+        areas.map(move |(_, at)| Place::Area(ix, at))
+    });
+    areas.collect()
+}
+
 /// The places a word stands for: a whole app, an area with all below it, nets, the console; `*` in ids of apps and nets.
 fn matching(text: &str, apps: &[App], nets: &[Net]) -> Vec<Place> {
-    let cut = text.find(['/', '=']).unwrap_or(text.len());
-    let (id, area) = text.split_at_checked(cut).unwrap_or((text, ""));
+    let (id, area) = cut_area(text);
     let mut out = Vec::new();
     if text == "admin" || text == "*" {
         out.push(Place::Admin);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::tenants::{Spaces, split};
 use super::{unique, unknown};
 use crate::diag::{Diagnostic, show};
 use crate::ir::{Group, User, index};
@@ -16,14 +17,15 @@ pub(super) struct People {
     pub(super) groups: Vec<Group>,
 }
 
-pub(super) fn resolve(ast: &Ast, diags: &mut Vec<Diagnostic>) -> People {
+pub(super) fn resolve(ast: &Ast, spaces: &Spaces, diags: &mut Vec<Diagnostic>) -> People {
     let defs = unique(&ast.groups, "group", diags);
-    let mut users = users(ast, &defs, diags);
+    let mut users = users(ast, spaces, &defs, diags);
     let mut groups: Vec<Group> = Vec::with_capacity(defs.len());
     let mut nested: Vec<Vec<u32>> = Vec::with_capacity(defs.len());
     for def in &defs {
         let mut members = Vec::new();
         let mut children = Vec::new();
+        let (space, _) = split(&def.name.v);
         for word in &def.body.members {
             match word.v.strip_prefix('@') {
                 Some(name) => match index(&defs, name, |def| &def.name.v) {
@@ -32,7 +34,7 @@ pub(super) fn resolve(ast: &Ast, diags: &mut Vec<Diagnostic>) -> People {
                 },
                 None => match index(&users, &word.v, |user| &user.name) {
                     Some(ix) => members.push(ix),
-                    None if ast.users_file || crate::syntax::is_name(&word.v) => {
+                    None if spaces.is_listed(space) || crate::syntax::is_name(&word.v) => {
                         diags.push(unknown_user(word, &users, &defs));
                     }
                     None => {}
@@ -40,7 +42,7 @@ pub(super) fn resolve(ast: &Ast, diags: &mut Vec<Diagnostic>) -> People {
             }
         }
         if let Some(word) = &def.body.from {
-            members = attributed(word, &users, ast.users_file, diags);
+            members = attributed(word, &users, spaces, space, diags);
         }
         nested.push(children);
         groups.push(Group {
@@ -64,11 +66,13 @@ pub(super) fn resolve(ast: &Ast, diags: &mut Vec<Diagnostic>) -> People {
     People { users, groups }
 }
 
-/// `attr:<attribute>=<value>[,…]`: the people of users.toml whose attributes are all as said; `*` is any value.
+/// `attr:<attribute>=<value>[,…]`: the people of the same users.toml whose attributes are all as said; `*` is any
+/// value.
 fn attributed(
     word: &Word,
     users: &[User],
-    users_file: bool,
+    spaces: &Spaces,
+    space: Option<&str>,
     diags: &mut Vec<Diagnostic>,
 ) -> Vec<u32> {
     let help = "write attr:department=finance, attr:department=it,team=dev or attr:department=*";
@@ -86,7 +90,7 @@ fn attributed(
         diags.push(super::settings::bad(word, "a source of members").help(help));
         return Vec::new();
     };
-    if !users_file {
+    if !spaces.has_list(space) {
         diags.push(
             Diagnostic::error(
                 "no-attributes",
@@ -97,9 +101,17 @@ fn attributed(
         );
         return Vec::new();
     }
+    let own: Vec<(u32, &User)> = (0u32..)
+        .zip(users)
+        .filter(|(_, user)| user.tenant.as_deref() == space)
+        .collect();
     for (name, _) in &wanted {
-        if !users.iter().any(|user| user.attributes.contains_key(*name)) {
-            let names = users.iter().flat_map(|user| user.attributes.keys());
+        let mut users = own.iter().map(|(_, user)| user);
+        if !users
+            .clone()
+            .any(|user| user.attributes.contains_key(*name))
+        {
+            let names = users.by_ref().flat_map(|user| user.attributes.keys());
             let names: BTreeSet<&String> = names.collect();
             let help = crate::diag::did_you_mean(name, names);
             diags.push(
@@ -118,18 +130,32 @@ fn attributed(
             own.is_some_and(|own| *value == "*" || own == value)
         })
     };
-    let found = (0u32..).zip(users).filter(|(_, user)| has(user));
+    let found = own.into_iter().filter(|(_, user)| has(user));
     found.map(|(ix, _)| ix).collect()
 }
 
-fn users(ast: &Ast, groups: &[&Def<GroupAst>], diags: &mut Vec<Diagnostic>) -> Vec<User> {
-    let defs = unique(&ast.users, "user", diags);
-    if ast.users_file || !defs.is_empty() {
-        return defs.into_iter().map(|def| user(def, diags)).collect();
+/// The people of every users.toml, and, where none says who exists, those that are in groups.
+fn users(
+    ast: &Ast,
+    spaces: &Spaces,
+    groups: &[&Def<GroupAst>],
+    diags: &mut Vec<Diagnostic>,
+) -> Vec<User> {
+    let mut users: Vec<User> = Vec::new();
+    for def in unique(&ast.users, "user", diags) {
+        let mut user = make(&def.name, &def.body, diags);
+        user.tenant = spaces.of(def.name.span.file).map(str::to_owned);
+        users.push(user);
     }
     let mut names: BTreeMap<&str, &Word> = BTreeMap::new();
-    for word in groups.iter().flat_map(|def| &def.body.members) {
-        if !word.v.starts_with('@') {
+    let free = |def: &&&Def<GroupAst>| !spaces.is_listed(split(&def.name.v).0);
+    for word in groups.iter().filter(free).flat_map(|def| &def.body.members) {
+        let listed = || {
+            users
+                .binary_search_by(|user| user.name.cmp(&word.v))
+                .is_ok()
+        };
+        if !word.v.starts_with('@') && !listed() {
             names.entry(&word.v).or_insert(word);
         }
     }
@@ -138,13 +164,9 @@ fn users(ast: &Ast, groups: &[&Def<GroupAst>], diags: &mut Vec<Diagnostic>) -> V
         .into_values()
         .partition(|word| crate::syntax::is_name(&word.v));
     diags.extend(bad.into_iter().map(bad_user_name));
-    fine.into_iter()
-        .map(|word| make(word, &blank, diags))
-        .collect()
-}
-
-fn user(def: &Def<UserAst>, diags: &mut Vec<Diagnostic>) -> User {
-    make(&def.name, &def.body, diags)
+    users.extend(fine.into_iter().map(|word| make(word, &blank, diags)));
+    users.sort_by(|a, b| a.name.cmp(&b.name));
+    users
 }
 
 fn make(name: &Word, ast: &UserAst, diags: &mut Vec<Diagnostic>) -> User {
@@ -171,6 +193,7 @@ fn make(name: &Word, ast: &UserAst, diags: &mut Vec<Diagnostic>) -> User {
             .map(|def| (def.name.v.clone(), def.body.v.clone()))
             .collect(),
         groups: Vec::new(),
+        tenant: None,
     }
 }
 

@@ -1,11 +1,12 @@
 //! `[zone]` and CIDR lists.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use super::settings::bad;
+use super::tenants::split;
 use super::{empty_list, limit, unique};
 use crate::diag::{Diagnostic, show};
 use crate::ir::Zone;
@@ -22,8 +23,16 @@ pub(super) fn zones(defs: &[Def<Vec<Word>>], diags: &mut Vec<Diagnostic>) -> Vec
             nets: Vec::new(),
         })
         .into();
-    for def in unique(defs, "zone", diags) {
-        if matches!(def.name.v.as_str(), "tunnel" | "internet") {
+    let defs = unique(defs, "zone", diags);
+    let owners = defs.iter().filter_map(|def| split(&def.name.v).0);
+    for tenant in owners.collect::<BTreeSet<&str>>() {
+        zones.push(Zone {
+            name: format!("{tenant}/internet"),
+            nets: Vec::new(),
+        });
+    }
+    for def in defs {
+        if matches!(split(&def.name.v).1, "tunnel" | "internet") {
             diags.push(
                 Diagnostic::error(
                     "reserved",
@@ -42,6 +51,9 @@ pub(super) fn zones(defs: &[Def<Vec<Word>>], diags: &mut Vec<Diagnostic>) -> Vec
             nets: cidrs(&def.body, diags),
         });
         diags.extend(limit("zones", zones.len(), MAX_ZONES, &def.name));
+    }
+    if let Some(named) = zones.get_mut(2..) {
+        named.sort_by(|a, b| a.name.cmp(&b.name));
     }
     zones
 }
@@ -90,6 +102,11 @@ pub(super) fn cidrs(words: &[Word], diags: &mut Vec<Diagnostic>) -> Vec<IpNet> {
     nets.sort_unstable();
     nets.dedup();
     nets
+}
+
+/// Whether a text is a network or an address, with or without bits behind the prefix.
+pub(super) fn is_network(text: &str) -> bool {
+    text.parse::<IpAddr>().is_ok() || text.parse::<IpNet>().is_ok()
 }
 
 fn cidr(word: &Word, diags: &mut Vec<Diagnostic>) -> Option<IpNet> {

@@ -6,6 +6,7 @@ use super::access::{Place, allows};
 use super::headers::set_ix;
 use super::places::cidrs;
 use super::settings::bad;
+use super::tenants::{id, split};
 use super::values::{ports, upstream};
 use super::{Cx, empty_list, unique};
 use crate::canon;
@@ -21,10 +22,13 @@ const MAX_AREAS: usize = 1024;
 
 pub(super) fn apps(cx: &mut Cx<'_>, defs: &[Def<AppAst>]) -> Vec<App> {
     let mut taken: BTreeMap<Host, Span> = BTreeMap::new();
-    unique(defs, "app", cx.diags)
+    let root = cx.defaults;
+    let mut apps: Vec<App> = unique(defs, "app", cx.diags)
         .into_iter()
         .map(|def| {
-            let id = format!("app.{}", show(&def.name.v));
+            let id = show(&id("app", &def.name.v));
+            let own = split(&def.name.v).0.and_then(|name| cx.tenants.get(name));
+            cx.defaults = own.unwrap_or(root);
             let hosts = hosts(cx, def, &mut taken);
             let upstream = app_upstream(cx, def);
             let fold = def.body.windows || def.body.case_insensitive;
@@ -40,7 +44,10 @@ pub(super) fn apps(cx: &mut Cx<'_>, defs: &[Def<AppAst>]) -> Vec<App> {
                 id,
             }
         })
-        .collect()
+        .collect();
+    cx.defaults = root;
+    apps.sort_by(|a, b| a.id.cmp(&b.id));
+    apps
 }
 
 fn hosts(cx: &mut Cx<'_>, def: &Def<AppAst>, taken: &mut BTreeMap<Host, Span>) -> Vec<Host> {
@@ -73,25 +80,36 @@ fn hosts(cx: &mut Cx<'_>, def: &Def<AppAst>, taken: &mut BTreeMap<Host, Span>) -
 }
 
 fn host(cx: &mut Cx<'_>, word: &Word) -> Option<Host> {
-    let (wildcard, name) = match word.v.strip_prefix("*.") {
+    let host = parse_host(&word.v).ok();
+    if host.is_none() {
+        cx.diags.push(refuse_host(word, "a host"));
+    }
+    host
+}
+
+/// Reads a host name, or `*.` and one; else says what to write.
+pub(super) fn parse_host(text: &str) -> Result<Host, &'static str> {
+    let (wildcard, name) = match text.strip_prefix("*.") {
         Some(rest) => (true, rest),
-        None => (false, word.v.as_str()),
+        None => (false, text),
     };
-    let help = match canon::host(name) {
-        Ok(host) if host.is_address() => "a host is a name, not an address",
-        Ok(host) => {
-            return Some(Host {
-                wildcard,
-                name: host.as_str().to_owned(),
-            });
-        }
-        Err(_) if name.contains("://") => "leave the scheme out: only the name",
-        Err(_) if name.contains([':', '/']) => "leave port and path out: only the name",
-        Err(_) if name.contains('*') => "`*.` may only stand in front, for one label",
-        Err(_) => "a host name such as paie.cabinet.example, or *.cabinet.example",
-    };
-    cx.diags.push(bad(word, "a host").help(help));
-    None
+    match canon::host(name) {
+        Ok(host) if host.is_address() => Err("a host is a name, not an address"),
+        Ok(host) => Ok(Host {
+            wildcard,
+            name: host.as_str().to_owned(),
+        }),
+        Err(_) if name.contains("://") => Err("leave the scheme out: only the name"),
+        Err(_) if name.contains([':', '/']) => Err("leave port and path out: only the name"),
+        Err(_) if name.contains('*') => Err("`*.` may only stand in front, for one label"),
+        Err(_) => Err("a host name such as paie.cabinet.example, or *.cabinet.example"),
+    }
+}
+
+/// Says why a text is no host.
+pub(super) fn refuse_host(word: &Word, what: &str) -> Diagnostic {
+    let help = parse_host(&word.v).err().unwrap_or_default();
+    bad(word, what).help(help)
 }
 
 fn app_upstream(cx: &mut Cx<'_>, def: &Def<AppAst>) -> Upstream {

@@ -1,12 +1,14 @@
 //! `[default]`, `[rate]` and `[tunnel]`.
 
 use super::headers::set_ix;
+use super::tenants::split;
 use super::values::{duration, rate};
 use super::{limit, unique, unknown};
 use crate::diag::{Diagnostic, did_you_mean, show};
 use crate::headers::HeaderSet;
 use crate::ir::{Defaults, Device, Mfa, RateDef, SignInDoor, index};
 use crate::syntax::{Def, DefaultAst, TunnelAst, Word};
+use std::collections::BTreeMap;
 
 /// Most rate tiers of one policy.
 const MAX_RATES: usize = 65_536;
@@ -35,13 +37,20 @@ pub(super) fn rates(defs: &[Def<Word>], diags: &mut Vec<Diagnostic>) -> Vec<Rate
         .collect()
 }
 
+/// What rules say where they say nothing.
+pub(super) struct AllDefaults {
+    pub(super) root: Defaults,
+    /// Of tenants that have a `[default]`; what it leaves out is the root's.
+    pub(super) tenants: BTreeMap<String, Defaults>,
+}
+
 pub(super) fn defaults(
     defs: &[Def<DefaultAst>],
     rates: &[RateDef],
     header_sets: &[HeaderSet],
     diags: &mut Vec<Diagnostic>,
-) -> Defaults {
-    let mut out = Defaults {
+) -> AllDefaults {
+    let mut root = Defaults {
         mfa: Mfa::Session,
         login: 12 * 3600,
         rate: None,
@@ -52,9 +61,30 @@ pub(super) fn defaults(
         hide: false,
     };
     let defs = unique(defs, "table", diags);
-    let Some(ast) = defs.first().map(|def| &def.body) else {
-        return out;
-    };
+    if let Some(def) = defs.iter().find(|def| def.name.v == "default") {
+        root = over(&root, &def.body, rates, header_sets, diags);
+    }
+    let mut tenants = BTreeMap::new();
+    for def in defs {
+        if let (Some(tenant), _) = split(&def.name.v) {
+            tenants.insert(
+                tenant.to_owned(),
+                over(&root, &def.body, rates, header_sets, diags),
+            );
+        }
+    }
+    AllDefaults { root, tenants }
+}
+
+/// What `ast` says, over `base`.
+fn over(
+    base: &Defaults,
+    ast: &DefaultAst,
+    rates: &[RateDef],
+    header_sets: &[HeaderSet],
+    diags: &mut Vec<Diagnostic>,
+) -> Defaults {
+    let mut out = base.clone();
     if let Some(word) = &ast.mfa {
         out.mfa = mfa(word, diags).unwrap_or(out.mfa);
     }
@@ -64,14 +94,12 @@ pub(super) fn defaults(
     if let Some(word) = &ast.device {
         out.device = device(word, diags).unwrap_or(out.device);
     }
-    out.rate = ast
-        .rate
-        .as_ref()
-        .and_then(|word| rate_ix(word, rates, diags));
-    out.headers = ast
-        .headers
-        .as_ref()
-        .and_then(|word| set_ix(word, header_sets, diags));
+    if let Some(word) = &ast.rate {
+        out.rate = rate_ix(word, rates, diags);
+    }
+    if let Some(word) = &ast.headers {
+        out.headers = set_ix(word, header_sets, diags);
+    }
     out.idle = ast.idle.as_ref().and_then(|word| positive(word, diags));
     out.hide = ast.hide.unwrap_or(false);
     out.sessions = ast.sessions.as_ref().and_then(|count| {

@@ -14,6 +14,7 @@ pub(super) const FILE: Keys = Keys {
         "postern",
         "zone",
         "zone-group",
+        "zone-file",
         "schedule",
         "group",
         "group-from",
@@ -27,10 +28,24 @@ pub(super) const FILE: Keys = Keys {
         "net",
         "deny",
         "admin",
+        "tenant",
         "test",
         "invariant",
     ],
-    later: &["zone-file", "tenant"],
+    later: &[],
+};
+
+/// `[tenant.ID]`: a folder whose files are a namespace of their own. In them names are the tenant's; the root's
+/// groups, zones, schedules, rates and headers are written `root/NAME` (`@root/NAME` for a group). From outside, a tenant's
+/// names are written `ID/NAME`, and `@ID/any-user` is all whom its files name.
+pub(super) const TENANT: Keys = Keys {
+    built: &["dir", "domains", "quota"],
+    later: &[],
+};
+
+pub(super) const QUOTA: Keys = Keys {
+    built: &["apps", "allows"],
+    later: &[],
 };
 
 pub(super) const USER: Keys = Keys {
@@ -157,8 +172,9 @@ pub(super) const INVARIANT: Keys = Keys {
         "requires",
         "who",
         "can-reach",
+        "tenants-disjoint",
     ],
-    later: &["tenants-disjoint"],
+    later: &[],
 };
 
 pub(super) const REQUIRES: Keys = Keys {

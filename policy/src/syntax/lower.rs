@@ -7,6 +7,7 @@ use toml::de::DeTable;
 
 use super::keys;
 use super::read::{Entry, Reader};
+use super::tenants;
 use super::{Ast, Def, DefaultAst, GroupAst, ScheduleAst, Sp, TunnelAst, UserAst, Word};
 use crate::diag::{Diagnostic, show};
 use crate::source::Span;
@@ -59,6 +60,8 @@ fn section(r: &mut Reader<'_>, entry: &Entry<'_, '_>, ast: &mut Ast) {
         "zone-group" => ast
             .zone_groups
             .extend(r.named(entry, "group of zones", |r, e| Some(r.strings(e)?.v))),
+        "zone-file" => ast.zone_files.extend(tenants::zone_files(r, entry)),
+        "tenant" => ast.tenants.extend(tenants::tenants(r, entry)),
         "schedule" => ast.schedules.extend(r.named(entry, "schedule", schedule)),
         "group-from" => ast.groups.extend(r.named(entry, "group", |r, e| {
             Some(GroupAst {

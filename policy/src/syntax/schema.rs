@@ -14,6 +14,10 @@ pub fn json_schema() -> Value {
     let mut schema = table(keys::FILE, |key| match key {
         "postern" => json!({ "const": super::FORMAT_VERSION }),
         "zone" | "zone-group" | "group" | "group-optional" => named(&words()),
+        "zone-file" => {
+            named(&json!({ "type": "string", "pattern": "^[A-Za-z0-9_-][A-Za-z0-9._/-]*$" }))
+        }
+        "tenant" => named(&tenant()),
         "group-from" => named(&json!({ "type": "string", "pattern": "^attr:" })),
         "rate" => named(&json!({ "type": "string", "pattern": "^[0-9]+/[smhd]( burst [0-9]+)?$" })),
         "headers" => named(&header_set()),
@@ -49,6 +53,15 @@ fn header_set() -> Value {
     })
 }
 
+fn tenant() -> Value {
+    let count = json!({ "type": "integer", "minimum": 0 });
+    table(keys::TENANT, |key| match key {
+        "quota" => table(keys::QUOTA, |_| count.clone()),
+        "domains" => words(),
+        _ => value(key),
+    })
+}
+
 fn app() -> Value {
     let area = table(keys::AREA, |key| rules_or(key, keys::ALLOW));
     let mut app = table(keys::APP, |key| rules_or(key, keys::ALLOW));
@@ -71,8 +84,8 @@ fn value(key: &str) -> Value {
     match key {
         "who" | "from" | "when" | "unless-when" | "methods" | "on" | "days" | "time" | "host"
         | "to" | "port" | "reach" | "only" | "never" | "can-reach" | "groups" => words(),
-        "hide" | "disabled" | "windows" | "case-insensitive" | "path-params" | "preflight"
-        | "shadow" => {
+        "tenants-disjoint" | "hide" | "disabled" | "windows" | "case-insensitive"
+        | "path-params" | "preflight" | "shadow" => {
             json!({ "type": "boolean" })
         }
         "sessions" => json!({ "type": "integer", "minimum": 1 }),
@@ -142,6 +155,8 @@ mod tests {
             (&[][..], keys::FILE),
             (&["user", "*"], keys::USER),
             (&["schedule", "*"], keys::SCHEDULE),
+            (&["tenant", "*"], keys::TENANT),
+            (&["tenant", "*", "quota"], keys::QUOTA),
             (&["default"], keys::DEFAULT),
             (&["tunnel"], keys::TUNNEL),
             (&["app", "*"], keys::APP),

@@ -21,7 +21,7 @@ fn each_bad_folder_gives_exactly_the_findings_written_down() {
         differ.extend(support::golden(&dir.join("expected.txt"), &out).err());
         folders += 1;
     }
-    assert!(folders >= 150, "only {folders} bad folders");
+    assert!(folders >= 180, "only {folders} bad folders");
     assert!(differ.is_empty(), "{}", differ.join("\n"));
 }
 
@@ -80,8 +80,10 @@ fn every_reason_code_has_a_folder() {
         "bad-test",
         "bad-value",
         "bad-who",
+        "binds-nothing",
         "defined-twice",
         "denies-all",
+        "domain-twice",
         "duplicate-key",
         "empty-group",
         "empty-list",
@@ -89,21 +91,27 @@ fn every_reason_code_has_a_folder() {
         "group-cycle",
         "host-bits",
         "host-twice",
+        "in-tenant-domain",
         "invariant-broken",
         "limit",
         "matches-nobody",
         "misplaced",
+        "missing-file",
         "missing-key",
         "never-asked",
         "never-true",
         "no-attributes",
         "no-rate",
         "not-built-yet",
+        "other-tenant",
+        "outside-domains",
         "overlap",
         "public-unused",
+        "quota",
         "reserved",
         "syntax",
         "test-failed",
+        "unclaimed",
         "unknown-key",
         "unknown-name",
         "version",

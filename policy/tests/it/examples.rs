@@ -75,6 +75,26 @@ fn a_failing_test_is_an_error_that_points_at_the_test() {
     assert_eq!(checked.tests.iter().filter(|test| !test.passed).count(), 1);
 }
 
+#[test]
+fn the_saas_example_loads_without_a_finding_and_its_tests_pass() {
+    let sources = support::folder(&support::root().join("../deploy/examples/saas"));
+    let loaded = policy::load(&sources).unwrap_or_else(|diags| {
+        let lines: Vec<String> = diags.iter().map(|d| d.one_line(&sources)).collect();
+        panic!("{}", lines.join("\n"))
+    });
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    assert_eq!(loaded.tests_passed, 12);
+    let hosts = loaded
+        .policy
+        .apps()
+        .flat_map(|(_, app)| app.exact_hosts().map(str::to_owned));
+    assert!(
+        hosts
+            .into_iter()
+            .any(|host| host == "garanties.acme-batiment.example")
+    );
+}
+
 /// For each example: who can reach what, by which rule, in which contexts. Every resource has its part.
 #[test]
 fn who_can_reach_what_in_each_example_is_as_written_down() {

@@ -8,17 +8,28 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()
 }
 
-/// All files of a folder whose names end in `.toml`, sorted, under their bare names.
-#[expect(clippy::disallowed_methods, reason = "tests read their files")]
+/// All files of a folder whose names end in `.toml`, those of its sub-folders and the lists there, sorted, under their
+/// names in it.
 pub(crate) fn folder(dir: &Path) -> Sources {
     let mut sources = Sources::new();
+    fill(&mut sources, dir, "");
+    sources
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests read their files")]
+fn fill(sources: &mut Sources, dir: &Path, below: &str) {
     for path in listed(dir) {
-        if path.extension().is_some_and(|ext| ext == "toml") {
-            let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            sources.add(&name, std::fs::read_to_string(&path).unwrap());
+        let name = format!("{below}{}", path.file_name().unwrap().to_string_lossy());
+        let text = || std::fs::read_to_string(&path).unwrap();
+        let ends = |ending: &str| path.extension().is_some_and(|ext| ext == ending);
+        if path.is_dir() {
+            fill(sources, &path, &format!("{name}/"));
+        } else if ends("toml") {
+            sources.add_at(&name, &name, text());
+        } else if ends("txt") && !below.is_empty() {
+            sources.add_list(&name, &name, text());
         }
     }
-    sources
 }
 
 /// The example policies, by the name of their folder.

@@ -71,6 +71,7 @@ fn invariant(r: &mut Reader<'_>, table: &DeTable<'_>, span: Span) -> InvariantAs
         requires: None,
         who: None,
         can_reach: None,
+        disjoint: None,
     };
     for e in r.entries(table) {
         match e.key {
@@ -81,6 +82,10 @@ fn invariant(r: &mut Reader<'_>, table: &DeTable<'_>, span: Span) -> InvariantAs
             "requires" => out.requires = requires(r, &e),
             "who" => out.who = r.strings(&e),
             "can-reach" => out.can_reach = r.strings(&e),
+            "tenants-disjoint" => {
+                let v = r.boolean(&e).unwrap_or(true);
+                out.disjoint = Some(Sp { v, span: e.span });
+            }
             _ => r.stray_key(&e, keys::INVARIANT, "[[invariant]]"),
         }
     }
