@@ -244,8 +244,9 @@ impl Refs<'_> {
         let Some(on) = &mut guard.on else {
             if apps.is_empty() {
                 let title = format!(
-                    "guard `{}` binds nothing: tenant {} has no app",
-                    def.name.v, self.tenant
+                    "{} binds nothing: tenant {} has no app",
+                    id("deny", &def.name.v),
+                    self.tenant
                 );
                 self.diags
                     .push(Diagnostic::warning("binds-nothing", def.name.span, title));
