@@ -30,7 +30,7 @@ pub(crate) fn root(dice: &mut Dice) -> Vec<String> {
         parts.push("[deny.every]\nwho = [\"any-user\", \"!@g0\"]\nfrom = \"internet\"\ndevice-not = \"known\"\nreason = \"r\"\n".to_owned());
     }
     if dice.chance(50) {
-        parts.push("[app.s]\nhost = \"s.example\"\nupstream = \"http://h\"\nallow.r0 = { who = [\"@durand/any-user\", \"@acme/g1\"] }\n".to_owned());
+        parts.push("[app.ten]\nhost = \"ten.example\"\nupstream = \"http://h\"\nallow.r0 = { who = [\"@durand/any-user\", \"@acme/g1\"] }\n".to_owned());
     }
     parts
 }
@@ -93,6 +93,7 @@ pub(crate) fn files(dice: &mut Dice, tenant: &str) -> Vec<Below> {
         text.push_str("[default]\nmfa = \"none\"\nrate = \"t\"\n");
         text.push_str("[rate]\nt = \"3/s\"\n");
     }
+    text.push_str("[headers]\nh0 = { X-Own = \"{user}\" }\nh2 = { X-Groups = \"{groups}\" }\n");
     for at in 0..dice.roll(3) {
         let who = dice.pick(&["@g1", "any-user", "u1", "@root/g1"]);
         text.push_str(&format!("[deny.d{at}]\nreason = \"r\"\nwho = {who:?}\n"));
@@ -188,12 +189,13 @@ fn answer(
     let id = |rule| policy.rule(rule).id.to_string();
     let shadow = decision.shadow.map(|(outcome, rule)| (outcome, id(rule)));
     let duties = policy.obligations(decision.obligations);
-    (
-        decision.outcome,
-        id(decision.rule),
-        shadow,
-        format!("{duties:?} {:?}", decision.expires_in),
-    )
+    let headers = duties.headers.as_ref().map(|set| (&set.name, &set.fields));
+    let proofs = (duties.mfa_max, duties.login_max, duties.public);
+    let duties = format!(
+        "{:?} {proofs:?} {headers:?} {:?}",
+        duties.rate, decision.expires_in
+    );
+    (decision.outcome, id(decision.rule), shadow, duties)
 }
 
 /// Requests for hosts of `acme` by people who may sign in under both policies, with both answers.
