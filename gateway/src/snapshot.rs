@@ -10,6 +10,7 @@ use crate::identity::{Directory, Standing};
 use crate::proxy::tls::CertSet;
 
 pub(crate) mod files;
+pub(crate) mod folder;
 
 /// One generation of everything that is decided by; a request holds one from start to end.
 pub(crate) struct Snapshot {

@@ -2,6 +2,7 @@
 //! names, lists and loops. It shares no table with the compiled policy; the two must never differ.
 
 mod laws;
+mod tenants;
 pub(crate) mod tests;
 pub(crate) mod world;
 

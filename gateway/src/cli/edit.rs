@@ -3,11 +3,14 @@
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
 use super::exit::{Exit, Failure};
+use crate::snapshot::folder::PolicyFile;
 
 /// A policy file that is edited.
 pub(crate) struct Draft {
     /// Its path.
     pub(crate) path: String,
+    /// The folder below the policy folder; empty for a file directly in it.
+    pub(crate) folder: String,
     /// Its text before.
     pub(crate) before: String,
     document: DocumentMut,
@@ -18,12 +21,14 @@ impl Draft {
     ///
     /// # Errors
     /// [`Exit::Config`] if it is no TOML; `policy check` tells where.
-    pub(crate) fn new(path: String, before: String) -> Result<Self, Failure> {
+    pub(crate) fn new(file: &PolicyFile) -> Result<Self, Failure> {
+        let (path, before) = (file.path.clone(), file.text.clone());
         let document = before
             .parse()
             .map_err(|e| Failure::new(Exit::Config, format!("{path}: {e}")))?;
         Ok(Self {
             path,
+            folder: file.folder().to_owned(),
             before,
             document,
         })
@@ -37,6 +42,15 @@ impl Draft {
     /// Says whether an edit changed anything.
     pub(crate) fn is_changed(&self) -> bool {
         self.text() != self.before
+    }
+
+    /// The folder of a tenant that the file declares.
+    pub(crate) fn tenant_dir(&self, tenant: &str) -> Option<String> {
+        let tenants = self.document.get("tenant")?.as_table_like()?;
+        let dir = tenants.get(tenant)?.as_table_like()?.get("dir")?;
+        dir.as_str()
+            .filter(|_| self.folder.is_empty())
+            .map(str::to_owned)
     }
 
     /// Says whether the file declares people.
@@ -208,6 +222,7 @@ fn remove_from(list: &mut Array, name: &str) {
 #[cfg(test)]
 mod tests {
     use super::Draft;
+    use crate::snapshot::folder::PolicyFile;
 
     const POLICY: &str = r#"# who is who
 postern = 1
@@ -226,7 +241,16 @@ host = "a.example"
 "#;
 
     fn draft(text: &str) -> Draft {
-        Draft::new("policy.toml".to_owned(), text.to_owned()).unwrap()
+        Draft::new(&file(text)).unwrap()
+    }
+
+    fn file(text: &str) -> PolicyFile {
+        PolicyFile {
+            path: "policy.toml".to_owned(),
+            relative: "policy.toml".to_owned(),
+            text: text.to_owned(),
+            list: false,
+        }
     }
 
     #[test]
@@ -298,6 +322,6 @@ name = "Ann"      # as on the door
 
     #[test]
     fn a_broken_file_is_refused() {
-        assert!(Draft::new("x".to_owned(), "[a".to_owned()).is_err());
+        assert!(Draft::new(&file("[a")).is_err());
     }
 }

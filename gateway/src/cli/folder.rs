@@ -4,18 +4,19 @@ use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use policy::{Loaded, Sources};
+use policy::Loaded;
 
 use super::edit::Draft;
 use super::exit::{Exit, Failure};
 use super::render;
 use crate::ids;
-use crate::snapshot::files;
+use crate::snapshot::folder::{self, PolicyFolder};
 
 /// The files of a policy folder, open for edits.
 pub(crate) struct Folder {
     dir: PathBuf,
-    /// All files, sorted by name.
+    before: PolicyFolder,
+    /// All policy files: those directly in the folder sorted by name, then those of tenants.
     pub(crate) drafts: Vec<Draft>,
 }
 
@@ -32,14 +33,29 @@ impl Folder {
     /// Reads all files.
     ///
     /// # Errors
-    /// Those of [`files::read_folder`] and of files that are no TOML.
+    /// Those of [`folder::read`] and of files that are no TOML.
     pub(crate) fn open(dir: &Path) -> Result<Self, Failure> {
-        let read = files::read_folder(dir)?;
-        let drafts = read.into_iter().map(|(path, text)| Draft::new(path, text));
+        let before = folder::read(dir)?;
+        let files = before.files.iter().filter(|file| !file.list);
+        let drafts = files.map(Draft::new);
         Ok(Self {
             dir: dir.to_owned(),
             drafts: drafts.collect::<Result<_, _>>()?,
+            before,
         })
+    }
+
+    /// The files a group may stand in, and its name there: `acme/team` is group `team` of tenant `acme`. `None` where
+    /// there is no such tenant.
+    pub(crate) fn space<'g>(&self, group: &'g str) -> Option<(String, &'g str)> {
+        let Some((tenant, name)) = group.split_once('/') else {
+            return Some((String::new(), group));
+        };
+        let dir = self
+            .drafts
+            .iter()
+            .find_map(|draft| draft.tenant_dir(tenant))?;
+        Some((dir, name))
     }
 
     /// Loads the edited files as a gateway would, and writes those that changed.
@@ -47,15 +63,15 @@ impl Folder {
     /// # Errors
     /// [`Exit::Config`] with the diagnostics if they do not load: nothing was written then.
     pub(crate) fn commit(&mut self, order: Order) -> Result<Loaded, Failure> {
-        let mut sources = Sources::new();
-        for draft in &self.drafts {
-            sources.add(&draft.path, draft.text());
+        let mut after = self.before.clone();
+        for file in after.files.iter_mut().filter(|file| !file.list) {
+            let draft = self.drafts.iter().find(|draft| draft.path == file.path);
+            file.text = draft.map(Draft::text).unwrap_or_default();
         }
+        let sources = after.sources();
         let loaded = policy::load(&sources)
             .map_err(|found| Failure::new(Exit::Config, render::all(&sources, &found)))?;
-        let now = files::read_folder(&self.dir)?;
-        let before = self.drafts.iter().map(|d| (&d.path, &d.before));
-        if !now.iter().map(|(path, text)| (path, text)).eq(before) {
+        if folder::read(&self.dir)? != self.before {
             let text = "the policy folder was changed meanwhile; nothing was written, try again";
             return Err(Failure::new(Exit::Unavailable, text));
         }
@@ -140,6 +156,26 @@ allow.it = { who = "@it" }
         );
         let text = std::fs::read_to_string(temp.path().join("policy.toml")).unwrap();
         assert_eq!(text, POLICY.replace("\"ann\"]", "\"ann\", \"bob\"]"));
+    }
+
+    #[test]
+    fn a_group_of_a_tenant_stands_in_its_own_files() {
+        let temp = Temp::new();
+        let root = format!("{POLICY}[tenant.acme]\ndir = \"t/a\"\ndomains = [\"acme.example\"]\n");
+        temp.write("policy.toml", root);
+        std::fs::create_dir_all(temp.path().join("t/a")).unwrap();
+        temp.write("t/a/p.toml", "postern = 1\n[group]\nit = [\"paul\"]\n");
+        let mut folder = Folder::open(temp.path()).unwrap();
+        assert_eq!(folder.space("it"), Some((String::new(), "it")));
+        assert_eq!(folder.space("other/it"), None);
+        let (space, name) = folder.space("acme/it").unwrap();
+        assert_eq!((space.as_str(), name), ("t/a", "it"));
+        let mut own = folder.drafts.iter_mut().filter(|d| d.folder == space);
+        assert!(own.any(|d| d.join(name, "rita")));
+        let loaded = folder.commit(Order::UsersFirst).unwrap();
+        let groups = &loaded.policy.user("rita").unwrap().groups;
+        assert!(groups.iter().any(|g| &**g == "acme/it"));
+        assert!(!groups.iter().any(|g| &**g == "it"));
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub(crate) enum Command {
 pub(crate) struct Add {
     /// The name to sign in with: lower-case letters, digits, dot, underscore, dash
     user: String,
-    /// A group to be in; may stand more than once
+    /// A group to be in, of a tenant as TENANT/G; may stand more than once
     #[arg(long = "group", value_name = "G")]
     groups: Vec<String>,
     /// The name people read
@@ -155,7 +155,16 @@ fn declare(add: &Add, dir: &std::path::Path) -> Result<(), Failure> {
     let mut folder = Folder::open(dir)?;
     let declared = folder.drafts.iter().any(|d| d.has_user(user));
     let named = folder.drafts.iter().any(|d| !d.groups_of(user).is_empty());
-    let people = folder.drafts.iter().position(super::edit::Draft::has_users);
+    // who joins a group of a tenant is declared in its users.toml where it has one, else in the root's
+    let spaces = add.groups.iter().filter_map(|group| folder.space(group));
+    let spaces: Vec<String> = spaces
+        .map(|(space, _)| space)
+        .chain([String::new()])
+        .collect();
+    let people = spaces.iter().find_map(|space| {
+        let mut drafts = folder.drafts.iter();
+        drafts.position(|draft| draft.has_users() && draft.folder == *space)
+    });
     if declared || (people.is_none() && named) {
         return Err(Failure::new(Exit::Data, format!("{user} is there already")));
     }
@@ -175,11 +184,14 @@ fn declare(add: &Add, dir: &std::path::Path) -> Result<(), Failure> {
 }
 
 fn join(folder: &mut Folder, group: &str, user: &str) -> Result<(), Failure> {
-    let joined = |d: &mut super::edit::Draft| d.join(group, user);
-    if folder.drafts.iter_mut().any(joined) {
-        return Ok(());
+    if let Some((space, name)) = folder.space(group) {
+        let own = folder.drafts.iter_mut().filter(|d| d.folder == space);
+        if own.into_iter().any(|d| d.join(name, user)) {
+            return Ok(());
+        }
     }
-    let groups: Vec<String> = folder.drafts.iter().flat_map(|d| d.groups()).collect();
+    let root = folder.drafts.iter().filter(|d| d.folder.is_empty());
+    let groups: Vec<String> = root.flat_map(|d| d.groups()).collect();
     let text = format!(
         "no group {} in the policy folder; there are: {}",
         group.escape_debug(),

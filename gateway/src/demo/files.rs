@@ -252,7 +252,6 @@ mod tests {
     use super::{APP, Ports, SIGN_IN, write};
     use crate::config::Config;
     use crate::config::tests::Folder;
-    use policy::Sources;
 
     #[test]
     fn what_the_trial_writes_is_a_valid_gateway() {
@@ -265,10 +264,7 @@ mod tests {
         assert_eq!(config.http.public_url(), "https://gate.localhost:8543");
         assert_eq!(config.endpoint(), "127.0.0.2:51920");
         assert_eq!(config.http.hsts_seconds, 300);
-        let mut sources = Sources::new();
-        for (path, text) in crate::snapshot::files::read_folder(&config.policy_dir).unwrap() {
-            sources.add(&path, text);
-        }
+        let sources = crate::reload::read_policy(&config.policy_dir).unwrap();
         let loaded = policy::load(&sources).unwrap();
         assert_eq!(loaded.tests_passed, 4);
         let (_, app) = loaded.policy.apps().next().unwrap();

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::ids;
-use crate::snapshot::files::{self, FileError};
+use crate::snapshot::files::FileError;
+use crate::snapshot::folder;
 
 /// The deepest path in a policy folder.
 const DEPTH_MAX: usize = 4;
@@ -32,17 +33,13 @@ impl Folder {
     /// The first file that cannot be read; a folder without any is refused, so that a folder that
     /// was lost or never mounted is not taken for a policy without rules.
     pub(crate) fn read(dir: &Path) -> Result<Self, FileError> {
-        let read = files::read_folder(dir)?;
+        let read = folder::read(dir)?.files;
         if read.is_empty() {
             let what = "no *.toml in the policy folder";
             let path = dir.to_owned();
             return Err(FileError::Refused { path, what });
         }
-        let relative = |path: String| match Path::new(&path).strip_prefix(dir) {
-            Ok(inside) => inside.display().to_string(),
-            Err(_) => path,
-        };
-        let files = read.into_iter().map(|(path, text)| (relative(path), text));
+        let files = read.into_iter().map(|file| (file.relative, file.text));
         Ok(Self {
             files: files.collect(),
         })
@@ -52,7 +49,12 @@ impl Folder {
     pub(crate) fn sources(&self, dir: &Path) -> Sources {
         let mut sources = Sources::new();
         for (path, text) in &self.files {
-            sources.add(&dir.join(path).display().to_string(), text.clone());
+            let shown = dir.join(path).display().to_string();
+            // a list of networks has never the name of a policy file
+            match Path::new(path).extension().is_some_and(|e| e == "toml") {
+                true => sources.add_at(&shown, path, text.clone()),
+                false => sources.add_list(&shown, path, text.clone()),
+            };
         }
         sources
     }

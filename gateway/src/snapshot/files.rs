@@ -54,52 +54,6 @@ pub(crate) enum FileError {
     },
 }
 
-/// The largest policy file in bytes.
-const POLICY_FILE_MAX: u64 = 8 << 20;
-
-/// The largest number of policy files in one folder.
-const POLICY_FILES_MAX: usize = 10_000;
-
-/// One policy file: its name in messages and its text.
-pub(crate) type PolicyFile = (String, String);
-
-/// Reads every `*.toml` that lies directly in a policy folder, sorted by name.
-///
-/// # Errors
-/// For a folder or file that others can change, a sub-folder, a link, a file that is too large or
-/// no UTF-8, and what the system refuses.
-pub(crate) fn read_folder(dir: &Path) -> Result<Vec<PolicyFile>, FileError> {
-    let failed = |source| io_error(dir, source);
-    let meta = dir.metadata().map_err(failed)?;
-    check(dir, meta.mode(), meta.uid())?;
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(dir).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let name = entry.file_name();
-        let hidden = name.as_encoded_bytes().starts_with(b".");
-        if hidden {
-            continue;
-        }
-        if entry.file_type().map_err(failed)?.is_dir() {
-            let what = "a policy folder has no sub-folders";
-            return Err(refused(&entry.path(), what));
-        }
-        if Path::new(&name).extension().is_some_and(|e| e == "toml") {
-            names.push(name);
-        }
-        if names.len() > POLICY_FILES_MAX {
-            return Err(refused(dir, "too many policy files"));
-        }
-    }
-    names.sort();
-    let read = |name| {
-        let path = dir.join(&name);
-        let text = read_text(&path, POLICY_FILE_MAX, Links::Refuse)?;
-        Ok((path.display().to_string(), text))
-    };
-    names.into_iter().map(read).collect()
-}
-
 /// Reads a regular file of at most `limit` bytes of UTF-8 without a byte order mark.
 ///
 /// # Errors
@@ -128,7 +82,7 @@ pub(crate) fn read_text(path: &Path, limit: u64, links: Links) -> Result<String,
 }
 
 /// Checks that nobody but root and this user decides what a file or folder holds.
-fn check(path: &Path, mode: u32, owner: u32) -> Result<(), FileError> {
+pub(super) fn check(path: &Path, mode: u32, owner: u32) -> Result<(), FileError> {
     let mode = mode & 0o7777;
     if mode & 0o002 != 0 {
         let path = path.to_owned();
@@ -158,53 +112,21 @@ fn open(path: &Path, links: Links) -> io::Result<File> {
         .open(path)
 }
 
-fn io_error(path: &Path, source: io::Error) -> FileError {
+pub(super) fn io_error(path: &Path, source: io::Error) -> FileError {
     let path = path.to_owned();
     FileError::Io { path, source }
 }
 
-fn refused(path: &Path, what: &'static str) -> FileError {
+pub(super) fn refused(path: &Path, what: &'static str) -> FileError {
     let path = path.to_owned();
     FileError::Refused { path, what }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{FileError, Links, check, may_own, read_folder, read_text};
+    use super::{FileError, Links, check, may_own, read_text};
     use crate::config::tests::Folder;
     use std::os::unix::fs::{PermissionsExt, symlink};
-
-    #[test]
-    fn toml_files_are_read_in_order_and_others_skipped() {
-        let folder = Folder::new();
-        for name in [
-            "b.toml",
-            "a.toml",
-            "notes.txt",
-            ".a.toml.swp",
-            ".hidden.toml",
-        ] {
-            folder.write(name, name);
-        }
-        let texts: Vec<String> = read_folder(folder.path())
-            .unwrap()
-            .into_iter()
-            .map(|f| f.1)
-            .collect();
-        assert_eq!(texts, ["a.toml", "b.toml"]);
-    }
-
-    #[test]
-    fn a_sub_folder_is_refused() {
-        let folder = Folder::new();
-        folder.write("a.toml", "");
-        assert!(read_folder(folder.path()).is_ok());
-        std::fs::create_dir(folder.path().join("more")).unwrap();
-        assert!(matches!(
-            read_folder(folder.path()),
-            Err(FileError::Refused { .. })
-        ));
-    }
 
     #[test]
     fn links_pipes_and_large_files_are_refused() {
@@ -249,26 +171,6 @@ mod tests {
             read_text(&path, 100, Links::Refuse),
             Err(FileError::Writable { .. })
         ));
-    }
-
-    #[test]
-    fn a_folder_everybody_can_write_is_refused_sticky_or_not() {
-        let folder = Folder::new();
-        folder.write("f.toml", "");
-        for (mode, good) in [
-            (0o755, true),
-            (0o775, true),
-            (0o1775, true),
-            (0o777, false),
-            (0o1777, false),
-        ] {
-            let mode = std::fs::Permissions::from_mode(mode);
-            std::fs::set_permissions(folder.path(), mode).unwrap();
-            let read = read_folder(folder.path());
-            assert_eq!(read.is_ok(), good, "{read:?}");
-            let writable = matches!(read, Err(FileError::Writable { .. }));
-            assert_eq!(writable, !good);
-        }
     }
 
     #[test]

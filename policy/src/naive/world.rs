@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 
+use super::tenants::{self, Below};
 use super::{Request, Target};
 use crate::diag::Diagnostic;
 use crate::ir::{Device, Proto};
-use crate::source::Sources;
+use crate::source::{FileId, Sources};
 
 /// A small generator (`SplitMix64`): one seed, one world.
 pub(crate) struct Dice(pub(crate) u64);
@@ -27,7 +28,7 @@ impl Dice {
         from[self.roll(from.len())].clone()
     }
 
-    fn some(&mut self, from: &[&str], most: usize) -> String {
+    pub(crate) fn some(&mut self, from: &[&str], most: usize) -> String {
         let words: Vec<String> = (0..=self.roll(most))
             .map(|_| format!("{:?}", self.pick(from)))
             .collect();
@@ -35,7 +36,7 @@ impl Dice {
     }
 }
 
-const USERS: [&str; 6] = ["u0", "u1", "u2", "u3", "u4", "u5"];
+pub(crate) const USERS: [&str; 6] = ["u0", "u1", "u2", "u3", "u4", "u5"];
 const WHO: [&str; 14] = [
     "@g0", "@g1", "@g2", "@g3", "u0", "u1", "u2", "any-user", "!u0", "!u1", "!@g0", "!@g1", "@g0",
     "u5",
@@ -55,17 +56,47 @@ const AGES: [&str; 4] = ["5m", "1h", "8h", "session"];
 /// The sources of a random policy that loads.
 pub(crate) fn sources(dice: &mut Dice) -> Sources {
     let mut parts = sections(dice);
+    let mut below = Vec::new();
+    if dice.chance(40) {
+        parts.extend(tenants::root(dice));
+        below.push(tenants::list(dice));
+        below.extend(
+            ["acme", "durand"]
+                .into_iter()
+                .flat_map(|name| tenants::files(dice, name)),
+        );
+    }
+    settle(&mut parts, &below, dice)
+}
+
+/// Writes the parts of the root in random order, with what lies below, and mends them until they load.
+pub(crate) fn settle(parts: &mut Vec<String>, below: &[Below], dice: &mut Dice) -> Sources {
     loop {
         for at in (1..parts.len()).rev() {
             let other = dice.roll(at + 1);
             parts.swap(at, other);
         }
-        let sources = assemble(&parts, dice);
+        let mut sources = assemble(parts, dice);
+        for (path, text) in below {
+            match path.ends_with(".toml") {
+                true => sources.add_at(path, path, text.clone()),
+                false => sources.add_list(path, path, text.clone()),
+            };
+        }
         match crate::load(&sources) {
             Ok(_) => return sources,
-            Err(diags) => repair(&mut parts, &diags, &sources),
+            Err(diags) => repair(parts, &diags, &sources),
         }
     }
+}
+
+/// Adds a file with another text.
+pub(crate) fn add_like(into: &mut Sources, from: &Sources, file: FileId, text: String) {
+    let (path, relative) = (from.path(file), from.relative(file));
+    match from.is_list(file) {
+        true => into.add_list(path, relative, text),
+        false => into.add_at(path, relative, text),
+    };
 }
 
 /// Files in random order, each beginning with its version.
@@ -102,7 +133,7 @@ fn repair(parts: &mut [String], diags: &[Diagnostic], sources: &Sources) {
     }
 }
 
-fn sections(dice: &mut Dice) -> Vec<String> {
+pub(crate) fn sections(dice: &mut Dice) -> Vec<String> {
     let mut parts = vec![
         "[zone]\nz0 = [\"10.0.0.0/8\", \"2001:db8::/32\"]\nz1 = \"10.1.0.0/16\"\nz2 = [\"10.1.2.0/24\", \"10.1.2.3\"]\n".to_owned(),
         format!(
@@ -201,7 +232,7 @@ fn app(dice: &mut Dice, id: &str) -> String {
     out
 }
 
-fn allows(dice: &mut Dice, first: &str, http: bool) -> String {
+pub(crate) fn allows(dice: &mut Dice, first: &str, http: bool) -> String {
     let mut out = String::new();
     for at in 0..dice.roll(4) {
         let mut rule = format!("who = [{first:?}, {:?}]", dice.pick(&WHO));
@@ -282,6 +313,14 @@ fn nets(dice: &mut Dice) -> String {
 }
 
 pub(crate) fn request(dice: &mut Dice) -> Request {
+    let request = request_of(dice);
+    match dice.chance(30) {
+        true => tenants::aimed(dice, request),
+        false => request,
+    }
+}
+
+pub(crate) fn request_of(dice: &mut Dice) -> Request {
     let ips = [
         "10.0.0.1",
         "10.1.0.9",

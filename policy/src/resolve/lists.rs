@@ -1,7 +1,9 @@
 //! `[zone-file]`: zones whose networks stand in a list of their own, one a line.
 
+use std::collections::BTreeSet;
+
 use super::places::is_network;
-use super::tenants::{Tenant, list_path};
+use super::tenants::{Tenant, failed, list_path};
 use crate::diag::{Diagnostic, show};
 use crate::source::{FileId, Sources, Span};
 use crate::syntax::{Ast, Def, MAX_FILE, Sp, Word};
@@ -20,6 +22,22 @@ pub(super) fn read(
     sources: &Sources,
     diags: &mut Vec<Diagnostic>,
 ) {
+    // after a mistake in the root files nobody has looked for lists
+    let sought = !failed(diags);
+    let named: BTreeSet<&str> = ast
+        .zone_files
+        .iter()
+        .map(|def| def.body.v.as_str())
+        .collect();
+    for file in sources.files().filter(|&file| sources.is_list(file)) {
+        if !named.contains(sources.relative(file)) {
+            let title = format!("no [zone-file] names `{}`", show(sources.relative(file)));
+            diags.push(
+                Diagnostic::error("unclaimed", Span::new(file, 0..0), title)
+                    .help("take the file out, or name it in [zone-file]"),
+            );
+        }
+    }
     let mut all = 0;
     for def in std::mem::take(&mut ast.zone_files) {
         if !list_path(&def.body, tenants, diags) {
@@ -27,6 +45,9 @@ pub(super) fn read(
         }
         let mut files = sources.files().filter(|&file| sources.is_list(file));
         let Some(file) = files.find(|&file| sources.relative(file) == def.body.v) else {
+            if !sought {
+                continue;
+            }
             let title = format!("no list `{}` in the policy folder", show(&def.body.v));
             diags.push(
                 Diagnostic::error("missing-file", def.body.span, title)

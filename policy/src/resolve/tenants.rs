@@ -9,8 +9,6 @@ mod misplaced;
 mod names;
 mod people;
 mod root;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -159,6 +157,6 @@ pub(crate) fn settle(
     Some(spaces)
 }
 
-fn failed(diags: &[Diagnostic]) -> bool {
+pub(super) fn failed(diags: &[Diagnostic]) -> bool {
     diags.iter().any(|diag| diag.severity == Severity::Error)
 }

@@ -36,7 +36,7 @@ pub(super) const FILE: Keys = Keys {
 };
 
 /// `[tenant.ID]`: a folder whose files are a namespace of their own. In them names are the tenant's; the root's
-/// groups, zones, groups of zones, schedules and rates are written `root/NAME` (`@root/NAME` for a group). From outside, a tenant's
+/// groups, zones, schedules, rates and headers are written `root/NAME` (`@root/NAME` for a group). From outside, a tenant's
 /// names are written `ID/NAME`, and `@ID/any-user` is all whom its files name.
 pub(super) const TENANT: Keys = Keys {
     built: &["dir", "domains", "quota"],

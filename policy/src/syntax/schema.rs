@@ -84,8 +84,8 @@ fn value(key: &str) -> Value {
     match key {
         "who" | "from" | "when" | "unless-when" | "methods" | "on" | "days" | "time" | "host"
         | "to" | "port" | "reach" | "only" | "never" | "can-reach" | "groups" => words(),
-        "hide" | "disabled" | "windows" | "case-insensitive" | "path-params" | "preflight"
-        | "shadow" | "tenants-disjoint" => {
+        "tenants-disjoint" | "hide" | "disabled" | "windows" | "case-insensitive"
+        | "path-params" | "preflight" | "shadow" => {
             json!({ "type": "boolean" })
         }
         "sessions" => json!({ "type": "integer", "minimum": 1 }),

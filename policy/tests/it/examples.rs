@@ -40,7 +40,9 @@ fn every_example_loads_without_a_finding_and_says_what_it_promises() {
 
 /// An area more open than its app is the point of a place for one role; the agency shows sites without a code.
 fn meant(name: &str, code: &str) -> bool {
-    code == "looser-area" || (name, code) == ("agency", "weaker-mfa")
+    // the probe of payroll stands in the head office
+    let of_one = [("agency", "weaker-mfa"), ("payroll", "overlapping-zones")];
+    code == "looser-area" || of_one.contains(&(name, code))
 }
 
 /// What is shipped names no real host, no machine and no secret.

@@ -10,6 +10,8 @@ use crate::syntax::{self, Ast, Def, TenantAst, Word};
 
 /// Longest path of a folder or list, in bytes.
 const MAX_PATH: usize = 255;
+/// Deepest folder of a tenant; a list lies at most one deeper.
+const MAX_DEPTH: usize = 3;
 
 /// What the root files of a policy folder name beside themselves, as paths below it with plain names: no `..`, no
 /// hidden names, nothing absolute.
@@ -21,8 +23,8 @@ pub struct Wanted {
     pub lists: Vec<String>,
 }
 
-/// Says which folders and lists the root files want read as well. `None` when the root files are not sound enough to
-/// tell; [`crate::load`] of them fails then, and says why.
+/// Says which folders and lists the root files want read as well. `None` when the root files are not sound: then
+/// [`crate::load`] of them alone fails, and says why.
 pub fn wanted(root: &Sources) -> Option<Wanted> {
     let named = |file: FileId| {
         let text = root.text(file);
@@ -33,15 +35,15 @@ pub fn wanted(root: &Sources) -> Option<Wanted> {
     }
     let (ast, mut diags) = syntax::parse(root);
     let tenants = tenants(&ast, root, &mut diags);
+    if failed(&diags) {
+        return None;
+    }
     let mut lists: Vec<String> = ast
         .zone_files
         .iter()
         .filter(|def| list_path(&def.body, &tenants, &mut diags))
         .map(|def| def.body.v.clone())
         .collect();
-    if failed(&diags) {
-        return None;
-    }
     let mut folders: Vec<String> = tenants.into_iter().map(|tenant| tenant.dir).collect();
     folders.sort();
     lists.sort();
@@ -72,7 +74,9 @@ pub(super) fn claim(ast: &Ast, sources: &Sources, diags: &mut Vec<Diagnostic>) -
             None => diags.push(unclaimed(file, dir)),
         }
     }
-    for (at, tenant) in spaces.tenants.iter().enumerate() {
+    // after a mistake in the root files nobody has looked for the others
+    let sought = !failed(diags);
+    for (at, tenant) in spaces.tenants.iter().enumerate().filter(|_| sought) {
         if !spaces.files.values().any(|&owner| owner == at) {
             diags.push(
                 Diagnostic::error(
@@ -116,7 +120,7 @@ fn tenants(ast: &Ast, sources: &Sources, diags: &mut Vec<Diagnostic>) -> Vec<Ten
         let Some(dir) = def.body.dir.as_ref() else {
             continue;
         };
-        if !check_path(dir, "a folder", diags) {
+        if !check_path(dir, "a folder", MAX_DEPTH, diags) {
             continue;
         }
         out.push(Tenant {
@@ -161,7 +165,7 @@ fn nested(defs: &[Def<TenantAst>], diags: &mut Vec<Diagnostic>) {
 
 /// Checks the path of a list of networks; says whether it can be read.
 pub(crate) fn list_path(word: &Word, tenants: &[Tenant], diags: &mut Vec<Diagnostic>) -> bool {
-    if !check_path(word, "a list of networks", diags) {
+    if !check_path(word, "a list of networks", MAX_DEPTH + 1, diags) {
         return false;
     }
     let path = word.v.as_str();
@@ -185,18 +189,21 @@ pub(crate) fn list_path(word: &Word, tenants: &[Tenant], diags: &mut Vec<Diagnos
     false
 }
 
-fn check_path(word: &Word, what: &str, diags: &mut Vec<Diagnostic>) -> bool {
+fn check_path(word: &Word, what: &str, deepest: usize, diags: &mut Vec<Diagnostic>) -> bool {
     let plain = |part: &str| {
         let sound = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
         !part.is_empty() && !part.starts_with('.') && part.bytes().all(sound)
     };
     let path = word.v.as_str();
-    let fine = path.len() <= MAX_PATH && path.split('/').all(plain);
+    let deep = path.split('/').count() > deepest;
+    let fine = path.len() <= MAX_PATH && !deep && path.split('/').all(plain);
     if !fine {
         let help = if path.starts_with('/') {
             "write the path below the policy folder, without a `/` in front"
         } else if path.split('/').any(|part| part == "..") {
             "it must lie below the policy folder: `..` leads out of it"
+        } else if deep {
+            "it lies too deep: write at most tenants/REGION/NAME, and one more for a list"
         } else {
             "write names of letters, digits, `.`, `_` and `-`, with `/` between them, none beginning with a dot"
         };

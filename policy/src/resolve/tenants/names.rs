@@ -180,8 +180,8 @@ impl Refs<'_> {
                 .for_each(|word| self.person(word));
         }
         for def in ast.default.iter_mut().filter(|def| of(def, tenant)) {
-            self.rate(&mut def.body.rate);
-            self.headers(&mut def.body.headers);
+            self.one(&mut def.body.rate, Kind::Rate);
+            self.one(&mut def.body.headers, Kind::Headers);
         }
         for def in ast.apps.iter_mut().filter(|def| of(def, tenant)) {
             self.app(&mut def.body);
@@ -211,10 +211,10 @@ impl Refs<'_> {
     }
 
     fn app(&mut self, app: &mut AppAst) {
-        self.headers(&mut app.headers);
+        self.one(&mut app.headers, Kind::Headers);
         let areas = app.areas.iter_mut().map(|area| &mut area.body);
         for area in areas.chain([&mut app.root]) {
-            self.headers(&mut area.headers);
+            self.one(&mut area.headers, Kind::Headers);
             for allow in &mut area.allows {
                 self.allow(&mut allow.body);
             }
@@ -225,8 +225,8 @@ impl Refs<'_> {
         self.who(&mut allow.who);
         self.zones(&mut allow.from);
         self.schedules(&mut allow.when);
-        self.rate(&mut allow.rate);
-        self.headers(&mut allow.headers);
+        self.one(&mut allow.rate, Kind::Rate);
+        self.one(&mut allow.headers, Kind::Headers);
     }
 
     fn guard(&mut self, def: &mut Def<GuardAst>) {
@@ -244,8 +244,9 @@ impl Refs<'_> {
         let Some(on) = &mut guard.on else {
             if apps.is_empty() {
                 let title = format!(
-                    "guard `{}` binds nothing: tenant {} has no app",
-                    def.name.v, self.tenant
+                    "{} binds nothing: tenant {} has no app",
+                    id("deny", &def.name.v),
+                    self.tenant
                 );
                 self.diags
                     .push(Diagnostic::warning("binds-nothing", def.name.span, title));
@@ -337,15 +338,9 @@ impl Refs<'_> {
         }
     }
 
-    fn rate(&mut self, word: &mut Option<Word>) {
+    fn one(&mut self, word: &mut Option<Word>, kind: Kind) {
         if let Some(word) = word {
-            self.name(word, Kind::Rate, "");
-        }
-    }
-
-    fn headers(&mut self, word: &mut Option<Word>) {
-        if let Some(word) = word {
-            self.name(word, Kind::Headers, "");
+            self.name(word, kind, "");
         }
     }
 

@@ -46,11 +46,12 @@ pub(super) fn check(ast: &Ast, spaces: &Spaces, people: &People, diags: &mut Vec
         .default
         .iter()
         .filter(|def| is_root(def))
-        .filter_map(|def| def.body.rate.as_ref())
+        .flat_map(|def| [&def.body.rate, &def.body.headers])
+        .flatten()
     {
         if let Some(tenant) = named(word) {
-            let title = format!("`{}` is a rate of tenant {tenant}", show(&word.v));
-            let help = "the root's [default] holds for all tenants; define a rate in the root";
+            let title = format!("`{}` belongs to tenant {tenant}", show(&word.v));
+            let help = "the root's [default] holds for all tenants; define it in the root";
             diags.push(Diagnostic::error("other-tenant", word.span, title).help(help));
         }
     }
