@@ -2,7 +2,9 @@
 //! names, lists and loops. It shares no table with the compiled policy; the two must never differ.
 
 mod laws;
+mod proofs;
 pub(crate) mod tests;
+mod total;
 pub(crate) mod world;
 
 use std::net::IpAddr;
@@ -214,7 +216,7 @@ static ZONES: std::sync::LazyLock<jiff::tz::TimeZoneDatabase> =
     std::sync::LazyLock::new(jiff::tz::TimeZoneDatabase::bundled);
 
 /// Asks the calendar of the time zone, every time anew.
-fn any_holds(ir: &Ir, when: &[u32], unix: i64) -> bool {
+pub(crate) fn any_holds(ir: &Ir, when: &[u32], unix: i64) -> bool {
     when.iter().any(|&ix| {
         let schedule = &ir.schedules[ix as usize];
         let zone = ZONES.get(&schedule.tz).unwrap();
