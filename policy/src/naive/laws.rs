@@ -294,7 +294,10 @@ proptest! {
             for other in [&without, &more] {
                 let now = compiled(other, &request);
                 prop_assert_eq!(was.outcome, now.outcome, "{:?}", request);
-                prop_assert_eq!(&policy.rule(was.rule).id, &other.rule(now.rule).id, "{:?}", request);
+                // an app in shadow says how its paths with parameters are read, so how they are refused
+                if !matches!(&request.target, Target::Http(_, path, _) if path.contains(';')) {
+                    prop_assert_eq!(&policy.rule(was.rule).id, &other.rule(now.rule).id, "{:?}", request);
+                }
             }
         }
     }

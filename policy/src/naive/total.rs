@@ -135,7 +135,7 @@ proptest! {
         for file in good.files() {
             let mut bytes = good.text(file).as_bytes().to_vec();
             for (at, cut, put) in &noise {
-                let at = usize::from(*at) % bytes.len();
+                let at = usize::from(*at) % (bytes.len() + 1);
                 let end = (at + cut).min(bytes.len());
                 bytes.splice(at..end, put.iter().copied());
             }
