@@ -2,8 +2,10 @@
 //! names, lists and loops. It shares no table with the compiled policy; the two must never differ.
 
 mod laws;
+mod proofs;
 mod tenants;
 pub(crate) mod tests;
+mod total;
 pub(crate) mod world;
 
 use std::net::IpAddr;
@@ -215,7 +217,7 @@ static ZONES: std::sync::LazyLock<jiff::tz::TimeZoneDatabase> =
     std::sync::LazyLock::new(jiff::tz::TimeZoneDatabase::bundled);
 
 /// Asks the calendar of the time zone, every time anew.
-fn any_holds(ir: &Ir, when: &[u32], unix: i64) -> bool {
+pub(crate) fn any_holds(ir: &Ir, when: &[u32], unix: i64) -> bool {
     when.iter().any(|&ix| {
         let schedule = &ir.schedules[ix as usize];
         let zone = ZONES.get(&schedule.tz).unwrap();

@@ -20,8 +20,8 @@ pub struct Sample {
 }
 
 impl Policy {
-    /// One question for each host of each area in force, for each net, and for `admin` when it has rules; sorted by
-    /// place. Where a star stands, a label or segment is taken that no file names.
+    /// One question for each host of each area in force, for each net in force, and for `admin` when it has rules;
+    /// sorted by place. Where a star stands, a label or segment is taken that no file names.
     pub fn samples(&self) -> Vec<Sample> {
         let mut out: BTreeSet<Sample> = BTreeSet::new();
         for (app, ix) in self.ir.apps.iter().zip(0u32..) {
@@ -61,7 +61,9 @@ impl Policy {
             let Some((path, _)) = paths.into_iter().find(inside) else {
                 continue;
             };
-            out.extend(app.hosts.iter().map(|host| Sample {
+            let hosts = app.hosts.iter();
+            let hosts = hosts.filter(|host| self.hosts.find(&name(host)) == Some(ix));
+            out.extend(hosts.map(|host| Sample {
                 resource: id_of(self, Place::Area(ix, at)),
                 to: format!("https://{}{path}", name(host)),
             }));

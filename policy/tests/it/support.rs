@@ -65,6 +65,12 @@ pub(crate) fn listed(dir: &Path) -> Vec<PathBuf> {
     paths
 }
 
+/// Whether the long run is asked for.
+#[expect(clippy::disallowed_methods, reason = "the length of a test run")]
+pub(crate) fn long() -> bool {
+    std::env::var("POSTERN_LONG").is_ok_and(|value| value == "1")
+}
+
 /// Compares with a golden file; `BLESS=1` writes it.
 #[expect(clippy::disallowed_methods, reason = "tests read their files")]
 pub(crate) fn golden(path: &Path, got: &str) -> Result<(), String> {
