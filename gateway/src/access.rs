@@ -43,6 +43,11 @@ impl Caller {
         }
     }
 
+    /// Tells whether it is a browser in which nobody is signed in.
+    fn is_nobody_yet(&self) -> bool {
+        self.session.is_none() && self.device.is_none() && self.door == Door::Web
+    }
+
     /// Tells whether the session belongs to somebody else than the device's person.
     fn mismatch(&self) -> bool {
         match (&self.session, &self.device) {
@@ -267,8 +272,7 @@ pub(crate) fn http(
     method: &str,
     door: Quarantine,
 ) -> Verdict {
-    let facts = caller.facts(snap, clock::unix());
-    let decision = decide_http(snap, &facts, target, method);
+    let (facts, decision) = ask_http(snap, caller, target, method);
     let refused = match door {
         Quarantine::Closed => Some(reason::QUARANTINE),
         Quarantine::Open => caller.mismatch().then_some(reason::DEVICE_MISMATCH),
@@ -286,6 +290,25 @@ pub(crate) fn http(
         class: caller.class(),
         snap: Arc::clone(snap),
     }
+}
+
+/// Decides, and returns the facts that the decision was taken from.
+fn ask_http(snap: &Snapshot, caller: &Caller, target: &Target, method: &str) -> (Facts, Decision) {
+    let now = clock::unix();
+    let facts = caller.facts(snap, now);
+    let decision = decide_http(snap, &facts, target, method);
+    if decision.outcome == Outcome::Deny && caller.is_nobody_yet() {
+        // which browser it is shows only when somebody signs in
+        let of_known = Facts {
+            class: policy::Device::Known,
+            ..caller.facts(snap, now)
+        };
+        let better = decide_http(snap, &of_known, target, method);
+        if better.outcome == Outcome::Login {
+            return (of_known, better);
+        }
+    }
+    (facts, decision)
 }
 
 fn decide_http(snap: &Snapshot, facts: &Facts, target: &Target, method: &str) -> Decision {

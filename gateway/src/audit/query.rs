@@ -245,7 +245,8 @@ pub(crate) fn show(line: &[u8]) -> String {
     let status = fields.status.map(|status| Text(status.to_string().into()));
     let count = fields.count.map(|count| Text(count.to_string().into()));
     let would = fields.inputs.and_then(|inputs| inputs.shadow);
-    let shadow = would.map(|Said { outcome, rule }| Text(format!("{} by {}", outcome.0, rule.0).into()));
+    let shadow =
+        would.map(|Said { outcome, rule }| Text(format!("{} by {}", outcome.0, rule.0).into()));
     for (name, value) in [
         ("user", fields.user),
         ("device", fields.device),
