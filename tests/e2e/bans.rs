@@ -100,6 +100,12 @@ impl Scene {
         client.try_send(&self.portal(), &[]).is_err()
     }
 
+    fn metrics(&self) -> String {
+        let url = format!("http://127.0.0.1:{}/metrics", self.gateway.admin_port());
+        let output = self.edge.command("curl").args(["-sS", &url]).output();
+        String::from_utf8(output.unwrap().stdout).unwrap()
+    }
+
     /// Guesses until the connection is refused; returns the answers before that.
     fn guess(&self, client: &Client, person: &Person, most: usize) -> Vec<u16> {
         let page = client.follow(&self.portal());
@@ -139,7 +145,7 @@ fn said(output: &Output) -> String {
 
 #[test]
 fn who_guesses_is_shut_out_until_an_operator_lifts_it_and_nobody_else_is() {
-    let mut scene = Scene::new("maxretry = 4\n");
+    let mut scene = Scene::new("maxretry = 4\nspray-accounts = 2\n");
     let demo = Person::new("demo", "x", &scene.gateway.facts.demo.totp_secret);
     let (stranger, office) = (scene.client(&scene.stranger), scene.client(&scene.office));
     assert_eq!(scene.guess(&stranger, &demo, 20), [401; 4]);
@@ -187,6 +193,19 @@ fn who_guesses_is_shut_out_until_an_operator_lifts_it_and_nobody_else_is() {
     let networks: Vec<Value> = scene.bans().iter().map(|b| b["network"].clone()).collect();
     assert_eq!(networks, [format!("{STRANGER}/32")]);
     journal::wait_for(&scene.gateway, "limited.1", |r| r["reason"] == "ban-spared");
+    // demo and guest were tried from two places: that is seen as one thing
+    journal::wait_for(&scene.gateway, "sign-in-failed.1", |r| {
+        r["reason"] == "spraying"
+    });
+    for line in [
+        "postern_bans 1",
+        "postern_bans_made 1",
+        "postern_spray_alarms 1",
+        "postern_failing_accounts 2",
+    ] {
+        let metrics = scene.metrics();
+        assert!(metrics.lines().any(|l| l == line), "{line}: {metrics}");
+    }
     scene.restart();
     assert!(scene.is_shut(&stranger));
     assert!(is_the_app(&office.follow(&scene.app())));
@@ -197,6 +216,30 @@ fn who_guesses_is_shut_out_until_an_operator_lifts_it_and_nobody_else_is() {
     assert!(scene.bans().is_empty());
     let again = scene.gateway.run(&["ban", "remove", STRANGER]);
     assert_eq!(again.status.code(), Some(65), "{}", said(&again));
+}
+
+#[test]
+fn probes_and_answers_429_ban_where_that_is_configured_and_few_of_them_do_not() {
+    let scene = Scene::new("probes = { maxretry = 6 }\nlimited = { maxretry = 3 }\n");
+    let (stranger, office) = (scene.client(&scene.stranger), scene.client(&scene.office));
+    let probe = |client: &Client| {
+        let url = format!("{}wp-login.php", scene.portal());
+        client.try_send(&url, &[]).map(|answer| answer.status)
+    };
+    for _ in 0..5 {
+        assert_eq!((probe(&stranger), probe(&office)), (Ok(404), Ok(404)));
+    }
+    assert_eq!(probe(&stranger), Ok(404));
+    assert!(probe(&stranger).is_err());
+    assert_eq!(scene.bans()[0]["reason"], "many-probes");
+    scene.gateway.must(&["ban", "remove", STRANGER]);
+    // five wrong passwords make the pair wait; three answers 429 are one too many
+    let guest = &scene.gateway.facts.guest;
+    let seen = scene.guess(&stranger, guest, 20);
+    assert_eq!(seen, [401, 401, 401, 401, 401, 429, 429, 429]);
+    assert_eq!(scene.bans()[0]["reason"], "many-limits");
+    assert_eq!(scene.bans().len(), 1);
+    assert_eq!(office.follow(&scene.portal()).status, 200);
 }
 
 #[test]

@@ -2,8 +2,6 @@
 
 use std::fmt::Write as _;
 
-use ipnet::IpNet;
-
 use super::line::Line;
 
 /// Writes the bans as a script for `nft -f -`: a table `inet postern` with the sets `banned4` and
@@ -41,10 +39,10 @@ fn element(line: &Line, all: &[Line]) -> String {
     // a narrower ban may last longer; the wider element then stands for both
     let inside = all.iter().filter(|l| line.network.contains(&l.network));
     let left: Option<Vec<u64>> = inside.map(|l| l.left_s).collect();
-    let network = match line.network {
-        IpNet::V4(net) if net.prefix_len() == 32 => net.addr().to_string(),
-        IpNet::V6(net) if net.prefix_len() == 128 => net.addr().to_string(),
-        net => net.to_string(),
+    let network = if line.network.prefix_len() == line.network.max_prefix_len() {
+        line.network.addr().to_string()
+    } else {
+        line.network.to_string()
     };
     match left.and_then(|left| left.into_iter().max()) {
         Some(left) => format!("{network} timeout {}s", left.max(1)),

@@ -100,36 +100,36 @@ mod tests {
         format!("user{n}").into()
     }
 
-    fn ip(n: u32) -> Option<IpAddr> {
-        Some(IpAddr::from(n.to_be_bytes()))
+    fn ip(n: u32) -> IpAddr {
+        IpAddr::from(n.to_be_bytes())
     }
 
     #[test]
     fn twenty_accounts_with_one_failure_each_raise_one_alarm() {
         let mut spray = spray();
-        let alarms = (0..100).filter_map(|n| spray.failed(Some(&name(n)), ip(n), NOW));
+        let alarms = (0..100).filter_map(|n| spray.failed(Some(&name(n)), Some(ip(n)), NOW));
         assert_eq!(alarms.collect::<Vec<_>>(), [20]);
         assert_eq!(spray.accounts(NOW + 599), 100);
-        assert_eq!(spray.failed(Some(&name(0)), ip(0), NOW + 599), None);
+        assert_eq!(spray.failed(Some(&name(0)), Some(ip(0)), NOW + 599), None);
         assert_eq!(spray.accounts(NOW + 600), 0);
-        let again = (0..20).filter_map(|n| spray.failed(Some(&name(n)), ip(n), NOW + 600));
+        let again = (0..20).filter_map(|n| spray.failed(Some(&name(n)), Some(ip(n)), NOW + 600));
         assert_eq!(again.count(), 1);
     }
 
     #[test]
     fn one_account_with_many_failures_is_not_spraying() {
         let mut spray = spray();
-        let alarms = (0..1000).filter_map(|n| spray.failed(Some(&name(1)), ip(n), NOW));
+        let alarms = (0..1000).filter_map(|n| spray.failed(Some(&name(1)), Some(ip(n)), NOW));
         assert_eq!(alarms.count(), 0);
         // nor is one source that tries names that do not exist
-        let alarms = (0..1000).filter_map(|_| spray.failed(None, ip(1), NOW));
+        let alarms = (0..1000).filter_map(|_| spray.failed(None, Some(ip(1)), NOW));
         assert_eq!(alarms.count(), 0);
     }
 
     #[test]
     fn names_that_do_not_exist_count_over_many_sources() {
         let mut spray = spray();
-        let alarms = (0..1000).filter_map(|n| spray.failed(None, ip(n), NOW));
+        let alarms = (0..1000).filter_map(|n| spray.failed(None, Some(ip(n)), NOW));
         assert_eq!(alarms.count(), 1);
     }
 
@@ -138,7 +138,7 @@ mod tests {
         let mut spray = spray();
         for n in 0..100 {
             let at = NOW + i64::from(n) * 40;
-            assert_eq!(spray.failed(Some(&name(n)), ip(n), at), None, "{n}");
+            assert_eq!(spray.failed(Some(&name(n)), Some(ip(n)), at), None, "{n}");
         }
     }
 
@@ -146,7 +146,7 @@ mod tests {
     fn what_is_in_mind_is_bounded() {
         let mut spray = spray();
         for n in 0..20_000 {
-            spray.failed(Some(&name(n)), ip(n), NOW);
+            spray.failed(Some(&name(n)), Some(ip(n)), NOW);
         }
         assert_eq!(spray.order.len(), ACCOUNTS_MAX);
     }

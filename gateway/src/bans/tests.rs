@@ -108,6 +108,33 @@ fn the_figures_of_fail2ban_in_the_guides_are_kept_exactly() {
 }
 
 #[test]
+fn an_office_with_one_wrong_password_is_not_banned() {
+    let mut book = book();
+    // five tries are compared, then the pair of source and account waits and gets 429
+    fails(&mut book, "192.0.2.1", 5, NOW);
+    for n in 0..100 {
+        offend(&mut book, ip("192.0.2.1"), Offence::Limited, NOW + n * 5);
+    }
+    assert!(!is_banned(&book, "192.0.2.1", NOW + 500));
+    // a fifth of an office of twenty may mistype once each
+    fails(&mut book, "192.0.2.1", 4, NOW + 500);
+    assert!(!is_banned(&book, "192.0.2.1", NOW + 500));
+}
+
+#[test]
+fn parallel_hits_count_each_and_ban_once() {
+    let book = parking_lot::Mutex::new(book());
+    std::thread::scope(|scope| {
+        for _ in 0..100 {
+            scope.spawn(|| fail(&mut book.lock(), "192.0.2.1", NOW));
+        }
+    });
+    let mut book = book.into_inner();
+    assert_eq!(book.take_changes().notices.len(), 1);
+    assert!(is_banned(&book, "192.0.2.1", NOW));
+}
+
+#[test]
 fn jails_count_apart_and_one_without_a_figure_never_bans() {
     let mut book = book();
     fails(&mut book, "192.0.2.1", 19, NOW);
