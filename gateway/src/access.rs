@@ -34,11 +34,18 @@ pub(crate) struct Caller {
 
 impl Caller {
     fn class(&self) -> policy::Device {
+        let browser = self.session.as_ref().map(|s| s.is_in_known_browser());
         match self.device.as_ref().map(|d| d.class) {
+            None if browser == Some(true) => policy::Device::Known,
             None => policy::Device::Any,
             Some(Class::Known) => policy::Device::Known,
             Some(Class::Managed) => policy::Device::Managed,
         }
+    }
+
+    /// Tells whether it is a browser in which nobody is signed in.
+    fn is_nobody_yet(&self) -> bool {
+        self.session.is_none() && self.device.is_none() && self.door == Door::Web
     }
 
     /// Tells whether the session belongs to somebody else than the device's person.
@@ -265,8 +272,7 @@ pub(crate) fn http(
     method: &str,
     door: Quarantine,
 ) -> Verdict {
-    let facts = caller.facts(snap, clock::unix());
-    let decision = decide_http(snap, &facts, target, method);
+    let (facts, decision) = ask_http(snap, caller, target, method);
     let refused = match door {
         Quarantine::Closed => Some(reason::QUARANTINE),
         Quarantine::Open => caller.mismatch().then_some(reason::DEVICE_MISMATCH),
@@ -284,6 +290,25 @@ pub(crate) fn http(
         class: caller.class(),
         snap: Arc::clone(snap),
     }
+}
+
+/// Decides, and returns the facts that the decision was taken from.
+fn ask_http(snap: &Snapshot, caller: &Caller, target: &Target, method: &str) -> (Facts, Decision) {
+    let now = clock::unix();
+    let facts = caller.facts(snap, now);
+    let decision = decide_http(snap, &facts, target, method);
+    if decision.outcome == Outcome::Deny && caller.is_nobody_yet() {
+        // which browser it is shows only when somebody signs in
+        let of_known = Facts {
+            class: policy::Device::Known,
+            ..caller.facts(snap, now)
+        };
+        let better = decide_http(snap, &of_known, target, method);
+        if better.outcome == Outcome::Login {
+            return (of_known, better);
+        }
+    }
+    (facts, decision)
 }
 
 fn decide_http(snap: &Snapshot, facts: &Facts, target: &Target, method: &str) -> Decision {
@@ -458,3 +483,6 @@ fn answer(decision: Decision) -> Answer {
         Answer::Gone(reason::POLICY)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 mod apply;
 mod audit;
+mod ban;
 mod cert;
 mod check;
 pub(crate) mod device;
@@ -102,6 +103,9 @@ enum Command {
     /// Sign-in sessions
     #[command(subcommand, after_help = SESSION)]
     Session(session::Command),
+    /// Sources that are shut out
+    #[command(subcommand, after_help = BAN)]
+    Ban(ban::Command),
     /// Questions about the policy, and changes of the one in force
     #[command(subcommand, after_help = POLICY)]
     Policy(policies::Command),
@@ -132,6 +136,7 @@ fn run(cli: Cli) -> Result<u8, Failure> {
         Command::User(command) => user::run(&command, global),
         Command::Device(command) => device::run(&command, global),
         Command::Session(command) => session::run(&command, global),
+        Command::Ban(command) => ban::run(&command, global),
         Command::Policy(command) => policies::run(&command, global),
         Command::Audit(command) => {
             let code = audit::run(&command, &global.config()?, global.json)?;
@@ -225,6 +230,11 @@ const DEVICE: &str = "Examples:
 const SESSION: &str = "Examples:
   postern session list
   postern session revoke --user zoe";
+const BAN: &str = "Examples:
+  postern ban list
+  postern ban add 192.0.2.7 --for 1h --reason 'scans'
+  postern ban remove 192.0.2.7
+  postern ban export | nft -f -";
 const POLICY: &str = "Examples:
   postern policy check --policy ./policy
   postern policy explain --user zoe --from office https://app.example.org/admin

@@ -1,5 +1,6 @@
 //! The configuration file `postern.toml`: everything has a default, unknown keys are errors.
 
+mod bans;
 mod error;
 pub(crate) mod lock;
 mod resolv;
@@ -14,8 +15,9 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv4Net};
 use serde::Deserialize;
 
+pub(crate) use bans::{Bans, Jail};
 pub(crate) use error::{ConfigError, Problem};
-pub(crate) use value::is_host_name;
+pub(crate) use value::{duration, is_host_name};
 
 use crate::snapshot::files;
 
@@ -47,6 +49,8 @@ pub(crate) struct Config {
     pub(crate) tunnel: Tunnel,
     /// Signing in.
     pub(crate) identity: Identity,
+    /// Who is shut out.
+    pub(crate) bans: Bans,
     /// The log on stderr.
     pub(crate) log: Log,
 }
@@ -191,6 +195,9 @@ pub(crate) struct Identity {
     /// Sign-in posts of one source a minute.
     #[serde(deserialize_with = "value::range::<_, _, 1, 100_000>")]
     pub(crate) source_posts_per_minute: u32,
+    /// Posts beyond the first that may come at once.
+    #[serde(deserialize_with = "value::range::<_, _, 0, 100_000>")]
+    pub(crate) source_posts_burst: u32,
     /// Memory of a password hash in KiB, copied from `argon2`.
     #[serde(skip)]
     pub(crate) argon2_memory_kib: u32,
@@ -346,6 +353,7 @@ impl Default for Config {
             tls: Tls::default(),
             tunnel: Tunnel::default(),
             identity: Identity::default(),
+            bans: Bans::default(),
             log: Log::default(),
         }
     }
@@ -402,6 +410,7 @@ impl Default for Identity {
             failures: 5,
             failure_wait: Duration::from_secs(15 * 60),
             source_posts_per_minute: 60,
+            source_posts_burst: 59,
             argon2_memory_kib: argon2.memory_kib,
             argon2_passes: argon2.passes,
             argon2,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::reload::history::{By, Entry};
 
+pub(crate) use crate::bans::line as ban;
 pub(crate) use client::Remote;
 pub(crate) use policy::{Apply, Confirmed, Rollback, Verdict};
 pub(crate) use server::{bind, serve};
@@ -53,6 +54,11 @@ pub(crate) trait Operator: Send + Sync {
     async fn device_add(&self, new: &NewDevice) -> Result<DeviceAdded, Refusal>;
     /// Revokes a device; its tunnel ends at once.
     async fn device_revoke(&self, id: &str) -> Result<DeviceLine, Refusal>;
+    /// Lists, makes and lifts bans.
+    async fn ban(&self, _ask: &ban::Ask) -> Result<Vec<ban::Line>, Refusal> {
+        let text = "this gateway knows no bans";
+        Err(Refusal::new(Code::Unavailable, text))
+    }
     /// Says whether a device is managed.
     async fn device_mark(&self, id: &str, class: DeviceClass) -> Result<DeviceLine, Refusal>;
     /// Puts a policy in force, or tells what that would do.
@@ -112,6 +118,8 @@ pub(crate) enum Request {
     DeviceAdd { new: NewDevice },
     /// See [`Operator::device_revoke`].
     DeviceRevoke { id: String },
+    /// See [`Operator::ban`].
+    Ban { ask: ban::Ask },
     /// See [`Operator::device_mark`].
     DeviceMark { id: String, class: DeviceClass },
     /// See [`Operator::policy_apply`].

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 
 use crate::audit::{Audit, Durability, Record};
+use crate::bans::Bans;
 use crate::config::Config;
 use crate::identity::{Devices, Directory, EndReason, Identity, Sessions, Standing};
 use crate::ids::SessionId;
@@ -42,6 +43,8 @@ pub(crate) struct Gateway {
     pub(crate) devices: Arc<Devices>,
     /// Open streams.
     pub(crate) streams: Arc<Streams>,
+    /// Sources that are shut out.
+    pub(crate) bans: Arc<Bans>,
     /// Rate budgets.
     pub(crate) limits: Arc<Limits>,
     /// Signs what apps are told of people.

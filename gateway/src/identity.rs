@@ -1,5 +1,6 @@
 //! People, factors, sessions, devices.
 
+mod browsers;
 mod devices;
 mod engine;
 mod enrolment;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use zeroize::Zeroizing;
 
+pub(crate) use self::browsers::BROWSER_SECS;
 pub(crate) use self::devices::{Class, Device, DeviceChange, DeviceError, Devices, NewDevice, Psk};
 use self::engine::Failed;
 pub(crate) use self::enrolment::{EnrolStep, FactorError};
@@ -32,7 +34,7 @@ use self::password::{BadCost, BadVerifier, Cost, Hasher, Passwords, Rules};
 pub(crate) use self::record::{Context, Recorder};
 pub(crate) use self::session::{EndReason, Session, SessionChange, Sessions};
 use self::session::{Lifetimes, token_hash};
-use self::steady::Steady;
+pub(crate) use self::steady::Steady;
 use crate::audit::{Event, Record};
 use crate::clock;
 use crate::secrets::Keys;
@@ -52,6 +54,8 @@ pub(crate) struct Settings {
     pub(crate) failures: u32,
     pub(crate) failure_wait: Duration,
     pub(crate) source_posts_per_minute: u32,
+    /// Posts beyond the first that a source may make at once.
+    pub(crate) source_posts_burst: u32,
     /// Words of the site that make poor passwords: host and organisation names.
     pub(crate) site_words: Vec<String>,
     pub(crate) tunnel_network: Ipv4Net,
@@ -199,6 +203,7 @@ impl Identity {
             failures: settings.failures,
             failure_wait: settings.failure_wait,
             source_posts_per_minute: settings.source_posts_per_minute,
+            source_posts_burst: settings.source_posts_burst,
         };
         store.prune_counters(Lockout::stale_before(now)).await?;
         let kept = store.counters().await?;

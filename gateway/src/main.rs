@@ -2,6 +2,7 @@
 
 mod access;
 mod audit;
+mod bans;
 mod cli;
 mod clock;
 mod config;

@@ -33,6 +33,7 @@ pub(crate) async fn serve(gw: Arc<Gateway>, listener: TcpListener) {
             return;
         };
         match listener.accept().await {
+            Ok((_, peer)) if gw.bans.refuses(peer.ip()) => {}
             Ok((stream, _)) => {
                 let gw = Arc::clone(&gw);
                 tokio::spawn(async move {
@@ -162,6 +163,24 @@ fn metrics(gw: &Gateway) -> String {
         "Rate budgets in memory.",
         count(gw.limits.keys()),
     );
+    let bans = gw.bans.counts();
+    gauge("bans", "Bans in force.", count(bans.bans));
+    gauge(
+        "bans_made",
+        "Bans of the gateway's own making.",
+        bans.made.into(),
+    );
+    gauge(
+        "bans_refused",
+        "Connections refused because of a ban.",
+        bans.refused.into(),
+    );
+    gauge(
+        "failing_accounts",
+        "Accounts with failed sign-ins of late.",
+        count(bans.accounts),
+    );
+    gauge("spray_alarms", "Alarms of spraying.", bans.alarms.into());
     gauge(
         "policy_generation",
         "Sets put in force since the start.",

@@ -16,7 +16,7 @@ use crate::control::acts::Acts;
 use crate::control::{
     Apply, AuditStatus, Code, Confirmed, DeviceAdded, DeviceClass, DeviceLine, DeviceStatus, Ended,
     Invitation, NewDevice, Operator, PolicyStatus, Refusal, Reloaded, Rollback, SessionLine,
-    Status, TunnelStatus, UserAct, Verdict, Which,
+    Status, TunnelStatus, UserAct, Verdict, Which, ban,
 };
 use crate::gateway::Gateway;
 use crate::identity::Device;
@@ -125,6 +125,13 @@ impl Operator for Desk {
         let durability = record.durability();
         let written = self.0.audit.write(record, durability).await;
         written.map(drop).map_err(internal)
+    }
+
+    async fn ban(&self, ask: &ban::Ask) -> Result<Vec<ban::Line>, Refusal> {
+        let gw = &self.0;
+        let trusted = gw.bans.gather(gw);
+        let tell = |record| gw.record_or_owe(record);
+        gw.bans.act(ask, &trusted, tell).await
     }
 
     async fn session_list(&self) -> Result<Vec<SessionLine>, Refusal> {

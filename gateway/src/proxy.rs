@@ -8,6 +8,7 @@ pub(crate) mod counter;
 pub(crate) mod edge;
 pub(crate) mod frames;
 pub(crate) mod gate;
+mod guests;
 pub(crate) mod handover;
 pub(crate) mod head;
 pub(crate) mod headers;
@@ -22,3 +23,4 @@ pub(crate) mod upstream;
 
 pub(crate) use conn::ConnOrigin;
 pub(crate) use edge::Edges;
+pub(crate) use guests::Guests;

@@ -13,6 +13,7 @@ use arc_swap::ArcSwap;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::audit::{Audit, AuditError, Durability, Event, Record, reason};
+use crate::bans::{Bans, Watched};
 use crate::cli::exit::Exit;
 use crate::clock;
 use crate::config::Config;
@@ -169,18 +170,21 @@ async fn open(
     for record in started.records {
         audit.write(record, Durability::Durable).await?;
     }
+    let bans = Bans::open(&config.bans, Arc::clone(&store)).await?;
+    let recorder = Arc::clone(&audit) as Arc<dyn Recorder>;
     let identity = Identity::open(
         acts::settings(&config),
         Arc::clone(&store),
         Arc::clone(&keys),
-        Arc::clone(&audit) as Arc<dyn Recorder>,
+        Watched::new(recorder, Arc::clone(&bans)),
         clock::unix(),
     )
     .await?;
     let sessions = Arc::clone(identity.sessions());
     let devices = Arc::clone(identity.devices());
     let signer = Signer::open(&config.data, &keys)?;
-    Ok(Arc::new(Gateway {
+    let gw = Arc::new(Gateway {
+        bans,
         signer,
         snapshot: ArcSwap::from_pointee(started.snapshot),
         history: Arc::new(history),
@@ -202,7 +206,9 @@ async fn open(
         heartbeat: AtomicI64::new(clock::unix()),
         started: clock::unix(),
         config,
-    }))
+    });
+    gw.bans.guard(&gw);
+    Ok(gw)
 }
 
 /// Opens the internal authority unless it is switched off.

@@ -1,5 +1,6 @@
 //! Durable state.
 
+mod guard;
 mod rows;
 mod schema;
 mod sqlite;
@@ -12,7 +13,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use ipnet::IpNet;
 
+pub(crate) use self::guard::{BanRow, BrowserRow};
 use crate::ids::{DeviceId, Door, SessionId};
 
 /// Opens the store in the data folder, making it if there is none. Blocks; call it before serving.
@@ -80,6 +83,25 @@ pub(crate) trait Store: Send + Sync {
     async fn put_counters(&self, rows: Vec<CounterRow>) -> Result<(), StoreError>;
     /// Forgets counters last changed before `before`.
     async fn prune_counters(&self, before: i64) -> Result<(), StoreError>;
+
+    /// Lists the known browsers of all people, the one used last at the end.
+    async fn browsers(&self) -> Result<Vec<BrowserRow>, StoreError>;
+    /// Lists the sessions that were opened in a known browser.
+    async fn known_sessions(&self) -> Result<Vec<SessionId>, StoreError>;
+    /// Keeps and forgets browsers, and notes that a session was opened in a known one.
+    async fn put_browsers(
+        &self,
+        rows: Vec<BrowserRow>,
+        gone: Vec<u64>,
+        known: Option<SessionId>,
+    ) -> Result<(), StoreError>;
+    /// Forgets the browsers of a user, or of everybody.
+    async fn forget_browsers(&self, user: Option<&str>) -> Result<(), StoreError>;
+
+    /// Lists the bans, those that are over too.
+    async fn bans(&self) -> Result<Vec<BanRow>, StoreError>;
+    /// Keeps and forgets bans.
+    async fn put_bans(&self, rows: Vec<BanRow>, gone: Vec<IpNet>) -> Result<(), StoreError>;
 }
 
 /// Hosts a session has a cookie on at a time; the oldest makes room for the next.

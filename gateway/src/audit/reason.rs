@@ -24,6 +24,14 @@ pub(crate) const ENROLLED: &str = "enrolled";
 pub(crate) const ENROL_LINK_MADE: &str = "enrol-link-made";
 pub(crate) const ENROL_LINK_BAD: &str = "enrol-link-bad";
 
+// Guessing.
+pub(crate) const MANY_FAILURES: &str = "many-failures";
+pub(crate) const MANY_LIMITS: &str = "many-limits";
+pub(crate) const MANY_PROBES: &str = "many-probes";
+pub(crate) const BY_OPERATOR: &str = "by-operator";
+pub(crate) const BAN_SPARED: &str = "ban-spared";
+pub(crate) const SPRAYING: &str = "spraying";
+
 // Decisions.
 pub(crate) const RULE: &str = "rule";
 pub(crate) const OWN_PAGE: &str = "own-page";
@@ -106,6 +114,12 @@ pub(crate) const ALL: &[&str] = &[
     ENROLLED,
     ENROL_LINK_MADE,
     ENROL_LINK_BAD,
+    MANY_FAILURES,
+    MANY_LIMITS,
+    MANY_PROBES,
+    BY_OPERATOR,
+    BAN_SPARED,
+    SPRAYING,
     RULE,
     OWN_PAGE,
     PREFLIGHT,

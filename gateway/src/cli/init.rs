@@ -207,6 +207,12 @@ internal-ca = true                # for names no certificate below covers
 listen = "0.0.0.0:51820"
 endpoint = "{domain}:51820"
 network = "10.200.200.0/24"       # the gateway is 10.200.200.1
+
+[bans]                            # sources that guess are shut out, before TLS
+maxretry = 20                     # wrong passwords and codes of one address ...
+findtime = "10m"                  # ... within this time
+bantime = "1h"                    # doubles each time up to `cap`, a day
+allow = []                        # never banned: the office, a load balancer in front
 "#
     )
 }

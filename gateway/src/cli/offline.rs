@@ -7,17 +7,18 @@ use async_trait::async_trait;
 use super::exit::{Exit, Failure};
 use super::policies;
 use crate::audit::{Audit, Durability, Event, Record, reason};
+use crate::bans::{Bans, Trusted};
 use crate::clock;
 use crate::config::Config;
 use crate::config::lock::{self, Lock};
 use crate::control::acts::{Acts, settings};
 use crate::control::{
     Code, DeviceAdded, DeviceClass, DeviceLine, Ended, Invitation, NewDevice, Operator, Refusal,
-    Reloaded, Remote, SessionLine, Status, UserAct, Which,
+    Reloaded, Remote, SessionLine, Status, UserAct, Which, ban,
 };
 use crate::identity::{EndReason, Identity};
 use crate::secrets::Keys;
-use crate::store;
+use crate::store::{self, Store};
 
 /// Finds the running gateway.
 ///
@@ -47,6 +48,7 @@ pub(crate) struct Stopped {
     config: Config,
     keys: Arc<Keys>,
     policy: policy::Policy,
+    store: Arc<dyn Store>,
     audit: Arc<Audit>,
     /// People, sessions and devices.
     pub(crate) identity: Arc<Identity>,
@@ -69,11 +71,13 @@ impl Stopped {
         let store = store::open(&config.data)?;
         let settings = settings(&config);
         let now = clock::unix();
-        let identity = Identity::open(settings, store, Arc::clone(&keys), recorder, now).await?;
+        let kept = Arc::clone(&store);
+        let identity = Identity::open(settings, kept, Arc::clone(&keys), recorder, now).await?;
         Ok(Self {
             config,
             keys,
             policy,
+            store,
             audit,
             identity,
             _lock: lock,
@@ -137,6 +141,16 @@ impl Operator for Stopped {
     }
     async fn user_reset(&self, user: &str) -> Result<Ended, Refusal> {
         self.acts().user_reset(user).await
+    }
+    async fn ban(&self, ask: &ban::Ask) -> Result<Vec<ban::Line>, Refusal> {
+        let bans = Bans::open(&self.config.bans, Arc::clone(&self.store)).await?;
+        let trusted = Trusted::gather(&self.config, &self.policy);
+        let tell = async |record| {
+            if let Err(error) = self.audit.write(record, Durability::Durable).await {
+                tracing::error!(%error, "the journal takes no record of the ban");
+            }
+        };
+        bans.act(ask, &trusted, tell).await
     }
     async fn session_list(&self) -> Result<Vec<SessionLine>, Refusal> {
         Ok(self.acts().session_list())

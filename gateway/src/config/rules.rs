@@ -23,6 +23,9 @@ pub(super) fn check(config: &Config, file: &Path, text: &str) -> Result<(), Conf
     names(config, &mut found);
     tunnel(config, &mut found);
     identity(config, &mut found);
+    if let Some((key, what)) = config.bans.wrong() {
+        found.add(&["bans", key], &what, None);
+    }
     if found.problems.is_empty() {
         return Ok(());
     }

@@ -56,6 +56,11 @@ fn every_key_is_read() {
     assert_eq!(config.identity.idle, Duration::from_secs(900));
     assert_eq!(config.identity.absolute, Duration::from_secs(2 * 86_400));
     assert_eq!(config.identity.argon2_passes, 2);
+    assert_eq!(config.identity.source_posts_burst, 5);
+    assert_eq!((config.bans.maxretry, config.bans.growth), (3, 3));
+    assert_eq!(config.bans.limited.bantime, Duration::from_secs(7200));
+    assert_eq!(config.bans.probes.findtime, Duration::from_secs(600));
+    assert_eq!(config.bans.allow.len(), 2);
     assert_eq!(
         config.tunnel.dns,
         [
@@ -114,6 +119,20 @@ argon2 = { memory-kib = 19456, passes = 2 }
 failures = 3
 failure-wait = "1h"
 source-posts-per-minute = 5
+source-posts-burst = 5
+[bans]
+enabled = true
+maxretry = 3
+findtime = "10m"
+bantime = "1h"
+growth = 3
+cap = "7d"
+allow = ["203.0.113.0/24", "2001:db8::/48"]
+spare-signed-in = false
+limited = { maxretry = 5, findtime = "10m", bantime = "2h" }
+probes = { maxretry = 50 }
+spray-accounts = 30
+spray-window = "1h"
 [log]
 level = "debug"
 format = "json"
@@ -121,6 +140,31 @@ format = "json"
 
 /// Bad inputs: the text, where the problem stands, and a part of what is said.
 const BAD: &[(&str, &str, &str)] = &[
+    (
+        "[bans]\nmaxretry = 0",
+        "2:12",
+        "0 is not between 1 and 1000",
+    ),
+    (
+        "[bans]\nbantime = \"2d\"",
+        "2:11",
+        "a first ban cannot be longer than `cap`",
+    ),
+    (
+        "[bans]\nprobes = { bantime = \"1h\" }",
+        "2:10",
+        "missing field `maxretry`",
+    ),
+    (
+        "[bans]\nallow = [\"192.0.2.7/24\"]",
+        "2:10",
+        "192.0.2.7/24 has host bits",
+    ),
+    (
+        "[bans]\nmaxretries = 3",
+        "2:1",
+        "unknown key `maxretries`; did you mean `maxretry`?",
+    ),
     (
         "dta = \"x\"",
         "1:1",

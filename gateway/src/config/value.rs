@@ -92,6 +92,14 @@ pub(super) fn bytes<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::Error> {
     d.deserialize_any(Bytes)
 }
 
+/// Reads a duration such as `15m` from a command line.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    Duration::read(text)
+}
+
 /// Says whether a text is a host name in its one written form: lower case, no final dot.
 pub(crate) fn is_host_name(text: &str) -> bool {
     text.len() <= 253

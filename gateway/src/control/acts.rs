@@ -47,6 +47,7 @@ pub(crate) fn settings(config: &Config) -> Settings {
         failures: identity.failures,
         failure_wait: identity.failure_wait,
         source_posts_per_minute: identity.source_posts_per_minute,
+        source_posts_burst: identity.source_posts_burst,
         site_words: words.map(str::to_owned).collect(),
         tunnel_network: config.tunnel.network,
         tunnel_gateway4: config.tunnel.gateway4(),

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::{
     Answer, Apply, Code, Confirmed, DeviceAdded, DeviceClass, DeviceLine, Ended, Invitation,
     NewDevice, Operator, Refusal, Reloaded, Request, Rollback, SessionLine, Status, UserAct,
-    Verdict, Which,
+    Verdict, Which, ban,
 };
 use crate::reload::history::Entry;
 
@@ -133,6 +133,10 @@ impl Operator for Remote {
     async fn device_revoke(&self, id: &str) -> Result<DeviceLine, Refusal> {
         let id = id.to_owned();
         self.ask(&Request::DeviceRevoke { id }).await
+    }
+    async fn ban(&self, ask: &ban::Ask) -> Result<Vec<ban::Line>, Refusal> {
+        let ask = ask.clone();
+        self.ask(&Request::Ban { ask }).await
     }
     async fn device_mark(&self, id: &str, class: DeviceClass) -> Result<DeviceLine, Refusal> {
         let id = id.to_owned();

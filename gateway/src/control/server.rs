@@ -146,6 +146,7 @@ async fn dispatch(operator: &dyn Operator, request: Request, uid: u32) -> Vec<u8
         Request::DeviceList => line(operator.device_list().await),
         Request::DeviceAdd { new } => line(operator.device_add(&new).await),
         Request::DeviceRevoke { id } => line(operator.device_revoke(&id).await),
+        Request::Ban { ask } => line(operator.ban(&ask).await),
         Request::DeviceMark { id, class } => line(operator.device_mark(&id, class).await),
         Request::PolicyApply { apply } => line(operator.policy_apply(&apply).await),
         Request::PolicyRollback { rollback } => line(operator.policy_rollback(&rollback).await),

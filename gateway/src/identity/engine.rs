@@ -287,12 +287,17 @@ impl Identity {
         self.recorder.note(from.stamp(record));
     }
 
-    /// Names who tries; a device counts only if it is one of that very account.
+    /// Names who tries; a device or browser counts only if it is one of that very account.
     fn who(&self, account: &str, from: &Context<'_>) -> Who {
-        let known = from
+        let device = from
             .device
             .filter(|device| self.devices.is_of(*device, account));
-        self.lockout.who(account, from.source, known)
+        let browser = || {
+            let browser = self.sessions.browser(account, from.browser?)?;
+            Some(browser.to_string())
+        };
+        let known = device.map(|device| device.to_string()).or_else(browser);
+        self.lockout.who_by(account, from.source, known.as_deref())
     }
 
     fn place(&self, who: &Who) -> Place {

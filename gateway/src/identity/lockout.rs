@@ -15,13 +15,14 @@ use crate::ids::DeviceId;
 use crate::secrets;
 use crate::store::CounterRow;
 
-/// Window of the posts of one source.
-const POST_WINDOW: i64 = 60;
+/// The posts of one source come back in at most so many seconds; then its counter is void.
+const POSTS_LIFE: i64 = 7200;
 /// Code tries of an account before a quiet hour is asked for (RFC 4226 section 7.3).
 const CODE_TRIES: i64 = 10;
 const CODE_QUIET: i64 = 3600;
-/// Consecutive failures of an account from unknown sources (NIST SP 800-63B-4 section 3.2.2).
+/// Failures in a row from unknown sources, or by one known device (NIST SP 800-63B-4 section 3.2.2).
 const ACCOUNT_FAILURES: i64 = 100;
+const DAY: i64 = 86_400;
 /// Counters nobody touched for so long are forgotten.
 const KEEP: i64 = 30 * 86_400;
 
@@ -34,6 +35,8 @@ pub(crate) struct Limits {
     pub(crate) failure_wait: Duration,
     /// Sign-in posts of one source in a minute.
     pub(crate) source_posts_per_minute: u32,
+    /// How many beyond the first may come at once.
+    pub(crate) source_posts_burst: u32,
 }
 
 /// Says that a try was not evaluated and when the next may be.
@@ -48,11 +51,13 @@ pub(crate) struct Who {
     account: Key,
     pair: Key,
     code: Key,
+    /// The budget of all failures in a row: the account's, or the known device's own.
+    total: Key,
     known: bool,
 }
 
 impl Who {
-    /// Tells whether the try comes by a device of the account.
+    /// Tells whether the try comes by a device or browser of the account.
     pub(crate) fn is_known(&self) -> bool {
         self.known
     }
@@ -127,7 +132,7 @@ impl Lockout {
     ) -> Self {
         let wait = seconds(limits.failure_wait);
         let mut tables = Tables {
-            sources: Table::fleeting(POST_WINDOW),
+            sources: Table::fleeting(POSTS_LIFE),
             pairs: Table::kept(wait),
             accounts: Table::kept(KEEP),
             codes: Table::kept(CODE_QUIET),
@@ -147,15 +152,20 @@ impl Lockout {
 
     /// Names who tries. `known` is a device of that very account; it has a budget of its own.
     pub(crate) fn who(&self, account: &str, source: IpAddr, known: Option<DeviceId>) -> Who {
-        let origin = match known {
-            Some(device) => device.to_string(),
-            None => origin(source),
-        };
-        let scope = known.map_or_else(|| "outside".to_owned(), |device| device.to_string());
+        let known = known.map(|device| device.to_string());
+        self.who_by(account, source, known.as_deref())
+    }
+
+    /// As [`Lockout::who`], with the name of a device or browser of that very account.
+    pub(crate) fn who_by(&self, account: &str, source: IpAddr, known: Option<&str>) -> Who {
+        let origin = known.map_or_else(|| origin(source), str::to_owned);
+        let scope = known.unwrap_or("outside");
+        let all = self.hashed(&["account", account]);
         Who {
-            account: self.hashed(&["account", account]),
+            account: all,
             pair: self.hashed(&["pair", &origin, account]),
-            code: self.hashed(&["code", &scope, account]),
+            code: self.hashed(&["code", scope, account]),
+            total: known.map_or(all, |known| self.hashed(&["account", known, account])),
             known: known.is_some(),
         }
     }
@@ -165,14 +175,17 @@ impl Lockout {
         let key = self.hashed(&["source", &origin(source)]);
         let mut tables = self.tables.lock();
         let counter = tables.sources.entry(key, now);
-        if now.saturating_sub(counter.since) >= POST_WINDOW {
-            counter.count = 0;
-            counter.since = now;
+        let each = 60_000 / i64::from(self.limits.source_posts_per_minute.max(1));
+        let burst = each.saturating_mul(self.limits.source_posts_burst.into());
+        let burst = burst.min((POSTS_LIFE - 60) * 1000);
+        // the count is when the budget is whole again, in milliseconds after `since`
+        let passed = now.saturating_sub(counter.since).saturating_mul(1000);
+        let ahead = counter.count.saturating_sub(passed).max(0);
+        if ahead > burst {
+            return Err(throttled((ahead - burst).saturating_add(999) / 1000));
         }
-        if counter.count >= i64::from(self.limits.source_posts_per_minute) {
-            return Err(throttled(counter.since + POST_WINDOW - now));
-        }
-        counter.count += 1;
+        counter.since = now;
+        counter.count = ahead.saturating_add(each);
         counter.last = now;
         Ok(())
     }
@@ -216,6 +229,7 @@ impl Lockout {
         tables.pairs.clear(who.pair, now);
         tables.codes.clear(who.code, now);
         tables.accounts.clear(who.account, now);
+        tables.accounts.clear(who.total, now);
     }
 
     /// Takes the counters that changed since the last call.
@@ -246,16 +260,15 @@ impl Lockout {
 
     /// Checks and counts under one lock.
     fn begin(&self, first: Rule, who: &Who, now: i64) -> Result<Try, Throttled> {
-        let mut rules = vec![first];
-        if !who.known {
-            rules.push(Rule {
-                kind: Kind::Account,
-                key: who.account,
-                max: ACCOUNT_FAILURES,
-                quiet: KEEP,
-                retry: Some(seconds(self.limits.failure_wait)),
-            });
-        }
+        let total = Rule {
+            kind: Kind::Account,
+            key: who.total,
+            max: ACCOUNT_FAILURES,
+            // from unknown places only a known device, a reset or an admin helps
+            quiet: if who.known { DAY } else { KEEP },
+            retry: (!who.known).then(|| seconds(self.limits.failure_wait)),
+        };
+        let rules = [first, total];
         let mut tables = self.tables.lock();
         for rule in &rules {
             rule.check(tables.of(rule.kind), now)?;

@@ -38,6 +38,8 @@ pub(crate) struct Context<'a> {
     pub(crate) door: Door,
     /// The tunnel device the request came by.
     pub(crate) device: Option<DeviceId>,
+    /// The token of a browser that signed somebody in before.
+    pub(crate) browser: Option<&'a str>,
     /// The host the form was on; the cookie counts there.
     pub(crate) host: &'a str,
     /// The User-Agent field, for the record.

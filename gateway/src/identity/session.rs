@@ -17,6 +17,7 @@ use tokio::sync::broadcast;
 use self::state::seconds;
 pub(crate) use self::state::{EndReason, Lifetimes, Session};
 use self::tables::Tables;
+use super::browsers::Browsers;
 use super::login::Authenticated;
 use super::record::{Context, Recorder};
 use super::steady::Steady;
@@ -69,7 +70,8 @@ pub(crate) struct Sessions {
     lifetimes: Lifetimes,
     csrf_key: zeroize::Zeroizing<[u8; 32]>,
     steady: Arc<Steady>,
-    store: Arc<dyn Store>,
+    pub(super) browsers: Browsers,
+    pub(super) store: Arc<dyn Store>,
     recorder: Arc<dyn Recorder>,
 }
 
@@ -92,6 +94,8 @@ impl Sessions {
         steady: Arc<Steady>,
     ) -> Result<Self, StoreError> {
         let rows = store.sessions().await?;
+        let known = store.known_sessions().await?;
+        let browsers = Browsers::load(store.browsers().await?);
         let sessions = Self {
             tables: RwLock::default(),
             unwritten: Mutex::default(),
@@ -99,6 +103,7 @@ impl Sessions {
             lifetimes,
             csrf_key: keys.derive("csrf"),
             steady,
+            browsers,
             store,
             recorder,
         };
@@ -107,6 +112,9 @@ impl Sessions {
             let mut tables = sessions.tables.write();
             for row in rows {
                 let session = Arc::new(sessions.restore(&row, now));
+                if known.contains(&session.id) {
+                    session.note_known_browser();
+                }
                 tables.insert(session, row.cookies);
             }
         }
@@ -237,6 +245,7 @@ impl Sessions {
     ) -> Result<Vec<SessionId>, StoreError> {
         let gone = self.tables.write().remove_user(user);
         let ids = gone.iter().map(|session| session.id).collect();
+        self.forget_browsers(Some(user), why).await;
         self.finish(gone, why).await?;
         Ok(ids)
     }
@@ -248,6 +257,7 @@ impl Sessions {
     pub(crate) async fn end_all(&self, why: EndReason) -> Result<Vec<SessionId>, StoreError> {
         let gone = self.tables.write().remove_all();
         let ids = gone.iter().map(|session| session.id).collect();
+        self.forget_browsers(None, why).await;
         self.finish(gone, why).await?;
         Ok(ids)
     }
@@ -269,6 +279,7 @@ impl Sessions {
         }
         report(self.write_uses().await);
         report(self.write_ends().await);
+        self.forget_the_rest().await;
         gone
     }
 

@@ -21,6 +21,7 @@ use crate::store::{self, Store, tests::Folder};
 
 mod enrol;
 pub(crate) mod flow;
+mod known;
 
 pub(crate) const NOW: i64 = 1_800_000_000;
 pub(crate) const SECRET: [u8; 20] = *b"12345678901234567890";
@@ -167,6 +168,7 @@ impl Bench {
             source: source.parse::<IpAddr>().unwrap(),
             door: Door::Web,
             device: None,
+            browser: None,
             host: HOST,
             agent: "test",
             request_id: Some("r1"),
@@ -229,6 +231,7 @@ fn settings() -> Settings {
         failures: 5,
         failure_wait: Duration::from_secs(900),
         source_posts_per_minute: 60,
+        source_posts_burst: 59,
         site_words: vec![HOST.to_owned()],
         tunnel_network: "10.200.200.0/24".parse().unwrap(),
         tunnel_gateway4: "10.200.200.1".parse().unwrap(),

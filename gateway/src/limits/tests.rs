@@ -49,6 +49,31 @@ fn five_a_minute_burst_five_lets_six_pass_and_one_more_every_twelve_seconds() {
 }
 
 #[test]
+fn the_tiers_of_the_guides_let_their_number_pass_and_then_one_each_share_of_the_time() {
+    for (count, per, each_ms) in [
+        (100_u32, 60_u64, 600_u64),
+        (300, 60, 200),
+        (1000, 60, 60),
+        (5, 3600, 720_000),
+        (60, 60, 1000),
+    ] {
+        let (limits, now) = limits();
+        let tier = rate("tier", count, per, count - 1);
+        let key = person("demo");
+        let passed = (0..2 * count).filter(|_| limits.rate(&key, &tier, now).is_ok());
+        assert_eq!(passed.count(), count as usize, "{count} in {per} s");
+        let refused = limits.rate(&key, &tier, now).unwrap_err();
+        assert_eq!(refused.seconds(), each_ms.div_ceil(1000), "{count}");
+        assert!(limits.rate(&key, &tier, after(now, each_ms - 1)).is_err());
+        assert!(limits.rate(&key, &tier, after(now, each_ms)).is_ok());
+        // after the whole time the whole number passes again, and not one more
+        let later = after(now, each_ms + per * 1000);
+        let passed = (0..2 * count).filter(|_| limits.rate(&key, &tier, later).is_ok());
+        assert_eq!(passed.count(), count as usize, "{count} in {per} s");
+    }
+}
+
+#[test]
 fn a_refused_request_costs_nothing() {
     let (limits, now) = limits();
     let tier = rate("t", 1, 10, 0);

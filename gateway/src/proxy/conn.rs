@@ -16,6 +16,7 @@ use super::edge::Edge;
 use super::head::{self, MAX_HEAD, Refused};
 use super::stream::{ClientStream, HeadRead, Transport};
 use crate::audit::{Event, Record, reason};
+use crate::bans::Offence;
 use crate::ids::{DeviceId, Door, SessionId};
 use crate::streams::{KillSwitch, Kind, Stream, StreamGuard};
 
@@ -69,6 +70,11 @@ impl ConnCtx {
         })
     }
 
+    /// Tells whether the connection carries a session.
+    pub(crate) fn is_held(&self) -> bool {
+        self.held.lock().is_some()
+    }
+
     /// Unties the connection from its session, so that the request that ends the session gets
     /// its answer.
     pub(crate) fn let_go(&self) {
@@ -115,6 +121,11 @@ pub(crate) async fn serve<S: Transport>(edge: Arc<Edge>, io: S, origin: ConnOrig
 }
 
 async fn carry(edge: Arc<Edge>, io: Box<dyn Transport>, ctx: Arc<ConnCtx>, h2: bool) {
+    let bans = Arc::clone(&edge.gw.bans);
+    let _guest = bans.guests.enter(&ctx);
+    if ctx.door == Door::Web && bans.refuses(ctx.peer.ip()) {
+        return; // banned since it was accepted
+    }
     let kill = ctx.kill.clone();
     let mut stream = ClientStream::new(io, Arc::clone(&ctx), h2);
     if h2
@@ -209,6 +220,8 @@ async fn refuse(app: &App, stream: &mut ClientStream, refused: Option<Refused>) 
     record.rule = Some("builtin.bad-request".into());
     record.detail = Some(reason.to_owned());
     app.edge.gw.audit.note(record);
+    let (door, source) = (app.conn.door, app.conn.peer.ip());
+    app.edge.gw.bans.offence(door, source, Offence::Probe);
     let name = StatusCode::from_u16(status).ok();
     let name = name
         .and_then(|s| s.canonical_reason())

@@ -14,6 +14,8 @@ pub(crate) const NONCE: &str = "__Host-postern-nonce";
 pub(crate) const CSRF: &str = "__Host-postern-csrf";
 /// The enrolment link of a browser, taken out of its URL.
 pub(crate) const ENROL: &str = "__Host-postern-enrol";
+/// The token of a browser that signed somebody in.
+pub(crate) const BROWSER: &str = "__Host-postern-device";
 /// The language a person chose.
 pub(crate) const LANG: &str = "__Host-postern-lang";
 
@@ -46,7 +48,7 @@ impl Cookies {
 }
 
 fn ours(name: &str) -> Option<&'static str> {
-    [SESSION, LOGIN, NONCE, CSRF, ENROL, LANG]
+    [SESSION, LOGIN, NONCE, CSRF, ENROL, BROWSER, LANG]
         .into_iter()
         .find(|n| *n == name)
 }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use policy::{Outcome, SignInDoor};
 use zeroize::Zeroizing;
 
 use super::app::RequestCtl;
 use super::conn::ConnCtx;
-use super::cookies::Cookies;
+use super::cookies::{self, Cookies};
 use super::head::Target;
 use super::identify::Identified;
 use super::own;
@@ -38,6 +39,8 @@ pub(crate) struct Counter {
     agent: String,
     csrf_key: Zeroizing<[u8; 32]>,
     port: Option<u16>,
+    /// The token that the answer gives the browser.
+    browser: Mutex<Option<String>>,
 }
 
 impl Counter {
@@ -78,7 +81,13 @@ impl Counter {
             agent: agent.chars().take(256).collect(),
             csrf_key: gw.keys.derive("pages"),
             port: target.port,
+            browser: Mutex::default(),
         }
+    }
+
+    /// Takes the token for the browser's cookie, if this request made one.
+    pub(crate) fn take_browser(&self) -> Option<String> {
+        self.browser.lock().take()
     }
 
     fn from(&self) -> Context<'_> {
@@ -87,6 +96,7 @@ impl Counter {
             source: self.caller.source,
             door: self.caller.door,
             device: self.caller.device.as_ref().map(|d| d.id),
+            browser: self.cookies.one(cookies::BROWSER),
             host: &self.visit.host,
             agent: &self.agent,
             request_id: Some(&self.visit.request_id),
@@ -114,6 +124,15 @@ impl Counter {
             if let Err(error) = self.gw.sessions.bind_device(session, device).await {
                 tracing::error!(%error, %device, "the device stays closed");
             }
+        }
+    }
+
+    /// Makes the browser of a fresh sign-in known from the next one on.
+    async fn remember_browser(&self, session: &Session) {
+        let shown = self.cookies.one(cookies::BROWSER);
+        match self.gw.sessions.remember_browser(session, shown).await {
+            Ok(token) => *self.browser.lock() = token,
+            Err(error) => tracing::error!(%error, "the browser is not remembered"),
         }
     }
 
@@ -185,6 +204,7 @@ impl Desk for Counter {
         match self.gw.identity.code(half, code, &self.from()).await {
             CodeStep::SignedIn { cookie, session } => {
                 self.open_devices(&session).await;
+                self.remember_browser(&session).await;
                 if let Some(before) = &self.caller.session {
                     self.finish(before.id, EndReason::Replaced).await;
                 }

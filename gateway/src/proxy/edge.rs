@@ -245,6 +245,7 @@ pub(crate) async fn accept(gw: Arc<Gateway>, listener: TcpListener, tls: bool) {
         let accepted = listener.accept().await;
         let accepted = accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer)));
         match accepted {
+            Ok((_, peer)) if gw.bans.refuses(peer.ip()) => {}
             Ok((stream, peer)) => {
                 let origin = ConnOrigin {
                     door: Door::Web,

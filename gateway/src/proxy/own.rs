@@ -18,8 +18,10 @@ use super::pep::Ctx;
 use super::statement::KEYS_PATH;
 use super::{answer, cookies, headers};
 use crate::audit::{Event, reason};
+use crate::bans::Offence;
 use crate::clock;
 use crate::gateway::Gateway;
+use crate::identity::BROWSER_SECS;
 use crate::pages::{self, Problem, SharedDesk};
 
 static SIGN_IN_HOST: LazyLock<axum::Router> = LazyLock::new(pages::sign_in_host);
@@ -101,9 +103,17 @@ async fn by_pages(
         return gate::problem(gw, session, ctx, Problem::TooLarge).await;
     };
     ctl.body_ended();
-    let desk = Counter::new(gw, ctl, ctx, target, who, session);
-    let response = ask_pages(pages, session, target, desk, body).await;
+    let desk = Arc::new(Counter::new(gw, ctl, ctx, target, who, session));
+    let mut response = ask_pages(pages, session, target, Arc::clone(&desk), body).await;
+    if let Some(token) = desk.take_browser() {
+        let cookie = cookies::set(cookies::BROWSER, &token, BROWSER_SECS.try_into().ok());
+        let cookie = headers::value(&cookie);
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
     note_page(gw, ctl, ctx, "allow", reason::OWN_PAGE, response.status());
+    if response.status() == StatusCode::NOT_FOUND {
+        gate::note_offence(gw, ctl, ctx, Offence::Probe);
+    }
     answer::send(gw, session, ctx, response).await?;
     Ok(Answered::Yes)
 }
@@ -127,7 +137,7 @@ async fn ask_pages(
     pages: &axum::Router,
     session: &Session,
     target: &Target,
-    desk: Counter,
+    desk: Arc<Counter>,
     body: Bytes,
 ) -> Response<Bytes> {
     let head = session.req_header();
@@ -140,7 +150,7 @@ async fn ask_pages(
     let Ok(mut request) = request.body(axum::body::Body::from(body)) else {
         return plain(StatusCode::BAD_REQUEST);
     };
-    let desk: SharedDesk = Arc::new(desk);
+    let desk: SharedDesk = desk;
     request.extensions_mut().insert(desk);
     let Ok(response) = pages.clone().oneshot(request).await;
     let (parts, body) = response.into_parts();

@@ -22,6 +22,7 @@ pub(crate) async fn run(gw: Arc<Gateway>) {
     tokio::join!(
         keep("revocation", || revoke(Arc::clone(&gw))),
         keep("housekeeping", || keep_house(Arc::clone(&gw))),
+        keep("bans", || crate::bans::run(Arc::clone(&gw))),
         keep("certificates", || renew(Arc::clone(&gw))),
         keep("confirmation", || confirm::watch(Arc::clone(&gw))),
     );

@@ -275,7 +275,7 @@ pub(super) fn put_counters(tx: &Transaction<'_>, counters: &[CounterRow]) -> Sql
     Ok(())
 }
 
-fn parsed<T: FromStr>(row: &Row<'_>, column: usize) -> Sql<T> {
+pub(super) fn parsed<T: FromStr>(row: &Row<'_>, column: usize) -> Sql<T> {
     let text: String = row.get(column)?;
     text.parse().map_err(|_| malformed(column))
 }
@@ -286,6 +286,6 @@ fn parsed_option<T: FromStr>(row: &Row<'_>, column: usize) -> Sql<Option<T>> {
         .transpose()
 }
 
-fn malformed(column: usize) -> rusqlite::Error {
+pub(super) fn malformed(column: usize) -> rusqlite::Error {
     rusqlite::Error::InvalidColumnType(column, "malformed".to_owned(), Type::Text)
 }

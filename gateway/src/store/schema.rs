@@ -39,6 +39,17 @@ const STEPS: &[&str] = &[
     "
     ALTER TABLE session_cookies ADD COLUMN made INTEGER NOT NULL DEFAULT 0;
 ",
+    "
+    CREATE TABLE browsers (
+        id INTEGER PRIMARY KEY, user TEXT NOT NULL, hash BLOB NOT NULL, before BLOB,
+        used INTEGER NOT NULL) STRICT;
+    CREATE INDEX browsers_user ON browsers (user);
+    CREATE TABLE browser_sessions (
+        session INTEGER PRIMARY KEY REFERENCES sessions ON DELETE CASCADE) STRICT;
+    CREATE TABLE bans (
+        network TEXT PRIMARY KEY, since INTEGER NOT NULL, until INTEGER, times INTEGER NOT NULL,
+        reason TEXT NOT NULL, note TEXT) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// Brings the schema up to date.

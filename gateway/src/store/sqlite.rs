@@ -7,12 +7,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use ipnet::IpNet;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    CookieRow, CounterRow, Credentials, DeviceRow, Hash, HeardRow, LinkRow, SessionRow, Store,
-    StoreError, rows, schema,
+    BanRow, BrowserRow, CookieRow, CounterRow, Credentials, DeviceRow, Hash, HeardRow, LinkRow,
+    SessionRow, Store, StoreError, guard, rows, schema,
 };
 use crate::ids::{DeviceId, SessionId};
 
@@ -162,6 +163,7 @@ impl Store for Sqlite {
         self.write(move |tx| {
             tx.execute("DELETE FROM credentials WHERE user = ?1", [&user])?;
             tx.execute("DELETE FROM links WHERE user = ?1", [&user])?;
+            tx.execute("DELETE FROM browsers WHERE user = ?1", [&user])?;
             tx.execute("DELETE FROM sessions WHERE user = ?1", [&user])
                 .map(drop)
         })
@@ -285,5 +287,38 @@ impl Store for Sqlite {
                 .map(drop)
         })
         .await
+    }
+
+    async fn browsers(&self) -> Result<Vec<BrowserRow>, StoreError> {
+        self.run(|db| guard::browsers(db)).await
+    }
+
+    async fn known_sessions(&self) -> Result<Vec<SessionId>, StoreError> {
+        self.run(|db| guard::known_sessions(db)).await
+    }
+
+    async fn put_browsers(
+        &self,
+        rows: Vec<BrowserRow>,
+        gone: Vec<u64>,
+        known: Option<SessionId>,
+    ) -> Result<(), StoreError> {
+        self.write(move |tx| guard::put_browsers(tx, &rows, &gone, known))
+            .await
+    }
+
+    async fn forget_browsers(&self, user: Option<&str>) -> Result<(), StoreError> {
+        let user = user.map(str::to_owned);
+        self.write(move |tx| guard::forget_browsers(tx, user.as_deref()))
+            .await
+    }
+
+    async fn bans(&self) -> Result<Vec<BanRow>, StoreError> {
+        self.run(|db| guard::bans(db)).await
+    }
+
+    async fn put_bans(&self, rows: Vec<BanRow>, gone: Vec<IpNet>) -> Result<(), StoreError> {
+        self.write(move |tx| guard::put_bans(tx, &rows, &gone))
+            .await
     }
 }

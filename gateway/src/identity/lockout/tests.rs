@@ -8,13 +8,17 @@ use crate::store::CounterRow;
 
 const NOW: i64 = 1_800_000_000;
 
-fn lockout(rows: &[CounterRow]) -> Lockout {
-    let limits = Limits {
+fn limits() -> Limits {
+    Limits {
         failures: 5,
         failure_wait: Duration::from_secs(900),
         source_posts_per_minute: 60,
-    };
-    Lockout::new(limits, Zeroizing::new([1; 32]), rows, NOW)
+        source_posts_burst: 59,
+    }
+}
+
+fn lockout(rows: &[CounterRow]) -> Lockout {
+    Lockout::new(limits(), Zeroizing::new([1; 32]), rows, NOW)
 }
 
 fn who(lockout: &Lockout, account: &str, source: &str) -> Who {
@@ -30,15 +34,41 @@ fn retry(result: Result<(), Throttled>) -> u64 {
 }
 
 #[test]
-fn a_source_has_sixty_posts_a_minute() {
+fn a_source_has_sixty_posts_at_once_and_one_more_each_second() {
     let lockout = lockout(&[]);
     let source = "192.0.2.1".parse().unwrap();
     for _ in 0..60 {
         lockout.post(source, NOW).unwrap();
     }
-    assert_eq!(retry(lockout.post(source, NOW + 20)), 40);
-    assert!(lockout.post("192.0.2.2".parse().unwrap(), NOW + 20).is_ok());
-    assert!(lockout.post(source, NOW + 60).is_ok());
+    assert_eq!(retry(lockout.post(source, NOW)), 1);
+    assert!(lockout.post("192.0.2.2".parse().unwrap(), NOW).is_ok());
+    for _ in 0..20 {
+        lockout.post(source, NOW + 20).unwrap();
+    }
+    assert!(lockout.post(source, NOW + 20).is_err());
+    assert!(lockout.post(source, NOW + 21).is_ok());
+}
+
+#[test]
+fn five_posts_a_minute_burst_five_lets_six_pass_and_one_more_each_twelve_seconds() {
+    let limits = Limits {
+        source_posts_per_minute: 5,
+        source_posts_burst: 5,
+        ..limits()
+    };
+    let lockout = Lockout::new(limits, Zeroizing::new([1; 32]), &[], NOW);
+    let source = "192.0.2.1".parse().unwrap();
+    for _ in 0..6 {
+        lockout.post(source, NOW).unwrap();
+    }
+    assert_eq!(retry(lockout.post(source, NOW)), 12);
+    assert_eq!(retry(lockout.post(source, NOW + 11)), 1);
+    assert!(lockout.post(source, NOW + 12).is_ok());
+    assert_eq!(retry(lockout.post(source, NOW + 12)), 12);
+    assert!(lockout.post(source, NOW + 24).is_ok());
+    // a refused post costs nothing, and a quiet minute makes the burst whole
+    assert!((0..6).all(|_| lockout.post(source, NOW + 96).is_ok()));
+    assert!(lockout.post(source, NOW + 96).is_err());
 }
 
 #[test]
@@ -132,7 +162,7 @@ fn parallel_tries_count_each() {
     let lockout = lockout(&[]);
     let pair = who(&lockout, "alice", "192.0.2.1");
     let begun: usize = std::thread::scope(|scope| {
-        let tries: Vec<_> = (0..50)
+        let tries: Vec<_> = (0..100)
             .map(|_| scope.spawn(|| usize::from(fail(&lockout, &pair, NOW).is_ok())))
             .collect();
         tries.into_iter().map(|t| t.join().unwrap()).sum()
@@ -156,6 +186,37 @@ fn counters_survive_a_restart_and_do_not_wait_longer_for_a_clock_set_back() {
     let second = lockout(&rows);
     assert_eq!(retry(fail(&second, &pair, NOW)), 900);
     assert!(fail(&second, &pair, NOW + 900).is_ok());
+}
+
+#[test]
+fn a_hundred_failures_by_a_known_device_make_it_wait_a_day_and_nobody_else() {
+    let lockout = lockout(&[]);
+    let source = "192.0.2.1".parse().unwrap();
+    let known = lockout.who_by("alice", source, Some("browser-1"));
+    for n in 0..100 {
+        fail(&lockout, &known, NOW + n / 5 * 900).unwrap();
+    }
+    let last = NOW + 99 / 5 * 900;
+    assert_eq!(retry(fail(&lockout, &known, last + 900)), 86_400 - 900);
+    let other = lockout.who_by("alice", source, Some("browser-2"));
+    assert!(fail(&lockout, &other, last + 900).is_ok());
+    assert!(fail(&lockout, &who(&lockout, "alice", "192.0.2.9"), last).is_ok());
+    assert!(fail(&lockout, &known, last + 86_400).is_ok());
+}
+
+#[test]
+fn an_office_behind_one_address_is_not_shut_out_by_one_bad_password() {
+    let lockout = lockout(&[]);
+    let office = "192.0.2.1";
+    for _ in 0..1000 {
+        fail(&lockout, &who(&lockout, "mallory", office), NOW).ok();
+    }
+    for n in 0..50 {
+        let colleague = who(&lockout, &format!("user{n}"), office);
+        let tried = lockout.begin_password(&colleague, NOW).unwrap();
+        lockout.undo(tried, NOW);
+    }
+    assert!(fail(&lockout, &who(&lockout, "mallory", office), NOW).is_err());
 }
 
 #[test]

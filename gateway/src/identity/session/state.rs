@@ -41,6 +41,7 @@ pub(crate) struct Session {
     idle: i64,
     absolute_end: i64,
     pub(super) ended: AtomicBool,
+    known_browser: AtomicBool,
     pub(super) devices: Mutex<Vec<DeviceId>>,
     csrf: String,
     steady: Arc<Steady>,
@@ -70,6 +71,7 @@ impl Session {
             idle: seconds(lifetimes.idle),
             absolute_end: if sane { end.min(row.expires) } else { i64::MIN },
             ended: AtomicBool::new(false),
+            known_browser: AtomicBool::new(false),
             devices: Mutex::new(row.devices.clone()),
             csrf: BASE64URL_NOPAD.encode(&csrf),
             steady,
@@ -113,6 +115,15 @@ impl Session {
     pub(crate) fn touch(&self, now: i64) {
         let now = self.steady.at(now);
         self.last_used.fetch_max(now, Ordering::AcqRel);
+    }
+
+    /// Tells whether the browser had signed the person in before.
+    pub(crate) fn is_in_known_browser(&self) -> bool {
+        self.known_browser.load(Ordering::Acquire)
+    }
+
+    pub(in crate::identity) fn note_known_browser(&self) {
+        self.known_browser.store(true, Ordering::Release);
     }
 
     /// The token that forms of this session carry.

@@ -279,6 +279,31 @@ async fn five_wrong_passwords_make_that_source_wait_and_no_other() {
     ));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_a_hundred_parallel_tries_at_most_five_are_compared() {
+    let bench = Arc::new(Bench::new().await);
+    let before = bench.identity.passwords.runs();
+    let tries: Vec<_> = (0..100)
+        .map(|_| {
+            let bench = Arc::clone(&bench);
+            tokio::spawn(async move { bench.password("alice", "wrong", bench.at(NOW)).await })
+        })
+        .collect();
+    let (mut compared, mut throttled) = (0, 0);
+    for step in tries {
+        let step = step.await.unwrap();
+        match &step {
+            PasswordStep::Refused => compared += 1,
+            PasswordStep::Throttled { .. } => throttled += 1,
+            PasswordStep::Overloaded => {}
+            PasswordStep::Code { .. } | PasswordStep::Unavailable => panic!("{step:?}"),
+        }
+    }
+    assert!((1..=5).contains(&compared), "{compared}");
+    assert!(throttled > 0);
+    assert_eq!(bench.identity.passwords.runs() - before, compared);
+}
+
 #[tokio::test]
 async fn without_a_journal_nobody_signs_in_and_revocation_works() {
     let bench = Bench::new().await;

@@ -173,8 +173,11 @@ async fn a_store_of_the_first_version_keeps_its_sessions() {
     store.put_session(session(7, 1)).await.unwrap();
     drop(store);
     let db = rusqlite::Connection::open(folder.path().join("state.db")).unwrap();
-    db.execute_batch("ALTER TABLE session_cookies DROP COLUMN made; PRAGMA user_version = 1;")
-        .unwrap();
+    db.execute_batch(
+        "ALTER TABLE session_cookies DROP COLUMN made; DROP TABLE browsers;
+         DROP TABLE browser_sessions; DROP TABLE bans; PRAGMA user_version = 1;",
+    )
+    .unwrap();
     drop(db);
     let store = open(folder.path()).unwrap();
     assert_eq!(store.sessions().await.unwrap(), [session(7, 1)]);
