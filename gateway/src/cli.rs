@@ -5,7 +5,7 @@ mod audit;
 mod cert;
 mod check;
 pub(crate) mod device;
-mod edit;
+pub(crate) mod edit;
 pub(crate) mod exit;
 mod folder;
 mod init;

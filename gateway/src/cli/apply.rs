@@ -1,15 +1,18 @@
 //! `postern policy apply`, `confirm`, `rollback` and `history`: changes of the policy in force.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 
 use super::exit::{Exit, Failure};
 use super::{Global, block_on, offline, out};
-use crate::control::{self, Operator, Verdict};
+use crate::config::lock;
+use crate::control::{self, Operator, Remote, Verdict};
 use crate::reload::folder::Folder;
 use crate::reload::guards::{self, Own};
-use crate::reload::history::Entry;
+use crate::reload::history::{Entry, History};
+use crate::secrets::Keys;
 
 pub(super) const APPLY: &str = "Examples:
   postern policy apply ./policy.new --dry-run
@@ -178,15 +181,21 @@ pub(super) fn confirm(global: &Global) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Lists what was put in force and what was refused.
+/// Lists what was put in force and what was refused; needs no running gateway.
 ///
 /// # Errors
-/// [`Exit::Unavailable`] if no gateway runs.
+/// What keeps the state folder closed.
 pub(super) fn history(global: &Global) -> Result<(), Failure> {
     let config = global.config()?;
     let entries = block_on(async {
-        let gateway = offline::running(&config).await?;
-        Ok(gateway.policy_history().await?)
+        if let Some(gateway) = Remote::find(&config.control_socket()).await? {
+            return Ok(gateway.policy_history().await?);
+        }
+        let _lock = lock::acquire(&config.data)?;
+        let keys = Arc::new(Keys::load(&config.master_key)?);
+        let history = History::open(&config.data, keys);
+        let history = history.map_err(|e| Failure::file("open", &config.data, &e))?;
+        Ok(history.entries())
     })?;
     if global.json {
         entries.iter().for_each(out::json);

@@ -36,9 +36,8 @@ pub(super) async fn apply(gw: &Arc<Gateway>, by: &By, asked: &Apply) -> Result<V
         dry_run: asked.dry_run,
         ..Wanted::disk(How::Apply, by.clone())
     };
-    let dry_run = asked.dry_run;
     let done = reload::reload(gw, wanted).await.map_err(refusal)?;
-    Ok(verdict(done, dry_run))
+    Ok(verdict(done))
 }
 
 /// See [`crate::control::Operator::policy_rollback`].
@@ -54,7 +53,7 @@ pub(super) async fn rollback(
         ..Wanted::disk(How::Rollback, by.clone())
     };
     let done = waiting::rollback(gw, asked.to.as_deref(), wanted).await;
-    Ok(verdict(done.map_err(refusal)?, asked.dry_run))
+    Ok(verdict(done.map_err(refusal)?))
 }
 
 /// See [`crate::control::Operator::policy_confirm`].
@@ -95,10 +94,10 @@ pub(super) fn until(unix: i64) -> String {
     clock::rfc3339(seconds.saturating_mul(1000))
 }
 
-fn verdict(done: Done, dry_run: bool) -> Verdict {
+fn verdict(done: Done) -> Verdict {
     let warnings = warnings(&done);
     let mut verdict = Verdict {
-        in_force: !dry_run,
+        in_force: done.in_force,
         changed: done.changed,
         digest: done.digest.to_string(),
         generation: done.generation,
@@ -114,7 +113,6 @@ fn verdict(done: Done, dry_run: bool) -> Verdict {
         not_written: done.not_written,
     };
     if let Some(judged) = done.judged {
-        verdict.in_force &= judged.stops.is_empty();
         (verdict.widened, verdict.narrowed) = (judged.widened, judged.narrowed);
         verdict.changes = serde_json::to_value(&judged.diff.changes).unwrap_or_default();
         verdict.text = judged.diff.to_text();

@@ -67,6 +67,17 @@ impl Folder {
         data_encoding::HEXLOWER.encode(&hash.finalize())
     }
 
+    /// Makes a folder of edited texts; `None` where one edit gives none.
+    pub(crate) fn edit(&self, mut edit: impl FnMut(&str, &str) -> Option<String>) -> Option<Self> {
+        let files = self.files.iter().map(|(path, text)| {
+            let edited = edit(path, text)?;
+            Some((path.clone(), edited))
+        });
+        Some(Self {
+            files: files.collect::<Option<_>>()?,
+        })
+    }
+
     /// Tells whether every path stays in the folder and is not hidden: what somebody sends is not
     /// what a folder was read as.
     pub(crate) fn is_sound(&self) -> bool {
