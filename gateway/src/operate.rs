@@ -74,7 +74,7 @@ impl Operator for Desk {
     async fn reload(&self) -> Result<Reloaded, Refusal> {
         let wanted = Wanted::disk(How::Reload, self.1.clone());
         let done = reload::reload(&self.0, wanted).await;
-        Ok(reloaded(&done.map_err(policy::refusal)?))
+        Ok(reloaded(&done.map_err(|e| policy::refusal(&e))?))
     }
 
     async fn user_changed(&self, user: &str, act: UserAct) -> Result<Reloaded, Refusal> {
@@ -102,7 +102,7 @@ impl Operator for Desk {
         };
         let refused = match reload::reload(gw, wanted.clone()).await {
             Ok(done) => return Ok(reloaded(&done)),
-            Err(rejected) => policy::refusal(rejected),
+            Err(rejected) => policy::refusal(&rejected),
         };
         match reload::revoke::revoke(gw, user, act, wanted).await {
             Some(Ok(done)) => {

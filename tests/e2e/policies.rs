@@ -337,6 +337,20 @@ fn a_rollback_that_opens_a_door_is_held_like_any_other_change() {
 }
 
 #[test]
+fn a_rollback_brings_nobody_back_who_was_shut_out_unless_that_is_accepted() {
+    let scene = Scene::new();
+    scene.gateway.must(&["user", "disable", "guest"]);
+    let (code, text) = scene.run(&["policy", "rollback"]);
+    assert_eq!(code, HELD, "{text}");
+    assert!(text.contains("guest"), "{text}");
+    let people = || fs::read_to_string(scene.gateway.facts.policy.join("users.toml")).unwrap();
+    assert!(people().contains("disabled = true"));
+    let (code, text) = scene.run(&["policy", "rollback", "--accept-back", "1"]);
+    assert_eq!(code, OK, "{text}");
+    assert!(!people().contains("disabled = true"));
+}
+
+#[test]
 fn losses_and_the_own_access_are_accepted_in_so_many_words() {
     let scene = Scene::new();
     let app = &scene.gateway.facts.app;

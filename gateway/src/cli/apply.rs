@@ -59,6 +59,9 @@ pub(super) struct Rollback {
     /// A generation or the beginning of a digest [default: the one before]
     #[arg(value_name = "GENERATION|DIGEST")]
     to: Option<String>,
+    /// Accept that exactly so many people who are shut out are let in again
+    #[arg(long, value_name = "N")]
+    accept_back: Option<usize>,
     #[command(flatten)]
     guarded: Guarded,
 }
@@ -81,8 +84,14 @@ struct Guarded {
     /// The class of their device: any, known or managed [default: any]
     #[arg(long, value_name = "CLASS", requires = "user")]
     device: Option<String>,
-    /// What they must still reach: admin, https://host/path or tcp://ip:port
-    #[arg(long, value_name = "WHAT", requires = "user", default_value = "admin")]
+    /// What they must still reach
+    #[arg(
+        long,
+        value_name = "WHAT",
+        requires = "user",
+        default_value = "admin",
+        help = "What they must still reach: admin, https://host/path or tcp://ip:port"
+    )]
     to_reach: String,
     /// Accept that they lose it
     #[arg(long, requires = "user")]
@@ -97,6 +106,7 @@ impl Guarded {
         guards::Accept {
             wider: self.accept_wider,
             loss: self.accept_loss,
+            back: None,
             own: self.i_lose_access,
         }
     }
@@ -148,7 +158,10 @@ pub(super) fn rollback(options: &Rollback, global: &Global) -> Result<(), Failur
     let config = global.config()?;
     let asked = control::Rollback {
         to: options.to.clone(),
-        accept: options.guarded.accept(),
+        accept: guards::Accept {
+            back: options.accept_back,
+            ..options.guarded.accept()
+        },
         own: options.guarded.own(),
         dry_run: options.guarded.dry_run,
     };

@@ -70,7 +70,7 @@ fn flags_may_follow_arguments() {
         "postern policy apply d --confirm 5m --accept-wider 2 --accept-loss 1 --dry-run --json",
         "postern policy apply --as ann --from office --device known --to-reach tcp://10.0.0.5:22 --i-lose-access",
         "postern policy rollback",
-        "postern policy rollback 41 --dry-run --as ann",
+        "postern policy rollback 41 --accept-back 2 --dry-run --as ann",
         "postern policy confirm --json",
         "postern policy history --json --config f",
         "postern run --strict --config f",

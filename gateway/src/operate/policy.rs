@@ -36,7 +36,7 @@ pub(super) async fn apply(gw: &Arc<Gateway>, by: &By, asked: &Apply) -> Result<V
         dry_run: asked.dry_run,
         ..Wanted::disk(How::Apply, by.clone())
     };
-    let done = reload::reload(gw, wanted).await.map_err(refusal)?;
+    let done = reload::reload(gw, wanted).await.map_err(|e| refusal(&e))?;
     Ok(verdict(done))
 }
 
@@ -53,7 +53,7 @@ pub(super) async fn rollback(
         ..Wanted::disk(How::Rollback, by.clone())
     };
     let done = waiting::rollback(gw, asked.to.as_deref(), wanted).await;
-    Ok(verdict(done.map_err(refusal)?))
+    Ok(verdict(done.map_err(|e| refusal(&e))?))
 }
 
 /// See [`crate::control::Operator::policy_confirm`].
@@ -68,8 +68,8 @@ pub(super) async fn confirm(gw: &Arc<Gateway>, by: &By) -> Result<Confirmed, Ref
 }
 
 /// Says why a set was not put in force.
-pub(super) fn refusal(rejected: Rejected) -> Refusal {
-    let code = match &rejected {
+pub(super) fn refusal(rejected: &Rejected) -> Refusal {
+    let code = match rejected {
         // a lock-out is not for anybody to accept
         Rejected::Guard(stops) if stops.iter().all(|s| s.accept.is_some()) => Code::Held,
         Rejected::Failed(_) => Code::Data,
@@ -78,7 +78,7 @@ pub(super) fn refusal(rejected: Rejected) -> Refusal {
         | Rejected::Certificates(_)
         | Rejected::Guard(_) => Code::Config,
     };
-    Refusal::new(code, crate::cli::exit::chain(&rejected))
+    Refusal::new(code, crate::cli::exit::chain(rejected))
 }
 
 /// Lists what is worth a look, one line each.

@@ -140,9 +140,10 @@ pub(crate) async fn change(gw: &Arc<Gateway>, wanted: Wanted) -> Result<Done, Re
             Some(&candidate),
         )
         .await;
-        return match wanted.how {
-            How::Apply | How::Rollback => Ok(candidate.split().1),
-            _ => Err(rejected),
+        let asked = matches!(wanted.how, How::Apply | How::Rollback);
+        return match asked {
+            true => Ok(candidate.split().1),
+            false => Err(rejected),
         };
     }
     put_in_force(gw, &wanted, candidate).await
@@ -231,9 +232,10 @@ fn judge(
         // a store that does not answer must not lock anybody in or out
         found.unwrap_or(true)
     };
-    let pairs = match wanted.how {
-        How::Apply | How::Rollback => used(gw)?,
-        _ => Pairs::new(),
+    let pairs = if matches!(wanted.how, How::Apply | How::Rollback) {
+        used(gw)?
+    } else {
+        Pairs::new()
     };
     let mut judged = guards::judge(&Asked {
         before: &before.policy,
@@ -400,7 +402,7 @@ async fn remember(
                 history.applied(entry, pending).and(kept)
             }
             None if history.held().is_some() || history.writing().is_some() => {
-                history.hold(None).and(history.write(None))
+                history.hold(None).and_then(|()| history.write(None))
             }
             None => Ok(()),
         }
