@@ -6,7 +6,7 @@ mod ban;
 mod cert;
 mod check;
 pub(crate) mod device;
-mod edit;
+pub(crate) mod edit;
 pub(crate) mod exit;
 mod folder;
 mod init;

@@ -21,7 +21,7 @@ use crate::control::{
 use crate::gateway::Gateway;
 use crate::identity::Device;
 use crate::reload;
-use crate::reload::change::Wanted;
+use crate::reload::change::{Done, Wanted};
 use crate::reload::history::{By, Entry, How};
 use crate::snapshot::Snapshot;
 use crate::tunnel;
@@ -73,7 +73,9 @@ impl Operator for Desk {
     }
 
     async fn reload(&self) -> Result<Reloaded, Refusal> {
-        self.put_in_force(How::Reload, false).await
+        let wanted = Wanted::disk(How::Reload, self.1.clone());
+        let done = reload::reload(&self.0, wanted).await;
+        Ok(reloaded(&done.map_err(|e| policy::refusal(&e))?))
     }
 
     async fn user_changed(&self, user: &str, act: UserAct) -> Result<Reloaded, Refusal> {
@@ -95,8 +97,25 @@ impl Operator for Desk {
             gw.identity.forget_namesake(user, clock::unix()).await?;
             gw.streams.kill_user(user);
         }
-        let revokes = matches!(act, UserAct::Disable | UserAct::Remove);
-        self.put_in_force(How::User, revokes).await
+        let wanted = Wanted {
+            revokes: matches!(act, UserAct::Disable | UserAct::Remove),
+            ..Wanted::disk(How::User, self.1.clone())
+        };
+        let refused = match reload::reload(gw, wanted.clone()).await {
+            Ok(done) => return Ok(reloaded(&done)),
+            Err(rejected) => policy::refusal(&rejected),
+        };
+        match reload::revoke::revoke(gw, user, act, wanted).await {
+            Some(Ok(done)) => {
+                let mut answer = reloaded(&done);
+                let why = refused.message;
+                let text =
+                    format!("warning: only this is in force; the policy folder is not: {why}");
+                answer.warnings.push(text);
+                Ok(answer)
+            }
+            Some(Err(_)) | None => Err(refused),
+        }
     }
 
     async fn user_enrolled(&self) -> Result<Vec<String>, Refusal> {
@@ -197,21 +216,6 @@ impl Operator for Desk {
 }
 
 impl Desk {
-    async fn put_in_force(&self, how: How, revokes: bool) -> Result<Reloaded, Refusal> {
-        let wanted = Wanted {
-            revokes,
-            ..Wanted::disk(how, self.1.clone())
-        };
-        let done = reload::reload(&self.0, wanted)
-            .await
-            .map_err(policy::refusal)?;
-        Ok(Reloaded {
-            warnings: policy::warnings(&done),
-            digest: done.digest.to_string(),
-            generation: done.generation,
-        })
-    }
-
     fn acts<'a>(&'a self, snap: &'a Snapshot) -> Acts<'a> {
         Acts {
             config: &self.0.config,
@@ -254,6 +258,14 @@ impl Desk {
             state: state.to_owned(),
             why,
         }
+    }
+}
+
+fn reloaded(done: &Done) -> Reloaded {
+    Reloaded {
+        digest: done.digest.to_string(),
+        generation: done.generation,
+        warnings: policy::warnings(done),
     }
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod folder;
 pub(crate) mod guards;
 pub(crate) mod history;
 mod outcome;
+pub(crate) mod revoke;
 pub(crate) mod start;
 pub(crate) mod watch;
 
@@ -194,7 +195,8 @@ pub(crate) fn certificates(
 /// [`Rejected`]: the old set stays in force and the refusal is on record.
 pub(crate) async fn reload(gw: &Arc<Gateway>, wanted: Wanted) -> Result<Done, Rejected> {
     let done = change::change(gw, wanted).await?;
-    for warning in done.judged.iter().flat_map(|j| &j.warnings) {
+    let judged = done.judged.iter().filter(|_| done.in_force);
+    for warning in judged.flat_map(|j| &j.warnings) {
         tracing::warn!(warning, "policy");
     }
     Ok(done)

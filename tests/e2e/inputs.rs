@@ -18,6 +18,9 @@ const PERMISSION: i32 = 77;
 const CONFIG: i32 = 78;
 const NOBODY: u32 = 65_534;
 
+/// A name, how the file is made, and the words of the refusal.
+type Case<'a> = (&'a str, &'a dyn Fn(), &'a [&'a str]);
+
 fn in_force(gateway: &Gateway) -> Value {
     let status: Value = serde_json::from_str(&gateway.must(&["status", "--json"])).unwrap();
     status["policy"]["digest"].clone()
@@ -71,7 +74,7 @@ fn files_that_are_no_policy_are_refused_by_name_and_the_old_one_stays() {
         .map(|n| format!("[app.app.\"/a{n}\"]\nallow.d = {{ who = \"demo\" }}\n"))
         .collect();
     let too_many = good.replacen("[app.second]", &format!("{many}[app.second]"), 1);
-    let cases: [(&str, &dyn Fn(), &[&str]); 7] = [
+    let cases: [Case<'_>; 7] = [
         (
             "not UTF-8",
             &|| fs::write(&extra, b"postern = 1 # caf\xe9\n").unwrap(),

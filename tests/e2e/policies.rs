@@ -337,6 +337,20 @@ fn a_rollback_that_opens_a_door_is_held_like_any_other_change() {
 }
 
 #[test]
+fn a_rollback_brings_nobody_back_who_was_shut_out_unless_that_is_accepted() {
+    let scene = Scene::new();
+    scene.gateway.must(&["user", "disable", "guest"]);
+    let (code, text) = scene.run(&["policy", "rollback"]);
+    assert_eq!(code, HELD, "{text}");
+    assert!(text.contains("guest"), "{text}");
+    let people = || fs::read_to_string(scene.gateway.facts.policy.join("users.toml")).unwrap();
+    assert!(people().contains("disabled = true"));
+    let (code, text) = scene.run(&["policy", "rollback", "--accept-back", "1"]);
+    assert_eq!(code, OK, "{text}");
+    assert!(!people().contains("disabled = true"));
+}
+
+#[test]
 fn losses_and_the_own_access_are_accepted_in_so_many_words() {
     let scene = Scene::new();
     let app = &scene.gateway.facts.app;
@@ -391,7 +405,15 @@ fn losses_and_the_own_access_are_accepted_in_so_many_words() {
     assert_eq!(scene.run(&["policy", "rollback", "--as", "guest"]).0, HELD);
     assert_eq!(
         scene
-            .run(&["policy", "rollback", "--as", "guest", "--i-lose-access"])
+            .run(&[
+                "policy",
+                "rollback",
+                "--as",
+                "guest",
+                "--i-lose-access",
+                "--accept-loss",
+                "1"
+            ])
             .0,
         OK
     );
@@ -463,6 +485,44 @@ fn files_saved_while_a_policy_waits_to_be_confirmed_wait_with_it() {
     wait::until_true(LIMIT, "they follow", || {
         scene.status()["policy"]["digest"] != digest
     });
+}
+
+#[test]
+fn a_person_is_shut_out_at_once_even_while_the_folder_is_held() {
+    let mut scene = Scene::new();
+    let guest = Client::new(&scene.gateway);
+    let app = scene.gateway.facts.app.clone();
+    assert_eq!(guest.sign_in(&app, &scene.gateway.facts.guest).status, 200);
+    scene.save(&scene.open());
+    assert_eq!(scene.run(&["reload"]).0, HELD);
+    let (code, text) = scene.run(&["user", "disable", "guest"]);
+    assert_eq!(code, OK, "{text}");
+    assert!(
+        text.contains("world-open"),
+        "what is not in force is said: {text}"
+    );
+    assert_eq!(guest.fetch(&app).status, 401);
+    assert!(!scene.is_open());
+    scene.gateway.kill();
+    let served = Served::start(&scene, &[]).ready();
+    assert!(!scene.is_open(), "held over a restart");
+    assert_eq!(guest.fetch(&app).status, 401);
+    let error = scene.status()["policy"]["error"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let number = number_after(&error, "--accept-wider").to_string();
+    assert_eq!(
+        scene.run(&["policy", "apply", "--accept-wider", &number]).0,
+        OK
+    );
+    assert!(scene.is_open());
+    assert_eq!(guest.fetch(&app).status, 401);
+    let (code, text) = scene.run(&["user", "enable", "guest"]);
+    assert_eq!(code, OK, "{text}");
+    drop(served);
+    let offline = scene.history();
+    assert_eq!(offline.last().unwrap()["how"], "user", "{offline:?}");
 }
 
 /// The demo's folder, served by `postern run`.

@@ -1,15 +1,18 @@
 //! `postern policy apply`, `confirm`, `rollback` and `history`: changes of the policy in force.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 
 use super::exit::{Exit, Failure};
 use super::{Global, block_on, offline, out};
-use crate::control::{self, Operator, Verdict};
+use crate::config::lock;
+use crate::control::{self, Operator, Remote, Verdict};
 use crate::reload::folder::Folder;
 use crate::reload::guards::{self, Own};
-use crate::reload::history::Entry;
+use crate::reload::history::{Entry, History};
+use crate::secrets::Keys;
 
 pub(super) const APPLY: &str = "Examples:
   postern policy apply ./policy.new --dry-run
@@ -56,6 +59,9 @@ pub(super) struct Rollback {
     /// A generation or the beginning of a digest [default: the one before]
     #[arg(value_name = "GENERATION|DIGEST")]
     to: Option<String>,
+    /// Accept that exactly so many people who are shut out are let in again
+    #[arg(long, value_name = "N")]
+    accept_back: Option<usize>,
     #[command(flatten)]
     guarded: Guarded,
 }
@@ -78,8 +84,14 @@ struct Guarded {
     /// The class of their device: any, known or managed [default: any]
     #[arg(long, value_name = "CLASS", requires = "user")]
     device: Option<String>,
-    /// What they must still reach: admin, https://host/path or tcp://ip:port
-    #[arg(long, value_name = "WHAT", requires = "user", default_value = "admin")]
+    /// What they must still reach
+    #[arg(
+        long,
+        value_name = "WHAT",
+        requires = "user",
+        default_value = "admin",
+        help = "What they must still reach: admin, https://host/path or tcp://ip:port"
+    )]
     to_reach: String,
     /// Accept that they lose it
     #[arg(long, requires = "user")]
@@ -94,6 +106,7 @@ impl Guarded {
         guards::Accept {
             wider: self.accept_wider,
             loss: self.accept_loss,
+            back: None,
             own: self.i_lose_access,
         }
     }
@@ -145,7 +158,10 @@ pub(super) fn rollback(options: &Rollback, global: &Global) -> Result<(), Failur
     let config = global.config()?;
     let asked = control::Rollback {
         to: options.to.clone(),
-        accept: options.guarded.accept(),
+        accept: guards::Accept {
+            back: options.accept_back,
+            ..options.guarded.accept()
+        },
         own: options.guarded.own(),
         dry_run: options.guarded.dry_run,
     };
@@ -178,15 +194,21 @@ pub(super) fn confirm(global: &Global) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Lists what was put in force and what was refused.
+/// Lists what was put in force and what was refused; needs no running gateway.
 ///
 /// # Errors
-/// [`Exit::Unavailable`] if no gateway runs.
+/// What keeps the state folder closed.
 pub(super) fn history(global: &Global) -> Result<(), Failure> {
     let config = global.config()?;
     let entries = block_on(async {
-        let gateway = offline::running(&config).await?;
-        Ok(gateway.policy_history().await?)
+        if let Some(gateway) = Remote::find(&config.control_socket()).await? {
+            return Ok(gateway.policy_history().await?);
+        }
+        let _lock = lock::acquire(&config.data)?;
+        let keys = Arc::new(Keys::load(&config.master_key)?);
+        let history = History::open(&config.data, keys);
+        let history = history.map_err(|e| Failure::file("open", &config.data, &e))?;
+        Ok(history.entries())
     })?;
     if global.json {
         entries.iter().for_each(out::json);

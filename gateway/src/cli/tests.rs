@@ -29,6 +29,11 @@ fn wrong_command_lines_are_usage_and_help_is_not() {
         "postern session revoke",
         "postern session revoke s1 --all",
         "postern policy explain",
+        "postern policy apply --confirm 2d",
+        "postern policy apply --accept-wider many",
+        "postern policy apply --from office",
+        "postern policy apply --i-lose-access",
+        "postern policy rollback 1 2",
         "postern init --dir x",
         "postern completions cobol",
     ] {
@@ -61,6 +66,14 @@ fn flags_may_follow_arguments() {
         "postern session revoke s1 --json",
         "postern policy explain https://a.example/ --user ann --from office --mfa none --policy d --json",
         "postern policy check --policy d",
+        "postern policy apply",
+        "postern policy apply d --confirm 5m --accept-wider 2 --accept-loss 1 --dry-run --json",
+        "postern policy apply --as ann --from office --device known --to-reach tcp://10.0.0.5:22 --i-lose-access",
+        "postern policy rollback",
+        "postern policy rollback 41 --accept-back 2 --dry-run --as ann",
+        "postern policy confirm --json",
+        "postern policy history --json --config f",
+        "postern run --strict --config f",
         "postern user reset-totp ann",
         "postern init --dir d --domain gate.example.org --yes",
         "postern completions bash",
@@ -78,6 +91,21 @@ fn every_command_has_help_and_examples() {
             examples.is_some_and(|e| e.contains("postern ")),
             "{}",
             command.get_name()
+        );
+    }
+}
+
+#[test]
+fn every_change_of_the_policy_has_help_and_examples() {
+    let command = Cli::command();
+    let policy = command.find_subcommand("policy").unwrap();
+    for name in ["apply", "confirm", "rollback", "history"] {
+        let command = policy.find_subcommand(name).unwrap();
+        assert!(command.get_about().is_some(), "{name}");
+        let examples = command.get_after_help().unwrap().to_string();
+        assert!(
+            examples.contains(&format!("postern policy {name}")),
+            "{name}"
         );
     }
 }

@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use super::{
-    AuditStatus, Code, DeviceAdded, DeviceClass, DeviceLine, Ended, Invitation, NewDevice,
+    Apply, AuditStatus, Code, DeviceAdded, DeviceClass, DeviceLine, Ended, Invitation, NewDevice,
     Operator, PolicyStatus, Refusal, Reloaded, Remote, SessionLine, Status, TunnelStatus, UserAct,
     Which, bind, serve,
 };
@@ -153,5 +153,21 @@ async fn long_and_broken_lines_are_refused() {
         stream.read_to_string(&mut answer).await.ok();
         assert_eq!(answer.starts_with("{\"done\":"), good, "{answer}");
     }
+    server.abort();
+}
+
+#[tokio::test]
+async fn a_folder_of_a_mebibyte_fits_in_a_request() {
+    let folder = Folder::new();
+    let socket = folder.path().join("control.sock");
+    let server = tokio::spawn(serve(bind(&socket).unwrap(), Arc::new(Small)));
+    let remote = Remote::find(&socket).await.unwrap().unwrap();
+    let files = serde_json::json!({ "policy.toml": "#".repeat(1 << 20) });
+    let apply = Apply {
+        files: serde_json::from_value(files).unwrap(),
+        ..Apply::default()
+    };
+    let refusal = remote.policy_apply(&apply).await.unwrap_err();
+    assert_eq!(refusal.code, Code::Unavailable, "{refusal}");
     server.abort();
 }

@@ -36,9 +36,8 @@ pub(super) async fn apply(gw: &Arc<Gateway>, by: &By, asked: &Apply) -> Result<V
         dry_run: asked.dry_run,
         ..Wanted::disk(How::Apply, by.clone())
     };
-    let dry_run = asked.dry_run;
-    let done = reload::reload(gw, wanted).await.map_err(refusal)?;
-    Ok(verdict(done, dry_run))
+    let done = reload::reload(gw, wanted).await.map_err(|e| refusal(&e))?;
+    Ok(verdict(done))
 }
 
 /// See [`crate::control::Operator::policy_rollback`].
@@ -54,7 +53,7 @@ pub(super) async fn rollback(
         ..Wanted::disk(How::Rollback, by.clone())
     };
     let done = waiting::rollback(gw, asked.to.as_deref(), wanted).await;
-    Ok(verdict(done.map_err(refusal)?, asked.dry_run))
+    Ok(verdict(done.map_err(|e| refusal(&e))?))
 }
 
 /// See [`crate::control::Operator::policy_confirm`].
@@ -69,8 +68,8 @@ pub(super) async fn confirm(gw: &Arc<Gateway>, by: &By) -> Result<Confirmed, Ref
 }
 
 /// Says why a set was not put in force.
-pub(super) fn refusal(rejected: Rejected) -> Refusal {
-    let code = match &rejected {
+pub(super) fn refusal(rejected: &Rejected) -> Refusal {
+    let code = match rejected {
         // a lock-out is not for anybody to accept
         Rejected::Guard(stops) if stops.iter().all(|s| s.accept.is_some()) => Code::Held,
         Rejected::Failed(_) => Code::Data,
@@ -79,7 +78,7 @@ pub(super) fn refusal(rejected: Rejected) -> Refusal {
         | Rejected::Certificates(_)
         | Rejected::Guard(_) => Code::Config,
     };
-    Refusal::new(code, crate::cli::exit::chain(&rejected))
+    Refusal::new(code, crate::cli::exit::chain(rejected))
 }
 
 /// Lists what is worth a look, one line each.
@@ -95,10 +94,10 @@ pub(super) fn until(unix: i64) -> String {
     clock::rfc3339(seconds.saturating_mul(1000))
 }
 
-fn verdict(done: Done, dry_run: bool) -> Verdict {
+fn verdict(done: Done) -> Verdict {
     let warnings = warnings(&done);
     let mut verdict = Verdict {
-        in_force: !dry_run,
+        in_force: done.in_force,
         changed: done.changed,
         digest: done.digest.to_string(),
         generation: done.generation,
@@ -114,7 +113,6 @@ fn verdict(done: Done, dry_run: bool) -> Verdict {
         not_written: done.not_written,
     };
     if let Some(judged) = done.judged {
-        verdict.in_force &= judged.stops.is_empty();
         (verdict.widened, verdict.narrowed) = (judged.widened, judged.narrowed);
         verdict.changes = serde_json::to_value(&judged.diff.changes).unwrap_or_default();
         verdict.text = judged.diff.to_text();

@@ -27,6 +27,8 @@ pub(crate) enum Files {
     Disk,
     /// These, which the policy folder then holds.
     Given(Folder),
+    /// These, whatever the policy folder holds.
+    Aside(Folder),
 }
 
 /// A change that somebody wants.
@@ -66,13 +68,15 @@ impl Wanted {
     }
 
     /// Nobody is at hand who could accept or confirm.
-    fn is_unattended(&self) -> bool {
+    pub(super) fn is_unattended(&self) -> bool {
         matches!(self.how, How::Watch | How::Signal)
     }
 }
 
 /// What became of a change.
 pub(crate) struct Done {
+    /// Whether it is in force.
+    pub(crate) in_force: bool,
     /// The digest of the policy that was asked for.
     pub(crate) digest: Arc<str>,
     /// The generation in force.
@@ -136,9 +140,10 @@ pub(crate) async fn change(gw: &Arc<Gateway>, wanted: Wanted) -> Result<Done, Re
             Some(&candidate),
         )
         .await;
-        return match wanted.how {
-            How::Apply | How::Rollback => Ok(candidate.split().1),
-            _ => Err(rejected),
+        let asked = matches!(wanted.how, How::Apply | How::Rollback);
+        return match asked {
+            true => Ok(candidate.split().1),
+            false => Err(rejected),
         };
     }
     put_in_force(gw, &wanted, candidate).await
@@ -150,7 +155,7 @@ type Refused = (Option<String>, Rejected);
 fn candidate(gw: &Gateway, wanted: &Wanted) -> Result<Candidate, Refused> {
     let folder = match &wanted.files {
         Files::Disk => Folder::read(&gw.config.policy_dir).map_err(|e| (None, e.into()))?,
-        Files::Given(folder) => folder.clone(),
+        Files::Given(folder) | Files::Aside(folder) => folder.clone(),
     };
     let source = folder.digest();
     let refused = |rejected: Rejected| (Some(source.clone()), rejected);
@@ -227,9 +232,10 @@ fn judge(
         // a store that does not answer must not lock anybody in or out
         found.unwrap_or(true)
     };
-    let pairs = match wanted.how {
-        How::Apply | How::Rollback => used(gw)?,
-        _ => Pairs::new(),
+    let pairs = if matches!(wanted.how, How::Apply | How::Rollback) {
+        used(gw)?
+    } else {
+        Pairs::new()
     };
     let mut judged = guards::judge(&Asked {
         before: &before.policy,
@@ -308,6 +314,7 @@ async fn put_in_force(
     let until = pending.as_ref().map(|p| p.until);
     let files = candidate.changed.then(|| candidate.folder.clone());
     let (snapshot, mut done) = candidate.split();
+    done.in_force = true;
     (done.until, done.kept, done.not_written) = (until, kept, not_written);
     // who relies on being taken back must find it after a power cut; who is cut off must not wait
     let waits = pending.is_some();
@@ -356,7 +363,7 @@ fn pending(
 /// Makes the policy folder hold given files; blocks. A begun replacement is noted first, so that
 /// the next start undoes what a power cut left half done.
 fn write(gw: &Gateway, wanted: &Wanted, files: &Folder) -> Result<Option<PathBuf>, String> {
-    if matches!(wanted.files, Files::Disk) {
+    if !matches!(wanted.files, Files::Given(_)) {
         return Ok(None);
     }
     let dir = &gw.config.policy_dir;
@@ -395,7 +402,7 @@ async fn remember(
                 history.applied(entry, pending).and(kept)
             }
             None if history.held().is_some() || history.writing().is_some() => {
-                history.hold(None).and(history.write(None))
+                history.hold(None).and_then(|()| history.write(None))
             }
             None => Ok(()),
         }
@@ -430,6 +437,7 @@ impl Candidate {
     /// Parts what goes in force from what is told about it.
     fn split(self) -> (Snapshot, Done) {
         let done = Done {
+            in_force: false,
             digest: Arc::clone(&self.snapshot.digest),
             generation: self.snapshot.generation,
             changed: self.changed,

@@ -69,6 +69,17 @@ impl Folder {
         data_encoding::HEXLOWER.encode(&hash.finalize())
     }
 
+    /// Makes a folder of edited texts; `None` where one edit gives none.
+    pub(crate) fn edit(&self, mut edit: impl FnMut(&str, &str) -> Option<String>) -> Option<Self> {
+        let files = self.files.iter().map(|(path, text)| {
+            let edited = edit(path, text)?;
+            Some((path.clone(), edited))
+        });
+        Some(Self {
+            files: files.collect::<Option<_>>()?,
+        })
+    }
+
     /// Tells whether every path stays in the folder and is not hidden: what somebody sends is not
     /// what a folder was read as.
     pub(crate) fn is_sound(&self) -> bool {
@@ -127,7 +138,8 @@ impl Folder {
             if std::fs::read(&path).is_ok_and(|now| now == text.as_bytes()) {
                 continue;
             }
-            put(&path, text, path.metadata().ok().or_else(|| like.clone()))?;
+            let own = path.metadata().ok();
+            put(&path, text, own.as_ref().or(like.as_ref()))?;
         }
         for path in before
             .files
@@ -166,7 +178,7 @@ pub(crate) fn make_folder(dir: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// What the system refuses; an old file is whole then.
-pub(crate) fn put(path: &Path, text: impl AsRef<[u8]>, like: Option<Metadata>) -> io::Result<()> {
+pub(crate) fn put(path: &Path, text: impl AsRef<[u8]>, like: Option<&Metadata>) -> io::Result<()> {
     let dir = path.parent().unwrap_or_else(|| Path::new("."));
     make_folder(dir)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -178,7 +190,7 @@ pub(crate) fn put(path: &Path, text: impl AsRef<[u8]>, like: Option<Metadata>) -
             .mode(0o600)
             .open(&fresh)?;
         file.write_all(text.as_ref())?;
-        if let Some(like) = &like {
+        if let Some(like) = like {
             file.set_permissions(like.permissions())?;
             // root keeps the owner; others own what they may write
             fchown(&file, Some(like.uid()), Some(like.gid())).ok();

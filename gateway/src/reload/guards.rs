@@ -23,6 +23,8 @@ pub(crate) struct Accept {
     pub(crate) wider: Option<usize>,
     /// Used pairs of person and app that end.
     pub(crate) loss: Option<usize>,
+    /// People who were shut out and come back by a rollback.
+    pub(crate) back: Option<usize>,
     /// The own access.
     pub(crate) own: bool,
 }
@@ -43,7 +45,7 @@ pub(crate) struct Own {
 /// Why a change does not go in force by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Stop {
-    /// `lock-out`, `world-open`, `loss`, `own-access`, `taken-back` or `unconfirmed`.
+    /// `lock-out`, `world-open`, `loss`, `people-back`, `own-access`, `taken-back` or `unconfirmed`.
     pub(crate) guard: String,
     /// What would happen.
     pub(crate) text: String,
@@ -105,6 +107,7 @@ pub(crate) fn judge(asked: &Asked<'_>) -> Judged {
     lock_out(asked, &mut judged);
     world_open(asked, &mut judged);
     loss(asked, &mut judged);
+    people_back(asked, &mut judged);
     own_access(asked, &mut judged);
     judged
 }
@@ -254,6 +257,33 @@ impl std::fmt::Display for Losses {
             "{count} of the {total} pairs of person and app in use in the last 7 days are refused: {names}"
         )
     }
+}
+
+/// An earlier policy lets in who was shut out since: that is rarely why it is brought back.
+fn people_back(asked: &Asked<'_>, judged: &mut Judged) {
+    if asked.how != How::Rollback {
+        return;
+    }
+    let active = |policy: &Policy, name: &str| policy.user(name).is_some_and(|u| !u.disabled);
+    let names = asked.after.users().map(|user| user.name.to_string());
+    let back: BTreeSet<String> = names
+        .filter(|name| active(asked.after, name) && !active(asked.before, name))
+        .collect();
+    let count = back.len();
+    if asked.accept.back.unwrap_or(0) == count {
+        return;
+    }
+    judged.stops.push(Stop {
+        guard: "people-back".to_owned(),
+        text: format!(
+            "{count} people who are shut out would be let in again: {}",
+            some(&back)
+        ),
+        accept: Some(match count {
+            0 => String::new(),
+            count => format!("--accept-back {count}"),
+        }),
+    });
 }
 
 fn own_access(asked: &Asked<'_>, judged: &mut Judged) {

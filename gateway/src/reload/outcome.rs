@@ -96,10 +96,10 @@ pub(super) async fn reject(
     } else {
         reason::REJECTED
     };
-    if by_guard {
+    if by_guard && wanted.is_unattended() {
         tracing::error!(error = %text, "policy held; the old set stays in force");
     } else {
-        tracing::warn!(error = %text, "reload refused; the old set stays in force");
+        tracing::warn!(error = %text, "policy refused; the old set stays in force");
     }
     let mut record = Record::new(Event::PolicyRejected, "failed", why);
     record.policy = Some(Arc::clone(&gw.snapshot.load().digest));

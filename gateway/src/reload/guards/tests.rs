@@ -353,3 +353,32 @@ fn a_new_area_that_takes_access_is_noted() {
     let same = Case::default().judge(&after, &after);
     assert!(same.notes.is_empty());
 }
+
+#[test]
+fn a_rollback_lets_in_who_was_shut_out_only_with_the_exact_number() {
+    let gone = BASE.replace("[user.carl]\n", "").replace(", \"carl\"", "");
+    let (before, after) = (policy(&gone), policy(BASE));
+    for (back, held) in [(None, true), (Some(1), false), (Some(2), true)] {
+        let accept = Accept {
+            back,
+            ..Accept::default()
+        };
+        let case = Case {
+            how: How::Rollback,
+            accept,
+            ..Case::default()
+        };
+        assert_eq!(!case.stops(&before, &after).is_empty(), held, "{back:?}");
+    }
+    let judged = Case {
+        how: How::Rollback,
+        ..Case::default()
+    }
+    .judge(&before, &after);
+    assert!(judged.stops[0].text.ends_with("again: carl"));
+    assert_eq!(
+        Case::default().stops(&before, &after),
+        [""; 0],
+        "who applies it wrote it"
+    );
+}

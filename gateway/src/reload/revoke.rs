@@ -1,0 +1,93 @@
+//! Taking a person out while the policy folder holds what may not go in force.
+
+use std::sync::Arc;
+
+use super::change::{Done, Files, Wanted, blocking};
+use super::history::How;
+use super::{Rejected, folder::Folder};
+use crate::cli::edit::Draft;
+use crate::control::UserAct;
+use crate::gateway::Gateway;
+
+/// Takes a person out of the policy in force, whatever lies in the folder: what a guard holds
+/// there must not keep anybody in. What is held stays held. `None` where there is nothing to do
+/// it with; the refusal of the folder is the answer then.
+pub(crate) async fn revoke(
+    gw: &Arc<Gateway>,
+    user: &str,
+    act: UserAct,
+    wanted: Wanted,
+) -> Option<Result<Done, Rejected>> {
+    let source = gw.history.in_force()?.source?;
+    let worker = Arc::clone(gw);
+    let before = blocking(move || worker.history.files(&source)).await?;
+    let after = without(&before, user, act)?;
+    let (held, error) = (gw.history.held(), gw.reload_error.lock().clone());
+    let wanted = Wanted {
+        files: Files::Aside(after),
+        how: How::User,
+        revokes: true,
+        ..wanted
+    };
+    let done = super::reload(gw, wanted).await;
+    if done.is_ok() {
+        *gw.reload_error.lock() = error;
+        let worker = Arc::clone(gw);
+        if let Err(error) = blocking(move || worker.history.hold(held)).await {
+            tracing::error!(%error, "the policy history cannot be written");
+        }
+    }
+    Some(done)
+}
+
+/// Edits the files as the command line did those on disk.
+fn without(before: &Folder, user: &str, act: UserAct) -> Option<Folder> {
+    let mut found = false;
+    let after = before.edit(|path, text| {
+        if !path.ends_with(".toml") {
+            return Some(text.to_owned());
+        }
+        let mut draft = Draft::new(path.to_owned(), text.to_owned()).ok()?;
+        match act {
+            UserAct::Disable => found |= draft.set_disabled(user, true),
+            UserAct::Remove => {
+                found |= !draft.groups_of(user).is_empty();
+                draft.leave_all(user);
+                found |= draft.remove_user(user);
+            }
+            UserAct::Add | UserAct::Enable => return None,
+        }
+        Some(draft.text())
+    })?;
+    found.then_some(after)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without;
+    use crate::control::UserAct;
+    use crate::reload::folder::Folder;
+
+    #[test]
+    fn a_person_is_taken_out_of_the_files_in_force_and_nothing_else_is_changed() {
+        let before: Folder = serde_json::from_value(serde_json::json!({
+            "policy.toml": "postern = 1\n[group]\nit = [\"ann\", \"bob\"] # two\n",
+            "users.toml": "postern = 1\n[user.ann]\n[user.bob]\n",
+        }))
+        .unwrap();
+        let text = |folder: Option<Folder>| serde_json::to_string(&folder.unwrap()).unwrap();
+        let disabled = text(without(&before, "bob", UserAct::Disable));
+        assert!(
+            disabled.contains("[user.bob]\\ndisabled = true"),
+            "{disabled}"
+        );
+        assert!(disabled.contains("# two"), "{disabled}");
+        let removed = text(without(&before, "bob", UserAct::Remove));
+        assert!(
+            !removed.contains("bob") && removed.contains("ann"),
+            "{removed}"
+        );
+        assert!(without(&before, "carl", UserAct::Disable).is_none());
+        assert!(without(&before, "bob", UserAct::Enable).is_none());
+    }
+}
