@@ -14,13 +14,15 @@ mod places;
 mod samples;
 #[cfg(test)]
 mod tests;
+mod world;
 
 pub use answers::{Grantee, Reachable, WhatCan, WhoCan};
 pub use diff::{Change, Diff, diff};
-pub(crate) use grid::{Grid, Group, Split, World};
+pub(crate) use grid::{Grid, Group, Split};
 pub(crate) use invariants::check as check_invariants;
 pub(crate) use places::{JointPlace, Side, Spot, joint_places};
 pub use samples::Sample;
+pub(crate) use world::World;
 
 /// A cell: positions in the classes of zone, time, device, method, code and sign-in.
 pub(crate) type Cell = [usize; DIMS];

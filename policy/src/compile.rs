@@ -26,7 +26,7 @@ pub(crate) use people::Atoms;
 pub use people::SubjectBits;
 pub use times::TimeClass;
 pub(crate) use times::{Times, zone_of};
-pub(crate) use trie::Trie;
+pub(crate) use trie::{Tree, Trees};
 pub use zones::ZoneClass;
 pub(crate) use zones::{FromSets, ZoneTable};
 
@@ -82,20 +82,24 @@ pub(crate) struct Guard {
 #[derive(Debug)]
 pub(crate) struct Area {
     pub(crate) shadow: bool,
-    pub(crate) allows: Vec<Allow>,
+    /// Where its rules stand among those of all apps.
+    first: u32,
+    count: u32,
 }
 
 #[derive(Debug)]
 pub(crate) struct AppRules {
     /// Whether the whole app is in shadow.
     pub(crate) shadow: bool,
-    pub(crate) areas: Vec<Area>,
+    /// Where its areas stand among those of all apps.
+    first: u32,
+    count: u32,
     /// The areas in force.
-    pub(crate) trie: Trie,
+    pub(crate) tree: Tree,
     /// Those and the areas in shadow, where there are any.
-    pub(crate) shadow_trie: Option<Trie>,
+    pub(crate) shadow_tree: Option<Tree>,
     pub(crate) windows: bool,
-    pub(crate) guards: Vec<u32>,
+    pub(crate) guards: Arc<[u32]>,
     /// Whether any rule, guard or area here is in shadow.
     pub(crate) shadowed: bool,
 }
@@ -103,7 +107,7 @@ pub(crate) struct AppRules {
 #[derive(Debug)]
 pub(crate) struct NetRules {
     pub(crate) allows: Vec<Allow>,
-    pub(crate) guards: Vec<u32>,
+    pub(crate) guards: Arc<[u32]>,
     /// Whether any rule or guard here is in shadow.
     pub(crate) shadowed: bool,
 }
@@ -130,6 +134,11 @@ pub struct Policy {
     pub(crate) shadow_hosts: Option<HostTable>,
     pub(crate) apps: Vec<App>,
     pub(crate) app_rules: Vec<AppRules>,
+    /// Areas of all apps.
+    areas: Vec<Area>,
+    /// Rules of all areas.
+    allows: Vec<Allow>,
+    pub(crate) trees: Trees,
     pub(crate) nets: Vec<NetRules>,
     /// Destinations of the nets in force.
     pub(crate) net_table: NetTable,
@@ -170,6 +179,10 @@ pub(crate) fn compile(
         methods: Methods::default(),
         rules: Vec::new(),
         obligations: Vec::new(),
+        areas: Vec::new(),
+        allows: Vec::new(),
+        trees: Trees::default(),
+        bound: HashMap::new(),
         zones: zones::compile(&ir.zones, stamp),
         header_sets: ir.header_sets.iter().cloned().map(Arc::new).collect(),
     };
@@ -213,6 +226,9 @@ pub(crate) fn compile(
             .then(|| hosts::compile(&ir.apps, true)),
         apps,
         app_rules,
+        areas: build.areas,
+        allows: build.allows,
+        trees: build.trees,
         nets,
         net_table: nets::compile(&ir.nets, false),
         shadow_net_table: ir

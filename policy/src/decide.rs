@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::canon::{self, CanonHost, CanonPath};
 use crate::compile::{
-    Allow, AppIx, AppRules, BAD_REQUEST, DEFAULT, Guard, NO_OBLIGATIONS, NO_SUCH_APP,
-    NO_SUCH_SERVICE, NetRules, ObligationIx, Policy, RuleIx, SubjectBits, TimeClass, Trie,
+    Allow, AppIx, AppRules, BAD_REQUEST, DEFAULT, Guard, Methods, NO_OBLIGATIONS, NO_SUCH_APP,
+    NO_SUCH_SERVICE, NetRules, ObligationIx, Policy, RuleIx, SubjectBits, TimeClass, Tree,
     ZoneClass,
 };
 use crate::ir::{Device, Proto};
@@ -138,9 +138,11 @@ impl Policy {
         method: &str,
         context: &Context,
     ) -> Decision {
-        if canon::method(method).is_err() {
+        let ordinary = Methods::ordinary(method);
+        if ordinary.is_none() && canon::method(method).is_err() {
             return Decision::deny(BAD_REQUEST);
         }
+        let method = ordinary.unwrap_or_else(|| self.methods.bit(method));
         let app = self.app_for(host).and_then(|ix| self.app_rules(ix));
         let decision = app.map_or(Decision::deny(NO_SUCH_APP), |rules| {
             self.decide_in(rules, subject, path, method, context)
@@ -161,19 +163,18 @@ impl Policy {
         rules: &AppRules,
         subject: &Subject<'_>,
         path: &CanonPath<'_>,
-        method: &str,
+        method: u64,
         context: &Context,
     ) -> Decision {
         if rules.windows && !canon::plain_for_windows(path.as_str()) {
             return Decision::deny(BAD_REQUEST);
         }
-        let method = self.methods.bit(method);
-        let allows = |trie: &Trie| {
-            let area = trie.find(path.as_str());
-            let area = area.and_then(|area| rules.areas.get(area as usize));
-            area.map_or(&[][..], |area| &area.allows)
+        let allows = |tree: Tree| {
+            let area = self.trees.find(tree, path.as_str());
+            let area = area.and_then(|area| self.areas(rules).get(area as usize));
+            area.map_or(&[][..], |area| self.allows(area))
         };
-        let enforced = allows(&rules.trie);
+        let enforced = allows(rules.tree);
         let ask = Ask {
             subject,
             context,
@@ -185,7 +186,7 @@ impl Policy {
         if !rules.shadowed {
             return decision;
         }
-        let would = rules.shadow_trie.as_ref().map_or(enforced, allows);
+        let would = rules.shadow_tree.map_or(enforced, allows);
         self.with_shadow(decision, &ask, would)
     }
 
@@ -263,17 +264,14 @@ impl Policy {
             return Outcome::Deny;
         }
         let mut best = Outcome::Deny;
-        for (at, area) in rules.areas.iter().enumerate() {
-            let counted = area.allows.iter().filter(|allow| at == 0 || !allow.anyone);
+        for (at, area) in self.areas(rules).iter().enumerate() {
+            let allows = self.allows(area).iter();
+            let counted = allows.filter(|allow| at == 0 || !allow.anyone);
             for allow in counted.filter(|allow| !allow.shadow && !area.shadow) {
                 best = best.max(self.weigh(&ask, allow));
             }
         }
         best
-    }
-
-    pub(crate) fn app_rules(&self, app: AppIx) -> Option<&AppRules> {
-        self.app_rules.get(app.0 as usize)
     }
 
     pub(crate) fn evaluate(&self, ask: &Ask<'_>, allows: &[Allow]) -> Decision {

@@ -331,8 +331,12 @@ pub(crate) struct Tenant {
 impl Ir {
     /// SHA-256 over the canonical form.
     pub(crate) fn digest(&self) -> Result<[u8; 32], serde_json::Error> {
-        let mut hash = Hasher(Sha256::new_with_prefix(b"postern-policy-1\n"));
-        serde_json::to_writer(&mut hash, self)?;
+        let hash = Hasher(Sha256::new_with_prefix(b"postern-policy-1\n"));
+        let mut buffer = std::io::BufWriter::with_capacity(1 << 16, hash);
+        serde_json::to_writer(&mut buffer, self)?;
+        let hash = buffer
+            .into_inner()
+            .map_err(|error| serde_json::Error::io(error.into_error()))?;
         Ok(hash.0.finalize().into())
     }
 

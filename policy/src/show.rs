@@ -194,7 +194,7 @@ impl Policy {
             Part::Net(_) | Part::Admin | Part::Guard(_) => false,
         });
         let shown = shown.map(|(_, (app, rules))| {
-            let areas = (0u32..).zip(app.areas.iter().zip(&rules.areas));
+            let areas = (0u32..).zip(app.areas.iter().zip(self.areas(rules)));
             let mut areas: Vec<_> = areas
                 .filter(|(at, _)| !matches!(part, Part::Area(_, only) if only != *at))
                 .map(|(_, area)| area)
@@ -205,7 +205,7 @@ impl Policy {
                 at: self.place_of(area.span),
                 public: area.public.clone(),
                 shadow: area.shadow,
-                rules: self.show_rules(&area.allows, &compiled.allows),
+                rules: self.show_rules(&area.allows, self.allows(compiled)),
             };
             ShownApp {
                 id: app.id.clone(),

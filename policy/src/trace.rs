@@ -117,7 +117,7 @@ impl Policy {
             Target::Http { method, host, path } => {
                 let ix = self.app_for(host)?;
                 let (app, rules) = (self.ir.apps.get(ix.0 as usize)?, self.app_rules(ix)?);
-                let at = rules.trie.find(path.as_str())? as usize;
+                let at = self.trees.find(rules.tree, path.as_str())? as usize;
                 let area = app.areas.get(at)?;
                 Some(Reached {
                     resource: Resource::App(ix.0),
@@ -126,7 +126,7 @@ impl Policy {
                     area: Some(area),
                     app: Some(app),
                     rules: &area.allows,
-                    compiled: &rules.areas.get(at)?.allows,
+                    compiled: self.allows(self.areas(rules).get(at)?),
                     method: Some(self.methods.bit(method)),
                 })
             }

@@ -65,13 +65,13 @@ pub fn path(raw: &[u8]) -> Result<CanonPath<'_>, Reject> {
 /// # Errors
 /// As [`path`]; with parameters taken, `path-parameters` only where an empty segment, `.` or `..` has some.
 pub fn path_with(raw: &[u8], opts: PathOpts) -> Result<CanonPath<'_>, Reject> {
+    if let Some(text) = already_canonical(raw) {
+        return Ok(CanonPath::new(Cow::Borrowed(text), None));
+    }
     let end = raw.iter().position(|&b| b == b'?' || b == b'#');
     let raw = end.and_then(|end| raw.get(..end)).unwrap_or(raw);
     if raw.first() != Some(&b'/') {
         return Err(Reject::new("path-not-absolute"));
-    }
-    if let Some(text) = already_canonical(raw) {
-        return Ok(CanonPath::new(Cow::Borrowed(text), None));
     }
     if opts.params && raw.contains(&b';') {
         return super::params::path(raw);
@@ -171,22 +171,59 @@ fn decoded(text: &str) -> impl Iterator<Item = u8> {
     })
 }
 
-/// One scan that proves a plain path canonical; anything unusual goes the long way.
+/// One scan that cuts the query off and proves a plain path canonical; anything unusual goes the long way.
 fn already_canonical(raw: &[u8]) -> Option<&str> {
-    let mut previous = 0;
-    for &byte in raw {
-        let plain = match byte {
-            b'/' => previous != b'/',
-            b'.' => previous != b'/',
-            b'%' | b'\\' | b';' => false,
-            _ => (0x21..0x7f).contains(&byte),
-        };
-        if !plain {
-            return None;
-        }
-        previous = byte;
+    let (first, rest) = raw.split_first()?;
+    if *first != b'/' {
+        return None;
     }
-    std::str::from_utf8(raw).ok()
+    let mut after_slash = true;
+    let mut len = 1;
+    for &byte in rest {
+        match kind(byte) {
+            Kind::Plain => after_slash = false,
+            Kind::Slash if !after_slash => after_slash = true,
+            Kind::Dot if !after_slash => {}
+            Kind::End => break,
+            Kind::Slash | Kind::Dot | Kind::Odd => return None,
+        }
+        len += 1;
+    }
+    std::str::from_utf8(raw.get(..len)?).ok()
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Plain,
+    Slash,
+    Dot,
+    /// Of the path.
+    End,
+    Odd,
+}
+
+const KINDS: [Kind; 256] = {
+    let mut kinds = [Kind::Odd; 256];
+    let mut byte = 0x21;
+    while byte < 0x7f {
+        kinds[byte] = match byte as u8 {
+            b'/' => Kind::Slash,
+            b'.' => Kind::Dot,
+            b'?' | b'#' => Kind::End,
+            b'%' | b'\\' | b';' => Kind::Odd,
+            _ => Kind::Plain,
+        };
+        byte += 1;
+    }
+    kinds
+};
+
+#[expect(
+    clippy::indexing_slicing,
+    reason = "there is a kind for every value of a byte"
+)]
+fn kind(byte: u8) -> Kind {
+    KINDS[usize::from(byte)]
 }
 
 /// Decodes escapes of unreserved characters, upper-cases the others and refuses what is ambiguous, except the bytes

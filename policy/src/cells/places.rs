@@ -1,6 +1,6 @@
 //! Everything that can be reached, for one policy or for two side by side.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
@@ -53,7 +53,7 @@ impl<'p> Side<'p> {
         let spot = rules.and_then(|rules| {
             Some(Spot::Rules {
                 guards: &rules.guards,
-                allows: &rules.areas.get(area as usize)?.allows,
+                allows: policy.allows(policy.areas(rules).get(area as usize)?),
                 http: true,
             })
         });
@@ -167,11 +167,16 @@ fn http<'p>(policies: &[&'p Policy]) -> Vec<JointPlace<'p>> {
             .map(|policy| policy.hosts.find(&witness).map(AppIx));
         found.entry(apps.collect()).or_default().push(shown);
     }
+    let mut times: HashMap<(usize, AppIx), usize> = HashMap::new();
+    for (side, app) in found.keys().flat_map(|apps| apps.iter().enumerate()) {
+        if let Some(app) = app {
+            *times.entry((side, *app)).or_default() += 1;
+        }
+    }
     let mut out = Vec::new();
     for (apps, hosts) in &found {
         let alone = |&(side, app): &(usize, &Option<AppIx>)| {
-            let same = found.keys().filter(|other| other.get(side) == Some(app));
-            app.is_none() || same.count() == 1
+            app.is_none_or(|app| times.get(&(side, app)) == Some(&1))
         };
         let plain = apps.iter().enumerate().all(|pair| alone(&pair));
         let note = (!plain).then(|| format!("on {}", hosts.join(", ")));
@@ -239,7 +244,7 @@ fn at_path<'p>((policy, app): &(&'p Policy, Option<AppIx>), given: &str) -> Side
     if rules.windows && !canon::plain_for_windows(path) {
         return Side::closed(policy, BAD_REQUEST);
     }
-    match rules.trie.find(path) {
+    match policy.trees.find(rules.tree, path) {
         Some(area) => Side::area(policy, app.0, area),
         None => Side {
             policy,

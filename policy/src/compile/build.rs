@@ -1,12 +1,13 @@
 //! Rules of the resolved policy, one by one, to compiled rules.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::methods::MAX_EXTRA;
 use super::{
     Allow, App, AppRules, Area, FromSets, Guard, HostPattern, Methods, NetRules, ObligationIx,
-    Obligations, Rate, RuleInfo, RuleIx, Times, Trie, ZoneTable, people,
+    Obligations, Rate, RuleInfo, RuleIx, Times, Trees, ZoneTable, people,
 };
 use crate::canon::PathOpts;
 use crate::headers::HeaderSet;
@@ -24,6 +25,11 @@ pub(super) struct Build<'a> {
     pub(super) obligations: Vec<Obligations>,
     pub(super) zones: ZoneTable,
     pub(super) header_sets: Vec<Arc<HeaderSet>>,
+    pub(super) areas: Vec<Area>,
+    pub(super) allows: Vec<Allow>,
+    pub(super) trees: Trees,
+    /// Lists of guards, each held once.
+    pub(super) bound: HashMap<Vec<u32>, Arc<[u32]>>,
 }
 
 impl Build<'_> {
@@ -87,18 +93,21 @@ impl Build<'_> {
             .collect()
     }
 
-    fn guards_on(&self, resource: Resource) -> Vec<u32> {
+    fn guards_on(&mut self, resource: Resource) -> Arc<[u32]> {
         let binds = |guard: &ir::Guard| {
             guard
                 .on
                 .as_ref()
                 .is_none_or(|list| list.contains(&resource))
         };
-        (0u32..)
+        let bound = (0u32..)
             .zip(&self.ir.guards)
             .filter(|(_, guard)| binds(guard))
-            .map(|(ix, _)| ix)
-            .collect()
+            .map(|(ix, _)| ix);
+        let bound: Vec<u32> = bound.collect();
+        let list = || bound.as_slice().into();
+        let held = self.bound.entry(bound.clone()).or_insert_with(list);
+        Arc::clone(held)
     }
 
     pub(super) fn app(
@@ -106,17 +115,18 @@ impl Build<'_> {
         app: &ir::App,
         ix: u32,
     ) -> Result<(App, AppRules), (Span, String)> {
-        let mut areas = Vec::with_capacity(app.areas.len());
+        let (first_area, first_allow) = (self.areas.len(), self.allows.len());
         for area in &app.areas {
             let prefix = format!("{}{}", app.id, area.pattern.text);
-            let allows = area
-                .allows
-                .iter()
-                .map(|allow| self.allow(allow, &prefix, area.public.as_deref()))
-                .collect::<Result<_, _>>()?;
-            areas.push(Area {
+            let first = self.allows.len();
+            for allow in &area.allows {
+                let allow = self.allow(allow, &prefix, area.public.as_deref())?;
+                self.allows.push(allow);
+            }
+            self.areas.push(Area {
                 shadow: area.shadow,
-                allows,
+                first: number(first),
+                count: number(area.allows.len()),
             });
         }
         let hosts = app.hosts.iter().map(|host| match host.wildcard {
@@ -134,13 +144,14 @@ impl Build<'_> {
         };
         let shadow_areas = app.areas.iter().any(|area| area.shadow);
         let guards = self.guards_on(Resource::App(ix));
-        let mut all = areas.iter().flat_map(|area: &Area| &area.allows);
+        let mut own = self.allows.iter().skip(first_allow);
         let rules = AppRules {
             shadow: app.shadow,
-            shadowed: shadow_areas || all.any(|allow| allow.shadow) || self.shadow_guards(&guards),
-            areas,
-            trie: Trie::new(&app.areas, app.fold, false),
-            shadow_trie: shadow_areas.then(|| Trie::new(&app.areas, app.fold, true)),
+            shadowed: shadow_areas || own.any(|allow| allow.shadow) || self.shadow_guards(&guards),
+            first: number(first_area),
+            count: number(app.areas.len()),
+            tree: self.trees.add(&app.areas, app.fold, false),
+            shadow_tree: shadow_areas.then(|| self.trees.add(&app.areas, app.fold, true)),
             windows: app.windows,
             guards,
         };
@@ -206,4 +217,9 @@ impl Build<'_> {
             shadow: allow.shadow,
         })
     }
+}
+
+/// Fewer than 200,000 rules are accepted, so positions fit.
+fn number(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
 }

@@ -1,40 +1,200 @@
-//! Host to app: keyed hashes, whole names compared.
+//! Host to app: a keyed hash finds the place, the whole name is compared.
 
-use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 
 use crate::ir;
 
-#[derive(Debug, Default)]
+/// Exact names, and suffixes behind `*.`.
+#[derive(Debug)]
 pub(crate) struct HostTable {
-    exact: HashMap<Box<str>, u32>,
-    /// Suffixes behind `*.`.
-    any_label: HashMap<Box<str>, u32>,
+    exact: Names,
+    any_label: Names,
 }
 
 impl HostTable {
     /// Exact name first, else the suffix behind the first label.
     pub(crate) fn find(&self, host: &str) -> Option<u32> {
-        if let Some(&app) = self.exact.get(host) {
-            return Some(app);
-        }
-        let (_, suffix) = host.split_once('.')?;
-        self.any_label.get(suffix).copied()
+        self.exact.find(host).or_else(|| {
+            if self.any_label.count == 0 {
+                return None;
+            }
+            let (_, suffix) = host.split_once('.')?;
+            self.any_label.find(suffix)
+        })
     }
 }
 
 /// The hosts of the apps; those of apps in shadow only when asked for.
 pub(super) fn compile(apps: &[ir::App], shadow: bool) -> HostTable {
-    let mut table = HostTable::default();
-    let numbered = apps.iter().zip(0u32..);
-    for (app, ix) in numbered.filter(|(app, _)| shadow || !app.shadow) {
-        for host in &app.hosts {
-            let map = if host.wildcard {
-                &mut table.any_label
-            } else {
-                &mut table.exact
-            };
-            map.insert(host.name.as_str().into(), ix);
+    let table = |wildcard: bool| {
+        let numbered = apps.iter().zip(0u32..);
+        let numbered = numbered.filter(|(app, _)| shadow || !app.shadow);
+        let hosts = numbered.flat_map(|(app, ix)| app.hosts.iter().map(move |host| (host, ix)));
+        let wanted = hosts.filter(|(host, _)| host.wildcard == wildcard);
+        let wanted: Vec<(&str, u32)> = wanted.map(|(host, ix)| (host.name.as_str(), ix)).collect();
+        Names::new(&wanted)
+    };
+    HostTable {
+        exact: table(false),
+        any_label: table(true),
+    }
+}
+
+/// Names to numbers by open addressing, at most half full. The key is random, because callers choose what is asked.
+#[derive(Debug)]
+struct Names {
+    key: [u64; 2],
+    count: usize,
+    /// A power of two of them.
+    slots: Vec<Slot>,
+    text: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    tag: u32,
+    at: u32,
+    /// 0 for an empty slot: no name is empty.
+    len: u32,
+    app: u32,
+}
+
+const EMPTY: Slot = Slot {
+    tag: 0,
+    at: 0,
+    len: 0,
+    app: 0,
+};
+
+impl Names {
+    /// Of a name given twice, the last number counts.
+    fn new(names: &[(&str, u32)]) -> Self {
+        let random = RandomState::new();
+        let mut table = Self {
+            key: [random.hash_one(0u8), random.hash_one(1u8)],
+            count: 0,
+            slots: vec![EMPTY; (names.len() * 2).next_power_of_two().max(2)],
+            text: Vec::new(),
+        };
+        for &(name, app) in names {
+            table.insert(name.as_bytes(), app);
+        }
+        table.text.shrink_to_fit();
+        table
+    }
+
+    fn insert(&mut self, name: &[u8], app: u32) {
+        let hash = self.hash(name);
+        let (Ok(at), Ok(len)) = (u32::try_from(self.text.len()), u32::try_from(name.len())) else {
+            return;
+        };
+        let mut slot = self.home(hash);
+        while let Some(held) = self.slots.get_mut(slot) {
+            if held.len == 0 {
+                let tag = tag(hash);
+                *held = Slot { tag, at, len, app };
+                self.text.extend_from_slice(name);
+                self.count += 1;
+                return;
+            }
+            let (start, end) = (held.at as usize, (held.at + held.len) as usize);
+            if self.text.get(start..end) == Some(name) {
+                held.app = app;
+                return;
+            }
+            slot = (slot + 1) & (self.slots.len() - 1);
         }
     }
-    table
+
+    fn find(&self, name: &str) -> Option<u32> {
+        let name = name.as_bytes();
+        let hash = self.hash(name);
+        let tag = tag(hash);
+        let mut slot = self.home(hash);
+        loop {
+            let held = self.slots.get(slot)?;
+            if held.len == 0 {
+                return None;
+            }
+            if held.tag == tag && held.len as usize == name.len() {
+                let start = held.at as usize;
+                if self.text.get(start..start + name.len()) == Some(name) {
+                    return Some(held.app);
+                }
+            }
+            slot = (slot + 1) & (self.slots.len() - 1);
+        }
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "cut to the size of the table"
+    )]
+    fn home(&self, hash: u64) -> usize {
+        hash as usize & (self.slots.len() - 1)
+    }
+
+    /// Folded multiplication, eight bytes a turn.
+    fn hash(&self, name: &[u8]) -> u64 {
+        let [first, second] = self.key;
+        let (words, rest) = name.as_chunks::<8>();
+        let mut hash = first ^ (name.len() as u64);
+        for word in words {
+            hash = fold(hash ^ u64::from_le_bytes(*word), second);
+        }
+        let tail = rest.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+        fold(fold(hash ^ tail, second), first | 1)
+    }
+}
+
+/// The half of a product that depends on all bits of both factors.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the two halves of a product"
+)]
+fn fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b | 1);
+    (product as u64) ^ ((product >> 64) as u64)
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the upper half of the hash"
+)]
+fn tag(hash: u64) -> u32 {
+    (hash >> 32) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Names;
+
+    #[test]
+    fn every_name_is_found_and_no_other() {
+        let names: Vec<String> = (0..5000)
+            .map(|at| format!("h{at}.office.example"))
+            .collect();
+        let pairs: Vec<(&str, u32)> = names.iter().map(String::as_str).zip(0..).collect();
+        let table = Names::new(&pairs);
+        for (name, app) in pairs {
+            assert_eq!(table.find(name), Some(app));
+            assert_eq!(table.find(&format!("x{name}")), None);
+            assert_eq!(table.find(name.trim_end_matches('e')), None);
+        }
+        assert_eq!(table.find(""), None);
+        assert_eq!(Names::new(&[]).find("a.example"), None);
+    }
+
+    #[test]
+    fn of_a_name_given_twice_the_last_counts() {
+        let table = Names::new(&[("a", 1), ("b", 2), ("a", 3)]);
+        assert_eq!((table.find("a"), table.find("b")), (Some(3), Some(2)));
+    }
+
+    #[test]
+    fn two_tables_hash_alike_names_in_two_ways() {
+        let tables = [Names::new(&[]), Names::new(&[])];
+        let hashes = tables.map(|table| table.hash(b"a.office.example"));
+        assert_ne!(hashes[0], hashes[1]);
+    }
 }

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{
-    App, AppIx, ObligationIx, Obligations, Policy, RuleInfo, RuleIx, SubjectBits, TimeClass, User,
-    ZoneClass,
+    Allow, App, AppIx, AppRules, Area, ObligationIx, Obligations, Policy, RuleInfo, RuleIx,
+    SubjectBits, TimeClass, User, ZoneClass,
 };
 use crate::canon::{CanonHost, PathOpts};
 use crate::ir::SignInDoor;
@@ -91,6 +91,24 @@ impl Policy {
     )]
     pub fn app(&self, app: AppIx) -> &App {
         &self.apps[app.0 as usize]
+    }
+
+    pub(crate) fn app_rules(&self, app: AppIx) -> Option<&AppRules> {
+        self.app_rules.get(app.0 as usize)
+    }
+
+    /// The areas of an app, the root first.
+    pub(crate) fn areas(&self, rules: &AppRules) -> &[Area] {
+        let first = rules.first as usize;
+        let areas = self.areas.get(first..first + rules.count as usize);
+        areas.unwrap_or_default()
+    }
+
+    /// The rules of an area.
+    pub(crate) fn allows(&self, area: &Area) -> &[Allow] {
+        let first = area.first as usize;
+        let allows = self.allows.get(first..first + area.count as usize);
+        allows.unwrap_or_default()
     }
 
     /// All apps, sorted by id.

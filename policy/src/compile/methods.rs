@@ -11,11 +11,19 @@ const ORDINARY: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 pub(super) const MAX_EXTRA: usize = 57;
 
 impl Methods {
+    /// The bit of an ordinary method.
+    pub(crate) fn ordinary(name: &str) -> Option<u64> {
+        let at = ORDINARY.iter().position(|&known| known == name)?;
+        Some(1 << at)
+    }
+
     /// The bit of a method; none when no rule could name it.
     pub(crate) fn bit(&self, name: &str) -> u64 {
-        let ordinary = ORDINARY.iter().position(|&known| known == name);
-        let extra = || Some(7 + self.extra.iter().position(|known| known == name)?);
-        ordinary.or_else(extra).map_or(0, |at| 1 << at)
+        let extra = || {
+            let at = self.extra.iter().position(|known| known == name)?;
+            Some(1 << (ORDINARY.len() + at))
+        };
+        Self::ordinary(name).or_else(extra).unwrap_or(0)
     }
 
     /// All methods that have a bit.

@@ -1,142 +1,283 @@
-//! The areas of one app as a tree over path segments.
+//! The areas of all apps as trees over path segments, kept close together: a request reads few cache lines.
+
+use std::cmp::Ordering;
 
 use crate::canon;
 use crate::ir::{self, Seg};
 
+/// The trees of one policy.
 #[derive(Debug, Default)]
-struct Node {
-    /// Children by decoded literal, sorted.
-    literals: Vec<(Box<[u8]>, u32)>,
-    star: Option<u32>,
-    prefix: Option<u32>,
-    exact: Option<u32>,
+pub(crate) struct Trees {
+    nodes: Vec<Node>,
+    /// The literal children of each node, sorted by their bytes.
+    edges: Vec<Edge>,
+    /// Literals, decoded.
+    text: Vec<u8>,
 }
 
-/// Finds the unique most specific area of a path. The areas are closed under intersection, so among those that
-/// match, the least one is exact if any is, then longest, then has the most literals.
-#[derive(Debug)]
-pub(crate) struct Trie {
-    nodes: Vec<Node>,
+/// The tree of one app.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tree {
+    root: u32,
     /// Whether the case of letters does not matter.
     fold: bool,
+}
+
+/// Stands for no node and no area.
+const NONE: u32 = u32::MAX;
+
+#[derive(Debug)]
+struct Node {
+    edges: u32,
+    count: u32,
+    star: u32,
+    prefix: u32,
+    exact: u32,
+}
+
+#[derive(Debug)]
+struct Edge {
+    head: u64,
+    at: u32,
+    len: u32,
+    child: u32,
 }
 
 /// Exact, length, literals: greater is more specific.
 type Rank = (bool, u32, u32);
 
-impl Trie {
-    /// The areas of an app; those in shadow only when asked for.
-    pub(super) fn new(areas: &[ir::Area], fold: bool, shadow: bool) -> Self {
-        let mut trie = Self {
-            nodes: vec![Node::default()],
-            fold,
-        };
+impl Trees {
+    /// Adds the areas of an app; those in shadow only when asked for.
+    pub(super) fn add(&mut self, areas: &[ir::Area], fold: bool, shadow: bool) -> Tree {
+        let mut draft = Draft::default();
         let numbered = areas.iter().zip(0u32..);
         for (area, ix) in numbered.filter(|(area, _)| shadow || !area.shadow) {
-            let (pattern, area) = (&area.pattern, ix);
-            let mut at = 0;
-            for seg in &pattern.segs {
-                at = trie.child(at, seg);
-            }
-            if let Some(node) = trie.nodes.get_mut(at) {
-                let slot = if pattern.exact {
-                    &mut node.exact
-                } else {
-                    &mut node.prefix
-                };
-                *slot = Some(area);
-            }
+            draft.insert(&area.pattern.segs, area.pattern.exact, ix);
         }
-        trie
+        let root = number(self.nodes.len());
+        self.nodes.push(draft.node());
+        self.children(root, &draft);
+        Tree { root, fold }
     }
 
-    fn child(&mut self, at: usize, seg: &Seg) -> usize {
-        let fresh = self.nodes.len();
-        let next = u32::try_from(fresh).unwrap_or(u32::MAX);
-        let Some(node) = self.nodes.get_mut(at) else {
-            return at;
-        };
-        let child = match seg {
-            Seg::Star => *node.star.get_or_insert(next),
-            Seg::Literal(text) => {
-                let key = text.as_bytes();
-                match node
-                    .literals
-                    .binary_search_by(|(own, _)| own.as_ref().cmp(key))
-                {
-                    Ok(found) => node.literals.get(found).map_or(next, |entry| entry.1),
-                    Err(slot) => {
-                        node.literals.insert(slot, (key.into(), next));
-                        next
-                    }
-                }
-            }
-        };
-        if child == next {
-            self.nodes.push(Node::default());
+    /// Writes the edges of a node side by side, then what is below them.
+    fn children(&mut self, node: u32, draft: &Draft) {
+        let edges = self.edges.len();
+        for (literal, child) in &draft.literals {
+            self.edges.push(Edge {
+                head: head(literal),
+                at: number(self.text.len()),
+                len: number(literal.len()),
+                child: number(self.nodes.len()),
+            });
+            self.text.extend_from_slice(literal);
+            self.nodes.push(child.node());
         }
-        child as usize
+        let star = draft.star.as_ref().map(|child| {
+            self.nodes.push(child.node());
+            number(self.nodes.len() - 1)
+        });
+        if let Some(node) = self.nodes.get_mut(node as usize) {
+            (node.edges, node.count) = (number(edges), number(draft.literals.len()));
+            node.star = star.unwrap_or(NONE);
+        }
+        for (at, (_, child)) in (edges..).zip(&draft.literals) {
+            if let Some(ix) = self.edges.get(at).map(|edge| edge.child) {
+                self.children(ix, child);
+            }
+        }
+        if let (Some(ix), Some(child)) = (star, &draft.star) {
+            self.children(ix, child);
+        }
     }
 
-    /// The area of a canonical path.
-    pub(crate) fn find(&self, path: &str) -> Option<u32> {
-        let rest = path.strip_prefix('/').unwrap_or(path);
+    /// Finds the unique most specific area of a canonical path. The areas are closed under intersection, so among
+    /// those that match, the least one is exact if any is, then longest, then has the most literals.
+    pub(crate) fn find(&self, tree: Tree, path: &str) -> Option<u32> {
+        let rest = path.strip_prefix('/').unwrap_or(path).as_bytes();
         let rest = if rest.is_empty() { None } else { Some(rest) };
         let mut best = None;
-        self.walk(0, rest, (0, 0), &mut best);
+        self.walk(tree.root, tree.fold, rest, (0, 0), &mut best);
         best.map(|(_, area)| area)
-    }
-
-    fn compare(&self, segment: &str, own: &[u8]) -> std::cmp::Ordering {
-        if !self.fold {
-            return canon::decoded_cmp(segment, own);
-        }
-        std::str::from_utf8(own).map_or(std::cmp::Ordering::Less, |text| {
-            canon::folded_cmp(segment, text)
-        })
     }
 
     /// Depth is bounded by the longest pattern, and no node is visited twice.
     fn walk(
         &self,
-        node: u32,
-        rest: Option<&str>,
-        (len, literals): (u32, u32),
+        mut at: u32,
+        fold: bool,
+        mut rest: Option<&[u8]>,
+        (mut len, mut literals): (u32, u32),
         best: &mut Option<(Rank, u32)>,
     ) {
-        let Some(node) = self.nodes.get(node as usize) else {
-            return;
-        };
-        if let Some(area) = node.prefix {
-            keep(best, (false, len, literals), area);
-        }
-        let Some(rest) = rest else {
-            if let Some(area) = node.exact {
-                keep(best, (true, len, literals), area);
+        while let Some(node) = self.nodes.get(at as usize) {
+            keep(best, (false, len, literals), node.prefix);
+            let Some(path) = rest else {
+                keep(best, (true, len, literals), node.exact);
+                return;
+            };
+            if node.count == 0 && node.star == NONE {
+                return;
             }
-            return;
+            let segment = Segment::first(path);
+            rest = segment.rest;
+            let hit = self.literal(node, &segment, fold);
+            let star = if segment.text.is_empty() {
+                NONE
+            } else {
+                node.star
+            };
+            len += 1;
+            let Some(child) = hit else {
+                at = star;
+                continue;
+            };
+            if star != NONE {
+                self.walk(star, fold, rest, (len, literals), best);
+            }
+            literals += 1;
+            at = child;
+        }
+    }
+
+    fn literal(&self, node: &Node, segment: &Segment<'_>, fold: bool) -> Option<u32> {
+        let first = node.edges as usize;
+        let edges = self.edges.get(first..first + node.count as usize)?;
+        if fold || segment.escaped {
+            return self.spelled_otherwise(edges, segment.text, fold);
+        }
+        let order = |edge: &Edge| {
+            let heads = edge.head.cmp(&segment.head);
+            heads.then_with(|| self.text(edge).cmp(segment.text))
         };
-        if node.literals.is_empty() && node.star.is_none() {
-            return;
-        }
-        let (segment, rest) = match rest.split_once('/') {
-            Some((segment, rest)) => (segment, Some(rest)),
-            None => (rest, None),
+        let hit = if edges.len() <= 8 {
+            edges.iter().find(|edge| {
+                edge.head == segment.head
+                    && edge.len as usize == segment.text.len()
+                    && (edge.len <= 8 || self.text(edge) == segment.text)
+            })
+        } else {
+            let at = edges.binary_search_by(order).ok()?;
+            edges.get(at)
         };
-        let hit = node
-            .literals
-            .binary_search_by(|(own, _)| self.compare(segment, own).reverse());
-        if let Some((_, child)) = hit.ok().and_then(|at| node.literals.get(at)) {
-            self.walk(*child, rest, (len + 1, literals + 1), best);
-        }
-        if let Some(child) = node.star.filter(|_| !segment.is_empty()) {
-            self.walk(child, rest, (len + 1, literals), best);
-        }
+        hit.map(|edge| edge.child)
+    }
+
+    /// Escapes stand for bytes, and an app may not tell cases apart.
+    fn spelled_otherwise(&self, edges: &[Edge], segment: &[u8], fold: bool) -> Option<u32> {
+        let segment = std::str::from_utf8(segment).ok()?;
+        let order = |edge: &Edge| {
+            let own = self.text(edge);
+            let order = match fold {
+                false => canon::decoded_cmp(segment, own),
+                true => std::str::from_utf8(own)
+                    .map_or(Ordering::Less, |own| canon::folded_cmp(segment, own)),
+            };
+            order.reverse()
+        };
+        let at = edges.binary_search_by(order).ok()?;
+        edges.get(at).map(|edge| edge.child)
+    }
+
+    fn text(&self, edge: &Edge) -> &[u8] {
+        let start = edge.at as usize;
+        let text = self.text.get(start..start + edge.len as usize);
+        text.unwrap_or_default()
     }
 }
 
 fn keep(best: &mut Option<(Rank, u32)>, rank: Rank, area: u32) {
-    if best.is_none_or(|(old, _)| old < rank) {
+    if area != NONE && best.is_none_or(|(old, _)| old < rank) {
         *best = Some((rank, area));
+    }
+}
+
+fn number(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(NONE)
+}
+
+/// The first segment of the rest of a path.
+struct Segment<'a> {
+    text: &'a [u8],
+    head: u64,
+    escaped: bool,
+    rest: Option<&'a [u8]>,
+}
+
+impl<'a> Segment<'a> {
+    fn first(path: &'a [u8]) -> Self {
+        let (mut head, mut escaped, mut len) = (0, false, 0);
+        for &byte in path {
+            if byte == b'/' {
+                break;
+            }
+            if len < 8 {
+                head |= u64::from(byte) << (56 - 8 * len);
+            }
+            escaped |= byte == b'%';
+            len += 1;
+        }
+        let (text, rest) = path.split_at_checked(len).unwrap_or((path, &[]));
+        Self {
+            text,
+            head,
+            escaped,
+            rest: rest.split_first().map(|(_, rest)| rest),
+        }
+    }
+}
+
+/// The first eight bytes as a number that orders as they do; shorter texts end in zeros, which no segment holds.
+fn head(text: &[u8]) -> u64 {
+    Segment::first(text).head
+}
+
+/// A tree as it is built.
+#[derive(Debug, Default)]
+struct Draft {
+    /// Sorted.
+    literals: Vec<(Vec<u8>, Draft)>,
+    star: Option<Box<Draft>>,
+    prefix: Option<u32>,
+    exact: Option<u32>,
+}
+
+impl Draft {
+    fn insert(&mut self, segs: &[Seg], exact: bool, area: u32) {
+        let Some((first, rest)) = segs.split_first() else {
+            let slot = if exact {
+                &mut self.exact
+            } else {
+                &mut self.prefix
+            };
+            *slot = Some(area);
+            return;
+        };
+        match first {
+            Seg::Star => self.star.get_or_insert_default().insert(rest, exact, area),
+            Seg::Literal(text) => {
+                let key = text.as_bytes();
+                let found = self
+                    .literals
+                    .binary_search_by(|(own, _)| own.as_slice().cmp(key));
+                let at = found.unwrap_or_else(|at| {
+                    self.literals.insert(at, (key.to_vec(), Self::default()));
+                    at
+                });
+                if let Some((_, child)) = self.literals.get_mut(at) {
+                    child.insert(rest, exact, area);
+                }
+            }
+        }
+    }
+
+    fn node(&self) -> Node {
+        Node {
+            edges: 0,
+            count: 0,
+            star: NONE,
+            prefix: self.prefix.unwrap_or(NONE),
+            exact: self.exact.unwrap_or(NONE),
+        }
     }
 }

@@ -203,7 +203,10 @@ fn range(net: IpNet) -> (u128, u128) {
 /// Interned `from` lists as bit sets over classes. Set 0 is everywhere.
 #[derive(Debug, Default)]
 pub(crate) struct FromSets {
-    sets: Vec<Vec<u64>>,
+    /// One set behind the other.
+    words: Vec<u64>,
+    /// Words of a set.
+    stride: u32,
     known: HashMap<Vec<u32>, u32>,
 }
 
@@ -214,18 +217,22 @@ impl FromSets {
             return ix;
         }
         let wanted: BTreeSet<u32> = from.iter().copied().collect();
-        let mut set = vec![0u64; zones.classes.len().div_ceil(64)];
+        let stride = zones.classes.len().div_ceil(64);
+        let start = self.words.len();
+        self.stride = u32::try_from(stride).unwrap_or(u32::MAX);
+        self.words.resize(start + stride, 0);
         for (at, members) in zones.classes.iter().enumerate() {
             if members.iter().any(|zone| wanted.contains(zone))
-                && let Some(word) = set.get_mut(at / 64)
+                && let Some(word) = self.words.get_mut(start + at / 64)
             {
                 *word |= 1 << (at % 64);
             }
         }
-        self.sets.push(set);
-        let ix = u32::try_from(self.sets.len()).unwrap_or(u32::MAX);
-        self.known.insert(from.to_vec(), ix);
-        ix
+        self.known.insert(
+            from.to_vec(),
+            u32::try_from(self.known.len() + 1).unwrap_or(u32::MAX),
+        );
+        u32::try_from(self.known.len()).unwrap_or(u32::MAX)
     }
 
     /// Whether a class lies in an interned list.
@@ -233,10 +240,11 @@ impl FromSets {
         let Some(at) = set.checked_sub(1) else {
             return true;
         };
-        let word = self
-            .sets
-            .get(at as usize)
-            .and_then(|set| set.get(class.ix as usize / 64));
+        let word = class.ix / 64;
+        if word >= self.stride {
+            return false;
+        }
+        let word = self.words.get((at * self.stride + word) as usize);
         word.is_some_and(|word| word >> (class.ix % 64) & 1 == 1)
     }
 }

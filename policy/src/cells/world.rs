@@ -1,0 +1,177 @@
+//! The people, addresses and instants of some policies, as far as any rule of them can tell.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use crate::compile::{Policy, ZoneClass};
+
+/// All people of some policies, each name once, sorted.
+#[derive(Debug)]
+pub(super) struct Crowd {
+    pub(super) names: Vec<String>,
+    /// For each person, who that is in each policy, enabled.
+    known: Vec<Vec<Option<u32>>>,
+    /// For each person, in which policies there is one, as a key.
+    pub(super) kind: Vec<u64>,
+    pub(super) kinds: BTreeMap<u64, usize>,
+}
+
+/// The classes of people, addresses and instants of some policies.
+#[derive(Debug)]
+pub(crate) struct World<'p> {
+    policies: Vec<&'p Policy>,
+    pub(super) crowd: Rc<Crowd>,
+    /// Whether somebody not signed in is part of it.
+    pub(super) nobody: bool,
+    /// For a policy and an atom, the people in it; `None` when that is everybody the policy knows.
+    holders: HashMap<(usize, u32), Option<Rc<Vec<u32>>>>,
+    pub(super) zones: Vec<(Vec<ZoneClass>, String)>,
+    /// For lists of schedules: each way they can stand.
+    times: BTreeMap<Vec<Vec<u32>>, Vec<State>>,
+}
+
+/// One way schedules can stand, with the first instant at which they do.
+pub(super) type State = (i64, Vec<bool>);
+
+impl<'p> World<'p> {
+    pub(crate) fn new(policies: &[&'p Policy]) -> Self {
+        Self::made(policies, crowd(policies, None), true)
+    }
+
+    /// Like [`Self::new`], with one person only; `None` is somebody not signed in.
+    pub(crate) fn of_one(policies: &[&'p Policy], name: Option<&str>) -> Self {
+        let crowd = crowd(policies, Some(name.unwrap_or_default()));
+        Self::made(policies, crowd, name.is_none())
+    }
+
+    fn made(policies: &[&'p Policy], crowd: Crowd, nobody: bool) -> Self {
+        Self {
+            policies: policies.to_vec(),
+            crowd: Rc::new(crowd),
+            nobody,
+            holders: HashMap::new(),
+            zones: zones(policies),
+            times: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn times(&mut self, lists: &[Vec<u32>]) -> &[State] {
+        let policies = &self.policies;
+        self.times
+            .entry(lists.to_vec())
+            .or_insert_with(|| sweep(policies, lists))
+    }
+
+    pub(super) fn holders(&mut self, side: usize, atom: u32) -> Option<Rc<Vec<u32>>> {
+        let (policies, crowd) = (&self.policies, &self.crowd);
+        let found = self.holders.entry((side, atom)).or_insert_with(|| {
+            let policy = policies.get(side)?;
+            let users: HashSet<u32> = policy.atoms.people(atom, &policy.ir).collect();
+            let known = |person: &&Vec<Option<u32>>| person.get(side).copied().flatten();
+            let all = crowd
+                .known
+                .iter()
+                .filter_map(|person| known(&person))
+                .count();
+            let held = (0u32..)
+                .zip(&crowd.known)
+                .filter(|(_, person)| known(person).is_some_and(|user| users.contains(&user)));
+            let held: Vec<u32> = held.map(|(ix, _)| ix).collect();
+            (held.len() < all).then(|| Rc::new(held))
+        });
+        found.clone()
+    }
+}
+
+fn crowd(policies: &[&Policy], only: Option<&str>) -> Crowd {
+    let mut names: Vec<&str> = policies
+        .iter()
+        .flat_map(|policy| policy.users.iter().map(|user| &*user.name))
+        .filter(|name| only.is_none_or(|only| only == *name))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    let mut out = Crowd {
+        names: Vec::new(),
+        known: Vec::new(),
+        kind: Vec::new(),
+        kinds: BTreeMap::new(),
+    };
+    for name in names {
+        let known: Vec<Option<u32>> = policies
+            .iter()
+            .map(|policy| {
+                let ix = *policy.user_ix.get(name)?;
+                let user = policy.ir.users.get(ix as usize)?;
+                (!user.disabled).then_some(ix)
+            })
+            .collect();
+        let kind = known
+            .iter()
+            .fold(0, |sum, user| sum << 1 | u64::from(user.is_some()));
+        if kind == 0 {
+            continue;
+        }
+        *out.kinds.entry(kind).or_default() += 1;
+        out.names.push(name.to_owned());
+        out.known.push(known);
+        out.kind.push(kind);
+    }
+    out
+}
+
+/// Each combination of classes some address has, with the names of its zones in the last policy.
+fn zones(policies: &[&Policy]) -> Vec<(Vec<ZoneClass>, String)> {
+    let mut borders: Vec<IpAddr> = policies.iter().flat_map(|p| p.zones.borders()).collect();
+    borders.push(IpAddr::from([0, 0, 0, 0]));
+    borders.push(IpAddr::from([0u16; 8]));
+    borders.sort_unstable();
+    borders.dedup();
+    let mut out: Vec<(Vec<ZoneClass>, String)> = Vec::new();
+    let sources = borders.into_iter().map(|ip| (ip, false));
+    let tunnel = (IpAddr::from([0, 0, 0, 0]), true);
+    let mut seen = HashSet::new();
+    for (ip, inside) in std::iter::once(tunnel).chain(sources) {
+        let classes: Vec<ZoneClass> = policies.iter().map(|p| p.zone(ip, inside)).collect();
+        if !seen.insert(classes.clone()) {
+            continue;
+        }
+        let named = policies.last().zip(classes.last());
+        let label = named.map_or_else(String::new, |(policy, &class)| {
+            policy.zone_names(class).join(" and ")
+        });
+        out.push((classes, label));
+    }
+    out
+}
+
+/// Walks along time from change to change.
+fn sweep(policies: &[&Policy], lists: &[Vec<u32>]) -> Vec<State> {
+    let asked: Vec<(&Policy, u32)> = policies
+        .iter()
+        .zip(lists)
+        .flat_map(|(policy, list)| list.iter().map(|&schedule| (*policy, schedule)))
+        .collect();
+    if asked.is_empty() {
+        return vec![(0, Vec::new())];
+    }
+    let spans = policies
+        .iter()
+        .zip(lists)
+        .map(|(policy, list)| policy.times.horizon(list));
+    let (mut at, end) = spans.fold((i64::MAX, i64::MIN), |sum, span| {
+        (sum.0.min(span.0), sum.1.max(span.1))
+    });
+    let mut found: BTreeMap<Vec<bool>, i64> = BTreeMap::new();
+    while at < end {
+        let state = asked.iter().map(|(policy, ix)| policy.times.holds(*ix, at));
+        found.entry(state.collect()).or_insert(at);
+        let next = asked
+            .iter()
+            .map(|(policy, ix)| policy.times.step(*ix, at))
+            .min();
+        at = next.unwrap_or(end).max(at + 1);
+    }
+    found.into_iter().map(|(state, at)| (at, state)).collect()
+}
