@@ -8,6 +8,7 @@ use super::{Rejected, folder::Folder};
 use crate::cli::edit::Draft;
 use crate::control::UserAct;
 use crate::gateway::Gateway;
+use crate::snapshot::folder::PolicyFile;
 
 /// Takes a person out of the policy in force, whatever lies in the folder: what a guard holds
 /// there must not keep anybody in. What is held stays held. `None` where there is nothing to do
@@ -47,7 +48,13 @@ fn without(before: &Folder, user: &str, act: UserAct) -> Option<Folder> {
         if !path.ends_with(".toml") {
             return Some(text.to_owned());
         }
-        let mut draft = Draft::new(path.to_owned(), text.to_owned()).ok()?;
+        let file = PolicyFile {
+            path: path.to_owned(),
+            relative: path.to_owned(),
+            text: text.to_owned(),
+            list: false,
+        };
+        let mut draft = Draft::new(&file).ok()?;
         match act {
             UserAct::Disable => found |= draft.set_disabled(user, true),
             UserAct::Remove => {

@@ -202,11 +202,15 @@ enum Kind {
     Odd,
 }
 
+#[expect(
+    clippy::indexing_slicing,
+    reason = "there is a kind for every value of a byte"
+)]
 const KINDS: [Kind; 256] = {
     let mut kinds = [Kind::Odd; 256];
     let mut byte = 0x21;
-    while byte < 0x7f {
-        kinds[byte] = match byte as u8 {
+    while byte < 0x7f_u8 {
+        kinds[byte as usize] = match byte {
             b'/' => Kind::Slash,
             b'.' => Kind::Dot,
             b'?' | b'#' => Kind::End,

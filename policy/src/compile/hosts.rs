@@ -157,10 +157,6 @@ fn fold(a: u64, b: u64) -> u64 {
     (product as u64) ^ ((product >> 64) as u64)
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the upper half of the hash"
-)]
 fn tag(hash: u64) -> u32 {
     (hash >> 32) as u32
 }

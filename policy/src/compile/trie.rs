@@ -236,8 +236,8 @@ fn head(text: &[u8]) -> u64 {
 #[derive(Debug, Default)]
 struct Draft {
     /// Sorted.
-    literals: Vec<(Vec<u8>, Draft)>,
-    star: Option<Box<Draft>>,
+    literals: Vec<(Vec<u8>, Self)>,
+    star: Option<Box<Self>>,
     prefix: Option<u32>,
     exact: Option<u32>,
 }

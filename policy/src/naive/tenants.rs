@@ -141,7 +141,7 @@ pub(crate) fn aimed(dice: &mut Dice, request: Request) -> Request {
         Target::Http(_, path, method) if dice.chance(60) => {
             Target::Http(dice.pick(&HOSTS).to_owned(), path, method)
         }
-        other => other,
+        other @ (Target::Http(..) | Target::Flow(..) | Target::Admin) => other,
     };
     let user = match dice.roll(6) {
         0 => Some("acme0".to_owned()),
@@ -198,14 +198,11 @@ fn answer(
     (decision.outcome, id(decision.rule), shadow, duties)
 }
 
+/// An outcome with all that comes with it.
+type Answer = (Outcome, String, Option<(Outcome, String)>, String);
+
 /// Requests for hosts of `acme` by people who may sign in under both policies, with both answers.
-fn answers(
-    seed: u64,
-    changed: &str,
-) -> Vec<(
-    Request,
-    [(Outcome, String, Option<(Outcome, String)>, String); 2],
-)> {
+fn answers(seed: u64, changed: &str) -> Vec<(Request, [Answer; 2])> {
     let (a, b) = pair(seed, changed);
     let mut dice = Dice(seed ^ 0x5151);
     let mut out = Vec::new();

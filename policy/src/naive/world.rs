@@ -70,7 +70,7 @@ pub(crate) fn sources(dice: &mut Dice) -> Sources {
 }
 
 /// Writes the parts of the root in random order, with what lies below, and mends them until they load.
-pub(crate) fn settle(parts: &mut Vec<String>, below: &[Below], dice: &mut Dice) -> Sources {
+pub(crate) fn settle(parts: &mut [String], below: &[Below], dice: &mut Dice) -> Sources {
     loop {
         for at in (1..parts.len()).rev() {
             let other = dice.roll(at + 1);

@@ -366,21 +366,24 @@ impl Refs<'_> {
             group if group.starts_with('@') => {
                 self.name(word, Kind::Group, if bang { "!@" } else { "@" });
             }
-            user => self.user(user.to_owned(), word.span),
+            user => {
+                let user = user.to_owned();
+                self.user(&user, word.span);
+            }
         }
     }
 
-    fn user(&mut self, name: String, span: Span) {
-        match self.known.people.standing(&name, Some(self.own)) {
+    fn user(&mut self, name: &str, span: Span) {
+        match self.known.people.standing(name, Some(self.own)) {
             Standing::Known => {}
             Standing::Foreign(at) => {
                 let other = self.spaces.tenants.get(at).map_or("", |t| &t.name.v);
-                let title = format!("`{}` is a person of tenant {other}", show(&name));
+                let title = format!("`{}` is a person of tenant {other}", show(name));
                 self.foreign(span, title);
             }
             Standing::Unknown => {
                 let names = self.known.people.visible(Some(self.own));
-                let mut help = did_you_mean(&name, names);
+                let mut help = did_you_mean(name, names);
                 if self
                     .known
                     .groups
@@ -388,7 +391,7 @@ impl Refs<'_> {
                 {
                     help = Some(format!("a group is written `@{name}`"));
                 }
-                self.unknown(span, format!("unknown user `{}`", show(&name)), help);
+                self.unknown(span, &format!("unknown user `{}`", show(name)), help);
             }
         }
     }
@@ -432,7 +435,7 @@ impl Refs<'_> {
                 did_you_mean(&format!("{bare}{text}"), names)
             }
         };
-        self.unknown(word.span, title, help);
+        self.unknown(word.span, &title, help);
     }
 
     fn foreign(&mut self, span: Span, title: String) {
@@ -445,7 +448,7 @@ impl Refs<'_> {
         self.reported.insert(span);
     }
 
-    fn unknown(&mut self, span: Span, title: String, help: Option<String>) {
+    fn unknown(&mut self, span: Span, title: &str, help: Option<String>) {
         let title = format!("{title} in tenant {}", self.tenant);
         let finding = Diagnostic::error("unknown-name", span, title).label("no such name");
         self.diags.push(finding.help_opt(help));
