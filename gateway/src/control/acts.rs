@@ -40,6 +40,7 @@ pub(crate) fn settings(config: &Config) -> Settings {
     Settings {
         idle: identity.idle,
         absolute: identity.absolute,
+        max_sessions: identity.max_sessions,
         password_min: identity.password_min,
         issuer: identity.issuer.clone(),
         argon2_memory_kib: identity.argon2_memory_kib,

@@ -11,9 +11,10 @@ use crate::ids::{DeviceId, Door, SessionId};
 fn credentials(last_step: i64) -> Credentials {
     Credentials {
         phc: "$argon2id$".to_owned(),
-        totp: vec![1, 2, 3],
+        totp: Some(vec![1, 2, 3]),
         last_step,
         enrolled: 5,
+        imported: false,
     }
 }
 
@@ -28,6 +29,7 @@ fn session(id: u64, cookie: u8) -> SessionRow {
         mfa_at: 3,
         last_used: 4,
         expires: 5,
+        agent: "curl/8".to_owned(),
         devices: Vec::new(),
         cookies: vec![CookieRow {
             hash: [cookie; 32],
