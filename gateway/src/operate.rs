@@ -10,9 +10,9 @@ use crate::cli::offline::user_record;
 use crate::clock;
 use crate::control::acts::Acts;
 use crate::control::{
-    AuditStatus, Code, DeviceAdded, DeviceClass, DeviceLine, DeviceStatus, Ended, Invitation,
-    NewDevice, Operator, PolicyStatus, Refusal, Reloaded, SessionLine, Status, TunnelStatus,
-    UserAct, Which,
+    AuditStatus, Code, DeviceAdded, DeviceClass, DeviceLine, DeviceStatus, Ended, Imported,
+    Invitation, NewDevice, Operator, PolicyStatus, Refusal, Reloaded, SessionLine, Status,
+    TunnelStatus, UserAct, Which,
 };
 use crate::gateway::Gateway;
 use crate::identity::Device;
@@ -102,6 +102,18 @@ impl Operator for Desk {
         let done = self.acts(&self.0.snapshot.load()).user_reset(user).await;
         self.0.streams.kill_user(user);
         done
+    }
+
+    async fn user_reset_totp(&self, user: &str, why: &str) -> Result<Invitation, Refusal> {
+        let snap = self.0.snapshot.load_full();
+        let done = self.acts(&snap).user_reset_totp(user, why).await;
+        self.0.cut_ended();
+        done
+    }
+
+    async fn user_import(&self, people: &[Imported]) -> Result<Vec<String>, Refusal> {
+        let snap = self.0.snapshot.load_full();
+        self.acts(&snap).user_import(people).await
     }
 
     async fn user_forget(&self, user: &str) -> Result<Ended, Refusal> {

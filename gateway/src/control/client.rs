@@ -11,8 +11,8 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::{
-    Answer, Code, DeviceAdded, DeviceClass, DeviceLine, Ended, Invitation, NewDevice, Operator,
-    Refusal, Reloaded, Request, SessionLine, Status, UserAct, Which,
+    Answer, Code, DeviceAdded, DeviceClass, DeviceLine, Ended, Imported, Invitation, NewDevice,
+    Operator, Refusal, Reloaded, Request, SessionLine, Status, UserAct, Which,
 };
 
 /// What connecting says where no gateway listens.
@@ -108,6 +108,14 @@ impl Operator for Remote {
     async fn user_reset(&self, user: &str) -> Result<Ended, Refusal> {
         let user = user.to_owned();
         self.ask(&Request::UserReset { user }).await
+    }
+    async fn user_reset_totp(&self, user: &str, why: &str) -> Result<Invitation, Refusal> {
+        let (user, why) = (user.to_owned(), why.to_owned());
+        self.ask(&Request::UserResetTotp { user, why }).await
+    }
+    async fn user_import(&self, people: &[Imported]) -> Result<Vec<String>, Refusal> {
+        let people = people.to_vec();
+        self.ask(&Request::UserImport { people }).await
     }
     async fn session_list(&self) -> Result<Vec<SessionLine>, Refusal> {
         self.ask(&Request::SessionList).await

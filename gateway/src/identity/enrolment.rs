@@ -1,24 +1,22 @@
 //! Enrolment by one-time link: a new TOTP secret confirmed by one right code, and with it a new
 //! password, the one that stands, or none, as the link says.
 
-use std::sync::Arc;
-
 use zeroize::Zeroizing;
 
 use super::Identity;
-use super::devices::{Device, DeviceError};
+use super::devices::DeviceError;
 use super::engine::Failed;
 use super::lockout::Throttled;
 use super::login::{Refusal, Standing, UserName};
 use super::notices::NoticeKind;
-use super::password::{Place, Weak};
+use super::password::{BadForeign, Place, Weak};
 use super::record::Context;
 use super::recovery::ShownCodes;
 use super::session::{EndReason, token_hash};
 use super::totp::{self, Code, SharedSecret};
 use crate::audit::{AuditError, Event, Record, reason};
 use crate::ids;
-use crate::store::{Credentials, Hash, LinkKind, LinkRow, Redeemed, StoreError};
+use crate::store::{Hash, LinkKind, LinkRow, Redeemed, StoreError};
 
 /// How long a link counts.
 const LINK_SECS: i64 = 24 * 3600;
@@ -97,6 +95,8 @@ pub(crate) enum FactorError {
     #[error("argon2 failed")]
     Argon2,
     #[error(transparent)]
+    Foreign(#[from] BadForeign),
+    #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
     Audit(#[from] AuditError),
@@ -174,133 +174,6 @@ impl Identity {
             Ok(None) => EnrolStep::WrongCode,
             Err(step) => step,
         }
-    }
-
-    /// Sets both factors of a user at once; for the trial and the command line. Sessions of the
-    /// user end.
-    ///
-    /// # Errors
-    /// [`FactorError`]; nothing changed then.
-    pub(crate) async fn set_credentials(
-        &self,
-        user: &str,
-        password: Zeroizing<String>,
-        totp_secret: Option<[u8; 20]>,
-        now: i64,
-    ) -> Result<Enrolled, FactorError> {
-        let user = UserName::parse(user).ok_or(FactorError::BadName)?;
-        self.rules.check(&password, user.as_str())?;
-        let secret = totp_secret.map_or_else(totp::draw, Zeroizing::new);
-        let phc = self.passwords.hash(Place::Kept, password).await;
-        let phc = phc.map_err(|_| FactorError::Overloaded)?;
-        let phc = phc.map_err(|_| FactorError::Argon2)?;
-        let new = Credentials {
-            phc,
-            totp: Some(self.keys.seal(TOTP, user.as_str(), &*secret)),
-            last_step: 0,
-            enrolled: now,
-            imported: false,
-        };
-        let mut record = Record::new(Event::FactorChanged, "ok", reason::PASSWORD_SET);
-        record.user = Some(user.shared());
-        self.recorder.durable(record).await?;
-        self.store.put_credentials(user.as_str(), new).await?;
-        self.sessions
-            .end_user(user.as_str(), EndReason::FactorChanged)
-            .await?;
-        Ok(Enrolled {
-            totp_secret_base32: totp::base32(&secret),
-            otpauth: totp::otpauth(&self.settings.issuer, user.as_str(), &secret),
-        })
-    }
-
-    /// Tells whether a user has both factors.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store gives no answer.
-    pub(crate) async fn is_enrolled(&self, user: &str) -> Result<bool, StoreError> {
-        let kept = self.store.credentials(user).await?;
-        Ok(kept.is_some_and(|kept| kept.totp.is_some()))
-    }
-
-    /// Forgets the factors and links of a user who stays, and ends their sessions; devices stay.
-    ///
-    /// # Errors
-    /// [`FactorError`] with the first thing that could not be written; the rest is done.
-    pub(crate) async fn forget_factors(&self, user: &str) -> Result<(), FactorError> {
-        self.drop_factors(user, EndReason::FactorChanged).await
-    }
-
-    /// Takes the second factor of a user away, with recovery codes and links, and ends their
-    /// sessions; the password stays, and is asked for at the next enrolment. The person is told
-    /// why. Says whether there was a password to keep.
-    ///
-    /// # Errors
-    /// [`FactorError`]; nothing changed if the reason could not be recorded.
-    pub(crate) async fn reset_totp(
-        &self,
-        user: &str,
-        why: &str,
-        now: i64,
-    ) -> Result<bool, FactorError> {
-        let _one = self.enrolling.lock().await;
-        let mut record = Record::new(Event::FactorChanged, "ok", reason::TOTP_RESET);
-        record.user = Some(user.into());
-        record.detail = Some(why.to_owned());
-        self.recorder.durable(record).await?;
-        let dropped = self.store.drop_totp(user).await;
-        // The factor may be gone even after an error.
-        let ended = self.sessions.end_user(user, EndReason::FactorChanged).await;
-        let there = dropped?;
-        ended?;
-        self.tell_by_admin(user, NoticeKind::FactorReset, now, why)
-            .await;
-        Ok(there)
-    }
-
-    /// Forgets the factors and links of a user who was removed, ends their sessions and revokes
-    /// their devices.
-    ///
-    /// # Errors
-    /// [`FactorError`] with the first thing that could not be written; the rest is done.
-    pub(crate) async fn forget(&self, user: &str, now: i64) -> Result<(), FactorError> {
-        let mut done = self.drop_factors(user, EndReason::UserRemoved).await;
-        for device in self.devices.list() {
-            if device.revoked.is_none() && *device.user == *user {
-                let revoked = self.devices.revoke(device.id, now).await;
-                let revoked = revoked.map(drop).map_err(FactorError::from);
-                done = done.and(revoked);
-            }
-        }
-        done
-    }
-
-    /// Forgets what is left of an earlier person of a name, before somebody else gets it; says
-    /// whether there was anything.
-    ///
-    /// # Errors
-    /// As [`Identity::forget`]; the name must not be given away then.
-    pub(crate) async fn forget_namesake(&self, user: &str, now: i64) -> Result<bool, FactorError> {
-        let devices = self.devices.list();
-        let device = |d: &Arc<Device>| d.revoked.is_none() && *d.user == *user;
-        let left = !self.sessions.of_user(user).is_empty()
-            || devices.iter().any(device)
-            || self.store.knows(user).await?;
-        if left {
-            self.forget(user, now).await?;
-        }
-        Ok(left)
-    }
-
-    /// Goes on after an error: whatever can be taken away is.
-    async fn drop_factors(&self, user: &str, why: EndReason) -> Result<(), FactorError> {
-        let ended = self.sessions.end_user(user, why).await.map(drop);
-        let removed = self.store.remove_user(user).await;
-        let mut record = Record::new(Event::FactorChanged, "ok", reason::REMOVED);
-        record.user = Some(user.into());
-        let recorded = self.recorder.durable(record).await;
-        ended.and(removed)?;
-        Ok(recorded?)
     }
 
     /// Finds a link that counts, of a user who may sign in.

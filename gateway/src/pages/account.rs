@@ -273,7 +273,7 @@ fn outcome(ctx: &Ctx, person: &Person, act: Act, step: ChangeStep) -> Result<Res
             let shown = codes::Shown {
                 user: &person.user,
                 codes: &made,
-                heading: t.codes_title,
+                heading: t.codes_made_title,
                 lead: t.codes_new_done,
                 next: "/account",
                 next_text: t.codes_kept,

@@ -123,6 +123,7 @@ texts! {
     codes_none,
     codes_new_lead,
     codes_new_button,
+    codes_made_title,
     codes_new_done,
     sessions_title,
     sessions_lead,

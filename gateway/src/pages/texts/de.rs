@@ -101,6 +101,7 @@ pub(crate) const DE: Texts = Texts {
     codes_none: "Sie haben keine Wiederherstellungscodes. Erstellen Sie welche, damit ein verlorenes Telefon Sie nicht aussperrt.",
     codes_new_lead: "Zehn Codes werden erstellt und einmal angezeigt. Die jetzigen gelten dann nicht mehr.",
     codes_new_button: "Neue Wiederherstellungscodes erstellen",
+    codes_made_title: "Ihre neuen Codes sind bereit",
     codes_new_done: "Frühere Codes gelten nicht mehr.",
     sessions_title: "Wo Sie angemeldet sind",
     sessions_lead: "Beenden Sie jede Sitzung, die Sie nicht kennen, und ändern Sie dann Ihr Passwort.",

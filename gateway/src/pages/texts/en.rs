@@ -101,6 +101,7 @@ pub(crate) const EN: Texts = Texts {
     codes_none: "You have no recovery codes. Make some, so that a lost phone does not lock you out.",
     codes_new_lead: "Ten codes are made and shown once. Those you have now stop working.",
     codes_new_button: "Make new recovery codes",
+    codes_made_title: "Your new codes are ready",
     codes_new_done: "Earlier codes no longer work.",
     sessions_title: "Where you are signed in",
     sessions_lead: "End any session you do not recognise, then change your password.",

@@ -101,6 +101,7 @@ pub(crate) const FR: Texts = Texts {
     codes_none: "Vous n’avez aucun code de secours. Créez-en, pour qu’un téléphone perdu ne vous enferme pas dehors.",
     codes_new_lead: "Dix codes sont créés et affichés une seule fois. Ceux que vous avez cessent de fonctionner.",
     codes_new_button: "Créer de nouveaux codes de secours",
+    codes_made_title: "Vos nouveaux codes sont prêts",
     codes_new_done: "Les codes précédents ne fonctionnent plus.",
     sessions_title: "Vos sessions ouvertes",
     sessions_lead: "Mettez fin à toute session que vous ne reconnaissez pas, puis changez votre mot de passe.",
