@@ -306,6 +306,11 @@ impl Identity {
             Ok((session, cookie)) => return CodeStep::SignedIn { cookie, session },
             Err(failed) => failed,
         };
+        if matches!(failed, Failed::Refused(Refusal::CodeReplayed)) {
+            // Within a session it is the person who types a code again before the next has come.
+            self.tell(user.as_str(), NoticeKind::CodeReplayed, from, "")
+                .await;
+        }
         match self.conclude(failed, Some(&user), from).await {
             Failed::Refused(Refusal::HalfExpired | Refusal::Revoked) => CodeStep::Expired,
             Failed::Refused(_) => CodeStep::Refused,

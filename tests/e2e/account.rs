@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use postern_tests::chrome::Chrome;
 use postern_tests::curl::{Answer, Client, origin};
 use postern_tests::gateway::{Gateway, Person};
 use postern_tests::html::{self, Form};
@@ -323,4 +324,35 @@ fn a_new_browser_is_told_at_the_next_visit_and_can_be_ended_from_there() {
     let done = client.follow_from(client.submit(&account, &form_to(&account, "/account/notice")));
     assert!(!done.body.contains("new place"), "{done:?}");
     assert!(is_the_app(&client.follow(&gateway.facts.app)));
+}
+
+#[test]
+fn a_browser_judges_the_password_while_it_is_typed_and_offers_to_print_the_codes() {
+    let gateway = Gateway::demo();
+    let link = gateway.must(&["user", "invite", "guest"]);
+    let chrome = Chrome::start(&gateway.facts.ca_root);
+    chrome.open(link.trim());
+    assert!(!chrome.text().contains("more characters are needed"));
+    chrome.type_into("#password", "nine");
+    chrome.wait_for_text("11 more characters are needed");
+    chrome.type_into("#password", " pears in a bowl");
+    chrome.wait_for_text("Long and varied");
+    chrome.type_into("#again", NEW_PASSWORD);
+    let text = chrome.text();
+    let lines = text.lines().map(|line| line.replace(' ', ""));
+    let mut secrets =
+        lines.filter(|l| l.len() == 32 && l.chars().all(|c| c.is_ascii_alphanumeric()));
+    let app = Person::new("guest", NEW_PASSWORD, &secrets.next().unwrap());
+    chrome.type_into("#code", &format!("{}\n", app.code()));
+    chrome.wait_for_text("Your account is ready");
+    let text = chrome.text();
+    for button in ["Save as text", "Print", "Copy"] {
+        assert!(text.contains(button), "{text}");
+    }
+    // Without a script the same page has the codes and the file, and no button that does nothing.
+    let link = gateway.must(&["user", "invite", "guest"]);
+    let client = Client::new(&gateway);
+    let page = client.follow(link.trim());
+    let (_, codes) = finish(&client, &page, "guest", NEW_PASSWORD);
+    assert_eq!(codes.len(), 10);
 }

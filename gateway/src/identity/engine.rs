@@ -10,7 +10,6 @@ use super::lockout::{Throttled, Try, Who};
 use super::login::{
     AwaitingPassword, CodeProof, PasswordRight, Refusal, Second, Standing, UserName,
 };
-use super::notices::NoticeKind;
 use super::password::{Place, Verdict};
 use super::record::Context;
 use super::session::{Session, SessionError, token_hash};
@@ -268,10 +267,6 @@ impl Identity {
             // The store or the journal is the trouble; the journal counts what it cannot take.
             self.recorder.note(record);
             return failed;
-        }
-        if let (Failed::Refused(Refusal::CodeReplayed), Some(name)) = (&failed, name) {
-            self.tell(name.as_str(), NoticeKind::CodeReplayed, from, "")
-                .await;
         }
         match self.keep_failure(record).await {
             Ok(()) => failed,

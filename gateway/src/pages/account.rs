@@ -181,7 +181,7 @@ pub(crate) async fn confirm(ctx: Ctx, body: Body) -> Response {
 pub(crate) async fn password_form(ctx: Ctx) -> Response {
     match confirmed(&ctx, Act::Password, StatusCode::OK) {
         Ok(person) => password_page(&ctx, person, StatusCode::OK, None).into(),
-        Err(instead) => instead,
+        Err(instead) => *instead,
     }
 }
 
@@ -193,7 +193,7 @@ pub(crate) async fn password(ctx: Ctx, body: Body) -> Response {
     };
     let person = match confirmed(&ctx, Act::Password, StatusCode::FORBIDDEN) {
         Ok(person) => person,
-        Err(instead) => return instead,
+        Err(instead) => return *instead,
     };
     let wrong = StatusCode::UNPROCESSABLE_ENTITY;
     let new = Zeroizing::new(fields.value("password").to_owned());
@@ -213,7 +213,7 @@ pub(crate) async fn password(ctx: Ctx, body: Body) -> Response {
 pub(crate) async fn app_form(ctx: Ctx) -> Response {
     match confirmed(&ctx, Act::App, StatusCode::OK) {
         Ok(person) => app_page(&ctx, person, StatusCode::OK, None).into(),
-        Err(instead) => instead,
+        Err(instead) => *instead,
     }
 }
 
@@ -225,7 +225,7 @@ pub(crate) async fn app(ctx: Ctx, body: Body) -> Response {
     };
     let person = match confirmed(&ctx, Act::App, StatusCode::FORBIDDEN) {
         Ok(person) => person,
-        Err(instead) => return instead,
+        Err(instead) => return *instead,
     };
     let step = ctx.desk.change_app(fields.value("code"), others(&fields));
     let (status, text, wait) = match outcome(&ctx, person, Act::App, step.await) {
@@ -239,7 +239,7 @@ pub(crate) async fn app(ctx: Ctx, body: Body) -> Response {
 pub(crate) async fn codes_form(ctx: Ctx) -> Response {
     match confirmed(&ctx, Act::Codes, StatusCode::OK) {
         Ok(person) => codes_page(&ctx, person, StatusCode::OK, None).into(),
-        Err(instead) => instead,
+        Err(instead) => *instead,
     }
 }
 
@@ -250,7 +250,7 @@ pub(crate) async fn codes(ctx: Ctx, body: Body) -> Response {
     }
     let person = match confirmed(&ctx, Act::Codes, StatusCode::FORBIDDEN) {
         Ok(person) => person,
-        Err(instead) => return instead,
+        Err(instead) => return *instead,
     };
     let step = ctx.desk.new_codes().await;
     let (status, text, wait) = match outcome(&ctx, person, Act::Codes, step) {
@@ -309,12 +309,12 @@ fn with_wait(page: Page, wait: Option<Duration>) -> Page {
 
 /// Returns the person of a confirmed session, or what to answer instead: the question for password
 /// and code, with the status `or`.
-fn confirmed(ctx: &Ctx, act: Act, or: StatusCode) -> Result<&Person, Response> {
-    let person = ctx.person().ok_or_else(|| stranger(ctx))?;
+fn confirmed(ctx: &Ctx, act: Act, or: StatusCode) -> Result<&Person, Box<Response>> {
+    let person = ctx.person().ok_or_else(|| Box::new(stranger(ctx)))?;
     if ctx.desk.is_confirmed() {
         return Ok(person);
     }
-    Err(confirm_page(ctx, person, act, or, None).into())
+    Err(Box::new(confirm_page(ctx, person, act, or, None).into()))
 }
 
 fn others(fields: &Fields) -> Others {

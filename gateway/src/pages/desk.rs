@@ -221,11 +221,11 @@ pub(crate) enum ChangeStep {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Weakness {
     /// It has too few characters.
-    TooShort,
+    Short,
     /// It has too many characters.
-    TooLong,
+    Long,
     /// It is known, or little more than a name.
-    TooCommon,
+    Common,
 }
 
 /// What an enrolment asks for besides the code, and why.

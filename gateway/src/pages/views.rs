@@ -292,9 +292,9 @@ impl Weakness {
     /// Says to the person what to do about it.
     pub(crate) fn text(self, t: &'static Texts, minimum: usize) -> String {
         match self {
-            Self::TooShort => fill(t.error_short, "min", &minimum.to_string()),
-            Self::TooLong => t.error_long.to_owned(),
-            Self::TooCommon => t.error_common.to_owned(),
+            Self::Short => fill(t.error_short, "min", &minimum.to_string()),
+            Self::Long => t.error_long.to_owned(),
+            Self::Common => t.error_common.to_owned(),
         }
     }
 }

@@ -19,15 +19,15 @@ fn half(user: &str, now: i64) -> AwaitingCode {
 }
 
 fn right(user: &str, second: Second, now: i64) -> Result<PasswordRight, Refusal> {
-    AwaitingPassword::new(Some(name(user)), Standing::Active, kept(second), 0).verified(
+    AwaitingPassword::new(Some(name(user)), Standing::Active, Some(kept(second)), 0).verified(
         Verdict::Match,
         Standing::Active,
         now,
     )
 }
 
-fn kept(second: Second) -> Option<(String, Second)> {
-    Some(("$argon2id".to_owned(), second))
+fn kept(second: Second) -> (String, Second) {
+    ("$argon2id".to_owned(), second)
 }
 
 fn matched() -> Matched {
@@ -76,7 +76,7 @@ fn other_texts_are_no_names() {
 
 #[test]
 fn only_an_active_user_offers_a_verifier_to_compare_with() {
-    let phc = || kept(Second::Present);
+    let phc = || Some(kept(Second::Present));
     let waiting = |standing| AwaitingPassword::new(Some(name("alice")), standing, phc(), 0);
     assert!(waiting(Standing::Active).phc().is_some());
     assert!(waiting(Standing::Disabled).phc().is_none());
@@ -85,7 +85,7 @@ fn only_an_active_user_offers_a_verifier_to_compare_with() {
 
 #[test]
 fn a_match_is_not_enough_for_who_may_not_sign_in() {
-    let phc = || kept(Second::Present);
+    let phc = || Some(kept(Second::Present));
     let verified = |before, phc, after| {
         AwaitingPassword::new(Some(name("alice")), before, phc, 0)
             .verified(Verdict::Match, after, 0)

@@ -75,6 +75,12 @@ async fn a_used_code_that_is_tried_again_is_told() {
     let step = bench.identity.code(&half, &code(NOW), &bench.at(NOW)).await;
     assert!(matches!(step, CodeStep::Refused));
     assert_eq!(kinds(&bench, "alice").await, [NoticeKind::CodeReplayed]);
+    // Within a session it is no news.
+    let (session, _) = bench.sign_in("bob", NOW).await;
+    let from = bench.at(NOW);
+    let step = bench.identity.step_up(&session, &code(NOW), &from).await;
+    assert!(matches!(step, StepUp::Refused));
+    assert!(kinds(&bench, "bob").await.is_empty());
 }
 
 #[tokio::test]

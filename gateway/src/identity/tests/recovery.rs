@@ -7,10 +7,11 @@ async fn carol(bench: &Bench) -> (ShownCodes, [u8; 20]) {
     let token = bench.identity.enrol_link("carol", NOW).await.unwrap();
     let secret = begin(bench, &token, NOW).await;
     let code = totp::code_at(&secret, NOW);
-    match finish(bench, &token, PASSWORD, &code, NOW).await {
-        EnrolStep::Done(codes) => (codes, secret),
-        step => panic!("{step:?}"),
-    }
+    let step = finish(bench, &token, PASSWORD, &code, NOW).await;
+    let EnrolStep::Done(codes) = step else {
+        panic!("{step:?}")
+    };
+    (codes, secret)
 }
 
 async fn begin(bench: &Bench, token: &str, now: i64) -> [u8; 20] {
@@ -35,10 +36,11 @@ async fn recover(bench: &Bench, code: &str, now: i64) -> RecoverStep {
 }
 
 async fn recovered(bench: &Bench, code: &str, now: i64) -> String {
-    match recover(bench, code, now).await {
-        RecoverStep::Enrol { token } => token,
-        step => panic!("{step:?}"),
-    }
+    let step = recover(bench, code, now).await;
+    let RecoverStep::Enrol { token } = step else {
+        panic!("{step:?}")
+    };
+    token
 }
 
 #[tokio::test]

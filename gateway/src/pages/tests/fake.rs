@@ -202,8 +202,8 @@ impl Desk for Fake {
     async fn change_password(&self, new: Zeroizing<String>, others: Others) -> ChangeStep {
         self.note(format!("change-password {} {others:?}", new.as_str()));
         match new.as_str() {
-            "short" => ChangeStep::Weak(Weakness::TooShort),
-            "password1234567" => ChangeStep::Weak(Weakness::TooCommon),
+            "short" => ChangeStep::Weak(Weakness::Short),
+            "password1234567" => ChangeStep::Weak(Weakness::Common),
             "late" => ChangeStep::NotConfirmed,
             "eager" => ChangeStep::Throttled(Duration::from_secs(60)),
             "crowd" => ChangeStep::Overloaded,
@@ -316,9 +316,9 @@ impl Desk for Fake {
     async fn enrol(&self, token: &str, password: Zeroizing<String>, code: &str) -> EnrolStep {
         self.note(format!("enrol {token} {}", password.as_str()));
         match (password.as_str(), code) {
-            ("short", _) => EnrolStep::Weak(Weakness::TooShort),
-            ("long", _) => EnrolStep::Weak(Weakness::TooLong),
-            ("password1234567", _) => EnrolStep::Weak(Weakness::TooCommon),
+            ("short", _) => EnrolStep::Weak(Weakness::Short),
+            ("long", _) => EnrolStep::Weak(Weakness::Long),
+            ("password1234567", _) => EnrolStep::Weak(Weakness::Common),
             ("not mine", _) => EnrolStep::WrongPassword,
             ("eager", _) => EnrolStep::Throttled(Duration::from_secs(60)),
             ("crowd", _) => EnrolStep::Overloaded,

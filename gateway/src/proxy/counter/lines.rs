@@ -75,8 +75,8 @@ pub(super) fn changed(step: identity::ChangeStep) -> ChangeStep {
 
 pub(super) fn weakness(weak: Weak) -> Weakness {
     match weak {
-        Weak::TooShort { .. } => Weakness::TooShort,
-        Weak::TooLong => Weakness::TooLong,
-        Weak::UserName | Weak::Common | Weak::SiteWord => Weakness::TooCommon,
+        Weak::TooShort { .. } => Weakness::Short,
+        Weak::TooLong => Weakness::Long,
+        Weak::UserName | Weak::Common | Weak::SiteWord => Weakness::Common,
     }
 }

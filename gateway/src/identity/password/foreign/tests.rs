@@ -88,8 +88,7 @@ fn a_verifier_that_is_not_whole_is_refused() {
 }
 
 #[test]
-fn a_verifier_that_costs_too_much_is_refused_without_a_run() {
-    let start = crate::clock::now();
+fn a_verifier_that_costs_too_much_is_refused() {
     let bcrypt = BCRYPT.replace("$04$", "$31$");
     let costly = Foreign::parse(&bcrypt).err();
     assert_eq!(costly, Some(BadForeign::Costly("bcrypt", 14)));
@@ -99,7 +98,6 @@ fn a_verifier_that_costs_too_much_is_refused_without_a_run() {
     let pbkdf2 = format!("pbkdf2_sha256$4000000000$salt${PBKDF2_HASH}");
     let costly = Foreign::parse(&pbkdf2).err();
     assert_eq!(costly, Some(BadForeign::Costly("PBKDF2", 2_000_000)));
-    assert!(start.elapsed().as_secs() < 5);
     for dear in [
         BCRYPT.replace("$04$", "$14$"),
         SHA512_CRYPT.replace("$6$", "$6$rounds=500000$"),
