@@ -221,6 +221,8 @@ const RELOAD: &str = "Examples:
   postern reload";
 const USER: &str = "Examples:
   postern user add zoe --group staff --name 'Zoe Q.'
+  postern user reset zoe --reason 'lost phone'
+  postern user import /etc/nginx/.htpasswd
   postern user disable zoe
   postern user list --json";
 const DEVICE: &str = "Examples:

@@ -179,6 +179,9 @@ pub(crate) struct Identity {
     /// How long a session lives at all.
     #[serde(deserialize_with = "value::one")]
     pub(crate) absolute: Duration,
+    /// Sessions of one person at a time; the oldest ends for the next.
+    #[serde(deserialize_with = "value::range::<_, _, 1, 1000>")]
+    pub(crate) max_sessions: usize,
     /// The shortest password, in characters.
     #[serde(deserialize_with = "value::range::<_, _, 8, 128>")]
     pub(crate) password_min: usize,
@@ -405,6 +408,7 @@ impl Default for Identity {
         Self {
             idle: Duration::from_secs(3600),
             absolute: Duration::from_secs(12 * 3600),
+            max_sessions: 10,
             password_min: 15,
             issuer: "Postern".to_owned(),
             failures: 5,

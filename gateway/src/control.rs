@@ -44,6 +44,17 @@ pub(crate) trait Operator: Send + Sync {
         let text = format!("this gateway cannot record that user {uid} read: {what}");
         Err(Refusal::new(Code::Unavailable, text))
     }
+    /// Takes the second factor of a user away and keeps the password, for a reason the person is told; makes the link
+    /// that leads to a new one.
+    async fn user_reset_totp(&self, user: &str, why: &str) -> Result<Invitation, Refusal> {
+        let text = format!("this gateway cannot reset the second factor of {user} for {why}");
+        Err(Refusal::new(Code::Unavailable, text))
+    }
+    /// Keeps verifiers of another product for users who have no password; returns who got one.
+    async fn user_import(&self, people: &[Imported]) -> Result<Vec<String>, Refusal> {
+        let text = format!("this gateway cannot import {} passwords", people.len());
+        Err(Refusal::new(Code::Unavailable, text))
+    }
     /// Lists live sessions, oldest first.
     async fn session_list(&self) -> Result<Vec<SessionLine>, Refusal>;
     /// Ends sessions and every stream they opened.
@@ -108,6 +119,10 @@ pub(crate) enum Request {
     UserReset { user: String },
     /// See [`Operator::audit_read`]; the user is the one who asks.
     AuditRead { what: String },
+    /// See [`Operator::user_reset_totp`].
+    UserResetTotp { user: String, why: String },
+    /// See [`Operator::user_import`].
+    UserImport { people: Vec<Imported> },
     /// See [`Operator::session_list`].
     SessionList,
     /// See [`Operator::session_revoke`].
@@ -304,6 +319,24 @@ impl std::fmt::Debug for Invitation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let user = &self.user;
         f.debug_struct("Invitation")
+            .field("user", user)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A person and the password verifier of another product.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Imported {
+    /// The user.
+    pub(crate) user: String,
+    /// The verifier as its file had it.
+    pub(crate) verifier: String,
+}
+
+impl std::fmt::Debug for Imported {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let user = &self.user;
+        f.debug_struct("Imported")
             .field("user", user)
             .finish_non_exhaustive()
     }

@@ -1,13 +1,18 @@
 //! People, factors, sessions, devices.
 
+mod account;
+mod agent;
 mod browsers;
 mod devices;
 mod engine;
 mod enrolment;
+mod factors;
 mod lockout;
 mod login;
+mod notices;
 mod password;
 mod record;
+mod recovery;
 mod session;
 mod steady;
 #[cfg(test)]
@@ -22,16 +27,20 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use zeroize::Zeroizing;
 
+pub(crate) use self::account::{ChangeStep, Others};
+pub(crate) use self::agent::browser;
 pub(crate) use self::browsers::BROWSER_SECS;
 pub(crate) use self::devices::{Class, Device, DeviceChange, DeviceError, Devices, NewDevice, Psk};
 use self::engine::Failed;
-pub(crate) use self::enrolment::{EnrolStep, FactorError};
+pub(crate) use self::enrolment::{Answers, EnrolStep, EnrolView, FactorError};
 use self::lockout::{Limits, Lockout, Throttled};
 pub(crate) use self::login::{Directory, Standing, UserName};
 use self::login::{Halves, Refusal};
-pub(crate) use self::password::Weak;
+pub(crate) use self::notices::{Notice, NoticeKind};
 use self::password::{BadCost, BadVerifier, Cost, Hasher, Passwords, Rules};
+pub(crate) use self::password::{BadForeign, Foreign, Weak};
 pub(crate) use self::record::{Context, Recorder};
+pub(crate) use self::recovery::{RecoverStep, ShownCodes};
 pub(crate) use self::session::{EndReason, Session, SessionChange, Sessions};
 use self::session::{Lifetimes, token_hash};
 pub(crate) use self::steady::Steady;
@@ -45,6 +54,8 @@ use crate::store::{Store, StoreError};
 pub(crate) struct Settings {
     pub(crate) idle: Duration,
     pub(crate) absolute: Duration,
+    /// Sessions of one person at a time.
+    pub(crate) max_sessions: usize,
     /// Characters; below 8 counts as 8.
     pub(crate) password_min: usize,
     /// Named by authenticator apps.
@@ -100,6 +111,10 @@ pub(crate) enum PasswordStep {
     /// Right: ask for the code; `half` is the value of the half-way cookie for 5 minutes.
     Code {
         half: String,
+    },
+    /// Right, and it was brought from elsewhere: `token` opens the enrolment of a second factor.
+    Enrol {
+        token: String,
     },
     /// Wrong, or no such user, or may not sign in: one answer for all.
     Refused,
@@ -158,6 +173,8 @@ pub(crate) struct Identity {
     counters: tokio::sync::Mutex<()>,
     /// One enrolment at a time is recorded and written.
     enrolling: tokio::sync::Mutex<()>,
+    /// Secrets that wait for their first code, in place of one in use.
+    replacing: account::Replacing,
     halves: Halves,
     sessions: Arc<Sessions>,
     devices: Arc<Devices>,
@@ -210,6 +227,7 @@ impl Identity {
         let lifetimes = Lifetimes {
             idle: settings.idle,
             absolute: settings.absolute,
+            per_user: settings.max_sessions,
         };
         let sessions = Sessions::load(
             Arc::clone(&store),
@@ -231,6 +249,7 @@ impl Identity {
             lockout: Lockout::new(limits, keys.derive("lockout"), &kept, now),
             counters: tokio::sync::Mutex::default(),
             enrolling: tokio::sync::Mutex::default(),
+            replacing: account::Replacing::default(),
             halves: Halves::default(),
             sessions: Arc::new(sessions.await?),
             devices: Arc::new(devices.await?),
@@ -261,7 +280,7 @@ impl Identity {
             .try_password(name.as_ref(), typed, attempt.password, &from)
             .await;
         let failed = match result {
-            Ok(half) => return PasswordStep::Code { half },
+            Ok(step) => return step,
             Err(failed) => failed,
         };
         match self.conclude(failed, name.as_ref(), &from).await {
@@ -292,6 +311,11 @@ impl Identity {
             Ok((session, cookie)) => return CodeStep::SignedIn { cookie, session },
             Err(failed) => failed,
         };
+        if matches!(failed, Failed::Refused(Refusal::CodeReplayed)) {
+            // Within a session it is the person who types a code again before the next has come.
+            self.tell(user.as_str(), NoticeKind::CodeReplayed, from, "")
+                .await;
+        }
         match self.conclude(failed, Some(&user), from).await {
             Failed::Refused(Refusal::HalfExpired | Refusal::Revoked) => CodeStep::Expired,
             Failed::Refused(_) => CodeStep::Refused,

@@ -15,8 +15,8 @@ use crate::clock;
 use crate::control::acts::Acts;
 use crate::control::{
     Apply, AuditStatus, Code, Confirmed, DeviceAdded, DeviceClass, DeviceLine, DeviceStatus, Ended,
-    Invitation, NewDevice, Operator, PolicyStatus, Refusal, Reloaded, Rollback, SessionLine,
-    Status, TunnelStatus, UserAct, Verdict, Which, ban,
+    Imported, Invitation, NewDevice, Operator, PolicyStatus, Refusal, Reloaded, Rollback,
+    SessionLine, Status, TunnelStatus, UserAct, Verdict, Which, ban,
 };
 use crate::gateway::Gateway;
 use crate::identity::Device;
@@ -130,6 +130,18 @@ impl Operator for Desk {
         let done = self.acts(&self.0.snapshot.load()).user_reset(user).await;
         self.0.streams.kill_user(user);
         done
+    }
+
+    async fn user_reset_totp(&self, user: &str, why: &str) -> Result<Invitation, Refusal> {
+        let snap = self.0.snapshot.load_full();
+        let done = self.acts(&snap).user_reset_totp(user, why).await;
+        self.0.cut_ended();
+        done
+    }
+
+    async fn user_import(&self, people: &[Imported]) -> Result<Vec<String>, Refusal> {
+        let snap = self.0.snapshot.load_full();
+        self.acts(&snap).user_import(people).await
     }
 
     async fn user_forget(&self, user: &str) -> Result<Ended, Refusal> {

@@ -1,5 +1,6 @@
 //! Durable state.
 
+mod factors;
 mod guard;
 mod rows;
 mod schema;
@@ -35,8 +36,30 @@ pub(crate) trait Store: Send + Sync {
     async fn put_credentials(&self, user: &str, new: Credentials) -> Result<(), StoreError>;
     /// Replaces a password verifier if it still is `old`; says whether it was.
     async fn rehash(&self, user: &str, old: &str, new: &str) -> Result<bool, StoreError>;
+    /// Replaces the password verifier of a user who has factors; says whether there was one.
+    async fn put_verifier(&self, user: &str, phc: &str) -> Result<bool, StoreError>;
+    /// Replaces the TOTP secret of a user who has one; says whether there was one. The last
+    /// accepted step never becomes smaller.
+    async fn put_totp(&self, user: &str, sealed: Vec<u8>, step: i64) -> Result<bool, StoreError>;
+    /// Forgets the second factor of a user, keeps the password; says whether there was one.
+    async fn drop_totp(&self, user: &str) -> Result<bool, StoreError>;
     /// Accepts a TOTP step if it is greater than the last accepted one; says whether it was.
     async fn accept_step(&self, user: &str, step: i64) -> Result<bool, StoreError>;
+    /// Replaces all recovery codes of a user.
+    async fn put_recovery(&self, user: &str, codes: Vec<Hash>) -> Result<(), StoreError>;
+    /// Uses a recovery code up; says whether it was there. Of parallel uses one finds it.
+    async fn use_recovery(&self, user: &str, code: &Hash) -> Result<bool, StoreError>;
+    /// Counts the recovery codes that are left.
+    async fn recovery_left(&self, user: &str) -> Result<usize, StoreError>;
+    /// Notes that a user came from places; says whether there were places before, and whether
+    /// each of these was among them. The newest [`PLACES_PER_USER`] are kept.
+    async fn visited(&self, user: &str, places: Vec<Hash>, at: i64) -> Result<Visited, StoreError>;
+    /// Keeps a notice; the newest [`NOTICES_PER_USER`] of a user are kept.
+    async fn put_notice(&self, user: &str, notice: NoticeRow) -> Result<(), StoreError>;
+    /// Lists the notices of a user, the newest first.
+    async fn notices(&self, user: &str) -> Result<Vec<NoticeRow>, StoreError>;
+    /// Forgets a notice of a user; says whether there was one.
+    async fn drop_notice(&self, user: &str, id: i64) -> Result<bool, StoreError>;
     /// Tells whether factors, a link or a session of a user are kept.
     async fn knows(&self, user: &str) -> Result<bool, StoreError>;
     /// Forgets the factors, links and sessions of a user.
@@ -48,8 +71,10 @@ pub(crate) trait Store: Send + Sync {
     async fn link(&self, hash: &Hash, now: i64) -> Result<Option<LinkRow>, StoreError>;
     /// Keeps a pending secret with a link unless it has one; returns the one it has then.
     async fn pend(&self, hash: &Hash, sealed: Vec<u8>) -> Result<Option<Vec<u8>>, StoreError>;
-    /// Uses a link up and sets the factors of its user, both or neither; says whether it did.
-    async fn redeem(&self, hash: &Hash, now: i64, new: Credentials) -> Result<bool, StoreError>;
+    /// Uses a link up and sets the factors of its user, all or none; says whether it did.
+    async fn redeem(&self, hash: &Hash, now: i64, new: Redeemed) -> Result<bool, StoreError>;
+    /// Forgets the links that a sign-in made, of one user or of all; those of admins stay.
+    async fn drop_tickets(&self, user: Option<&str>) -> Result<(), StoreError>;
 
     /// Lists all sessions with their cookies, the oldest cookie first.
     async fn sessions(&self) -> Result<Vec<SessionRow>, StoreError>;
@@ -107,6 +132,12 @@ pub(crate) trait Store: Send + Sync {
 /// Hosts a session has a cookie on at a time; the oldest makes room for the next.
 pub(crate) const COOKIES_PER_SESSION: usize = 64;
 
+/// Places of a user that are remembered.
+pub(crate) const PLACES_PER_USER: usize = 64;
+
+/// Notices of a user that are kept.
+pub(crate) const NOTICES_PER_USER: usize = 20;
+
 /// The kinds of sign-in counters.
 pub(crate) const COUNTER_KINDS: [&str; 3] = ["pair", "account", "code"];
 
@@ -118,12 +149,14 @@ pub(crate) type Hash = [u8; 32];
 pub(crate) struct Credentials {
     /// PHC string of the password verifier.
     pub(crate) phc: String,
-    /// Sealed TOTP secret.
-    pub(crate) totp: Vec<u8>,
+    /// Sealed TOTP secret; without one nobody signs in.
+    pub(crate) totp: Option<Vec<u8>>,
     /// The greatest TOTP step ever accepted; steps up to it are dead.
     pub(crate) last_step: i64,
     /// When both factors were confirmed, in UNIX seconds.
     pub(crate) enrolled: i64,
+    /// The verifier was brought from elsewhere: the password alone leads to enrolment, once.
+    pub(crate) imported: bool,
 }
 
 impl std::fmt::Debug for Credentials {
@@ -135,9 +168,97 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
+/// What an enrolment sets.
+#[derive(Clone)]
+pub(crate) struct Redeemed {
+    /// PHC string of the new password; `None` keeps the one there is.
+    pub(crate) phc: Option<String>,
+    /// Sealed TOTP secret.
+    pub(crate) totp: Vec<u8>,
+    /// The step its first code used up.
+    pub(crate) step: i64,
+    /// UNIX seconds.
+    pub(crate) at: i64,
+    /// The recovery codes, in place of all earlier ones.
+    pub(crate) codes: Vec<Hash>,
+}
+
+/// What an enrolment link lets its bearer do, and what for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LinkKind {
+    /// Set a password and a second factor.
+    Invite,
+    /// Set a second factor with the password that stands.
+    Reset,
+    /// Set a second factor; password and recovery code were right a moment ago.
+    Recovery,
+    /// Set a second factor; the imported password was right a moment ago.
+    Imported,
+    /// As `Imported`, and a new password, for the imported one is too weak.
+    ImportedWeak,
+}
+
+impl LinkKind {
+    const ALL: [Self; 5] = [
+        Self::Invite,
+        Self::Reset,
+        Self::Recovery,
+        Self::Imported,
+        Self::ImportedWeak,
+    ];
+
+    /// Names the kind as it is kept.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Invite => "invite",
+            Self::Reset => "reset",
+            Self::Recovery => "recovery",
+            Self::Imported => "imported",
+            Self::ImportedWeak => "imported-weak",
+        }
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// Tells whether a sign-in made the link, so that whatever ends sessions ends it too.
+    pub(crate) fn is_ticket(self) -> bool {
+        match self {
+            Self::Invite | Self::Reset => false,
+            Self::Recovery | Self::Imported | Self::ImportedWeak => true,
+        }
+    }
+}
+
+/// What is known of the places a user came from before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Visited {
+    /// There was no place before, so nothing can be new.
+    pub(crate) first: bool,
+    /// Whether each of the places was known.
+    pub(crate) known: Vec<bool>,
+}
+
+/// Something a person must hear of; times are UNIX seconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NoticeRow {
+    /// Given by the store; whatever it is when it is put.
+    pub(crate) id: i64,
+    pub(crate) kind: String,
+    pub(crate) at: i64,
+    /// The session it is about.
+    pub(crate) session: Option<SessionId>,
+    /// Where it came from.
+    pub(crate) source: Option<IpAddr>,
+    /// A word of whoever did it, or the browser.
+    pub(crate) detail: String,
+}
+
 /// An enrolment link.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct LinkRow {
+    pub(crate) kind: LinkKind,
     pub(crate) hash: Hash,
     pub(crate) user: String,
     /// UNIX seconds.
@@ -168,6 +289,8 @@ pub(crate) struct SessionRow {
     pub(crate) last_used: i64,
     /// End of the absolute lifetime.
     pub(crate) expires: i64,
+    /// The User-Agent field of the sign-in.
+    pub(crate) agent: String,
     pub(crate) devices: Vec<DeviceId>,
     pub(crate) cookies: Vec<CookieRow>,
 }

@@ -4,6 +4,14 @@
 pub(crate) const SIGNED_IN: &str = "signed-in";
 pub(crate) const BAD_PASSWORD: &str = "bad-password";
 pub(crate) const BAD_CODE: &str = "bad-code";
+pub(crate) const BAD_RECOVERY_CODE: &str = "bad-recovery-code";
+pub(crate) const RECOVERY_CODE_USED: &str = "recovery-code-used";
+pub(crate) const RECOVERY_CODES_MADE: &str = "recovery-codes-made";
+pub(crate) const NEW_PLACE: &str = "new-place";
+pub(crate) const CONFIRMED: &str = "confirmed";
+pub(crate) const TOTP_REPLACED: &str = "totp-replaced";
+pub(crate) const TOTP_RESET: &str = "totp-reset";
+pub(crate) const IMPORTED: &str = "imported";
 pub(crate) const CODE_REPLAYED: &str = "code-replayed";
 pub(crate) const THROTTLED: &str = "throttled";
 pub(crate) const OVERLOADED: &str = "overloaded";
@@ -71,7 +79,6 @@ pub(crate) const APPLIED: &str = "applied";
 pub(crate) const REJECTED: &str = "rejected";
 pub(crate) const HELD: &str = "held";
 pub(crate) const CACHED: &str = "cached";
-pub(crate) const CONFIRMED: &str = "confirmed";
 pub(crate) const UNCONFIRMED: &str = "unconfirmed";
 pub(crate) const ROLLED_BACK: &str = "rolled-back";
 pub(crate) const RENEWED: &str = "renewed";
@@ -95,6 +102,14 @@ pub(crate) const ALL: &[&str] = &[
     SIGNED_IN,
     BAD_PASSWORD,
     BAD_CODE,
+    BAD_RECOVERY_CODE,
+    RECOVERY_CODE_USED,
+    RECOVERY_CODES_MADE,
+    NEW_PLACE,
+    CONFIRMED,
+    TOTP_REPLACED,
+    TOTP_RESET,
+    IMPORTED,
     CODE_REPLAYED,
     THROTTLED,
     OVERLOADED,

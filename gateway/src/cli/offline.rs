@@ -13,8 +13,8 @@ use crate::config::Config;
 use crate::config::lock::{self, Lock};
 use crate::control::acts::{Acts, settings};
 use crate::control::{
-    Code, DeviceAdded, DeviceClass, DeviceLine, Ended, Invitation, NewDevice, Operator, Refusal,
-    Reloaded, Remote, SessionLine, Status, UserAct, Which, ban,
+    Code, DeviceAdded, DeviceClass, DeviceLine, Ended, Imported, Invitation, NewDevice, Operator,
+    Refusal, Reloaded, Remote, SessionLine, Status, UserAct, Which, ban,
 };
 use crate::identity::{EndReason, Identity};
 use crate::secrets::Keys;
@@ -151,6 +151,12 @@ impl Operator for Stopped {
             }
         };
         bans.act(ask, &trusted, tell).await
+    }
+    async fn user_reset_totp(&self, user: &str, why: &str) -> Result<Invitation, Refusal> {
+        self.acts().user_reset_totp(user, why).await
+    }
+    async fn user_import(&self, people: &[Imported]) -> Result<Vec<String>, Refusal> {
+        self.acts().user_import(people).await
     }
     async fn session_list(&self) -> Result<Vec<SessionLine>, Refusal> {
         Ok(self.acts().session_list())

@@ -1,5 +1,7 @@
 //! `postern user`: edits the policy folder, then has the gateway load it.
 
+mod import;
+
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
@@ -42,6 +44,22 @@ pub(crate) enum Command {
         #[arg(long, value_name = "DIR")]
         policy: Option<std::path::PathBuf>,
     },
+    /// Take the second factor of a person away and print a link to a new one; the password stays
+    ///
+    /// For a lost phone. The link asks for the person's password; whoever holds the link alone
+    /// gets nowhere. Sessions end, recovery codes are void, the person is told the reason.
+    #[command(after_help = RESET)]
+    Reset {
+        /// The person
+        user: String,
+        /// Why, for the journal and the person
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// Bring passwords along from another product; each person sets up a second factor at the
+    /// first sign-in
+    #[command(after_help = IMPORT)]
+    Import(import::Import),
     /// Forget both factors of a person and print a new enrolment link; devices stay
     ResetTotp {
         /// The person
@@ -64,6 +82,19 @@ pub(crate) struct Add {
     #[arg(long, value_name = "ADDRESS")]
     mail: Option<String>,
 }
+
+const RESET: &str = "Examples:
+  postern user reset zoe --reason 'lost her phone, called from the office'";
+const IMPORT: &str = "Examples:
+  postern user import /etc/nginx/.htpasswd
+  postern user import people.json --format pbkdf2-json
+
+htpasswd: lines of NAME:VERIFIER. Taken are MD5 (apr1), bcrypt, {SHA}, SHA-256 and SHA-512 crypt, and
+pbkdf2_sha256$ITERATIONS$SALT$HASH. Passwords in clear and DES crypt are refused.
+pbkdf2-json: [{\"user\": \"zoe\", \"salt\": \"TEXT\", \"hash\": \"HEX\", \"iterations\": 100000}], PBKDF2 with
+HMAC-SHA-256 over the salt's text; iterations may be left out.
+
+People must be in the policy folder first (postern user add). Whoever has a password here keeps it.";
 
 /// Runs a command about people.
 ///
@@ -113,6 +144,15 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<(), Failure> {
             done(user, "removed", json);
             Ok(())
         }
+        Command::Reset { user, reason } => {
+            let link = block_on(async {
+                let gateway = offline::any(config).await?;
+                Ok(gateway.user_reset_totp(user, reason).await?)
+            })?;
+            show_link(&link, json);
+            Ok(())
+        }
+        Command::Import(what) => import::run(what, config, json),
         Command::ResetTotp { user } => {
             known(&config, user)?;
             let link = block_on(async {

@@ -6,19 +6,22 @@ use data_encoding::BASE64;
 use policy::Policy;
 
 use super::{
-    Code, DeviceAdded, DeviceClass, DeviceLine, Ended, Invitation, NewDevice, Refusal, SessionLine,
-    Which,
+    Code, DeviceAdded, DeviceClass, DeviceLine, Ended, Imported, Invitation, NewDevice, Refusal,
+    SessionLine, Which,
 };
 use crate::clock;
 use crate::config::Config;
 use crate::identity::{
-    Class, Device, DeviceError, EndReason, FactorError, Identity, NewDevice as Registration, Psk,
-    Session, Settings,
+    Class, Device, DeviceError, EndReason, FactorError, Foreign, Identity,
+    NewDevice as Registration, Psk, Session, Settings,
 };
 use crate::ids::{DeviceId, SessionId};
 use crate::secrets::Keys;
 use crate::store::StoreError;
 use crate::tunnel;
+
+/// Characters of a reason for a reset.
+const WHY_MAX: usize = 200;
 
 /// The parts of a gateway that operators act on; made for one act.
 pub(crate) struct Acts<'a> {
@@ -40,6 +43,7 @@ pub(crate) fn settings(config: &Config) -> Settings {
     Settings {
         idle: identity.idle,
         absolute: identity.absolute,
+        max_sessions: identity.max_sessions,
         password_min: identity.password_min,
         issuer: identity.issuer.clone(),
         argon2_memory_kib: identity.argon2_memory_kib,
@@ -91,6 +95,42 @@ impl Acts<'_> {
         self.identity.forget_factors(user).await?;
         let sessions = open.iter().map(|s| s.id.to_string()).collect();
         Ok(Ended { sessions })
+    }
+
+    /// See [`super::Operator::user_reset_totp`].
+    pub(crate) async fn user_reset_totp(
+        &self,
+        user: &str,
+        why: &str,
+    ) -> Result<Invitation, Refusal> {
+        self.known(user)?;
+        if why.trim().is_empty() || why.chars().count() > WHY_MAX {
+            let text = format!("a reason has 1 to {WHY_MAX} characters; the person reads it");
+            return Err(Refusal::new(Code::Data, text));
+        }
+        if !self.identity.reset_totp(user, why, clock::unix()).await? {
+            let text = format!(
+                "{user} has no password yet; make a link with `postern user invite {user}`"
+            );
+            return Err(Refusal::new(Code::Data, text));
+        }
+        self.user_invite(user).await
+    }
+
+    /// See [`super::Operator::user_import`]; all are checked before the first is kept.
+    pub(crate) async fn user_import(&self, people: &[Imported]) -> Result<Vec<String>, Refusal> {
+        for Imported { user, verifier } in people {
+            self.known(user)?;
+            let bad = |e| Refusal::new(Code::Data, format!("{user}: {e}"));
+            Foreign::parse(verifier).map_err(bad)?;
+        }
+        let mut done = Vec::new();
+        for Imported { user, verifier } in people {
+            if self.identity.import(user, verifier, clock::unix()).await? {
+                done.push(user.clone());
+            }
+        }
+        Ok(done)
     }
 
     /// See [`super::Operator::session_list`].
@@ -278,7 +318,7 @@ impl From<DeviceError> for Refusal {
 impl From<FactorError> for Refusal {
     fn from(error: FactorError) -> Self {
         let code = match &error {
-            FactorError::BadName | FactorError::Weak(_) => Code::Data,
+            FactorError::BadName | FactorError::Weak(_) | FactorError::Foreign(_) => Code::Data,
             FactorError::Overloaded => Code::Unavailable,
             FactorError::Argon2
             | FactorError::Device(_)

@@ -11,9 +11,9 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::{
-    Answer, Apply, Code, Confirmed, DeviceAdded, DeviceClass, DeviceLine, Ended, Invitation,
-    NewDevice, Operator, Refusal, Reloaded, Request, Rollback, SessionLine, Status, UserAct,
-    Verdict, Which, ban,
+    Answer, Apply, Code, Confirmed, DeviceAdded, DeviceClass, DeviceLine, Ended, Imported,
+    Invitation, NewDevice, Operator, Refusal, Reloaded, Request, Rollback, SessionLine, Status,
+    UserAct, Verdict, Which, ban,
 };
 use crate::reload::history::Entry;
 
@@ -115,6 +115,14 @@ impl Operator for Remote {
     async fn audit_read(&self, _uid: u32, what: &str) -> Result<(), Refusal> {
         let what = what.to_owned();
         self.ask(&Request::AuditRead { what }).await
+    }
+    async fn user_reset_totp(&self, user: &str, why: &str) -> Result<Invitation, Refusal> {
+        let (user, why) = (user.to_owned(), why.to_owned());
+        self.ask(&Request::UserResetTotp { user, why }).await
+    }
+    async fn user_import(&self, people: &[Imported]) -> Result<Vec<String>, Refusal> {
+        let people = people.to_vec();
+        self.ask(&Request::UserImport { people }).await
     }
     async fn session_list(&self) -> Result<Vec<SessionLine>, Refusal> {
         self.ask(&Request::SessionList).await

@@ -141,6 +141,8 @@ async fn dispatch(operator: &dyn Operator, request: Request, uid: u32) -> Vec<u8
         Request::UserForget { user } => line(operator.user_forget(&user).await),
         Request::UserReset { user } => line(operator.user_reset(&user).await),
         Request::AuditRead { what } => line(operator.audit_read(uid, &what).await),
+        Request::UserResetTotp { user, why } => line(operator.user_reset_totp(&user, &why).await),
+        Request::UserImport { people } => line(operator.user_import(&people).await),
         Request::SessionList => line(operator.session_list().await),
         Request::SessionRevoke { which } => line(operator.session_revoke(&which).await),
         Request::DeviceList => line(operator.device_list().await),

@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::Identity;
 use super::enrolment::TOTP;
 use super::lockout::{Throttled, Try, Who};
-use super::login::{AwaitingPassword, CodeProof, Refusal, Standing, UserName};
+use super::login::{
+    AwaitingPassword, CodeProof, PasswordRight, Refusal, Second, Standing, UserName,
+};
 use super::password::{Place, Verdict};
 use super::record::Context;
 use super::session::{Session, SessionError, token_hash};
 use super::totp::{self, Code};
+use super::{Identity, PasswordStep};
 use crate::audit::{AuditError, Event, Record, reason};
 use crate::ids::{self, SessionId};
 use crate::store::{Credentials, Hash, StoreError};
@@ -55,7 +57,7 @@ impl Identity {
         typed: &str,
         password: Zeroizing<String>,
         from: &Context<'_>,
-    ) -> Result<String, Failed> {
+    ) -> Result<PasswordStep, Failed> {
         let now = self.steady(from.now);
         let throttled = |Throttled { retry_after }| Failed::Throttled(retry_after);
         self.lockout.post(from.source, now).map_err(throttled)?;
@@ -68,6 +70,7 @@ impl Identity {
             Err(error) => return Err(self.not_tried(tried, now, error.into())),
         };
         let place = self.place(&who);
+        let kind = self.ticket_kind(&password, &account);
         let phc = waiting.phc().map(str::to_owned);
         let checked = self.passwords.verify(place, password, phc.clone()).await;
         let Ok(checked) = checked else {
@@ -77,18 +80,26 @@ impl Identity {
             tracing::error!(%error, "a stored password verifier is unusable");
             (Verdict::Mismatch, None)
         });
-        let half = waiting
+        let right = waiting
             .verified(verdict, standing(name, from), now)
             .map_err(Failed::Refused)?;
         self.lockout.undo(tried, now);
         self.keep_cleared().await;
         if let (Some(new), Some(old)) = (renewed, phc) {
-            self.renew_verifier(half.user(), &old, &new).await?;
+            self.renew_verifier(right.user(), &old, &new).await?;
         }
-        let token = ids::token();
-        let hash = token_hash(&token).ok_or(Failed::Unavailable)?;
-        self.halves.put(hash, half);
-        Ok(token)
+        match right {
+            PasswordRight::Code(half) => {
+                let token = ids::token();
+                let hash = token_hash(&token).ok_or(Failed::Unavailable)?;
+                self.halves.put(hash, half);
+                Ok(PasswordStep::Code { half: token })
+            }
+            PasswordRight::Enrol(may) => {
+                let token = self.ticket(&may, kind, from).await?;
+                Ok(PasswordStep::Enrol { token })
+            }
+        }
     }
 
     /// Reads the verifier. A name that cannot exist costs a read too.
@@ -100,11 +111,18 @@ impl Identity {
         let key = name.map_or("", UserName::as_str);
         let epoch = self.sessions.epoch(key);
         let kept = self.store.credentials(key).await?;
-        let phc = kept.map(|kept| kept.phc);
+        let kept = kept.map(|kept| {
+            let second = match (kept.totp, kept.imported) {
+                (Some(_), _) => Second::Present,
+                (None, true) => Second::Imported,
+                (None, false) => Second::Absent,
+            };
+            (kept.phc, second)
+        });
         Ok(AwaitingPassword::new(
             name.cloned(),
             standing(name, from),
-            phc,
+            kept,
             epoch,
         ))
     }
@@ -137,13 +155,15 @@ impl Identity {
             .accepted(proof, standing(Some(user), from))
             .map_err(Failed::Refused)?;
         let id = SessionId::draw();
-        let mut record = Record::new(Event::SignedIn, "ok", reason::SIGNED_IN);
+        let place = self.arrive(user, from).await?;
+        let mut record = Record::new(Event::SignedIn, "ok", place.reason());
         record.user = Some(user.shared());
         record.session = Some(id);
         let mut record = from.stamp(record);
         record.detail = Some(format!("password, totp; {}", from.agent));
         self.recorder.durable(record).await?;
         let opened = self.sessions.open(id, both, from).await?;
+        self.tell_place(place, &opened.0, from).await;
         self.lockout.clear(&who, now);
         self.keep_cleared().await;
         Ok(opened)
@@ -172,7 +192,7 @@ impl Identity {
     }
 
     /// Compares a code and uses its step up; durable before it returns.
-    async fn prove_code(
+    pub(super) async fn prove_code(
         &self,
         who: &Who,
         user: &UserName,
@@ -209,7 +229,8 @@ impl Identity {
         }
         let kept = self.store.credentials(user.as_str()).await?;
         let kept: Credentials = kept.ok_or(Failed::Refused(Refusal::NoCredentials))?;
-        let secret = self.keys.open(TOTP, user.as_str(), &kept.totp);
+        let sealed = kept.totp.ok_or(Failed::Refused(Refusal::NoCredentials))?;
+        let secret = self.keys.open(TOTP, user.as_str(), &sealed);
         secret.ok_or_else(|| {
             tracing::error!(user = user.as_str(), "a sealed TOTP secret does not open");
             Failed::Unavailable
@@ -217,7 +238,7 @@ impl Identity {
     }
 
     /// Takes back the count of a try that came to no comparison.
-    fn not_tried(&self, tried: Try, now: i64, failed: Failed) -> Failed {
+    pub(super) fn not_tried(&self, tried: Try, now: i64, failed: Failed) -> Failed {
         self.lockout.undo(tried, now);
         failed
     }
@@ -274,7 +295,7 @@ impl Identity {
 
     /// Keeps counters after a step that succeeded. If that fails, a restart finds them too high,
     /// never too low; the step stands.
-    async fn keep_cleared(&self) {
+    pub(super) async fn keep_cleared(&self) {
         if let Err(error) = self.keep_counters().await {
             tracing::error!(%error, "sign-in counters could not be written");
         }
@@ -288,7 +309,7 @@ impl Identity {
     }
 
     /// Names who tries; a device or browser counts only if it is one of that very account.
-    fn who(&self, account: &str, from: &Context<'_>) -> Who {
+    pub(super) fn who(&self, account: &str, from: &Context<'_>) -> Who {
         let device = from
             .device
             .filter(|device| self.devices.is_of(*device, account));
@@ -300,7 +321,7 @@ impl Identity {
         self.lockout.who_by(account, from.source, known.as_deref())
     }
 
-    fn place(&self, who: &Who) -> Place {
+    pub(super) fn place(&self, who: &Who) -> Place {
         if who.is_known() {
             Place::Kept
         } else {
@@ -313,7 +334,7 @@ impl Identity {
     }
 }
 
-fn standing(name: Option<&UserName>, from: &Context<'_>) -> Standing {
+pub(super) fn standing(name: Option<&UserName>, from: &Context<'_>) -> Standing {
     name.map_or(Standing::Unknown, |name| {
         from.directory.standing(name.as_str())
     })

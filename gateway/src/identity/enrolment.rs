@@ -1,20 +1,22 @@
-//! Enrolment by one-time link: a new password and a new TOTP secret, confirmed by one right code.
-
-use std::sync::Arc;
+//! Enrolment by one-time link: a new TOTP secret confirmed by one right code, and with it a new
+//! password, the one that stands, or none, as the link says.
 
 use zeroize::Zeroizing;
 
 use super::Identity;
-use super::devices::{Device, DeviceError};
+use super::devices::DeviceError;
+use super::engine::Failed;
 use super::lockout::Throttled;
-use super::login::{Standing, UserName};
-use super::password::{Place, Weak};
+use super::login::{Refusal, Standing, UserName};
+use super::notices::NoticeKind;
+use super::password::{BadForeign, Place, Weak};
 use super::record::Context;
+use super::recovery::ShownCodes;
 use super::session::{EndReason, token_hash};
 use super::totp::{self, Code, SharedSecret};
 use crate::audit::{AuditError, Event, Record, reason};
 use crate::ids;
-use crate::store::{Credentials, Hash, LinkRow, StoreError};
+use crate::store::{Hash, LinkKind, LinkRow, Redeemed, StoreError};
 
 /// How long a link counts.
 const LINK_SECS: i64 = 24 * 3600;
@@ -24,6 +26,8 @@ const PENDING: &str = "totp-pending";
 
 /// What the enrolment page shows.
 pub(crate) struct EnrolView {
+    /// What the form asks for besides the code.
+    pub(crate) kind: LinkKind,
     pub(crate) user: String,
     /// For the QR code.
     pub(crate) otpauth: Zeroizing<String>,
@@ -39,11 +43,21 @@ impl std::fmt::Debug for EnrolView {
     }
 }
 
+/// What the form of an enrolment holds.
+pub(crate) struct Answers<'a> {
+    /// The new password, or the one that stands, as [`LinkKind`] says; empty if none is asked for.
+    pub(crate) password: Zeroizing<String>,
+    pub(crate) code: &'a str,
+}
+
 /// What finishing an enrolment gave.
 #[derive(Debug)]
 pub(crate) enum EnrolStep {
-    /// Both factors are set; the person can sign in with the next code.
-    Done,
+    /// Both factors are set; the person can sign in with the next code. The recovery codes are
+    /// shown once.
+    Done(ShownCodes),
+    /// The password that stands was not right.
+    WrongPassword,
     /// The password was not taken; tell why.
     Weak(Weak),
     /// The code was wrong; the link still counts.
@@ -81,6 +95,8 @@ pub(crate) enum FactorError {
     #[error("argon2 failed")]
     Argon2,
     #[error(transparent)]
+    Foreign(#[from] BadForeign),
+    #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
     Audit(#[from] AuditError),
@@ -97,6 +113,7 @@ impl Identity {
         let user = UserName::parse(user).ok_or(FactorError::BadName)?;
         let token = ids::token();
         let link = LinkRow {
+            kind: self.link_kind(user.as_str()).await?,
             hash: token_hash(&token).ok_or(FactorError::BadName)?,
             user: user.as_str().to_owned(),
             expires: self.steady(now).saturating_add(LINK_SECS),
@@ -109,6 +126,17 @@ impl Identity {
         Ok(token)
     }
 
+    /// A link keeps the password of a user whose second factor alone was reset.
+    async fn link_kind(&self, user: &str) -> Result<LinkKind, StoreError> {
+        let kept = self.store.credentials(user).await?;
+        let reset = kept.is_some_and(|kept| kept.totp.is_none() && !kept.imported);
+        Ok(if reset {
+            LinkKind::Reset
+        } else {
+            LinkKind::Invite
+        })
+    }
+
     /// Opens a link: the same pending secret as long as it is not confirmed.
     pub(crate) async fn enrol_begin(&self, token: &str, from: &Context<'_>) -> Option<EnrolView> {
         let now = self.steady(from.now);
@@ -117,16 +145,16 @@ impl Identity {
         Some(EnrolView {
             otpauth: totp::otpauth(&self.settings.issuer, &link.user, &secret),
             secret_base32: totp::base32(&secret),
+            kind: link.kind,
             user: link.user,
         })
     }
 
-    /// Uses a link up: sets the password and the pending secret, both or neither.
+    /// Uses a link up: sets the pending secret and, if the link says so, the password; all or none.
     pub(crate) async fn enrol_finish(
         &self,
         token: &str,
-        password: Zeroizing<String>,
-        code: &str,
+        Answers { password, code }: Answers<'_>,
         from: &Context<'_>,
     ) -> EnrolStep {
         let now = self.steady(from.now);
@@ -137,112 +165,15 @@ impl Identity {
         let Some(link) = self.link(token, now, from).await else {
             return self.refuse_link(from).await;
         };
-        if let Err(weak) = self.rules.check(&password, &link.user) {
-            return EnrolStep::Weak(weak);
-        }
+        let password = match self.enrol_password(&link, password, from).await {
+            Ok(new) => new,
+            Err(step) => return step,
+        };
         match self.enrol_code(&link, code, from, now).await {
             Ok(Some(new)) => self.redeem(link, new, password, from, now).await,
             Ok(None) => EnrolStep::WrongCode,
             Err(step) => step,
         }
-    }
-
-    /// Sets both factors of a user at once; for the trial and the command line. Sessions of the
-    /// user end.
-    ///
-    /// # Errors
-    /// [`FactorError`]; nothing changed then.
-    pub(crate) async fn set_credentials(
-        &self,
-        user: &str,
-        password: Zeroizing<String>,
-        totp_secret: Option<[u8; 20]>,
-        now: i64,
-    ) -> Result<Enrolled, FactorError> {
-        let user = UserName::parse(user).ok_or(FactorError::BadName)?;
-        self.rules.check(&password, user.as_str())?;
-        let secret = totp_secret.map_or_else(totp::draw, Zeroizing::new);
-        let phc = self.passwords.hash(Place::Kept, password).await;
-        let phc = phc.map_err(|_| FactorError::Overloaded)?;
-        let phc = phc.map_err(|_| FactorError::Argon2)?;
-        let new = Credentials {
-            phc,
-            totp: self.keys.seal(TOTP, user.as_str(), &*secret),
-            last_step: 0,
-            enrolled: now,
-        };
-        let mut record = Record::new(Event::FactorChanged, "ok", reason::PASSWORD_SET);
-        record.user = Some(user.shared());
-        self.recorder.durable(record).await?;
-        self.store.put_credentials(user.as_str(), new).await?;
-        self.sessions
-            .end_user(user.as_str(), EndReason::FactorChanged)
-            .await?;
-        Ok(Enrolled {
-            totp_secret_base32: totp::base32(&secret),
-            otpauth: totp::otpauth(&self.settings.issuer, user.as_str(), &secret),
-        })
-    }
-
-    /// Tells whether a user has both factors.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store gives no answer.
-    pub(crate) async fn is_enrolled(&self, user: &str) -> Result<bool, StoreError> {
-        Ok(self.store.credentials(user).await?.is_some())
-    }
-
-    /// Forgets the factors and links of a user who stays, and ends their sessions; devices stay.
-    ///
-    /// # Errors
-    /// [`FactorError`] with the first thing that could not be written; the rest is done.
-    pub(crate) async fn forget_factors(&self, user: &str) -> Result<(), FactorError> {
-        self.drop_factors(user, EndReason::FactorChanged).await
-    }
-
-    /// Forgets the factors and links of a user who was removed, ends their sessions and revokes
-    /// their devices.
-    ///
-    /// # Errors
-    /// [`FactorError`] with the first thing that could not be written; the rest is done.
-    pub(crate) async fn forget(&self, user: &str, now: i64) -> Result<(), FactorError> {
-        let mut done = self.drop_factors(user, EndReason::UserRemoved).await;
-        for device in self.devices.list() {
-            if device.revoked.is_none() && *device.user == *user {
-                let revoked = self.devices.revoke(device.id, now).await;
-                let revoked = revoked.map(drop).map_err(FactorError::from);
-                done = done.and(revoked);
-            }
-        }
-        done
-    }
-
-    /// Forgets what is left of an earlier person of a name, before somebody else gets it; says
-    /// whether there was anything.
-    ///
-    /// # Errors
-    /// As [`Identity::forget`]; the name must not be given away then.
-    pub(crate) async fn forget_namesake(&self, user: &str, now: i64) -> Result<bool, FactorError> {
-        let devices = self.devices.list();
-        let device = |d: &Arc<Device>| d.revoked.is_none() && *d.user == *user;
-        let left = !self.sessions.of_user(user).is_empty()
-            || devices.iter().any(device)
-            || self.store.knows(user).await?;
-        if left {
-            self.forget(user, now).await?;
-        }
-        Ok(left)
-    }
-
-    /// Goes on after an error: whatever can be taken away is.
-    async fn drop_factors(&self, user: &str, why: EndReason) -> Result<(), FactorError> {
-        let ended = self.sessions.end_user(user, why).await.map(drop);
-        let removed = self.store.remove_user(user).await;
-        let mut record = Record::new(Event::FactorChanged, "ok", reason::REMOVED);
-        record.user = Some(user.into());
-        let recorded = self.recorder.durable(record).await;
-        ended.and(removed)?;
-        Ok(recorded?)
     }
 
     /// Finds a link that counts, of a user who may sign in.
@@ -264,6 +195,36 @@ impl Identity {
         };
         let plain = self.keys.open(PENDING, &owner(link), &sealed)?;
         plain.as_slice().try_into().ok().map(Zeroizing::new)
+    }
+
+    /// Takes the password as the link asks for it; gives a new one back.
+    async fn enrol_password(
+        &self,
+        link: &LinkRow,
+        password: Zeroizing<String>,
+        from: &Context<'_>,
+    ) -> Result<Option<Zeroizing<String>>, EnrolStep> {
+        match link.kind {
+            LinkKind::Recovery | LinkKind::Imported => return Ok(None),
+            LinkKind::Invite | LinkKind::ImportedWeak => {
+                return match self.rules.check(&password, &link.user) {
+                    Ok(()) => Ok(Some(password)),
+                    Err(weak) => Err(EnrolStep::Weak(weak)),
+                };
+            }
+            LinkKind::Reset => {}
+        }
+        let user = UserName::parse(&link.user).ok_or(EnrolStep::Expired)?;
+        let Err(failed) = self.prove_password(&user, password, from).await else {
+            return Ok(None);
+        };
+        Err(match self.conclude(failed, Some(&user), from).await {
+            Failed::Refused(Refusal::BadPassword) => EnrolStep::WrongPassword,
+            Failed::Refused(_) => EnrolStep::Expired,
+            Failed::Throttled(retry_after) => EnrolStep::Throttled { retry_after },
+            Failed::Overloaded => EnrolStep::Overloaded,
+            Failed::Unavailable => EnrolStep::Unavailable,
+        })
     }
 
     /// Compares the first code; gives the sealed secret and the step it used up.
@@ -309,27 +270,29 @@ impl Identity {
     async fn redeem(
         &self,
         link: LinkRow,
-        (totp, last_step): (Vec<u8>, i64),
-        password: Zeroizing<String>,
+        (totp, step): (Vec<u8>, i64),
+        password: Option<Zeroizing<String>>,
         from: &Context<'_>,
         now: i64,
     ) -> EnrolStep {
-        let phc = match self.passwords.hash(Place::Common, password).await {
-            Ok(Ok(phc)) => phc,
-            Ok(Err(_)) => return EnrolStep::Unavailable,
-            Err(_) => return EnrolStep::Overloaded,
+        let phc = match password {
+            None => None,
+            Some(password) => match self.passwords.hash(Place::Common, password).await {
+                Ok(Ok(phc)) => Some(phc),
+                Ok(Err(_)) => return EnrolStep::Unavailable,
+                Err(_) => return EnrolStep::Overloaded,
+            },
         };
-        let new = Credentials {
+        let (shown, codes) = self.draw_codes(&link.user);
+        let new = Redeemed {
             phc,
             totp,
-            last_step,
-            enrolled: from.now,
+            step,
+            at: from.now,
+            codes,
         };
-        match self
-            .store_redeemed(&link.hash, &link.user, new, from, now)
-            .await
-        {
-            Ok(true) => EnrolStep::Done,
+        match self.store_redeemed(&link, new, from, now).await {
+            Ok(true) => EnrolStep::Done(shown),
             Ok(false) => self.refuse_link(from).await,
             Err(error) => {
                 tracing::error!(%error, "an enrolment could not be written");
@@ -340,20 +303,21 @@ impl Identity {
 
     async fn store_redeemed(
         &self,
-        hash: &Hash,
-        user: &str,
-        new: Credentials,
+        link: &LinkRow,
+        new: Redeemed,
         from: &Context<'_>,
         now: i64,
     ) -> Result<bool, FactorError> {
         // One at a time, so that the record is never about a link that another used up meanwhile.
         let _one = self.enrolling.lock().await;
-        let link = self.store.link(hash, now).await?;
-        if from.directory.standing(user) != Standing::Active || link.is_none() {
+        let (hash, user): (&Hash, &str) = (&link.hash, &link.user);
+        let good = self.store.link(hash, now).await?.is_some();
+        if from.directory.standing(user) != Standing::Active || !good {
             return Ok(false);
         }
         let mut record = Record::new(Event::FactorChanged, "ok", reason::ENROLLED);
         record.user = Some(user.into());
+        record.detail = Some(format!("link: {}", link.kind.name()));
         self.recorder.durable(from.stamp(record)).await?;
         let redeemed = self.store.redeem(hash, now, new).await;
         if !matches!(redeemed, Ok(false)) {
@@ -365,6 +329,9 @@ impl Identity {
         }
         if !redeemed? {
             return Ok(false);
+        }
+        if matches!(link.kind, LinkKind::Recovery | LinkKind::Reset) {
+            self.tell(user, NoticeKind::TotpReplaced, from, "").await;
         }
         let who = self.lockout.who(user, from.source, None);
         self.lockout.clear(&who, now);

@@ -3,6 +3,10 @@
 //! ```text
 //!  AwaitingPassword --verified--> AwaitingCode --accepted(CodeProof)--> Authenticated
 //!        | Refusal                     | Refusal, 5 tries, 5 minutes
+//!        | imported, no second factor  | recovered(RecoveryProof)
+//!        +---------------+-------------+
+//!                        v
+//!                     MayEnrol: a second factor can be set, no session made
 //! ```
 //! It does no IO. The caller compares the password ([`AwaitingPassword::phc`] says with what) and
 //! the code, and asks for the standing of the user before each input.
@@ -79,6 +83,7 @@ pub(crate) enum Refusal {
     NoCredentials,
     BadPassword,
     BadCode,
+    BadRecoveryCode,
     CodeReplayed,
     HalfExpired,
     /// Sessions of the user were ended while the sign-in was under way.
@@ -94,6 +99,7 @@ impl Refusal {
             Self::NoCredentials => reason::NO_CREDENTIALS,
             Self::BadPassword => reason::BAD_PASSWORD,
             Self::BadCode => reason::BAD_CODE,
+            Self::BadRecoveryCode => reason::BAD_RECOVERY_CODE,
             Self::CodeReplayed => reason::CODE_REPLAYED,
             Self::HalfExpired => reason::HALF_EXPIRED,
             Self::Revoked => reason::REVOKED,
@@ -144,25 +150,58 @@ impl CodeProof {
     }
 }
 
+/// Shows that a recovery code of a user was right and unused; only [`RecoveryProof::new`] makes
+/// one.
+#[derive(Debug)]
+pub(crate) struct RecoveryProof {
+    user: UserName,
+}
+
+impl RecoveryProof {
+    /// Takes whether the store had the code, and has it no longer.
+    ///
+    /// # Errors
+    /// [`Refusal::BadRecoveryCode`] if it had not.
+    pub(crate) fn new(user: &UserName, used: bool) -> Result<Self, Refusal> {
+        let user = user.clone();
+        used.then_some(Self { user })
+            .ok_or(Refusal::BadRecoveryCode)
+    }
+}
+
+/// What there is of a second factor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Second {
+    /// An authenticator app.
+    Present,
+    /// None: only a link of an admin leads to one.
+    Absent,
+    /// None, and the password was brought from elsewhere: it leads to enrolment.
+    Imported,
+}
+
 /// Somebody typed a name and a password.
 pub(crate) struct AwaitingPassword {
     name: Option<UserName>,
     phc: Option<String>,
+    second: Second,
     epoch: u64,
 }
 
 impl AwaitingPassword {
-    /// Starts a sign-in. `phc` is the verifier of the user, if there is one; `epoch` counts how
-    /// often their sessions were ended.
+    /// Starts a sign-in. `kept` is the verifier of the user, if there is one, and what stands
+    /// beside it; `epoch` counts how often their sessions were ended.
     pub(crate) fn new(
         name: Option<UserName>,
         standing: Standing,
-        phc: Option<String>,
+        kept: Option<(String, Second)>,
         epoch: u64,
     ) -> Self {
+        let (phc, second) = kept.unzip();
         Self {
             name,
             phc: phc.filter(|_| standing == Standing::Active),
+            second: second.unwrap_or(Second::Absent),
             epoch,
         }
     }
@@ -181,7 +220,7 @@ impl AwaitingPassword {
         verdict: Verdict,
         standing: Standing,
         now: i64,
-    ) -> Result<AwaitingCode, Refusal> {
+    ) -> Result<PasswordRight, Refusal> {
         let user = self.name.ok_or(Refusal::UserUnknown)?;
         match standing {
             Standing::Unknown => return Err(Refusal::UserUnknown),
@@ -192,14 +231,56 @@ impl AwaitingPassword {
             return Err(Refusal::NoCredentials);
         }
         match verdict {
-            Verdict::Mismatch => Err(Refusal::BadPassword),
-            Verdict::Match | Verdict::MatchOutdated => Ok(AwaitingCode {
-                proof: PasswordProof { user },
+            Verdict::Mismatch => return Err(Refusal::BadPassword),
+            Verdict::Match | Verdict::MatchOutdated => {}
+        }
+        let (proof, epoch) = (PasswordProof { user }, self.epoch);
+        match self.second {
+            Second::Absent => Err(Refusal::NoCredentials),
+            Second::Imported => Ok(PasswordRight::Enrol(MayEnrol { proof, epoch })),
+            Second::Present => Ok(PasswordRight::Code(AwaitingCode {
+                proof,
                 expires: now.saturating_add(HALF_SECS),
                 tries: CODE_TRIES,
-                epoch: self.epoch,
-            }),
+                epoch,
+            })),
         }
+    }
+}
+
+/// What a right password leads to.
+#[derive(Debug)]
+pub(crate) enum PasswordRight {
+    /// The code.
+    Code(AwaitingCode),
+    /// The enrolment of a second factor, and nothing else.
+    Enrol(MayEnrol),
+}
+
+impl PasswordRight {
+    pub(crate) fn user(&self) -> &UserName {
+        match self {
+            Self::Code(half) => half.user(),
+            Self::Enrol(may) => may.user(),
+        }
+    }
+}
+
+/// A user may set a second factor anew; no session can be made from it.
+#[derive(Debug)]
+pub(crate) struct MayEnrol {
+    proof: PasswordProof,
+    epoch: u64,
+}
+
+impl MayEnrol {
+    pub(crate) fn user(&self) -> &UserName {
+        &self.proof.user
+    }
+
+    /// How often the sessions of the user had been ended when the sign-in began.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
     }
 }
 
@@ -227,6 +308,29 @@ impl AwaitingCode {
         }
         self.tries = self.tries.checked_sub(1).ok_or(Refusal::HalfExpired)?;
         Ok(())
+    }
+
+    /// Takes a recovery code in place of the code: it leads to enrolment, never to a session.
+    ///
+    /// # Errors
+    /// As [`AwaitingCode::accepted`].
+    pub(crate) fn recovered(
+        self,
+        code: &RecoveryProof,
+        standing: Standing,
+    ) -> Result<MayEnrol, Refusal> {
+        match standing {
+            Standing::Unknown => return Err(Refusal::UserUnknown),
+            Standing::Disabled => return Err(Refusal::UserDisabled),
+            Standing::Active => {}
+        }
+        if self.proof.user != code.user {
+            return Err(Refusal::BadRecoveryCode);
+        }
+        Ok(MayEnrol {
+            proof: self.proof,
+            epoch: self.epoch,
+        })
     }
 
     /// Joins both proofs.

@@ -1,5 +1,6 @@
 //! Password verifiers: argon2id over a peppered, normalised password.
 
+mod foreign;
 mod pool;
 mod rules;
 #[cfg(test)]
@@ -15,6 +16,7 @@ use sha2::Sha256;
 use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
+pub(crate) use self::foreign::{BadForeign, Foreign};
 pub(crate) use self::pool::{Overloaded, Place, Pool};
 pub(crate) use self::rules::{Rules, Weak};
 use crate::ids;
@@ -141,6 +143,9 @@ impl Hasher {
     /// # Errors
     /// [`BadVerifier`] if the verifier is malformed or its parameters are outside what is allowed.
     pub(crate) fn verify(&self, password: &str, phc: Option<&str>) -> Result<Verdict, BadVerifier> {
+        if let Some(foreign) = phc.filter(|phc| !is_ours(phc)) {
+            return self.verify_foreign(password, foreign);
+        }
         let hash = PasswordHash::new(phc.unwrap_or(&self.dummy));
         let hash = hash.map_err(|_| BadVerifier::Malformed)?;
         let cost = cost_of(&hash)?;
@@ -154,6 +159,16 @@ impl Hasher {
             Err(argon2::password_hash::Error::PasswordInvalid) => Ok(Verdict::Mismatch),
             Err(_) => Err(BadVerifier::Failed),
         }
+    }
+
+    /// Compares with a verifier of another product. A wrong password costs a run of argon2id all
+    /// the same; a right one costs it when its new verifier is made.
+    fn verify_foreign(&self, password: &str, verifier: &str) -> Result<Verdict, BadVerifier> {
+        let foreign = Foreign::parse(verifier).map_err(|_| BadVerifier::Malformed)?;
+        if foreign.matches(password) {
+            return Ok(Verdict::MatchOutdated);
+        }
+        self.verify(password, None)
     }
 
     /// Counts the runs of argon2id since the start.
@@ -188,6 +203,10 @@ impl std::fmt::Debug for Hasher {
             .field("cost", &self.cost)
             .finish_non_exhaustive()
     }
+}
+
+fn is_ours(verifier: &str) -> bool {
+    verifier.starts_with("$argon2id$")
 }
 
 /// Reads the parameters of a verifier and refuses what we did not make.

@@ -26,8 +26,8 @@ use crate::ids::{self, DeviceId, SessionId};
 use crate::secrets::{self, Keys};
 use crate::store::{CookieRow, Hash, SessionRow, Store, StoreError};
 
-/// Sessions of one person at a time; the oldest is replaced by the next.
-const PER_USER: usize = 20;
+/// Characters of a User-Agent field that are kept.
+const AGENT_MAX: usize = 256;
 /// How far the stored time of last use may lag behind.
 const TOUCH_SECS: i64 = 60;
 /// Changes a slow subscriber may lag behind before it has to look at everything again.
@@ -234,6 +234,24 @@ impl Sessions {
         Ok(ended)
     }
 
+    /// Ends all sessions of a user but one, and every sign-in of theirs that is under way.
+    ///
+    /// # Errors
+    /// As [`Sessions::end`].
+    pub(crate) async fn end_others(
+        &self,
+        user: &str,
+        keep: SessionId,
+        why: EndReason,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        let gone = self.tables.write().remove_others(user, keep);
+        let ids = gone.iter().map(|session| session.id).collect();
+        self.forget_browsers(Some(user), why).await;
+        let tickets = self.store.drop_tickets(Some(user)).await;
+        self.finish(gone, why).await.and(tickets)?;
+        Ok(ids)
+    }
+
     /// Ends all sessions of a user, and every sign-in of theirs that is under way.
     ///
     /// # Errors
@@ -246,7 +264,8 @@ impl Sessions {
         let gone = self.tables.write().remove_user(user);
         let ids = gone.iter().map(|session| session.id).collect();
         self.forget_browsers(Some(user), why).await;
-        self.finish(gone, why).await?;
+        let tickets = self.store.drop_tickets(Some(user)).await;
+        self.finish(gone, why).await.and(tickets)?;
         Ok(ids)
     }
 
@@ -258,7 +277,8 @@ impl Sessions {
         let gone = self.tables.write().remove_all();
         let ids = gone.iter().map(|session| session.id).collect();
         self.forget_browsers(None, why).await;
-        self.finish(gone, why).await?;
+        let tickets = self.store.drop_tickets(None).await;
+        self.finish(gone, why).await.and(tickets)?;
         Ok(ids)
     }
 
@@ -326,6 +346,7 @@ impl Sessions {
             mfa_at: who.at(),
             last_used: now,
             expires: now.saturating_add(seconds(self.lifetimes.absolute)),
+            agent: from.agent.chars().take(AGENT_MAX).collect(),
             devices: Vec::new(),
             cookies: Vec::new(),
         };
@@ -357,8 +378,9 @@ impl Sessions {
     }
 
     async fn replace_oldest(&self, user: &str) {
+        let most = self.lifetimes.per_user.max(1);
         let all = self.of_user(user);
-        for session in all.iter().take(all.len().saturating_sub(PER_USER)) {
+        for session in all.iter().take(all.len().saturating_sub(most)) {
             report(self.end(session.id, EndReason::Replaced).await.map(drop));
         }
     }

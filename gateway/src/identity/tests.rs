@@ -10,18 +10,23 @@ use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
 use super::{
-    CodeStep, Context, Directory, EndReason, Identity, PasswordAttempt, PasswordStep, Recorder,
-    Settings, Standing, Steady, StepUp, totp,
+    Answers, ChangeStep, CodeStep, Context, Directory, EndReason, EnrolStep, Identity, NoticeKind,
+    Others, PasswordAttempt, PasswordStep, Recorder, RecoverStep, Settings, ShownCodes, Standing,
+    Steady, StepUp, totp,
 };
 use crate::audit::{AuditError, Event, Record};
 use crate::clock;
 use crate::ids::{DeviceId, Door};
 use crate::secrets::Keys;
-use crate::store::{self, Store, tests::Folder};
+use crate::store::{self, LinkKind, Store, tests::Folder};
 
+mod account;
 mod enrol;
 pub(crate) mod flow;
+mod imported;
 mod known;
+mod notices;
+mod recovery;
 
 pub(crate) const NOW: i64 = 1_800_000_000;
 pub(crate) const SECRET: [u8; 20] = *b"12345678901234567890";
@@ -224,6 +229,7 @@ fn settings() -> Settings {
     Settings {
         idle: Duration::from_secs(3600),
         absolute: Duration::from_secs(12 * 3600),
+        max_sessions: 20,
         password_min: 15,
         issuer: "Postern".to_owned(),
         argon2_memory_kib: 19 * 1024,

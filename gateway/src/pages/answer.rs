@@ -46,6 +46,8 @@ const ALWAYS: [(HeaderName, &str); 7] = [
 pub(crate) enum Policy<'a> {
     /// The stylesheet of its own host; forms go to itself.
     Page,
+    /// As `Page`, and the script of its own host.
+    Script,
     /// As `Page`, and the redirect after the form may lead to this origin.
     FormTo(&'a str),
     /// One inline style with this SHA-256 in base64, and no form.
@@ -55,15 +57,19 @@ pub(crate) enum Policy<'a> {
 impl Policy<'_> {
     fn value(self) -> HeaderValue {
         let (style, forms) = match self {
-            Self::Page => ("'self'".to_owned(), "'self'".to_owned()),
+            Self::Page | Self::Script => ("'self'".to_owned(), "'self'".to_owned()),
             Self::FormTo(origin) if is_origin(origin) => {
                 ("'self'".to_owned(), format!("'self' {origin}"))
             }
             Self::FormTo(_) => ("'self'".to_owned(), "'self'".to_owned()),
             Self::Inline(hash) => (format!("'sha256-{hash}'"), "'none'".to_owned()),
         };
+        let scripts = match self {
+            Self::Script => " script-src 'self';",
+            Self::Page | Self::FormTo(_) | Self::Inline(_) => "",
+        };
         let text = format!(
-            "default-src 'none'; style-src {style}; img-src 'self' data:; form-action {forms}; \
+            "default-src 'none';{scripts} style-src {style}; img-src 'self' data:; form-action {forms}; \
              base-uri 'none'; frame-ancestors 'none'; object-src 'none'"
         );
         HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("default-src 'none'"))

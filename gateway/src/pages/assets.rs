@@ -16,6 +16,7 @@ const SHEET: &str = concat!(
     include_str!("../../templates/base.css"),
     include_str!("../../templates/pages.css")
 );
+const SCRIPT: &str = include_str!("../../templates/pages.js");
 const ICON: &str = include_str!("../../templates/icon.svg");
 
 /// The SHA-256 of [`BASE`] as a content policy writes it.
@@ -23,17 +24,30 @@ pub(crate) static BASE_HASH: LazyLock<String> =
     LazyLock::new(|| BASE64.encode(&Sha256::digest(BASE.as_bytes())));
 
 /// Names the state of the stylesheet, so that browsers keep it until it changes.
-pub(crate) static VERSION: LazyLock<String> = LazyLock::new(|| {
-    let mut text = HEXLOWER.encode(&Sha256::digest(SHEET.as_bytes()));
-    text.truncate(16);
-    text
-});
+pub(crate) static VERSION: LazyLock<String> = LazyLock::new(|| version(SHEET));
+
+/// As [`VERSION`], of the script.
+pub(crate) static SCRIPT_VERSION: LazyLock<String> = LazyLock::new(|| version(SCRIPT));
+
+fn version(text: &str) -> String {
+    let mut name = HEXLOWER.encode(&Sha256::digest(text.as_bytes()));
+    name.truncate(16);
+    name
+}
 
 /// Answers with the stylesheet; kept for a year if `query` names its version.
 pub(crate) fn stylesheet(query: Option<&str>) -> Response<Bytes> {
     let sheet = Bytes::from_static(SHEET.as_bytes());
     let answer = answer::bare(StatusCode::OK, "text/css; charset=utf-8", sheet);
     let named = query.and_then(|q| q.strip_prefix("v=")) == Some(VERSION.as_str());
+    cached(answer, named)
+}
+
+/// Answers with the script; kept for a year if `query` names its version.
+pub(crate) fn script(query: Option<&str>) -> Response<Bytes> {
+    let script = Bytes::from_static(SCRIPT.as_bytes());
+    let answer = answer::bare(StatusCode::OK, "text/javascript; charset=utf-8", script);
+    let named = query.and_then(|q| q.strip_prefix("v=")) == Some(SCRIPT_VERSION.as_str());
     cached(answer, named)
 }
 
@@ -57,7 +71,7 @@ fn cached(mut answer: Response<Bytes>, for_good: bool) -> Response<Bytes> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ICON, SHEET, VERSION, stylesheet};
+    use super::{ICON, SCRIPT, SHEET, VERSION, stylesheet};
 
     #[test]
     fn only_the_right_version_is_kept_for_good() {
@@ -75,6 +89,17 @@ mod tests {
     fn nothing_is_loaded_from_elsewhere() {
         for word in ["url(", "@import", "http:", "https:", "expression"] {
             assert!(!SHEET.contains(word), "{word}");
+        }
+        for word in [
+            "http:",
+            "https:",
+            "import",
+            "fetch",
+            "eval",
+            "innerHTML",
+            "cookie",
+        ] {
+            assert!(!SCRIPT.contains(word), "{word}");
         }
         assert!(!ICON.contains("href") && !ICON.contains("script"));
     }

@@ -150,6 +150,7 @@ impl Ctx {
             lang: self.lang,
             css: format!("/.postern/postern.css?v={}", *assets::VERSION),
             icon: "/.postern/icon.svg",
+            script: None,
             host: &visit.authority,
             contact: visit.contact.as_deref(),
             person: None,
@@ -159,6 +160,11 @@ impl Ctx {
         }
     }
 
+    /// Returns the token for the forms of the session; empty without one.
+    pub(crate) fn session_token(&self) -> String {
+        self.expected(Proof::Session).unwrap_or_default()
+    }
+
     /// As [`Ctx::frame`], with the signed-in person's menu.
     pub(crate) fn frame_of<'a>(&'a self, person: &'a Person, path: &'static str) -> Frame<'a> {
         let csrf = self.expected(Proof::Session).unwrap_or_default();
@@ -166,6 +172,15 @@ impl Ctx {
         Frame {
             person: Some(Badge { user, csrf }),
             ..self.frame(path, true)
+        }
+    }
+
+    /// As [`Ctx::frame`] or [`Ctx::frame_of`], with our script; answer with [`Policy::Script`].
+    pub(crate) fn scripted<'a>(&self, frame: Frame<'a>) -> Frame<'a> {
+        let version = assets::SCRIPT_VERSION.as_str();
+        Frame {
+            script: Some(format!("/.postern/pages.js?v={version}")),
+            ..frame
         }
     }
 

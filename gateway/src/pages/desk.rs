@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use zeroize::Zeroizing;
 
 use super::texts::Texts;
+use crate::identity::{Notice, Others, ShownCodes};
 use crate::ids::{Door, SessionId};
 
 /// The gateway as one request to the pages sees it.
@@ -26,6 +27,8 @@ pub(crate) trait Desk: Send + Sync {
     ///
     /// On somebody else's device `next` is `None`: the portal then says why it stays closed.
     async fn code(&self, half: &str, code: &str, rt: Option<&str>) -> SecondStep;
+    /// Tries a recovery code, in place of the second half.
+    async fn recover(&self, half: &str, code: &str) -> RecoveryStep;
     /// Tries a fresh code for the session of this request; on success the person's own device
     /// the request came through is open too, which is what the portal's button is for.
     async fn step_up(&self, code: &str, rt: Option<&str>) -> SecondStep;
@@ -38,6 +41,29 @@ pub(crate) trait Desk: Send + Sync {
     fn apps(&self) -> Vec<App>;
     /// Lists the person's own devices.
     fn devices(&self) -> Vec<DeviceLine>;
+    /// Tries password and code for acts on the own account.
+    async fn confirm(&self, password: Zeroizing<String>, code: &str) -> SecondStep;
+    /// Tells whether the session was confirmed within five minutes.
+    fn is_confirmed(&self) -> bool;
+    /// Tells the fewest characters of a password.
+    fn password_minimum(&self) -> usize;
+    /// Changes the person's password, if the session is confirmed.
+    async fn change_password(&self, new: Zeroizing<String>, others: Others) -> ChangeStep;
+    /// Gives the secret for another authenticator app, if the session is confirmed.
+    fn other_app(&self) -> Option<Enrolment>;
+    /// Puts the other app in place of the one in use, if the session is confirmed.
+    async fn change_app(&self, code: &str, others: Others) -> ChangeStep;
+    /// Makes the person's recovery codes anew, if the session is confirmed.
+    async fn new_codes(&self) -> ChangeStep;
+    /// Counts the person's recovery codes; `None` if that cannot be known now.
+    async fn codes_left(&self) -> Option<usize>;
+    /// Lists what the person has to hear of.
+    async fn notices(&self) -> Vec<Notice>;
+    /// Forgets one of the person's notices.
+    async fn dismiss(&self, notice: i64) -> bool;
+    /// Ends every session of the person but this one; false if that could not be recorded.
+    async fn end_others(&self) -> bool;
+
     /// Lists the person's own live sessions.
     fn sessions(&self) -> Vec<SessionRow>;
     /// Ends one of the person's own sessions; false if it is not theirs or already over.
@@ -52,6 +78,8 @@ pub(crate) trait Desk: Send + Sync {
     /// The secret stays the same until the enrolment is complete.
     async fn enrolment(&self, token: &str) -> Option<Enrolment>;
     /// Completes an enrolment.
+    ///
+    /// The password is the one the [`Ask`] of the link wants, else empty.
     async fn enrol(&self, token: &str, password: Zeroizing<String>, code: &str) -> EnrolStep;
 }
 
@@ -121,6 +149,8 @@ pub(crate) struct Credentials {
 pub(crate) enum FirstStep {
     /// Right so far: the half-way cookie value, good for five minutes.
     Code(String),
+    /// Right, brought from elsewhere: the enrolment link that it opens.
+    Enrol(String),
     /// Wrong, unknown, or disabled: not told apart.
     Refused,
     /// Too many tries.
@@ -151,9 +181,82 @@ pub(crate) enum SecondStep {
     Unavailable,
 }
 
+/// The answer to a recovery code.
+#[derive(Debug)]
+pub(crate) enum RecoveryStep {
+    /// Right: the enrolment link that it opens.
+    Enrol(String),
+    /// Wrong, or used before.
+    Refused,
+    /// Too many tries.
+    Throttled(Duration),
+    /// The first half is too old, or was never there.
+    Expired,
+    /// The gateway cannot sign anyone in now.
+    Unavailable,
+}
+
+/// The answer to a change of the own factors.
+#[derive(Debug)]
+pub(crate) enum ChangeStep {
+    /// Done.
+    Done,
+    /// Done; these recovery codes are shown once.
+    Codes(ShownCodes),
+    /// Password and code are wanted first.
+    NotConfirmed,
+    /// The password was not taken.
+    Weak(Weakness),
+    /// The code is not right.
+    WrongCode,
+    /// Too many tries.
+    Throttled(Duration),
+    /// No place to work on a password at this moment.
+    Overloaded,
+    /// It could not be stored now.
+    Unavailable,
+}
+
+/// Why a password was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Weakness {
+    /// It has too few characters.
+    Short,
+    /// It has too many characters.
+    Long,
+    /// It is known, or little more than a name.
+    Common,
+}
+
+/// What an enrolment asks for besides the code, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// A new password: the account is new.
+    NewPassword,
+    /// A new password: the imported one is too weak.
+    BetterPassword,
+    /// The password that stands: the second factor was reset.
+    Password,
+    /// Nothing: a recovery code was right.
+    Recovered,
+    /// Nothing: an imported password was right.
+    Imported,
+}
+
+impl Ask {
+    /// Tells whether a new password is chosen.
+    pub(crate) fn is_new(self) -> bool {
+        matches!(self, Self::NewPassword | Self::BetterPassword)
+    }
+}
+
 /// What an enrolment link is for.
 #[derive(Clone)]
 pub(crate) struct Enrolment {
+    /// What the form asks for.
+    pub(crate) ask: Ask,
+    /// The sessions of the person, where a sign-in led here.
+    pub(crate) sessions: Vec<SessionRow>,
     /// The user name.
     pub(crate) user: String,
     /// The `otpauth:` URL for the QR code.
@@ -165,16 +268,14 @@ pub(crate) struct Enrolment {
 }
 
 /// The answer to a completed enrolment form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum EnrolStep {
-    /// The account is ready.
-    Done,
-    /// The password has too few characters.
-    TooShort,
-    /// The password has too many characters.
-    TooLong,
-    /// The password is known or too near to the name.
-    TooCommon,
+    /// The account is ready; these recovery codes are shown once.
+    Done(ShownCodes),
+    /// The new password was not taken.
+    Weak(Weakness),
+    /// The password that stands is not right.
+    WrongPassword,
     /// The code is not right.
     WrongCode,
     /// The link is not good any more.
@@ -279,6 +380,12 @@ pub(crate) struct SessionRow {
     pub(crate) door: Door,
     /// The address it came from.
     pub(crate) source: IpAddr,
+    /// The zones of the policy the address is in.
+    pub(crate) zones: Vec<String>,
+    /// Browser and system in a few words; empty if unknown.
+    pub(crate) browser: String,
+    /// The tunnel devices it opens.
+    pub(crate) devices: Vec<String>,
     /// Seconds since the UNIX epoch.
     pub(crate) created: i64,
     /// Seconds since the UNIX epoch.

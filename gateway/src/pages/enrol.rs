@@ -10,16 +10,17 @@ use zeroize::Zeroizing;
 
 use super::answer::{self, Policy};
 use super::ctx::{Ctx, Page, Proof, see_other};
-use super::desk::{EnrolStep, Enrolment};
+use super::desk::{Ask, EnrolStep, Enrolment};
 use super::form::{SIGN_IN_MAX, Spec};
 use super::problem::Problem;
 use super::qr::Qr;
 use super::texts::fill;
-use super::{csrf, views};
+use super::{codes, csrf, views};
+use crate::identity::ShownCodes;
 
 const ENROL_FORM: Spec = Spec {
-    required: &["password", "again", "code"],
-    optional: &[],
+    required: &["code"],
+    optional: &["password", "again"],
     limit: SIGN_IN_MAX,
 };
 const BUSY_WAIT: Duration = Duration::from_secs(2);
@@ -67,7 +68,8 @@ async fn complete(mut ctx: Ctx, token: &str, body: Body) -> Response {
         return dead(&ctx).into();
     };
     let password = Zeroizing::new(fields.value("password").to_owned());
-    let step = if password.as_str() == fields.value("again") {
+    let same = !enrolment.ask.is_new() || password.as_str() == fields.value("again");
+    let step = if same {
         Some(ctx.desk.enrol(token, password, fields.value("code")).await)
     } else {
         None
@@ -81,17 +83,13 @@ fn answer_to(ctx: &mut Ctx, enrolment: &Enrolment, step: Option<EnrolStep>) -> R
     let t = ctx.t();
     let wrong = StatusCode::UNPROCESSABLE_ENTITY;
     let (status, error, wait) = match step {
-        Some(EnrolStep::Done) => return done(ctx).into(),
+        Some(EnrolStep::Done(codes)) => return done(ctx, &enrolment.user, &codes).into(),
         Some(EnrolStep::Dead) => return dead(ctx).into(),
         Some(EnrolStep::Unavailable) => return ctx.problem(Problem::Unavailable),
         None => (wrong, t.error_again.to_owned(), None),
         Some(EnrolStep::WrongCode) => (wrong, t.error_code.to_owned(), None),
-        Some(EnrolStep::TooCommon) => (wrong, t.error_common.to_owned(), None),
-        Some(EnrolStep::TooLong) => (wrong, t.error_long.to_owned(), None),
-        Some(EnrolStep::TooShort) => {
-            let least = enrolment.minimum.to_string();
-            (wrong, fill(t.error_short, "min", &least), None)
-        }
+        Some(EnrolStep::WrongPassword) => (wrong, t.error_password.to_owned(), None),
+        Some(EnrolStep::Weak(weak)) => (wrong, weak.text(t, enrolment.minimum), None),
         Some(EnrolStep::Throttled(wait)) => {
             let minutes = wait.as_secs().div_ceil(60).max(1).to_string();
             let text = fill(t.error_throttled, "minutes", &minutes);
@@ -122,34 +120,44 @@ fn enrol_page(
 ) -> Page {
     let t = ctx.t();
     let csrf = ctx.token(Proof::Browser);
+    let (heading, lead) = match enrolment.ask {
+        Ask::NewPassword => (t.enrol_title, t.enrol_lead),
+        Ask::BetterPassword => (t.enrol_title, t.enrol_weak_lead),
+        Ask::Imported => (t.enrol_title, t.enrol_imported_lead),
+        Ask::Password => (t.enrol_app_title, t.enrol_reset_lead),
+        Ask::Recovered => (t.enrol_app_title, t.enrol_recovered_lead),
+    };
+    let sessions = enrolment.sessions.iter().cloned().map(Into::into);
     let view = views::Enrol {
-        f: ctx.frame("/enrol", true),
+        f: ctx.scripted(ctx.frame("/enrol", true)),
         csrf,
         user: &enrolment.user,
-        lead: fill(t.enrol_lead, "name", &enrolment.user),
+        heading,
+        lead: fill(lead, "name", &enrolment.user),
+        ask: enrolment.ask,
+        sessions: sessions.collect(),
         rule: fill(t.enrol_rule, "min", &enrolment.minimum.to_string()),
         minimum: enrolment.minimum,
         qr: Qr::encode(&enrolment.otpauth),
         secret: grouped(&enrolment.secret),
         error,
     };
-    let mut page = ctx.page(status, &view, Policy::Page);
+    let mut page = ctx.page(status, &view, Policy::Script);
     ctx.keep_nonce(&mut page);
     page
 }
 
-fn done(ctx: &Ctx) -> Page {
+fn done(ctx: &Ctx, user: &str, codes: &ShownCodes) -> Page {
     let t = ctx.t();
-    let view = views::Message {
-        f: ctx.frame("/signin", false),
+    let shown = codes::Shown {
+        user,
+        codes,
         heading: t.enrol_done_title,
-        text: t.enrol_done_text,
-        link: Some(views::Link {
-            href: "/signin",
-            text: t.signin_title,
-        }),
+        lead: t.enrol_done_text,
+        next: "/signin",
+        next_text: t.codes_kept_sign_in,
     };
-    let mut page = ctx.page(StatusCode::OK, &view, Policy::Page);
+    let mut page = codes::page(ctx, ctx.frame("/signin", false), &shown);
     answer::expire(&mut page.0, &[answer::ENROL, answer::NONCE]);
     page
 }
@@ -168,7 +176,7 @@ fn dead(ctx: &Ctx) -> Page {
 }
 
 /// Writes a secret in groups of four, as apps show it.
-fn grouped(secret: &str) -> String {
+pub(super) fn grouped(secret: &str) -> String {
     let mut text = String::with_capacity(secret.len() + secret.len() / 4);
     for (i, c) in secret.chars().enumerate() {
         if i > 0 && i % 4 == 0 {

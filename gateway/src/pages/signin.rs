@@ -28,7 +28,7 @@ const BUSY_WAIT: Duration = Duration::from_secs(2);
 
 /// Why a form is shown again.
 #[derive(Clone, Copy)]
-enum Again {
+pub(super) enum Again {
     Wrong,
     Expired,
     Throttled(Duration),
@@ -65,6 +65,7 @@ pub(crate) async fn password(mut ctx: Ctx, body: Body) -> Response {
             answer::half_way(&mut page.0, &half);
             return page.into();
         }
+        FirstStep::Enrol(token) => return enrolling(&token),
         FirstStep::Refused => Again::Wrong,
         FirstStep::Throttled(wait) => Again::Throttled(wait),
         FirstStep::Overloaded => Again::Busy,
@@ -137,6 +138,14 @@ pub(crate) async fn step_up(mut ctx: Ctx, body: Body) -> Response {
     step_up_page(&mut ctx, rt, Some(again)).into()
 }
 
+/// Sends a browser whose sign-in opened an enrolment there.
+pub(super) fn enrolling(token: &str) -> Response {
+    let mut page = see_other("/enrol");
+    answer::enrolling(&mut page.0, token);
+    answer::expire(&mut page.0, &[answer::LOGIN]);
+    page.into()
+}
+
 async fn onward(ctx: &Ctx, rt: Option<&str>) -> Response {
     let next = match rt {
         Some(rt) => ctx.desk.onward(rt).await,
@@ -151,12 +160,17 @@ fn entered(cookie: &str, next: Option<&str>) -> Response {
     page.into()
 }
 
-fn return_id(field: Option<&str>, query: Option<String>) -> Option<String> {
+pub(super) fn return_id(field: Option<&str>, query: Option<String>) -> Option<String> {
     let field = field.filter(|rt| csrf::is_opaque(rt)).map(str::to_owned);
     field.or(query)
 }
 
-fn password_page(ctx: &mut Ctx, rt: Option<&str>, username: &str, again: Option<Again>) -> Page {
+pub(super) fn password_page(
+    ctx: &mut Ctx,
+    rt: Option<&str>,
+    username: &str,
+    again: Option<Again>,
+) -> Page {
     let csrf = ctx.token(Proof::Browser);
     let view = views::SignIn {
         f: views::Frame {
@@ -185,6 +199,7 @@ fn code_page(ctx: &mut Ctx, rt: Option<&str>, again: Option<Again>) -> Page {
         button: t.code_button,
         back: with_rt("/signin", rt),
         back_text: t.code_back,
+        recovery: Some(with_rt("/signin/recovery", rt)),
         csrf,
         rt,
         error: again.map(|a| a.text(ctx, t.error_code)),
@@ -206,6 +221,7 @@ fn step_up_page(ctx: &mut Ctx, rt: Option<&str>, again: Option<Again>) -> Page {
         button: t.stepup_button,
         back: "/".to_owned(),
         back_text: t.stepup_back,
+        recovery: None,
         csrf,
         rt,
         error: again.map(|a| a.text(ctx, t.error_code)),
@@ -213,7 +229,7 @@ fn step_up_page(ctx: &mut Ctx, rt: Option<&str>, again: Option<Again>) -> Page {
     form_page(ctx, rt, &view, again)
 }
 
-fn form_page(
+pub(super) fn form_page(
     ctx: &Ctx,
     rt: Option<&str>,
     view: &impl askama::Template,
@@ -240,7 +256,7 @@ impl Again {
         }
     }
 
-    fn text(self, ctx: &Ctx, wrong: &'static str) -> String {
+    pub(super) fn text(self, ctx: &Ctx, wrong: &'static str) -> String {
         let t = ctx.t();
         match self {
             Self::Wrong => wrong.to_owned(),

@@ -1,3 +1,4 @@
+mod account;
 mod fake;
 mod golden;
 mod handlers;

@@ -1,8 +1,9 @@
 //! The templates with their values; everything is escaped by askama.
 
 use askama::Template;
+use zeroize::Zeroizing;
 
-use super::desk::{App, DeviceLine, Here, SessionRow};
+use super::desk::{App, Ask, DeviceLine, Here, SessionRow, Weakness};
 use super::lang::Lang;
 use super::qr::Qr;
 use super::texts::{Texts, fill};
@@ -14,6 +15,8 @@ pub(crate) struct Frame<'a> {
     pub(crate) lang: Lang,
     pub(crate) css: String,
     pub(crate) icon: &'static str,
+    /// Our script, for pages that are better with it.
+    pub(crate) script: Option<String>,
     pub(crate) host: &'a str,
     pub(crate) contact: Option<&'a str>,
     pub(crate) person: Option<Badge<'a>>,
@@ -74,6 +77,8 @@ pub(crate) struct Code<'a> {
     pub(crate) button: &'static str,
     pub(crate) back: String,
     pub(crate) back_text: &'static str,
+    /// Where a recovery code does as well.
+    pub(crate) recovery: Option<String>,
     pub(crate) csrf: String,
     pub(crate) rt: Option<&'a str>,
     pub(crate) error: Option<String>,
@@ -83,6 +88,10 @@ pub(crate) struct Code<'a> {
 #[template(path = "portal.html")]
 pub(crate) struct Portal<'a> {
     pub(crate) f: Frame<'a>,
+    pub(crate) csrf: String,
+    pub(crate) notices: Vec<NoticeLine>,
+    /// The person has no recovery codes.
+    pub(crate) offer_codes: bool,
     pub(crate) greeting: String,
     pub(crate) here: &'a Here,
     pub(crate) apps: Vec<App>,
@@ -100,6 +109,9 @@ impl Portal<'_> {
 pub(crate) struct Account<'a> {
     pub(crate) f: Frame<'a>,
     pub(crate) csrf: String,
+    pub(crate) notices: Vec<NoticeLine>,
+    /// How many recovery codes are left, in words.
+    pub(crate) codes: Option<String>,
     pub(crate) sessions: Vec<SessionLine>,
     pub(crate) devices: Vec<DeviceLine>,
     pub(crate) error: Option<String>,
@@ -110,6 +122,8 @@ pub(crate) struct SessionLine {
     id: String,
     door: Door,
     place: String,
+    browser: String,
+    devices: String,
     created: String,
     last_used: String,
     current: bool,
@@ -117,10 +131,17 @@ pub(crate) struct SessionLine {
 
 impl From<SessionRow> for SessionLine {
     fn from(row: SessionRow) -> Self {
+        let address = row.source.to_canonical().to_string();
+        let place = match row.zones.is_empty() {
+            true => address,
+            false => format!("{} ({address})", row.zones.join(", ")),
+        };
         Self {
             id: row.id.to_string(),
             door: row.door,
-            place: row.source.to_canonical().to_string(),
+            place,
+            browser: row.browser,
+            devices: row.devices.join(", "),
             created: minute(row.created),
             last_used: minute(row.last_used),
             current: row.current,
@@ -136,6 +157,14 @@ impl SessionLine {
         }
     }
 
+    fn browser_text<'a>(&'a self, t: &'static Texts) -> &'a str {
+        if self.browser.is_empty() {
+            t.browser_unknown
+        } else {
+            &self.browser
+        }
+    }
+
     fn end_label(&self, t: &'static Texts) -> String {
         let text = fill(t.end_label, "place", &self.place);
         fill(&text, "last", &self.last_used)
@@ -148,12 +177,93 @@ pub(crate) struct Enrol<'a> {
     pub(crate) f: Frame<'a>,
     pub(crate) csrf: String,
     pub(crate) user: &'a str,
+    pub(crate) heading: &'static str,
     pub(crate) lead: String,
+    pub(crate) ask: Ask,
+    /// Where the person is signed in, to look at only.
+    pub(crate) sessions: Vec<SessionLine>,
     pub(crate) rule: String,
     pub(crate) minimum: usize,
     pub(crate) qr: Option<Qr>,
     pub(crate) secret: String,
     pub(crate) error: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "recovery.html")]
+pub(crate) struct Recovery<'a> {
+    pub(crate) f: Frame<'a>,
+    pub(crate) back: String,
+    pub(crate) csrf: String,
+    pub(crate) rt: Option<&'a str>,
+    pub(crate) error: Option<String>,
+}
+
+/// Password and code, for acts on the account.
+#[derive(Template)]
+#[template(path = "confirm.html")]
+pub(crate) struct Confirm<'a> {
+    pub(crate) f: Frame<'a>,
+    pub(crate) csrf: String,
+    pub(crate) user: &'a str,
+    /// The act it is for.
+    pub(crate) act: &'static str,
+    pub(crate) error: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "password.html")]
+pub(crate) struct Password<'a> {
+    pub(crate) f: Frame<'a>,
+    pub(crate) csrf: String,
+    pub(crate) user: &'a str,
+    pub(crate) rule: String,
+    pub(crate) minimum: usize,
+    pub(crate) error: Option<String>,
+}
+
+/// Another authenticator app.
+#[derive(Template)]
+#[template(path = "app.html")]
+pub(crate) struct OtherApp<'a> {
+    pub(crate) f: Frame<'a>,
+    pub(crate) csrf: String,
+    pub(crate) qr: Option<Qr>,
+    pub(crate) secret: String,
+    pub(crate) error: Option<String>,
+}
+
+/// The question before new recovery codes.
+#[derive(Template)]
+#[template(path = "codes-new.html")]
+pub(crate) struct NewCodes<'a> {
+    pub(crate) f: Frame<'a>,
+    pub(crate) csrf: String,
+    pub(crate) error: Option<String>,
+}
+
+/// Recovery codes, once.
+#[derive(Template)]
+#[template(path = "codes.html")]
+pub(crate) struct Codes<'a> {
+    pub(crate) f: Frame<'a>,
+    pub(crate) heading: &'static str,
+    pub(crate) lead: &'static str,
+    /// The first line of what is printed, copied or saved.
+    pub(crate) head: String,
+    pub(crate) codes: Vec<&'a str>,
+    /// The same as a `data:` address.
+    pub(crate) file: Zeroizing<String>,
+    pub(crate) next: &'static str,
+    pub(crate) next_text: &'static str,
+}
+
+/// Something the person must hear of.
+pub(crate) struct NoticeLine {
+    pub(crate) id: i64,
+    pub(crate) text: String,
+    /// A live session it is about, to be ended.
+    pub(crate) session: Option<String>,
 }
 
 #[derive(Template)]
@@ -178,8 +288,19 @@ pub(crate) struct Leave<'a> {
     pub(crate) csrf: String,
 }
 
+impl Weakness {
+    /// Says to the person what to do about it.
+    pub(crate) fn text(self, t: &'static Texts, minimum: usize) -> String {
+        match self {
+            Self::Short => fill(t.error_short, "min", &minimum.to_string()),
+            Self::Long => t.error_long.to_owned(),
+            Self::Common => t.error_common.to_owned(),
+        }
+    }
+}
+
 /// Writes seconds since the UNIX epoch to the minute, in UTC.
-fn minute(unix: i64) -> String {
+pub(crate) fn minute(unix: i64) -> String {
     jiff::Timestamp::from_second(unix)
         .map(|t| t.strftime("%Y-%m-%d %H:%M UTC").to_string())
         .unwrap_or_default()

@@ -1,5 +1,7 @@
 //! The desk of one request: what the pages ask, answered by the running gateway.
 
+mod lines;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -18,12 +20,13 @@ use crate::access::{Caller, Quarantine};
 use crate::clock;
 use crate::gateway::Gateway;
 use crate::identity::{
-    self, Class, CodeStep, Context, EndReason, PasswordAttempt, PasswordStep, Session, StepUp, Weak,
+    self, Answers, Class, CodeStep, Context, EndReason, Notice, Others, PasswordAttempt,
+    PasswordStep, RecoverStep, Session, StepUp,
 };
 use crate::ids::{DeviceId, SessionId};
 use crate::pages::{
-    App, Credentials, Desk, DeviceLine, DeviceState, EnrolStep, Enrolment, FirstStep, Here, Person,
-    SecondStep, SessionRow, Visit,
+    App, ChangeStep, Credentials, Desk, DeviceLine, DeviceState, EnrolStep, Enrolment, FirstStep,
+    Here, Person, RecoveryStep, SecondStep, SessionRow, Visit,
 };
 use crate::snapshot::Snapshot;
 
@@ -193,6 +196,7 @@ impl Desk for Counter {
         });
         match step.await {
             PasswordStep::Code { half } => FirstStep::Code(half),
+            PasswordStep::Enrol { token } => FirstStep::Enrol(token),
             PasswordStep::Refused => FirstStep::Refused,
             PasswordStep::Throttled { retry_after } => FirstStep::Throttled(retry_after),
             PasswordStep::Overloaded => FirstStep::Overloaded,
@@ -240,6 +244,107 @@ impl Desk for Counter {
             StepUp::Expired => SecondStep::Expired,
             StepUp::Unavailable => SecondStep::Unavailable,
         }
+    }
+
+    async fn recover(&self, half: &str, code: &str) -> RecoveryStep {
+        match self.gw.identity.recover(half, code, &self.from()).await {
+            RecoverStep::Enrol { token } => RecoveryStep::Enrol(token),
+            RecoverStep::Refused => RecoveryStep::Refused,
+            RecoverStep::Throttled { retry_after } => RecoveryStep::Throttled(retry_after),
+            RecoverStep::Expired => RecoveryStep::Expired,
+            RecoverStep::Unavailable => RecoveryStep::Unavailable,
+        }
+    }
+
+    async fn confirm(&self, password: Zeroizing<String>, code: &str) -> SecondStep {
+        let Some(session) = &self.caller.session else {
+            return SecondStep::Expired;
+        };
+        let identity = &self.gw.identity;
+        match identity
+            .confirm(session, password, code, &self.from())
+            .await
+        {
+            StepUp::Done { cookie } => SecondStep::Done { cookie, next: None },
+            StepUp::Refused => SecondStep::Refused,
+            StepUp::Throttled { retry_after } => SecondStep::Throttled(retry_after),
+            StepUp::Expired => SecondStep::Expired,
+            StepUp::Unavailable => SecondStep::Unavailable,
+        }
+    }
+
+    fn is_confirmed(&self) -> bool {
+        let session = self.caller.session.as_ref();
+        session.is_some_and(|s| s.is_confirmed(clock::unix()))
+    }
+
+    fn password_minimum(&self) -> usize {
+        self.gw.config.identity.password_min
+    }
+
+    async fn change_password(&self, new: Zeroizing<String>, others: Others) -> ChangeStep {
+        let Some(session) = &self.caller.session else {
+            return ChangeStep::NotConfirmed;
+        };
+        let (identity, from) = (&self.gw.identity, self.from());
+        let step = identity.change_password(session, new, others, &from);
+        lines::changed(step.await)
+    }
+
+    fn other_app(&self) -> Option<Enrolment> {
+        let session = self.caller.session.as_ref()?;
+        let view = self.gw.identity.totp_begin(session, &self.from())?;
+        Some(lines::enrolment(&self.gw, &self.snap, view))
+    }
+
+    async fn change_app(&self, code: &str, others: Others) -> ChangeStep {
+        let Some(session) = &self.caller.session else {
+            return ChangeStep::NotConfirmed;
+        };
+        let (identity, from) = (&self.gw.identity, self.from());
+        let step = identity.totp_replace(session, code, others, &from);
+        lines::changed(step.await)
+    }
+
+    async fn new_codes(&self) -> ChangeStep {
+        let Some(session) = &self.caller.session else {
+            return ChangeStep::NotConfirmed;
+        };
+        let identity = &self.gw.identity;
+        lines::changed(identity.renew_codes(session, &self.from()).await)
+    }
+
+    async fn codes_left(&self) -> Option<usize> {
+        let session = self.caller.session.as_ref()?;
+        self.gw.identity.recovery_left(&session.user).await.ok()
+    }
+
+    async fn notices(&self) -> Vec<Notice> {
+        let Some(session) = &self.caller.session else {
+            return Vec::new();
+        };
+        let kept = self.gw.identity.notices(&session.user).await;
+        kept.unwrap_or_default()
+    }
+
+    async fn dismiss(&self, notice: i64) -> bool {
+        let Some(session) = &self.caller.session else {
+            return false;
+        };
+        let dropped = self.gw.identity.dismiss(&session.user, notice).await;
+        dropped.unwrap_or(false)
+    }
+
+    async fn end_others(&self) -> bool {
+        let Some(session) = &self.caller.session else {
+            return false;
+        };
+        let ended = self
+            .gw
+            .sessions
+            .end_others(&session.user, session.id, EndReason::SignedOut);
+        // The streams are cut as the ends are announced.
+        ended.await.is_ok()
     }
 
     async fn onward(&self, rt: &str) -> Option<String> {
@@ -300,16 +405,7 @@ impl Desk for Counter {
         let Some(session) = &self.caller.session else {
             return Vec::new();
         };
-        let mine = self.gw.sessions.of_user(&session.user).into_iter();
-        mine.map(|s| SessionRow {
-            id: s.id,
-            door: s.door,
-            source: s.source,
-            created: s.created,
-            last_used: s.last_used(),
-            current: s.id == session.id,
-        })
-        .collect()
+        lines::sessions(&self.gw, &self.snap, &session.user, Some(session.id))
     }
 
     async fn end(&self, id: SessionId) -> bool {
@@ -342,24 +438,18 @@ impl Desk for Counter {
 
     async fn enrolment(&self, token: &str) -> Option<Enrolment> {
         let view = self.gw.identity.enrol_begin(token, &self.from()).await?;
-        Some(Enrolment {
-            user: view.user,
-            otpauth: view.otpauth,
-            secret: view.secret_base32,
-            minimum: self.gw.config.identity.password_min,
-        })
+        Some(lines::enrolment(&self.gw, &self.snap, view))
     }
 
     async fn enrol(&self, token: &str, password: Zeroizing<String>, code: &str) -> EnrolStep {
         let identity = &self.gw.identity;
         match identity
-            .enrol_finish(token, password, code, &self.from())
+            .enrol_finish(token, Answers { password, code }, &self.from())
             .await
         {
-            identity::EnrolStep::Done => EnrolStep::Done,
-            identity::EnrolStep::Weak(Weak::TooShort { .. }) => EnrolStep::TooShort,
-            identity::EnrolStep::Weak(Weak::TooLong) => EnrolStep::TooLong,
-            identity::EnrolStep::Weak(_) => EnrolStep::TooCommon,
+            identity::EnrolStep::Done(codes) => EnrolStep::Done(codes),
+            identity::EnrolStep::WrongPassword => EnrolStep::WrongPassword,
+            identity::EnrolStep::Weak(weak) => EnrolStep::Weak(lines::weakness(weak)),
             identity::EnrolStep::WrongCode => EnrolStep::WrongCode,
             identity::EnrolStep::Expired => EnrolStep::Dead,
             identity::EnrolStep::Throttled { retry_after } => EnrolStep::Throttled(retry_after),

@@ -5,48 +5,58 @@ use std::str::FromStr;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
-use super::{CookieRow, CounterRow, Credentials, DeviceRow, Hash, HeardRow, LinkRow, SessionRow};
+use super::{
+    CookieRow, CounterRow, Credentials, DeviceRow, Hash, HeardRow, LinkKind, LinkRow, SessionRow,
+};
 use crate::ids::{DeviceId, Door, SessionId};
 
 type Sql<T> = rusqlite::Result<T>;
 
 pub(super) fn credentials(db: &Connection, user: &str) -> Sql<Option<Credentials>> {
-    db.prepare_cached("SELECT phc, totp, last_step, enrolled FROM credentials WHERE user = ?1")?
-        .query_row([user], |row| {
-            Ok(Credentials {
-                phc: row.get(0)?,
-                totp: row.get(1)?,
-                last_step: row.get(2)?,
-                enrolled: row.get(3)?,
-            })
+    db.prepare_cached(
+        "SELECT phc, totp, last_step, enrolled, imported FROM credentials WHERE user = ?1",
+    )?
+    .query_row([user], |row| {
+        let totp: Vec<u8> = row.get(1)?;
+        Ok(Credentials {
+            phc: row.get(0)?,
+            totp: Some(totp).filter(|sealed| !sealed.is_empty()),
+            last_step: row.get(2)?,
+            enrolled: row.get(3)?,
+            imported: row.get(4)?,
         })
-        .optional()
+    })
+    .optional()
 }
 
 /// Sets the factors; steps never run backwards, whatever secret they belong to.
 pub(super) fn put_credentials(tx: &Transaction<'_>, user: &str, new: &Credentials) -> Sql<()> {
     tx.prepare_cached(
-        "INSERT INTO credentials (user, phc, totp, last_step, enrolled)
-         VALUES (?1, ?2, ?3, ?4, ?5)
+        "INSERT INTO credentials (user, phc, totp, last_step, enrolled, imported)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
          ON CONFLICT (user) DO UPDATE SET
-             phc = ?2, totp = ?3, last_step = max(last_step, ?4), enrolled = ?5",
+             phc = ?2, totp = ?3, last_step = max(last_step, ?4), enrolled = ?5, imported = ?6",
     )?
     .execute(params![
         user,
         new.phc,
-        new.totp,
+        // The column came before factors could lack one half.
+        new.totp.as_deref().unwrap_or_default(),
         new.last_step,
-        new.enrolled
+        new.enrolled,
+        new.imported
     ])
     .map(drop)
 }
 
 pub(super) fn link(db: &Connection, hash: &Hash, now: i64) -> Sql<Option<LinkRow>> {
     db.prepare_cached(
-        "SELECT hash, user, expires, pending FROM links WHERE hash = ?1 AND expires > ?2",
+        "SELECT hash, user, expires, pending, kind FROM links WHERE hash = ?1 AND expires > ?2",
     )?
     .query_row(params![hash.as_slice(), now], |row| {
+        let kind: String = row.get(4)?;
         Ok(LinkRow {
+            kind: LinkKind::parse(&kind).ok_or_else(|| malformed(4))?,
             hash: row.get(0)?,
             user: row.get(1)?,
             expires: row.get(2)?,
@@ -56,23 +66,11 @@ pub(super) fn link(db: &Connection, hash: &Hash, now: i64) -> Sql<Option<LinkRow
     .optional()
 }
 
-pub(super) fn redeem(tx: &Transaction<'_>, hash: &Hash, now: i64, new: &Credentials) -> Sql<bool> {
-    let user: Option<String> = tx
-        .prepare_cached("DELETE FROM links WHERE hash = ?1 AND expires > ?2 RETURNING user")?
-        .query_row(params![hash.as_slice(), now], |row| row.get(0))
-        .optional()?;
-    let Some(user) = user else {
-        return Ok(false);
-    };
-    put_credentials(tx, &user, new)?;
-    Ok(true)
-}
-
 /// Reads the sessions; one that cannot be read is left out, so its owner is signed out.
 pub(super) fn sessions(db: &Connection) -> Sql<Vec<SessionRow>> {
     let mut all: Vec<SessionRow> = db
         .prepare_cached(
-            "SELECT id, user, door, source, created, login_at, mfa_at, last_used, expires
+            "SELECT id, user, door, source, created, login_at, mfa_at, last_used, expires, agent
              FROM sessions ORDER BY id",
         )?
         .query_map([], session)?
@@ -118,6 +116,7 @@ fn session(row: &Row<'_>) -> Sql<SessionRow> {
         mfa_at: row.get(6)?,
         last_used: row.get(7)?,
         expires: row.get(8)?,
+        agent: row.get(9)?,
         devices: Vec::new(),
         cookies: Vec::new(),
     })
@@ -126,8 +125,8 @@ fn session(row: &Row<'_>) -> Sql<SessionRow> {
 pub(super) fn put_session(tx: &Transaction<'_>, row: &SessionRow) -> Sql<()> {
     tx.prepare_cached(
         "INSERT INTO sessions
-             (id, user, door, source, created, login_at, mfa_at, last_used, expires)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+             (id, user, door, source, created, login_at, mfa_at, last_used, expires, agent)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?
     .execute(params![
         row.id.0.cast_signed(),
@@ -138,7 +137,8 @@ pub(super) fn put_session(tx: &Transaction<'_>, row: &SessionRow) -> Sql<()> {
         row.login_at,
         row.mfa_at,
         row.last_used,
-        row.expires
+        row.expires,
+        row.agent
     ])?;
     for cookie in &row.cookies {
         put_cookie(tx, row.id, cookie, None)?;
@@ -280,7 +280,7 @@ pub(super) fn parsed<T: FromStr>(row: &Row<'_>, column: usize) -> Sql<T> {
     text.parse().map_err(|_| malformed(column))
 }
 
-fn parsed_option<T: FromStr>(row: &Row<'_>, column: usize) -> Sql<Option<T>> {
+pub(super) fn parsed_option<T: FromStr>(row: &Row<'_>, column: usize) -> Sql<Option<T>> {
     let text: Option<String> = row.get(column)?;
     text.map(|t| t.parse().map_err(|_| malformed(column)))
         .transpose()

@@ -50,6 +50,20 @@ const STEPS: &[&str] = &[
         network TEXT PRIMARY KEY, since INTEGER NOT NULL, until INTEGER, times INTEGER NOT NULL,
         reason TEXT NOT NULL, note TEXT) STRICT, WITHOUT ROWID;
 ",
+    "
+    ALTER TABLE credentials ADD COLUMN imported INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE links ADD COLUMN kind TEXT NOT NULL DEFAULT 'invite';
+    ALTER TABLE sessions ADD COLUMN agent TEXT NOT NULL DEFAULT '';
+    CREATE TABLE recovery (
+        user TEXT NOT NULL, hash BLOB NOT NULL, PRIMARY KEY (user, hash)) STRICT, WITHOUT ROWID;
+    CREATE TABLE places (
+        user TEXT NOT NULL, hash BLOB NOT NULL, last INTEGER NOT NULL,
+        PRIMARY KEY (user, hash)) STRICT, WITHOUT ROWID;
+    CREATE TABLE notices (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, user TEXT NOT NULL, kind TEXT NOT NULL,
+        at INTEGER NOT NULL, session INTEGER, source TEXT, detail TEXT NOT NULL) STRICT;
+    CREATE INDEX notices_user ON notices (user);
+",
 ];
 
 /// Brings the schema up to date.

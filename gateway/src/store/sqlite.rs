@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     BanRow, BrowserRow, CookieRow, CounterRow, Credentials, DeviceRow, Hash, HeardRow, LinkRow,
-    SessionRow, Store, StoreError, guard, rows, schema,
+    NoticeRow, Redeemed, SessionRow, Store, StoreError, Visited, factors, guard, rows, schema,
 };
 use crate::ids::{DeviceId, SessionId};
 
@@ -145,6 +145,69 @@ impl Store for Sqlite {
         .await
     }
 
+    async fn put_verifier(&self, user: &str, phc: &str) -> Result<bool, StoreError> {
+        let (user, phc) = (user.to_owned(), phc.to_owned());
+        self.write(move |tx| factors::put_verifier(tx, &user, &phc))
+            .await
+    }
+
+    async fn put_totp(&self, user: &str, sealed: Vec<u8>, step: i64) -> Result<bool, StoreError> {
+        let user = user.to_owned();
+        self.write(move |tx| factors::put_totp(tx, &user, &sealed, step))
+            .await
+    }
+
+    async fn drop_totp(&self, user: &str) -> Result<bool, StoreError> {
+        let user = user.to_owned();
+        self.write(move |tx| factors::drop_totp(tx, &user)).await
+    }
+
+    async fn put_recovery(&self, user: &str, codes: Vec<Hash>) -> Result<(), StoreError> {
+        let user = user.to_owned();
+        self.write(move |tx| factors::put_recovery(tx, &user, &codes))
+            .await
+    }
+
+    async fn use_recovery(&self, user: &str, code: &Hash) -> Result<bool, StoreError> {
+        let (user, code) = (user.to_owned(), *code);
+        self.write(move |tx| factors::use_recovery(tx, &user, &code))
+            .await
+    }
+
+    async fn recovery_left(&self, user: &str) -> Result<usize, StoreError> {
+        let user = user.to_owned();
+        self.run(move |db| factors::recovery_left(db, &user)).await
+    }
+
+    async fn visited(&self, user: &str, places: Vec<Hash>, at: i64) -> Result<Visited, StoreError> {
+        let user = user.to_owned();
+        self.write(move |tx| factors::visited(tx, &user, &places, at))
+            .await
+    }
+
+    async fn put_notice(&self, user: &str, notice: NoticeRow) -> Result<(), StoreError> {
+        let user = user.to_owned();
+        self.write(move |tx| factors::put_notice(tx, &user, &notice))
+            .await
+    }
+
+    async fn notices(&self, user: &str) -> Result<Vec<NoticeRow>, StoreError> {
+        let user = user.to_owned();
+        self.run(move |db| factors::notices(db, &user)).await
+    }
+
+    async fn drop_notice(&self, user: &str, id: i64) -> Result<bool, StoreError> {
+        let user = user.to_owned();
+        self.write(move |tx| factors::drop_notice(tx, &user, id))
+            .await
+    }
+
+    async fn drop_tickets(&self, user: Option<&str>) -> Result<(), StoreError> {
+        let user = user.map(str::to_owned);
+        self.write(move |tx| factors::drop_tickets(tx, user.as_deref()))
+            .await
+    }
+
     async fn knows(&self, user: &str) -> Result<bool, StoreError> {
         let user = user.to_owned();
         self.run(move |db| {
@@ -164,6 +227,9 @@ impl Store for Sqlite {
             tx.execute("DELETE FROM credentials WHERE user = ?1", [&user])?;
             tx.execute("DELETE FROM links WHERE user = ?1", [&user])?;
             tx.execute("DELETE FROM browsers WHERE user = ?1", [&user])?;
+            tx.execute("DELETE FROM recovery WHERE user = ?1", [&user])?;
+            tx.execute("DELETE FROM places WHERE user = ?1", [&user])?;
+            tx.execute("DELETE FROM notices WHERE user = ?1", [&user])?;
             tx.execute("DELETE FROM sessions WHERE user = ?1", [&user])
                 .map(drop)
         })
@@ -174,14 +240,15 @@ impl Store for Sqlite {
         self.write(move |tx| {
             // The user is unique, so an earlier link of theirs goes.
             tx.prepare_cached(
-                "INSERT OR REPLACE INTO links (hash, user, expires, pending)
-                 VALUES (?1, ?2, ?3, ?4)",
+                "INSERT OR REPLACE INTO links (hash, user, expires, pending, kind)
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
             )?
             .execute(params![
                 link.hash.as_slice(),
                 link.user,
                 link.expires,
-                link.pending
+                link.pending,
+                link.kind.name()
             ])
             .map(drop)
         })
@@ -205,9 +272,9 @@ impl Store for Sqlite {
         .await
     }
 
-    async fn redeem(&self, hash: &Hash, now: i64, new: Credentials) -> Result<bool, StoreError> {
+    async fn redeem(&self, hash: &Hash, now: i64, new: Redeemed) -> Result<bool, StoreError> {
         let hash = *hash;
-        self.write(move |tx| rows::redeem(tx, &hash, now, &new))
+        self.write(move |tx| factors::redeem(tx, &hash, now, &new))
             .await
     }
 

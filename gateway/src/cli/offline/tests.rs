@@ -8,7 +8,7 @@ use crate::audit::Audit;
 use crate::cli::check;
 use crate::cli::exit::Exit;
 use crate::config::Config;
-use crate::control::{NewDevice, Operator, UserAct};
+use crate::control::{Imported, NewDevice, Operator, UserAct};
 use crate::secrets::Keys;
 use crate::store::tests::Folder;
 
@@ -93,6 +93,41 @@ async fn a_reset_takes_the_factors_and_leaves_the_devices() {
     assert!(has_device(&stopped, &device));
     stopped.user_forget("ann").await.unwrap();
     assert!(!has_device(&stopped, &device));
+}
+
+#[tokio::test]
+async fn a_reset_of_the_second_factor_needs_a_reason_and_keeps_the_password() {
+    let site = Site::new();
+    let (stopped, device) = settled(&site).await;
+    for (user, why) in [("ann", ""), ("ann", "  "), ("nobody", "lost phone")] {
+        assert!(stopped.user_reset_totp(user, why).await.is_err(), "{user}");
+    }
+    assert!(stopped.identity.is_enrolled("ann").await.unwrap());
+    let link = stopped.user_reset_totp("ann", "lost phone").await.unwrap();
+    assert!(link.link.contains("/enrol/"));
+    assert!(!stopped.identity.is_enrolled("ann").await.unwrap());
+    assert!(has_device(&stopped, &device));
+    stopped.user_forget("ann").await.unwrap();
+    let nothing = stopped.user_reset_totp("ann", "lost phone").await;
+    assert!(nothing.unwrap_err().message.contains("postern user invite"));
+}
+
+#[tokio::test]
+async fn an_import_is_taken_whole_or_not_at_all() {
+    let site = Site::new();
+    let stopped = Stopped::open(site.config()).await.unwrap();
+    let person = |user: &str, verifier: &str| Imported {
+        user: user.to_owned(),
+        verifier: verifier.to_owned(),
+    };
+    let good = person("ann", "{SHA}+GW1NiOxIf007lQmx5Llwzr4wic=");
+    for bad in [person("nobody", &good.verifier), person("ann", "clear")] {
+        let people = [good.clone(), bad];
+        assert!(stopped.user_import(&people).await.is_err());
+    }
+    let people = [good];
+    assert_eq!(stopped.user_import(&people).await.unwrap(), ["ann"]);
+    assert!(stopped.user_import(&people).await.unwrap().is_empty());
 }
 
 async fn opened(config: Config) -> Result<(), Exit> {

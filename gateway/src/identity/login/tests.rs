@@ -1,4 +1,7 @@
-use super::{AwaitingCode, AwaitingPassword, CodeProof, Halves, Refusal, Standing, UserName};
+use super::{
+    AwaitingCode, AwaitingPassword, CodeProof, Halves, PasswordRight, RecoveryProof, Refusal,
+    Second, Standing, UserName,
+};
 use crate::identity::password::Verdict;
 use crate::identity::totp::{self, Code, Matched};
 
@@ -9,10 +12,22 @@ fn name(text: &str) -> UserName {
 }
 
 fn half(user: &str, now: i64) -> AwaitingCode {
-    let phc = Some("$argon2id".to_owned());
-    AwaitingPassword::new(Some(name(user)), Standing::Active, phc, 0)
-        .verified(Verdict::Match, Standing::Active, now)
-        .unwrap()
+    match right(user, Second::Present, now) {
+        Ok(PasswordRight::Code(half)) => half,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn right(user: &str, second: Second, now: i64) -> Result<PasswordRight, Refusal> {
+    AwaitingPassword::new(Some(name(user)), Standing::Active, Some(kept(second)), 0).verified(
+        Verdict::Match,
+        Standing::Active,
+        now,
+    )
+}
+
+fn kept(second: Second) -> (String, Second) {
+    ("$argon2id".to_owned(), second)
 }
 
 fn matched() -> Matched {
@@ -61,7 +76,7 @@ fn other_texts_are_no_names() {
 
 #[test]
 fn only_an_active_user_offers_a_verifier_to_compare_with() {
-    let phc = || Some("$argon2id".to_owned());
+    let phc = || Some(kept(Second::Present));
     let waiting = |standing| AwaitingPassword::new(Some(name("alice")), standing, phc(), 0);
     assert!(waiting(Standing::Active).phc().is_some());
     assert!(waiting(Standing::Disabled).phc().is_none());
@@ -70,7 +85,7 @@ fn only_an_active_user_offers_a_verifier_to_compare_with() {
 
 #[test]
 fn a_match_is_not_enough_for_who_may_not_sign_in() {
-    let phc = || Some("$argon2id".to_owned());
+    let phc = || Some(kept(Second::Present));
     let verified = |before, phc, after| {
         AwaitingPassword::new(Some(name("alice")), before, phc, 0)
             .verified(Verdict::Match, after, 0)
@@ -91,6 +106,32 @@ fn a_match_is_not_enough_for_who_may_not_sign_in() {
     let nameless = AwaitingPassword::new(None, Active, phc(), 0);
     let nameless = nameless.verified(Verdict::Match, Active, 0).map(drop);
     assert_eq!(nameless, Err(Refusal::UserUnknown));
+}
+
+#[test]
+fn a_right_password_without_a_second_factor_leads_to_no_code_form() {
+    let refused = right("alice", Second::Absent, 0);
+    assert_eq!(refused.map(drop), Err(Refusal::NoCredentials));
+    let imported = right("alice", Second::Imported, 0);
+    assert!(matches!(imported, Ok(PasswordRight::Enrol(_))));
+    let present = right("alice", Second::Present, 0);
+    assert!(matches!(present, Ok(PasswordRight::Code(_))));
+}
+
+#[test]
+fn a_recovery_code_of_the_same_active_user_leads_to_enrolment() {
+    assert!(RecoveryProof::new(&name("alice"), false).is_err());
+    let proof = |user: &str| RecoveryProof::new(&name(user), true).unwrap();
+    let may = half("alice", 0).recovered(&proof("alice"), Standing::Active);
+    assert_eq!(may.unwrap().user().as_str(), "alice");
+    for (user, standing, why) in [
+        ("bob", Standing::Active, Refusal::BadRecoveryCode),
+        ("alice", Standing::Disabled, Refusal::UserDisabled),
+        ("alice", Standing::Unknown, Refusal::UserUnknown),
+    ] {
+        let refused = half("alice", 0).recovered(&proof(user), standing);
+        assert_eq!(refused.map(drop), Err(why));
+    }
 }
 
 #[test]

@@ -16,13 +16,21 @@ use crate::store::SessionRow;
 /// A stored session that begins later than this in the future is damaged, and so over.
 const FUTURE_SECS: i64 = 300;
 
-/// How long sessions live.
+/// How long password and code given for an act on the own account count
+/// (security.md R-SE-11).
+const CONFIRMED_SECS: i64 = 300;
+/// Stands for never.
+const NEVER: i64 = i64::MIN;
+
+/// How long sessions live, and how many.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lifetimes {
     /// Without use.
     pub(crate) idle: Duration,
     /// From the sign-in, whatever the use.
     pub(crate) absolute: Duration,
+    /// Of one person at a time; the oldest ends for the next.
+    pub(crate) per_user: usize,
 }
 
 /// One person signed in by one browser. Times are steady UNIX seconds.
@@ -34,7 +42,11 @@ pub(crate) struct Session {
     pub(crate) source: IpAddr,
     pub(crate) created: i64,
     pub(crate) login_at: i64,
+    /// The User-Agent field of the sign-in.
+    pub(crate) agent: Arc<str>,
     pub(super) mfa_at: AtomicI64,
+    /// When password and code were last given for an act on the account; a restart forgets it.
+    confirmed_at: AtomicI64,
     last_used: AtomicI64,
     /// `last_used` as the store has it.
     pub(super) kept_used: AtomicI64,
@@ -65,7 +77,9 @@ impl Session {
             source: row.source,
             created: row.created,
             login_at: row.login_at,
+            agent: row.agent.as_str().into(),
             mfa_at: AtomicI64::new(row.mfa_at.min(now)),
+            confirmed_at: AtomicI64::new(NEVER),
             last_used: AtomicI64::new(row.last_used.min(now)),
             kept_used: AtomicI64::new(row.last_used),
             idle: seconds(lifetimes.idle),
@@ -81,6 +95,17 @@ impl Session {
     /// When the last code was right.
     pub(crate) fn mfa_at(&self) -> i64 {
         self.mfa_at.load(Ordering::Acquire)
+    }
+
+    /// Notes that password and code were right at `at`, in steady seconds.
+    pub(in crate::identity) fn confirm(&self, at: i64) {
+        self.confirmed_at.fetch_max(at, Ordering::AcqRel);
+    }
+
+    /// Tells whether password and code were given in this session within five minutes.
+    pub(crate) fn is_confirmed(&self, now: i64) -> bool {
+        let at = self.confirmed_at.load(Ordering::Acquire);
+        at != NEVER && self.is_live(now) && self.steady.at(now).saturating_sub(at) < CONFIRMED_SECS
     }
 
     /// When the session was last used.
@@ -150,6 +175,7 @@ impl Session {
             mfa_at: self.mfa_at(),
             last_used: self.last_used(),
             expires: self.absolute_end,
+            agent: self.agent.to_string(),
             devices: self.devices(),
             cookies: Vec::new(),
         }

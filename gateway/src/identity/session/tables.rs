@@ -132,6 +132,17 @@ impl Tables {
         all.into_iter().filter_map(|s| self.remove(s.id)).collect()
     }
 
+    pub(super) fn remove_others(&mut self, user: &str, keep: SessionId) -> Vec<Arc<Session>> {
+        let count = self.epochs.entry(user.to_owned()).or_insert(0);
+        *count = count.wrapping_add(1);
+        let mut others = self.of_user(user);
+        others.retain(|session| session.id != keep);
+        others
+            .into_iter()
+            .filter_map(|s| self.remove(s.id))
+            .collect()
+    }
+
     pub(super) fn remove_all(&mut self) -> Vec<Arc<Session>> {
         self.epoch = self.epoch.wrapping_add(1);
         let all = self.all();

@@ -1,6 +1,6 @@
 //! Enrolment by one-time link.
 
-use super::super::EnrolStep;
+use super::super::{Answers, EnrolStep};
 use super::*;
 
 const NEW_PASSWORD: &str = "nine pears in a bowl";
@@ -18,10 +18,8 @@ async fn begin(bench: &Bench, token: &str, now: i64) -> [u8; 20] {
 async fn finish(bench: &Bench, token: &str, password: &str, code: &str, now: i64) -> EnrolStep {
     let password = Zeroizing::new(password.to_owned());
     let from = bench.at(now);
-    bench
-        .identity
-        .enrol_finish(token, password, code, &from)
-        .await
+    let answers = Answers { password, code };
+    bench.identity.enrol_finish(token, answers, &from).await
 }
 
 #[tokio::test]
@@ -33,7 +31,7 @@ async fn a_link_a_password_and_one_right_code_enrol() {
     let right = totp::code_at(&secret, NOW);
     assert!(matches!(
         finish(&bench, &token, NEW_PASSWORD, &right, NOW).await,
-        EnrolStep::Done
+        EnrolStep::Done(_)
     ));
     assert_eq!(bench.journal.count(Event::FactorChanged, "enrolled"), 1);
 
@@ -57,7 +55,7 @@ async fn a_link_works_once() {
     let right = totp::code_at(&secret, NOW);
     assert!(matches!(
         finish(&bench, &token, NEW_PASSWORD, &right, NOW).await,
-        EnrolStep::Done
+        EnrolStep::Done(_)
     ));
     assert!(matches!(
         finish(&bench, &token, PASSWORD, &right, NOW).await,
@@ -158,7 +156,7 @@ async fn a_weak_password_or_a_wrong_code_leaves_the_link_and_the_old_factors() {
     bench.sign_in("alice", NOW).await;
     assert!(matches!(
         finish(&bench, &token, NEW_PASSWORD, &right, NOW).await,
-        EnrolStep::Done
+        EnrolStep::Done(_)
     ));
     // Whatever was signed in with the old factors is over.
     assert!(bench.identity.sessions().list().is_empty());
@@ -186,11 +184,12 @@ async fn parallel_uses_of_one_link_enrol_once() {
     let redeem = (0..100).map(|n| {
         let bench = Arc::clone(&bench);
         tokio::spawn(async move {
-            let new = store::Credentials {
-                phc: n.to_string(),
-                totp: Vec::new(),
-                last_step: 0,
-                enrolled: NOW,
+            let new = store::Redeemed {
+                phc: Some(n.to_string()),
+                totp: vec![1],
+                step: 0,
+                at: NOW,
+                codes: Vec::new(),
             };
             bench.store.redeem(&hash, NOW, new).await.unwrap()
         })
@@ -250,7 +249,7 @@ async fn an_enrolment_that_cannot_be_recorded_sets_nothing() {
     assert!(!bench.identity.is_enrolled("carol").await.unwrap());
     let bench = bench.restart(NOW).await;
     let step = finish(&bench, &token, NEW_PASSWORD, &right, NOW).await;
-    assert!(matches!(step, EnrolStep::Done));
+    assert!(matches!(step, EnrolStep::Done(_)));
     assert!(bench.identity.is_enrolled("carol").await.unwrap());
 }
 
@@ -266,7 +265,7 @@ async fn an_enrolment_ends_sessions_even_if_their_end_cannot_be_written() {
     db.execute_batch(block).unwrap();
     let right = totp::code_at(&secret, NOW);
     let step = finish(&bench, &token, NEW_PASSWORD, &right, NOW).await;
-    assert!(matches!(step, EnrolStep::Done));
+    assert!(matches!(step, EnrolStep::Done(_)));
     assert!(bench.identity.sessions().find(&cookie, HOST, NOW).is_none());
 }
 

@@ -296,7 +296,9 @@ async fn of_a_hundred_parallel_tries_at_most_five_are_compared() {
             PasswordStep::Refused => compared += 1,
             PasswordStep::Throttled { .. } => throttled += 1,
             PasswordStep::Overloaded => {}
-            PasswordStep::Code { .. } | PasswordStep::Unavailable => panic!("{step:?}"),
+            PasswordStep::Code { .. } | PasswordStep::Enrol { .. } | PasswordStep::Unavailable => {
+                panic!("{step:?}")
+            }
         }
     }
     assert!((1..=5).contains(&compared), "{compared}");

@@ -47,7 +47,10 @@ async fn an_attack_from_many_places_does_not_keep_the_person_out() {
         match &step {
             PasswordStep::Refused => evaluated += 1,
             PasswordStep::Throttled { retry_after } => assert_eq!(retry_after.as_secs(), 900),
-            PasswordStep::Code { .. } | PasswordStep::Overloaded | PasswordStep::Unavailable => {
+            PasswordStep::Code { .. }
+            | PasswordStep::Enrol { .. }
+            | PasswordStep::Overloaded
+            | PasswordStep::Unavailable => {
                 panic!("{step:?}")
             }
         }

@@ -14,11 +14,12 @@ use parking_lot::Mutex;
 use tower::ServiceExt;
 use zeroize::Zeroizing;
 
+use crate::identity::{Notice, NoticeKind, Others, ShownCodes};
 use crate::ids::{Door, SessionId};
 use crate::pages::ctx::SharedDesk;
 use crate::pages::desk::{
-    App, Credentials, Desk, DeviceLine, DeviceState, EnrolStep, Enrolment, FirstStep, Here, Person,
-    SecondStep, SessionRow, Visit,
+    App, Ask, ChangeStep, Credentials, Desk, DeviceLine, DeviceState, EnrolStep, Enrolment,
+    FirstStep, Here, Person, RecoveryStep, SecondStep, SessionRow, Visit, Weakness,
 };
 
 pub(super) const NONCE: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -33,6 +34,10 @@ pub(super) struct Fake {
     pub(super) cookies: BTreeMap<&'static str, String>,
     pub(super) apps: Vec<App>,
     pub(super) devices: Vec<DeviceLine>,
+    pub(super) confirmed: bool,
+    pub(super) codes_left: usize,
+    pub(super) notices: Vec<Notice>,
+    pub(super) ask: Ask,
     pub(super) acts: Arc<Mutex<Vec<String>>>,
 }
 
@@ -51,6 +56,10 @@ impl Fake {
             cookies: BTreeMap::from([("__Host-postern-csrf", NONCE.to_owned())]),
             apps: apps(),
             devices: devices(),
+            confirmed: false,
+            codes_left: 10,
+            notices: Vec::new(),
+            ask: Ask::NewPassword,
             acts: Arc::default(),
         }
     }
@@ -145,6 +154,7 @@ impl Desk for Fake {
         self.note(format!("password {} {}", attempt.user, attempt.agent));
         match (attempt.user.as_str(), attempt.password.as_str()) {
             ("nadia", "right") => FirstStep::Code("half".to_owned()),
+            ("brought", "right") => FirstStep::Enrol("invite".to_owned()),
             ("eager", _) => FirstStep::Throttled(Duration::from_millis(89_500)),
             ("crowd", _) => FirstStep::Overloaded,
             ("down", _) => FirstStep::Unavailable,
@@ -160,6 +170,81 @@ impl Desk for Fake {
     async fn step_up(&self, code: &str, rt: Option<&str>) -> SecondStep {
         self.note(format!("step-up {code} {rt:?}"));
         second("half", code, rt)
+    }
+
+    async fn recover(&self, half: &str, code: &str) -> RecoveryStep {
+        self.note(format!("recover {half} {code}"));
+        match (half, code) {
+            ("half", "abcd-efgh-ijkl-mnop") => RecoveryStep::Enrol("invite".to_owned()),
+            ("half", "wait") => RecoveryStep::Throttled(Duration::from_secs(900)),
+            ("half", "down") => RecoveryStep::Unavailable,
+            ("half", _) => RecoveryStep::Refused,
+            _ => RecoveryStep::Expired,
+        }
+    }
+
+    async fn confirm(&self, password: Zeroizing<String>, code: &str) -> SecondStep {
+        self.note(format!("confirm {} {code}", password.as_str()));
+        match password.as_str() {
+            "right" => second("half", code, None),
+            _ => SecondStep::Refused,
+        }
+    }
+
+    fn is_confirmed(&self) -> bool {
+        self.confirmed
+    }
+
+    fn password_minimum(&self) -> usize {
+        15
+    }
+
+    async fn change_password(&self, new: Zeroizing<String>, others: Others) -> ChangeStep {
+        self.note(format!("change-password {} {others:?}", new.as_str()));
+        match new.as_str() {
+            "short" => ChangeStep::Weak(Weakness::Short),
+            "password1234567" => ChangeStep::Weak(Weakness::Common),
+            "late" => ChangeStep::NotConfirmed,
+            "eager" => ChangeStep::Throttled(Duration::from_secs(60)),
+            "crowd" => ChangeStep::Overloaded,
+            "down" => ChangeStep::Unavailable,
+            _ => ChangeStep::Done,
+        }
+    }
+
+    fn other_app(&self) -> Option<Enrolment> {
+        self.confirmed.then(|| enrolment(self.ask))
+    }
+
+    async fn change_app(&self, code: &str, others: Others) -> ChangeStep {
+        self.note(format!("change-app {code} {others:?}"));
+        match code {
+            "123456" => ChangeStep::Done,
+            _ => ChangeStep::WrongCode,
+        }
+    }
+
+    async fn new_codes(&self) -> ChangeStep {
+        self.note("new-codes");
+        ChangeStep::Codes(shown())
+    }
+
+    async fn codes_left(&self) -> Option<usize> {
+        Some(self.codes_left)
+    }
+
+    async fn notices(&self) -> Vec<Notice> {
+        self.notices.clone()
+    }
+
+    async fn dismiss(&self, notice: i64) -> bool {
+        self.note(format!("dismiss {notice}"));
+        notice == 1
+    }
+
+    async fn end_others(&self) -> bool {
+        self.note("end others");
+        true
     }
 
     async fn onward(&self, rt: &str) -> Option<String> {
@@ -183,6 +268,21 @@ impl Desk for Fake {
             id: SessionId(id),
             door,
             source: IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)),
+            zones: if last == 7 {
+                vec!["office".to_owned()]
+            } else {
+                Vec::new()
+            },
+            browser: if last == 7 {
+                "Firefox, Windows".to_owned()
+            } else {
+                String::new()
+            },
+            devices: if last == 7 {
+                Vec::new()
+            } else {
+                vec!["phone".to_owned()]
+            },
             created: 1_763_625_600,
             last_used: 1_763_629_740,
             current,
@@ -206,26 +306,23 @@ impl Desk for Fake {
     }
 
     async fn enrolment(&self, token: &str) -> Option<Enrolment> {
-        (token == "invite").then(|| Enrolment {
-            user: "nadia".to_owned(),
-            otpauth: Zeroizing::new(
-                "otpauth://totp/Postern:nadia?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=Postern"
-                    .to_owned(),
-            ),
-            secret: Zeroizing::new("JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP".to_owned()),
-            minimum: 15,
-        })
+        let mut enrolment = enrolment(self.ask);
+        if self.ask == Ask::Recovered {
+            enrolment.sessions = self.sessions();
+        }
+        (token == "invite").then_some(enrolment)
     }
 
     async fn enrol(&self, token: &str, password: Zeroizing<String>, code: &str) -> EnrolStep {
         self.note(format!("enrol {token} {}", password.as_str()));
         match (password.as_str(), code) {
-            ("short", _) => EnrolStep::TooShort,
-            ("long", _) => EnrolStep::TooLong,
-            ("password1234567", _) => EnrolStep::TooCommon,
+            ("short", _) => EnrolStep::Weak(Weakness::Short),
+            ("long", _) => EnrolStep::Weak(Weakness::Long),
+            ("password1234567", _) => EnrolStep::Weak(Weakness::Common),
+            ("not mine", _) => EnrolStep::WrongPassword,
             ("eager", _) => EnrolStep::Throttled(Duration::from_secs(60)),
             ("crowd", _) => EnrolStep::Overloaded,
-            (_, "123456") => EnrolStep::Done,
+            (_, "123456") => EnrolStep::Done(shown()),
             _ => EnrolStep::WrongCode,
         }
     }
@@ -244,6 +341,48 @@ fn second(half: &str, code: &str, rt: Option<&str>) -> SecondStep {
         ("half", _) => SecondStep::Refused,
         _ => SecondStep::Expired,
     }
+}
+
+fn enrolment(ask: Ask) -> Enrolment {
+    Enrolment {
+        ask,
+        sessions: Vec::new(),
+        user: "nadia".to_owned(),
+        otpauth: Zeroizing::new(
+            "otpauth://totp/Postern:nadia?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=Postern"
+                .to_owned(),
+        ),
+        secret: Zeroizing::new("JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP".to_owned()),
+        minimum: 15,
+    }
+}
+
+fn shown() -> ShownCodes {
+    let codes = ('a'..='j').map(|c| format!("{c}bcd-efgh-ijkl-mnop"));
+    codes.map(Zeroizing::new).collect()
+}
+
+/// One notice of each kind.
+pub(super) fn news() -> Vec<Notice> {
+    let kinds = [
+        (NoticeKind::NewPlace, "Firefox, Windows"),
+        (NoticeKind::RecoveryUsed, "9"),
+        (NoticeKind::CodesRenewed, ""),
+        (NoticeKind::PasswordChanged, ""),
+        (NoticeKind::TotpReplaced, ""),
+        (NoticeKind::FactorReset, "lost <phone>"),
+        (NoticeKind::CodeReplayed, ""),
+    ];
+    let notice = |(id, (kind, detail)): (i64, (NoticeKind, &str))| Notice {
+        id,
+        kind,
+        at: 1_763_629_740,
+        session: (kind == NoticeKind::NewPlace).then_some(SessionId(2)),
+        source: (kind != NoticeKind::FactorReset)
+            .then_some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 9))),
+        detail: detail.to_owned(),
+    };
+    (1..).zip(kinds).map(notice).collect()
 }
 
 fn apps() -> Vec<App> {

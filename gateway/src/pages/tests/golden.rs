@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Method, Request};
 
-use super::fake::{Answer, Fake};
-use super::handlers::{get, post, token_of_browser};
-use crate::pages::desk::Here;
+use super::fake::{Answer, Fake, news};
+use super::handlers::{get, post, token_of_browser, token_of_session};
+use crate::pages::desk::{Ask, Here};
 use crate::pages::lang::Lang;
 use crate::pages::problem::{Detail, Problem, problem};
 
@@ -20,6 +20,7 @@ fn check(name: &str, body: &str) {
     let path = file(name);
     // the version of the stylesheet is not what a golden page is about
     let body = body.replace(crate::pages::assets::VERSION.as_str(), "VERSION");
+    let body = body.replace(crate::pages::assets::SCRIPT_VERSION.as_str(), "VERSION");
     let body = body.replace(crate::pages::assets::BASE, "STYLE");
     if std::env::var_os("BLESS").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -81,7 +82,82 @@ pub(super) async fn all() -> Vec<(&'static str, Answer)> {
     ] {
         pages.push((name, nadia_here(here).gate(get("/")).await));
     }
+    pages.extend(factors().await);
     pages
+}
+
+/// The pages about the person's own factors.
+async fn factors() -> Vec<(&'static str, Answer)> {
+    let half = Fake::stranger().with_cookie("__Host-postern-login", "half");
+    let nadia = Fake::nadia();
+    let mut told = Fake::nadia();
+    told.notices = news();
+    told.codes_left = 0;
+    let mut confirmed = Fake::nadia();
+    confirmed.confirmed = true;
+    let asked = |ask| {
+        let mut fake = Fake::stranger().with_cookie("__Host-postern-enrol", "invite");
+        fake.ask = ask;
+        fake
+    };
+    let session = format!("csrf={}", token_of_session());
+    let browser = format!("csrf={}", token_of_browser());
+    let short = format!("{session}&password=short&again=short&others=end");
+    let enrolled = format!("{browser}&password=x&again=x&code=123456");
+    vec![
+        ("recovery", half.gate(get("/signin/recovery?rt=app1")).await),
+        (
+            "recovery-fr",
+            half.gate(get("/signin/recovery?lang=fr")).await,
+        ),
+        (
+            "enrol-reset",
+            asked(Ask::Password).gate(get("/enrol")).await,
+        ),
+        (
+            "enrol-recovered",
+            asked(Ask::Recovered).gate(get("/enrol")).await,
+        ),
+        (
+            "enrol-imported-de",
+            asked(Ask::Imported).gate(get("/enrol?lang=de")).await,
+        ),
+        (
+            "enrol-weak",
+            asked(Ask::BetterPassword).gate(get("/enrol")).await,
+        ),
+        (
+            "enrol-done",
+            asked(Ask::NewPassword)
+                .gate(post("/enrol", &enrolled))
+                .await,
+        ),
+        ("portal-told", told.gate(get("/")).await),
+        ("account-told-de", told.gate(get("/account?lang=de")).await),
+        ("confirm", nadia.gate(get("/account/password")).await),
+        ("confirm-fr", nadia.gate(get("/account/app?lang=fr")).await),
+        ("password", confirmed.gate(get("/account/password")).await),
+        (
+            "password-de",
+            confirmed.gate(get("/account/password?lang=de")).await,
+        ),
+        (
+            "password-short",
+            confirmed.gate(post("/account/password", &short)).await,
+        ),
+        ("app", confirmed.gate(get("/account/app")).await),
+        ("codes-new", confirmed.gate(get("/account/codes")).await),
+        (
+            "codes",
+            confirmed.gate(post("/account/codes", &session)).await,
+        ),
+        (
+            "codes-fr",
+            confirmed
+                .gate(post("/account/codes?lang=fr", &session))
+                .await,
+        ),
+    ]
 }
 
 pub(super) fn denied(lang: Lang) -> String {
@@ -112,7 +188,21 @@ async fn every_page_names_its_language_and_loads_nothing_foreign() {
     for (name, answer) in all().await {
         let body = answer.body();
         assert!(body.contains("<html lang=\""), "{name}");
-        assert!(!body.contains("<script"), "{name}");
+        // Where there is a script it is a file of ours, and the answer allows no other.
+        let inline = body.replace("<script src=\"/.postern/pages.js?v=", "");
+        assert!(!inline.contains("<script"), "{name}");
+        let scripted = body.contains("<script");
+        let csp = answer.header("content-security-policy");
+        assert_eq!(
+            csp.contains("script-src 'self';"),
+            scripted,
+            "{name}: {csp}"
+        );
+        assert!(csp.starts_with("default-src 'none'"), "{name}");
+        assert!(
+            !body.contains(" onclick") && !body.contains("javascript:"),
+            "{name}"
+        );
         assert!(!body.contains(" style="), "{name}");
         assert!(
             !body.contains("='"),

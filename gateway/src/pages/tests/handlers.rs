@@ -29,7 +29,7 @@ pub(super) fn token_of_browser() -> String {
     csrf::token(KEY, HOST, NONCE)
 }
 
-fn token_of_session() -> String {
+pub(super) fn token_of_session() -> String {
     csrf::token(SESSION_SECRET.as_bytes(), HOST, "")
 }
 

@@ -45,7 +45,9 @@ fn asked(host: &str, method: &str, fields: &[(&'static str, &str)]) -> Option<Re
         source: IpAddr::from([192, 0, 2, 1]),
         door: Door::Web,
     };
-    let app = policy.app_for(&target.host).unwrap();
+    let Some(app) = policy.app_for(&target.host) else {
+        panic!("no app has {host}");
+    };
     let (parts, ()) = request.body(()).unwrap().into_parts();
     answer(&policy, app, &target, &caller, &parts).map(|answer| answer.map(|_| ()))
 }

@@ -11,9 +11,10 @@ use crate::ids::{DeviceId, Door, SessionId};
 fn credentials(last_step: i64) -> Credentials {
     Credentials {
         phc: "$argon2id$".to_owned(),
-        totp: vec![1, 2, 3],
+        totp: Some(vec![1, 2, 3]),
         last_step,
         enrolled: 5,
+        imported: false,
     }
 }
 
@@ -28,6 +29,7 @@ fn session(id: u64, cookie: u8) -> SessionRow {
         mfa_at: 3,
         last_used: 4,
         expires: 5,
+        agent: "curl/8".to_owned(),
         devices: Vec::new(),
         cookies: vec![CookieRow {
             hash: [cookie; 32],
@@ -174,13 +176,20 @@ async fn a_store_of_the_first_version_keeps_its_sessions() {
     drop(store);
     let db = rusqlite::Connection::open(folder.path().join("state.db")).unwrap();
     db.execute_batch(
-        "ALTER TABLE session_cookies DROP COLUMN made; DROP TABLE browsers;
-         DROP TABLE browser_sessions; DROP TABLE bans; PRAGMA user_version = 1;",
+        "ALTER TABLE session_cookies DROP COLUMN made;
+         ALTER TABLE credentials DROP COLUMN imported;
+         ALTER TABLE links DROP COLUMN kind;
+         ALTER TABLE sessions DROP COLUMN agent;
+         DROP TABLE browsers; DROP TABLE browser_sessions; DROP TABLE bans;
+          DROP TABLE recovery; DROP TABLE places; DROP TABLE notices;
+         PRAGMA user_version = 1;",
     )
     .unwrap();
     drop(db);
     let store = open(folder.path()).unwrap();
-    assert_eq!(store.sessions().await.unwrap(), [session(7, 1)]);
+    let mut kept = session(7, 1);
+    kept.agent.clear();
+    assert_eq!(store.sessions().await.unwrap(), [kept]);
 }
 
 #[tokio::test]

@@ -1,0 +1,43 @@
+//! What a person must hear of, in words.
+
+use super::ctx::Ctx;
+use super::texts::fill;
+use super::views::{NoticeLine, minute};
+use crate::identity::{Notice, NoticeKind};
+
+/// Writes the notices of the person of a request, the newest first.
+pub(super) async fn lines(ctx: &Ctx) -> Vec<NoticeLine> {
+    let live: Vec<_> = ctx.desk.sessions().iter().map(|s| s.id).collect();
+    let notices = ctx.desk.notices().await;
+    let line = |notice: Notice| NoticeLine {
+        id: notice.id,
+        text: text(ctx, &notice),
+        session: notice
+            .session
+            .filter(|id| live.contains(id))
+            .map(|id| id.to_string()),
+    };
+    notices.into_iter().map(line).collect()
+}
+
+fn text(ctx: &Ctx, notice: &Notice) -> String {
+    let t = ctx.t();
+    let model = match notice.kind {
+        NoticeKind::NewPlace => t.notice_new_place,
+        NoticeKind::RecoveryUsed => t.notice_recovery,
+        NoticeKind::CodesRenewed => t.notice_codes,
+        NoticeKind::PasswordChanged => t.notice_password,
+        NoticeKind::TotpReplaced => t.notice_app,
+        NoticeKind::FactorReset => t.notice_reset,
+        NoticeKind::CodeReplayed => t.notice_replayed,
+    };
+    let place = notice.source.map(|ip| ip.to_canonical().to_string());
+    let detail = match (notice.kind, notice.detail.is_empty()) {
+        (NoticeKind::NewPlace, true) => t.browser_unknown,
+        _ => &notice.detail,
+    };
+    let text = fill(model, "time", &minute(notice.at));
+    let text = fill(&text, "place", place.as_deref().unwrap_or("-"));
+    // Last, for it is free text.
+    fill(&text, "detail", detail)
+}
