@@ -16,6 +16,7 @@ pub(crate) mod watch;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use policy::{Diagnostic, Severity, Sources};
 use serde::Serialize;
@@ -97,6 +98,9 @@ fn stopped(stops: &[Stop]) -> String {
     }
     lines.join("\n")
 }
+
+/// How often a set that was replaced is looked at.
+pub(super) const RETIRE_EVERY: Duration = Duration::from_millis(500);
 
 fn list(findings: &[Finding]) -> String {
     let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
@@ -202,6 +206,17 @@ pub(crate) async fn reload(gw: &Arc<Gateway>, wanted: Wanted) -> Result<Done, Re
     Ok(done)
 }
 
+/// Keeps a set that is no longer in force until nobody else holds it, so that no request is the
+/// last to do so: freeing a large policy takes tens of milliseconds.
+pub(super) fn retire<T: Send + Sync + 'static>(set: Arc<T>, every: Duration) {
+    tokio::spawn(async move {
+        while Arc::strong_count(&set) > 1 {
+            tokio::time::sleep(every).await;
+        }
+        tokio::task::spawn_blocking(move || drop(set));
+    });
+}
+
 /// Builds the certificates anew for the policy in force; the policy's files are not read, so a
 /// mistake in them does not keep a certificate from being renewed.
 pub(crate) async fn renew_certificates(gw: &Arc<Gateway>) {
@@ -214,6 +229,7 @@ pub(crate) async fn renew_certificates(gw: &Arc<Gateway>) {
             let record = Record::new(Event::CertificateChanged, "ok", reason::RENEWED);
             gw.record_or_owe(record).await;
             gw.snapshot.store(Arc::new(before.with_certs(certs)));
+            retire(before, RETIRE_EVERY);
         }
         Err(error) => {
             tracing::error!(%error, "certificates are not renewed; tried again in an hour")
@@ -236,7 +252,11 @@ fn open_and_build(
 
 #[cfg(test)]
 mod tests {
-    use super::read_policy;
+    use std::sync::{Arc, mpsc};
+    use std::thread::{self, ThreadId};
+    use std::time::Duration;
+
+    use super::{read_policy, retire};
     use crate::config::tests::Folder;
     use crate::snapshot::files::FileError;
 
@@ -252,5 +272,24 @@ mod tests {
             "postern = 1\n[group]\nit = [\"ann\"]\n[admin]\nallow.it = { who = \"@it\" }\n";
         folder.write("policy.toml", policy);
         assert!(read_policy(folder.path()).is_ok());
+    }
+
+    struct TellsWho(mpsc::Sender<ThreadId>);
+
+    impl Drop for TellsWho {
+        fn drop(&mut self) {
+            drop(self.0.send(thread::current().id()));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_replaced_set_is_never_freed_by_the_request_that_held_it_last() {
+        let (tell, told) = mpsc::channel();
+        let set = Arc::new(TellsWho(tell));
+        let request = Arc::clone(&set);
+        retire(set, Duration::from_millis(1));
+        drop(request);
+        let freed = tokio::task::spawn_blocking(move || told.recv().unwrap());
+        assert_ne!(freed.await.unwrap(), thread::current().id());
     }
 }

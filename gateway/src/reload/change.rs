@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use super::folder::Folder;
 use super::guards::{self, Accept, Asked, Judged, Own, Pairs, Stop};
 use super::history::{By, Entry, Held, How, Pending, Writing};
-use super::{Finding, Rejected, certificates, compile, outcome};
+use super::{Finding, RETIRE_EVERY, Rejected, certificates, compile, outcome, retire};
 use crate::audit::used::used_pairs;
 use crate::clock;
 use crate::gateway::Gateway;
@@ -323,6 +323,7 @@ async fn put_in_force(
         remember(gw, files, entry, pending).await;
     }
     let before = gw.snapshot.swap(Arc::new(snapshot));
+    retire(Arc::clone(&before), RETIRE_EVERY);
     gw.settle().await;
     if let Some((files, entry, pending)) = history.take() {
         remember(gw, files, entry, pending).await;

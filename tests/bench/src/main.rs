@@ -5,6 +5,7 @@
 mod certificates;
 mod cpus;
 mod decisions;
+mod engines;
 mod http;
 mod load;
 mod memory;
@@ -39,6 +40,11 @@ const BENCHES: [(&str, Bench); 5] = [
 ];
 
 fn main() -> ExitCode {
+    let mut words = std::env::args().skip(1);
+    if words.next().as_deref() == Some(decisions::LOAD_ONCE) {
+        decisions::load_once(words.next().unwrap().parse().unwrap());
+        return ExitCode::SUCCESS;
+    }
     let Some((benches, style)) = read(std::env::args().skip(1)) else {
         eprintln!("usage: tests/bench/run [http|tunnel|policy|certs|identity].. [--json]");
         return ExitCode::from(64);
