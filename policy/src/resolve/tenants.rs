@@ -16,8 +16,8 @@ use crate::diag::{Diagnostic, Severity};
 use crate::ir::Host;
 use crate::source::{FileId, Sources, Span};
 use crate::syntax::{Ast, Sp, Word};
-pub(super) use claims::list_path;
 pub use claims::{Wanted, wanted};
+pub(super) use claims::{list_path, lists_sound};
 
 /// The group of all whom a tenant's files name.
 pub(crate) const EVERYBODY: &str = "any-user";
