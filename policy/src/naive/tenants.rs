@@ -180,11 +180,11 @@ fn pair(seed: u64, changed: &str) -> (Policy, Policy) {
     (load(&first), load(&second))
 }
 
-/// Outcome, rule, what rules in shadow would change, and obligations.
-type Answer = (Outcome, String, Option<(Outcome, String)>, String);
-
 /// All that a decision says, in words.
-fn answer(policy: &Policy, request: &Request) -> Answer {
+fn answer(
+    policy: &Policy,
+    request: &Request,
+) -> (Outcome, String, Option<(Outcome, String)>, String) {
     let decision = compiled(policy, request);
     let id = |rule| policy.rule(rule).id.to_string();
     let shadow = decision.shadow.map(|(outcome, rule)| (outcome, id(rule)));
