@@ -37,7 +37,7 @@ pub use headers::{HeaderField, HeaderSet, HeaderValues, Person};
 pub use ir::{Device, Proto, SignInDoor, Upstream};
 pub use query::{Query, QueryError, QueryField, QueryText};
 pub use replay::{AuditInput, AuditTarget, ReplayChange, Replayer, replay};
-pub use resolve::{Wanted, wanted};
+pub use resolve::{Wanted, cut_area, wanted};
 pub use show::{Show, ShownApp, ShownArea, ShownGuard, ShownNet, ShownRule};
 pub use source::{FileId, Location, Sources, Span};
 pub use syntax::{FORMAT_VERSION, json_schema};

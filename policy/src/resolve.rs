@@ -21,7 +21,7 @@ use crate::source::Sources;
 use crate::syntax::{Ast, Def, Word};
 use invariants::Invariant;
 use tenants::Spaces;
-pub use tenants::{Wanted, wanted};
+pub use tenants::{Wanted, cut_area, wanted};
 
 /// Resolves a tree. Findings are added to `diags`; an error among them means there is no policy.
 /// Names of tenants' files are written out in full in the tree.

@@ -76,8 +76,11 @@ fn pair(line: &[u8]) -> Option<(String, String)> {
 
 /// The app or net of a rule's id: `app.pay` of `app.pay/admin#it`. The gateway's own pages are neither.
 fn resource(rule: &str) -> Option<&str> {
-    let named = rule.starts_with("app.") || rule.starts_with("net.");
-    rule.split(['/', '=', '#']).next().filter(|_| named)
+    let id = rule.split('#').next().unwrap_or_default();
+    let (id, _) = policy::cut_area(id);
+    // a tenant's stands behind its name, as in acme/app.pay
+    let own = id.rsplit('/').next().unwrap_or_default();
+    (own.starts_with("app.") || own.starts_with("net.")).then_some(id)
 }
 
 #[cfg(test)]
@@ -98,6 +101,9 @@ mod tests {
             ("app.pay/admin#it", Some("app.pay")),
             ("app.pay=/healthz#all", Some("app.pay")),
             ("net.ssh#ops", Some("net.ssh")),
+            ("acme/app.pay#staff", Some("acme/app.pay")),
+            ("acme/app.pay/admin#it", Some("acme/app.pay")),
+            ("acme/deny.all", None),
             ("builtin.own-pages", None),
         ] {
             assert_eq!(resource(rule), id, "{rule}");

@@ -324,7 +324,7 @@ fn new_areas(asked: &Asked<'_>, diff: &Diff) -> Vec<String> {
     let mut refused: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for change in &diff.changes {
         let id = change.resource.as_str();
-        let is_area = id.starts_with("app.") && id.contains('/') && !id.ends_with('/');
+        let is_area = !matches!(policy::cut_area(id).1, "" | "/");
         if is_area && change.before == Outcome::Allow && !old.contains(id) {
             refused.entry(id).or_default().insert(change.user.clone());
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::places::is_network;
-use super::tenants::{Tenant, failed, list_path};
+use super::tenants::{Tenant, failed, list_path, lists_sound};
 use crate::diag::{Diagnostic, show};
 use crate::source::{FileId, Sources, Span};
 use crate::syntax::{Ast, Def, MAX_FILE, Sp, Word};
@@ -23,7 +23,7 @@ pub(super) fn read(
     diags: &mut Vec<Diagnostic>,
 ) {
     // after a mistake in the root files nobody has looked for lists
-    let sought = !failed(diags);
+    let sought = !failed(diags) && lists_sound(ast, tenants);
     let named: BTreeSet<&str> = ast
         .zone_files
         .iter()

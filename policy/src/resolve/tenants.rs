@@ -16,8 +16,8 @@ use crate::diag::{Diagnostic, Severity};
 use crate::ir::Host;
 use crate::source::{FileId, Sources, Span};
 use crate::syntax::{Ast, Sp, Word};
-pub(super) use claims::list_path;
 pub use claims::{Wanted, wanted};
+pub(super) use claims::{list_path, lists_sound};
 
 /// The group of all whom a tenant's files name.
 pub(crate) const EVERYBODY: &str = "any-user";
@@ -128,8 +128,9 @@ pub(crate) fn owner(id: &str) -> Option<&str> {
     prefix.then_some(first)
 }
 
-/// Cuts the id of an area into that of its app and its path: `acme/app.portail` and `/admin`.
-pub(crate) fn cut_area(id: &str) -> (&str, &str) {
+/// Cuts the id of an area into that of its app and its path: `acme/app.portail` and `/admin`. Ids of nets and of the
+/// console have no path.
+pub fn cut_area(id: &str) -> (&str, &str) {
     let start = owner(id).map_or(0, |tenant| tenant.len() + 1);
     let rest = id.get(start..).unwrap_or_default();
     let cut = rest.find(['/', '=']).unwrap_or(rest.len());

@@ -35,15 +35,11 @@ pub fn wanted(root: &Sources) -> Option<Wanted> {
     }
     let (ast, mut diags) = syntax::parse(root);
     let tenants = tenants(&ast, root, &mut diags);
-    if failed(&diags) {
+    if failed(&diags) || !lists_sound(&ast, &tenants) {
         return None;
     }
-    let mut lists: Vec<String> = ast
-        .zone_files
-        .iter()
-        .filter(|def| list_path(&def.body, &tenants, &mut diags))
-        .map(|def| def.body.v.clone())
-        .collect();
+    let lists = ast.zone_files.iter();
+    let mut lists: Vec<String> = lists.map(|def| def.body.v.clone()).collect();
     let mut folders: Vec<String> = tenants.into_iter().map(|tenant| tenant.dir).collect();
     folders.sort();
     lists.sort();
@@ -75,7 +71,7 @@ pub(super) fn claim(ast: &Ast, sources: &Sources, diags: &mut Vec<Diagnostic>) -
         }
     }
     // after a mistake in the root files nobody has looked for the others
-    let sought = !failed(diags);
+    let sought = !failed(diags) && lists_sound(ast, &spaces.tenants);
     for (at, tenant) in spaces.tenants.iter().enumerate().filter(|_| sought) {
         if !spaces.files.values().any(|&owner| owner == at) {
             diags.push(
@@ -161,6 +157,13 @@ fn nested(defs: &[Def<TenantAst>], diags: &mut Vec<Diagnostic>) {
         }
         seen.insert(path, word.span);
     }
+}
+
+/// Whether all paths of lists can be read.
+pub(crate) fn lists_sound(ast: &Ast, tenants: &[Tenant]) -> bool {
+    let mut unsaid = Vec::new();
+    let mut lists = ast.zone_files.iter();
+    lists.all(|def| list_path(&def.body, tenants, &mut unsaid))
 }
 
 /// Checks the path of a list of networks; says whether it can be read.

@@ -366,10 +366,7 @@ impl Refs<'_> {
             group if group.starts_with('@') => {
                 self.name(word, Kind::Group, if bang { "!@" } else { "@" });
             }
-            user => {
-                let user = user.to_owned();
-                self.user(&user, word.span);
-            }
+            user => self.user(user, word.span),
         }
     }
 
