@@ -200,6 +200,29 @@ fn ages() -> Vec<(Option<u32>, u32)> {
     logins.into_iter().flat_map(pair).collect()
 }
 
+/// An address of each kind the zones tell apart: borders of all networks, once for each set of zones they lie in.
+fn addresses(policy: &Policy) -> Vec<std::net::IpAddr> {
+    let nets = || policy.ir.zones.iter().flat_map(|zone| &zone.nets);
+    let behind = |net: &ipnet::IpNet| match net {
+        ipnet::IpNet::V4(v4) => u32::from(v4.broadcast())
+            .checked_add(1)
+            .map(|at| at.to_be_bytes().into()),
+        ipnet::IpNet::V6(v6) => u128::from(v6.broadcast())
+            .checked_add(1)
+            .map(|at| at.to_be_bytes().into()),
+    };
+    let fixed = ["192.0.2.1", "2001:db8::1"].map(|ip| ip.parse().unwrap());
+    let borders = nets()
+        .flat_map(|net| [Some(net.network()), behind(net)])
+        .flatten();
+    let mut seen: BTreeSet<Vec<bool>> = BTreeSet::new();
+    fixed
+        .into_iter()
+        .chain(borders)
+        .filter(|ip| seen.insert(nets().map(|net| net.contains(ip)).collect()))
+        .collect()
+}
+
 /// Every question one person can ask about one place.
 fn questions<'a>(
     policy: &'a Policy,
@@ -213,15 +236,8 @@ fn questions<'a>(
         false => &["GET"],
     };
     let targets = methods.iter().map(move |method| target(policy, to, method));
-    let froms = [
-        "10.0.0.1",
-        "10.1.0.9",
-        "10.1.2.3",
-        "10.1.2.9",
-        "192.0.2.1",
-        "2001:db8::1",
-    ];
     targets.flat_map(move |target| {
+        let froms = addresses(policy);
         froms.into_iter().enumerate().flat_map(move |(at, ip)| {
             let target = target.clone();
             let tunnels: &[bool] = if at == 0 { &[false, true] } else { &[false] };
@@ -237,7 +253,7 @@ fn questions<'a>(
                             mfa_age: *mfa_age,
                             login_age: *login_age,
                             device,
-                            ip: ip.parse().unwrap(),
+                            ip,
                             tunnel: *tunnel,
                             unix: Some(*unix),
                             target: target.clone(),
