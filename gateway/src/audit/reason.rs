@@ -169,7 +169,6 @@ pub(crate) const ALL: &[&str] = &[
     REJECTED,
     HELD,
     CACHED,
-    CONFIRMED,
     UNCONFIRMED,
     ROLLED_BACK,
     RENEWED,
