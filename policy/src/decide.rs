@@ -182,10 +182,10 @@ impl Policy {
             method,
             shadow: false,
         };
-        let decision = self.evaluate(&ask, enforced);
         if !rules.shadowed {
-            return decision;
+            return self.evaluate(&ask, enforced);
         }
+        let decision = self.evaluate(&ask, enforced);
         let would = rules.shadow_tree.map_or(enforced, allows);
         self.with_shadow(decision, &ask, would)
     }
@@ -281,32 +281,37 @@ impl Policy {
         if let Some(rule) = self.guard_hit(ask) {
             return Decision::deny(rule);
         }
-        let mut best = Decision::deny(DEFAULT);
+        let mut best = (Outcome::Deny, None);
         for allow in allows.iter().filter(|allow| ask.shadow || !allow.shadow) {
             let outcome = self.weigh(ask, allow);
-            if outcome > best.outcome {
-                best = Decision {
-                    outcome,
-                    rule: allow.rule,
-                    obligations: allow.obligations,
-                    shadow: None,
-                    expires_in: None,
-                };
+            if outcome > best.0 {
+                best = (outcome, Some(allow));
                 if outcome == Outcome::Allow {
-                    best.expires_in = self.expires_in(ask, allow);
                     break;
                 }
             }
         }
-        best
+        let (outcome, Some(allow)) = best else {
+            return Decision::deny(DEFAULT);
+        };
+        let stands = outcome == Outcome::Allow;
+        Decision {
+            outcome,
+            rule: allow.rule,
+            obligations: allow.obligations,
+            shadow: None,
+            expires_in: stands.then(|| self.expires_in(ask, allow)).flatten(),
+        }
     }
 
     /// Whether bits or class were made by other files.
+    #[inline]
     fn foreign(&self, subject: &Subject<'_>, context: &Context) -> bool {
         !self.zones.knows(context.zone) || subject.bits.is_some_and(|bits| !self.atoms.made(bits))
     }
 
     /// The first guard, in the order of names, that holds.
+    #[inline]
     fn guard_hit(&self, ask: &Ask<'_>) -> Option<RuleIx> {
         let mut bound = self.bound(ask);
         let hit = bound.find(|guard| {
@@ -323,6 +328,7 @@ impl Policy {
     }
 
     /// Whether a guard's facts of the request hold, whoever asks. A time that is not known never lifts a guard.
+    #[inline]
     pub(crate) fn guard_applies(&self, guard: &Guard, device: Device, context: &Context) -> bool {
         self.from.holds(guard.from, context.zone)
             && guard.device_not.is_none_or(|class| device < class)
@@ -350,6 +356,7 @@ impl Policy {
     }
 
     /// What one rule offers. Facts of the request come first, then who, then the proofs.
+    #[inline]
     pub(crate) fn weigh(&self, ask: &Ask<'_>, allow: &Allow) -> Outcome {
         let (subject, context) = (ask.subject, ask.context);
         let facts = allow.methods & ask.method != 0

@@ -173,49 +173,51 @@ fn decoded(text: &str) -> impl Iterator<Item = u8> {
 
 /// One scan that cuts the query off and proves a plain path canonical; anything unusual goes the long way.
 fn already_canonical(raw: &[u8]) -> Option<&str> {
-    let (first, rest) = raw.split_first()?;
-    if *first != b'/' {
+    if raw.first() != Some(&b'/') {
         return None;
     }
-    let mut after_slash = true;
-    let mut len = 1;
-    for &byte in rest {
-        match kind(byte) {
-            Kind::Plain => after_slash = false,
-            Kind::Slash if !after_slash => after_slash = true,
-            Kind::Dot if !after_slash => {}
-            Kind::End => break,
-            Kind::Slash | Kind::Dot | Kind::Odd => return None,
+    let (mut previous, mut odd, mut len) = (0, 0, 0);
+    for &byte in raw {
+        let kind = kind(byte);
+        if kind == END {
+            break;
         }
+        // without branches: what paths look like cannot be foretold
+        odd |= kind & ODD | previous & SLASH & (kind | kind >> 1);
+        previous = kind;
         len += 1;
     }
-    std::str::from_utf8(raw.get(..len)?).ok()
+    if odd == 0 {
+        std::str::from_utf8(raw.get(..len)?).ok()
+    } else {
+        None
+    }
 }
 
-#[derive(Clone, Copy)]
-enum Kind {
-    Plain,
-    Slash,
-    Dot,
-    /// Of the path.
-    End,
-    Odd,
-}
+/// A byte that may stand anywhere.
+const PLAIN: u8 = 0;
+/// Neither this nor a dot may follow it.
+const SLASH: u8 = 1;
+const DOT: u8 = 2;
+/// Needs the long way, or is refused.
+const ODD: u8 = 4;
+/// Ends the path.
+const END: u8 = 8;
 
 #[expect(
     clippy::indexing_slicing,
     reason = "there is a kind for every value of a byte"
 )]
-const KINDS: [Kind; 256] = {
-    let mut kinds = [Kind::Odd; 256];
-    let mut byte = 0x21;
-    while byte < 0x7f_u8 {
+const KINDS: [u8; 256] = {
+    let mut kinds = [ODD; 256];
+    let mut byte = 0x21_u8;
+    while byte < 0x7f {
         kinds[byte as usize] = match byte {
-            b'/' => Kind::Slash,
-            b'.' => Kind::Dot,
-            b'?' | b'#' => Kind::End,
-            b'%' | b'\\' | b';' => Kind::Odd,
-            _ => Kind::Plain,
+            b'/' => SLASH,
+            b'.' => DOT,
+            b'?' | b'#' => END,
+            b'%' | b'\\' | b';' => ODD,
+            _ => PLAIN,
         };
         byte += 1;
     }
@@ -226,7 +228,7 @@ const KINDS: [Kind; 256] = {
     clippy::indexing_slicing,
     reason = "there is a kind for every value of a byte"
 )]
-fn kind(byte: u8) -> Kind {
+fn kind(byte: u8) -> u8 {
     KINDS[usize::from(byte)]
 }
 

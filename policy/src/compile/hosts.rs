@@ -13,6 +13,7 @@ pub(crate) struct HostTable {
 
 impl HostTable {
     /// Exact name first, else the suffix behind the first label.
+    #[inline]
     pub(crate) fn find(&self, host: &str) -> Option<u32> {
         self.exact.find(host).or_else(|| {
             if self.any_label.count == 0 {
@@ -106,6 +107,7 @@ impl Names {
         }
     }
 
+    #[inline]
     fn find(&self, name: &str) -> Option<u32> {
         let name = name.as_bytes();
         let hash = self.hash(name);
@@ -135,6 +137,7 @@ impl Names {
     }
 
     /// Folded multiplication, eight bytes a turn.
+    #[inline]
     fn hash(&self, name: &[u8]) -> u64 {
         let [first, second] = self.key;
         let (words, rest) = name.as_chunks::<8>();

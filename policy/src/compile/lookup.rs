@@ -93,11 +93,13 @@ impl Policy {
         &self.apps[app.0 as usize]
     }
 
+    #[inline]
     pub(crate) fn app_rules(&self, app: AppIx) -> Option<&AppRules> {
         self.app_rules.get(app.0 as usize)
     }
 
     /// The areas of an app, the root first.
+    #[inline]
     pub(crate) fn areas(&self, rules: &AppRules) -> &[Area] {
         let first = rules.first as usize;
         let areas = self.areas.get(first..first + rules.count as usize);
@@ -105,6 +107,7 @@ impl Policy {
     }
 
     /// The rules of an area.
+    #[inline]
     pub(crate) fn allows(&self, area: &Area) -> &[Allow] {
         let first = area.first as usize;
         let allows = self.allows.get(first..first + area.count as usize);

@@ -12,6 +12,7 @@ pub(super) const MAX_EXTRA: usize = 57;
 
 impl Methods {
     /// The bit of an ordinary method.
+    #[inline]
     pub(crate) fn ordinary(name: &str) -> Option<u64> {
         let at = ORDINARY.iter().position(|&known| known == name)?;
         Some(1 << at)

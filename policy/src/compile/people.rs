@@ -70,12 +70,14 @@ impl Atoms {
         })
     }
 
+    #[inline]
     pub(crate) fn made(&self, bits: &SubjectBits) -> bool {
         bits.stamp == self.stamp
     }
 }
 
 impl SubjectBits {
+    #[inline]
     pub(crate) fn holds(&self, atom: u32) -> bool {
         let word = self.words.get(atom as usize / 64);
         word.is_some_and(|word| word >> (atom % 64) & 1 == 1)

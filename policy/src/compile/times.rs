@@ -106,6 +106,7 @@ impl Times {
     }
 
     /// Whether any schedule of a list holds. List 0 always does; an unknown time never satisfies another.
+    #[inline]
     pub(crate) fn any(&self, list: u32, time: TimeClass) -> bool {
         list == 0
             || time.0.is_some_and(|unix| {
@@ -131,6 +132,9 @@ impl Times {
 
     /// Seconds until a list may hold differently: exact within a week, a safe earlier instant beyond.
     pub(crate) fn edge(&self, list: u32, time: TimeClass) -> Option<u32> {
+        if list == 0 {
+            return None;
+        }
         let unix = time.0?;
         let edges = self.list(list).iter();
         let next = edges.map(|&schedule| self.change(schedule, unix)).min()?;

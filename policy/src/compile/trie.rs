@@ -93,6 +93,7 @@ impl Trees {
 
     /// Finds the unique most specific area of a canonical path. The areas are closed under intersection, so among
     /// those that match, the least one is exact if any is, then longest, then has the most literals.
+    #[inline]
     pub(crate) fn find(&self, tree: Tree, path: &str) -> Option<u32> {
         let rest = path.strip_prefix('/').unwrap_or(path).as_bytes();
         let rest = if rest.is_empty() { None } else { Some(rest) };

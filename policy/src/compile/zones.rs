@@ -67,12 +67,14 @@ impl ZoneTable {
     }
 
     /// The zones of a class; `None` for a class of another policy.
+    #[inline]
     pub(crate) fn members(&self, class: ZoneClass) -> Option<&[u32]> {
         (class.stamp == self.stamp)
             .then(|| self.classes.get(class.ix as usize))?
             .map(Vec::as_slice)
     }
 
+    #[inline]
     pub(crate) fn knows(&self, class: ZoneClass) -> bool {
         self.members(class).is_some()
     }
@@ -236,6 +238,7 @@ impl FromSets {
     }
 
     /// Whether a class lies in an interned list.
+    #[inline]
     pub(crate) fn holds(&self, set: u32, class: ZoneClass) -> bool {
         let Some(at) = set.checked_sub(1) else {
             return true;
