@@ -45,6 +45,16 @@ impl Person {
         code
     }
 
+    /// The same account with another app: what counts as used is of the account.
+    #[must_use]
+    pub fn follows(self, before: &Self) -> Self {
+        let used = *before.last_step.lock().unwrap();
+        let mut last = self.last_step.lock().unwrap();
+        *last = used.max(*last);
+        drop(last);
+        self
+    }
+
     fn read(value: &Value) -> Self {
         let field = |name: &str| value[name].as_str().unwrap().to_owned();
         Self::new(&field("user"), &field("password"), &field("totp_secret"))

@@ -210,8 +210,8 @@ const END: u8 = 8;
 )]
 const KINDS: [u8; 256] = {
     let mut kinds = [ODD; 256];
-    let mut byte = 0x21;
-    while byte < 0x7f_u8 {
+    let mut byte = 0x21_u8;
+    while byte < 0x7f {
         kinds[byte as usize] = match byte {
             b'/' => SLASH,
             b'.' => DOT,

@@ -286,3 +286,25 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    #[test]
+    fn the_fast_scan_and_the_long_way_agree(path in "/[a./%2?#;x-]{0,40}") {
+        let fast = path_text(path.as_bytes());
+        let mut long = path.clone();
+        // an escape of a letter sends the same path the long way
+        long.insert_str(1, "%61");
+        let mut short = path.clone();
+        short.insert(1, 'a');
+        prop_assert_eq!(path_text(short.as_bytes()), path_text(long.as_bytes()));
+        if let Ok(text) = fast {
+            prop_assert_eq!(path_text(text.as_bytes()), Ok(text.clone()));
+        }
+    }
+}
+
+fn path_text(raw: &[u8]) -> Result<String, &'static str> {
+    path(raw)
+        .map(|path| path.to_string())
+        .map_err(super::Reject::reason)
+}
