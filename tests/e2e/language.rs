@@ -29,7 +29,17 @@ fn with(policy: &str) -> (Recorder, Gateway) {
 
 fn set(gateway: &Gateway, recorder: &Recorder, policy: &str) {
     let policy = policy.replace("UPSTREAM", &recorder.url());
-    gateway.set_policy(&format!("{GROUPS}{policy}"));
+    std::fs::write(gateway.policy_file(), format!("{GROUPS}{policy}")).unwrap();
+    let output = gateway.run(&["reload"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    match said.split_once("postern policy apply --accept-wider ") {
+        // it opens a door to the world, which is asked about
+        Some((_, number)) => {
+            let number = number.split_whitespace().next().unwrap();
+            gateway.must(&["policy", "apply", "--accept-wider", number]);
+        }
+        None => assert!(output.status.success(), "{said}"),
+    }
 }
 
 fn is_the_app(answer: &Answer) -> bool {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use notify::{
@@ -11,6 +12,7 @@ use notify::{
 use tokio::sync::mpsc;
 
 use super::change::Wanted;
+use super::folder::Folder;
 use super::history::{By, How};
 use crate::gateway::Gateway;
 use crate::snapshot::folder::{self, PolicyFolder};
@@ -20,7 +22,8 @@ const AGAIN: Duration = Duration::from_millis(50);
 /// How often a folder is looked into again because new folders came to it.
 const ROUNDS: usize = 5;
 
-/// Watches the policy folder, the folders of tenants and lists in it, and the folders of configured certificates until the gateway ends.
+/// Watches the policy folder, the folders of tenants and lists in it, and the folders of configured certificates until
+/// the gateway ends.
 /// Where the system cannot watch, reload works by signal and command only, and the log says so.
 pub(crate) async fn run(gw: Arc<Gateway>) {
     let (tell, mut told) = mpsc::unbounded_channel::<()>();
@@ -37,7 +40,11 @@ pub(crate) async fn run(gw: Arc<Gateway>) {
         }
     };
     let mut watched = BTreeSet::new();
-    settled(&gw, &mut watcher, &mut watched).await;
+    watch(&mut watcher, &mut watched, folders(&gw));
+    // what was saved between the reading at the start and the watching tells nobody
+    if settled(&gw, &mut watcher, &mut watched).await && is_news(&gw) {
+        drop(super::reload(&gw, Wanted::disk(How::Watch, By::default())).await);
+    }
     while told.recv().await.is_some() {
         quiet(&mut told).await;
         if settled(&gw, &mut watcher, &mut watched).await {
@@ -45,6 +52,16 @@ pub(crate) async fn run(gw: Arc<Gateway>) {
             drop(super::reload(&gw, wanted).await);
         }
     }
+}
+
+/// Tells whether the folder is not what the gateway started with. Where the last good policy stands in for a bad
+/// folder, that is known already.
+fn is_news(gw: &Gateway) -> bool {
+    if gw.cached.load(Ordering::Relaxed) {
+        return false;
+    }
+    let now = Folder::read(&gw.config.policy_dir);
+    now.map_or(true, |folder| !gw.history.is_in_force(&folder.digest()))
 }
 
 /// Waits until the policy folder lies still and all of it is watched; says whether it does.
