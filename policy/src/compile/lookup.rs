@@ -157,6 +157,12 @@ impl Policy {
         found.unwrap_or(&self.obligations[0])
     }
 
+    /// Ids of the guards that are enforced: those in shadow are left out.
+    pub fn guard_ids(&self) -> impl Iterator<Item = &str> {
+        let enforced = self.ir.guards.iter().filter(|guard| !guard.shadow);
+        enforced.map(|guard| guard.id.as_str())
+    }
+
     /// Whether a header belongs to some set of this policy, used or not: no client may send it to any app. `lower` is
     /// the name in lower case.
     pub fn owns_header(&self, lower: &str) -> bool {
