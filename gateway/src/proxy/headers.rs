@@ -46,12 +46,16 @@ pub(crate) fn is_reserved(name: &str) -> bool {
     IDENTITY.contains(&folded.as_str()) || IDENTITY_PREFIXES.iter().any(|p| folded.starts_with(p))
 }
 
-/// Lists the fields of a request that must not reach an app: reserved ones, and those of any header set of the policy,
-/// whichever set the app gets.
-pub(crate) fn reserved_in(headers: &HeaderMap, policy: &policy::Policy) -> Vec<HeaderName> {
+/// Lists the fields of a request that must not reach an app: reserved ones, and those of any header set of the root or
+/// of the app's tenant, whichever set the app gets.
+pub(crate) fn reserved_in(
+    headers: &HeaderMap,
+    policy: &policy::Policy,
+    app: policy::AppIx,
+) -> Vec<HeaderName> {
     headers
         .keys()
-        .filter(|name| is_reserved(name.as_str()) || policy.owns_header(name.as_str()))
+        .filter(|name| is_reserved(name.as_str()) || policy.owns_header(app, name.as_str()))
         .cloned()
         .collect()
 }

@@ -163,11 +163,14 @@ impl Policy {
         enforced.map(|guard| guard.id.as_str())
     }
 
-    /// Whether a header belongs to some set of this policy, used or not: no client may send it to any app. `lower` is
-    /// the name in lower case.
-    pub fn owns_header(&self, lower: &str) -> bool {
-        let names = &self.header_names;
-        names.binary_search_by(|own| (**own).cmp(lower)).is_ok()
+    /// Whether a header belongs to some set of the root or of an app's tenant, used or not: no client may send it to
+    /// that app. `lower` is the name in lower case.
+    pub fn owns_header(&self, app: AppIx, lower: &str) -> bool {
+        let owners = [Some(""), self.app(app).tenant()];
+        owners.into_iter().flatten().any(|owner| {
+            let names = self.header_names.get(owner);
+            names.is_some_and(|names| names.binary_search_by(|own| (**own).cmp(lower)).is_ok())
+        })
     }
 
     /// Whether all that is not allowed looks like nothing (404).
