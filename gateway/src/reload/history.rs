@@ -121,6 +121,17 @@ pub(crate) struct Pending {
     pub(crate) until: i64,
 }
 
+impl Pending {
+    /// Says that other files wait with it, and what ends that.
+    pub(super) fn others_wait(&self) -> String {
+        format!(
+            "generation {} waits to be confirmed, and other files wait with it; postern policy confirm keeps it, \
+             postern policy rollback takes it back",
+            self.generation
+        )
+    }
+}
+
 /// Files that lie in the folder and may not go in force by themselves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Held {
