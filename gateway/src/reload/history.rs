@@ -246,7 +246,18 @@ impl History {
         let mut newest = book.applied.iter().rev();
         let Some(which) = which else {
             let now = newest.next()?;
-            return newest.find(|e| e.source != now.source).cloned();
+            // what nobody confirmed stands right before what took it back
+            let taken_back: Vec<_> = book
+                .applied
+                .windows(2)
+                .filter_map(|pair| match pair {
+                    [back, by] if by.how == How::Unconfirmed => Some(back.generation),
+                    _ => None,
+                })
+                .collect();
+            return newest
+                .find(|e| e.source != now.source && !taken_back.contains(&e.generation))
+                .cloned();
         };
         let generation = which.parse().ok();
         let by_number = book
