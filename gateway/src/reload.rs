@@ -198,7 +198,12 @@ pub(crate) fn certificates(
 /// # Errors
 /// [`Rejected`]: the old set stays in force and the refusal is on record.
 pub(crate) async fn reload(gw: &Arc<Gateway>, wanted: Wanted) -> Result<Done, Rejected> {
-    let done = change::change(gw, wanted).await?;
+    said(change::change(gw, wanted).await)
+}
+
+/// Logs what is worth a look in a change that went in force.
+fn said(done: Result<Done, Rejected>) -> Result<Done, Rejected> {
+    let done = done?;
     let judged = done.judged.iter().filter(|_| done.in_force);
     for warning in judged.flat_map(|j| &j.warnings) {
         tracing::warn!(warning, "policy");

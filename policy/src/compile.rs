@@ -11,11 +11,12 @@ mod times;
 mod trie;
 mod zones;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::ir::{Device, Ir, Mfa, Resource};
 use crate::resolve::invariants::Invariant;
+use crate::resolve::tenants::split;
 use crate::source::{Sources, Span};
 use build::Build;
 pub(crate) use hosts::HostTable;
@@ -148,8 +149,9 @@ pub struct Policy {
     pub(crate) guards: Vec<Guard>,
     pub(crate) rules: Vec<RuleInfo>,
     pub(crate) obligations: Vec<Obligations>,
-    /// Lower-case names of all header sets, sorted.
-    pub(crate) header_names: Vec<Box<str>>,
+    /// Lower-case names of all header sets, sorted, by the tenant whose sets they are; those of the root's stand
+    /// under the empty name.
+    pub(crate) header_names: BTreeMap<Box<str>, Vec<Box<str>>>,
     /// File and line of what explanations point at besides rules.
     pub(crate) places: HashMap<Span, (String, u32)>,
 }
@@ -246,14 +248,19 @@ pub(crate) fn compile(
     })
 }
 
-fn header_names(ir: &Ir) -> Vec<Box<str>> {
-    let fields = ir.header_sets.iter().flat_map(|set| &set.fields);
-    let mut names: Vec<Box<str>> = fields
-        .map(|field| field.name.to_ascii_lowercase().into())
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    names
+fn header_names(ir: &Ir) -> BTreeMap<Box<str>, Vec<Box<str>>> {
+    let mut all: BTreeMap<Box<str>, Vec<Box<str>>> = BTreeMap::new();
+    for set in &ir.header_sets {
+        let (owner, _) = split(&set.name);
+        let names = all.entry(owner.unwrap_or_default().into()).or_default();
+        let fields = set.fields.iter();
+        names.extend(fields.map(|field| field.name.to_ascii_lowercase().into_boxed_str()));
+    }
+    for names in all.values_mut() {
+        names.sort_unstable();
+        names.dedup();
+    }
+    all
 }
 
 /// Places of areas and nets, which are no rules but may be what decided.

@@ -37,21 +37,25 @@ const IDENTITY_PREFIXES: [&str; 6] = [
 ];
 
 /// Tells whether a request field must not come from a client: an identity or forwarding name,
-/// or any name with an underscore, which some servers read as its hyphen twin.
+/// or any name with other than letters, digits and `-`, such as `X_A` and `X.A`, which some servers read as `X-A`.
 pub(crate) fn is_reserved(name: &str) -> bool {
-    if name.contains('_') {
+    if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
         return true;
     }
     let folded = fold_name(name.as_bytes());
     IDENTITY.contains(&folded.as_str()) || IDENTITY_PREFIXES.iter().any(|p| folded.starts_with(p))
 }
 
-/// Lists the fields of a request that must not reach an app: reserved ones, and those of any header set of the policy,
-/// whichever set the app gets.
-pub(crate) fn reserved_in(headers: &HeaderMap, policy: &policy::Policy) -> Vec<HeaderName> {
+/// Lists the fields of a request that must not reach an app: reserved ones, and those of any header set of the root or
+/// of the app's tenant, whichever set the app gets.
+pub(crate) fn reserved_in(
+    headers: &HeaderMap,
+    policy: &policy::Policy,
+    app: policy::AppIx,
+) -> Vec<HeaderName> {
     headers
         .keys()
-        .filter(|name| is_reserved(name.as_str()) || policy.owns_header(name.as_str()))
+        .filter(|name| is_reserved(name.as_str()) || policy.owns_header(app, name.as_str()))
         .cloned()
         .collect()
 }
@@ -126,6 +130,10 @@ mod tests {
             "x-original-url",
             "X-HTTP-Method-Override",
             "any_name",
+            "X.Postern.User",
+            "x-forwarded.for",
+            "x~real~ip",
+            "remote+user",
         ] {
             assert!(is_reserved(name), "{name}");
         }
@@ -139,6 +147,7 @@ mod tests {
             "x-csrf-token",
             "content-type",
             "x-request-id",
+            "x-2fa",
         ] {
             assert!(!is_reserved(name), "{name}");
         }

@@ -234,10 +234,10 @@ impl ProxyHttp for Pep {
         upstream: &mut RequestHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        let (Some(ctl), Some(target)) = (&ctx.ctl, &ctx.target) else {
+        let (Some(ctl), Some(target), Some(app)) = (&ctx.ctl, &ctx.target, ctx.app) else {
             return Err(internal("no target"));
         };
-        for name in headers::reserved_in(&upstream.headers, &ctx.snap.policy) {
+        for name in headers::reserved_in(&upstream.headers, &ctx.snap.policy, app) {
             upstream.remove_header(&name);
         }
         let cookie = cookies::for_upstream(&session.req_header().headers);

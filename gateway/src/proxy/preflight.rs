@@ -2,7 +2,8 @@
 //!
 //! A browser sends a preflight without cookies, so no rule for people could ever let it through. The answer only tells
 //! the browser that it may send the real request, which is decided like any other. It is given to pages of the
-//! policy's own apps; pages of others get an answer without a permission.
+//! policy's own apps; pages of others, and for a tenant's app those of all but the tenant, get an answer without a
+//! permission.
 //!
 //! Source: Fetch Standard, section "CORS protocol".
 
@@ -44,7 +45,7 @@ pub(crate) fn answer(
     fields.insert(header::CACHE_CONTROL, headers::value("no-store"));
     let asked = asked(&request.headers);
     if let (true, true, Some(asked)) = (
-        is_own(policy, target, origin),
+        is_own(policy, app, target, origin),
         head::is_method(method),
         asked,
     ) {
@@ -69,8 +70,8 @@ fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     all.next().is_none().then_some(first)
 }
 
-/// Whether an origin is that of an app of the policy, by https and on the port this request came by.
-fn is_own(policy: &policy::Policy, target: &Target, origin: &str) -> bool {
+/// Whether an origin is that of an app of the same owner, by https and on the port this request came by.
+fn is_own(policy: &policy::Policy, app: policy::AppIx, target: &Target, origin: &str) -> bool {
     let Some(authority) = origin.strip_prefix("https://") else {
         return false;
     };
@@ -82,7 +83,9 @@ fn is_own(policy: &policy::Policy, target: &Target, origin: &str) -> bool {
     let host = policy::canon::host(name)
         .ok()
         .filter(|host| host.as_str() == name);
-    same_port && host.is_some_and(|host| policy.app_for(&host).is_some())
+    let owner = |app| policy.app(app).tenant();
+    let of = host.and_then(|host| policy.app_for(&host));
+    same_port && of.is_some_and(|of| owner(of) == owner(app))
 }
 
 /// The request fields a preflight asks for, in lower case and joined by `, `; `None` for more than a list of a few

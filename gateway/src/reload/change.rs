@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 
 use super::folder::Folder;
 use super::guards::{self, Accept, Asked, Judged, Own, Pairs, Stop};
-use super::history::{By, Entry, Held, How, Pending, Writing};
+use super::history::{By, Entry, Held, History, How, Pending, Writing};
 use super::{Finding, RETIRE_EVERY, Rejected, certificates, compile, outcome, retire};
 use crate::audit::used::used_pairs;
 use crate::clock;
@@ -50,6 +50,8 @@ pub(crate) struct Wanted {
     pub(crate) dry_run: bool,
     /// Whether it only takes a person out.
     pub(crate) revokes: bool,
+    /// The files to go back to once that person is out of them too, where a confirmation is awaited: it goes on.
+    pub(crate) back: Option<Folder>,
 }
 
 impl Wanted {
@@ -64,6 +66,7 @@ impl Wanted {
             confirm: None,
             dry_run: false,
             revokes: false,
+            back: None,
         }
     }
 
@@ -114,6 +117,11 @@ pub(super) struct Candidate {
 /// [`Rejected`]: the old set stays in force and the refusal is on record, unless it was a dry run.
 pub(crate) async fn change(gw: &Arc<Gateway>, wanted: Wanted) -> Result<Done, Rejected> {
     let _one = gw.reloading.lock().await;
+    locked(gw, wanted).await
+}
+
+/// Like [`change`], for who holds the lock of changes.
+pub(super) async fn locked(gw: &Arc<Gateway>, wanted: Wanted) -> Result<Done, Rejected> {
     let wanted = Arc::new(wanted);
     let (worker, ask) = (Arc::clone(gw), Arc::clone(&wanted));
     let found = blocking(move || candidate(&worker, &ask)).await;
@@ -161,7 +169,7 @@ fn candidate(gw: &Gateway, wanted: &Wanted) -> Result<Candidate, Refused> {
     let refused = |rejected: Rejected| (Some(source.clone()), rejected);
     let before = gw.snapshot.load_full();
     let changed = !gw.history.is_in_force(&source);
-    if changed && let Some(stop) = waits(gw, wanted, &source) {
+    if changed && let Some(stop) = waits(&gw.history, wanted, &source) {
         return Err(refused(Rejected::Guard(vec![stop])));
     }
     let sources = folder.sources(&gw.config.policy_dir);
@@ -196,10 +204,9 @@ fn candidate(gw: &Gateway, wanted: &Wanted) -> Result<Candidate, Refused> {
 
 /// Files that were taken back, and any while a confirmation is awaited, do not go in force by
 /// being there.
-fn waits(gw: &Gateway, wanted: &Wanted, source: &str) -> Option<Stop> {
+fn waits(history: &History, wanted: &Wanted, source: &str) -> Option<Stop> {
     let by_themselves = wanted.is_unattended() || wanted.how == How::Reload;
-    let back = gw
-        .history
+    let back = history
         .held()
         .filter(|h| h.taken_back && h.source == source);
     if by_themselves && back.is_some() {
@@ -209,13 +216,15 @@ fn waits(gw: &Gateway, wanted: &Wanted, source: &str) -> Option<Stop> {
             accept: Some(String::new()),
         });
     }
-    let pending = gw.history.pending().filter(|_| wanted.is_unattended());
+    // who applies or rolls back sees what they replace; nobody else ends the waiting by another act
+    let is_meant = matches!(
+        wanted.how,
+        How::Apply | How::Rollback | How::Unconfirmed | How::Start
+    );
+    let pending = history.pending().filter(|_| !is_meant && !wanted.revokes);
     pending.map(|pending| Stop {
         guard: "unconfirmed".to_owned(),
-        text: format!(
-            "generation {} waits to be confirmed; other files wait with it",
-            pending.generation
-        ),
+        text: pending.others_wait(),
         accept: Some(String::new()),
     })
 }
@@ -317,7 +326,7 @@ async fn put_in_force(
     done.in_force = true;
     (done.until, done.kept, done.not_written) = (until, kept, not_written);
     // who relies on being taken back must find it after a power cut; who is cut off must not wait
-    let waits = pending.is_some();
+    let waits = pending.is_some() && !wanted.revokes;
     let mut history = Some((files, entry, pending));
     if waits && let Some((files, entry, pending)) = history.take() {
         remember(gw, files, entry, pending).await;
@@ -344,7 +353,25 @@ fn pending(
     wanted: &Wanted,
     candidate: &Candidate,
 ) -> Result<Option<Pending>, Rejected> {
-    let Some(wait) = wanted.confirm.filter(|_| candidate.changed) else {
+    if wanted.confirm.is_some() && !candidate.changed {
+        let now = candidate.snapshot.generation;
+        let why = format!(
+            "these files are in force already, as generation {now}; nothing new waits to be confirmed"
+        );
+        return Err(Rejected::Failed(why));
+    }
+    if let (Some(back), Some(pending)) = (&wanted.back, gw.history.pending()) {
+        if let Err(error) = gw.history.keep(back) {
+            // no reason to let the person stay; what is not kept is not gone back to
+            tracing::error!(%error, "the files to go back to cannot be kept");
+        }
+        return Ok(Some(Pending {
+            generation: candidate.snapshot.generation,
+            back_to: back.digest(),
+            ..pending
+        }));
+    }
+    let Some(wait) = wanted.confirm else {
         return Ok(None);
     };
     let now = gw.history.in_force().and_then(|e| e.source);
@@ -459,3 +486,6 @@ pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Rejected;
-use super::change::{Done, Files, Wanted, blocking, change};
+use super::change::{Done, Files, Wanted, blocking, locked};
 use super::history::{By, How, Pending};
 use crate::audit::{Event, Record, reason};
 use crate::clock;
@@ -40,6 +40,11 @@ pub(crate) async fn watch(gw: Arc<Gateway>) {
 }
 
 async fn take_back(gw: &Arc<Gateway>, pending: &Pending) {
+    let _one = gw.reloading.lock().await;
+    if gw.history.pending().as_ref() != Some(pending) {
+        // confirmed or replaced while this waited for its turn
+        return;
+    }
     let generation = pending.generation;
     tracing::error!(generation, "nobody confirmed the policy; it is taken back");
     let taken = match gw.history.files(&pending.back_to) {
@@ -48,7 +53,7 @@ async fn take_back(gw: &Arc<Gateway>, pending: &Pending) {
                 files: Files::Given(folder),
                 ..Wanted::disk(How::Unconfirmed, By::default())
             };
-            change(gw, wanted).await.map(drop)
+            locked(gw, wanted).await.map(drop)
         }
         None => Err(Rejected::Failed(
             "the files of before are not kept".to_owned(),

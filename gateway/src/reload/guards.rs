@@ -19,7 +19,7 @@ const NAMES_MAX: usize = 8;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Accept {
-    /// Doors that open to the world.
+    /// Doors that open to the world; where guards are lost, all pairs that are allowed more.
     pub(crate) wider: Option<usize>,
     /// Used pairs of person and app that end.
     pub(crate) loss: Option<usize>,
@@ -45,7 +45,7 @@ pub(crate) struct Own {
 /// Why a change does not go in force by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Stop {
-    /// `lock-out`, `world-open`, `loss`, `people-back`, `own-access`, `taken-back` or `unconfirmed`.
+    /// `lock-out`, `world-open`, `deny-lost`, `loss`, `people-back`, `own-access`, `taken-back` or `unconfirmed`.
     pub(crate) guard: String,
     /// What would happen.
     pub(crate) text: String,
@@ -105,7 +105,7 @@ pub(crate) fn judge(asked: &Asked<'_>) -> Judged {
         diff,
     };
     lock_out(asked, &mut judged);
-    world_open(asked, &mut judged);
+    widening(asked, &mut judged);
     loss(asked, &mut judged);
     people_back(asked, &mut judged);
     own_access(asked, &mut judged);
@@ -155,45 +155,75 @@ fn lock_out(asked: &Asked<'_>, judged: &mut Judged) {
     }
 }
 
-fn world_open(asked: &Asked<'_>, judged: &mut Judged) {
+/// A lost guard is counted with all that the change opens: which of it the guard held shut is not told apart.
+fn widening(asked: &Asked<'_>, judged: &mut Judged) {
     let open = guard::world_open(asked.before, asked.after);
-    let count = open.len();
-    let doors: BTreeSet<String> = open
-        .iter()
-        .map(|c| {
-            format!(
-                "{} to {} ({}:{})",
-                c.resource,
-                if c.user == "anyone" {
-                    "anyone"
-                } else {
-                    "any user"
-                },
-                c.file,
-                c.line
-            )
-        })
-        .collect();
+    let doors: BTreeSet<String> = open.iter().map(door).collect();
+    let denies = lost_denies(asked);
+    let is_lost = judged.widened > 0 && !denies.is_empty();
+    let count = match is_lost {
+        true => usize::try_from(judged.widened).unwrap_or(usize::MAX),
+        false => open.len(),
+    };
     if asked.accept.wider.unwrap_or(0) == count {
-        if count > 0 {
+        if is_lost {
+            let denies = some(&denies);
+            judged.warnings.push(format!("no longer enforces {denies}"));
+        }
+        if !doors.is_empty() {
             judged.warnings.push(format!("opens {}", some(&doors)));
         }
         return;
     }
+    let accepted = match asked.accept.wider {
+        None => String::new(),
+        Some(accepted) => format!(", not the {accepted} that were accepted"),
+    };
+    let world = format!("become open to the world{accepted}: {}", some(&doors));
+    let (guard, text) = match is_lost {
+        false => (
+            "world-open",
+            format!("{count} pairs of person and place {world}"),
+        ),
+        true => {
+            let lost = format!(
+                "{count} pairs of person and place are allowed more{accepted} while guards are no longer enforced: {}",
+                some(&denies)
+            );
+            let more = match doors.is_empty() {
+                true => String::new(),
+                false => format!("; open to the world: {}", some(&doors)),
+            };
+            ("deny-lost", lost + &more)
+        }
+    };
     judged.stops.push(Stop {
-        guard: "world-open".to_owned(),
-        text: match asked.accept.wider {
-            None => format!("{count} pairs of person and place become open to the world: {}", some(&doors)),
-            Some(accepted) => format!(
-                "{count} pairs of person and place become open to the world, not the {accepted} that were accepted: {}",
-                some(&doors)
-            ),
-        },
+        guard: guard.to_owned(),
+        text,
         accept: Some(match count {
             0 => String::new(),
             count => format!("--accept-wider {count}"),
         }),
     });
+}
+
+fn door(change: &policy::Change) -> String {
+    let who = match change.user.as_str() {
+        "anyone" => "anyone",
+        _ => "any user",
+    };
+    let (file, line) = (&change.file, change.line);
+    format!("{} to {who} ({file}:{line})", change.resource)
+}
+
+/// The guards that the policy in force has and the candidate has not, or has in shadow.
+fn lost_denies(asked: &Asked<'_>) -> BTreeSet<String> {
+    let left: BTreeSet<&str> = asked.after.guard_ids().collect();
+    let before = asked.before.guard_ids();
+    before
+        .filter(|id| !left.contains(id))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// What access away takes goes in force without a word when nobody is at hand: it can be taken

@@ -121,6 +121,17 @@ pub(crate) struct Pending {
     pub(crate) until: i64,
 }
 
+impl Pending {
+    /// Says that other files wait with it, and what ends that.
+    pub(super) fn others_wait(&self) -> String {
+        format!(
+            "generation {} waits to be confirmed, and other files wait with it; postern policy confirm keeps it, \
+             postern policy rollback takes it back",
+            self.generation
+        )
+    }
+}
+
 /// Files that lie in the folder and may not go in force by themselves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Held {
@@ -235,7 +246,18 @@ impl History {
         let mut newest = book.applied.iter().rev();
         let Some(which) = which else {
             let now = newest.next()?;
-            return newest.find(|e| e.source != now.source).cloned();
+            // what nobody confirmed stands right before what took it back
+            let taken_back: Vec<_> = book
+                .applied
+                .windows(2)
+                .filter_map(|pair| match pair {
+                    [back, by] if by.how == How::Unconfirmed => Some(back.generation),
+                    _ => None,
+                })
+                .collect();
+            return newest
+                .find(|e| e.source != now.source && !taken_back.contains(&e.generation))
+                .cloned();
         };
         let generation = which.parse().ok();
         let by_number = book

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::change::{Done, Files, Wanted, blocking};
+use super::change::{Done, Files, Wanted, blocking, locked};
 use super::history::How;
 use super::{Rejected, folder::Folder};
 use crate::cli::edit::Draft;
@@ -19,19 +19,29 @@ pub(crate) async fn revoke(
     act: UserAct,
     wanted: Wanted,
 ) -> Option<Result<Done, Rejected>> {
+    let _one = gw.reloading.lock().await;
     let source = gw.history.in_force()?.source?;
+    let back_to = gw.history.pending().map(|pending| pending.back_to);
     let worker = Arc::clone(gw);
-    let before = blocking(move || worker.history.files(&source)).await?;
-    let after = without(&before, user, act)?;
+    let (before, back) = blocking(move || {
+        let files = |source: &str| worker.history.files(source);
+        (files(&source), back_to.and_then(|source| files(&source)))
+    })
+    .await;
+    let after = without(&before?, user, act)?;
+    let digest = after.digest();
     let (held, error) = (gw.history.held(), gw.reload_error.lock().clone());
     let wanted = Wanted {
         files: Files::Aside(after),
         how: How::User,
         revokes: true,
+        // a person who is out must not come back when nobody confirms
+        back: back.map(|back| without(&back, user, act).unwrap_or(back)),
         ..wanted
     };
-    let done = super::reload(gw, wanted).await;
-    if done.is_ok() {
+    let done = super::said(locked(gw, wanted).await);
+    let is_the_folder = held.as_ref().is_some_and(|held| held.source == digest);
+    if done.is_ok() && !is_the_folder {
         *gw.reload_error.lock() = error;
         let worker = Arc::clone(gw);
         if let Err(error) = blocking(move || worker.history.hold(held)).await {

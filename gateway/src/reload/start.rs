@@ -93,10 +93,13 @@ fn from_folder(
     if let Some(held) = history.held().filter(|held| held.source == source) {
         return Err(Rejected::Failed(held.why));
     }
+    let same = history.is_in_force(&source);
+    if let Some(pending) = history.pending().filter(|_| !same) {
+        return Err(Rejected::Failed(pending.others_wait()));
+    }
     let (loaded, warnings) = compile(&folder.sources(&config.policy_dir))?;
     let certs = certificates(config, authority, &loaded.policy, None)?;
     let last = history.in_force();
-    let same = history.is_in_force(&source);
     let before = last.as_ref().and_then(|e| e.generation).unwrap_or(0);
     let generation = before.saturating_add(u64::from(!same));
     if !same {

@@ -157,11 +157,20 @@ impl Policy {
         found.unwrap_or(&self.obligations[0])
     }
 
-    /// Whether a header belongs to some set of this policy, used or not: no client may send it to any app. `lower` is
-    /// the name in lower case.
-    pub fn owns_header(&self, lower: &str) -> bool {
-        let names = &self.header_names;
-        names.binary_search_by(|own| (**own).cmp(lower)).is_ok()
+    /// Ids of the guards that are enforced: those in shadow are left out.
+    pub fn guard_ids(&self) -> impl Iterator<Item = &str> {
+        let enforced = self.ir.guards.iter().filter(|guard| !guard.shadow);
+        enforced.map(|guard| guard.id.as_str())
+    }
+
+    /// Whether a header belongs to some set of the root or of an app's tenant, used or not: no client may send it to
+    /// that app. `lower` is the name in lower case.
+    pub fn owns_header(&self, app: AppIx, lower: &str) -> bool {
+        let owners = [Some(""), self.app(app).tenant()];
+        owners.into_iter().flatten().any(|owner| {
+            let names = self.header_names.get(owner);
+            names.is_some_and(|names| names.binary_search_by(|own| (**own).cmp(lower)).is_ok())
+        })
     }
 
     /// Whether all that is not allowed looks like nothing (404).

@@ -103,10 +103,15 @@ pub struct App {
 }
 
 impl App {
+    /// The tenant whose files define it; `None` for the root's.
+    pub fn tenant(&self) -> Option<&str> {
+        owner(&self.id)
+    }
+
     /// The groups of a person as this app may know them, joined by `,`, each as the files of its tenant would write
     /// it: those of another tenant are left out. An app of the root learns all, a tenant's as `acme/gestion`.
     pub fn groups_of(&self, user: &User) -> String {
-        let tenant = owner(&self.id);
+        let tenant = self.tenant();
         let shown = user.groups.iter().filter_map(|group| {
             let (space, name) = split(group);
             match (tenant, space) {

@@ -78,14 +78,45 @@ fn the_nearest_header_set_counts_and_nets_have_none() {
     ] {
         assert_eq!(set(to).as_deref(), name, "{to}");
     }
-    for name in ["x-user", "x-app", "x-area", "x-own"] {
-        assert!(policy.owns_header(name), "{name}");
+    for (app, _) in policy.apps() {
+        for name in ["x-user", "x-app", "x-area", "x-own"] {
+            assert!(policy.owns_header(app, name), "{name}");
+        }
+        assert!(!policy.owns_header(app, "x-other"));
     }
-    assert!(!policy.owns_header("x-other"));
     let again = policy::load(&policy.canonical()).unwrap().policy;
     assert_eq!(policy.digest(), again.digest());
     let other = load(&BASE.replace("\"{user}\"", "\"{user}!\""));
     assert_ne!(policy.digest(), other.digest());
+}
+
+#[test]
+fn a_tenants_set_keeps_no_field_from_the_apps_of_others() {
+    let mut sources = Sources::new();
+    let root = "[tenant.acme]\ndir = \"acme\"\ndomains = [\"acme.example\"]\n\
+                [tenant.durand]\ndir = \"durand\"\ndomains = [\"durand.example\"]\n";
+    sources.add("policy.toml", format!("{BASE}{root}"));
+    for (name, person) in [("acme", "paul"), ("durand", "luc")] {
+        let text = format!(
+            "postern = 1\n[group]\nall = [\"{person}\"]\n[headers]\nown = {{ X-Of-{name} = \"{{user}}\" }}\n[app.web]\nhost = \"{name}.example\"\n\
+             upstream = \"http://h-{name}\"\nheaders = \"own\"\nallow.all = {{ who = \"@all\" }}\n"
+        );
+        sources.add_at(name, &format!("{name}/policy.toml"), text);
+    }
+    let policy = policy::load(&sources).unwrap().policy;
+    let owns = |host: &str, name: &str| {
+        let app = policy.app_for(&canon::host(host).unwrap()).unwrap();
+        policy.owns_header(app, name)
+    };
+    for (host, acme, durand) in [
+        ("acme.example", true, false),
+        ("durand.example", false, true),
+        ("b.example", false, false),
+    ] {
+        assert!(owns(host, "x-user"), "{host}: the root's");
+        assert_eq!(owns(host, "x-of-acme"), acme, "{host}");
+        assert_eq!(owns(host, "x-of-durand"), durand, "{host}");
+    }
 }
 
 #[test]

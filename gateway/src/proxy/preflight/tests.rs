@@ -22,9 +22,33 @@ upstream = "http://h"
 allow.it = { who = "@it" }
 "#;
 
+const TENANTS: &str = r#"
+[tenant.acme]
+dir = "tenants/acme"
+domains = ["acme.example", "shop.acme.example"]
+[tenant.durand]
+dir = "tenants/durand"
+domains = ["durand.example"]
+"#;
+
+/// An app that answers preflights on each host.
+fn tenant(person: &str, hosts: &[&str]) -> String {
+    let apps = hosts.iter().zip(1..).map(|(host, n)| {
+        format!("[app.a{n}]\nhost = \"{host}\"\nupstream = \"http://h-{person}\"\npreflight = true\nallow.all = {{ who = \"@all\" }}\n")
+    });
+    format!(
+        "postern = 1\n[group]\nall = [\"{person}\"]\n{}",
+        apps.collect::<String>()
+    )
+}
+
 fn policy() -> policy::Policy {
     let mut sources = policy::Sources::new();
-    sources.add("policy.toml", POLICY.to_owned());
+    sources.add("policy.toml", format!("{POLICY}{TENANTS}"));
+    let acme = tenant("paul", &["acme.example", "shop.acme.example"]);
+    sources.add_at("acme", "tenants/acme/policy.toml", acme);
+    let durand = tenant("luc", &["durand.example"]);
+    sources.add_at("durand", "tenants/durand/policy.toml", durand);
     policy::load(&sources).unwrap().policy
 }
 
@@ -53,12 +77,34 @@ fn asked(host: &str, method: &str, fields: &[(&'static str, &str)]) -> Option<Re
 }
 
 fn from(origin: &str) -> Option<Response<()>> {
+    between(origin, "api.example")
+}
+
+fn between(origin: &str, host: &str) -> Option<Response<()>> {
     let fields = [
         ("origin", origin),
         ("access-control-request-method", "PUT"),
         ("access-control-request-headers", "x-b, Content-Type"),
     ];
-    asked("api.example", "OPTIONS", &fields)
+    asked(host, "OPTIONS", &fields)
+}
+
+#[test]
+fn pages_of_one_owner_get_no_permission_at_apps_of_another() {
+    let hosts = [
+        ("root", "api.example"),
+        ("root", "web.example"),
+        ("acme", "acme.example"),
+        ("acme", "shop.acme.example"),
+        ("durand", "durand.example"),
+    ];
+    for (owner, host) in hosts.iter().filter(|(_, host)| *host != "web.example") {
+        for (other, page) in &hosts {
+            let answer = between(&format!("https://{page}:8443"), host).unwrap();
+            let is_let = answer.headers().contains_key("access-control-allow-origin");
+            assert_eq!(is_let, owner == other, "{page} at {host}");
+        }
+    }
 }
 
 #[test]

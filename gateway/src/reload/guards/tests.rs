@@ -221,6 +221,53 @@ fn a_number_accepted_where_nothing_opens_is_stopped() {
 }
 
 #[test]
+fn a_lost_deny_that_opens_anything_is_held_until_the_exact_number_is_accepted() {
+    let deny = "[deny.carl]\nwho = \"carl\"\non = \"app.wiki\"\nreason = \"left\"\n[admin]";
+    let before = with("[admin]", deny);
+    let shadow = with("[admin]", &deny.replace("reason", "shadow = true\nreason"));
+    for after in [policy(BASE), shadow] {
+        for how in [How::Apply, How::Watch, How::Signal, How::Reload] {
+            let case = |wider| Case {
+                how,
+                accept: Accept {
+                    wider,
+                    ..Accept::default()
+                },
+                ..Case::default()
+            };
+            let judged = case(None).judge(&before, &after);
+            let count = usize::try_from(judged.widened).unwrap();
+            let [stop] = judged.stops.as_slice() else {
+                panic!("{:?}", judged.stops)
+            };
+            assert_eq!(stop.guard, "deny-lost", "{how:?}");
+            assert!(stop.text.contains("deny.carl"), "{}", stop.text);
+            assert_eq!(
+                stop.accept.as_deref(),
+                Some(&*format!("--accept-wider {count}"))
+            );
+            assert_eq!(case(Some(count)).stops(&before, &after), [""; 0]);
+            assert_eq!(case(Some(count + 1)).stops(&before, &after), ["deny-lost"]);
+        }
+    }
+}
+
+#[test]
+fn a_lost_deny_that_opens_nothing_and_a_wider_rule_beside_a_kept_one_need_nobody() {
+    let deny = "[deny.carl]\nwho = \"carl\"\non = \"app.wiki\"\nreason = \"left\"\n[admin]";
+    let before = with("[admin]", deny);
+    let moot = with("\"bob\", \"carl\"]", "\"bob\"]");
+    assert_eq!(Case::default().stops(&before, &moot), [""; 0]);
+    let wider = BASE.replace(
+        "it = [\"ann\", \"bob\"]",
+        "it = [\"ann\", \"bob\", \"carl\"]",
+    );
+    let judged = Case::default().judge(&before, &policy(&wider.replace("[admin]", deny)));
+    assert!(judged.widened > 0);
+    assert!(judged.stops.is_empty(), "{:?}", judged.stops);
+}
+
+#[test]
 fn any_user_on_a_net_is_the_world_and_a_new_person_behind_an_open_door_is_not() {
     let net = "allow.it = { who = \"@it\" }\n[admin]";
     let open = BASE.replace(net, "allow.all = { who = \"any-user\" }\n[admin]");

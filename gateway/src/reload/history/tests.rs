@@ -98,6 +98,25 @@ fn the_one_before_is_the_last_with_other_files() {
 }
 
 #[test]
+fn what_was_taken_back_is_not_the_one_before() {
+    let dir = Temp::new();
+    let history = History::open(dir.path(), keys(dir.path(), "key")).unwrap();
+    let first = apply(&history, 1, "one");
+    let second = apply(&history, 2, "two");
+    apply(&history, 3, "three");
+    let back = |generation, how| Entry {
+        how,
+        ..entry(Some(generation), &second)
+    };
+    history.applied(back(4, How::Unconfirmed), None).unwrap();
+    assert_eq!(history.find(None).unwrap().source, Some(first));
+    assert_eq!(history.find(Some("3")).unwrap().generation, Some(3));
+    let third = apply(&history, 5, "three");
+    history.applied(back(6, How::Rollback), None).unwrap();
+    assert_eq!(history.find(None).unwrap().source, Some(third), "only that");
+}
+
+#[test]
 fn files_that_others_wrote_or_moved_are_not_taken() {
     let dir = Temp::new();
     let history = History::open(dir.path(), keys(dir.path(), "key")).unwrap();

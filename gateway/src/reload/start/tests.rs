@@ -196,3 +196,30 @@ fn a_replacement_that_a_power_cut_left_half_done_is_undone() {
     assert!(!site.dir.path().join("policy/more.toml").exists());
     assert!(site.history().writing().is_none());
 }
+
+#[test]
+fn other_files_do_not_end_the_waiting_for_a_confirmation_by_a_restart() {
+    let site = Site::new();
+    site.starts_with("ann");
+    let history = site.history();
+    let first = history.in_force().unwrap().source.unwrap();
+    site.write(&text("bob"));
+    let folder = Folder::read(&site.config.policy_dir).unwrap();
+    let mut entry = outcome::entry(How::Apply, &By::default(), "applied");
+    (entry.generation, entry.source) = (Some(2), Some(folder.digest()));
+    history.keep(&folder).unwrap();
+    let pending = Pending {
+        generation: 2,
+        back_to: first,
+        until: clock::unix() + 3600,
+    };
+    history.applied(entry, Some(pending.clone())).unwrap();
+    drop(history);
+    assert!(site.starts_with("bob").cached.is_none());
+    site.write(&text("carl"));
+    let why = site.starts_with("bob").cached.unwrap();
+    assert!(why.contains("postern policy confirm"), "{why}");
+    assert_eq!(site.history().pending(), Some(pending));
+    site.history().confirmed().unwrap();
+    assert!(site.starts_with("carl").cached.is_none());
+}
