@@ -41,7 +41,8 @@ pub(crate) trait Store: Send + Sync {
     /// Replaces the TOTP secret of a user who has one; says whether there was one. The last
     /// accepted step never becomes smaller.
     async fn put_totp(&self, user: &str, sealed: Vec<u8>, step: i64) -> Result<bool, StoreError>;
-    /// Forgets the second factor of a user, keeps the password; says whether there was one.
+    /// Forgets the second factor of a user, keeps the password unless it was brought from
+    /// elsewhere; says whether there were factors.
     async fn drop_totp(&self, user: &str) -> Result<bool, StoreError>;
     /// Accepts a TOTP step if it is greater than the last accepted one; says whether it was.
     async fn accept_step(&self, user: &str, step: i64) -> Result<bool, StoreError>;
@@ -65,8 +66,14 @@ pub(crate) trait Store: Send + Sync {
     /// Forgets the factors, links and sessions of a user.
     async fn remove_user(&self, user: &str) -> Result<(), StoreError>;
 
-    /// Keeps an enrolment link; an earlier one of the same user is void.
+    /// Keeps the link of an admin; an earlier one of the same user is void, and so is a password
+    /// of theirs that was brought from elsewhere.
     async fn put_link(&self, link: LinkRow) -> Result<(), StoreError>;
+    /// Keeps a link that a sign-in made, unless one of an admin counts at `now`; says whether it
+    /// did.
+    async fn put_ticket(&self, link: LinkRow, now: i64) -> Result<bool, StoreError>;
+    /// Tells whether a link of an admin for a user counts at `now`.
+    async fn awaits_link(&self, user: &str, now: i64) -> Result<bool, StoreError>;
     /// Reads a link that has not expired at `now`.
     async fn link(&self, hash: &Hash, now: i64) -> Result<Option<LinkRow>, StoreError>;
     /// Keeps a pending secret with a link unless it has one; returns the one it has then.

@@ -12,6 +12,8 @@ pub(crate) const CONFIRMED: &str = "confirmed";
 pub(crate) const TOTP_REPLACED: &str = "totp-replaced";
 pub(crate) const TOTP_RESET: &str = "totp-reset";
 pub(crate) const IMPORTED: &str = "imported";
+pub(crate) const IMPORTED_RIGHT: &str = "imported-password-right";
+pub(crate) const LINK_AWAITS: &str = "link-awaits";
 pub(crate) const CODE_REPLAYED: &str = "code-replayed";
 pub(crate) const THROTTLED: &str = "throttled";
 pub(crate) const OVERLOADED: &str = "overloaded";
@@ -110,6 +112,8 @@ pub(crate) const ALL: &[&str] = &[
     TOTP_REPLACED,
     TOTP_RESET,
     IMPORTED,
+    IMPORTED_RIGHT,
+    LINK_AWAITS,
     CODE_REPLAYED,
     THROTTLED,
     OVERLOADED,

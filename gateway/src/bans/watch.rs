@@ -10,8 +10,9 @@ use crate::identity::Recorder;
 use crate::ids::Door;
 
 /// Failures that say nothing about guessing.
-const HARMLESS: [&str; 6] = [
+const HARMLESS: [&str; 7] = [
     reason::HALF_EXPIRED,
+    reason::LINK_AWAITS,
     reason::REVOKED,
     reason::OVERLOADED,
     reason::INTERNAL,

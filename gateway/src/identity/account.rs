@@ -356,7 +356,9 @@ impl Identity {
         let (shown, hashes) = self.draw_codes(&session.user);
         self.record_change(session, reason::RECOVERY_CODES_MADE, from)
             .await?;
-        self.store.put_recovery(&session.user, hashes).await?;
+        let put = self.store.put_recovery(&session.user, hashes).await;
+        self.end_others(session, Others::Keep).await;
+        put?;
         self.tell(&session.user, NoticeKind::CodesRenewed, from, "")
             .await;
         Ok(shown)
@@ -388,13 +390,18 @@ impl Identity {
         Ok(self.recorder.durable(from.stamp(record)).await?)
     }
 
+    /// Ends what stands on the factors of before: sign-ins under way, and other sessions if so
+    /// wished.
     async fn end_others(&self, session: &Session, others: Others) {
-        if others == Others::Keep {
-            return;
-        }
-        let why = EndReason::FactorChanged;
-        let ended = self.sessions.end_others(&session.user, session.id, why);
-        if let Err(error) = ended.await {
+        let (user, why) = (&session.user, EndReason::FactorChanged);
+        let ended = match others {
+            Others::Keep => self.sessions.end_sign_ins(user).await,
+            Others::End => {
+                let ended = self.sessions.end_others(user, session.id, why).await;
+                ended.map(drop)
+            }
+        };
+        if let Err(error) = ended {
             tracing::error!(%error, "ends of sessions wait for the next sweep");
         }
     }

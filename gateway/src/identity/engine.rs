@@ -96,6 +96,11 @@ impl Identity {
                 Ok(PasswordStep::Code { half: token })
             }
             PasswordRight::Enrol(may) => {
+                let mut record = Record::new(Event::FactorChanged, "ok", reason::IMPORTED_RIGHT);
+                record.user = Some(may.user().shared());
+                let mut record = from.stamp(record);
+                record.detail = Some(from.agent.to_owned());
+                self.recorder.durable(record).await?;
                 let token = self.ticket(&may, kind, from).await?;
                 Ok(PasswordStep::Enrol { token })
             }

@@ -105,13 +105,16 @@ pub(crate) enum FactorError {
 }
 
 impl Identity {
-    /// Makes a one-time link for a user, good for 24 hours; an earlier one is void.
+    /// Makes a one-time link for a user, good for 24 hours; an earlier one is void, and so is a
+    /// password of theirs that was brought from elsewhere.
     ///
     /// # Errors
     /// [`FactorError`]; no link counts then.
     pub(crate) async fn enrol_link(&self, user: &str, now: i64) -> Result<String, FactorError> {
         let user = UserName::parse(user).ok_or(FactorError::BadName)?;
         let token = ids::token();
+        // So that no password is imported for whoever gets the link meanwhile.
+        let _one = self.enrolling.lock().await;
         let link = LinkRow {
             kind: self.link_kind(user.as_str()).await?,
             hash: token_hash(&token).ok_or(FactorError::BadName)?,

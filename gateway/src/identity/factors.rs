@@ -71,7 +71,8 @@ impl Identity {
         self.drop_factors(user, EndReason::FactorChanged).await
     }
 
-    /// Keeps a verifier of another product for a user who has none; says whether it did. Their
+    /// Keeps a verifier of another product for a user who has neither factors nor a link of an
+    /// admin; says whether it did. Their
     /// first sign-in makes it one of ours and leads to the enrolment of a second factor.
     ///
     /// # Errors
@@ -85,7 +86,8 @@ impl Identity {
         let user = UserName::parse(user).ok_or(FactorError::BadName)?;
         Foreign::parse(verifier)?;
         let _one = self.enrolling.lock().await;
-        if self.store.credentials(user.as_str()).await?.is_some() {
+        let awaits = self.store.awaits_link(user.as_str(), self.steady(now));
+        if awaits.await? || self.store.credentials(user.as_str()).await?.is_some() {
             return Ok(false);
         }
         let mut record = Record::new(Event::FactorChanged, "ok", reason::IMPORTED);
@@ -103,7 +105,7 @@ impl Identity {
     }
 
     /// Takes the second factor of a user away, with recovery codes and links, and ends their
-    /// sessions; the password stays, and is asked for at the next enrolment. The person is told
+    /// sessions; the password stays, unless imported, and is asked for at the next enrolment. The person is told
     /// why. Says whether there was a password to keep; nothing happened if not.
     ///
     /// # Errors

@@ -86,6 +86,8 @@ pub(crate) enum Refusal {
     BadRecoveryCode,
     CodeReplayed,
     HalfExpired,
+    /// A link of an admin waits for the user; until then nothing else leads to enrolment.
+    LinkAwaits,
     /// Sessions of the user were ended while the sign-in was under way.
     Revoked,
 }
@@ -102,6 +104,7 @@ impl Refusal {
             Self::BadRecoveryCode => reason::BAD_RECOVERY_CODE,
             Self::CodeReplayed => reason::CODE_REPLAYED,
             Self::HalfExpired => reason::HALF_EXPIRED,
+            Self::LinkAwaits => reason::LINK_AWAITS,
             Self::Revoked => reason::REVOKED,
         }
     }

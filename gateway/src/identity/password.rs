@@ -32,6 +32,9 @@ const CEILING: Cost = Cost {
     passes: 64,
 };
 const SALT: usize = 16;
+/// Longest password in bytes that verifiers of other products are tried with: SHA-crypt's work
+/// grows with the password.
+const FOREIGN_MAX: usize = 256;
 
 /// What one argon2id run costs; a value stands between the floor and the ceiling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,7 +168,7 @@ impl Hasher {
     /// the same; a right one costs it when its new verifier is made.
     fn verify_foreign(&self, password: &str, verifier: &str) -> Result<Verdict, BadVerifier> {
         let foreign = Foreign::parse(verifier).map_err(|_| BadVerifier::Malformed)?;
-        if foreign.matches(password) {
+        if password.len() <= FOREIGN_MAX && foreign.matches(password) {
             return Ok(Verdict::MatchOutdated);
         }
         self.verify(password, None)

@@ -127,6 +127,13 @@ impl Identity {
             Standing::Disabled => return Err(Failed::Refused(Refusal::UserDisabled)),
             Standing::Active => {}
         }
+        let awaits = match self.store.awaits_link(user.as_str(), now).await {
+            Ok(awaits) => awaits,
+            Err(error) => return Err(self.not_tried(tried, now, error.into())),
+        };
+        if awaits {
+            return Err(Failed::Refused(Refusal::LinkAwaits));
+        }
         let code = read(code).ok_or(Failed::Refused(Refusal::BadRecoveryCode))?;
         let hash = self.code_hash(user.as_str(), &code);
         let used = match self.store.use_recovery(user.as_str(), &hash).await {
@@ -140,7 +147,7 @@ impl Identity {
     }
 
     /// Makes the link that a sign-in without a second factor ends in. It is void as soon as
-    /// sessions of the user are ended as a whole.
+    /// sessions of the user are ended as a whole, and never takes the place of an admin's.
     pub(super) async fn ticket(
         &self,
         may: &MayEnrol,
@@ -156,7 +163,10 @@ impl Identity {
             expires: self.steady(from.now).saturating_add(TICKET_SECS),
             pending: None,
         };
-        self.store.put_link(link).await?;
+        let now = self.steady(from.now);
+        if !self.store.put_ticket(link, now).await? {
+            return Err(Failed::Refused(Refusal::LinkAwaits));
+        }
         if self.sessions.epoch(user) != may.epoch() {
             self.store.drop_tickets(Some(user)).await?;
             return Err(Failed::Refused(Refusal::Revoked));

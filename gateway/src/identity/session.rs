@@ -234,6 +234,15 @@ impl Sessions {
         Ok(ended)
     }
 
+    /// Ends every sign-in of a user that is under way; their sessions stay.
+    ///
+    /// # Errors
+    /// As [`Sessions::end`].
+    pub(crate) async fn end_sign_ins(&self, user: &str) -> Result<(), StoreError> {
+        self.tables.write().next_epoch(user);
+        self.store.drop_tickets(Some(user)).await
+    }
+
     /// Ends all sessions of a user but one, and every sign-in of theirs that is under way.
     ///
     /// # Errors

@@ -3,7 +3,9 @@
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::rows::parsed_option;
-use super::{Hash, LinkKind, NOTICES_PER_USER, NoticeRow, PLACES_PER_USER, Redeemed, Visited};
+use super::{
+    Hash, LinkKind, LinkRow, NOTICES_PER_USER, NoticeRow, PLACES_PER_USER, Redeemed, Visited,
+};
 use crate::ids::SessionId;
 
 type Sql<T> = rusqlite::Result<T>;
@@ -27,9 +29,59 @@ pub(super) fn put_totp(tx: &Transaction<'_>, user: &str, sealed: &[u8], step: i6
 pub(super) fn drop_totp(tx: &Transaction<'_>, user: &str) -> Sql<bool> {
     tx.execute("DELETE FROM recovery WHERE user = ?1", [user])?;
     tx.execute("DELETE FROM links WHERE user = ?1", [user])?;
-    tx.prepare_cached("UPDATE credentials SET totp = x'', imported = 0 WHERE user = ?1")?
+    // An imported password may be too weak to stand beside the next second factor.
+    let gone = drop_imported(tx, user)?;
+    let kept = tx
+        .prepare_cached("UPDATE credentials SET totp = x'' WHERE user = ?1")?
+        .execute([user])?;
+    Ok(gone || kept == 1)
+}
+
+fn drop_imported(tx: &Transaction<'_>, user: &str) -> Sql<bool> {
+    tx.prepare_cached("DELETE FROM credentials WHERE user = ?1 AND imported = 1")?
         .execute([user])
-        .map(|changed| changed == 1)
+        .map(|gone| gone == 1)
+}
+
+/// The user of a link is unique, so an earlier one of theirs goes.
+pub(super) fn put_link(tx: &Transaction<'_>, link: &LinkRow) -> Sql<()> {
+    drop_imported(tx, &link.user)?;
+    tx.prepare_cached("DELETE FROM links WHERE user = ?1")?
+        .execute([&link.user])?;
+    insert_link(tx, link)
+}
+
+pub(super) fn put_ticket(tx: &Transaction<'_>, link: &LinkRow, now: i64) -> Sql<bool> {
+    if awaits_link(tx, &link.user, now)? {
+        return Ok(false);
+    }
+    tx.prepare_cached("DELETE FROM links WHERE user = ?1")?
+        .execute([&link.user])?;
+    insert_link(tx, link)?;
+    Ok(true)
+}
+
+pub(super) fn awaits_link(db: &Connection, user: &str, now: i64) -> Sql<bool> {
+    let mut find = db.prepare_cached("SELECT kind FROM links WHERE user = ?1 AND expires > ?2")?;
+    let kind: Option<String> = find
+        .query_row(params![user, now], |row| row.get(0))
+        .optional()?;
+    // A kind that cannot be read is no ticket of ours.
+    Ok(kind.is_some_and(|kind| LinkKind::parse(&kind).is_none_or(|kind| !kind.is_ticket())))
+}
+
+fn insert_link(tx: &Transaction<'_>, link: &LinkRow) -> Sql<()> {
+    tx.prepare_cached(
+        "INSERT INTO links (hash, user, expires, pending, kind) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute(params![
+        link.hash.as_slice(),
+        link.user,
+        link.expires,
+        link.pending,
+        link.kind.name()
+    ])
+    .map(drop)
 }
 
 pub(super) fn redeem(tx: &Transaction<'_>, hash: &Hash, now: i64, new: &Redeemed) -> Sql<bool> {

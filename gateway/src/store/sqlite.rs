@@ -237,22 +237,18 @@ impl Store for Sqlite {
     }
 
     async fn put_link(&self, link: LinkRow) -> Result<(), StoreError> {
-        self.write(move |tx| {
-            // The user is unique, so an earlier link of theirs goes.
-            tx.prepare_cached(
-                "INSERT OR REPLACE INTO links (hash, user, expires, pending, kind)
-                 VALUES (?1, ?2, ?3, ?4, ?5)",
-            )?
-            .execute(params![
-                link.hash.as_slice(),
-                link.user,
-                link.expires,
-                link.pending,
-                link.kind.name()
-            ])
-            .map(drop)
-        })
-        .await
+        self.write(move |tx| factors::put_link(tx, &link)).await
+    }
+
+    async fn put_ticket(&self, link: LinkRow, now: i64) -> Result<bool, StoreError> {
+        self.write(move |tx| factors::put_ticket(tx, &link, now))
+            .await
+    }
+
+    async fn awaits_link(&self, user: &str, now: i64) -> Result<bool, StoreError> {
+        let user = user.to_owned();
+        self.run(move |db| factors::awaits_link(db, &user, now))
+            .await
     }
 
     async fn link(&self, hash: &Hash, now: i64) -> Result<Option<LinkRow>, StoreError> {

@@ -15,9 +15,9 @@ use subtle::ConstantTimeEq;
 /// Greatest cost of bcrypt: about a second.
 const BCRYPT_MAX: u32 = 14;
 /// Greatest number of rounds of SHA-crypt.
-const SHA_CRYPT_MAX: u32 = 500_000;
+const SHA_CRYPT_MAX: u32 = 100_000;
 /// Greatest number of PBKDF2 iterations.
-const PBKDF2_MAX: u32 = 2_000_000;
+const PBKDF2_MAX: u32 = 1_200_000;
 /// Longest verifier in bytes.
 const TEXT_MAX: usize = 512;
 

@@ -131,3 +131,17 @@ fn a_verifier_with_older_parameters_matches_and_is_outdated() {
     );
     assert_eq!(now.verify("passwore", Some(&phc)), Ok(Verdict::Mismatch));
 }
+
+#[test]
+fn a_password_too_long_for_a_foreign_verifier_costs_a_run_and_is_refused() {
+    let hasher = hasher(1);
+    for (length, verdict) in [(256, Verdict::MatchOutdated), (257, Verdict::Mismatch)] {
+        let password = "a".repeat(length);
+        let digest = <sha1::Sha1 as sha1::Digest>::digest(&password);
+        let verifier = format!("{{SHA}}{}", data_encoding::BASE64.encode(&digest));
+        let before = hasher.runs();
+        assert_eq!(hasher.verify(&password, Some(&verifier)), Ok(verdict));
+        let cost = u64::from(verdict == Verdict::Mismatch);
+        assert_eq!(hasher.runs() - before, cost, "{length}");
+    }
+}

@@ -125,16 +125,20 @@ impl Tables {
         Some(session)
     }
 
-    pub(super) fn remove_user(&mut self, user: &str) -> Vec<Arc<Session>> {
+    /// Makes sign-ins of a user that are under way come to nothing.
+    pub(super) fn next_epoch(&mut self, user: &str) {
         let count = self.epochs.entry(user.to_owned()).or_insert(0);
         *count = count.wrapping_add(1);
+    }
+
+    pub(super) fn remove_user(&mut self, user: &str) -> Vec<Arc<Session>> {
+        self.next_epoch(user);
         let all = self.of_user(user);
         all.into_iter().filter_map(|s| self.remove(s.id)).collect()
     }
 
     pub(super) fn remove_others(&mut self, user: &str, keep: SessionId) -> Vec<Arc<Session>> {
-        let count = self.epochs.entry(user.to_owned()).or_insert(0);
-        *count = count.wrapping_add(1);
+        self.next_epoch(user);
         let mut others = self.of_user(user);
         others.retain(|session| session.id != keep);
         others

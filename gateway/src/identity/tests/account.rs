@@ -280,3 +280,46 @@ async fn a_change_that_cannot_be_recorded_changes_nothing() {
     let step = bench.password("alice", PASSWORD, bench.at(now + 1)).await;
     assert!(matches!(step, PasswordStep::Code { .. }));
 }
+
+#[tokio::test]
+async fn a_change_ends_sign_ins_under_way_also_where_other_sessions_stay() {
+    let bench = Bench::new().await;
+    let (other, _) = bench.sign_in("alice", NOW - 60).await;
+    let (session, now) = confirmed(&bench).await;
+    let ticket = store::LinkRow {
+        kind: LinkKind::Recovery,
+        hash: [1; 32],
+        user: "alice".to_owned(),
+        expires: now + 600,
+        pending: None,
+    };
+    let under_way = async || {
+        assert!(bench.store.put_ticket(ticket.clone(), now).await.unwrap());
+        bench.identity.sessions().epoch("alice")
+    };
+    let is_void = async |epoch| {
+        let gone = bench.store.link(&[1; 32], now).await.unwrap().is_none();
+        gone && bench.identity.sessions().epoch("alice") != epoch
+    };
+    let epoch = under_way().await;
+    assert!(!is_void(epoch).await);
+    let step = change(&bench, &session, Others::Keep, now).await;
+    assert!(matches!(step, ChangeStep::Done), "{step:?}");
+    assert!(is_void(epoch).await);
+
+    let epoch = under_way().await;
+    let secret = new_secret(&bench, &session, now).unwrap();
+    let code = totp::code_at(&secret, now);
+    let from = bench.at(now);
+    let step = bench
+        .identity
+        .totp_replace(&session, &code, Others::Keep, &from);
+    assert!(matches!(step.await, ChangeStep::Done));
+    assert!(is_void(epoch).await);
+
+    let epoch = under_way().await;
+    let step = bench.identity.renew_codes(&session, &from).await;
+    assert!(matches!(step, ChangeStep::Codes(_)), "{step:?}");
+    assert!(is_void(epoch).await);
+    assert!(session.is_live(now) && other.is_live(now));
+}

@@ -42,8 +42,14 @@ async fn an_imported_password_becomes_ours_and_leads_to_enrolment_only() {
     let wrong = bench.password("carol", "wrong", bench.at(NOW)).await;
     assert!(matches!(wrong, PasswordStep::Refused));
 
+    let right = |bench: &Bench| {
+        let journal = &bench.journal;
+        journal.count(Event::FactorChanged, "imported-password-right")
+    };
+    assert_eq!(right(&bench), 0);
     let (first, kind) = ticket(&bench, PASSWORD).await;
     assert_eq!(kind, LinkKind::Imported);
+    assert_eq!(right(&bench), 1);
     assert!(bench.identity.sessions().list().is_empty());
     let kept = bench.store.credentials("carol").await.unwrap().unwrap();
     assert!(kept.phc.starts_with("$argon2id$"), "{}", kept.phc);
@@ -136,4 +142,59 @@ async fn an_imported_password_of_a_disabled_user_opens_nothing() {
     assert!(matches!(step, PasswordStep::Refused));
     bench.people.set("carol", Standing::Active);
     ticket(&bench, PASSWORD).await;
+}
+
+#[tokio::test]
+async fn the_link_of_an_admin_ends_the_way_in_by_the_imported_password() {
+    let bench = Bench::new().await;
+    assert!(import(&bench, "carol", WEAK).await);
+    let (first, _) = ticket(&bench, "admin123").await;
+    let link = bench.identity.enrol_link("carol", NOW).await.unwrap();
+    let view = bench.identity.enrol_begin(&first, &bench.at(NOW)).await;
+    assert!(view.is_none());
+    let step = bench.password("carol", "admin123", bench.at(NOW)).await;
+    assert!(matches!(step, PasswordStep::Refused), "{step:?}");
+    assert!(!import(&bench, "carol", WEAK).await, "a link is out");
+    let view = bench.identity.enrol_begin(&link, &bench.at(NOW)).await;
+    assert_eq!(view.unwrap().kind, LinkKind::Invite);
+    let (step, _) = finish(&bench, &link, "admin123").await;
+    assert!(matches!(step, EnrolStep::Weak(_)), "{step:?}");
+    let (step, _) = finish(&bench, &link, PASSWORD).await;
+    assert!(matches!(step, EnrolStep::Done(_)), "{step:?}");
+}
+
+#[tokio::test]
+async fn a_user_whose_link_is_too_old_can_be_imported() {
+    let bench = Bench::new().await;
+    bench.identity.enrol_link("carol", NOW).await.unwrap();
+    let later = NOW + 24 * 3600;
+    let import = async |now| bench.identity.import("carol", WEAK, now).await.unwrap();
+    assert!(!import(later - 1).await);
+    assert!(import(later).await);
+}
+
+#[tokio::test]
+async fn after_a_reset_an_imported_person_sets_a_password_that_keeps_the_rules() {
+    let bench = Bench::new().await;
+    assert!(import(&bench, "carol", WEAK).await);
+    ticket(&bench, "admin123").await;
+    let reset = bench.identity.reset_totp("carol", "lost phone", NOW);
+    assert!(reset.await.unwrap());
+    let link = bench.identity.enrol_link("carol", NOW).await.unwrap();
+    let view = bench.identity.enrol_begin(&link, &bench.at(NOW)).await;
+    assert_eq!(view.unwrap().kind, LinkKind::Invite);
+    let (step, _) = finish(&bench, &link, "admin123").await;
+    assert!(matches!(step, EnrolStep::Weak(_)), "{step:?}");
+    let (step, _) = finish(&bench, &link, PASSWORD).await;
+    assert!(matches!(step, EnrolStep::Done(_)), "{step:?}");
+}
+
+#[tokio::test]
+async fn a_right_imported_password_leads_nowhere_without_a_journal() {
+    let bench = Bench::new().await;
+    assert!(import(&bench, "carol", APR1).await);
+    ticket(&bench, PASSWORD).await;
+    bench.journal.break_down();
+    let step = bench.password("carol", PASSWORD, bench.at(NOW)).await;
+    assert!(matches!(step, PasswordStep::Unavailable), "{step:?}");
 }

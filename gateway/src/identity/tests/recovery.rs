@@ -370,3 +370,45 @@ async fn passwords_guessed_with_a_reset_link_are_throttled_like_any_other() {
     let step = finish(&bench, &token, PASSWORD, &code, later).await;
     assert!(matches!(step, EnrolStep::Done(_)), "{step:?}");
 }
+
+#[tokio::test]
+async fn a_recovery_takes_no_link_of_an_admin_away() {
+    let bench = Bench::new().await;
+    let (codes, _) = carol(&bench).await;
+    let link = bench.identity.enrol_link("carol", NOW).await.unwrap();
+    let step = recover(&bench, &codes[0], NOW).await;
+    assert!(matches!(step, RecoverStep::Refused), "{step:?}");
+    assert_eq!(bench.journal.count(Event::SignInFailed, "link-awaits"), 1);
+    assert_eq!(bench.identity.recovery_left("carol").await.unwrap(), 10);
+    let view = bench.identity.enrol_begin(&link, &bench.at(NOW)).await;
+    assert!(view.is_some());
+    recovered(&bench, &codes[0], NOW + 24 * 3600).await;
+}
+
+#[tokio::test]
+async fn a_ticket_replaces_a_ticket_and_never_a_live_link_of_an_admin() {
+    let bench = Bench::new().await;
+    let link = |kind, n| store::LinkRow {
+        kind,
+        hash: [n; 32],
+        user: "carol".to_owned(),
+        expires: NOW + 60,
+        pending: None,
+    };
+    let put = async |kind, n, now| bench.store.put_ticket(link(kind, n), now).await.unwrap();
+    assert!(put(LinkKind::Recovery, 1, NOW).await);
+    assert!(put(LinkKind::ImportedWeak, 2, NOW).await);
+    for kind in [LinkKind::Invite, LinkKind::Reset] {
+        bench.store.put_link(link(kind, 3)).await.unwrap();
+        assert!(!put(LinkKind::Imported, 4, NOW + 59).await);
+        assert!(
+            bench
+                .store
+                .link(&[3; 32], NOW + 59)
+                .await
+                .unwrap()
+                .is_some()
+        );
+    }
+    assert!(put(LinkKind::Imported, 4, NOW + 60).await);
+}
