@@ -58,7 +58,7 @@ fn near(word: &Word) -> Diagnostic {
 }
 
 fn shared(word: &Word, other: Option<&str>, span: Span) -> Diagnostic {
-    let whose = other.map_or("the root".to_owned(), |name| format!("tenant {name}"));
+    let whose = other.map_or_else(|| "the root".to_owned(), |name| format!("tenant {name}"));
     let title = format!("`{}` is an upstream of {whose} too", show(&word.v));
     Diagnostic::error("upstream-of-others", word.span, title)
         .related(span, "theirs")
