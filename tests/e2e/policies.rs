@@ -488,6 +488,74 @@ fn files_saved_while_a_policy_waits_to_be_confirmed_wait_with_it() {
 }
 
 #[test]
+fn no_other_act_ends_the_waiting_for_a_confirmation_and_a_revocation_goes_through() {
+    let scene = Scene::new();
+    let guest = Client::new(&scene.gateway);
+    let second = second_app(&scene.gateway);
+    assert_eq!(
+        guest.sign_in(&second, &scene.gateway.facts.guest).status,
+        200
+    );
+    let candidate = scene.candidate(&scene.without_guest());
+    let apply = ["policy", "apply", &candidate, "--confirm", "1h"];
+    assert_eq!(scene.run(&apply).0, OK);
+    let until = || scene.status()["policy"]["confirm_until"].clone();
+    let waits = until();
+    assert!(waits.is_string());
+    let (code, text) = scene.run(&apply);
+    assert_eq!(code, DATA, "{text}");
+    assert!(text.contains("in force already"), "{text}");
+    let (code, text) = scene.run(&["user", "disable", "guest"]);
+    assert_eq!(code, OK, "{text}");
+    assert!(!text.contains("only this is in force"), "{text}");
+    assert_eq!(guest.fetch(&second).status, 401);
+    assert_eq!(until(), waits, "a revocation");
+    scene.save(&scene.open());
+    let (code, text) = scene.run(&["reload"]);
+    assert_eq!(code, HELD, "{text}");
+    assert!(text.contains("postern policy rollback"), "{text}");
+    assert_eq!(until(), waits, "a reload");
+    let (code, text) = scene.run(&["policy", "rollback"]);
+    assert_eq!(code, OK, "{text}");
+    assert_eq!(scene.gateway.policy_text(), scene.policy);
+    assert!(until().is_null());
+    assert_eq!(guest.fetch(&second).status, 401, "still out");
+}
+
+#[test]
+fn who_is_shut_out_while_a_policy_waits_does_not_come_back_with_the_one_before() {
+    let scene = Scene::new();
+    let candidate = scene.candidate(&scene.without_guest());
+    let (code, text) = scene.run(&["policy", "apply", &candidate, "--confirm", "4s"]);
+    assert_eq!(code, OK, "{text}");
+    let (code, text) = scene.run(&["user", "disable", "guest"]);
+    assert_eq!(code, OK, "{text}");
+    wait::until_true(LIMIT, "it is taken back", || {
+        scene.gateway.policy_text() == scene.policy
+    });
+    let people = fs::read_to_string(scene.gateway.facts.policy.join("users.toml")).unwrap();
+    assert!(people.contains("disabled = true"), "{people}");
+}
+
+#[test]
+fn a_revocation_carries_nothing_past_a_guard_that_lies_in_the_folder_with_it() {
+    let scene = Scene::new();
+    scene.save(&scene.other_admin());
+    let (code, text) = scene.run(&["user", "disable", "guest"]);
+    assert_eq!(code, OK, "{text}");
+    assert!(text.contains("only this is in force"), "{text}");
+    assert!(text.contains("lock-out"), "{text}");
+    scene.save(&scene.policy);
+    wait::until_true(LIMIT, "the folder is right again", || {
+        scene.status()["policy"]["error"].is_null()
+    });
+    let (code, text) = scene.run(&["user", "disable", "demo"]);
+    assert_eq!(code, OK, "{text}");
+    assert!(!text.contains("only this is in force"), "{text}");
+    assert!(scene.status()["policy"]["error"].is_null());
+}
+
+#[test]
 fn a_person_is_shut_out_at_once_even_while_the_folder_is_held() {
     let mut scene = Scene::new();
     let guest = Client::new(&scene.gateway);

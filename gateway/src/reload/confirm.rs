@@ -90,7 +90,8 @@ pub(crate) async fn confirm(gw: &Arc<Gateway>, by: &By) -> std::io::Result<Optio
     Ok(Some(pending))
 }
 
-/// Returns to an earlier policy: a generation, a digest, or the one before.
+/// Returns to an earlier policy: a generation, a digest, or the one before; while one waits to be confirmed, the one
+/// it would be taken back to.
 ///
 /// # Errors
 /// [`Rejected::Failed`] if there is none or its files are not kept, and those of [`change`].
@@ -100,14 +101,19 @@ pub(crate) async fn rollback(
     wanted: Wanted,
 ) -> Result<Done, Rejected> {
     let failed = |text: &str| Rejected::Failed(text.to_owned());
-    let found = gw.history.find(which).ok_or_else(|| match which {
-        Some(which) => failed(&format!(
-            "no policy {} in the history",
-            which.escape_debug()
-        )),
-        None => failed("the history has no earlier policy"),
-    })?;
-    let source = found.source.unwrap_or_default();
+    let pending = gw.history.pending().filter(|_| which.is_none());
+    let found = || -> Result<String, Rejected> {
+        let entry = gw.history.find(which).ok_or_else(|| match which {
+            Some(which) => failed(&format!(
+                "no policy {} in the history",
+                which.escape_debug()
+            )),
+            None => failed("the history has no earlier policy"),
+        })?;
+        Ok(entry.source.unwrap_or_default())
+    };
+    // what waits to be confirmed goes back to where its time would take it
+    let source = pending.map_or_else(found, |pending| Ok(pending.back_to))?;
     let worker = Arc::clone(gw);
     let folder = blocking(move || worker.history.files(&source)).await;
     let folder = folder.ok_or_else(|| failed("the files of that policy are not kept any more"))?;

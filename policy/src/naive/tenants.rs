@@ -114,7 +114,7 @@ pub(crate) fn files(dice: &mut Dice, tenant: &str) -> Vec<Below> {
         _ => "\"durand.example\"",
     };
     text.push_str(&format!(
-        "[app.t0]\nhost = {host}\nupstream = \"http://t\"\n{}",
+        "[app.t0]\nhost = {host}\nupstream = \"http://{tenant}\"\n{}",
         allows(dice, "@g0", true)
     ));
     for area in ["/a", "=/a/b", "/b"] {

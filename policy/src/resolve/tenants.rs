@@ -9,6 +9,7 @@ mod misplaced;
 mod names;
 mod people;
 mod root;
+mod upstreams;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -155,6 +156,7 @@ pub(crate) fn settle(
     root::check(ast, &spaces, &known.people, diags);
     people::everybody(ast, &spaces);
     domains::check(ast, &spaces, diags);
+    upstreams::check(ast, diags);
     Some(spaces)
 }
 

@@ -149,6 +149,8 @@ fn every_reason_code_has_a_folder() {
         "unknown-name",
         "unreachable-allow",
         "unused",
+        "upstream-of-gateway",
+        "upstream-of-others",
         "version",
         "weaker-mfa",
         "world-open",

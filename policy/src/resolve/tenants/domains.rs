@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Spaces, Tenant, id, split};
+use crate::canon;
 use crate::diag::{Diagnostic, show};
 use crate::ir::Host;
 use crate::resolve::empty_list;
@@ -61,6 +62,25 @@ fn covers(domain: &Host, host: &Host) -> bool {
     }
     let suffix = host.name.split_once('.').map(|(_, suffix)| suffix);
     domain.wildcard && suffix == Some(domain.name.as_str())
+}
+
+/// Whether the host that a URL without its scheme begins with lies in a tenant's domains, or is none.
+pub(super) fn allows(tenant: &Tenant, rest: &str) -> bool {
+    let cut = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, _) = rest.split_at_checked(cut).unwrap_or((rest, ""));
+    let name = match authority.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => name,
+        _ => authority,
+    };
+    let Ok(host) = canon::host(name) else {
+        return true;
+    };
+    let host = Host {
+        wildcard: false,
+        name: host.as_str().to_owned(),
+    };
+    let mut domains = tenant.domains.iter();
+    domains.any(|(domain, _)| covers(domain, &host))
 }
 
 /// Checks the hosts of all apps against the domains of all tenants, and the quotas.

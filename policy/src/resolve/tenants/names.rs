@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::people::{People, Standing};
-use super::{EVERYBODY, Spaces, id, owner, split};
+use super::{EVERYBODY, Spaces, domains, id, owner, split};
 use crate::diag::{Diagnostic, did_you_mean, show};
 use crate::source::Span;
 use crate::syntax::{
@@ -288,6 +288,12 @@ impl Refs<'_> {
     }
 
     fn test(&mut self, test: &mut TestAst) {
+        if let Some(user) = &test.subject.user {
+            self.user(&user.v, user.span);
+        }
+        if let Some(to) = &test.to {
+            self.to(to);
+        }
         for word in &mut test.subject.groups {
             let marked = word.v.starts_with('@');
             self.name(word, Kind::Group, if marked { "@" } else { "" });
@@ -298,6 +304,25 @@ impl Refs<'_> {
             self.zone(from);
         }
         clock(test, self.known, Some(self.tenant));
+    }
+
+    /// What a test asks must be the tenant's own; what is no question is refused where tests are run.
+    fn to(&mut self, to: &Word) {
+        let (_, url) = to.v.split_once(' ').unwrap_or(("", &to.v));
+        let own = self.spaces.tenants.get(self.own);
+        let is_own = match url.split_once("://") {
+            Some(("https" | "http", rest)) => own.is_none_or(|own| domains::allows(own, rest)),
+            Some(("tcp" | "udp" | "icmp", _)) => false,
+            _ => url != "admin",
+        };
+        if !is_own {
+            let title = format!("`{}` is not of tenant {}", show(&to.v), self.tenant);
+            let finding = Diagnostic::error("other-tenant", to.span, title);
+            self.diags.push(
+                finding
+                    .help("a tenant's test asks https://HOST/PATH with a host in its own domains"),
+            );
+        }
     }
 
     fn invariant(&mut self, invariant: &mut InvariantAst) {
