@@ -1,7 +1,7 @@
 //! Bans: sources that guess are shut out before TLS, for longer each time.
 //!
-//! A ban comes only from what a source did over an established TCP connection; nothing that a
-//! header or a datagram says counts. What is trusted ([`trust::Trusted`]) is never banned, nor,
+//! A ban comes only from what a source did over an established TCP connection; no header and no
+//! datagram makes one. What is trusted ([`trust::Trusted`]) is never banned, nor,
 //! unless configured otherwise, a source that somebody is signed in from. A ban holds at every
 //! TCP door; connections of strangers that are open are cut within a second, those that carry a
 //! session stay.
@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use arc_swap::ArcSwap;
+use ipnet::IpNet;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
@@ -38,7 +39,6 @@ use crate::config;
 use crate::gateway::Gateway;
 use crate::identity::Steady;
 use crate::ids::Door;
-use crate::limits::Source;
 use crate::proxy::Guests;
 use crate::store::{Store, StoreError};
 
@@ -135,7 +135,7 @@ impl Bans {
         }
         let banned = book.find(source, self.now()).is_some();
         drop(book);
-        let network = ipnet::IpNet::from(source.to_canonical());
+        let network = IpNet::from(source.to_canonical());
         banned && self.trusted.load().why(&network).is_none()
     }
 
@@ -167,23 +167,28 @@ impl Bans {
         let Some(gw) = self.gateway.get().and_then(Weak::upgrade) else {
             return self.book.write().spare(who);
         };
-        let trusted = self.gather(&gw).why(&who.network).map(|(_, why)| why);
-        let signed_in = || {
-            let lives = self.spare_signed_in && is_home(&gw, source);
-            lives.then_some("somebody is signed in from there")
+        let trusted = self.gather(&gw);
+        let homes = if self.spare_signed_in {
+            homes(&gw)
+        } else {
+            Vec::new()
         };
-        let Some(why) = trusted.or_else(signed_in) else {
-            self.book.write().ban(who, now);
-            self.made.fetch_add(1, Ordering::Relaxed);
-            self.wake.notify_one();
-            return;
-        };
-        self.book.write().spare(who);
-        tracing::warn!(network = %who.network, why, "a source that would be banned is spared");
-        let mut record = Record::new(Event::Limited, "limited", reason::BAN_SPARED);
-        record.source = Some(source);
-        record.detail = Some(format!("{} is not banned: {why}", who.network));
-        gw.audit.note(record);
+        let spared = self.book.write().judge(who, source, now, |network| {
+            spares(network, &trusted, &homes)
+        });
+        match spared {
+            None => {
+                self.made.fetch_add(1, Ordering::Relaxed);
+                self.wake.notify_one();
+            }
+            Some(why) => {
+                tracing::warn!(network = %who.network, why, "a source that would be banned is spared");
+                let mut record = Record::new(Event::Limited, "limited", reason::BAN_SPARED);
+                record.source = Some(source);
+                record.detail = Some(format!("{} is not banned: {why}", who.network));
+                gw.audit.note(record);
+            }
+        }
     }
 
     fn failed(&self, record: &Record) {
@@ -216,12 +221,19 @@ impl Bans {
     }
 }
 
-/// Tells whether somebody is signed in from a source.
-fn is_home(gw: &Gateway, source: IpAddr) -> bool {
-    let source = Source::of(source);
+/// Lists where people are signed in from.
+fn homes(gw: &Gateway) -> Vec<IpAddr> {
     let now = clock::unix();
     let sessions = gw.sessions.list();
-    sessions.iter().any(|session| {
-        session.door == Door::Web && Source::of(session.source) == source && session.is_live(now)
-    })
+    let here = sessions
+        .iter()
+        .filter(|session| session.door == Door::Web && session.is_live(now));
+    here.map(|session| session.source.to_canonical()).collect()
+}
+
+/// Says why a network may not be banned. A home stands for its whole source.
+fn spares(network: &IpNet, trusted: &Trusted, homes: &[IpAddr]) -> Option<&'static str> {
+    let trust = trusted.why(network).map(|(_, why)| why);
+    let home = || homes.iter().any(|home| network.contains(home));
+    trust.or_else(|| home().then_some("somebody is signed in from there"))
 }

@@ -1,5 +1,6 @@
 //! The running gateway's shared state.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -8,7 +9,7 @@ use arc_swap::ArcSwap;
 use crate::audit::{Audit, Durability, Record};
 use crate::bans::Bans;
 use crate::config::Config;
-use crate::identity::{Devices, Directory, EndReason, Identity, Sessions, Standing};
+use crate::identity::{Devices, EndReason, Identity, Sessions};
 use crate::ids::SessionId;
 use crate::limits::Limits;
 use crate::proxy::Edges;
@@ -166,18 +167,41 @@ impl Gateway {
     /// tunnel knows exactly the devices that may speak.
     pub(crate) async fn settle(&self) {
         let snap = self.snapshot.load_full();
-        let mut gone: Vec<Arc<str>> = Vec::new();
-        for session in self.sessions.list() {
-            if snap.standing(&session.user) != Standing::Active && !gone.contains(&session.user) {
-                gone.push(Arc::clone(&session.user));
-            }
-        }
-        for user in gone {
-            if let Err(error) = self.end_user(&user, EndReason::UserDisabled).await {
+        let sessions = self.sessions.list();
+        let holders = sessions.iter().map(|session| &*session.user);
+        for user in shut_out(&snap.policy, holders) {
+            if let Err(error) = self.end_user(user, EndReason::UserDisabled).await {
                 tracing::error!(%error, "session ends are not on disk");
             }
         }
         self.streams.ask_again();
         self.sync_tunnel().await;
+    }
+}
+
+/// Lists whom the policy shuts out: the disabled, signed in or not, for they may have known
+/// browsers and sign-ins under way; and holders of sessions whom it does not know.
+fn shut_out<'a>(
+    policy: &'a policy::Policy,
+    holders: impl Iterator<Item = &'a str>,
+) -> BTreeSet<&'a str> {
+    let disabled = policy.users().filter(|user| user.disabled);
+    let unknown = holders.filter(|user| policy.user(user).is_none());
+    disabled.map(|user| &*user.name).chain(unknown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shut_out;
+
+    #[test]
+    fn the_disabled_are_shut_out_without_a_session_and_the_active_are_not() {
+        let text = "postern = 1\n[user.ann]\n[user.ben]\ndisabled = true\n[user.cy]\n";
+        let mut sources = policy::Sources::new();
+        sources.add("policy.toml", "postern = 1\n".to_owned());
+        sources.add("users.toml", text.to_owned());
+        let policy = policy::load(&sources).unwrap().policy;
+        let out = shut_out(&policy, ["ann", "gone"].into_iter());
+        assert_eq!(out.into_iter().collect::<Vec<_>>(), ["ben", "gone"]);
     }
 }

@@ -13,6 +13,7 @@ pub(crate) mod handover;
 pub(crate) mod head;
 pub(crate) mod headers;
 pub(crate) mod identify;
+mod offence;
 pub(crate) mod own;
 pub(crate) mod pep;
 pub(crate) mod preflight;

@@ -59,8 +59,8 @@ pub(crate) trait Store: Send + Sync {
     async fn put_notice(&self, user: &str, notice: NoticeRow) -> Result<(), StoreError>;
     /// Lists the notices of a user, the newest first.
     async fn notices(&self, user: &str) -> Result<Vec<NoticeRow>, StoreError>;
-    /// Forgets a notice of a user; says whether there was one.
-    async fn drop_notice(&self, user: &str, id: i64) -> Result<bool, StoreError>;
+    /// Forgets a notice of a user unless it is about the session `by`; says whether it did.
+    async fn drop_notice(&self, user: &str, id: i64, by: SessionId) -> Result<bool, StoreError>;
     /// Tells whether factors, a link or a session of a user are kept.
     async fn knows(&self, user: &str) -> Result<bool, StoreError>;
     /// Forgets the factors, links and sessions of a user.

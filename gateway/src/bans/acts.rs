@@ -28,6 +28,11 @@ impl Bans {
         let now = self.now();
         let rows = match ask {
             Ask::List => return Ok(lines(self.book.read().list(now), now)),
+            Ask::Export => {
+                let mut rows = self.book.read().list(now);
+                rows.retain(|row| trusted.why(&row.network).is_none());
+                return Ok(lines(rows, now));
+            }
             Ask::Add {
                 network,
                 seconds,
@@ -64,4 +69,45 @@ fn allowed(network: &IpNet, trusted: &Trusted) -> Result<(), Refusal> {
 
 fn lines(rows: Vec<crate::store::BanRow>, now: i64) -> Vec<Line> {
     rows.into_iter().map(|row| Line::of(row, now)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::store;
+    use crate::store::tests::Folder;
+
+    fn trusted() -> Trusted {
+        let mut config = Config::default();
+        config.bans.allow = vec!["203.0.113.9/32".parse().unwrap()];
+        let mut sources = policy::Sources::new();
+        sources.add("policy.toml", "postern = 1\n".to_owned());
+        Trusted::gather(&config, &policy::load(&sources).unwrap().policy)
+    }
+
+    #[tokio::test]
+    async fn an_export_leaves_out_what_is_trusted_and_the_list_does_not() {
+        let folder = Folder::new();
+        let store = store::open(folder.path()).unwrap();
+        let bans = Bans::open(&crate::config::Bans::default(), store).await;
+        let bans = bans.unwrap();
+        let act = async |ask: &Ask, trusted: &Trusted| {
+            let lines = bans.act(ask, trusted, async |_| {}).await.unwrap();
+            let networks = lines.iter().map(|line| line.network.to_string());
+            networks.collect::<Vec<_>>()
+        };
+        for network in ["240.0.0.0/24", "203.0.113.0/24", "203.0.113.9/32"] {
+            let ask = Ask::Add {
+                network: network.parse().unwrap(),
+                seconds: None,
+                note: None,
+            };
+            // Made before the network was trusted.
+            act(&ask, &Trusted::default()).await;
+        }
+        assert_eq!(act(&Ask::List, &trusted()).await.len(), 3);
+        assert_eq!(act(&Ask::Export, &trusted()).await, ["240.0.0.0/24"]);
+        assert_eq!(act(&Ask::Export, &Trusted::default()).await.len(), 3);
+    }
 }

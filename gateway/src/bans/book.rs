@@ -78,7 +78,7 @@ pub(crate) struct Changes {
 
 /// The bans of the gateway.
 ///
-/// Inputs: [`Book::hit`], then [`Book::ban`] or [`Book::spare`] of the candidate it gave;
+/// Inputs: [`Book::hit`], then [`Book::ban`] or [`Book::spare`] of a choice of the candidate it gave;
 /// [`Book::add`] and [`Book::remove`] of operators; [`Book::sweep`] each second. Outputs:
 /// [`Book::find`], [`Book::list`], [`Book::take_changes`].
 pub(crate) struct Book {
@@ -155,15 +155,56 @@ impl Book {
         })
     }
 
+    /// Lists what a candidate stands for, the widest first: a site of which enough is banned, the
+    /// candidate itself, and the source that did it.
+    fn choices(&self, who: Candidate, source: IpAddr, now: i64) -> Vec<Candidate> {
+        let site = self.site_of_many(who.network, now);
+        let own = networks(source).into_iter().next().map(|(own, _)| own);
+        let mut all: Vec<IpNet> = [site, Some(who.network), own]
+            .into_iter()
+            .flatten()
+            .collect();
+        all.dedup();
+        let offence = who.offence;
+        let candidates = all.into_iter();
+        candidates
+            .map(|network| Candidate { network, offence })
+            .collect()
+    }
+
+    /// Bans the widest choice of a candidate that is not spared. If all are, it begins to count
+    /// from nothing, and the answer says why the last was.
+    pub(crate) fn judge(
+        &mut self,
+        who: Candidate,
+        source: IpAddr,
+        now: i64,
+        spares: impl Fn(&IpNet) -> Option<&'static str>,
+    ) -> Option<&'static str> {
+        let mut last = None;
+        for choice in self.choices(who, source, now) {
+            last = spares(&choice.network);
+            if last.is_none() {
+                // What counted for the wider network has led to this ban.
+                self.spare(who);
+                self.ban(choice, now);
+                break;
+            }
+        }
+        if last.is_some() {
+            self.spare(who);
+        }
+        last
+    }
+
     /// Bans a candidate; a network that is banned already stays as it is.
-    pub(crate) fn ban(&mut self, who: Candidate, now: i64) {
+    fn ban(&mut self, who: Candidate, now: i64) {
         let Candidate { network, offence } = who;
         self.forget_hits(&network);
         if self.covers(&network, now) {
             return;
         }
         let first = seconds(self.jail(offence).bantime);
-        let network = self.site_of_many(network, now).unwrap_or(network);
         let times = self.rows.get(&network).map_or(0, |row| row.times);
         let growth = i64::from(self.figures.growth).saturating_pow(times.min(64));
         let length = first.saturating_mul(growth).min(seconds(self.figures.cap));

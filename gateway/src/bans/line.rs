@@ -12,6 +12,8 @@ use crate::store::BanRow;
 pub(crate) enum Ask {
     /// The bans in force.
     List,
+    /// The bans in force, without those a firewall in front must not have: it knows no trust.
+    Export,
     /// A ban, for so many seconds or until it is lifted.
     Add {
         #[serde(with = "text")]

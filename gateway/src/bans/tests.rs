@@ -43,7 +43,7 @@ fn fail(book: &mut Book, source: &str, now: i64) {
 
 fn offend(book: &mut Book, source: IpAddr, what: Offence, now: i64) {
     if let Some(candidate) = book.hit(source, what, now) {
-        book.ban(candidate, now);
+        book.judge(candidate, source, now, |_| None);
     }
 }
 
@@ -357,4 +357,50 @@ fn an_operators_ban_is_replaced_by_the_next_and_outlasts_those_of_the_gateway() 
     book.add(net("192.0.2.1/32"), hour, None, NOW).unwrap();
     assert_eq!(book.list(NOW).len(), 1);
     assert!(!is_banned(&book, "192.0.2.1", NOW + HOUR));
+}
+
+/// Fails once and is judged; what holds a home is spared.
+fn fail_beside(book: &mut Book, source: &str, home: &str, now: i64) {
+    let (source, home) = (ip(source), ip(home));
+    if let Some(candidate) = book.hit(source, Offence::SignIn, now) {
+        let spares = |network: &IpNet| network.contains(&home).then_some("home");
+        book.judge(candidate, source, now, spares);
+    }
+}
+
+#[test]
+fn a_site_is_spared_for_any_part_of_it_and_the_source_alone_is_banned_then() {
+    let (near, far) = ("2001:db8:0:aa::1", "2001:db8:0:1aa::1");
+    for (home, site_falls) in [(near, false), (far, true)] {
+        // by the failures of the whole site
+        let mut book = book();
+        for n in 0..80 {
+            fail_beside(&mut book, &format!("2001:db8:0:{n:x}::1"), home, NOW);
+        }
+        assert_eq!(is_banned(&book, near, NOW), site_falls, "{home}");
+        assert!(is_banned(&book, "2001:db8:0:4f::1", NOW));
+        assert_eq!(is_banned(&book, "2001:db8:0:4e::1", NOW), site_falls);
+        // by four of its parts
+        let mut book = self::book();
+        for n in 0..4 {
+            let at = NOW + n * 601;
+            for _ in 0..20 {
+                fail_beside(&mut book, &format!("2001:db8:0:{n:x}::1"), home, at);
+            }
+        }
+        let at = NOW + 3 * 601;
+        assert!(is_banned(&book, "2001:db8:0:3::1", at));
+        assert_eq!(is_banned(&book, near, at), site_falls, "{home}");
+    }
+}
+
+#[test]
+fn a_source_that_is_spared_itself_is_not_banned() {
+    let mut book = book();
+    for n in 0..40 {
+        fail_beside(&mut book, "192.0.2.1", "192.0.2.1", NOW + n);
+        fail_beside(&mut book, "192.0.2.2", "192.0.2.1", NOW + n);
+    }
+    assert!(!is_banned(&book, "192.0.2.1", NOW + 39));
+    assert!(is_banned(&book, "192.0.2.2", NOW + 39));
 }

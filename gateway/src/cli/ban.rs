@@ -60,7 +60,8 @@ pub(crate) enum Format {
 /// [`super::exit::Exit::Data`] for a network that may not be banned, or is not.
 pub(crate) fn run(command: &Command, global: &Global) -> Result<(), Failure> {
     let ask = match command {
-        Command::List | Command::Export { .. } => Ask::List,
+        Command::List => Ask::List,
+        Command::Export { .. } => Ask::Export,
         Command::Add(add) => Ask::Add {
             network: add.network,
             seconds: add.time.map(|time| time.as_secs()),

@@ -154,19 +154,20 @@ impl Sessions {
         Ok(Some(change.token))
     }
 
-    /// Forgets the known browsers of a person, or of everybody, if the end of their sessions was
-    /// not their own wish.
+    /// Forgets the known browsers of a person, or of everybody, unless a session merely ended where
+    /// it was. Which browser a session was in is not kept, so all of a person's go.
     pub(super) async fn forget_browsers(&self, user: Option<&str>, why: EndReason) {
-        let by_wish = match why {
+        let stays = match why {
             EndReason::SignedOut | EndReason::Idle | EndReason::Expired | EndReason::Replaced => {
                 true
             }
-            EndReason::Revoked
+            EndReason::SignedOutElsewhere
+            | EndReason::Revoked
             | EndReason::UserDisabled
             | EndReason::UserRemoved
             | EndReason::FactorChanged => false,
         };
-        if !by_wish {
+        if !stays {
             let _one = self.browsers.changing.lock().await;
             self.browsers.forget(user);
             self.write_forgotten().await;

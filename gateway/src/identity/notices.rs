@@ -99,12 +99,19 @@ impl Identity {
         Ok(rows.into_iter().filter_map(notice).collect())
     }
 
-    /// Forgets a notice a person has seen; says whether there was one of theirs.
+    /// Forgets a notice a person has seen in the session `by`; says whether there was one of
+    /// theirs. What is about that very session stays: a stranger who signed in must not be able
+    /// to hide it.
     ///
     /// # Errors
     /// [`StoreError`] if the store gives no answer.
-    pub(crate) async fn dismiss(&self, user: &str, id: i64) -> Result<bool, StoreError> {
-        self.store.drop_notice(user, id).await
+    pub(crate) async fn dismiss(
+        &self,
+        user: &str,
+        id: i64,
+        by: SessionId,
+    ) -> Result<bool, StoreError> {
+        self.store.drop_notice(user, id, by).await
     }
 
     /// Keeps a notice about this request. The act it is about stands without it, and is on record.

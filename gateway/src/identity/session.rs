@@ -230,6 +230,12 @@ impl Sessions {
     pub(crate) async fn end(&self, id: SessionId, why: EndReason) -> Result<bool, StoreError> {
         let gone = self.tables.write().remove(id);
         let ended = gone.is_some();
+        if let Some(session) = gone
+            .as_ref()
+            .filter(|_| why == EndReason::SignedOutElsewhere)
+        {
+            self.forget_browsers(Some(&session.user), why).await;
+        }
         self.finish(gone.into_iter().collect(), why).await?;
         Ok(ended)
     }
@@ -467,7 +473,8 @@ fn cookie_row(token: &str, host: &str) -> CookieRow {
 }
 
 fn ended(session: &Session, why: EndReason) -> Record {
-    let event = if why == EndReason::SignedOut {
+    let by_person = matches!(why, EndReason::SignedOut | EndReason::SignedOutElsewhere);
+    let event = if by_person {
         Event::SignedOut
     } else {
         Event::SessionEnded

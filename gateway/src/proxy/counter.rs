@@ -331,7 +331,8 @@ impl Desk for Counter {
         let Some(session) = &self.caller.session else {
             return false;
         };
-        let dropped = self.gw.identity.dismiss(&session.user, notice).await;
+        let (user, by) = (&session.user, session.id);
+        let dropped = self.gw.identity.dismiss(user, notice, by).await;
         dropped.unwrap_or(false)
     }
 
@@ -339,10 +340,10 @@ impl Desk for Counter {
         let Some(session) = &self.caller.session else {
             return false;
         };
-        let ended = self
-            .gw
-            .sessions
-            .end_others(&session.user, session.id, EndReason::SignedOut);
+        let ended =
+            self.gw
+                .sessions
+                .end_others(&session.user, session.id, EndReason::SignedOutElsewhere);
         // The streams are cut as the ends are announced.
         ended.await.is_ok()
     }
@@ -420,7 +421,12 @@ impl Desk for Counter {
         if own.is_none_or(|s| s.user != session.user) {
             return false;
         }
-        self.finish(id, EndReason::SignedOut).await
+        let why = if id == session.id {
+            EndReason::SignedOut
+        } else {
+            EndReason::SignedOutElsewhere
+        };
+        self.finish(id, why).await
     }
 
     async fn end_all(&self) -> bool {
@@ -429,7 +435,8 @@ impl Desk for Counter {
         };
         self.conn.let_go();
         let (gw, user) = (Arc::clone(&self.gw), Arc::clone(&session.user));
-        let act = tokio::spawn(async move { gw.end_user(&user, EndReason::SignedOut).await });
+        let why = EndReason::SignedOutElsewhere;
+        let act = tokio::spawn(async move { gw.end_user(&user, why).await });
         matches!(act.await, Ok(Ok(_)))
     }
 

@@ -13,7 +13,7 @@ use super::app::RequestCtl;
 use super::head::{self, Refused, Target};
 use super::identify::{Identified, identify};
 use super::pep::Ctx;
-use super::{answer, cookies, headers, own, preflight};
+use super::{answer, cookies, headers, offence, own, preflight};
 use crate::access::{self, Denied, HttpQuestion, Permit, Quarantine, Verdict};
 use crate::audit::{Event, Record, reason};
 use crate::bans::Offence;
@@ -281,7 +281,7 @@ async fn to_app(
         }
         Err(denied) => {
             if matches!(denied, Denied::Deny { .. }) {
-                note_offence(gw, ctl, ctx, Offence::Probe);
+                offence::note(gw, ctl, ctx, &session.req_header().headers, Offence::Probe);
             }
             turn_away(gw, session, ctx, &who, denied).await
         }
@@ -447,7 +447,7 @@ async fn refuse(
         record.code = Some(ctx.code.as_str().into());
     }
     gw.audit.note(record);
-    note_offence(gw, ctl, ctx, Offence::Probe);
+    offence::note(gw, ctl, ctx, &session.req_header().headers, Offence::Probe);
     session.set_keepalive(None);
     problem(gw, session, ctx, problem_shown).await
 }
@@ -464,16 +464,15 @@ async fn limited(
     record.status = Some(429);
     record.detail = Some(what.to_owned());
     gw.audit.note(record);
-    note_offence(gw, ctl, ctx, Offence::Limited);
+    offence::note(
+        gw,
+        ctl,
+        ctx,
+        &session.req_header().headers,
+        Offence::Limited,
+    );
     answer::problem(gw, session, ctx, Problem::TooManyRequests, Some(retry)).await?;
     Ok(Answered::Yes)
-}
-
-/// Tells the bans what a stranger did; a person who is signed in is limited, never banned.
-pub(crate) fn note_offence(gw: &Gateway, ctl: &RequestCtl, ctx: &Ctx, what: Offence) {
-    if ctx.session.is_none() {
-        gw.bans.offence(ctl.conn.door, ctl.conn.peer.ip(), what);
-    }
 }
 
 /// Starts a record with what is known of the request.

@@ -16,7 +16,7 @@ use super::head::Target;
 use super::identify::Identified;
 use super::pep::Ctx;
 use super::statement::KEYS_PATH;
-use super::{answer, cookies, headers};
+use super::{answer, cookies, headers, offence};
 use crate::audit::{Event, reason};
 use crate::bans::Offence;
 use crate::clock;
@@ -112,7 +112,7 @@ async fn by_pages(
     }
     note_page(gw, ctl, ctx, "allow", reason::OWN_PAGE, response.status());
     if response.status() == StatusCode::NOT_FOUND {
-        gate::note_offence(gw, ctl, ctx, Offence::Probe);
+        offence::note(gw, ctl, ctx, &session.req_header().headers, Offence::Probe);
     }
     answer::send(gw, session, ctx, response).await?;
     Ok(Answered::Yes)

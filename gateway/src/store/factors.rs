@@ -217,9 +217,9 @@ fn notice(row: &Row<'_>) -> Sql<NoticeRow> {
     })
 }
 
-pub(super) fn drop_notice(tx: &Transaction<'_>, user: &str, id: i64) -> Sql<bool> {
-    tx.prepare_cached("DELETE FROM notices WHERE user = ?1 AND id = ?2")?
-        .execute(params![user, id])
+pub(super) fn drop_notice(tx: &Transaction<'_>, user: &str, id: i64, by: SessionId) -> Sql<bool> {
+    tx.prepare_cached("DELETE FROM notices WHERE user = ?1 AND id = ?2 AND session IS NOT ?3")?
+        .execute(params![user, id, by.0.cast_signed()])
         .map(|gone| gone == 1)
 }
 

@@ -196,9 +196,9 @@ impl Store for Sqlite {
         self.run(move |db| factors::notices(db, &user)).await
     }
 
-    async fn drop_notice(&self, user: &str, id: i64) -> Result<bool, StoreError> {
+    async fn drop_notice(&self, user: &str, id: i64, by: SessionId) -> Result<bool, StoreError> {
         let user = user.to_owned();
-        self.write(move |tx| factors::drop_notice(tx, &user, id))
+        self.write(move |tx| factors::drop_notice(tx, &user, id, by))
             .await
     }
 

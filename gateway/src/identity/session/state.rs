@@ -186,6 +186,8 @@ impl Session {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EndReason {
     SignedOut,
+    /// Its person signed it out from another session, or all of theirs at once.
+    SignedOutElsewhere,
     Revoked,
     UserDisabled,
     UserRemoved,
@@ -201,7 +203,7 @@ impl EndReason {
     /// The reason code of the record.
     pub(crate) fn reason(self) -> &'static str {
         match self {
-            Self::SignedOut => reason::SIGNED_OUT,
+            Self::SignedOut | Self::SignedOutElsewhere => reason::SIGNED_OUT,
             Self::Revoked => reason::REVOKED,
             Self::UserDisabled => reason::USER_DISABLED,
             Self::UserRemoved => reason::REMOVED,

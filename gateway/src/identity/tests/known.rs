@@ -132,6 +132,7 @@ async fn sign_out_and_a_restart_leave_a_browser_known_and_what_takes_away_does_n
     let kept = bench.identity.sessions().find_by_id(session.id).unwrap();
     assert!(kept.is_in_known_browser());
     for (n, why) in (2..).zip([
+        EndReason::SignedOutElsewhere,
         EndReason::FactorChanged,
         EndReason::Revoked,
         EndReason::UserDisabled,
@@ -208,4 +209,47 @@ async fn the_store_keeps_hashes_and_no_token() {
         let found = bytes.windows(token.len()).any(|w| w == token.as_bytes());
         assert!(!found);
     }
+}
+
+#[tokio::test]
+async fn a_session_signed_out_from_another_takes_the_known_browsers_along() {
+    let bench = Bench::new().await;
+    let (lost, _) = enter(&bench, "alice", NOW, None).await;
+    let (here, token) = enter(&bench, "alice", NOW + 30, None).await;
+    let sessions = bench.identity.sessions();
+    let (_, other) = enter(&bench, "bob", NOW, None).await;
+    sessions.end(here.id, EndReason::SignedOut).await.unwrap();
+    assert!(is_known(&bench, "alice", &token));
+    sessions
+        .end(lost.id, EndReason::SignedOutElsewhere)
+        .await
+        .unwrap();
+    assert!(!is_known(&bench, "alice", &token));
+    assert!(is_known(&bench, "bob", &other));
+}
+
+#[tokio::test]
+async fn a_person_without_a_session_loses_browsers_and_tickets_when_disabled() {
+    let bench = Bench::new().await;
+    let (session, token) = enter(&bench, "alice", NOW, None).await;
+    let sessions = bench.identity.sessions();
+    sessions
+        .end(session.id, EndReason::SignedOut)
+        .await
+        .unwrap();
+    let ticket = store::LinkRow {
+        kind: LinkKind::Recovery,
+        hash: [1; 32],
+        user: "alice".to_owned(),
+        expires: NOW + 600,
+        pending: None,
+    };
+    assert!(bench.store.put_ticket(ticket, NOW).await.unwrap());
+    assert!(is_known(&bench, "alice", &token));
+    let epoch = sessions.epoch("alice");
+    let ended = sessions.end_user("alice", EndReason::UserDisabled).await;
+    assert!(ended.unwrap().is_empty());
+    assert!(!is_known(&bench, "alice", &token));
+    assert!(bench.store.link(&[1; 32], NOW).await.unwrap().is_none());
+    assert_ne!(sessions.epoch("alice"), epoch);
 }

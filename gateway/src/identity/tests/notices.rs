@@ -54,11 +54,16 @@ async fn a_notice_stays_until_its_person_has_seen_it() {
     let bench = bench.restart(NOW + 31).await;
     let notices = bench.identity.notices("alice").await.unwrap();
     let id = notices[0].id;
-    assert!(!bench.identity.dismiss("bob", id).await.unwrap());
+    let live = bench.identity.sessions().of_user("alice");
+    let about = notices[0].session.unwrap();
+    let other = live.iter().find(|s| s.id != about).unwrap().id;
+    let dismiss = async |user, by| bench.identity.dismiss(user, id, by).await.unwrap();
+    assert!(!dismiss("bob", other).await);
+    assert!(!dismiss("alice", about).await, "by the stranger, perhaps");
     assert_eq!(kinds(&bench, "alice").await.len(), 1);
-    assert!(bench.identity.dismiss("alice", id).await.unwrap());
+    assert!(dismiss("alice", other).await);
     assert!(kinds(&bench, "alice").await.is_empty());
-    assert!(!bench.identity.dismiss("alice", id).await.unwrap());
+    assert!(!dismiss("alice", other).await);
 }
 
 #[tokio::test]
@@ -124,4 +129,22 @@ async fn whoever_is_forgotten_leaves_no_notice_and_no_place() {
     assert!(kinds(&bench, "alice").await.is_empty());
     let seen = bench.store.visited("alice", vec![[1; 32]], NOW).await;
     assert!(seen.unwrap().first);
+}
+
+#[tokio::test]
+async fn a_notice_about_no_session_is_dismissed_by_any() {
+    let bench = Bench::new().await;
+    let (session, _) = bench.sign_in("alice", NOW).await;
+    let row = store::NoticeRow {
+        id: 0,
+        kind: "codes-renewed".to_owned(),
+        at: NOW,
+        session: None,
+        source: None,
+        detail: String::new(),
+    };
+    bench.store.put_notice("alice", row).await.unwrap();
+    let id = bench.identity.notices("alice").await.unwrap()[0].id;
+    let seen = bench.identity.dismiss("alice", id, session.id).await;
+    assert!(seen.unwrap());
 }
