@@ -7,11 +7,14 @@ use crate::identity::{Notice, NoticeKind};
 
 /// Writes the notices of the person of a request, the newest first.
 pub(super) async fn lines(ctx: &Ctx) -> Vec<NoticeLine> {
-    let live: Vec<_> = ctx.desk.sessions().iter().map(|s| s.id).collect();
+    let sessions = ctx.desk.sessions();
+    let live: Vec<_> = sessions.iter().map(|s| s.id).collect();
+    let here = sessions.iter().find(|s| s.current).map(|s| s.id);
     let notices = ctx.desk.notices().await;
     let line = |notice: Notice| NoticeLine {
         id: notice.id,
         text: text(ctx, &notice),
+        own: here.is_some() && notice.session == here,
         session: notice
             .session
             .filter(|id| live.contains(id))

@@ -262,6 +262,8 @@ pub(crate) struct Codes<'a> {
 pub(crate) struct NoticeLine {
     pub(crate) id: i64,
     pub(crate) text: String,
+    /// Whether it is about the session that looks: that one cannot put it away.
+    pub(crate) own: bool,
     /// A live session it is about, to be ended.
     pub(crate) session: Option<String>,
 }

@@ -292,6 +292,19 @@ async fn notices_are_told_once_seen_and_escaped() {
 }
 
 #[tokio::test]
+async fn a_notice_about_the_session_that_looks_cannot_be_put_away_there() {
+    let mut nadia = Fake::nadia();
+    nadia.notices = news();
+    let here = crate::pages::desk::Desk::sessions(&nadia)
+        .into_iter()
+        .find(|s| s.current);
+    nadia.notices[0].session = here.map(|s| s.id);
+    let page = nadia.gate(get("/")).await;
+    assert_eq!(page.body().matches("action=\"/account/notice\"").count(), 6);
+    assert!(page.body().contains("192.0.2.9 (Firefox, Windows)"));
+}
+
+#[tokio::test]
 async fn who_has_no_recovery_codes_is_offered_some() {
     let mut nadia = Fake::nadia();
     let page = nadia.gate(get("/")).await;
