@@ -81,6 +81,9 @@ pub(crate) struct Add {
     /// The mail address
     #[arg(long, value_name = "ADDRESS")]
     mail: Option<String>,
+    /// Make no enrolment link: the password comes with `postern user import`
+    #[arg(long)]
+    no_link: bool,
 }
 
 const RESET: &str = "Examples:
@@ -94,7 +97,8 @@ pbkdf2_sha256$ITERATIONS$SALT$HASH. Passwords in clear and DES crypt are refused
 pbkdf2-json: [{\"user\": \"zoe\", \"salt\": \"TEXT\", \"hash\": \"HEX\", \"iterations\": 100000}], PBKDF2 with
 HMAC-SHA-256 over the salt's text; iterations may be left out.
 
-People must be in the policy folder first (postern user add). Whoever has a password here keeps it.";
+People must be in the policy folder first (postern user add --no-link). Whoever has a password here
+keeps it, and so does whom an enrolment link awaits: the link is the newer word.";
 
 /// Runs a command about people.
 ///
@@ -111,6 +115,10 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<(), Failure> {
         Command::Add(add) => {
             declare(add, &config.policy_dir)?;
             block_on(changed(&config, &add.user, UserAct::Add))?;
+            if add.no_link {
+                done(&add.user, "added", json);
+                return Ok(());
+            }
             invite(config, &add.user, json)
         }
         Command::Invite { user } => invite(config, user, json),

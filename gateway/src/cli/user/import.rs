@@ -81,7 +81,9 @@ fn tell(people: &[Imported], imported: &[String], json: bool) {
         ));
     }
     for user in skipped {
-        out::note(&format!("{user} has a password here already and keeps it"));
+        out::note(&format!(
+            "{user} is left out: has a password here already, or an enrolment link is out"
+        ));
     }
 }
 
