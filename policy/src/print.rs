@@ -1,12 +1,13 @@
 //! A policy written out again, with every default and every name in one order.
 
-use std::fmt::Write as _;
+mod words;
 
 use crate::compile::Policy;
 use crate::ir::{self, Allow, Ir, Mfa, Resource, Who};
 use crate::resolve::tenants::{EVERYBODY, owner, split};
 use crate::resolve::values::show_duration;
 use crate::source::Sources;
+use words::{list, pair, push, quote};
 
 impl Policy {
     /// Writes the policy in canonical form: `policy.toml` and `users.toml`, and for each tenant the same in
@@ -488,38 +489,4 @@ fn upstream(upstream: &ir::Upstream) -> String {
         false => upstream.host.clone(),
     };
     format!("{scheme}://{host}:{}", upstream.port)
-}
-
-fn push(out: &mut String, line: &str) {
-    out.push_str(line);
-    out.push('\n');
-}
-
-fn pair(out: &mut String, key: &str, value: &str) {
-    push(out, &format!("{key} = {value}"));
-}
-
-fn list<T: AsRef<str>>(items: &[T]) -> String {
-    let items: Vec<String> = items.iter().map(|item| quote(item.as_ref())).collect();
-    format!("[{}]", items.join(", "))
-}
-
-/// A basic string of TOML.
-fn quote(text: &str) -> String {
-    let mut out = String::from("\"");
-    for ch in text.chars() {
-        match ch {
-            '"' | '\\' => {
-                out.push('\\');
-                out.push(ch);
-            }
-            ch if ch.is_control() => {
-                let written = write!(out, "\\u{:04X}", u32::from(ch));
-                debug_assert!(written.is_ok(), "a string takes all");
-            }
-            ch => out.push(ch),
-        }
-    }
-    out.push('"');
-    out
 }
