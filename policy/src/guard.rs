@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::cells::{self, Change, Grid, Side, Split, World, joint_places};
+use crate::cells::{Change, Diff, Grid, Side, Split, World, joint_places};
 use crate::compile::Policy;
 use crate::decide::Outcome;
 use crate::diag::Diagnostic;
@@ -94,7 +94,7 @@ pub fn lost<'a>(
 
 /// Changes that open a door to the world: to `anyone`, or to every user on a net or the console. A person who is new
 /// or enabled again walks through doors that are open already; that is no such change.
-pub fn world_open(before: &Policy, after: &Policy) -> Vec<Change> {
+pub fn world_open(diff: &Diff, before: &Policy, after: &Policy) -> Vec<Change> {
     let mut broad: BTreeSet<(String, u32)> = BTreeSet::new();
     let nets = after.ir.nets.iter().zip(&after.nets);
     let mut places: Vec<_> = nets.map(|(net, rules)| (&net.allows, rules)).collect();
@@ -108,12 +108,11 @@ pub fn world_open(before: &Policy, after: &Policy) -> Vec<Change> {
         }
     }
     let known = |user: &str| before.user(user).is_some_and(|user| !user.disabled);
-    let mut changes = cells::diff(before, after).changes;
-    changes.retain(|change| {
+    let opens = |change: &&Change| {
         let rule = (change.file.clone(), change.line);
         let plain = change.resource == "admin" || change.resource.starts_with("net.");
         change.after == Outcome::Allow
             && (change.user == "anyone" || (plain && broad.contains(&rule) && known(&change.user)))
-    });
-    changes
+    };
+    diff.changes.iter().filter(opens).cloned().collect()
 }

@@ -157,7 +157,7 @@ fn lock_out(asked: &Asked<'_>, judged: &mut Judged) {
 
 /// A lost guard is counted with all that the change opens: which of it the guard held shut is not told apart.
 fn widening(asked: &Asked<'_>, judged: &mut Judged) {
-    let open = guard::world_open(asked.before, asked.after);
+    let open = guard::world_open(&judged.diff, asked.before, asked.after);
     let doors: BTreeSet<String> = open.iter().map(door).collect();
     let denies = lost_denies(asked);
     let is_lost = judged.widened > 0 && !denies.is_empty();

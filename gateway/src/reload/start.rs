@@ -133,8 +133,9 @@ fn compare(
     let Some(Ok((before, _))) = folder.map(|f| compile(&f.sources(&config.policy_dir))) else {
         return;
     };
-    (entry.widened, entry.narrowed) = guards::counts(&policy::diff(&before.policy, after));
-    let open = guard::world_open(&before.policy, after).len();
+    let diff = policy::diff(&before.policy, after);
+    (entry.widened, entry.narrowed) = guards::counts(&diff);
+    let open = guard::world_open(&diff, &before.policy, after).len();
     if open > 0 {
         tracing::error!(
             open,
