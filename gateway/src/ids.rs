@@ -1,5 +1,6 @@
 //! Identifiers and random tokens.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::str::FromStr;
 
@@ -89,6 +90,28 @@ pub(crate) fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
+/// How much a thread draws at once for labels, in bytes.
+const DRAWN: usize = 1024;
+
+thread_local! {
+    static LABELS: RefCell<([u8; DRAWN], usize)> = const { RefCell::new(([0; DRAWN], DRAWN)) };
+}
+
+/// Gives `N` random bytes for names that are shown, such as request ids; never for secrets,
+/// since bytes to come lie in memory. One draw serves many labels.
+pub(crate) fn label<const N: usize>() -> [u8; N] {
+    LABELS.with_borrow_mut(|(drawn, used)| {
+        let given = drawn.get(*used..).and_then(|rest| rest.first_chunk());
+        if let Some(given) = given {
+            *used = used.saturating_add(N);
+            return *given;
+        }
+        *drawn = random();
+        *used = N;
+        drawn.first_chunk().map_or_else(random, |first| *first)
+    })
+}
+
 /// Draws a 256-bit token as unpadded base64url.
 pub(crate) fn token() -> String {
     BASE64URL_NOPAD.encode(&random::<32>())
@@ -96,7 +119,16 @@ pub(crate) fn token() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{DeviceId, SessionId};
+    use std::collections::HashSet;
+
+    use super::{DRAWN, DeviceId, SessionId, label};
+
+    #[test]
+    fn labels_never_repeat_within_a_draw_or_over_several() {
+        let drawn: HashSet<[u8; 16]> = (0..DRAWN).map(|_| label()).collect();
+        assert_eq!(drawn.len(), DRAWN);
+        assert_ne!(label::<DRAWN>(), label::<DRAWN>());
+    }
 
     #[test]
     fn ids_survive_a_round_trip() {

@@ -14,7 +14,7 @@ use super::headers::{self, ANSWER_DROPPED, BASE};
 use super::own;
 use super::pep::Ctx;
 use crate::gateway::Gateway;
-use crate::ids::random;
+use crate::ids::label;
 use crate::pages::{self, Detail, Problem};
 
 /// Removes from an app's answer what only the gateway may say.
@@ -173,7 +173,7 @@ pub(crate) fn problem_of_status(status: u16) -> Problem {
 
 /// Draws the short code by which a denial is found again, `D-` and eight characters.
 pub(crate) fn code() -> String {
-    let drawn = data_encoding::BASE32_NOPAD.encode(&random::<5>());
+    let drawn = data_encoding::BASE32_NOPAD.encode(&label::<5>());
     format!("D-{drawn}")
 }
 

@@ -14,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 use super::app::App;
 use super::edge::Edge;
 use super::head::{self, MAX_HEAD, Refused};
-use super::stream::{ClientStream, HeadRead, Transport};
+use super::stream::{ClientStream, Collected, HeadRead, Transport};
 use crate::audit::{Event, Record, reason};
 use crate::bans::Offence;
 use crate::ids::{DeviceId, Door, SessionId};
@@ -58,7 +58,7 @@ pub(crate) struct ConnCtx {
 }
 
 impl ConnCtx {
-    fn new(origin: &ConnOrigin, sni: Option<String>) -> Arc<Self> {
+    pub(super) fn new(origin: &ConnOrigin, sni: Option<String>) -> Arc<Self> {
         Arc::new(Self {
             door: origin.door,
             peer: origin.peer,
@@ -161,13 +161,14 @@ async fn http1(app: &Arc<App>, mut stream: Box<ClientStream>) {
         if let Err(refused) = strict_head(&mut stream).await {
             return refuse(app, &mut stream, refused).await;
         }
+        let wire = stream.wire();
         let mut session = ServerSession::new_http1(stream);
         match settings.take() {
             Some(settings) => settings.apply_to_session(&mut session),
             None => session.set_keepalive_reuses_remaining(Some(REQUESTS_PER_CONNECTION)),
         }
         session.set_keepalive((!*shutdown.borrow()).then_some(60));
-        let reused = app.process_new_http(session, &shutdown).await;
+        let reused = Collected::new(app.process_new_http(session, &shutdown), wire).await;
         let Some((back, persistent)) = reused.map(ReusedHttpStream::consume) else {
             return;
         };

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use data_encoding::BASE64URL_NOPAD;
 use http::header;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, ErrorSource, ErrorType, Result};
@@ -26,7 +27,7 @@ use crate::audit::Record;
 use crate::clock;
 use crate::gateway::Gateway;
 use crate::identity::Session as SignIn;
-use crate::ids::token;
+use crate::ids::label;
 use crate::pages::{self, Problem};
 use crate::snapshot::Snapshot;
 use crate::streams::StreamGuard;
@@ -165,7 +166,7 @@ impl ProxyHttp for Pep {
         Ctx {
             ctl: RequestCtl::current(),
             snap: self.gw.snapshot.load_full(),
-            request_id: token().chars().take(22).collect::<String>().into(),
+            request_id: BASE64URL_NOPAD.encode(&label::<16>()).into(),
             code: answer::code(),
             method: String::new(),
             target: None,

@@ -1,24 +1,30 @@
 //! The transport under pingora: one client connection, plain or TLS, from any door.
 //!
 //! The first bytes of an HTTP/1 request are read here, so that the strict head check sees them
-//! as they came and an idle connection holds no buffer.
+//! as they came and an idle connection holds no buffer. What is written of an answer is collected
+//! while its request has more to say ([`Collected`]), so that head and body are one TLS record.
 
 use std::fmt;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_core::protocols::tls::SslDigest;
 use pingora_core::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
     TimingDigest, UniqueID,
 };
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::conn::ConnCtx;
+use wire::Wire;
+
+mod wire;
 
 /// What carries the bytes of a connection.
 pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static {}
@@ -26,7 +32,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static> Transport for T 
 
 /// A client connection as pingora sees it.
 pub(crate) struct ClientStream {
-    io: Box<dyn Transport>,
+    wire: Arc<Mutex<Wire>>,
     ahead: Vec<u8>,
     taken: usize,
     ctx: Arc<ConnCtx>,
@@ -59,7 +65,8 @@ impl ClientStream {
             .tls
             .then(|| Arc::new(SslDigest::new("", "", None, None, Vec::new())));
         Self {
-            io,
+            // HTTP/2 frames are collected by its own codec
+            wire: Arc::new(Mutex::new(Wire::new(io, !h2))),
             ahead: Vec::new(),
             taken: 0,
             ctx,
@@ -67,6 +74,20 @@ impl ClientStream {
             tls,
             h2,
         }
+    }
+
+    /// Returns the far end of this stream, for [`Collected`].
+    pub(crate) fn wire(&self) -> Arc<Mutex<Wire>> {
+        Arc::clone(&self.wire)
+    }
+
+    async fn read_some(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        poll_fn(|cx| {
+            let mut buf = ReadBuf::new(into);
+            let read = self.wire.lock().poll_read(cx, &mut buf);
+            read.map_ok(|()| buf.filled().len())
+        })
+        .await
     }
 
     /// Waits for the first byte of the next request, holding no buffer while it waits.
@@ -79,7 +100,7 @@ impl ClientStream {
         }
         self.drop_ahead();
         let mut first = [0_u8; 1024];
-        let n = self.io.read(&mut first).await?;
+        let n = self.read_some(&mut first).await?;
         self.ahead
             .extend_from_slice(first.get(..n).unwrap_or_default());
         Ok(n > 0)
@@ -92,7 +113,7 @@ impl ClientStream {
     pub(crate) async fn read_ahead(&mut self, least: usize) -> io::Result<bool> {
         while self.ahead.len().saturating_sub(self.taken) < least {
             let mut more = [0_u8; 1024];
-            let n = self.io.read(&mut more).await?;
+            let n = self.read_some(&mut more).await?;
             if n == 0 {
                 return Ok(false);
             }
@@ -122,7 +143,7 @@ impl ClientStream {
             }
             seen = head.len();
             let mut more = [0_u8; 4096];
-            let n = self.io.read(&mut more).await?;
+            let n = self.read_some(&mut more).await?;
             if n == 0 {
                 return Ok(if seen == 0 {
                     HeadRead::Closed
@@ -143,13 +164,12 @@ impl ClientStream {
 
     /// Writes bytes and ends the connection; used for answers before pingora is involved.
     pub(crate) async fn answer_and_close(&mut self, bytes: &[u8]) {
-        drop(self.io.write_all(bytes).await);
-        drop(self.io.flush().await);
-        drop(self.io.shutdown().await);
+        drop(self.write_all(bytes).await);
+        drop(AsyncWriteExt::shutdown(self).await);
         let mut sink = [0_u8; 2048];
         let drain = async {
             for _ in 0..32 {
-                if !matches!(self.io.read(&mut sink).await, Ok(n) if n > 0) {
+                if !matches!(self.read_some(&mut sink).await, Ok(n) if n > 0) {
                     break;
                 }
             }
@@ -179,37 +199,62 @@ impl AsyncRead for ClientStream {
             }
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.io).poll_read(cx, buf)
+        self.wire.lock().poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for ClientStream {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        self.wire.lock().poll_write(cx, buf)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.wire.lock().poll_flush(cx)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.wire.lock().poll_shutdown(cx)
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+        self.wire.lock().poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
+        self.wire.lock().is_write_vectored()
+    }
+}
+
+/// A request that sends what it wrote whenever it has to wait.
+pub(crate) struct Collected<F> {
+    work: F,
+    wire: Arc<Mutex<Wire>>,
+}
+
+impl<F: Future + Unpin> Collected<F> {
+    /// Runs `work`, which writes to `wire`.
+    pub(crate) fn new(work: F, wire: Arc<Mutex<Wire>>) -> Self {
+        Self { work, wire }
+    }
+}
+
+impl<F: Future + Unpin> Future for Collected<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let polled = Pin::new(&mut self.work).poll(cx);
+        if polled.is_pending() {
+            self.wire.lock().send(cx);
+        }
+        polled
     }
 }
 
@@ -225,7 +270,7 @@ impl fmt::Debug for ClientStream {
 #[async_trait]
 impl Shutdown for ClientStream {
     async fn shutdown(&mut self) {
-        drop(self.io.shutdown().await);
+        drop(AsyncWriteExt::shutdown(self).await);
     }
 }
 
@@ -265,3 +310,6 @@ impl GetSocketDigest for ClientStream {
 
 #[async_trait]
 impl Peek for ClientStream {}
+
+#[cfg(test)]
+mod tests;
