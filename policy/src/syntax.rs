@@ -5,12 +5,11 @@ mod lower;
 mod read;
 mod schema;
 mod tenants;
+mod tree;
 
 pub use lower::FORMAT_VERSION;
 pub(crate) use read::is_name;
 pub use schema::json_schema;
-
-use toml::de::DeTable;
 
 use crate::diag::{Diagnostic, show};
 use crate::source::{FileId, Sources, Span};
@@ -246,17 +245,9 @@ fn parse_file(sources: &Sources, file: FileId, ast: &mut Ast, diags: &mut Vec<Di
         );
         return;
     }
-    let (table, errors) = DeTable::parse_recoverable(text);
-    let broken = errors.iter().any(|error| error.message() != DUPLICATE);
-    for error in errors.iter().take(MAX_SYNTAX_ERRORS) {
-        let span = Span::new(file, error.span().unwrap_or(0..0));
-        let duplicate = error.message() == DUPLICATE;
-        let code = if duplicate { "duplicate-key" } else { "syntax" };
-        diags.push(Diagnostic::error(code, span, show(error.message())));
-    }
-    if broken {
+    let Some(tree) = tree::read_plain(file, text).or_else(|| whole(file, text, diags)) else {
         return;
-    }
+    };
     let path = sources.relative(file);
     let users_file = path == "users.toml" || path.ends_with("/users.toml");
     ast.users_files.extend(users_file.then_some(file));
@@ -265,5 +256,18 @@ fn parse_file(sources: &Sources, file: FileId, ast: &mut Ast, diags: &mut Vec<Di
         users_file,
         diags,
     };
-    lower::file(&mut reader, table.get_ref(), ast);
+    lower::file(&mut reader, tree.root(), ast);
+}
+
+/// Reads a file of any kind, noting what is wrong; `None` when what was read cannot be trusted.
+fn whole<'i>(file: FileId, text: &'i str, diags: &mut Vec<Diagnostic>) -> Option<tree::Tree<'i>> {
+    let (tree, errors) = tree::read_whole(file, text);
+    let broken = errors.iter().any(|error| error.message() != DUPLICATE);
+    for error in errors.iter().take(MAX_SYNTAX_ERRORS) {
+        let span = Span::new(file, error.span().unwrap_or(0..0));
+        let duplicate = error.message() == DUPLICATE;
+        let code = if duplicate { "duplicate-key" } else { "syntax" };
+        diags.push(Diagnostic::error(code, span, show(error.message())));
+    }
+    (!broken).then_some(tree)
 }

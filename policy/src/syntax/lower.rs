@@ -3,11 +3,10 @@
 mod access;
 mod checks;
 
-use toml::de::DeTable;
-
 use super::keys;
-use super::read::{Entry, Reader};
+use super::read::Reader;
 use super::tenants;
+use super::tree::{Entry, Table};
 use super::{Ast, Def, DefaultAst, GroupAst, ScheduleAst, Sp, TunnelAst, UserAst, Word};
 use crate::diag::{Diagnostic, show};
 use crate::source::Span;
@@ -15,15 +14,14 @@ use crate::source::Span;
 /// The format version this crate reads.
 pub const FORMAT_VERSION: u64 = 1;
 
-pub(super) fn file(r: &mut Reader<'_>, table: &DeTable<'_>, ast: &mut Ast) {
-    let entries = r.entries(table);
-    version(r, entries.first());
-    for entry in &entries {
-        section(r, entry, ast);
+pub(super) fn file(r: &mut Reader<'_>, table: Table<'_>, ast: &mut Ast) {
+    version(r, table.entries().next().as_ref());
+    for entry in table.entries() {
+        section(r, &entry, ast);
     }
 }
 
-fn version(r: &mut Reader<'_>, first: Option<&Entry<'_, '_>>) {
+fn version(r: &mut Reader<'_>, first: Option<&Entry<'_>>) {
     let start = Span::new(r.file, 0..0);
     let Some(entry) = first.filter(|entry| entry.key == "postern") else {
         let span = first.map_or(start, |entry| entry.span);
@@ -51,7 +49,7 @@ fn version(r: &mut Reader<'_>, first: Option<&Entry<'_, '_>>) {
     }
 }
 
-fn section(r: &mut Reader<'_>, entry: &Entry<'_, '_>, ast: &mut Ast) {
+fn section(r: &mut Reader<'_>, entry: &Entry<'_>, ast: &mut Ast) {
     match entry.key {
         "postern" => {}
         "zone" => ast
@@ -90,9 +88,9 @@ fn section(r: &mut Reader<'_>, entry: &Entry<'_, '_>, ast: &mut Ast) {
 /// A section that is one table rather than a table of names.
 fn single<T>(
     r: &mut Reader<'_>,
-    entry: &Entry<'_, '_>,
+    entry: &Entry<'_>,
     into: &mut Vec<Def<T>>,
-    body: fn(&mut Reader<'_>, &DeTable<'_>) -> T,
+    body: fn(&mut Reader<'_>, Table<'_>) -> T,
 ) {
     if let Some(table) = r.table(entry) {
         let name = Sp {
@@ -104,7 +102,7 @@ fn single<T>(
     }
 }
 
-fn groups(r: &mut Reader<'_>, entry: &Entry<'_, '_>, optional: bool) -> Vec<Def<GroupAst>> {
+fn groups(r: &mut Reader<'_>, entry: &Entry<'_>, optional: bool) -> Vec<Def<GroupAst>> {
     r.named(entry, "group", |r, e| {
         let members = r.strings(e)?.v;
         Some(GroupAst {
@@ -116,10 +114,10 @@ fn groups(r: &mut Reader<'_>, entry: &Entry<'_, '_>, optional: bool) -> Vec<Def<
 }
 
 /// Names and texts; a header's name is no name of the language, so it is judged later.
-fn header_set(r: &mut Reader<'_>, entry: &Entry<'_, '_>) -> Option<Vec<(Word, Word)>> {
+fn header_set(r: &mut Reader<'_>, entry: &Entry<'_>) -> Option<Vec<(Word, Word)>> {
     let table = r.table(entry)?;
     let mut out = Vec::new();
-    for e in r.entries(table) {
+    for e in table.entries() {
         let name = Sp {
             v: e.key.to_owned(),
             span: e.span,
@@ -129,11 +127,11 @@ fn header_set(r: &mut Reader<'_>, entry: &Entry<'_, '_>) -> Option<Vec<(Word, Wo
     Some(out)
 }
 
-fn schedule(r: &mut Reader<'_>, entry: &Entry<'_, '_>) -> Option<ScheduleAst> {
+fn schedule(r: &mut Reader<'_>, entry: &Entry<'_>) -> Option<ScheduleAst> {
     let table = r.table(entry)?;
     let place = format!("[schedule.{}]", show(entry.key));
     let mut schedule = ScheduleAst::default();
-    for e in r.entries(table) {
+    for e in table.entries() {
         match e.key {
             "days" => schedule.days = r.strings(&e),
             "time" => schedule.time = r.strings(&e),
@@ -146,7 +144,7 @@ fn schedule(r: &mut Reader<'_>, entry: &Entry<'_, '_>) -> Option<ScheduleAst> {
     Some(schedule)
 }
 
-fn users(r: &mut Reader<'_>, entry: &Entry<'_, '_>, ast: &mut Ast) {
+fn users(r: &mut Reader<'_>, entry: &Entry<'_>, ast: &mut Ast) {
     if !r.users_file {
         r.push(
             Diagnostic::error("misplaced", entry.span, "people stand in users.toml")
@@ -156,10 +154,10 @@ fn users(r: &mut Reader<'_>, entry: &Entry<'_, '_>, ast: &mut Ast) {
     ast.users.extend(r.named(entry, "user", user));
 }
 
-fn user(r: &mut Reader<'_>, entry: &Entry<'_, '_>) -> Option<UserAst> {
+fn user(r: &mut Reader<'_>, entry: &Entry<'_>) -> Option<UserAst> {
     let table = r.table(entry)?;
     let mut user = UserAst::default();
-    for e in r.entries(table) {
+    for e in table.entries() {
         match e.key {
             "name" => user.display = r.string(&e),
             "mail" => user.mail = r.string(&e),
@@ -172,9 +170,9 @@ fn user(r: &mut Reader<'_>, entry: &Entry<'_, '_>) -> Option<UserAst> {
     Some(user)
 }
 
-fn default(r: &mut Reader<'_>, table: &DeTable<'_>) -> DefaultAst {
+fn default(r: &mut Reader<'_>, table: Table<'_>) -> DefaultAst {
     let mut default = DefaultAst::default();
-    for e in r.entries(table) {
+    for e in table.entries() {
         match e.key {
             "mfa" => default.mfa = r.string(&e),
             "login" => default.login = r.string(&e),
@@ -190,9 +188,9 @@ fn default(r: &mut Reader<'_>, table: &DeTable<'_>) -> DefaultAst {
     default
 }
 
-fn tunnel(r: &mut Reader<'_>, table: &DeTable<'_>) -> TunnelAst {
+fn tunnel(r: &mut Reader<'_>, table: Table<'_>) -> TunnelAst {
     let mut tunnel = TunnelAst::default();
-    for e in r.entries(table) {
+    for e in table.entries() {
         match e.key {
             "sign-in" => tunnel.sign_in = r.string(&e),
             _ => r.stray_key(&e, keys::TUNNEL, "[tunnel]"),

@@ -1,19 +1,10 @@
 //! Reading typed values out of the spanned DOM, noting every mistake.
 
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
-
 use super::keys::Keys;
+use super::tree::{Entry, Table, Value};
 use super::{Def, Sp, Word};
 use crate::diag::{Diagnostic, did_you_mean, nearest, show};
 use crate::source::{FileId, Span};
-
-/// One key with its value.
-pub(super) struct Entry<'a, 'i> {
-    pub(super) key: &'a str,
-    pub(super) span: Span,
-    pub(super) value: &'a Spanned<DeValue<'i>>,
-}
 
 /// Reads one file, collecting findings.
 pub(super) struct Reader<'d> {
@@ -27,26 +18,8 @@ impl Reader<'_> {
         self.diags.push(diagnostic);
     }
 
-    pub(super) fn span_of<T>(&self, value: &Spanned<T>) -> Span {
-        Span::new(self.file, value.span())
-    }
-
-    /// The entries of a table in the order in which they stand in the file.
-    pub(super) fn entries<'a, 'i>(&self, table: &'a DeTable<'i>) -> Vec<Entry<'a, 'i>> {
-        let mut entries: Vec<_> = table
-            .iter()
-            .map(|(key, value)| Entry {
-                key: key.get_ref(),
-                span: Span::new(self.file, key.span()),
-                value,
-            })
-            .collect();
-        entries.sort_by_key(|entry| entry.span);
-        entries
-    }
-
     /// Says that a key has no meaning in `place`, or none yet.
-    pub(super) fn stray_key(&mut self, entry: &Entry<'_, '_>, keys: Keys, place: &str) {
+    pub(super) fn stray_key(&mut self, entry: &Entry<'_>, keys: Keys, place: &str) {
         let key = entry.key;
         let shown = show(key);
         if keys.later.contains(&key) {
@@ -65,7 +38,7 @@ impl Reader<'_> {
         let has_areas = keys.built.contains(&"public");
         let help = match near {
             Some(name) => Some(format!("did you mean `{name}`?")),
-            None if has_areas && entry.value.get_ref().is_table() => {
+            None if has_areas && entry.value.as_table().is_some() => {
                 Some(format!("an area is written \"/{shown}\", with quotes"))
             }
             None => Some(format!("known here: {}", keys.built.join(", "))),
@@ -82,12 +55,12 @@ impl Reader<'_> {
     }
 
     /// Says that a value has the wrong type.
-    pub(super) fn wrong_type(&mut self, value: &Spanned<DeValue<'_>>, key: &str, wanted: &str) {
-        let found = value.get_ref().type_str();
+    pub(super) fn wrong_type(&mut self, value: Value<'_>, key: &str, wanted: &str) {
+        let found = value.type_str();
         self.push(
             Diagnostic::error(
                 "wrong-type",
-                self.span_of(value),
+                value.span(),
                 format!(
                     "`{}` must be {wanted}, not {}",
                     show(key),
@@ -101,13 +74,13 @@ impl Reader<'_> {
     /// Says that a key is not there at all.
     pub(super) fn require(
         &mut self,
-        table: &DeTable<'_>,
+        table: Table<'_>,
         span: Span,
         place: &str,
         key: &str,
         example: &str,
     ) {
-        if !table.contains_key(key) {
+        if !table.contains(key) {
             self.push(
                 Diagnostic::error("missing-key", span, format!("{place} has no `{key}`"))
                     .help(format!("add  {key} = {example}")),
@@ -115,37 +88,37 @@ impl Reader<'_> {
         }
     }
 
-    pub(super) fn string(&mut self, entry: &Entry<'_, '_>) -> Option<Word> {
-        let Some(text) = entry.value.get_ref().as_str() else {
+    pub(super) fn string(&mut self, entry: &Entry<'_>) -> Option<Word> {
+        let Some(text) = entry.value.as_str() else {
             self.wrong_type(entry.value, entry.key, "a string");
             return None;
         };
         Some(Sp {
             v: text.to_owned(),
-            span: self.span_of(entry.value),
+            span: entry.value.span(),
         })
     }
 
     /// A string, or a list of strings.
-    pub(super) fn strings(&mut self, entry: &Entry<'_, '_>) -> Option<Sp<Vec<Word>>> {
-        let span = self.span_of(entry.value);
-        if entry.value.get_ref().is_str() {
+    pub(super) fn strings(&mut self, entry: &Entry<'_>) -> Option<Sp<Vec<Word>>> {
+        let span = entry.value.span();
+        if entry.value.as_str().is_some() {
             let word = self.string(entry)?;
             return Some(Sp {
                 v: vec![word],
                 span,
             });
         }
-        let Some(items) = entry.value.get_ref().as_array() else {
+        let Some(items) = entry.value.as_array() else {
             self.wrong_type(entry.value, entry.key, "a string or a list of strings");
             return None;
         };
         let mut words = Vec::with_capacity(items.len());
         for item in items {
-            match item.get_ref().as_str() {
+            match item.as_str() {
                 Some(text) => words.push(Sp {
                     v: text.to_owned(),
-                    span: self.span_of(item),
+                    span: item.span(),
                 }),
                 None => self.wrong_type(item, entry.key, "a list of strings"),
             }
@@ -153,32 +126,27 @@ impl Reader<'_> {
         Some(Sp { v: words, span })
     }
 
-    pub(super) fn boolean(&mut self, entry: &Entry<'_, '_>) -> Option<bool> {
-        let value = entry.value.get_ref().as_bool();
+    pub(super) fn boolean(&mut self, entry: &Entry<'_>) -> Option<bool> {
+        let value = entry.value.as_bool();
         if value.is_none() {
             self.wrong_type(entry.value, entry.key, "true or false");
         }
         value
     }
 
-    pub(super) fn integer(&mut self, entry: &Entry<'_, '_>) -> Option<Sp<u64>> {
-        let number = entry
-            .value
-            .get_ref()
-            .as_integer()
-            .and_then(|integer| u64::from_str_radix(integer.as_str(), integer.radix()).ok());
-        let Some(v) = number else {
+    pub(super) fn integer(&mut self, entry: &Entry<'_>) -> Option<Sp<u64>> {
+        let Some(v) = entry.value.as_integer() else {
             self.wrong_type(entry.value, entry.key, "a whole number from 0");
             return None;
         };
         Some(Sp {
             v,
-            span: self.span_of(entry.value),
+            span: entry.value.span(),
         })
     }
 
-    pub(super) fn table<'a, 'i>(&mut self, entry: &Entry<'a, 'i>) -> Option<&'a DeTable<'i>> {
-        let table = entry.value.get_ref().as_table();
+    pub(super) fn table<'t>(&mut self, entry: &Entry<'t>) -> Option<Table<'t>> {
+        let table = entry.value.as_table();
         if table.is_none() {
             self.wrong_type(entry.value, entry.key, "a table");
         }
@@ -186,7 +154,7 @@ impl Reader<'_> {
     }
 
     /// Checks a name that the file defines.
-    pub(super) fn name(&mut self, entry: &Entry<'_, '_>, kind: &str) -> Word {
+    pub(super) fn name(&mut self, entry: &Entry<'_>, kind: &str) -> Word {
         if !is_name(entry.key) {
             let lower = entry.key.to_lowercase();
             let help = if is_name(&lower) {
@@ -212,15 +180,15 @@ impl Reader<'_> {
     /// Reads a table of named definitions.
     pub(super) fn named<T>(
         &mut self,
-        section: &Entry<'_, '_>,
+        section: &Entry<'_>,
         kind: &str,
-        mut body: impl FnMut(&mut Self, &Entry<'_, '_>) -> Option<T>,
+        mut body: impl FnMut(&mut Self, &Entry<'_>) -> Option<T>,
     ) -> Vec<Def<T>> {
         let Some(table) = self.table(section) else {
             return Vec::new();
         };
         let mut defs = Vec::new();
-        for entry in self.entries(table) {
+        for entry in table.entries() {
             let name = self.name(&entry, kind);
             if let Some(body) = body(self, &entry) {
                 defs.push(Def { name, body });

@@ -1,14 +1,15 @@
 //! The sections `[tenant.*]` and `[zone-file]`.
 
 use super::keys;
-use super::read::{Entry, Reader};
+use super::read::Reader;
+use super::tree::Entry;
 use super::{Def, TenantAst, Word};
 use crate::diag::{Diagnostic, show};
 
 /// Names that would be read as something else in front of a `/`.
 const RESERVED: [&str; 2] = ["root", "admin"];
 
-pub(super) fn tenants(r: &mut Reader<'_>, entry: &Entry<'_, '_>) -> Vec<Def<TenantAst>> {
+pub(super) fn tenants(r: &mut Reader<'_>, entry: &Entry<'_>) -> Vec<Def<TenantAst>> {
     let defs = r.named(entry, "tenant", tenant);
     for def in &defs {
         let name = def.name.v.as_str();
@@ -25,11 +26,11 @@ pub(super) fn tenants(r: &mut Reader<'_>, entry: &Entry<'_, '_>) -> Vec<Def<Tena
     defs
 }
 
-fn tenant(r: &mut Reader<'_>, entry: &Entry<'_, '_>) -> Option<TenantAst> {
+fn tenant(r: &mut Reader<'_>, entry: &Entry<'_>) -> Option<TenantAst> {
     let table = r.table(entry)?;
     let place = format!("[tenant.{}]", show(entry.key));
     let mut tenant = TenantAst::default();
-    for e in r.entries(table) {
+    for e in table.entries() {
         match e.key {
             "dir" => tenant.dir = r.string(&e),
             "domains" => tenant.domains = r.strings(&e),
@@ -43,9 +44,9 @@ fn tenant(r: &mut Reader<'_>, entry: &Entry<'_, '_>) -> Option<TenantAst> {
     Some(tenant)
 }
 
-fn quota(r: &mut Reader<'_>, entry: &Entry<'_, '_>, tenant: &mut TenantAst) {
+fn quota(r: &mut Reader<'_>, entry: &Entry<'_>, tenant: &mut TenantAst) {
     let Some(table) = r.table(entry) else { return };
-    for e in r.entries(table) {
+    for e in table.entries() {
         match e.key {
             "apps" => tenant.apps = r.integer(&e),
             "allows" => tenant.allows = r.integer(&e),
@@ -54,6 +55,6 @@ fn quota(r: &mut Reader<'_>, entry: &Entry<'_, '_>, tenant: &mut TenantAst) {
     }
 }
 
-pub(super) fn zone_files(r: &mut Reader<'_>, entry: &Entry<'_, '_>) -> Vec<Def<Word>> {
+pub(super) fn zone_files(r: &mut Reader<'_>, entry: &Entry<'_>) -> Vec<Def<Word>> {
     r.named(entry, "zone", |r, e| r.string(e))
 }

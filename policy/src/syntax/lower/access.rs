@@ -1,16 +1,15 @@
 //! Apps, nets, guards and the console, with their rules.
 
-use toml::de::DeTable;
-
 use super::super::keys::{self, Keys};
-use super::super::read::{Entry, Reader};
+use super::super::read::Reader;
+use super::super::tree::{Entry, Table};
 use super::super::{AllowAst, AppAst, AreaAst, Def, GuardAst, NetAst, Sp, Word};
 use crate::diag::{Diagnostic, show};
 
-pub(super) fn admin(r: &mut Reader<'_>, table: &DeTable<'_>) -> Vec<Def<AllowAst>> {
+pub(super) fn admin(r: &mut Reader<'_>, table: Table<'_>) -> Vec<Def<AllowAst>> {
     let mut rules: Vec<Def<AllowAst>> = Vec::new();
     let mut shadow = false;
-    for e in r.entries(table) {
+    for e in table.entries() {
         match e.key {
             "allow" => rules = allows(r, &e, keys::ALLOW_PLAIN, "admin"),
             "shadow" => shadow = r.boolean(&e).unwrap_or(true),
@@ -23,11 +22,11 @@ pub(super) fn admin(r: &mut Reader<'_>, table: &DeTable<'_>) -> Vec<Def<AllowAst
     rules
 }
 
-pub(super) fn app(r: &mut Reader<'_>, entry: &Entry<'_, '_>) -> Option<AppAst> {
+pub(super) fn app(r: &mut Reader<'_>, entry: &Entry<'_>) -> Option<AppAst> {
     let table = r.table(entry)?;
     let id = format!("app.{}", show(entry.key));
     let mut app = AppAst::default();
-    for e in r.entries(table) {
+    for e in table.entries() {
         match e.key {
             "host" => app.host = r.strings(&e).map(|list| list.v),
             "upstream" => app.upstream = upstream(r, &e),
@@ -60,9 +59,9 @@ pub(super) fn app(r: &mut Reader<'_>, entry: &Entry<'_, '_>) -> Option<AppAst> {
     Some(app)
 }
 
-fn upstream(r: &mut Reader<'_>, e: &Entry<'_, '_>) -> Option<Word> {
-    if e.value.get_ref().is_array() {
-        let span = r.span_of(e.value);
+fn upstream(r: &mut Reader<'_>, e: &Entry<'_>) -> Option<Word> {
+    if e.value.as_array().is_some() {
+        let span = e.value.span();
         r.push(
             Diagnostic::error("not-built-yet", span, "several upstreams are not built yet")
                 .help("write one: upstream = \"http://host:port\""),
@@ -72,11 +71,11 @@ fn upstream(r: &mut Reader<'_>, e: &Entry<'_, '_>) -> Option<Word> {
     r.string(e)
 }
 
-fn area(r: &mut Reader<'_>, entry: &Entry<'_, '_>, app: &str) -> Option<Def<AreaAst>> {
+fn area(r: &mut Reader<'_>, entry: &Entry<'_>, app: &str) -> Option<Def<AreaAst>> {
     let table = r.table(entry)?;
     let id = format!("{app}{}", show(entry.key));
     let mut area = AreaAst::default();
-    for e in r.entries(table) {
+    for e in table.entries() {
         match e.key {
             "public" | "allow" => area_key(r, &e, &mut area, &id),
             "headers" => area.headers = r.string(&e),
@@ -110,7 +109,7 @@ fn area(r: &mut Reader<'_>, entry: &Entry<'_, '_>, app: &str) -> Option<Def<Area
     })
 }
 
-fn area_key(r: &mut Reader<'_>, e: &Entry<'_, '_>, area: &mut AreaAst, id: &str) {
+fn area_key(r: &mut Reader<'_>, e: &Entry<'_>, area: &mut AreaAst, id: &str) {
     if e.key == "public" {
         area.public = r.string(e);
     } else {
@@ -118,11 +117,11 @@ fn area_key(r: &mut Reader<'_>, e: &Entry<'_, '_>, area: &mut AreaAst, id: &str)
     }
 }
 
-pub(super) fn net(r: &mut Reader<'_>, entry: &Entry<'_, '_>) -> Option<NetAst> {
+pub(super) fn net(r: &mut Reader<'_>, entry: &Entry<'_>) -> Option<NetAst> {
     let table = r.table(entry)?;
     let id = format!("net.{}", show(entry.key));
     let mut net = NetAst::default();
-    for e in r.entries(table) {
+    for e in table.entries() {
         match e.key {
             "to" => net.to = r.strings(&e).map(|list| list.v),
             "shadow" => net.shadow = r.boolean(&e).unwrap_or(true),
@@ -142,10 +141,10 @@ pub(super) fn net(r: &mut Reader<'_>, entry: &Entry<'_, '_>) -> Option<NetAst> {
     Some(net)
 }
 
-pub(super) fn guard(r: &mut Reader<'_>, entry: &Entry<'_, '_>) -> Option<GuardAst> {
+pub(super) fn guard(r: &mut Reader<'_>, entry: &Entry<'_>) -> Option<GuardAst> {
     let table = r.table(entry)?;
     let mut guard = GuardAst::default();
-    for e in r.entries(table) {
+    for e in table.entries() {
         match e.key {
             "who" => guard.who = r.strings(&e),
             "from" => guard.from = r.strings(&e),
@@ -170,10 +169,10 @@ pub(super) fn guard(r: &mut Reader<'_>, entry: &Entry<'_, '_>) -> Option<GuardAs
 }
 
 /// The rules `allow.<name>` of an area, a net or the console.
-fn allows(r: &mut Reader<'_>, entry: &Entry<'_, '_>, keys: Keys, of: &str) -> Vec<Def<AllowAst>> {
+fn allows(r: &mut Reader<'_>, entry: &Entry<'_>, keys: Keys, of: &str) -> Vec<Def<AllowAst>> {
     r.named(entry, "rule", |r, e| {
         let place = format!("rule {of}#{}", show(e.key));
-        let Some(table) = e.value.get_ref().as_table() else {
+        let Some(table) = e.value.as_table() else {
             r.wrong_type(e.value, e.key, "a rule such as { who = \"@group\" }");
             return None;
         };
@@ -182,9 +181,9 @@ fn allows(r: &mut Reader<'_>, entry: &Entry<'_, '_>, keys: Keys, of: &str) -> Ve
     })
 }
 
-fn allow(r: &mut Reader<'_>, table: &DeTable<'_>, keys: Keys, place: &str) -> AllowAst {
+fn allow(r: &mut Reader<'_>, table: Table<'_>, keys: Keys, place: &str) -> AllowAst {
     let mut allow = AllowAst::default();
-    for e in r.entries(table) {
+    for e in table.entries() {
         match e.key {
             "who" => allow.who = r.strings(&e),
             "from" => allow.from = r.strings(&e),

@@ -1,21 +1,20 @@
 //! `[[test]]` and `[[invariant]]`.
 
-use toml::de::{DeTable, DeValue};
-
 use super::super::keys;
-use super::super::read::{Entry, Reader};
+use super::super::read::Reader;
+use super::super::tree::{Entry, Table};
 use super::super::{AsAst, Ast, ExpectAst, InvariantAst, RequiresAst, Sp, TestAst};
 use crate::source::Span;
 
-pub(super) fn tests(r: &mut Reader<'_>, entry: &Entry<'_, '_>, ast: &mut Ast) {
-    let Some(items) = entry.value.get_ref().as_array() else {
+pub(super) fn tests(r: &mut Reader<'_>, entry: &Entry<'_>, ast: &mut Ast) {
+    let Some(items) = entry.value.as_array() else {
         r.wrong_type(entry.value, entry.key, "written [[test]]");
         return;
     };
     for item in items {
-        match item.get_ref().as_table() {
+        match item.as_table() {
             Some(table) => {
-                let span = r.span_of(item);
+                let span = item.span();
                 ast.tests.push(test(r, table, span));
             }
             None => r.wrong_type(item, entry.key, "written [[test]]"),
@@ -23,7 +22,7 @@ pub(super) fn tests(r: &mut Reader<'_>, entry: &Entry<'_, '_>, ast: &mut Ast) {
     }
 }
 
-fn test(r: &mut Reader<'_>, table: &DeTable<'_>, span: Span) -> TestAst {
+fn test(r: &mut Reader<'_>, table: Table<'_>, span: Span) -> TestAst {
     let mut test = TestAst {
         span,
         name: None,
@@ -31,7 +30,7 @@ fn test(r: &mut Reader<'_>, table: &DeTable<'_>, span: Span) -> TestAst {
         to: None,
         expect: None,
     };
-    for e in r.entries(table) {
+    for e in table.entries() {
         match e.key {
             "name" => test.name = r.string(&e).map(|word| word.v),
             "as" => test.subject = subject(r, &e),
@@ -45,15 +44,15 @@ fn test(r: &mut Reader<'_>, table: &DeTable<'_>, span: Span) -> TestAst {
     test
 }
 
-pub(super) fn invariants(r: &mut Reader<'_>, entry: &Entry<'_, '_>, ast: &mut Ast) {
-    let Some(items) = entry.value.get_ref().as_array() else {
+pub(super) fn invariants(r: &mut Reader<'_>, entry: &Entry<'_>, ast: &mut Ast) {
+    let Some(items) = entry.value.as_array() else {
         r.wrong_type(entry.value, entry.key, "written [[invariant]]");
         return;
     };
     for item in items {
-        match item.get_ref().as_table() {
+        match item.as_table() {
             Some(table) => {
-                let span = r.span_of(item);
+                let span = item.span();
                 ast.invariants.push(invariant(r, table, span));
             }
             None => r.wrong_type(item, entry.key, "written [[invariant]]"),
@@ -61,7 +60,7 @@ pub(super) fn invariants(r: &mut Reader<'_>, entry: &Entry<'_, '_>, ast: &mut As
     }
 }
 
-fn invariant(r: &mut Reader<'_>, table: &DeTable<'_>, span: Span) -> InvariantAst {
+fn invariant(r: &mut Reader<'_>, table: Table<'_>, span: Span) -> InvariantAst {
     let mut out = InvariantAst {
         span,
         name: None,
@@ -73,7 +72,7 @@ fn invariant(r: &mut Reader<'_>, table: &DeTable<'_>, span: Span) -> InvariantAs
         can_reach: None,
         disjoint: None,
     };
-    for e in r.entries(table) {
+    for e in table.entries() {
         match e.key {
             "name" => out.name = r.string(&e).map(|word| word.v),
             "reach" => out.reach = r.strings(&e),
@@ -92,10 +91,10 @@ fn invariant(r: &mut Reader<'_>, table: &DeTable<'_>, span: Span) -> InvariantAs
     out
 }
 
-fn requires(r: &mut Reader<'_>, entry: &Entry<'_, '_>) -> Option<RequiresAst> {
+fn requires(r: &mut Reader<'_>, entry: &Entry<'_>) -> Option<RequiresAst> {
     let table = r.table(entry)?;
     let mut out = RequiresAst::default();
-    for e in r.entries(table) {
+    for e in table.entries() {
         match e.key {
             "device" => out.device = r.string(&e),
             "mfa" => out.mfa = r.string(&e),
@@ -107,12 +106,12 @@ fn requires(r: &mut Reader<'_>, entry: &Entry<'_, '_>) -> Option<RequiresAst> {
     Some(out)
 }
 
-fn subject(r: &mut Reader<'_>, entry: &Entry<'_, '_>) -> AsAst {
+fn subject(r: &mut Reader<'_>, entry: &Entry<'_>) -> AsAst {
     let mut subject = AsAst::default();
     let Some(table) = r.table(entry) else {
         return subject;
     };
-    for e in r.entries(table) {
+    for e in table.entries() {
         match e.key {
             "user" => subject.user = r.string(&e),
             "groups" => subject.groups = r.strings(&e).map(|list| list.v).unwrap_or_default(),
@@ -130,9 +129,9 @@ fn subject(r: &mut Reader<'_>, entry: &Entry<'_, '_>) -> AsAst {
 const OUTCOMES: [&str; 4] = ["allow", "step-up", "login", "deny"];
 
 /// `"deny"`, or `{ deny = "rule id" }`.
-fn expect(r: &mut Reader<'_>, entry: &Entry<'_, '_>) -> Option<ExpectAst> {
-    if let DeValue::Table(table) = entry.value.get_ref() {
-        let entries = r.entries(table);
+fn expect(r: &mut Reader<'_>, entry: &Entry<'_>) -> Option<ExpectAst> {
+    if let Some(table) = entry.value.as_table() {
+        let entries: Vec<Entry<'_>> = table.entries().collect();
         let [only] = entries.as_slice() else {
             r.wrong_type(
                 entry.value,
