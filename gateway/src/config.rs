@@ -182,6 +182,9 @@ pub(crate) struct Identity {
     /// Sessions of one person at a time; the oldest ends for the next.
     #[serde(deserialize_with = "value::range::<_, _, 1, 1000>")]
     pub(crate) max_sessions: usize,
+    /// Tunnel devices of one person that are not revoked, whoever registered them.
+    #[serde(deserialize_with = "value::range::<_, _, 1, 1000>")]
+    pub(crate) max_devices: usize,
     /// The shortest password, in characters.
     #[serde(deserialize_with = "value::range::<_, _, 8, 128>")]
     pub(crate) password_min: usize,
@@ -409,6 +412,7 @@ impl Default for Identity {
             idle: Duration::from_secs(3600),
             absolute: Duration::from_secs(12 * 3600),
             max_sessions: 10,
+            max_devices: 10,
             password_min: 15,
             issuer: "Postern".to_owned(),
             failures: 5,

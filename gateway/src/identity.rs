@@ -10,6 +10,7 @@ mod factors;
 mod lockout;
 mod login;
 mod notices;
+mod own_devices;
 mod password;
 mod record;
 mod recovery;
@@ -37,6 +38,7 @@ use self::lockout::{Limits, Lockout, Throttled};
 pub(crate) use self::login::{Directory, Standing, UserName};
 use self::login::{Halves, Refusal};
 pub(crate) use self::notices::{Notice, NoticeKind};
+pub(crate) use self::own_devices::OwnDeviceError;
 use self::password::{BadCost, BadVerifier, Cost, Hasher, Passwords, Rules};
 pub(crate) use self::password::{BadForeign, Foreign, Weak};
 pub(crate) use self::record::{Context, Recorder};
@@ -56,6 +58,8 @@ pub(crate) struct Settings {
     pub(crate) absolute: Duration,
     /// Sessions of one person at a time.
     pub(crate) max_sessions: usize,
+    /// Devices of one person that are not revoked.
+    pub(crate) max_devices: usize,
     /// Characters; below 8 counts as 8.
     pub(crate) password_min: usize,
     /// Named by authenticator apps.
@@ -242,6 +246,7 @@ impl Identity {
             Arc::clone(&recorder),
             settings.tunnel_network,
             settings.tunnel_gateway4,
+            settings.max_devices,
         );
         Ok(Arc::new(Self {
             passwords: Passwords::new(hasher, threads)?,

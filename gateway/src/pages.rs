@@ -8,6 +8,8 @@ mod codes;
 mod csrf;
 mod ctx;
 mod desk;
+mod device_views;
+mod devices;
 mod enrol;
 mod form;
 mod lang;
@@ -28,6 +30,7 @@ use axum::routing::{get, post};
 
 pub(crate) use accept::may_redirect;
 pub(crate) use ctx::SharedDesk;
+pub(crate) use desk::devices::{DeviceDesk, DeviceFault, DeviceView, NewConfig};
 pub(crate) use desk::{
     App, Ask, ChangeStep, Credentials, Desk, DeviceLine, DeviceState, EnrolStep, Enrolment,
     FirstStep, Here, Person, RecoveryStep, SecondStep, SessionRow, Visit, Weakness,
@@ -61,6 +64,15 @@ pub(crate) fn sign_in_host() -> Router {
             "/account/codes",
             get(account::codes_form).post(account::codes),
         )
+        .route("/account/devices", get(devices::list))
+        .route("/account/devices/change", get(devices::change))
+        .route("/account/devices/rename", post(devices::rename))
+        .route("/account/devices/revoke", post(devices::revoke))
+        .route(
+            "/account/devices/add",
+            get(devices::add_form).post(devices::add),
+        )
+        .route("/.postern/devices.js", get(key_maker))
         .route("/enrol", get(enrol::form).post(enrol::finish))
         .route(
             "/enrol/{token}",
@@ -93,6 +105,10 @@ async fn stylesheet(RawQuery(query): RawQuery) -> Response {
 
 async fn script(RawQuery(query): RawQuery) -> Response {
     assets::script(query.as_deref()).map(Body::from)
+}
+
+async fn key_maker(RawQuery(query): RawQuery) -> Response {
+    assets::key_maker(query.as_deref()).map(Body::from)
 }
 
 async fn icon() -> Response {

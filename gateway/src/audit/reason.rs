@@ -56,6 +56,7 @@ pub(crate) const DEVICE_MISMATCH: &str = "device-mismatch";
 pub(crate) const DEVICE_REVOKED: &str = "device-revoked";
 pub(crate) const DEVICE_ADDED: &str = "device-added";
 pub(crate) const DEVICE_MARKED: &str = "device-marked";
+pub(crate) const DEVICE_RENAMED: &str = "device-renamed";
 
 // Requests and flows.
 pub(crate) const BAD_REQUEST: &str = "bad-request";
@@ -152,6 +153,7 @@ pub(crate) const ALL: &[&str] = &[
     DEVICE_REVOKED,
     DEVICE_ADDED,
     DEVICE_MARKED,
+    DEVICE_RENAMED,
     BAD_REQUEST,
     TOO_LARGE,
     RATE_LIMITED,

@@ -110,9 +110,12 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<(), Failure> {
     }
 }
 
+/// Stands for the private key in a configuration made without it.
+pub(crate) const NO_PRIVATE_KEY: &str = "<the private key of this device>";
+
 /// Writes the configuration of a device: keys of wg(8) plus Address, DNS and MTU only.
 pub(crate) fn client_config(added: &DeviceAdded, private: Option<&str>) -> Zeroizing<String> {
-    let private = private.unwrap_or("<the private key of this device>");
+    let private = private.unwrap_or(NO_PRIVATE_KEY);
     Zeroizing::new(format!(
         "[Interface]\nPrivateKey = {private}\nAddress = {}/32\nDNS = {}\nMTU = {}\n\n\
          [Peer]\nPublicKey = {}\nEndpoint = {}\nAllowedIPs = {}\nPersistentKeepalive = 25\n",

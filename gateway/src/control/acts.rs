@@ -1,7 +1,5 @@
 //! What operators do to people, sessions and devices; the same for a running gateway and a stopped one.
 
-use std::sync::Arc;
-
 use data_encoding::BASE64;
 use policy::Policy;
 
@@ -13,7 +11,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::identity::{
     Class, Device, DeviceError, EndReason, FactorError, Foreign, Identity,
-    NewDevice as Registration, Psk, Session, Settings,
+    NewDevice as Registration, NoticeKind, Psk, Session, Settings,
 };
 use crate::ids::{DeviceId, SessionId};
 use crate::secrets::Keys;
@@ -44,6 +42,7 @@ pub(crate) fn settings(config: &Config) -> Settings {
         idle: identity.idle,
         absolute: identity.absolute,
         max_sessions: identity.max_sessions,
+        max_devices: identity.max_devices,
         password_min: identity.password_min,
         issuer: identity.issuer.clone(),
         argon2_memory_kib: identity.argon2_memory_kib,
@@ -171,17 +170,11 @@ impl Acts<'_> {
     /// See [`super::Operator::device_add`].
     pub(crate) async fn device_add(&self, new: &NewDevice) -> Result<DeviceAdded, Refusal> {
         self.known(&new.user)?;
-        let taken =
-            |d: &Arc<Device>| *d.user == *new.user && *d.name == *new.name && d.revoked.is_none();
-        let devices = self.identity.devices();
-        if devices.list().iter().any(taken) {
-            let text = format!("{} has a device {} already", new.user, new.name);
-            return Err(Refusal::new(Code::Data, text));
-        }
         let bad = |_| Refusal::new(Code::Data, "a public key is 32 bytes in base64");
         let key = BASE64.decode(new.public_key.as_bytes()).map_err(bad)?;
         let key = <[u8; 32]>::try_from(key)
             .map_err(|_| Refusal::new(Code::Data, "a public key is 32 bytes in base64"))?;
+        let devices = self.identity.devices();
         let device = devices
             .add(Registration {
                 user: &new.user,
@@ -192,6 +185,10 @@ impl Acts<'_> {
                 now: clock::unix(),
             })
             .await?;
+        let kind = NoticeKind::DeviceAdded;
+        self.identity
+            .tell_of_device(kind, &device, clock::unix())
+            .await;
         self.added(&device)
     }
 
@@ -217,7 +214,14 @@ impl Acts<'_> {
     /// See [`super::Operator::device_revoke`]; the tunnel ends as the change is announced.
     pub(crate) async fn device_revoke(&self, id: &str) -> Result<DeviceLine, Refusal> {
         let id = device_id(id)?;
-        self.identity.devices().revoke(id, clock::unix()).await?;
+        let devices = self.identity.devices();
+        let revoked = devices.revoke(id, clock::unix()).await?;
+        if let Some(device) = devices.get(id).filter(|_| revoked) {
+            let kind = NoticeKind::DeviceRevoked;
+            self.identity
+                .tell_of_device(kind, &device, clock::unix())
+                .await;
+        }
         self.line_of(id)
     }
 
@@ -306,7 +310,9 @@ impl From<DeviceError> for Refusal {
             | DeviceError::KeyTaken(_)
             | DeviceError::KeyRevoked(_)
             | DeviceError::BadName
-            | DeviceError::TooMany(_)
+            | DeviceError::NameTaken(..)
+            | DeviceError::TooMany(..)
+            | DeviceError::TooFast(_)
             | DeviceError::NoAddress(_)
             | DeviceError::BadAddress(_)
             | DeviceError::Unknown(_) => Code::Data,

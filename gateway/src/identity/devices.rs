@@ -1,6 +1,7 @@
 //! The registry of tunnel devices: in memory, written through.
 
 mod addresses;
+mod error;
 #[cfg(test)]
 mod tests;
 
@@ -14,14 +15,17 @@ use tokio::sync::{Mutex, broadcast};
 use zeroize::Zeroizing;
 
 use self::addresses::Addresses;
-use super::record::Recorder;
+pub(crate) use self::error::DeviceError;
+use super::record::{Context, Recorder};
 use crate::audit::{AuditError, Event, Record, reason};
 use crate::ids::{self, DeviceId};
 use crate::secrets::Keys;
 use crate::store::{DeviceRow, HeardRow, Store, StoreError};
 
-/// Devices of one person that are not revoked.
-const PER_USER: usize = 10;
+/// Devices a person may register in a day, revoked ones too: adding and revoking in turn must not
+/// fill the list.
+const PER_DAY: usize = 20;
+const DAY_SECS: i64 = 24 * 60 * 60;
 const NAME_MAX: usize = 64;
 const CHANGES: usize = 1024;
 /// The kind of sealed pre-shared keys.
@@ -146,41 +150,6 @@ pub(crate) enum DeviceChange {
     Marked(DeviceId),
 }
 
-/// Says why a device was not registered or changed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum DeviceError {
-    /// The key cannot be one: zero, of low order, not canonical.
-    #[error("not a usable WireGuard public key")]
-    BadKey,
-    /// Another device has the key.
-    #[error("device {0} has this public key")]
-    KeyTaken(DeviceId),
-    /// The key belonged to a device that was revoked.
-    #[error("the key of revoked device {0} cannot be used again")]
-    KeyRevoked(DeviceId),
-    /// The name is empty, long or has control characters.
-    #[error("a device name has 1 to {NAME_MAX} characters, none of them control characters")]
-    BadName,
-    /// The person has as many devices as one may have.
-    #[error("{0} has {PER_USER} devices, which is the most")]
-    TooMany(Arc<str>),
-    /// No address is free.
-    #[error("no address of {0} is free")]
-    NoAddress(Ipv4Net),
-    /// The wanted address is outside the network, reserved or taken.
-    #[error("address {0} is outside the tunnel network, reserved or taken")]
-    BadAddress(Ipv4Addr),
-    /// There is no such device.
-    #[error("no device {0}")]
-    Unknown(DeviceId),
-    /// It could not be written.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// It could not be recorded.
-    #[error(transparent)]
-    Audit(#[from] AuditError),
-}
-
 /// All devices of the gateway.
 pub(crate) struct Devices {
     all: RwLock<BTreeMap<DeviceId, Arc<Device>>>,
@@ -191,6 +160,8 @@ pub(crate) struct Devices {
     changes: broadcast::Sender<DeviceChange>,
     network: Ipv4Net,
     gateway4: Ipv4Addr,
+    /// Devices of one person that are not revoked.
+    per_user: usize,
     keys: Arc<Keys>,
     store: Arc<dyn Store>,
     recorder: Arc<dyn Recorder>,
@@ -213,6 +184,7 @@ impl Devices {
         recorder: Arc<dyn Recorder>,
         network: Ipv4Net,
         gateway4: Ipv4Addr,
+        per_user: usize,
     ) -> Result<Self, StoreError> {
         let rows = store.devices().await?;
         let all = rows
@@ -226,6 +198,7 @@ impl Devices {
             changes: broadcast::channel(CHANGES).0,
             network,
             gateway4,
+            per_user,
             keys,
             store,
             recorder,
@@ -238,8 +211,36 @@ impl Devices {
     /// [`DeviceError`] with what stands against it; nothing was kept then.
     pub(crate) async fn add(&self, new: NewDevice<'_>) -> Result<Arc<Device>, DeviceError> {
         let _change = self.change.lock().await;
-        let device = Arc::new(self.admit(&new)?);
-        self.record(&device, reason::DEVICE_ADDED).await?;
+        self.enter(self.admit(&new)?, None).await
+    }
+
+    /// As [`Devices::add`], by its owner's own request.
+    ///
+    /// # Errors
+    /// As [`Devices::add`], and [`DeviceError::TooFast`].
+    pub(super) async fn add_own(
+        &self,
+        new: NewDevice<'_>,
+        from: &Context<'_>,
+    ) -> Result<Arc<Device>, DeviceError> {
+        let _change = self.change.lock().await;
+        let device = self.admit(&new)?;
+        let since = new.now.saturating_sub(DAY_SECS);
+        let all = self.all.read().values().map(Arc::clone).collect::<Vec<_>>();
+        let recent = |d: &&Arc<Device>| d.user == device.user && d.created > since;
+        if all.iter().filter(recent).count() >= PER_DAY {
+            return Err(DeviceError::TooFast(device.user));
+        }
+        self.enter(device, Some(from)).await
+    }
+
+    async fn enter(
+        &self,
+        device: Device,
+        from: Option<&Context<'_>>,
+    ) -> Result<Arc<Device>, DeviceError> {
+        let device = Arc::new(device);
+        self.record(&device, reason::DEVICE_ADDED, from).await?;
         self.store.put_device(device.row()).await?;
         self.all.write().insert(device.id, Arc::clone(&device));
         self.tell(DeviceChange::Added(device.id));
@@ -276,6 +277,19 @@ impl Devices {
     /// # Errors
     /// [`DeviceError::Unknown`], or what could not be written.
     pub(crate) async fn revoke(&self, id: DeviceId, now: i64) -> Result<bool, DeviceError> {
+        self.revoke_by(id, now, None).await
+    }
+
+    /// As [`Devices::revoke`], by its owner's own request if there is one.
+    ///
+    /// # Errors
+    /// As [`Devices::revoke`].
+    pub(super) async fn revoke_by(
+        &self,
+        id: DeviceId,
+        now: i64,
+        from: Option<&Context<'_>>,
+    ) -> Result<bool, DeviceError> {
         let _change = self.change.lock().await;
         let before = self.get(id).ok_or(DeviceError::Unknown(id))?;
         if before.revoked.is_none() {
@@ -284,9 +298,34 @@ impl Devices {
         }
         let device = self.get(id).ok_or(DeviceError::Unknown(id))?;
         let written = self.store.put_device(device.row()).await;
-        self.record(&device, reason::DEVICE_REVOKED).await?;
+        self.record(&device, reason::DEVICE_REVOKED, from).await?;
         written?;
         Ok(before.revoked.is_none())
+    }
+
+    /// Gives a device another name; it stays the same device.
+    ///
+    /// # Errors
+    /// [`DeviceError`]; nothing changed then.
+    pub(super) async fn rename(
+        &self,
+        id: DeviceId,
+        name: &str,
+        from: &Context<'_>,
+    ) -> Result<(), DeviceError> {
+        let _change = self.change.lock().await;
+        let before = self.get(id).filter(|d| d.revoked.is_none());
+        let mut device = Device::clone(&*before.ok_or(DeviceError::Unknown(id))?);
+        if *device.name == *name {
+            return Ok(());
+        }
+        check_name(&self.list(), &device.user, name)?;
+        device.name = name.into();
+        self.record(&device, reason::DEVICE_RENAMED, Some(from))
+            .await?;
+        self.store.put_device(device.row()).await?;
+        self.alter(id, |kept| kept.name = Arc::clone(&device.name));
+        Ok(())
     }
 
     /// Sets how far a device is trusted.
@@ -297,7 +336,7 @@ impl Devices {
         let _change = self.change.lock().await;
         let mut device = Device::clone(&*self.get(id).ok_or(DeviceError::Unknown(id))?);
         device.class = class;
-        self.record(&device, reason::DEVICE_MARKED).await?;
+        self.record(&device, reason::DEVICE_MARKED, None).await?;
         self.store.put_device(device.row()).await?;
         self.alter(id, |device| device.class = class);
         self.tell(DeviceChange::Marked(id));
@@ -359,14 +398,11 @@ impl Devices {
             Some(twin) => return Err(DeviceError::KeyTaken(twin.id)),
             None => {}
         }
-        let chars = new.name.chars().count();
-        if chars == 0 || chars > NAME_MAX || new.name.chars().any(char::is_control) {
-            return Err(DeviceError::BadName);
-        }
         let user: Arc<str> = new.user.into();
+        check_name(&all, &user, new.name)?;
         let own = |d: &&Arc<Device>| d.revoked.is_none() && d.user == user;
-        if all.iter().filter(own).count() >= PER_USER {
-            return Err(DeviceError::TooMany(user));
+        if all.iter().filter(own).count() >= self.per_user {
+            return Err(DeviceError::TooMany(user, self.per_user));
         }
         let addresses = Addresses::new(self.network, self.gateway4, &all);
         let address4 = match new.address4 {
@@ -412,8 +448,18 @@ impl Devices {
         }
     }
 
-    async fn record(&self, device: &Device, reason: &'static str) -> Result<(), AuditError> {
+    /// Records a change; `device` of the record is the one that changes, wherever the request came
+    /// through.
+    async fn record(
+        &self,
+        device: &Device,
+        reason: &'static str,
+        from: Option<&Context<'_>>,
+    ) -> Result<(), AuditError> {
         let mut record = Record::new(Event::DeviceChanged, "ok", reason);
+        if let Some(from) = from {
+            record = from.stamp(record);
+        }
         record.user = Some(Arc::clone(&device.user));
         record.device = Some(device.id);
         self.recorder.durable(record).await
@@ -423,4 +469,16 @@ impl Devices {
         // Nobody listens: then there is no tunnel to change.
         drop(self.changes.send(change));
     }
+}
+
+fn check_name(all: &[Arc<Device>], user: &Arc<str>, name: &str) -> Result<(), DeviceError> {
+    let chars = name.chars().count();
+    if chars == 0 || chars > NAME_MAX || name.chars().any(char::is_control) {
+        return Err(DeviceError::BadName);
+    }
+    let taken = |d: &Arc<Device>| d.revoked.is_none() && d.user == *user && *d.name == *name;
+    if all.iter().any(taken) {
+        return Err(DeviceError::NameTaken(Arc::clone(user), name.into()));
+    }
+    Ok(())
 }

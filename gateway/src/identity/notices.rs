@@ -34,10 +34,14 @@ pub(crate) enum NoticeKind {
     FactorReset,
     /// A code was given that had been used before.
     CodeReplayed,
+    /// A tunnel device was registered; the detail is its name.
+    DeviceAdded,
+    /// A tunnel device was revoked; the detail is its name.
+    DeviceRevoked,
 }
 
 impl NoticeKind {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 9] = [
         Self::NewPlace,
         Self::RecoveryUsed,
         Self::CodesRenewed,
@@ -45,6 +49,8 @@ impl NoticeKind {
         Self::TotpReplaced,
         Self::FactorReset,
         Self::CodeReplayed,
+        Self::DeviceAdded,
+        Self::DeviceRevoked,
     ];
 
     fn name(self) -> &'static str {
@@ -56,6 +62,8 @@ impl NoticeKind {
             Self::TotpReplaced => "totp-replaced",
             Self::FactorReset => "factor-reset",
             Self::CodeReplayed => "code-replayed",
+            Self::DeviceAdded => "device-added",
+            Self::DeviceRevoked => "device-revoked",
         }
     }
 }

@@ -26,6 +26,7 @@ pub(crate) mod flow;
 mod imported;
 mod known;
 mod notices;
+mod own_devices;
 mod recovery;
 
 pub(crate) const NOW: i64 = 1_800_000_000;
@@ -230,6 +231,7 @@ fn settings() -> Settings {
         idle: Duration::from_secs(3600),
         absolute: Duration::from_secs(12 * 3600),
         max_sessions: 20,
+        max_devices: 10,
         password_min: 15,
         issuer: "Postern".to_owned(),
         argon2_memory_kib: 19 * 1024,

@@ -49,20 +49,30 @@ const BUSY_WAIT: Duration = Duration::from_secs(2);
 
 /// An act on the account that asks for password and code first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Act {
+pub(super) enum Act {
     Password,
     App,
     Codes,
+    Devices,
+    AddDevice,
 }
 
 impl Act {
-    const ALL: [Self; 3] = [Self::Password, Self::App, Self::Codes];
+    const ALL: [Self; 5] = [
+        Self::Password,
+        Self::App,
+        Self::Codes,
+        Self::Devices,
+        Self::AddDevice,
+    ];
 
-    fn path(self) -> &'static str {
+    pub(super) fn path(self) -> &'static str {
         match self {
             Self::Password => "/account/password",
             Self::App => "/account/app",
             Self::Codes => "/account/codes",
+            Self::Devices => "/account/devices",
+            Self::AddDevice => "/account/devices/add",
         }
     }
 
@@ -71,6 +81,8 @@ impl Act {
             Self::Password => "password",
             Self::App => "app",
             Self::Codes => "codes",
+            Self::Devices => "devices",
+            Self::AddDevice => "add-device",
         }
     }
 }
@@ -309,7 +321,7 @@ fn with_wait(page: Page, wait: Option<Duration>) -> Page {
 
 /// Returns the person of a confirmed session, or what to answer instead: the question for password
 /// and code, with the status `or`.
-fn confirmed(ctx: &Ctx, act: Act, or: StatusCode) -> Result<&Person, Box<Response>> {
+pub(super) fn confirmed(ctx: &Ctx, act: Act, or: StatusCode) -> Result<&Person, Box<Response>> {
     let person = ctx.person().ok_or_else(|| Box::new(stranger(ctx)))?;
     if ctx.desk.is_confirmed() {
         return Ok(person);
@@ -324,7 +336,7 @@ fn others(fields: &Fields) -> Others {
     }
 }
 
-fn confirm_page(
+pub(super) fn confirm_page(
     ctx: &Ctx,
     person: &Person,
     act: Act,

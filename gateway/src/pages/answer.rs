@@ -48,6 +48,9 @@ pub(crate) enum Policy<'a> {
     Page,
     /// As `Page`, and the script of its own host.
     Script,
+    /// As `Script`, and the script may ask its own host; nothing may make markup out of text, for
+    /// the page holds a private key.
+    Keys,
     /// As `Page`, and the redirect after the form may lead to this origin.
     FormTo(&'a str),
     /// One inline style with this SHA-256 in base64, and no form.
@@ -57,7 +60,7 @@ pub(crate) enum Policy<'a> {
 impl Policy<'_> {
     fn value(self) -> HeaderValue {
         let (style, forms) = match self {
-            Self::Page | Self::Script => ("'self'".to_owned(), "'self'".to_owned()),
+            Self::Page | Self::Script | Self::Keys => ("'self'".to_owned(), "'self'".to_owned()),
             Self::FormTo(origin) if is_origin(origin) => {
                 ("'self'".to_owned(), format!("'self' {origin}"))
             }
@@ -66,6 +69,10 @@ impl Policy<'_> {
         };
         let scripts = match self {
             Self::Script => " script-src 'self';",
+            Self::Keys => {
+                " script-src 'self'; connect-src 'self'; require-trusted-types-for 'script'; \
+                 trusted-types 'none';"
+            }
             Self::Page | Self::FormTo(_) | Self::Inline(_) => "",
         };
         let text = format!(

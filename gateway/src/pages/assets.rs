@@ -17,6 +17,12 @@ const SHEET: &str = concat!(
     include_str!("../../templates/pages.css")
 );
 const SCRIPT: &str = include_str!("../../templates/pages.js");
+/// Makes the keys of a device, their configuration and its picture.
+const KEY_MAKER: &str = concat!(
+    include_str!("../../templates/devices/x25519.js"),
+    include_str!("../../templates/devices/qr.js"),
+    include_str!("../../templates/devices/add.js")
+);
 const ICON: &str = include_str!("../../templates/icon.svg");
 
 /// The SHA-256 of [`BASE`] as a content policy writes it.
@@ -28,6 +34,9 @@ pub(crate) static VERSION: LazyLock<String> = LazyLock::new(|| version(SHEET));
 
 /// As [`VERSION`], of the script.
 pub(crate) static SCRIPT_VERSION: LazyLock<String> = LazyLock::new(|| version(SCRIPT));
+
+/// As [`VERSION`], of the script that makes keys.
+pub(crate) static KEY_MAKER_VERSION: LazyLock<String> = LazyLock::new(|| version(KEY_MAKER));
 
 fn version(text: &str) -> String {
     let mut name = HEXLOWER.encode(&Sha256::digest(text.as_bytes()));
@@ -45,9 +54,18 @@ pub(crate) fn stylesheet(query: Option<&str>) -> Response<Bytes> {
 
 /// Answers with the script; kept for a year if `query` names its version.
 pub(crate) fn script(query: Option<&str>) -> Response<Bytes> {
-    let script = Bytes::from_static(SCRIPT.as_bytes());
+    javascript(SCRIPT, &SCRIPT_VERSION, query)
+}
+
+/// Answers with the script that makes keys; kept for a year if `query` names its version.
+pub(crate) fn key_maker(query: Option<&str>) -> Response<Bytes> {
+    javascript(KEY_MAKER, &KEY_MAKER_VERSION, query)
+}
+
+fn javascript(text: &'static str, version: &str, query: Option<&str>) -> Response<Bytes> {
+    let script = Bytes::from_static(text.as_bytes());
     let answer = answer::bare(StatusCode::OK, "text/javascript; charset=utf-8", script);
-    let named = query.and_then(|q| q.strip_prefix("v=")) == Some(SCRIPT_VERSION.as_str());
+    let named = query.and_then(|q| q.strip_prefix("v=")) == Some(version);
     cached(answer, named)
 }
 
@@ -71,7 +89,7 @@ fn cached(mut answer: Response<Bytes>, for_good: bool) -> Response<Bytes> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ICON, SCRIPT, SHEET, VERSION, stylesheet};
+    use super::{ICON, KEY_MAKER, SCRIPT, SHEET, VERSION, stylesheet};
 
     #[test]
     fn only_the_right_version_is_kept_for_good() {
@@ -101,6 +119,24 @@ mod tests {
         ] {
             assert!(!SCRIPT.contains(word), "{word}");
         }
+        for word in [
+            "http:",
+            "https:",
+            "import",
+            "eval",
+            "Function(",
+            "innerHTML",
+            "insertAdjacent",
+            "document.write",
+            "cookie",
+            "Storage",
+            "console",
+        ] {
+            assert!(!KEY_MAKER.contains(word), "{word}");
+        }
+        // It asks one address, that of its form.
+        assert_eq!(KEY_MAKER.matches("fetch(").count(), 1);
+        assert!(KEY_MAKER.contains("fetch(form.action, "));
         assert!(!ICON.contains("href") && !ICON.contains("script"));
     }
 }

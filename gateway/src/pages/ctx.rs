@@ -184,6 +184,15 @@ impl Ctx {
         }
     }
 
+    /// As [`Ctx::scripted`], with the script that makes keys; answer with [`Policy::Keys`].
+    pub(crate) fn with_key_maker<'a>(&self, frame: Frame<'a>) -> Frame<'a> {
+        let version = assets::KEY_MAKER_VERSION.as_str();
+        Frame {
+            script: Some(format!("/.postern/devices.js?v={version}")),
+            ..frame
+        }
+    }
+
     /// Renders a page and sets the cookies it needs.
     pub(crate) fn page(&self, status: StatusCode, view: &impl Template, to: Policy<'_>) -> Page {
         let Ok(body) = view.render() else {

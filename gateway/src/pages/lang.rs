@@ -1,6 +1,6 @@
 //! The choice of the language.
 
-use super::texts::{DE, EN, FR, Texts};
+use super::texts::{DE, DeviceTexts, EN, FR, Texts};
 
 /// A language the pages speak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,6 +42,15 @@ impl Lang {
             Self::En => &EN,
             Self::Fr => &FR,
             Self::De => &DE,
+        }
+    }
+
+    /// Returns the words of the pages about devices.
+    pub(crate) fn device_texts(self) -> &'static DeviceTexts {
+        match self {
+            Self::En => &DeviceTexts::EN,
+            Self::Fr => &DeviceTexts::FR,
+            Self::De => &DeviceTexts::DE,
         }
     }
 

@@ -33,6 +33,14 @@ fn text(ctx: &Ctx, notice: &Notice) -> String {
         NoticeKind::TotpReplaced => t.notice_app,
         NoticeKind::FactorReset => t.notice_reset,
         NoticeKind::CodeReplayed => t.notice_replayed,
+        NoticeKind::DeviceAdded => match notice.source {
+            Some(_) => t.notice_device_added,
+            None => t.notice_device_added_by_admin,
+        },
+        NoticeKind::DeviceRevoked => match notice.source {
+            Some(_) => t.notice_device_revoked,
+            None => t.notice_device_revoked_by_admin,
+        },
     };
     let place = notice.source.map(|ip| ip.to_canonical().to_string());
     let detail = match (notice.kind, notice.detail.is_empty()) {

@@ -1,4 +1,5 @@
 mod account;
+mod devices;
 mod fake;
 mod golden;
 mod handlers;

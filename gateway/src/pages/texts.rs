@@ -9,14 +9,17 @@ pub(crate) use {de::DE, en::EN, fr::FR};
 /// Declares the keys once; a language without one of them does not compile.
 macro_rules! texts {
     ($($key:ident),+ $(,)?) => {
-        /// Every text of the pages in one language; `{name}` marks what is filled in.
+        texts! { in Texts: $($key),+ }
+    };
+    (in $name:ident: $($key:ident),+ $(,)?) => {
+        /// Texts of the pages in one language; `{name}` marks what is filled in.
         #[derive(Debug)]
-        pub(crate) struct Texts {
+        pub(crate) struct $name {
             $(pub(crate) $key: &'static str,)+
         }
 
         #[cfg(test)]
-        impl Texts {
+        impl $name {
             /// Lists the texts with their keys.
             pub(crate) fn all(&self) -> Vec<(&'static str, &'static str)> {
                 vec![$((stringify!($key), self.$key)),+]
@@ -24,6 +27,10 @@ macro_rules! texts {
         }
     };
 }
+
+mod devices;
+
+pub(crate) use devices::DeviceTexts;
 
 texts! {
     skip,
@@ -78,11 +85,16 @@ texts! {
     notice_app,
     notice_reset,
     notice_replayed,
+    notice_device_added,
+    notice_device_added_by_admin,
+    notice_device_revoked,
+    notice_device_revoked_by_admin,
     portal_apps,
     portal_none,
     portal_needs_code,
     portal_devices,
     devices_none,
+    devices_manage,
     device_open,
     device_closed,
     device_never,

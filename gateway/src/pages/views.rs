@@ -43,7 +43,7 @@ pub(crate) struct LangLink {
 }
 
 impl Frame<'_> {
-    fn languages(&self) -> Vec<LangLink> {
+    pub(super) fn languages(&self) -> Vec<LangLink> {
         let rt = self.rt.map(|rt| format!("&rt={rt}")).unwrap_or_default();
         Lang::ALL
             .into_iter()

@@ -1,5 +1,6 @@
 //! The desk of one request: what the pages ask, answered by the running gateway.
 
+mod devices;
 mod lines;
 
 use std::sync::Arc;
@@ -25,8 +26,8 @@ use crate::identity::{
 };
 use crate::ids::{DeviceId, SessionId};
 use crate::pages::{
-    App, ChangeStep, Credentials, Desk, DeviceLine, DeviceState, EnrolStep, Enrolment, FirstStep,
-    Here, Person, RecoveryStep, SecondStep, SessionRow, Visit,
+    App, ChangeStep, Credentials, Desk, DeviceLine, EnrolStep, Enrolment, FirstStep, Here, Person,
+    RecoveryStep, SecondStep, SessionRow, Visit,
 };
 use crate::snapshot::Snapshot;
 
@@ -396,12 +397,7 @@ impl Desk for Counter {
                 name: d.name.to_string(),
                 address: d.address4.to_string(),
                 managed: d.class == Class::Managed,
-                state: match (d.revoked, self.gw.sessions.opened_by(d.id, now)) {
-                    (Some(_), _) => DeviceState::Revoked,
-                    (None, Some(_)) => DeviceState::Open,
-                    (None, None) if d.mark.is_none() => DeviceState::Never,
-                    (None, None) => DeviceState::Closed,
-                },
+                state: devices::state(&self.gw, &d, now),
             })
             .collect()
     }

@@ -138,7 +138,7 @@ async fn a_person_has_ten_devices() {
         devices.add(new_device("alice", n)).await.unwrap();
     }
     let more = devices.add(new_device("alice", 11)).await;
-    assert!(matches!(more, Err(DeviceError::TooMany(_))));
+    assert!(matches!(more, Err(DeviceError::TooMany(_, 10))));
     devices.add(new_device("bob", 12)).await.unwrap();
     devices.revoke(DeviceId(1), NOW).await.unwrap();
     devices.add(new_device("alice", 11)).await.unwrap();

@@ -14,7 +14,7 @@ async fn confirm(bench: &Bench, session: &Arc<Session>, password: &str, now: i64
 }
 
 /// Signs alice in and confirms her session half a minute later.
-async fn confirmed(bench: &Bench) -> (Arc<Session>, i64) {
+pub(super) async fn confirmed(bench: &Bench) -> (Arc<Session>, i64) {
     let (session, _) = bench.sign_in("alice", NOW).await;
     let now = NOW + 30;
     let step = confirm(bench, &session, PASSWORD, now).await;

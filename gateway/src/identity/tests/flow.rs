@@ -461,7 +461,7 @@ pub(crate) fn new_device(user: &str, n: u8) -> super::super::NewDevice<'_> {
     public_key[0] = n;
     super::super::NewDevice {
         user,
-        name: "laptop",
+        name: Box::leak(format!("device {n}").into_boxed_str()),
         public_key,
         psk: super::super::Psk::Generate,
         address4: None,

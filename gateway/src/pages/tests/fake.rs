@@ -15,8 +15,9 @@ use tower::ServiceExt;
 use zeroize::Zeroizing;
 
 use crate::identity::{Notice, NoticeKind, Others, ShownCodes};
-use crate::ids::{Door, SessionId};
+use crate::ids::{DeviceId, Door, SessionId};
 use crate::pages::ctx::SharedDesk;
+use crate::pages::desk::devices::{DeviceDesk, DeviceFault, DeviceView, NewConfig};
 use crate::pages::desk::{
     App, Ask, ChangeStep, Credentials, Desk, DeviceLine, DeviceState, EnrolStep, Enrolment,
     FirstStep, Here, Person, RecoveryStep, SecondStep, SessionRow, Visit, Weakness,
@@ -26,6 +27,10 @@ pub(super) const NONCE: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 pub(super) const KEY: &[u8] = b"key of the pages";
 pub(super) const SESSION_SECRET: &str = "secret of the session";
 pub(super) const HOST: &str = "gate.example.org";
+/// A public key that is taken, and one that is in use.
+pub(super) const GOOD_KEY: &str = "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=";
+pub(super) const USED_KEY: &str = "3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=";
+pub(super) const HOLE: &str = "<the private key>";
 
 /// A gateway with one user, `nadia`, whose password is `right` and whose code is `123456`.
 #[derive(Clone)]
@@ -104,6 +109,74 @@ impl Fake {
             parts,
             String::from_utf8(body.to_vec()).unwrap(),
         ))
+    }
+}
+
+#[async_trait]
+impl DeviceDesk for Fake {
+    async fn own_devices(&self) -> Vec<DeviceView> {
+        let all = (1..).zip(self.devices.iter());
+        all.map(|(n, line)| view(n, line)).collect()
+    }
+
+    async fn add_device(&self, name: &str, public_key: &str) -> Result<NewConfig, DeviceFault> {
+        self.note(format!("add device {name} {public_key}"));
+        match name {
+            "" => Err(DeviceFault::BadName),
+            "laptop" => Err(DeviceFault::NameTaken),
+            "eleventh" => Err(DeviceFault::TooMany(10)),
+            "twentieth" => Err(DeviceFault::TooFast),
+            "full" => Err(DeviceFault::NoAddress),
+            "down" => Err(DeviceFault::Unavailable),
+            "late" => Err(DeviceFault::NotConfirmed),
+            _ => match public_key {
+                GOOD_KEY => Ok(NewConfig {
+                    name: name.to_owned(),
+                    config: format!("[Interface]\nPrivateKey = {HOLE}\nAddress = 10.0.0.2/32\n"),
+                    placeholder: HOLE,
+                }),
+                USED_KEY => Err(DeviceFault::KeyTaken),
+                _ => Err(DeviceFault::BadKey),
+            },
+        }
+    }
+
+    async fn rename_device(&self, device: DeviceId, name: &str) -> Result<(), DeviceFault> {
+        self.note(format!("rename {device} {name}"));
+        match (device, name) {
+            (DeviceId(1 | 2), "late") => Err(DeviceFault::NotConfirmed),
+            (DeviceId(1 | 2), "down") => Err(DeviceFault::Unavailable),
+            (DeviceId(1 | 2), "") => Err(DeviceFault::BadName),
+            (DeviceId(2), "laptop") => Err(DeviceFault::NameTaken),
+            (DeviceId(1 | 2), _) => Ok(()),
+            _ => Err(DeviceFault::Unknown),
+        }
+    }
+
+    async fn revoke_device(&self, device: DeviceId) -> Result<(), DeviceFault> {
+        self.note(format!("revoke {device}"));
+        match device {
+            DeviceId(1 | 2) => Ok(()),
+            _ => Err(DeviceFault::Unknown),
+        }
+    }
+}
+
+fn view(n: u32, line: &DeviceLine) -> DeviceView {
+    let is_live = line.state != DeviceState::Revoked;
+    let heard = line.state != DeviceState::Never && is_live;
+    DeviceView {
+        id: DeviceId(n),
+        name: line.name.clone(),
+        address: line.address.clone(),
+        managed: line.managed,
+        state: line.state,
+        here: n == 1,
+        created: 1_763_625_600,
+        revoked: (!is_live).then_some(1_763_629_740),
+        heard: heard.then_some(1_763_629_740),
+        place: heard.then(|| "office (192.0.2.7)".to_owned()),
+        traffic: heard.then_some((1_234_567, 89_000)),
     }
 }
 
@@ -372,6 +445,8 @@ pub(super) fn news() -> Vec<Notice> {
         (NoticeKind::TotpReplaced, ""),
         (NoticeKind::FactorReset, "lost <phone>"),
         (NoticeKind::CodeReplayed, ""),
+        (NoticeKind::DeviceAdded, "laptop"),
+        (NoticeKind::DeviceRevoked, "<old> phone"),
     ];
     let notice = |(id, (kind, detail)): (i64, (NoticeKind, &str))| Notice {
         id,

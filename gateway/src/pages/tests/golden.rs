@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Method, Request};
 
-use super::fake::{Answer, Fake, news};
+use super::fake::{Answer, Fake, GOOD_KEY, news};
 use super::handlers::{get, post, token_of_browser, token_of_session};
 use crate::pages::desk::{Ask, Here};
 use crate::pages::lang::Lang;
@@ -21,6 +21,7 @@ fn check(name: &str, body: &str) {
     // the version of the stylesheet is not what a golden page is about
     let body = body.replace(crate::pages::assets::VERSION.as_str(), "VERSION");
     let body = body.replace(crate::pages::assets::SCRIPT_VERSION.as_str(), "VERSION");
+    let body = body.replace(crate::pages::assets::KEY_MAKER_VERSION.as_str(), "VERSION");
     let body = body.replace(crate::pages::assets::BASE, "STYLE");
     if std::env::var_os("BLESS").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -83,6 +84,7 @@ pub(super) async fn all() -> Vec<(&'static str, Answer)> {
         pages.push((name, nadia_here(here).gate(get("/")).await));
     }
     pages.extend(factors().await);
+    pages.extend(devices().await);
     pages
 }
 
@@ -160,6 +162,56 @@ async fn factors() -> Vec<(&'static str, Answer)> {
     ]
 }
 
+/// The pages about the person's own devices.
+async fn devices() -> Vec<(&'static str, Answer)> {
+    let nadia = Fake::nadia();
+    let mut confirmed = Fake::nadia();
+    confirmed.confirmed = true;
+    let mut bare = confirmed.clone();
+    bare.devices.clear();
+    let key = GOOD_KEY.replace('/', "%2F").replace('=', "%3D");
+    let form = |name: &str| {
+        let csrf = token_of_session();
+        format!("csrf={csrf}&name={name}&public_key={key}")
+    };
+    let add = "/account/devices/add";
+    vec![
+        ("devices", nadia.gate(get("/account/devices")).await),
+        (
+            "devices-confirmed",
+            confirmed.gate(get("/account/devices")).await,
+        ),
+        (
+            "devices-confirmed-de",
+            confirmed.gate(get("/account/devices?lang=de")).await,
+        ),
+        (
+            "devices-fr",
+            nadia.gate(get("/account/devices?lang=fr")).await,
+        ),
+        ("devices-bare", bare.gate(get("/account/devices")).await),
+        ("device-add", confirmed.gate(get(add)).await),
+        (
+            "device-add-fr",
+            confirmed.gate(get("/account/devices/add?lang=fr")).await,
+        ),
+        (
+            "device-add-taken",
+            confirmed.gate(post(add, &form("laptop"))).await,
+        ),
+        (
+            "device-added",
+            confirmed.gate(post(add, &form("phone"))).await,
+        ),
+        (
+            "device-added-de",
+            confirmed
+                .gate(post("/account/devices/add?lang=de", &form("phone")))
+                .await,
+        ),
+    ]
+}
+
 pub(super) fn denied(lang: Lang) -> String {
     let mut headers = HeaderMap::new();
     headers.insert("accept", HeaderValue::from_static("text/html"));
@@ -190,6 +242,7 @@ async fn every_page_names_its_language_and_loads_nothing_foreign() {
         assert!(body.contains("<html lang=\""), "{name}");
         // Where there is a script it is a file of ours, and the answer allows no other.
         let inline = body.replace("<script src=\"/.postern/pages.js?v=", "");
+        let inline = inline.replace("<script src=\"/.postern/devices.js?v=", "");
         assert!(!inline.contains("<script"), "{name}");
         let scripted = body.contains("<script");
         let csp = answer.header("content-security-policy");

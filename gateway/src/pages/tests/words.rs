@@ -2,6 +2,12 @@ use std::collections::BTreeSet;
 
 use crate::pages::lang::Lang;
 
+fn all(lang: Lang) -> Vec<(&'static str, &'static str)> {
+    let mut texts = lang.texts().all();
+    texts.extend(lang.device_texts().all());
+    texts
+}
+
 fn blanks(text: &str) -> BTreeSet<&str> {
     text.split('{')
         .skip(1)
@@ -11,9 +17,9 @@ fn blanks(text: &str) -> BTreeSet<&str> {
 
 #[test]
 fn every_key_has_words_and_the_same_blanks_in_every_language() {
-    let english = Lang::En.texts().all();
+    let english = all(Lang::En);
     for lang in Lang::ALL {
-        let texts = lang.texts().all();
+        let texts = all(lang);
         assert_eq!(texts.len(), english.len());
         for ((key, text), (same, model)) in texts.into_iter().zip(&english) {
             assert_eq!(key, *same);
@@ -26,9 +32,9 @@ fn every_key_has_words_and_the_same_blanks_in_every_language() {
 
 #[test]
 fn whole_sentences_are_translated() {
-    let english = Lang::En.texts().all();
+    let english = all(Lang::En);
     for lang in [Lang::Fr, Lang::De] {
-        for ((key, text), (_, model)) in lang.texts().all().into_iter().zip(&english) {
+        for ((key, text), (_, model)) in all(lang).into_iter().zip(&english) {
             assert!(!model.contains(' ') || text != *model, "{key}");
         }
     }
