@@ -4,6 +4,8 @@
 //! an allow into a [`Permit`], and what connects to an app or an office host takes a permit by
 //! value. No record, no access.
 
+mod console;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,6 +20,8 @@ use crate::ids::{DeviceId, Door};
 use crate::proxy::head::Target;
 use crate::snapshot::Snapshot;
 use crate::streams::{Answer, Question};
+
+pub(crate) use console::{console, shows_console};
 
 /// Who asks, from where, through which door.
 #[derive(Clone)]

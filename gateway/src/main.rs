@@ -6,6 +6,7 @@ mod bans;
 mod cli;
 mod clock;
 mod config;
+mod console;
 mod control;
 mod demo;
 mod door;

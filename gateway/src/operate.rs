@@ -1,5 +1,6 @@
 //! The running gateway as operators see it through the control socket.
 
+pub(crate) mod office;
 mod policy;
 
 use std::net::SocketAddr;

@@ -28,14 +28,20 @@ use axum::extract::RawQuery;
 use axum::response::Response;
 use axum::routing::{get, post};
 
-pub(crate) use accept::may_redirect;
-pub(crate) use ctx::SharedDesk;
+pub(crate) use accept::{may_redirect, wants_html};
+pub(crate) use answer::{Policy, json};
+pub(crate) use assets::VERSION as STYLE;
+pub(crate) use ctx::{Ctx, Page, Proof, SharedDesk, see_other};
 pub(crate) use desk::devices::{DeviceDesk, DeviceFault, DeviceView, NewConfig};
 pub(crate) use desk::{
     App, Ask, ChangeStep, Credentials, Desk, DeviceLine, DeviceState, EnrolStep, Enrolment,
     FirstStep, Here, Person, RecoveryStep, SecondStep, SessionRow, Visit, Weakness,
 };
+pub(crate) use form::{FORM_MAX, Fields, Spec, decode};
+pub(crate) use lang::Lang;
 pub(crate) use problem::{Detail, Problem, language, problem};
+pub(crate) use texts::{Texts, fill};
+pub(crate) use views::minute;
 
 /// The routes of the sign-in host; each request needs its desk as an extension.
 pub(crate) fn sign_in_host() -> Router {
@@ -88,8 +94,8 @@ pub(crate) fn app_host() -> Router {
     finished(Router::new().route("/.postern/signout", signout))
 }
 
-/// Adds what both kinds of host have, and the last word on headers.
-fn finished(routes: Router) -> Router {
+/// Adds what every kind of host has, and the last word on headers.
+pub(crate) fn finished(routes: Router) -> Router {
     routes
         .route("/.postern/postern.css", get(stylesheet))
         .route("/.postern/pages.js", get(script))

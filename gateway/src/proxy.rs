@@ -1,5 +1,6 @@
 //! The HTTP plane: one pipeline for both doors.
 
+mod admin;
 pub(crate) mod answer;
 pub(crate) mod app;
 pub(crate) mod conn;

@@ -152,9 +152,10 @@ impl Counter {
 
     /// Returns the hand-over URL of a return target, if the session may go on from here.
     fn arrive(&self, rt: &str, session: &Session) -> Option<String> {
-        self.gw
-            .handover
-            .arrive(rt, session.id, self.caller.source, clock::now())
+        let (handover, now) = (&self.gw.handover, clock::now());
+        handover
+            .home(rt, &self.visit.host, now)
+            .or_else(|| handover.arrive(rt, session.id, self.caller.source, now))
     }
 }
 

@@ -313,7 +313,13 @@ fn same_origin(headers: &http::HeaderMap, target: &Target) -> bool {
     origin.as_bytes() == format!("https://{}", target.authority()).as_bytes()
 }
 
-fn over_rate(gw: &Gateway, who: &Identified, verdict: &Verdict, ctx: &mut Ctx) -> Option<Duration> {
+/// Charges the tier of an allow; tells how long to wait where it is used up.
+pub(super) fn over_rate(
+    gw: &Gateway,
+    who: &Identified,
+    verdict: &Verdict,
+    ctx: &mut Ctx,
+) -> Option<Duration> {
     if verdict.outcome() != policy::Outcome::Allow {
         return None;
     }
@@ -355,7 +361,8 @@ fn open(
     gw.enter(stream)
 }
 
-async fn turn_away(
+/// Answers a request that got no permit: by the way to sign in where that helps.
+pub(super) async fn turn_away(
     gw: &Arc<Gateway>,
     session: &mut Session,
     ctx: &mut Ctx,
@@ -452,7 +459,8 @@ async fn refuse(
     problem(gw, session, ctx, problem_shown).await
 }
 
-async fn limited(
+/// Answers a request that came too soon after others, on record.
+pub(super) async fn limited(
     gw: &Arc<Gateway>,
     ctl: &Arc<RequestCtl>,
     session: &mut Session,

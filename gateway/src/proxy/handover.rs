@@ -165,6 +165,13 @@ impl Handover {
             .map(|t| format!("https://{}", t.authority))
     }
 
+    /// Uses up a return id that leads to a page of the sign-in host itself: no code is needed there.
+    pub(crate) fn home(&self, rt: &str, host: &str, now: Instant) -> Option<String> {
+        let target = self.target(rt, now).filter(|target| target.host == host)?;
+        self.returns.lock().take(&rt.to_owned());
+        Some(target.path_and_query)
+    }
+
     /// Uses up a return id for a signed-in session and returns the URL that hands it over.
     pub(crate) fn arrive(
         &self,
@@ -240,6 +247,18 @@ mod tests {
         assert_eq!(open(code_of(&url)), Some((SessionId(1), "/a?b".to_owned())));
         assert_eq!(open(code_of(&url)), None);
         assert_eq!(h.arrive(&d.rt, SessionId(1), HERE, now), None);
+    }
+
+    #[test]
+    fn the_way_back_to_the_sign_in_host_needs_no_code_and_is_used_once() {
+        let (h, now) = (Handover::default(), clock::now());
+        let d = h.depart("gate.example", "gate.example", "/admin?a", None, HERE, now);
+        assert_eq!(h.home(&d.rt, "app.example", now), None);
+        assert_eq!(
+            h.home(&d.rt, "gate.example", now),
+            Some("/admin?a".to_owned())
+        );
+        assert_eq!(h.home(&d.rt, "gate.example", now), None);
     }
 
     #[test]

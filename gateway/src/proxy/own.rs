@@ -16,10 +16,11 @@ use super::head::Target;
 use super::identify::Identified;
 use super::pep::Ctx;
 use super::statement::KEYS_PATH;
-use super::{answer, cookies, headers, offence};
+use super::{admin, answer, cookies, headers, offence};
 use crate::audit::{Event, reason};
 use crate::bans::Offence;
 use crate::clock;
+use crate::console::{self, SharedConsole};
 use crate::gateway::Gateway;
 use crate::identity::BROWSER_SECS;
 use crate::pages::{self, Problem, SharedDesk};
@@ -84,6 +85,9 @@ pub(crate) async fn sign_in_host(
         answer::send(gw, session, ctx, response).await?;
         return Ok(Answered::Yes);
     }
+    if console::is_path(target.path.as_str()) {
+        return admin::console(gw, ctl, session, ctx, target, who).await;
+    }
     by_pages(&SIGN_IN_HOST, gw, ctl, session, ctx, target, who).await
 }
 
@@ -104,7 +108,7 @@ async fn by_pages(
     };
     ctl.body_ended();
     let desk = Arc::new(Counter::new(gw, ctl, ctx, target, who, session));
-    let mut response = ask_pages(pages, session, target, Arc::clone(&desk), body).await;
+    let mut response = ask_pages(pages, session, target, Arc::clone(&desk), None, body).await;
     if let Some(token) = desk.take_browser() {
         let cookie = cookies::set(cookies::BROWSER, &token, BROWSER_SECS.try_into().ok());
         let cookie = headers::value(&cookie);
@@ -133,11 +137,13 @@ fn note_page(
     gw.audit.note(record);
 }
 
-async fn ask_pages(
+/// Has pages of ours answer a request; those of the console get what is behind it as well.
+pub(super) async fn ask_pages(
     pages: &axum::Router,
     session: &Session,
     target: &Target,
     desk: Arc<Counter>,
+    console: Option<SharedConsole>,
     body: Bytes,
 ) -> Response<Bytes> {
     let head = session.req_header();
@@ -152,6 +158,9 @@ async fn ask_pages(
     };
     let desk: SharedDesk = desk;
     request.extensions_mut().insert(desk);
+    if let Some(console) = console {
+        request.extensions_mut().insert(console);
+    }
     let Ok(response) = pages.clone().oneshot(request).await;
     let (parts, body) = response.into_parts();
     match body.collect().await {
@@ -165,7 +174,7 @@ fn plain(status: StatusCode) -> Response<Bytes> {
 }
 
 /// Reads a whole small body; `None` when it is over the limit.
-async fn read_body(session: &mut Session) -> Result<Option<Bytes>> {
+pub(super) async fn read_body(session: &mut Session) -> Result<Option<Bytes>> {
     let mut body = BytesMut::new();
     while let Some(part) = session.as_downstream_mut().read_request_body().await? {
         if body.len() + part.len() > MAX_BODY {

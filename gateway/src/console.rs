@@ -1,0 +1,52 @@
+//! The console of the administrators, under `/admin` of the sign-in host.
+//!
+//! No request gets here without a permit of the policy's `[admin]`: GET and HEAD look, POST acts
+//! and wants a fresh code. What a page asks and does goes through [`Console`]; a request that was
+//! decided as a look has nothing to act with.
+
+mod act;
+mod call;
+mod deed;
+mod desk;
+mod sessions;
+mod shell;
+mod texts;
+
+use axum::Router;
+use axum::routing::get;
+
+pub(crate) use deed::{Consent, Deed};
+pub(crate) use desk::{Acts, At, Console, Outcome, SessionLine, SharedConsole};
+
+/// What a request to the console is about to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Act {
+    /// Look.
+    Read,
+    /// Change something.
+    Write,
+}
+
+impl Act {
+    /// Tells what a method does: whatever is not a plain look counts as an act.
+    pub(crate) fn of(method: &str) -> Self {
+        match method {
+            "GET" | "HEAD" => Self::Read,
+            _ => Self::Write,
+        }
+    }
+}
+
+/// Tells whether a path of the sign-in host belongs to the console.
+pub(crate) fn is_path(path: &str) -> bool {
+    path == "/admin" || path.starts_with("/admin/")
+}
+
+/// The routes of the console; each request needs the pages' desk and the console as extensions.
+pub(crate) fn routes() -> Router {
+    let routes = Router::new()
+        .route("/admin", get(call::home))
+        .route("/admin/sessions", get(sessions::list))
+        .route("/admin/do/{deed}", get(act::ask).post(act::carry_out));
+    crate::pages::finished(routes)
+}

@@ -1,0 +1,172 @@
+//! One request to the console, and the two forms of an answer: page or JSON.
+
+use askama::Template;
+use axum::extract::FromRequestParts;
+use axum::response::Response;
+use http::header::ACCEPT;
+use http::request::Parts;
+use http::{HeaderMap, StatusCode};
+use serde::Serialize;
+
+use super::SharedConsole;
+use super::shell::{Section, Shell};
+use crate::pages::{self, Ctx, Person, Policy, Problem, see_other};
+
+/// What every handler of the console starts from.
+pub(crate) struct Call {
+    /// The request as all pages see it.
+    pub(crate) ctx: Ctx,
+    /// The gateway behind it.
+    pub(crate) console: SharedConsole,
+    /// Who asks.
+    pub(crate) person: Person,
+    /// The parameters of the URL.
+    pub(crate) query: Query,
+    /// The path and query that show this page again.
+    again: String,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Call {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        let console = parts.extensions.get::<SharedConsole>().cloned();
+        let ctx = Ctx::from_request_parts(parts, state).await?;
+        // only the gate puts the console there, with a permit
+        let (Some(console), Some(person)) = (console, ctx.person().cloned()) else {
+            return Err(ctx.problem(Problem::Denied));
+        };
+        let query = Query::read(parts.uri.query().unwrap_or_default());
+        Ok(Self {
+            again: format!("{}?{}", parts.uri.path(), query.without("lang")),
+            console,
+            person,
+            query,
+            ctx,
+        })
+    }
+}
+
+impl Call {
+    /// Describes the page around a part of the console.
+    pub(crate) fn shell(&self, section: Section) -> Shell<'_> {
+        Shell::new(
+            &self.ctx,
+            &self.person,
+            section,
+            &self.again,
+            self.query.get("done"),
+        )
+    }
+
+    /// Answers with a page, or with its model where JSON is asked for.
+    pub(crate) fn reply(
+        &self,
+        status: StatusCode,
+        model: &impl Serialize,
+        view: &impl Template,
+    ) -> Response {
+        if wants_json(&self.ctx.headers) {
+            return match serde_json::to_value(model) {
+                Ok(value) => pages::json(status, &value).map(Into::into),
+                Err(_) => self.ctx.problem(Problem::Internal),
+            };
+        }
+        self.ctx.page(status, view, Policy::Page).into()
+    }
+}
+
+/// `GET /admin`: leads to the first part.
+pub(crate) async fn home(_: Call) -> Response {
+    see_other("/admin/people").into()
+}
+
+/// Says whether a client that shows no pages asks for JSON.
+fn wants_json(headers: &HeaderMap) -> bool {
+    let named = headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|v| v.to_str().ok());
+    let json = named
+        .flat_map(|value| value.split(','))
+        .any(|range| range.trim().split(';').next() == Some("application/json"));
+    json && !pages::wants_html(headers)
+}
+
+/// The parameters of a URL, in their order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Query(Vec<(String, String)>);
+
+impl Query {
+    fn read(text: &str) -> Self {
+        let decode = |text: &str| pages::decode(text.as_bytes()).map(|t| t.to_string());
+        let pairs = text.split('&').filter_map(|pair| pair.split_once('='));
+        Self(
+            pairs
+                .filter_map(|(name, value)| Some((decode(name)?, decode(value)?)))
+                .collect(),
+        )
+    }
+
+    /// Returns a parameter that stands exactly once.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        let mut found = self.0.iter().filter(|(held, _)| held == name);
+        match (found.next(), found.next()) {
+            (Some((_, value)), None) => Some(value),
+            (None, _) | (Some(_), Some(_)) => None,
+        }
+    }
+
+    /// Writes all parameters but one.
+    pub(crate) fn without(&self, name: &str) -> String {
+        let rest = self.0.iter().filter(|(held, _)| held != name);
+        let pairs = rest.map(|(name, value)| format!("{}={}", encode(name), encode(value)));
+        pairs.collect::<Vec<_>>().join("&")
+    }
+}
+
+/// Writes a text as a parameter of a URL.
+///
+/// Source: [RFC 3986 section 2.3](https://www.rfc-editor.org/rfc/rfc3986#section-2.3)
+pub(crate) fn encode(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue};
+
+    use super::{Query, encode, wants_json};
+
+    #[test]
+    fn a_parameter_counts_once_and_survives_the_way_back() {
+        let query = Query::read("user=ann&user=bob&q=a%26b+c&lang=de&bad=%zz&bare");
+        assert_eq!(query.get("user"), None);
+        assert_eq!(query.get("q"), Some("a&b c"));
+        assert_eq!(query.get("bad"), None);
+        assert_eq!(query.without("lang"), "user=ann&user=bob&q=a%26b%20c");
+        assert_eq!(Query::read(&query.without("user")).get("q"), Some("a&b c"));
+        assert_eq!(encode("é/"), "%C3%A9%2F");
+    }
+
+    #[test]
+    fn json_is_for_those_who_name_it_and_take_no_page() {
+        let of = |accept: &'static str| {
+            let line = ("accept".parse().unwrap(), HeaderValue::from_static(accept));
+            wants_json(&HeaderMap::from_iter([line]))
+        };
+        assert!(of("application/json"));
+        assert!(of("application/json;q=0.9, */*;q=0.1"));
+        assert!(!of("text/html, application/json"));
+        assert!(!of("*/*"));
+        assert!(!wants_json(&HeaderMap::new()));
+    }
+}

@@ -1,0 +1,73 @@
+//! The list of live sessions.
+
+use askama::Template;
+use axum::response::Response;
+use http::StatusCode;
+use serde::Serialize;
+
+use super::call::{Call, encode};
+use super::desk::SessionLine;
+use super::shell::{Section, Shell};
+use super::texts;
+use crate::pages::fill;
+
+/// The page and its JSON.
+#[derive(Serialize)]
+struct Sessions {
+    /// Whose, if one person's only.
+    user: Option<String>,
+    sessions: Vec<SessionLine>,
+}
+
+#[derive(Template)]
+#[template(path = "console/sessions.html")]
+struct SessionsPage<'a> {
+    f: Shell<'a>,
+    w: &'static texts::Sessions,
+    m: &'a Sessions,
+}
+
+/// `GET /admin/sessions`: all of them, or those of `?user=`.
+pub(crate) async fn list(call: Call) -> Response {
+    let user = call.query.get("user").filter(|user| !user.is_empty());
+    let model = Sessions {
+        sessions: call.console.sessions(user),
+        user: user.map(str::to_owned),
+    };
+    let view = SessionsPage {
+        f: call.shell(Section::Sessions),
+        w: texts::Sessions::of(call.ctx.lang),
+        m: &model,
+    };
+    call.reply(StatusCode::OK, &model, &view)
+}
+
+impl Sessions {
+    fn title(&self, w: &texts::Sessions, user: &str) -> String {
+        fill(w.title_of, "user", user)
+    }
+
+    fn end_all(&self) -> String {
+        let user = self.user.as_deref().unwrap_or_default();
+        format!("/admin/do/end-sessions?user={}", encode(user))
+    }
+
+    fn end_all_text(&self, w: &texts::Sessions, user: &str) -> String {
+        fill(w.end_all, "user", user)
+    }
+}
+
+impl SessionLine {
+    /// Writes where it came from.
+    pub(crate) fn place(&self) -> String {
+        match self.zones.is_empty() {
+            true => self.source.clone(),
+            false => format!("{} ({})", self.zones.join(", "), self.source),
+        }
+    }
+
+    /// The address of the act that ends it.
+    pub(crate) fn end(&self) -> String {
+        format!("/admin/do/end-session?session={}", encode(&self.id))
+    }
+}

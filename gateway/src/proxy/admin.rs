@@ -1,0 +1,109 @@
+//! The console's door: every request is decided by the policy's `[admin]` before a page sees it.
+
+use std::sync::Arc;
+
+use http::{Method, StatusCode};
+use pingora_error::Result;
+use pingora_proxy::Session;
+
+use super::app::RequestCtl;
+use super::counter::Counter;
+use super::gate::{self, Answered};
+use super::head::Target;
+use super::identify::Identified;
+use super::pep::Ctx;
+use super::{answer, offence, own};
+use crate::access::{self, Denied, Permit};
+use crate::audit::{Event, Record};
+use crate::bans::Offence;
+use crate::console::{self, Act, SharedConsole};
+use crate::gateway::Gateway;
+use crate::operate::office::{Actor, Office};
+use crate::pages::{self, Problem};
+
+static CONSOLE: std::sync::LazyLock<axum::Router> = std::sync::LazyLock::new(console::routes);
+
+/// Answers a request to the console, or turns it away.
+pub(super) async fn console(
+    gw: &Arc<Gateway>,
+    ctl: &Arc<RequestCtl>,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    target: &Target,
+    who: Identified,
+) -> Result<Answered> {
+    // a form that needs a fresh code or sign-in leads there, and back to the page of its path
+    ctx.wants_page = pages::may_redirect(&Method::GET, &session.req_header().headers);
+    let mut verdict = access::console(&ctx.snap, &who.caller, target, &ctx.method, who.quarantine);
+    verdict.record_mut().request_id = Some(Arc::clone(&ctx.request_id));
+    if verdict.outcome() == policy::Outcome::Deny {
+        verdict.record_mut().code = Some(ctx.code.as_str().into());
+    }
+    if let Some(retry) = gate::over_rate(gw, &who, &verdict, ctx) {
+        return gate::limited(gw, ctl, session, ctx, "rate", retry).await;
+    }
+    let ended = verdict.record().sequel(Event::RequestEnded);
+    match verdict.commit(&gw.audit).await {
+        Ok(permit) => {
+            let admitted = Admitted { permit, who, ended };
+            serve(gw, ctl, session, ctx, target, admitted).await
+        }
+        Err(denied) => {
+            if matches!(denied, Denied::Deny { .. }) {
+                offence::note(gw, ctl, ctx, &session.req_header().headers, Offence::Probe);
+            }
+            gate::turn_away(gw, session, ctx, &who, denied).await
+        }
+    }
+}
+
+/// A request that may come in.
+struct Admitted {
+    permit: Permit,
+    who: Identified,
+    ended: Record,
+}
+
+async fn serve(
+    gw: &Arc<Gateway>,
+    ctl: &Arc<RequestCtl>,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    target: &Target,
+    admitted: Admitted,
+) -> Result<Answered> {
+    let Admitted {
+        permit,
+        who,
+        mut ended,
+    } = admitted;
+    let Some(body) = own::read_body(session).await? else {
+        return gate::problem(gw, session, ctx, Problem::TooLarge).await;
+    };
+    ctl.body_ended();
+    let Some(signed_in) = who.caller.session.clone() else {
+        return gate::problem(gw, session, ctx, Problem::Denied).await;
+    };
+    if Act::of(&ctx.method) == Act::Write {
+        // an act may end the session it is done in, and is answered all the same
+        ctl.conn.let_go();
+    }
+    let actor = Actor {
+        session: signed_in,
+        source: who.caller.source,
+        request_id: Arc::clone(&ctx.request_id),
+        act: Act::of(&ctx.method),
+        door: who.caller.door,
+    };
+    let office: SharedConsole = Arc::new(Office::new(gw, &ctx.snap, actor, permit));
+    let desk = Arc::new(Counter::new(gw, ctl, ctx, target, who, session));
+    let response = own::ask_pages(&CONSOLE, session, target, desk, Some(office), body).await;
+    ended.outcome = "ok";
+    ended.status = Some(response.status().as_u16());
+    gw.audit.note(ended);
+    if response.status() == StatusCode::NOT_FOUND {
+        offence::note(gw, ctl, ctx, &session.req_header().headers, Offence::Probe);
+    }
+    answer::send(gw, session, ctx, response).await?;
+    Ok(Answered::Yes)
+}
