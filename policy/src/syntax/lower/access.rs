@@ -193,6 +193,8 @@ fn allow(r: &mut Reader<'_>, table: &DeTable<'_>, keys: Keys, place: &str) -> Al
             "device" => allow.device = r.string(&e),
             "mfa" => allow.mfa = r.string(&e),
             "login" => allow.login = r.string(&e),
+            "idle" => allow.idle = r.string(&e),
+            "sessions" => allow.sessions = r.integer(&e),
             "rate" => allow.rate = r.string(&e),
             "headers" if keys.built.contains(&"headers") => allow.headers = r.string(&e),
             "methods" if keys.built.contains(&"methods") => allow.methods = r.strings(&e),
