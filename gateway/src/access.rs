@@ -158,6 +158,8 @@ pub(crate) enum Quarantine {
 pub(crate) struct Verdict {
     decision: Decision,
     refused: Option<&'static str>,
+    /// The session that asks; an allow binds it to what its rule says of sessions.
+    session: Option<Arc<Session>>,
     record: Record,
     durability: Durability,
     class: policy::Device,
@@ -213,7 +215,9 @@ pub(crate) enum Denied {
 impl Verdict {
     /// Returns the outcome the policy gave, quarantine and mismatch included.
     pub(crate) fn outcome(&self) -> Outcome {
-        if self.refused.is_some() {
+        if self.refused == Some(reason::IDLE) {
+            Outcome::Login
+        } else if self.refused.is_some() {
             Outcome::Deny
         } else {
             self.decision.outcome
@@ -246,6 +250,7 @@ impl Verdict {
         let rule = Arc::clone(&self.snap.policy.rule(self.decision.rule).id);
         let obligations = self.snap.policy.obligations(self.decision.obligations);
         let headers = obligations.headers.clone();
+        let (idle, most) = (obligations.idle, obligations.sessions);
         let device = self.class;
         let expires = self
             .decision
@@ -253,6 +258,12 @@ impl Verdict {
             .and_then(|s| clock::now().checked_add(Duration::from_secs(u64::from(s))));
         if audit.write(self.record, self.durability).await.is_err() {
             return Err(Denied::AuditDown);
+        }
+        match (outcome, &self.session) {
+            (Outcome::Allow, Some(session)) if idle.is_some() || most.is_some() => {
+                session.bind(idle, most);
+            }
+            _ => {}
         }
         match outcome {
             Outcome::Allow => Ok(Permit {
@@ -279,7 +290,8 @@ pub(crate) fn http(
     let (facts, decision) = ask_http(snap, caller, target, method);
     let refused = match door {
         Quarantine::Closed => Some(reason::QUARANTINE),
-        Quarantine::Open => caller.mismatch().then_some(reason::DEVICE_MISMATCH),
+        Quarantine::Open if caller.mismatch() => Some(reason::DEVICE_MISMATCH),
+        Quarantine::Open => lapsed(snap, caller, decision),
     };
     let mut record = base_record(Event::AccessDecided, snap, caller, decision, refused);
     record.inputs = Some(facts.inputs(snap, decision, refused.is_some()));
@@ -289,6 +301,7 @@ pub(crate) fn http(
     Verdict {
         decision,
         refused,
+        session: caller.session.as_ref().map(Arc::clone),
         durability: record.durability(),
         record,
         class: caller.class(),
@@ -327,7 +340,10 @@ pub(crate) fn flow(gw: &Gateway, device: &Arc<Device>, dst: SocketAddr, proto: P
     let caller = device_caller(gw, device);
     let facts = caller.facts(&snap, clock::unix());
     let decision = decide_flow(&snap, &facts, dst, proto);
-    let refused = caller.session.is_none().then_some(reason::QUARANTINE);
+    let refused = match caller.session {
+        None => Some(reason::QUARANTINE),
+        Some(_) => lapsed(&snap, &caller, decision),
+    };
     let mut record = base_record(Event::FlowDecided, &snap, &caller, decision, refused);
     record.inputs = Some(facts.inputs(&snap, decision, refused.is_some()));
     record.user = Some(Arc::clone(&device.user));
@@ -338,11 +354,23 @@ pub(crate) fn flow(gw: &Gateway, device: &Arc<Device>, dst: SocketAddr, proto: P
     Verdict {
         decision,
         refused,
+        session: caller.session.as_ref().map(Arc::clone),
         record,
         durability: durability(!allowed && refused.is_none()),
         class: caller.class(),
         snap,
     }
+}
+
+/// Says why an allow does not hold for a session: it once lay unused for longer than the rule
+/// lets sessions be. Signing in anew helps.
+fn lapsed(snap: &Snapshot, caller: &Caller, decision: Decision) -> Option<&'static str> {
+    let obligations = snap.policy.obligations(decision.obligations);
+    let idle = obligations
+        .idle
+        .filter(|_| decision.outcome == Outcome::Allow)?;
+    let session = caller.session.as_ref()?;
+    session.has_paused(idle).then_some(reason::IDLE)
 }
 
 fn decide_flow(snap: &Snapshot, facts: &Facts, dst: SocketAddr, proto: Proto) -> Decision {
@@ -386,6 +414,7 @@ fn base_record(
 ) -> Record {
     let rule = snap.policy.rule(decision.rule);
     let (outcome, why) = match (refused, decision.outcome) {
+        (Some(reason::IDLE), _) => ("login", reason::IDLE),
         (Some(why), _) => ("deny", why),
         (None, Outcome::Allow) => ("allow", reason::RULE),
         (None, Outcome::StepUp) => ("step-up", reason::STEP_UP_NEEDED),

@@ -162,11 +162,19 @@ impl Gateway {
         }
     }
 
+    /// Brings the lives of sessions in line with what the policy says of everybody.
+    pub(crate) async fn bound_sessions(&self, snap: &Snapshot) {
+        let policy = &snap.policy;
+        let (idle, most) = (policy.default_idle(), policy.default_sessions());
+        self.sessions.tighten(idle, most).await;
+    }
+
     /// Brings everything that is open in line with the snapshot in force: people who are gone
     /// or disabled lose their sessions, streams whose permit no longer stands are cut, and the
     /// tunnel knows exactly the devices that may speak.
     pub(crate) async fn settle(&self) {
         let snap = self.snapshot.load_full();
+        self.bound_sessions(&snap).await;
         let sessions = self.sessions.list();
         let holders = sessions.iter().map(|session| &*session.user);
         for user in shut_out(&snap.policy, holders) {

@@ -228,11 +228,7 @@ impl Identity {
         };
         store.prune_counters(Lockout::stale_before(now)).await?;
         let kept = store.counters().await?;
-        let lifetimes = Lifetimes {
-            idle: settings.idle,
-            absolute: settings.absolute,
-            per_user: settings.max_sessions,
-        };
+        let lifetimes = Lifetimes::new(settings.idle, settings.absolute, settings.max_sessions);
         let sessions = Sessions::load(
             Arc::clone(&store),
             &keys,

@@ -208,6 +208,7 @@ async fn open(
         config,
     });
     gw.bans.guard(&gw);
+    gw.bound_sessions(&gw.snapshot.load_full()).await;
     Ok(gw)
 }
 

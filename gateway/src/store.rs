@@ -97,8 +97,8 @@ pub(crate) trait Store: Send + Sync {
     ) -> Result<bool, StoreError>;
     /// Removes sessions for ever.
     async fn end_sessions(&self, ids: Vec<SessionId>) -> Result<(), StoreError>;
-    /// Notes when sessions were last used.
-    async fn touch_sessions(&self, used: Vec<(SessionId, i64)>) -> Result<(), StoreError>;
+    /// Notes how sessions were used.
+    async fn touch_sessions(&self, used: Vec<(SessionId, UseRow)>) -> Result<(), StoreError>;
     /// Says that a session opens a device; an earlier one of the device no longer does.
     async fn bind_device(&self, session: SessionId, device: DeviceId) -> Result<(), StoreError>;
 
@@ -293,13 +293,26 @@ pub(crate) struct SessionRow {
     pub(crate) created: i64,
     pub(crate) login_at: i64,
     pub(crate) mfa_at: i64,
-    pub(crate) last_used: i64,
+    pub(crate) used: UseRow,
     /// End of the absolute lifetime.
     pub(crate) expires: i64,
     /// The User-Agent field of the sign-in.
     pub(crate) agent: String,
     pub(crate) devices: Vec<DeviceId>,
     pub(crate) cookies: Vec<CookieRow>,
+}
+
+/// How a session was used, and what the rules that let it in bound it to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct UseRow {
+    /// UNIX seconds.
+    pub(crate) last: i64,
+    /// The longest time without use, in seconds.
+    pub(crate) pause: i64,
+    /// Seconds without use after which it ends.
+    pub(crate) idle: Option<i64>,
+    /// Sessions of its person at a time.
+    pub(crate) most: Option<u32>,
 }
 
 /// One cookie of a session; it counts on one host only.

@@ -113,6 +113,12 @@ pub(crate) struct Allow {
     pub(crate) mfa: Mfa,
     /// Greatest age of the sign-in in seconds.
     pub(crate) login: u32,
+    /// Binds the session that comes in by the rule: it ends after this long without use, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) idle: Option<u32>,
+    /// Binds the person who comes in by the rule: most sessions at a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sessions: Option<u32>,
     /// Sorted, with HEAD wherever GET is; `None` is every ordinary method.
     pub(crate) methods: Option<Vec<String>>,
     pub(crate) rate: Option<u32>,

@@ -8,6 +8,7 @@ mod people;
 mod places;
 mod resource;
 mod schedules;
+mod sessions;
 mod settings;
 pub(crate) mod tenants;
 pub(crate) mod values;

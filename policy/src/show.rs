@@ -90,6 +90,10 @@ pub struct ShownRule {
     pub mfa: Option<String>,
     /// Greatest age of the sign-in; `None` for those who need not sign in.
     pub login: Option<String>,
+    /// After how long without use the session ends that came in by it.
+    pub idle: Option<String>,
+    /// Most sessions of a person who came in by it.
+    pub sessions: Option<String>,
     /// Methods; `None` is every ordinary one.
     pub methods: Option<String>,
     /// Rate tier.
@@ -269,6 +273,8 @@ impl Policy {
                 Mfa::Age(max) => Some(show_duration(max)),
             },
             login: (!anyone).then(|| show_duration(rule.login)),
+            idle: rule.idle.map(show_duration),
+            sessions: rule.sessions.map(|most| most.to_string()),
             methods: rule.methods.as_ref().map(|methods| methods.join(", ")),
             rate: rate.map(|rate| rate.name.clone()),
             shadow: rule.shadow,

@@ -173,6 +173,8 @@ pub(crate) struct AllowAst {
     pub(crate) device: Option<Word>,
     pub(crate) mfa: Option<Word>,
     pub(crate) login: Option<Word>,
+    pub(crate) idle: Option<Word>,
+    pub(crate) sessions: Option<Sp<u64>>,
     pub(crate) methods: Option<Sp<Vec<Word>>>,
     pub(crate) rate: Option<Word>,
     pub(crate) headers: Option<Word>,

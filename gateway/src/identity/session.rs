@@ -5,8 +5,10 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
 use futures_util::StreamExt;
@@ -24,7 +26,7 @@ use super::steady::Steady;
 use crate::audit::{Event, Record};
 use crate::ids::{self, DeviceId, SessionId};
 use crate::secrets::{self, Keys};
-use crate::store::{CookieRow, Hash, SessionRow, Store, StoreError};
+use crate::store::{CookieRow, Hash, SessionRow, Store, StoreError, UseRow};
 
 /// Characters of a User-Agent field that are kept.
 const AGENT_MAX: usize = 256;
@@ -312,6 +314,7 @@ impl Sessions {
             gone.extend(over.iter().map(Arc::clone));
             report(self.finish(over, why).await);
         }
+        self.replace_bound().await;
         report(self.write_uses().await);
         report(self.write_ends().await);
         self.forget_the_rest().await;
@@ -359,7 +362,10 @@ impl Sessions {
             created: now,
             login_at: who.at(),
             mfa_at: who.at(),
-            last_used: now,
+            used: UseRow {
+                last: now,
+                ..UseRow::default()
+            },
             expires: now.saturating_add(seconds(self.lifetimes.absolute)),
             agent: from.agent.chars().take(AGENT_MAX).collect(),
             devices: Vec::new(),
@@ -371,7 +377,7 @@ impl Sessions {
     fn restore(&self, row: &SessionRow, now: i64) -> Session {
         let id = row.id.0.to_le_bytes();
         let csrf = secrets::hmac(&self.csrf_key, &[b"session", &id]);
-        Session::from_row(row, self.lifetimes, csrf, Arc::clone(&self.steady), now)
+        Session::from_row(row, &self.lifetimes, csrf, Arc::clone(&self.steady), now)
     }
 
     async fn new_cookie(
@@ -392,11 +398,35 @@ impl Sessions {
         Ok(token)
     }
 
+    /// Ends the oldest sessions beyond what configuration, policy and the rules that let the
+    /// person in allow.
     async fn replace_oldest(&self, user: &str) {
-        let most = self.lifetimes.per_user.max(1);
         let all = self.of_user(user);
+        let bound = all.iter().map(|session| session.most()).min();
+        let bound = bound.and_then(|most| usize::try_from(most).ok());
+        let most = bound.map_or(1, |most| most.min(self.lifetimes.most()));
         for session in all.iter().take(all.len().saturating_sub(most)) {
             report(self.end(session.id, EndReason::Replaced).await.map(drop));
+        }
+    }
+
+    /// Takes what the policy in force says of everybody's sessions, at once.
+    pub(crate) async fn tighten(&self, idle: Option<Duration>, most: Option<u32>) {
+        self.lifetimes.tighten(idle, most);
+        let all = self.list();
+        let users: BTreeSet<&str> = all.iter().map(|session| &*session.user).collect();
+        for user in users {
+            self.replace_oldest(user).await;
+        }
+    }
+
+    /// Ends the oldest sessions of those whom a rule bound since the last sweep.
+    async fn replace_bound(&self) {
+        let all = self.list();
+        let bound = all.iter().filter(|s| s.bound.load(Ordering::Acquire));
+        let users: BTreeSet<&str> = bound.map(|session| &*session.user).collect();
+        for user in users {
+            self.replace_oldest(user).await;
         }
     }
 
@@ -433,19 +463,25 @@ impl Sessions {
     }
 
     async fn write_uses(&self) -> Result<(), StoreError> {
-        let used: Vec<_> = self
-            .list()
-            .into_iter()
-            .map(|session| (session.last_used(), session))
-            .filter(|(at, s)| at - s.kept_used.load(Ordering::Acquire) >= TOUCH_SECS)
-            .collect();
+        let stale = |s: &Arc<Session>| {
+            let lag = s.last_used() - s.kept_used.load(Ordering::Acquire);
+            lag >= TOUCH_SECS || s.bound.load(Ordering::Acquire)
+        };
+        let used: Vec<_> = self.list().into_iter().filter(stale).collect();
         if used.is_empty() {
             return Ok(());
         }
-        let rows = used.iter().map(|(at, session)| (session.id, *at)).collect();
-        self.store.touch_sessions(rows).await?;
-        for (at, session) in used {
-            session.kept_used.store(at, Ordering::Release);
+        let newly = |s: &Arc<Session>| s.bound.swap(false, Ordering::AcqRel);
+        let bound: Vec<_> = used.iter().filter(|s| newly(s)).map(Arc::clone).collect();
+        let rows: Vec<_> = used.iter().map(|s| (s.id, s.used())).collect();
+        if let Err(error) = self.store.touch_sessions(rows.clone()).await {
+            for session in bound {
+                session.bound.store(true, Ordering::Release);
+            }
+            return Err(error);
+        }
+        for (session, (_, row)) in used.iter().zip(rows) {
+            session.kept_used.store(row.last, Ordering::Release);
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::{
     CookieRow, CounterRow, Credentials, DeviceRow, Hash, HeardRow, LinkKind, LinkRow, SessionRow,
+    UseRow,
 };
 use crate::ids::{DeviceId, Door, SessionId};
 
@@ -70,7 +71,8 @@ pub(super) fn link(db: &Connection, hash: &Hash, now: i64) -> Sql<Option<LinkRow
 pub(super) fn sessions(db: &Connection) -> Sql<Vec<SessionRow>> {
     let mut all: Vec<SessionRow> = db
         .prepare_cached(
-            "SELECT id, user, door, source, created, login_at, mfa_at, last_used, expires, agent
+            "SELECT id, user, door, source, created, login_at, mfa_at, last_used, expires, agent,
+                    pause, idle, most
              FROM sessions ORDER BY id",
         )?
         .query_map([], session)?
@@ -114,7 +116,12 @@ fn session(row: &Row<'_>) -> Sql<SessionRow> {
         created: row.get(4)?,
         login_at: row.get(5)?,
         mfa_at: row.get(6)?,
-        last_used: row.get(7)?,
+        used: UseRow {
+            last: row.get(7)?,
+            pause: row.get(10)?,
+            idle: row.get(11)?,
+            most: row.get(12)?,
+        },
         expires: row.get(8)?,
         agent: row.get(9)?,
         devices: Vec::new(),
@@ -136,7 +143,7 @@ pub(super) fn put_session(tx: &Transaction<'_>, row: &SessionRow) -> Sql<()> {
         row.created,
         row.login_at,
         row.mfa_at,
-        row.last_used,
+        row.used.last,
         row.expires,
         row.agent
     ])?;
@@ -144,6 +151,23 @@ pub(super) fn put_session(tx: &Transaction<'_>, row: &SessionRow) -> Sql<()> {
         put_cookie(tx, row.id, cookie, None)?;
     }
     Ok(())
+}
+
+pub(super) fn touch_sessions(tx: &Transaction<'_>, used: &[(SessionId, UseRow)]) -> Sql<()> {
+    let mut touch = tx.prepare_cached(
+        "UPDATE sessions SET last_used = ?2, pause = ?3, idle = ?4, most = ?5 WHERE id = ?1",
+    )?;
+    used.iter().try_for_each(|(id, row)| {
+        touch
+            .execute(params![
+                id.0.cast_signed(),
+                row.last,
+                row.pause,
+                row.idle,
+                row.most
+            ])
+            .map(drop)
+    })
 }
 
 pub(super) fn put_cookie(

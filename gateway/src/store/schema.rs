@@ -64,6 +64,11 @@ const STEPS: &[&str] = &[
         at INTEGER NOT NULL, session INTEGER, source TEXT, detail TEXT NOT NULL) STRICT;
     CREATE INDEX notices_user ON notices (user);
 ",
+    "
+    ALTER TABLE sessions ADD COLUMN pause INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE sessions ADD COLUMN idle INTEGER;
+    ALTER TABLE sessions ADD COLUMN most INTEGER;
+",
 ];
 
 /// Brings the schema up to date.

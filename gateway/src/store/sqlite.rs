@@ -13,7 +13,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     BanRow, BrowserRow, CookieRow, CounterRow, Credentials, DeviceRow, Hash, HeardRow, LinkRow,
-    NoticeRow, Redeemed, SessionRow, Store, StoreError, Visited, factors, guard, rows, schema,
+    NoticeRow, Redeemed, SessionRow, Store, StoreError, UseRow, Visited, factors, guard, rows,
+    schema,
 };
 use crate::ids::{DeviceId, SessionId};
 
@@ -301,14 +302,8 @@ impl Store for Sqlite {
         .await
     }
 
-    async fn touch_sessions(&self, used: Vec<(SessionId, i64)>) -> Result<(), StoreError> {
-        self.write(move |tx| {
-            let mut touch =
-                tx.prepare_cached("UPDATE sessions SET last_used = ?2 WHERE id = ?1")?;
-            used.iter()
-                .try_for_each(|(id, at)| touch.execute((id.0.cast_signed(), at)).map(drop))
-        })
-        .await
+    async fn touch_sessions(&self, used: Vec<(SessionId, UseRow)>) -> Result<(), StoreError> {
+        self.write(move |tx| rows::touch_sessions(tx, &used)).await
     }
 
     async fn bind_device(&self, session: SessionId, device: DeviceId) -> Result<(), StoreError> {

@@ -47,6 +47,8 @@ impl Build<'_> {
             headers: None,
             mfa_max: None,
             login_max: Duration::from_secs(self.ir.defaults.login.into()),
+            idle: None,
+            sessions: None,
             public: false,
         });
     }
@@ -201,6 +203,8 @@ impl Build<'_> {
                 Mfa::None | Mfa::Session => None,
             },
             login_max: Duration::from_secs(allow.login.into()),
+            idle: allow.idle.map(|secs| Duration::from_secs(secs.into())),
+            sessions: allow.sessions,
             public: allow.who.anyone,
         });
         Ok(Allow {

@@ -44,6 +44,11 @@ pub struct Obligations {
     pub mfa_max: Option<Duration>,
     /// Greatest age of the sign-in the rule accepts.
     pub login_max: Duration,
+    /// Binds the session that comes in: it ends after this long without use. A session that once lay unused for
+    /// longer does not come in, it ends.
+    pub idle: Option<Duration>,
+    /// Binds the person who comes in: most sessions at a time, at least 1; the oldest end.
+    pub sessions: Option<u32>,
     /// Fields to set on the request to the app.
     pub headers: Option<Arc<HeaderSet>>,
     /// Whether the rule is for anyone, signed in or not.

@@ -48,7 +48,7 @@ impl<'p> Survey<'p, '_> {
                 self.never_decides(side, rule, &rules);
             }
         }
-        let alike = |a: &ir::Allow, b: &ir::Allow| (a.rate, a.headers) == (b.rate, b.headers);
+        let alike = |a: &ir::Allow, b: &ir::Allow| obliges(a) == obliges(b);
         let first = rules.first().map(|rule| rule.ir);
         if rules
             .iter()
@@ -160,7 +160,7 @@ impl<'p> Survey<'p, '_> {
         out
     }
 
-    /// Says where a rule lets somebody in, but one listed before it does so with another rate or header set.
+    /// Says where a rule lets somebody in, but one listed before it does so with other obligations.
     fn other_obligations(&mut self, side: Side<'p>, rule: Rule<'p>, rules: &[Rule<'p>]) {
         let Spot::Rules { guards, http, .. } = side.spot else {
             return;
@@ -184,21 +184,22 @@ impl<'p> Survey<'p, '_> {
             }
         });
         let differs = |other: &&Rule<'p>| {
-            both.contains(&other.compiled.rule)
-                && (other.ir.rate, other.ir.headers) != (rule.ir.rate, rule.ir.headers)
+            both.contains(&other.compiled.rule) && obliges(other.ir) != obliges(rule.ir)
         };
         let Some(first) = rules.iter().find(differs) else {
             return;
         };
         let id = |rule: &Rule<'_>| self.policy.rule(rule.compiled.rule).id.to_string();
-        let what = match (
-            first.ir.rate == rule.ir.rate,
-            first.ir.headers == rule.ir.headers,
-        ) {
-            (false, false) => "rate and headers",
-            (false, true) => "rate",
-            _ => "headers",
-        };
+        let (ours, theirs) = (rule.ir, first.ir);
+        let differing = [
+            ("rate", ours.rate != theirs.rate),
+            ("headers", ours.headers != theirs.headers),
+            ("idle", ours.idle != theirs.idle),
+            ("sessions", ours.sessions != theirs.sessions),
+        ];
+        let differing = differing.iter().filter(|(_, differs)| *differs);
+        let names: Vec<&str> = differing.map(|(name, _)| *name).collect();
+        let what = names.join(" and ");
         let title = format!(
             "rules {} and {} let the same requests in with different {what}",
             id(first),
@@ -210,6 +211,11 @@ impl<'p> Survey<'p, '_> {
                 .help("make them alike, or list first the one that is meant"),
         );
     }
+}
+
+/// What a rule obliges to, beyond whom it lets in.
+fn obliges(rule: &ir::Allow) -> [Option<u32>; 4] {
+    [rule.rate, rule.headers, rule.idle, rule.sessions]
 }
 
 fn name_all(

@@ -44,6 +44,8 @@ fn everyone(mfa: Mfa) -> Allow {
         device: Device::Any,
         mfa,
         login: 36_000,
+        idle: None,
+        sessions: None,
         methods: None,
         rate: None,
         headers: None,

@@ -263,6 +263,9 @@ pub(crate) fn allows(dice: &mut Dice, first: &str, http: bool) -> String {
         if dice.chance(25) {
             rule.push_str(&format!(", login = {:?}", dice.pick(&["1h", "20h"])));
         }
+        if dice.chance(15) {
+            rule.push_str(dice.pick(&[", idle = \"10m\"", ", sessions = 2"]));
+        }
         if http && dice.chance(40) {
             rule.push_str(&format!(
                 ", methods = {}",

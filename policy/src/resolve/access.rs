@@ -3,7 +3,7 @@
 use super::headers::set_ix;
 use super::settings::{device, mfa, positive, rate_ix};
 use super::tenants::{id, owner};
-use super::{Cx, empty_list, unique, unknown};
+use super::{Cx, empty_list, sessions, unique, unknown};
 use crate::canon;
 use crate::diag::{Diagnostic, did_you_mean, show};
 use crate::ir::{Allow, App, Device, Guard, Mfa, Net, Resource, Who, index};
@@ -71,6 +71,7 @@ fn allow(cx: &mut Cx<'_>, def: &Def<AllowAst>, place: Place<'_>) -> Option<Allow
     };
     let own_mfa = ast.mfa.as_ref().map(|word| mfa(word, cx.diags));
     let login = ast.login.as_ref().and_then(|word| positive(word, cx.diags));
+    let bounds = sessions::of_rule(cx, ast, &rule);
     let own_device = ast.device.as_ref().and_then(|word| device(word, cx.diags));
     let who = who(cx, words, &rule)?;
     if who.anyone {
@@ -98,6 +99,8 @@ fn allow(cx: &mut Cx<'_>, def: &Def<AllowAst>, place: Place<'_>) -> Option<Allow
         from,
         device: own_device.unwrap_or(cx.defaults.device),
         login: login.unwrap_or(cx.defaults.login),
+        idle: bounds.idle,
+        sessions: bounds.sessions,
         methods,
         rate: rate.unwrap_or(cx.defaults.rate),
         headers,
@@ -136,6 +139,7 @@ fn check_anyone(cx: &mut Cx<'_>, def: &Def<AllowAst>, span: Span, rule: &str, pl
             .help("take `mfa` and `login` out, or use \"any-user\""),
         );
     }
+    sessions::check_anyone(cx, &def.body, rule);
     if def.body.rate.is_none() && cx.defaults.rate.is_none() {
         cx.diags.push(
             Diagnostic::warning("no-rate", span, format!("rule {rule} has no rate tier"))

@@ -101,18 +101,13 @@ fn over(
     if let Some(word) = &ast.headers {
         out.headers = set_ix(word, header_sets, diags);
     }
-    out.idle = ast.idle.as_ref().and_then(|word| positive(word, diags));
+    if let Some(word) = &ast.idle {
+        out.idle = positive(word, diags);
+    }
     out.hide = ast.hide.unwrap_or(false);
-    out.sessions = ast.sessions.as_ref().and_then(|count| {
-        let fits = u32::try_from(count.v).ok().filter(|&n| n > 0);
-        if fits.is_none() {
-            diags.push(
-                Diagnostic::error("bad-value", count.span, "`sessions` must be at least 1")
-                    .help("leave it out for no limit"),
-            );
-        }
-        fits
-    });
+    if let Some(count) = &ast.sessions {
+        out.sessions = super::sessions::count(count, diags);
+    }
     out
 }
 

@@ -92,6 +92,8 @@ fn asks(rule: &ShownRule) -> String {
         ("device", &rule.device),
         ("code", &rule.mfa),
         ("sign-in", &rule.login),
+        ("idle", &rule.idle),
+        ("sessions", &rule.sessions),
         ("methods", &rule.methods),
         ("rate", &rule.rate),
     ];
@@ -100,6 +102,8 @@ fn asks(rule: &ShownRule) -> String {
         Some(match *name {
             "code" if value == "session" => "a code in this session".to_owned(),
             "code" | "sign-in" => format!("{name} at most {value} old"),
+            "idle" => format!("session ends {value} after its last use"),
+            "sessions" => format!("at most {value} sessions"),
             name => format!("{name} {value}"),
         })
     });

@@ -116,17 +116,18 @@ pub(super) const AREA: Keys = Keys {
 
 pub(super) const ALLOW: Keys = Keys {
     built: &[
-        "who", "from", "when", "device", "mfa", "login", "methods", "rate", "headers", "shadow",
+        "who", "from", "when", "device", "mfa", "login", "idle", "sessions", "methods", "rate",
+        "headers", "shadow",
     ],
-    later: &["idle", "sessions", "justify"],
+    later: &["justify"],
 };
 
 /// Rules of nets and of the console: no methods there.
 pub(super) const ALLOW_PLAIN: Keys = Keys {
     built: &[
-        "who", "from", "when", "device", "mfa", "login", "rate", "shadow",
+        "who", "from", "when", "device", "mfa", "login", "idle", "sessions", "rate", "shadow",
     ],
-    later: &["idle", "sessions", "justify"],
+    later: &["justify"],
 };
 
 pub(super) const NET: Keys = Keys {

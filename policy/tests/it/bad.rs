@@ -131,6 +131,7 @@ fn every_reason_code_has_a_folder() {
         "never-asked",
         "never-true",
         "no-attributes",
+        "no-effect",
         "no-rate",
         "not-built-yet",
         "one-admin",

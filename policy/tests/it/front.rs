@@ -314,3 +314,24 @@ fn an_app_in_shadow_opens_for_nobody() {
     assert!(policy.who_can("app.b/y").unwrap().users.is_empty());
     assert!(!policy.who_can("app.a/").unwrap().users.is_empty());
 }
+
+#[test]
+fn a_rule_tightens_the_sessions_of_those_it_lets_in_and_nothing_else() {
+    let bound = BASE.replace(
+        "[admin]\nallow.it = { who = \"@it\" }",
+        "[admin]\nallow.it = { who = \"@it\", idle = \"10m\", sessions = 2 }",
+    );
+    let (free, bound) = (load(BASE), load(&bound));
+    let answer = |policy: &Policy, to: &str| {
+        let decision = decide(policy, to);
+        let obligations = policy.obligations(decision.obligations);
+        let idle = obligations.idle.map(|idle| idle.as_secs());
+        (decision.outcome, idle, obligations.sessions)
+    };
+    let allow = policy::Outcome::Allow;
+    assert_eq!(answer(&free, "admin"), (allow, None, None));
+    assert_eq!(answer(&bound, "admin"), (allow, Some(600), Some(2)));
+    assert_eq!(answer(&bound, "https://a.example/"), (allow, None, None));
+    assert!(policy::diff(&free, &bound).changes.is_empty());
+    assert_ne!(free.digest(), bound.digest());
+}

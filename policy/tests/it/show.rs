@@ -100,7 +100,8 @@ fn a_rule_says_all_that_it_asks_for() {
             "id": "app.web/a", "at": "policy.toml:10", "public": null, "shadow": false,
             "rules": [{
                 "id": "app.web/a#it", "at": "policy.toml:11", "who": "@it (nadia)", "from": "office",
-                "when": null, "device": "managed", "mfa": "15m", "login": "12h", "methods": null,
+                "when": null, "device": "managed", "mfa": "15m", "login": "12h",
+                "idle": null, "sessions": null, "methods": null,
                 "rate": null, "shadow": false
             }]
         }])

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use crate::audit::reason;
 use crate::identity::steady::Steady;
 use crate::ids::{DeviceId, Door, SessionId};
-use crate::store::SessionRow;
+use crate::store::{SessionRow, UseRow};
 
 /// A stored session that begins later than this in the future is damaged, and so over.
 const FUTURE_SECS: i64 = 300;
@@ -23,7 +23,7 @@ const CONFIRMED_SECS: i64 = 300;
 const NEVER: i64 = i64::MIN;
 
 /// How long sessions live, and how many.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Lifetimes {
     /// Without use.
     pub(crate) idle: Duration,
@@ -31,6 +31,43 @@ pub(crate) struct Lifetimes {
     pub(crate) absolute: Duration,
     /// Of one person at a time; the oldest ends for the next.
     pub(crate) per_user: usize,
+    ceiling: Arc<Ceiling>,
+}
+
+/// What holds for every session at the moment: the configuration, tightened by the policy in force.
+#[derive(Debug)]
+struct Ceiling {
+    /// Seconds without use.
+    idle: AtomicI64,
+    /// Sessions of one person at a time, at least 1.
+    most: AtomicUsize,
+}
+
+impl Lifetimes {
+    pub(crate) fn new(idle: Duration, absolute: Duration, per_user: usize) -> Self {
+        Self {
+            idle,
+            absolute,
+            per_user,
+            ceiling: Arc::new(Ceiling {
+                idle: AtomicI64::new(seconds(idle)),
+                most: AtomicUsize::new(per_user.max(1)),
+            }),
+        }
+    }
+
+    /// Takes what the policy in force says for everybody; it only tightens.
+    pub(super) fn tighten(&self, idle: Option<Duration>, most: Option<u32>) {
+        let idle = idle.map_or(self.idle, |idle| idle.min(self.idle));
+        let most = most.and_then(|most| usize::try_from(most).ok());
+        let most = most.map_or(self.per_user, |most| most.min(self.per_user));
+        self.ceiling.idle.store(seconds(idle), Ordering::Release);
+        self.ceiling.most.store(most.max(1), Ordering::Release);
+    }
+
+    pub(super) fn most(&self) -> usize {
+        self.ceiling.most.load(Ordering::Acquire)
+    }
 }
 
 /// One person signed in by one browser. Times are steady UNIX seconds.
@@ -48,9 +85,17 @@ pub(crate) struct Session {
     /// When password and code were last given for an act on the account; a restart forgets it.
     confirmed_at: AtomicI64,
     last_used: AtomicI64,
+    /// The longest time without use, in seconds.
+    pause: AtomicI64,
+    /// Seconds without use after which it ends, by the rules that let it in.
+    bound_idle: AtomicI64,
+    /// Sessions of its person at a time, by the rules that let it in.
+    bound_most: AtomicU32,
+    /// Bound by a rule, and not written yet.
+    pub(super) bound: AtomicBool,
     /// `last_used` as the store has it.
     pub(super) kept_used: AtomicI64,
-    idle: i64,
+    ceiling: Arc<Ceiling>,
     absolute_end: i64,
     pub(super) ended: AtomicBool,
     known_browser: AtomicBool,
@@ -63,7 +108,7 @@ impl Session {
     /// Makes a session of what is kept; one from the future is damaged, and so over.
     pub(super) fn from_row(
         row: &SessionRow,
-        lifetimes: Lifetimes,
+        lifetimes: &Lifetimes,
         csrf: [u8; 32],
         steady: Arc<Steady>,
         now: i64,
@@ -80,9 +125,13 @@ impl Session {
             agent: row.agent.as_str().into(),
             mfa_at: AtomicI64::new(row.mfa_at.min(now)),
             confirmed_at: AtomicI64::new(NEVER),
-            last_used: AtomicI64::new(row.last_used.min(now)),
-            kept_used: AtomicI64::new(row.last_used),
-            idle: seconds(lifetimes.idle),
+            last_used: AtomicI64::new(row.used.last.min(now)),
+            pause: AtomicI64::new(row.used.pause),
+            bound_idle: AtomicI64::new(row.used.idle.unwrap_or(i64::MAX)),
+            bound_most: AtomicU32::new(row.used.most.unwrap_or(u32::MAX)),
+            bound: AtomicBool::new(false),
+            kept_used: AtomicI64::new(row.used.last),
+            ceiling: Arc::clone(&lifetimes.ceiling),
             absolute_end: if sane { end.min(row.expires) } else { i64::MIN },
             ended: AtomicBool::new(false),
             known_browser: AtomicBool::new(false),
@@ -115,8 +164,30 @@ impl Session {
 
     /// When the session ends if it is not used again.
     pub(crate) fn expires(&self) -> i64 {
-        let idle = self.last_used().saturating_add(self.idle);
+        let bound = self.bound_idle.load(Ordering::Acquire);
+        let idle = bound.min(self.ceiling.idle.load(Ordering::Acquire));
+        let idle = self.last_used().saturating_add(idle);
         idle.min(self.absolute_end)
+    }
+
+    /// Tightens the session to what the rule that lets it in asks for; never loosens it.
+    pub(crate) fn bind(&self, idle: Option<Duration>, most: Option<u32>) {
+        let idle = idle.map_or(i64::MAX, seconds);
+        let most = most.unwrap_or(u32::MAX);
+        let idle_was = self.bound_idle.fetch_min(idle, Ordering::AcqRel);
+        let most_was = self.bound_most.fetch_min(most, Ordering::AcqRel);
+        if idle < idle_was || most < most_was {
+            self.bound.store(true, Ordering::Release);
+        }
+    }
+
+    /// Tells whether the session once lay unused for longer than `idle`.
+    pub(crate) fn has_paused(&self, idle: Duration) -> bool {
+        self.pause.load(Ordering::Acquire) > seconds(idle)
+    }
+
+    pub(super) fn most(&self) -> u32 {
+        self.bound_most.load(Ordering::Acquire)
     }
 
     /// The tunnel devices the session opens.
@@ -139,6 +210,9 @@ impl Session {
     /// Notes use by the person: a request, client data on a WebSocket or a flow; not pings.
     pub(crate) fn touch(&self, now: i64) {
         let now = self.steady.at(now);
+        // the pause first: whoever sees the new use sees it too
+        let pause = now.saturating_sub(self.last_used());
+        self.pause.fetch_max(pause, Ordering::AcqRel);
         self.last_used.fetch_max(now, Ordering::AcqRel);
     }
 
@@ -164,6 +238,17 @@ impl Session {
         }
     }
 
+    pub(super) fn used(&self) -> UseRow {
+        let idle = self.bound_idle.load(Ordering::Acquire);
+        let most = self.most();
+        UseRow {
+            last: self.last_used(),
+            pause: self.pause.load(Ordering::Acquire),
+            idle: Some(idle).filter(|idle| *idle < i64::MAX),
+            most: Some(most).filter(|most| *most < u32::MAX),
+        }
+    }
+
     pub(super) fn row(&self) -> SessionRow {
         SessionRow {
             id: self.id,
@@ -173,7 +258,7 @@ impl Session {
             created: self.created,
             login_at: self.login_at,
             mfa_at: self.mfa_at(),
-            last_used: self.last_used(),
+            used: self.used(),
             expires: self.absolute_end,
             agent: self.agent.to_string(),
             devices: self.devices(),

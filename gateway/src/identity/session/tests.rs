@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{EndReason, SessionChange, SessionError};
 use crate::audit::Event;
@@ -297,4 +298,86 @@ async fn a_session_has_sixty_four_cookies_and_the_oldest_goes_first() {
     let kept = bench.store.sessions().await.unwrap();
     assert_eq!(kept.first().unwrap().cookies.len(), 64);
     check(&bench.restart(NOW).await);
+}
+
+#[tokio::test]
+async fn a_rule_binds_the_session_it_lets_in_and_no_other() {
+    let bench = Bench::new().await;
+    let (alice, _) = bench.sign_in("alice", NOW).await;
+    let (bob, _) = bench.sign_in("bob", NOW).await;
+    alice.bind(Some(Duration::from_secs(600)), None);
+    alice.bind(Some(Duration::from_secs(1200)), None);
+    assert_eq!(alice.expires(), NOW + 600);
+    assert_eq!(bob.expires(), NOW + HOUR);
+    let sessions = bench.identity.sessions();
+    sessions.expired(NOW + 1).await;
+    let bench = bench.restart(NOW + 2).await;
+    let sessions = bench.identity.sessions();
+    let kept = sessions.find_by_id(alice.id).unwrap();
+    assert_eq!(kept.expires(), NOW + 600);
+    sessions.expired(NOW + 600).await;
+    assert!(sessions.find_by_id(alice.id).is_none());
+    assert!(sessions.find_by_id(bob.id).is_some());
+    assert_eq!(bench.journal.count(Event::SessionEnded, "idle"), 1);
+}
+
+#[tokio::test]
+async fn a_pause_is_remembered_whatever_is_done_after_it() {
+    let bench = Bench::new().await;
+    let (session, cookie) = bench.sign_in("alice", NOW).await;
+    let sessions = bench.identity.sessions();
+    let limit = Duration::from_secs(600);
+    assert!(sessions.find(&cookie, HOST, NOW + 600).is_some());
+    assert!(!session.has_paused(limit));
+    assert!(sessions.find(&cookie, HOST, NOW + 1201).is_some());
+    assert!(sessions.find(&cookie, HOST, NOW + 1202).is_some());
+    assert!(session.has_paused(limit));
+    assert!(!session.has_paused(Duration::from_secs(601)));
+    sessions.expired(NOW + 1202).await;
+    let bench = bench.restart(NOW + 1210).await;
+    let kept = bench.identity.sessions().find_by_id(session.id).unwrap();
+    assert!(kept.has_paused(limit));
+    let (anew, _) = bench.sign_in("alice", NOW + 1220).await;
+    assert!(!anew.has_paused(limit));
+}
+
+#[tokio::test]
+async fn a_rule_for_two_sessions_ends_the_oldest_and_every_later_one_too_many() {
+    let bench = Bench::new().await;
+    let mut all = Vec::new();
+    for at in 0..3 {
+        all.push(bench.sign_in("alice", NOW + 40 * at).await.0);
+    }
+    let (bob, _) = bench.sign_in("bob", NOW + 90).await;
+    let sessions = bench.identity.sessions();
+    let left = || -> Vec<_> { sessions.of_user("alice").iter().map(|s| s.id).collect() };
+    assert_eq!(left().len(), 3);
+    all[2].bind(None, Some(2));
+    sessions.expired(NOW + 91).await;
+    assert_eq!(left(), [all[1].id, all[2].id]);
+    let (fourth, _) = bench.sign_in("alice", NOW + 130).await;
+    assert_eq!(left(), [all[2].id, fourth.id]);
+    assert!(sessions.find_by_id(bob.id).is_some());
+    assert_eq!(bench.journal.count(Event::SessionEnded, "replaced"), 2);
+}
+
+#[tokio::test]
+async fn what_the_policy_says_of_everybody_holds_at_once_and_only_tightens() {
+    let bench = Bench::new().await;
+    let (first, _) = bench.sign_in("alice", NOW).await;
+    let (second, _) = bench.sign_in("alice", NOW + 40).await;
+    let sessions = bench.identity.sessions();
+    sessions
+        .tighten(Some(Duration::from_secs(9 * 3600)), Some(50))
+        .await;
+    assert_eq!(second.expires(), NOW + 40 + HOUR);
+    assert_eq!(sessions.of_user("alice").len(), 2);
+    sessions
+        .tighten(Some(Duration::from_secs(300)), Some(1))
+        .await;
+    assert_eq!(second.expires(), NOW + 340);
+    assert!(sessions.find_by_id(first.id).is_none());
+    assert!(sessions.find_by_id(second.id).is_some());
+    sessions.tighten(None, None).await;
+    assert_eq!(second.expires(), NOW + 40 + HOUR);
 }

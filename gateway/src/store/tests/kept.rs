@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use super::super::open;
-use super::super::{CookieRow, CounterRow, Credentials, SessionRow, Store, StoreError};
+use super::super::{CookieRow, CounterRow, Credentials, SessionRow, Store, StoreError, UseRow};
 use super::Folder;
 use crate::ids::{DeviceId, Door, SessionId};
 
@@ -27,7 +27,10 @@ fn session(id: u64, cookie: u8) -> SessionRow {
         created: 1,
         login_at: 2,
         mfa_at: 3,
-        last_used: 4,
+        used: UseRow {
+            last: 4,
+            ..UseRow::default()
+        },
         expires: 5,
         agent: "curl/8".to_owned(),
         devices: Vec::new(),
@@ -180,6 +183,9 @@ async fn a_store_of_the_first_version_keeps_its_sessions() {
          ALTER TABLE credentials DROP COLUMN imported;
          ALTER TABLE links DROP COLUMN kind;
          ALTER TABLE sessions DROP COLUMN agent;
+         ALTER TABLE sessions DROP COLUMN pause;
+         ALTER TABLE sessions DROP COLUMN idle;
+         ALTER TABLE sessions DROP COLUMN most;
          DROP TABLE browsers; DROP TABLE browser_sessions; DROP TABLE bans;
           DROP TABLE recovery; DROP TABLE places; DROP TABLE notices;
          PRAGMA user_version = 1;",

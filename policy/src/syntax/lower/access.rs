@@ -192,6 +192,8 @@ fn allow(r: &mut Reader<'_>, table: Table<'_>, keys: Keys, place: &str) -> Allow
             "device" => allow.device = r.string(&e),
             "mfa" => allow.mfa = r.string(&e),
             "login" => allow.login = r.string(&e),
+            "idle" => allow.idle = r.string(&e),
+            "sessions" => allow.sessions = r.integer(&e),
             "rate" => allow.rate = r.string(&e),
             "headers" if keys.built.contains(&"headers") => allow.headers = r.string(&e),
             "methods" if keys.built.contains(&"methods") => allow.methods = r.strings(&e),

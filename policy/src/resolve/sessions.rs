@@ -1,0 +1,62 @@
+//! What rules say about the sessions of those they let in.
+
+use super::Cx;
+use super::settings::positive;
+use crate::diag::Diagnostic;
+use crate::resolve::values::show_duration;
+use crate::syntax::{AllowAst, Sp};
+
+/// What a rule obliges the sessions of its people to.
+pub(super) struct Bounds {
+    /// Seconds.
+    pub(super) idle: Option<u32>,
+    pub(super) sessions: Option<u32>,
+}
+
+/// Reads `idle` and `sessions` of a rule; they only tighten what holds for everybody.
+pub(super) fn of_rule(cx: &mut Cx<'_>, ast: &AllowAst, rule: &str) -> Bounds {
+    let idle = ast.idle.as_ref().and_then(|word| positive(word, cx.diags));
+    let sessions = ast.sessions.as_ref().and_then(|most| count(most, cx.diags));
+    if let (Some(word), Some(own), Some(all)) = (&ast.idle, idle, cx.defaults.idle)
+        && own >= all
+    {
+        cx.diags.push(idles(rule, word.span, show_duration(all)));
+    }
+    if let (Some(at), Some(own), Some(all)) = (&ast.sessions, sessions, cx.defaults.sessions)
+        && own >= all
+    {
+        cx.diags.push(idles(rule, at.span, all.to_string()));
+    }
+    Bounds { idle, sessions }
+}
+
+fn idles(rule: &str, span: crate::source::Span, all: String) -> Diagnostic {
+    let title = format!("rule {rule} asks for no more than [default], where {all} holds for all");
+    Diagnostic::warning("no-effect", span, title)
+        .help("a rule can only tighten it; take it out, or write less")
+}
+
+/// Reads how many sessions a person may have.
+pub(super) fn count(most: &Sp<u64>, diags: &mut Vec<Diagnostic>) -> Option<u32> {
+    let fits = u32::try_from(most.v).ok().filter(|&n| n > 0);
+    if fits.is_none() {
+        diags.push(
+            Diagnostic::error("bad-value", most.span, "`sessions` must be at least 1")
+                .help("leave it out for no limit"),
+        );
+    }
+    fits
+}
+
+/// Those whom a rule for anyone lets in need have no session.
+pub(super) fn check_anyone(cx: &mut Cx<'_>, ast: &AllowAst, rule: &str) {
+    let idle = ast.idle.as_ref().map(|word| word.span);
+    let sessions = ast.sessions.as_ref().map(|most| most.span);
+    for span in idle.into_iter().chain(sessions) {
+        let title = format!("rule {rule} is for anyone, so nobody signs in");
+        cx.diags.push(
+            Diagnostic::error("never-asked", span, title)
+                .help("take `idle` and `sessions` out, or use \"any-user\""),
+        );
+    }
+}
