@@ -25,8 +25,11 @@ mod enrol;
 pub(crate) mod flow;
 mod imported;
 mod known;
+mod model;
 mod notices;
+mod races;
 mod recovery;
+mod timing;
 
 pub(crate) const NOW: i64 = 1_800_000_000;
 pub(crate) const SECRET: [u8; 20] = *b"12345678901234567890";
