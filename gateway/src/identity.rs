@@ -386,5 +386,5 @@ impl Identity {
 
 async fn dues(store: &dyn Store) -> Result<Dues, StoreError> {
     let verifiers = store.foreign_verifiers().await?;
-    Ok(Dues::of(verifiers.iter().map(String::as_str)))
+    Ok(Dues::of(&verifiers))
 }

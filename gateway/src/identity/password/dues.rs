@@ -18,9 +18,9 @@ pub(crate) struct Dues {
 
 impl Dues {
     /// Reads the verifiers that are kept; those that cannot be read are never compared.
-    pub(crate) fn of(verifiers: impl Iterator<Item = &str>) -> Self {
+    pub(crate) fn of(verifiers: &[String]) -> Self {
         let mut dues = Self::default();
-        let readable = verifiers.filter_map(|v| Foreign::parse(v).ok());
+        let readable = verifiers.iter().filter_map(|v| Foreign::parse(v).ok());
         readable.for_each(|foreign| dues.add(&foreign));
         dues
     }
@@ -123,14 +123,14 @@ mod tests {
             "$apr1$abcdefgh$nPQESR5Xy6o6pZFOac3oY/".to_owned(),
             "not a verifier".to_owned(),
         ];
-        let dues = Dues::of(kept.iter().map(String::as_str));
+        let dues = Dues::of(&kept);
         let expected = Dues {
             md5_crypt: 1000,
             bcrypt: 7,
             ..Dues::default()
         };
         assert_eq!(dues, expected);
-        assert_eq!(Dues::of(std::iter::empty()), Dues::default());
+        assert_eq!(Dues::of(&[]), Dues::default());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Random courses of sign-ins, followed by a model that is small enough to be read at once.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicUsize;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError};
@@ -272,6 +273,7 @@ impl Model {
 struct Course {
     bench: Option<Bench>,
     model: Model,
+    enrolled: usize,
 }
 
 type Checked = Result<(), TestCaseError>;
@@ -297,6 +299,7 @@ impl Course {
         Self {
             bench: Some(bench),
             model,
+            enrolled: 0,
         }
     }
 
@@ -475,6 +478,7 @@ impl Course {
         let EnrolStep::Done(codes) = step.await else {
             return Err(TestCaseError::fail("an open ticket did not enrol"));
         };
+        self.enrolled += 1;
         self.model.tickets[at].void = true;
         self.model.end_all_of(user);
         let account = &mut self.model.accounts[user];
@@ -551,6 +555,7 @@ fn random_courses_of_sign_ins_end_as_the_model_says() {
         max_shrink_iters: 200,
         ..Config::default()
     };
+    let (signed_in, enrolled) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -563,7 +568,13 @@ fn random_courses_of_sign_ins_end_as_the_model_says() {
                     return Err(TestCaseError::fail(format!("at {n}, {next:?}: {error}")));
                 }
             }
+            signed_in.fetch_add(both.model.sessions.len(), Ordering::Relaxed);
+            enrolled.fetch_add(both.enrolled, Ordering::Relaxed);
             Ok(())
         })?;
     });
+    // courses that lead nowhere would show nothing
+    let (signed_in, enrolled) = (signed_in.into_inner(), enrolled.into_inner());
+    println!("{signed_in} sign-ins, {enrolled} new apps");
+    assert!(signed_in >= 10 && enrolled >= 1, "{signed_in}, {enrolled}");
 }
