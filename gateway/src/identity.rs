@@ -39,7 +39,7 @@ pub(crate) use self::login::{Directory, Standing, UserName};
 use self::login::{Halves, Refusal};
 pub(crate) use self::notices::{Notice, NoticeKind};
 pub(crate) use self::own_devices::OwnDeviceError;
-use self::password::{BadCost, BadVerifier, Cost, Hasher, Passwords, Rules};
+use self::password::{BadCost, BadVerifier, Cost, Dues, Hasher, Passwords, Rules};
 pub(crate) use self::password::{BadForeign, Foreign, Weak};
 pub(crate) use self::record::{Context, Recorder};
 pub(crate) use self::recovery::{RecoverStep, ShownCodes};
@@ -244,8 +244,10 @@ impl Identity {
             settings.tunnel_gateway4,
             settings.max_devices,
         );
+        let passwords = Passwords::new(hasher, threads)?;
+        passwords.set_dues(dues(&*store).await?);
         Ok(Arc::new(Self {
-            passwords: Passwords::new(hasher, threads)?,
+            passwords,
             rules: Rules::new(settings.password_min, &settings.site_words),
             lockout: Lockout::new(limits, keys.derive("lockout"), &kept, now),
             counters: tokio::sync::Mutex::default(),
@@ -260,6 +262,13 @@ impl Identity {
             recorder,
             time,
         }))
+    }
+
+    /// Looks which verifiers of other products are left.
+    async fn count_dues(&self) -> Result<(), StoreError> {
+        let _one = self.enrolling.lock().await;
+        self.passwords.set_dues(dues(&*self.store).await?);
+        Ok(())
     }
 
     /// The sessions this engine makes.
@@ -374,4 +383,9 @@ impl Identity {
         }
         self.sessions.expired(now).await
     }
+}
+
+async fn dues(store: &dyn Store) -> Result<Dues, StoreError> {
+    let verifiers = store.foreign_verifiers().await?;
+    Ok(Dues::of(&verifiers))
 }

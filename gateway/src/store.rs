@@ -34,6 +34,8 @@ pub(crate) trait Store: Send + Sync {
     async fn credentials(&self, user: &str) -> Result<Option<Credentials>, StoreError>;
     /// Sets the factors of a user; the last accepted step never becomes smaller.
     async fn put_credentials(&self, user: &str, new: Credentials) -> Result<(), StoreError>;
+    /// Lists the password verifiers that were brought from elsewhere and are not ours yet.
+    async fn foreign_verifiers(&self) -> Result<Vec<String>, StoreError>;
     /// Replaces a password verifier if it still is `old`; says whether it was.
     async fn rehash(&self, user: &str, old: &str, new: &str) -> Result<bool, StoreError>;
     /// Replaces the password verifier of a user who has factors; says whether there was one.

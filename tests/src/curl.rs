@@ -71,6 +71,7 @@ impl Answer {
 pub struct Client {
     dir: Temp,
     wrap: Vec<String>,
+    source: Option<String>,
     root: PathBuf,
     resolve: Vec<String>,
     next: AtomicU32,
@@ -86,12 +87,22 @@ impl Client {
         Self::with(&gateway.facts.ca_root, &resolve, &[])
     }
 
+    /// Makes a client of the web door of a demo that comes from an address of its own in 127.0.0.0/8.
+    #[must_use]
+    pub fn at(gateway: &Gateway, source: &str) -> Self {
+        Self {
+            source: Some(source.to_owned()),
+            ..Self::new(gateway)
+        }
+    }
+
     /// Makes a client with `resolve` entries as curl takes them and words before curl.
     #[must_use]
     pub fn with(root: &Path, resolve: &[String], wrap: &[String]) -> Self {
         Self {
             dir: Temp::new(),
             wrap: wrap.to_vec(),
+            source: None,
             root: root.to_owned(),
             resolve: resolve.to_vec(),
             next: AtomicU32::new(0),
@@ -117,9 +128,26 @@ impl Client {
         self.send(url, &[])
     }
 
+    /// Opens an address as [`Client::open`] does.
+    ///
+    /// # Errors
+    /// What curl says when no answer came.
+    pub fn try_open(&self, url: &str) -> Result<Answer, String> {
+        self.try_send(url, &NAVIGATION)
+    }
+
     /// Sends a form from the page it stands on, without following redirects.
     #[must_use]
     pub fn submit(&self, page: &Answer, form: &Form) -> Answer {
+        self.try_submit(page, form)
+            .unwrap_or_else(|e| panic!("no answer to {form:?} of {}: {e}", page.url))
+    }
+
+    /// Sends a form as [`Client::submit`] does.
+    ///
+    /// # Errors
+    /// What curl says when no answer came.
+    pub fn try_submit(&self, page: &Answer, form: &Form) -> Result<Answer, String> {
         let origin = format!("Origin: {}", origin(&page.url));
         let mut args = NAVIGATION.to_vec();
         args.extend(["-H", &origin, "-H", "Sec-Fetch-Site: same-origin"]);
@@ -132,7 +160,7 @@ impl Client {
         for field in &fields {
             args.extend(["--data-urlencode", field]);
         }
-        self.send(&resolve(&page.url, &form.action), &args)
+        self.try_send(&resolve(&page.url, &form.action), &args)
     }
 
     /// Signs in from `url` with a fresh code and returns the page that was asked for.
@@ -222,6 +250,9 @@ impl Client {
         command.args(&words[1..]).arg("--cacert").arg(&self.root);
         command.arg("-b").arg(self.jar()).arg("-c").arg(self.jar());
         command.arg("-D").arg(&head).arg("-o").arg(&body);
+        if let Some(source) = &self.source {
+            command.args(["--interface", source]);
+        }
         for entry in &self.resolve {
             command.args(["--resolve", entry]);
         }

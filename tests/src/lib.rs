@@ -4,6 +4,7 @@
 pub mod chrome;
 pub mod curl;
 pub mod gateway;
+pub mod guess;
 pub mod html;
 pub mod journal;
 pub mod netns;

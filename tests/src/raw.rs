@@ -1,11 +1,13 @@
 //! Bytes over TLS or plain TCP, exactly as written.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -18,6 +20,22 @@ pub type Tls = StreamOwned<ClientConnection, TcpStream>;
 pub fn tls(addr: SocketAddr, sni: &str, root: &Path, limit: Duration) -> Tls {
     let tcp = TcpStream::connect(addr).unwrap();
     tls_over(tcp, sni, root, limit)
+}
+
+/// Connects from an address of one's own in 127.0.0.0/8.
+#[must_use]
+pub fn tcp_from(source: Ipv4Addr, to: SocketAddrV4) -> TcpStream {
+    let socket = socket(
+        AddressFamily::Inet,
+        SockType::Stream,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    );
+    let socket = socket.unwrap();
+    let from = SockaddrIn::from(SocketAddrV4::new(source, 0));
+    bind(socket.as_raw_fd(), &from).unwrap();
+    connect(socket.as_raw_fd(), &SockaddrIn::from(to)).unwrap();
+    socket.into()
 }
 
 /// Opens a TLS stream over a connected socket.

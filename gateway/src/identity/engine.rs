@@ -10,7 +10,7 @@ use super::lockout::{Throttled, Try, Who};
 use super::login::{
     AwaitingPassword, CodeProof, PasswordRight, Refusal, Second, Standing, UserName,
 };
-use super::password::{Place, Verdict};
+use super::password::{self, Place, Verdict};
 use super::record::Context;
 use super::session::{Session, SessionError, token_hash};
 use super::totp::{self, Code};
@@ -138,6 +138,9 @@ impl Identity {
             record.user = Some(user.shared());
             record.detail = Some("password verifier made with the present parameters".to_owned());
             self.recorder.durable(record).await?;
+            if !password::is_ours(old) {
+                self.count_dues().await?;
+            }
         }
         Ok(())
     }

@@ -84,7 +84,7 @@ impl Identity {
         now: i64,
     ) -> Result<bool, FactorError> {
         let user = UserName::parse(user).ok_or(FactorError::BadName)?;
-        Foreign::parse(verifier)?;
+        let foreign = Foreign::parse(verifier)?;
         let _one = self.enrolling.lock().await;
         let awaits = self.store.awaits_link(user.as_str(), self.steady(now));
         if awaits.await? || self.store.credentials(user.as_str()).await?.is_some() {
@@ -100,6 +100,7 @@ impl Identity {
             enrolled: now,
             imported: true,
         };
+        self.passwords.add_due(&foreign);
         self.store.put_credentials(user.as_str(), new).await?;
         Ok(true)
     }

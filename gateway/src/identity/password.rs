@@ -1,5 +1,6 @@
 //! Password verifiers: argon2id over a peppered, normalised password.
 
+mod dues;
 mod foreign;
 mod pool;
 mod rules;
@@ -12,10 +13,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
 use hmac::{Hmac, KeyInit, Mac};
+use parking_lot::RwLock;
 use sha2::Sha256;
 use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
+pub(crate) use self::dues::Dues;
 pub(crate) use self::foreign::{BadForeign, Foreign};
 pub(crate) use self::pool::{Overloaded, Place, Pool};
 pub(crate) use self::rules::{Rules, Weak};
@@ -101,6 +104,8 @@ pub(crate) struct Hasher {
     pepper: Zeroizing<[u8; 32]>,
     /// Stands in for users who have no verifier, so that they cost the same.
     dummy: String,
+    /// What verifiers of other products cost; everybody pays it.
+    dues: RwLock<Dues>,
     runs: AtomicU64,
 }
 
@@ -124,6 +129,7 @@ impl Hasher {
             cost,
             pepper,
             dummy,
+            dues: RwLock::default(),
             runs: AtomicU64::new(0),
         })
     }
@@ -142,6 +148,7 @@ impl Hasher {
     }
 
     /// Compares a password with a verifier. Without one, the same work gives [`Verdict::Mismatch`].
+    /// A verifier of another product costs no more, whoever's it is: see [`Dues`].
     ///
     /// # Errors
     /// [`BadVerifier`] if the verifier is malformed or its parameters are outside what is allowed.
@@ -149,6 +156,11 @@ impl Hasher {
         if let Some(foreign) = phc.filter(|phc| !is_ours(phc)) {
             return self.verify_foreign(password, foreign);
         }
+        self.pay_dues(password, None);
+        self.verify_ours(password, phc)
+    }
+
+    fn verify_ours(&self, password: &str, phc: Option<&str>) -> Result<Verdict, BadVerifier> {
         let hash = PasswordHash::new(phc.unwrap_or(&self.dummy));
         let hash = hash.map_err(|_| BadVerifier::Malformed)?;
         let cost = cost_of(&hash)?;
@@ -171,7 +183,15 @@ impl Hasher {
         if password.len() <= FOREIGN_MAX && foreign.matches(password) {
             return Ok(Verdict::MatchOutdated);
         }
-        self.verify(password, None)
+        self.pay_dues(password, Some(&foreign));
+        self.verify_ours(password, None)
+    }
+
+    fn pay_dues(&self, password: &str, own: Option<&Foreign>) {
+        let dues = *self.dues.read();
+        if password.len() <= FOREIGN_MAX {
+            dues.pay(password, own);
+        }
     }
 
     /// Counts the runs of argon2id since the start.
@@ -208,7 +228,8 @@ impl std::fmt::Debug for Hasher {
     }
 }
 
-fn is_ours(verifier: &str) -> bool {
+/// Tells a verifier made here from one of another product.
+pub(super) fn is_ours(verifier: &str) -> bool {
     verifier.starts_with("$argon2id$")
 }
 
@@ -241,6 +262,16 @@ impl Passwords {
             hasher: Arc::new(hasher),
             pool: Arc::new(Pool::new(threads)?),
         })
+    }
+
+    /// Says which verifiers of other products are kept.
+    pub(crate) fn set_dues(&self, dues: Dues) {
+        *self.hasher.dues.write() = dues;
+    }
+
+    /// Takes one verifier of another product more into account.
+    pub(crate) fn add_due(&self, foreign: &Foreign) {
+        self.hasher.dues.write().add(foreign);
     }
 
     /// Compares off the async threads; see [`Hasher::verify`]. A right password whose verifier is

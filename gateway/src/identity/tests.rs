@@ -23,11 +23,15 @@ use crate::store::{self, LinkKind, Store, tests::Folder};
 mod account;
 mod enrol;
 pub(crate) mod flow;
+mod guess;
 mod imported;
 mod known;
+mod model;
 mod notices;
 mod own_devices;
+mod races;
 mod recovery;
+mod timing;
 
 pub(crate) const NOW: i64 = 1_800_000_000;
 pub(crate) const SECRET: [u8; 20] = *b"12345678901234567890";

@@ -10,6 +10,12 @@ use crate::ids::SessionId;
 
 type Sql<T> = rusqlite::Result<T>;
 
+pub(super) fn foreign_verifiers(db: &Connection) -> Sql<Vec<String>> {
+    db.prepare("SELECT phc FROM credentials WHERE imported = 1 AND phc NOT LIKE '$argon2id$%'")?
+        .query_map([], |row| row.get(0))?
+        .collect()
+}
+
 pub(super) fn put_verifier(tx: &Transaction<'_>, user: &str, phc: &str) -> Sql<bool> {
     tx.prepare_cached("UPDATE credentials SET phc = ?2 WHERE user = ?1")?
         .execute([user, phc])

@@ -175,6 +175,10 @@ impl Store for Sqlite {
             .await
     }
 
+    async fn foreign_verifiers(&self) -> Result<Vec<String>, StoreError> {
+        self.run(|db| factors::foreign_verifiers(db)).await
+    }
+
     async fn recovery_left(&self, user: &str) -> Result<usize, StoreError> {
         let user = user.to_owned();
         self.run(move |db| factors::recovery_left(db, &user)).await

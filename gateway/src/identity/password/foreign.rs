@@ -14,6 +14,10 @@ use subtle::ConstantTimeEq;
 
 /// Greatest cost of bcrypt: about a second.
 const BCRYPT_MAX: u32 = 14;
+/// Rounds of MD5-crypt.
+const MD5_ROUNDS: u32 = 1000;
+/// Rounds of SHA-crypt where the verifier names none.
+const SHA_CRYPT_ROUNDS: u32 = 5000;
 /// Greatest number of rounds of SHA-crypt.
 const SHA_CRYPT_MAX: u32 = 100_000;
 /// Greatest number of PBKDF2 iterations.
@@ -38,6 +42,32 @@ pub(crate) enum Foreign {
         salt: String,
         hash: [u8; 32],
     },
+}
+
+/// What the cost of a verifier is counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Family {
+    Md5Crypt,
+    Sha1,
+    /// Powers of two.
+    Bcrypt,
+    /// Rounds.
+    Sha256Crypt,
+    /// Rounds.
+    Sha512Crypt,
+    /// Iterations.
+    Pbkdf2,
+}
+
+impl Family {
+    pub(super) const ALL: [Self; 6] = [
+        Self::Md5Crypt,
+        Self::Sha1,
+        Self::Bcrypt,
+        Self::Sha256Crypt,
+        Self::Sha512Crypt,
+        Self::Pbkdf2,
+    ];
 }
 
 /// Says why a verifier cannot be imported.
@@ -78,6 +108,55 @@ impl Foreign {
             Some(("5" | "6", rest)) => sha_crypt_of(text, rest),
             Some(_) => Err(BadForeign::Unknown),
             None => Err(BadForeign::Clear),
+        }
+    }
+
+    /// Says what comparing a password with it costs.
+    pub(super) fn cost(&self) -> (Family, u32) {
+        match self {
+            Self::Md5Crypt(_) => (Family::Md5Crypt, MD5_ROUNDS),
+            Self::Sha1(_) => (Family::Sha1, 1),
+            Self::Bcrypt(text) => {
+                let cost = text.split('$').nth(2).and_then(|cost| cost.parse().ok());
+                (Family::Bcrypt, cost.unwrap_or(BCRYPT_MAX))
+            }
+            Self::ShaCrypt(text) => {
+                let named = text
+                    .split('$')
+                    .nth(2)
+                    .and_then(|p| p.strip_prefix("rounds="));
+                let rounds = named.and_then(|n| n.parse().ok());
+                let family = if text.starts_with("$5$") {
+                    Family::Sha256Crypt
+                } else {
+                    Family::Sha512Crypt
+                };
+                (family, rounds.unwrap_or(SHA_CRYPT_ROUNDS))
+            }
+            Self::Pbkdf2 { iterations, .. } => (Family::Pbkdf2, *iterations),
+        }
+    }
+
+    /// Makes a verifier of this cost that no password is known for.
+    pub(super) fn nobodys(family: Family, cost: u32) -> Self {
+        match family {
+            Family::Md5Crypt => Self::Md5Crypt(apr1::Md5Crypt::nobodys()),
+            Family::Sha1 => Self::Sha1([0; 20]),
+            Family::Bcrypt => Self::Bcrypt(format!("$2b${cost:02}${}", ".".repeat(53))),
+            Family::Sha256Crypt | Family::Sha512Crypt => {
+                let (id, length) = if family == Family::Sha256Crypt {
+                    ("5", 43)
+                } else {
+                    ("6", 86)
+                };
+                let hash = ".".repeat(length);
+                Self::ShaCrypt(format!("${id}$rounds={cost}$nobodyssaltnobod${hash}"))
+            }
+            Family::Pbkdf2 => Self::Pbkdf2 {
+                iterations: cost,
+                salt: "nobodyssaltnobod".to_owned(),
+                hash: [0; 32],
+            },
         }
     }
 
