@@ -326,7 +326,7 @@ fn serial() -> Result<SerialNumber, CaError> {
     Ok(SerialNumber::from_slice(&bytes))
 }
 
-fn alternative(name: &str) -> Result<SanType, CaError> {
+pub(crate) fn alternative(name: &str) -> Result<SanType, CaError> {
     let bad = || CaError::Name {
         name: name.to_owned(),
     };
