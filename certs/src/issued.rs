@@ -3,14 +3,14 @@
 use std::fmt;
 
 use rcgen::{
-    CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256,
-    RsaKeySize,
+    CertificateParams, CustomExtension, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256,
+    PKCS_RSA_SHA256, RsaKeySize,
 };
 use rustls::crypto::CryptoProvider;
 use zeroize::Zeroizing;
 
-use crate::ca::alternative;
-use crate::{CaError, Chain, ChainError};
+use crate::ca::{alternative, self_signed};
+use crate::{CaError, Chain, ChainError, DAY, Leaf};
 
 /// The least seconds a new certificate must have left to be worth a swap.
 const LEAST_LEFT: i64 = 3600;
@@ -63,6 +63,21 @@ impl CertRequest {
     }
 }
 
+/// Makes the certificate that answers a `tls-alpn-01` challenge for one name.
+///
+/// Source: [RFC 8737 section 3](https://www.rfc-editor.org/rfc/rfc8737#section-3).
+///
+/// # Errors
+/// As for [`CertRequest::create`]; [`CaError::Name`] as well for a digest that has not 32 bytes.
+pub fn tls_alpn_answer(name: &str, digest: &[u8], now: i64) -> Result<Leaf, CaError> {
+    if digest.len() != 32 {
+        let name = name.to_owned();
+        return Err(CaError::Name { name });
+    }
+    let extension = CustomExtension::new_acme_identifier(digest);
+    self_signed(&[name], vec![extension], now, DAY)
+}
+
 /// Says why an issued certificate is not put in use.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IssuedError {
@@ -113,9 +128,10 @@ pub fn check_issued(
 #[cfg(test)]
 mod tests {
     use rcgen::CertificateSigningRequestParams;
-    use rustls::pki_types::CertificateSigningRequestDer;
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer};
 
-    use super::{CertRequest, IssuedError, KeyKind, check_issued};
+    use super::{CertRequest, IssuedError, KeyKind, check_issued, tls_alpn_answer};
     use crate::{Chain, ChainError, DAY, Leaf, Root};
 
     const NOW: i64 = 1_790_000_000;
@@ -189,5 +205,20 @@ mod tests {
             assert!(!format!("{made:?}").contains("PRIVATE"));
         }
         assert!(CertRequest::create(&["a b".to_owned()], KeyKind::P256).is_err());
+    }
+
+    #[test]
+    fn the_answer_of_a_tls_challenge_carries_its_digest_critically() {
+        let made = tls_alpn_answer("a.test", &[7; 32], NOW).unwrap();
+        let der = CertificateDer::from_pem_slice(made.chain_pem.as_bytes()).unwrap();
+        let (_, cert) = x509_parser::parse_x509_certificate(&der).unwrap();
+        let acme = cert.extensions().iter();
+        let acme = acme
+            .filter(|e| e.oid.to_id_string() == "1.3.6.1.5.5.7.1.31")
+            .map(|e| (e.critical, e.value.to_vec()))
+            .collect::<Vec<_>>();
+        let value = [&[4, 32][..], &[7; 32]].concat();
+        assert_eq!(acme, [(true, value)]);
+        assert!(tls_alpn_answer("a.test", &[7; 31], NOW).is_err());
     }
 }

@@ -1,5 +1,6 @@
 //! The running gateway as operators see it through the control socket.
 
+mod cert;
 mod policy;
 
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ use crate::cli::offline::user_record;
 use crate::cli::reading;
 use crate::clock;
 use crate::control::acts::Acts;
+use crate::control::cert as ask;
 use crate::control::{
     Apply, AuditStatus, Code, Confirmed, DeviceAdded, DeviceClass, DeviceLine, DeviceStatus, Ended,
     Imported, Invitation, NewDevice, Operator, PolicyStatus, Refusal, Reloaded, Rollback,
@@ -69,6 +71,7 @@ impl Operator for Desk {
                 seq: gw.audit.seq(),
                 ok: gw.audit.healthy(),
             },
+            certificates: crate::acme::failing(gw),
         })
     }
 
@@ -165,6 +168,10 @@ impl Operator for Desk {
         let trusted = gw.bans.gather(gw);
         let tell = |record| gw.record_or_owe(record);
         gw.bans.act(ask, &trusted, tell).await
+    }
+
+    async fn certs(&self, ask: &ask::Ask) -> Result<ask::Told, Refusal> {
+        Ok(cert::answer(&self.0, ask).await)
     }
 
     async fn session_list(&self) -> Result<Vec<SessionLine>, Refusal> {

@@ -206,13 +206,17 @@ impl World {
     /// The claims: nothing ends while a directory would have signed, and warnings have a cause.
     fn look(&mut self, now: i64) {
         for (name, held) in &self.held {
-            let warned = (self.alerts).look(name, held.not_before, held.not_after, now);
             let state = self.plan.state(name).unwrap();
-            if let Some(days) = warned {
+            // a renewal that the directory wants late is none to warn about
+            let is_late = state.failed.is_some() || state.next <= now;
+            let warned = (self.alerts).look(name, held.not_before, held.not_after, now);
+            if let Some(days) = warned.filter(|_| is_late) {
                 self.warned += 1;
                 let told = state.failed.is_some() || state.ordering;
                 assert!(told, "seed {}: {name} {days} days, no cause", self.seed);
             }
+            let quiet = warned.is_some_and(|days| days < 25) && !is_late;
+            assert!(!quiet, "seed {}: {name} ends and nothing is due", self.seed);
             if held.not_after >= now {
                 continue;
             }
@@ -238,18 +242,18 @@ impl World {
 
 #[test]
 fn no_certificate_ends_while_another_could_be_had_through_thousands_of_renewals() {
-    let days = 1800;
+    let days = 1200;
     let (mut renewals, mut warned, mut ended) = (0, 0, 0);
     for (seed, directories) in [(1, 1), (2, 2), (3, 3), (4, 1), (5, 2)] {
         let end = START + days * DAY;
         let mut world = World::new(seed, directories, end);
         world.run(end);
-        assert!(world.renewals >= 400, "seed {seed}: {}", world.renewals);
+        assert!(world.renewals >= 250, "seed {seed}: {}", world.renewals);
         renewals += world.renewals;
         warned += world.warned;
         ended += world.ended;
     }
-    assert!(renewals >= 2500);
+    assert!(renewals >= 1250);
     assert!(warned > 0, "no failure came near an end: nothing was shown");
     assert!(ended > 0, "nothing ever ended: the claim was not tested");
 }
