@@ -3,8 +3,9 @@
 use std::fmt;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    SanType, SerialNumber,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -252,10 +253,24 @@ impl fmt::Debug for Leaf {
 /// # Errors
 /// As for [`Root::create`].
 pub fn nameless(now: i64, life: i64) -> Result<Leaf, CaError> {
+    self_signed(&[], Vec::new(), now, life)
+}
+
+/// Makes a leaf that nobody signed but itself.
+pub(crate) fn self_signed(
+    names: &[&str],
+    extensions: Vec<CustomExtension>,
+    now: i64,
+    life: i64,
+) -> Result<Leaf, CaError> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
     let span = Span::new(now, life);
     let mut params = params(DistinguishedName::new(), span)?;
     params.is_ca = IsCa::ExplicitNoCa;
+    params.custom_extensions = extensions;
+    for name in names {
+        params.subject_alt_names.push(alternative(name)?);
+    }
     Ok(Leaf {
         chain_pem: params.self_signed(&key)?.pem(),
         key_pem: Zeroizing::new(key.serialize_pem()),
@@ -326,7 +341,7 @@ fn serial() -> Result<SerialNumber, CaError> {
     Ok(SerialNumber::from_slice(&bytes))
 }
 
-fn alternative(name: &str) -> Result<SanType, CaError> {
+pub(crate) fn alternative(name: &str) -> Result<SanType, CaError> {
     let bad = || CaError::Name {
         name: name.to_owned(),
     };

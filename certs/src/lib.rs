@@ -5,12 +5,17 @@
 //! belong to the caller.
 #![forbid(unsafe_code)]
 
+mod alerts;
 mod ca;
 mod chain;
+mod issued;
+pub mod plan;
 mod selection;
 
+pub use alerts::{Alerts, WARN_DAYS};
 pub use ca::{Ca, CaError, Leaf, Root, nameless};
 pub use chain::{Chain, ChainError};
+pub use issued::{CertRequest, IssuedError, KeyKind, check_issued, tls_alpn_answer};
 pub use selection::{Selection, same_host_form};
 
 /// One day in seconds.

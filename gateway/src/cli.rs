@@ -250,6 +250,9 @@ const AUDIT: &str = "Examples:
   postern audit verify";
 const CERT: &str = "Examples:
   postern cert list
+  postern cert test
+  postern cert renew --force gate.example.org
+  postern cert import fullchain.pem privkey.pem
   postern cert ca-root > root.pem";
 const COMPLETIONS: &str = "Examples:
   postern completions bash > /etc/bash_completion.d/postern";

@@ -1,5 +1,6 @@
 //! The configuration file `postern.toml`: everything has a default, unknown keys are errors.
 
+mod acme;
 mod bans;
 mod error;
 pub(crate) mod lock;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv4Net};
 use serde::Deserialize;
 
+pub(crate) use acme::{Acme, Challenge, Directory, Dns};
 pub(crate) use bans::{Bans, Jail};
 pub(crate) use error::{ConfigError, Problem};
 pub(crate) use value::{duration, is_host_name};
@@ -43,6 +45,8 @@ pub(crate) struct Config {
     pub(crate) http: Http,
     /// The listener for metrics and readiness.
     pub(crate) admin: Admin,
+    /// Certificates that are ordered.
+    pub(crate) acme: Acme,
     /// Certificates.
     pub(crate) tls: Tls,
     /// The tunnel door.
@@ -339,6 +343,7 @@ impl Config {
         for path in [&mut self.data, &mut self.policy_dir, &mut self.master_key] {
             *path = base.join(&*path);
         }
+        self.acme.anchor(&base);
         for files in &mut self.tls.certificates {
             files.chain = base.join(&files.chain);
             files.key = base.join(&files.key);
@@ -356,6 +361,7 @@ impl Default for Config {
             contact: None,
             http: Http::default(),
             admin: Admin::default(),
+            acme: Acme::default(),
             tls: Tls::default(),
             tunnel: Tunnel::default(),
             identity: Identity::default(),

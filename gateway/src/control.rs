@@ -1,6 +1,7 @@
 //! The local control socket: one JSON request line, one JSON answer line, nothing for anybody but the owner and root.
 
 pub(crate) mod acts;
+pub(crate) mod cert;
 mod client;
 mod policy;
 mod server;
@@ -70,6 +71,10 @@ pub(crate) trait Operator: Send + Sync {
         let text = "this gateway knows no bans";
         Err(Refusal::new(Code::Unavailable, text))
     }
+    /// Lists, orders and tests certificates.
+    async fn certs(&self, _ask: &cert::Ask) -> Result<cert::Told, Refusal> {
+        cannot()
+    }
     /// Says whether a device is managed.
     async fn device_mark(&self, id: &str, class: DeviceClass) -> Result<DeviceLine, Refusal>;
     /// Puts a policy in force, or tells what that would do.
@@ -135,6 +140,8 @@ pub(crate) enum Request {
     DeviceRevoke { id: String },
     /// See [`Operator::ban`].
     Ban { ask: ban::Ask },
+    /// See [`Operator::certs`].
+    Certs { what: cert::Ask },
     /// See [`Operator::device_mark`].
     DeviceMark { id: String, class: DeviceClass },
     /// See [`Operator::policy_apply`].
@@ -212,6 +219,9 @@ pub(crate) struct Status {
     pub(crate) sessions: u64,
     /// The journal.
     pub(crate) audit: AuditStatus,
+    /// Certificates whose last order failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) certificates: Vec<cert::Failing>,
 }
 
 /// The policy in a [`Status`].

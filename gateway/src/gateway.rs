@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 
+use crate::acme::Acme;
 use crate::audit::{Audit, Durability, Record};
 use crate::bans::Bans;
 use crate::config::Config;
@@ -38,6 +39,8 @@ pub(crate) struct Gateway {
     pub(crate) audit: Arc<Audit>,
     /// The login engine.
     pub(crate) identity: Arc<Identity>,
+    /// Certificates that are ordered.
+    pub(crate) acme: Acme,
     /// Live sessions.
     pub(crate) sessions: Arc<Sessions>,
     /// Tunnel devices.
@@ -184,6 +187,7 @@ impl Gateway {
         }
         self.streams.ask_again();
         self.sync_tunnel().await;
+        self.acme.look_soon();
     }
 }
 

@@ -1,6 +1,7 @@
 //! Postern, a zero-trust access gateway: one sign-in, two doors, one record.
 
 mod access;
+mod acme;
 mod audit;
 mod bans;
 mod cli;

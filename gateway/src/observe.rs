@@ -225,7 +225,35 @@ fn metrics(gw: &Gateway) -> String {
             left.into(),
         );
     }
+    certificates(gw, now, &mut text);
     text
+}
+
+/// Certificates that have a line of their own.
+const CERTIFICATES: usize = 1000;
+
+/// Writes the days left of each certificate, and which are not renewed.
+fn certificates(gw: &Gateway, now: i64, text: &mut String) {
+    let snap = gw.snapshot.load();
+    let head = "# HELP postern_certificate_days_left Days until a certificate ends.\n# TYPE postern_certificate_days_left gauge\n";
+    text.push_str(head);
+    for (source, chain) in snap.certs.by_source().take(CERTIFICATES) {
+        let name = chain.names().first().map_or("", String::as_str);
+        let days = chain.not_after().saturating_sub(now).div_euclid(86_400);
+        let _done = writeln!(
+            text,
+            "postern_certificate_days_left{{name=\"{name}\",source=\"{source}\"}} {days}"
+        );
+    }
+    let head = "# HELP postern_certificate_failing Whether the last order of a certificate failed.\n# TYPE postern_certificate_failing gauge\n";
+    text.push_str(head);
+    for failing in crate::acme::failing(gw).iter().take(CERTIFICATES) {
+        let (name, cause) = (&failing.name, &failing.cause);
+        let _done = writeln!(
+            text,
+            "postern_certificate_failing{{name=\"{name}\",cause=\"{cause}\"}} 1"
+        );
+    }
 }
 
 fn count(n: usize) -> i128 {

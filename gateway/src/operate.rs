@@ -1,6 +1,7 @@
 //! The running gateway as operators see it through the control socket.
 
 pub(crate) mod office;
+mod cert;
 mod policy;
 
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use crate::cli::offline::user_record;
 use crate::cli::reading;
 use crate::clock;
 use crate::control::acts::Acts;
+use crate::control::cert as ask;
 use crate::control::{
     Apply, AuditStatus, Code, Confirmed, DeviceAdded, DeviceClass, DeviceLine, DeviceStatus, Ended,
     Imported, Invitation, NewDevice, Operator, PolicyStatus, Refusal, Reloaded, Rollback,
@@ -70,6 +72,7 @@ impl Operator for Desk {
                 seq: gw.audit.seq(),
                 ok: gw.audit.healthy(),
             },
+            certificates: crate::acme::failing(gw),
         })
     }
 
@@ -166,6 +169,10 @@ impl Operator for Desk {
         let trusted = gw.bans.gather(gw);
         let tell = |record| gw.record_or_owe(record);
         gw.bans.act(ask, &trusted, tell).await
+    }
+
+    async fn certs(&self, ask: &ask::Ask) -> Result<ask::Told, Refusal> {
+        Ok(cert::answer(&self.0, ask).await)
     }
 
     async fn session_list(&self) -> Result<Vec<SessionLine>, Refusal> {

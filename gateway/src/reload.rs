@@ -21,11 +21,13 @@ use std::time::Duration;
 use policy::{Diagnostic, Severity, Sources};
 use serde::Serialize;
 
+use crate::acme::names::Names;
+use crate::acme::shelf::{Shelf, imported};
 use crate::audit::{Event, Record, reason};
 use crate::clock;
 use crate::config::Config;
 use crate::gateway::Gateway;
-use crate::proxy::tls::{CertError, CertFiles, CertSet, InternalCa};
+use crate::proxy::tls::{CertError, CertFiles, CertSet, InternalCa, Ordered};
 use crate::snapshot::files::FileError;
 
 use self::change::{Done, Wanted};
@@ -184,13 +186,25 @@ pub(crate) fn certificates(
 ) -> Result<CertSet, Rejected> {
     let names = host_names(config, policy);
     let files = cert_files(config);
+    let now = clock::unix();
+    let ordered = ordered(config, policy, now);
     Ok(CertSet::build(
-        &files,
-        authority,
-        &names,
-        previous,
-        clock::unix(),
+        &files, &ordered, authority, &names, previous, now,
     )?)
+}
+
+/// Reads what directories signed for the names of a policy. A trial is never served.
+fn ordered(config: &Config, policy: &policy::Policy, now: i64) -> Ordered {
+    let names = Names::of(config, policy, |_| false);
+    let chains = match config.acme.staging {
+        true => Vec::new(),
+        false => Shelf::new(config).load(names.firsts(), now),
+    };
+    Ordered {
+        imported: imported(config).all(now),
+        chains,
+        names,
+    }
 }
 
 /// Puts the files of now in force; when it returns, what no longer stands is closed.
@@ -224,34 +238,40 @@ pub(super) fn retire<T: Send + Sync + 'static>(set: Arc<T>, every: Duration) {
 
 /// Builds the certificates anew for the policy in force; the policy's files are not read, so a
 /// mistake in them does not keep a certificate from being renewed.
-pub(crate) async fn renew_certificates(gw: &Arc<Gateway>) {
+///
+/// # Errors
+/// [`Rejected`]: the old set stays in force.
+pub(crate) async fn renew_certificates(
+    gw: &Arc<Gateway>,
+    what: Option<&str>,
+) -> Result<(), Rejected> {
     let _one = gw.reloading.lock().await;
     let before = gw.snapshot.load_full();
-    let names = host_names(&gw.config, &before.policy);
-    let set = open_and_build(&gw.config, &names, &before.certs);
+    let set = open_and_build(&gw.config, &before.policy, &before.certs);
     match set {
         Ok(certs) => {
-            let record = Record::new(Event::CertificateChanged, "ok", reason::RENEWED);
+            let mut record = Record::new(Event::CertificateChanged, "ok", reason::RENEWED);
+            record.detail = what.map(str::to_owned);
             gw.record_or_owe(record).await;
             gw.snapshot.store(Arc::new(before.with_certs(certs)));
             retire(before, RETIRE_EVERY);
+            Ok(())
         }
         Err(error) => {
-            tracing::error!(%error, "certificates are not renewed; tried again in an hour")
+            tracing::error!(%error, "certificates are not renewed; the old ones stay");
+            Err(error)
         }
     }
 }
 
 fn open_and_build(
     config: &Config,
-    names: &[String],
+    policy: &policy::Policy,
     previous: &CertSet,
 ) -> Result<Arc<CertSet>, Rejected> {
     // opened anew, because the intermediate may be due as well
     let authority = crate::run::open_authority(config)?;
-    let now = clock::unix();
-    let files = cert_files(config);
-    let set = CertSet::build(&files, authority.as_ref(), names, Some(previous), now)?;
+    let set = certificates(config, authority.as_ref(), policy, Some(previous))?;
     Ok(Arc::new(set))
 }
 

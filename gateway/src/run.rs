@@ -12,6 +12,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::acme::Acme;
 use crate::audit::{Audit, AuditError, Durability, Event, Record, reason};
 use crate::bans::{Bans, Watched};
 use crate::cli::exit::Exit;
@@ -184,6 +185,7 @@ async fn open(
     let devices = Arc::clone(identity.devices());
     let signer = Signer::open(&config.data, &keys)?;
     let gw = Arc::new(Gateway {
+        acme: Acme::new(&config, &keys),
         bans,
         signer,
         snapshot: ArcSwap::from_pointee(started.snapshot),

@@ -9,6 +9,7 @@ pub mod html;
 pub mod journal;
 pub mod netns;
 pub mod office;
+pub mod pebble;
 pub mod policy;
 pub mod ports;
 pub mod process;

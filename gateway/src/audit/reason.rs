@@ -85,6 +85,8 @@ pub(crate) const CACHED: &str = "cached";
 pub(crate) const UNCONFIRMED: &str = "unconfirmed";
 pub(crate) const ROLLED_BACK: &str = "rolled-back";
 pub(crate) const RENEWED: &str = "renewed";
+pub(crate) const ORDER_FAILED: &str = "order-failed";
+pub(crate) const ENDS_SOON: &str = "ends-soon";
 pub(crate) const START: &str = "start";
 pub(crate) const STOP: &str = "stop";
 pub(crate) const CLOCK_FORWARD: &str = "clock-forward";
@@ -178,6 +180,8 @@ pub(crate) const ALL: &[&str] = &[
     UNCONFIRMED,
     ROLLED_BACK,
     RENEWED,
+    ORDER_FAILED,
+    ENDS_SOON,
     START,
     STOP,
     CLOCK_FORWARD,

@@ -11,7 +11,7 @@ use crate::audit::AuditError;
 use crate::clock;
 use crate::config::{Config, lock};
 use crate::control::acts::settings;
-use crate::proxy::tls::CertSet;
+use crate::proxy::tls::{CertSet, Ordered};
 use crate::reload;
 use crate::secrets::Keys;
 
@@ -62,7 +62,7 @@ fn problems(config: &Config) -> Vec<Failure> {
     problems.extend(journal(&config.data.join("audit")).err().map(Failure::from));
     problems.extend(policies::load(&config.policy_dir).err());
     let files = reload::cert_files(config);
-    let certificates = CertSet::build(&files, None, &[], None, clock::unix());
+    let certificates = CertSet::build(&files, &Ordered::default(), None, &[], None, clock::unix());
     problems.extend(certificates.err().map(Failure::from));
     problems.extend(settings(config).check().err().map(Failure::from));
     problems

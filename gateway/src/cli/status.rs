@@ -81,6 +81,16 @@ fn text(status: &Status) -> String {
         "BROKEN: nothing is granted"
     };
     lines.push(format!("journal   {journal}, {} records", status.audit.seq));
+    for failing in &status.certificates {
+        let left = match failing.days_left {
+            Some(days) => format!("{days} days left"),
+            None => "none in use".to_owned(),
+        };
+        lines.push(format!(
+            "cert      {} NOT RENEWED, {left}: {}: {}",
+            failing.name, failing.cause, failing.detail
+        ));
+    }
     for d in &status.devices {
         let endpoint = d.endpoint.as_deref().unwrap_or("-");
         let age = d

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::{
     Answer, Apply, Code, Confirmed, DeviceAdded, DeviceClass, DeviceLine, Ended, Imported,
     Invitation, NewDevice, Operator, Refusal, Reloaded, Request, Rollback, SessionLine, Status,
-    UserAct, Verdict, Which, ban,
+    UserAct, Verdict, Which, ban, cert,
 };
 use crate::reload::history::Entry;
 
@@ -145,6 +145,10 @@ impl Operator for Remote {
     async fn ban(&self, ask: &ban::Ask) -> Result<Vec<ban::Line>, Refusal> {
         let ask = ask.clone();
         self.ask(&Request::Ban { ask }).await
+    }
+    async fn certs(&self, ask: &cert::Ask) -> Result<cert::Told, Refusal> {
+        let what = ask.clone();
+        self.ask(&Request::Certs { what }).await
     }
     async fn device_mark(&self, id: &str, class: DeviceClass) -> Result<DeviceLine, Refusal> {
         let id = id.to_owned();

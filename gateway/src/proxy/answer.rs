@@ -114,6 +114,16 @@ pub(crate) fn json(status: StatusCode, body: String) -> Response<Bytes> {
     response
 }
 
+/// Makes the answer to a directory that asks for a live token. Source: RFC 8555 section 8.3.
+pub(crate) fn challenge(text: String) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(text));
+    let map = response.headers_mut();
+    let kind = HeaderValue::from_static("application/octet-stream");
+    map.insert(header::CONTENT_TYPE, kind);
+    map.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
 /// Answers with a problem page or its JSON twin.
 ///
 /// # Errors

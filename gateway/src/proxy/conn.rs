@@ -8,8 +8,11 @@ use http::StatusCode;
 use parking_lot::Mutex;
 use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream, ServerApp};
 use pingora_core::protocols::http::ServerSession;
+use rustls::server::Acceptor;
+use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::app::App;
 use super::edge::Edge;
@@ -107,8 +110,7 @@ pub(crate) async fn serve<S: Transport>(edge: Arc<Edge>, io: S, origin: ConnOrig
         let ctx = ConnCtx::new(&origin, None);
         return carry(edge, Box::new(io), ctx, false).await;
     }
-    let accept = TlsAcceptor::from(Arc::clone(&edge.tls)).accept(io);
-    let Ok(Ok(stream)) = timeout(HANDSHAKE, accept).await else {
+    let Ok(Some(stream)) = timeout(HANDSHAKE, handshake(&edge, io, origin.door)).await else {
         return;
     };
     let (sni, h2) = {
@@ -118,6 +120,22 @@ pub(crate) async fn serve<S: Transport>(edge: Arc<Edge>, io: S, origin: ConnOrig
     };
     let ctx = ConnCtx::new(&origin, sni);
     carry(edge, Box::new(stream), ctx, h2).await;
+}
+
+/// Finishes the handshake with the settings for the name asked for; `None` when it fails, or was
+/// a directory's look at a challenge, which ends with the handshake.
+async fn handshake<S: Transport>(edge: &Edge, io: S, door: Door) -> Option<TlsStream<S>> {
+    let start = LazyConfigAcceptor::new(Acceptor::default(), io)
+        .await
+        .ok()?;
+    let answers = edge.gw.acme.answers();
+    let challenge = answers.certificate(&start.client_hello());
+    if let Some(config) = challenge.filter(|_| door == Door::Web) {
+        let mut stream = start.into_stream(config).await.ok()?;
+        drop(stream.shutdown().await);
+        return None;
+    }
+    start.into_stream(Arc::clone(&edge.tls)).await.ok()
 }
 
 async fn carry(edge: Arc<Edge>, io: Box<dyn Transport>, ctx: Arc<ConnCtx>, h2: bool) {

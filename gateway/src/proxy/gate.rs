@@ -163,6 +163,13 @@ async fn plain_http(
     if !matches!(ctx.method.as_str(), "GET" | "HEAD") {
         return refuse(gw, ctl, session, ctx, refused(405, "plain-http-method")).await;
     }
+    let answers = gw.acme.answers();
+    if ctl.conn.door == Door::Web
+        && let Some(text) = answers.file(target.host.as_str(), target.path.forward())
+    {
+        answer::send(gw, session, ctx, answer::challenge(text)).await?;
+        return Ok(Answered::Yes);
+    }
     let port = match ctl.conn.door {
         Door::Tunnel => None,
         Door::Web => https_port(gw),

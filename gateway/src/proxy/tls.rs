@@ -1,7 +1,7 @@
 //! TLS of the HTTPS doors: the set of certificates, and how a handshake chooses from it.
 
 mod authority;
-mod files;
+pub(crate) mod files;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,6 +13,8 @@ use rustls::crypto::aws_lc_rs::{self, kx_group};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+
+use crate::acme::names::Names;
 
 pub(crate) use authority::InternalCa;
 pub(crate) use files::FileError;
@@ -74,13 +76,26 @@ pub(crate) struct CertFiles {
 pub(crate) struct CertSet {
     selection: Selection,
     chains: Vec<Arc<Chain>>,
+    own: Vec<Arc<Chain>>,
+    ordered: Vec<Arc<Chain>>,
     issued: Vec<Arc<Chain>>,
+}
+
+/// What directories signed, and what they shall.
+#[derive(Debug, Default)]
+pub(crate) struct Ordered {
+    /// Certificates that were taken over; they count as own files.
+    pub(crate) imported: Vec<Arc<Chain>>,
+    /// Certificates from the shelf.
+    pub(crate) chains: Vec<Arc<Chain>>,
+    /// What is ordered: a host of these may be without a certificate for a while.
+    pub(crate) names: Names,
 }
 
 impl CertSet {
     /// Builds the set for the host names in `names`.
     ///
-    /// Configured files go before the internal authority. The authority gives each host a leaf of
+    /// Configured files go before what directories signed, and that before the internal authority. The authority gives each host a leaf of
     /// its own, so that no browser sends the requests of two hosts over one HTTP/2 connection;
     /// a leaf of `previous` is kept until a third of its life is left.
     ///
@@ -88,6 +103,7 @@ impl CertSet {
     /// [`CertError`]; the caller keeps the previous set.
     pub(crate) fn build(
         files: &[CertFiles],
+        ordered: &Ordered,
         internal: Option<&InternalCa>,
         names: &[String],
         previous: Option<&Self>,
@@ -97,13 +113,32 @@ impl CertSet {
         let mut set = Self {
             selection: Selection::new(nameless(&provider, now)?),
             chains: Vec::new(),
+            own: Vec::new(),
+            ordered: Vec::new(),
             issued: Vec::new(),
         };
         for pair in files {
-            set.add(read_chain(pair, &provider, now)?);
+            let chain = read_chain(pair, &provider, now)?;
+            set.own.push(chain.clone());
+            set.add(chain);
+        }
+        for chain in &ordered.imported {
+            set.own.push(chain.clone());
+            set.add(chain.clone());
+        }
+        for chain in &ordered.chains {
+            // own files stand for a host by a wildcard, too
+            if !chain.names().iter().all(|name| set.is_own(name)) {
+                set.ordered.push(chain.clone());
+                set.add(chain.clone());
+            }
         }
         for host in names {
             if set.selection.find(host).is_some() {
+                continue;
+            }
+            if internal.is_none() && ordered.names.cover(host) {
+                // nobody is named for it until its directory has signed
                 continue;
             }
             let kept = previous.and_then(|p| p.still_good(host, internal, now));
@@ -127,6 +162,29 @@ impl CertSet {
     /// its life left, or less.
     pub(crate) fn is_due(&self, now: i64) -> bool {
         self.issued.iter().any(|c| is_due(c, now))
+    }
+
+    /// Says whether a certificate of a directory is no longer valid.
+    pub(crate) fn is_over(&self, now: i64) -> bool {
+        self.ordered.iter().any(|c| c.not_after() < now)
+    }
+
+    /// Says whether an own file stands for a host.
+    pub(crate) fn is_own(&self, host: &str) -> bool {
+        let form = certs::same_host_form(host);
+        let wild = form.split_once('.').map(|(_, rest)| format!("*.{rest}"));
+        self.own.iter().any(|chain| {
+            let names = chain.names();
+            names.contains(&form) || wild.as_ref().is_some_and(|w| names.contains(w))
+        })
+    }
+
+    /// Lists the chains with where each is from: `file`, `directory` or `internal`.
+    pub(crate) fn by_source(&self) -> impl Iterator<Item = (&'static str, &Arc<Chain>)> {
+        let own = self.own.iter().map(|c| ("file", c));
+        let ordered = self.ordered.iter().map(|c| ("directory", c));
+        own.chain(ordered)
+            .chain(self.issued.iter().map(|c| ("internal", c)))
     }
 
     /// Lists the chains with the names and the end of each, for status and alarms.

@@ -24,6 +24,7 @@ pub(crate) async fn run(gw: Arc<Gateway>) {
         keep("housekeeping", || keep_house(Arc::clone(&gw))),
         keep("bans", || crate::bans::run(Arc::clone(&gw))),
         keep("certificates", || renew(Arc::clone(&gw))),
+        keep("orders", || crate::acme::run(Arc::clone(&gw))),
         keep("confirmation", || confirm::watch(Arc::clone(&gw))),
     );
 }
@@ -108,7 +109,7 @@ async fn renew(gw: Arc<Gateway>) {
     loop {
         hour.tick().await;
         if gw.snapshot.load().certs.is_due(clock::unix()) {
-            crate::reload::renew_certificates(&gw).await;
+            drop(crate::reload::renew_certificates(&gw, None).await);
         }
     }
 }

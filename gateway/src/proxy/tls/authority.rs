@@ -4,8 +4,6 @@
 //! (0600) in one folder (0700). `root.key` is needed only to renew the intermediate and may be
 //! moved offline.
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -34,7 +32,7 @@ impl InternalCa {
     /// [`CertError::File`] or [`CertError::Authority`].
     pub(crate) fn open(dir: &Path, name: &str, now: i64) -> Result<Self, CertError> {
         let files = Files::new(dir);
-        files.make_dir()?;
+        files::make_dir(dir)?;
         let ca = if files.root_cert.exists() {
             files.load(name, now)
         } else {
@@ -77,15 +75,6 @@ impl Files {
             cert: dir.join("intermediate.pem"),
             key: dir.join("intermediate.key"),
         }
-    }
-
-    fn make_dir(&self) -> Result<(), FileError> {
-        let mut builder = DirBuilder::new();
-        let made = builder.recursive(true).mode(0o700).create(&self.dir);
-        made.map_err(|source| FileError::Unwritable {
-            path: self.dir.clone(),
-            source,
-        })
     }
 
     /// The certificate is written last: without it the next start begins afresh.

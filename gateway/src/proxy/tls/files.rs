@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -62,7 +62,7 @@ pub(crate) enum Readers {
 }
 
 /// Reads a file that holds nothing secret; links are followed.
-pub(super) fn read_public(path: &Path) -> Result<Vec<u8>, FileError> {
+pub(crate) fn read_public(path: &Path) -> Result<Vec<u8>, FileError> {
     let (mut file, _) = open(path)?;
     let mut bytes = Vec::new();
     read(&mut file, &mut bytes, path)?;
@@ -71,7 +71,7 @@ pub(super) fn read_public(path: &Path) -> Result<Vec<u8>, FileError> {
 
 /// Reads a private key after a look at who else can; links are followed, the look is at the file
 /// that was opened.
-pub(super) fn read_secret(path: &Path, readers: Readers) -> Result<Zeroizing<Vec<u8>>, FileError> {
+pub(crate) fn read_secret(path: &Path, readers: Readers) -> Result<Zeroizing<Vec<u8>>, FileError> {
     let (mut file, meta) = open(path)?;
     let mode = meta.mode() & 0o7777;
     let forbidden = match readers {
@@ -99,8 +99,18 @@ pub(super) fn read_secret(path: &Path, readers: Readers) -> Result<Zeroizing<Vec
     Ok(bytes)
 }
 
+/// Makes a folder that only its owner can enter.
+pub(crate) fn make_dir(dir: &Path) -> Result<(), FileError> {
+    let mut builder = fs::DirBuilder::new();
+    let made = builder.recursive(true).mode(0o700).create(dir);
+    made.map_err(|source| FileError::Unwritable {
+        path: dir.to_owned(),
+        source,
+    })
+}
+
 /// Writes a file under a temporary name, syncs it and moves it to `path`.
-pub(super) fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
+pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     write_and_move(path, bytes, mode).map_err(|source| FileError::Unwritable {
         path: path.to_owned(),
         source,

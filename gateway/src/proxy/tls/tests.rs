@@ -8,7 +8,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
 
-use super::{CertError, CertFiles, CertSet, FileError, InternalCa, provider, server_config};
+use super::{
+    CertError, CertFiles, CertSet, FileError, InternalCa, Ordered, provider, server_config,
+};
 
 struct Folder(PathBuf);
 
@@ -117,7 +119,7 @@ fn known_hosts_are_served_under_the_root_and_unknown_ones_are_not() {
     let dir = Folder::new();
     let ca = dir.ca(now()).unwrap();
     let hosts = names(&["gate.test", "app.gate.test"]);
-    let set = CertSet::build(&[], Some(&ca), &hosts, None, now()).unwrap();
+    let set = CertSet::build(&[], &Ordered::default(), Some(&ca), &hosts, None, now()).unwrap();
     assert!(set.same_certificate(Some("gate.test"), "gate.test"));
     assert!(!set.same_certificate(Some("gate.test"), "app.gate.test"));
     assert!(!set.same_certificate(None, "gate.test"));
@@ -136,7 +138,7 @@ fn each_host_has_a_leaf_of_its_own() {
     let dir = Folder::new();
     let ca = dir.ca(now()).unwrap();
     let hosts = names(&["gate.test", "app.gate.test"]);
-    let set = CertSet::build(&[], Some(&ca), &hosts, None, now()).unwrap();
+    let set = CertSet::build(&[], &Ordered::default(), Some(&ca), &hosts, None, now()).unwrap();
     assert_eq!(set.chains().len(), 2);
     assert!(set.chains().iter().all(|c| c.names().len() == 1));
 }
@@ -145,7 +147,15 @@ fn each_host_has_a_leaf_of_its_own() {
 fn a_ticket_resumes_the_session_and_early_data_is_off() {
     let dir = Folder::new();
     let ca = dir.ca(now()).unwrap();
-    let set = CertSet::build(&[], Some(&ca), &names(&["gate.test"]), None, now()).unwrap();
+    let set = CertSet::build(
+        &[],
+        &Ordered::default(),
+        Some(&ca),
+        &names(&["gate.test"]),
+        None,
+        now(),
+    )
+    .unwrap();
     let (server, client) = (serve(set), client(ca.root_pem(), &[b"http/1.1"]));
     assert_eq!(server.max_early_data_size, 0);
     let (first, _) = handshake(&client, &server, "gate.test").unwrap();
@@ -163,14 +173,30 @@ fn leaves_are_kept_until_a_third_of_their_life_is_left() {
     let dir = Folder::new();
     let (start, hosts) = (now(), names(&["gate.test"]));
     let ca = dir.ca(start).unwrap();
-    let first = CertSet::build(&[], Some(&ca), &hosts, None, start).unwrap();
+    let first = CertSet::build(&[], &Ordered::default(), Some(&ca), &hosts, None, start).unwrap();
     let soon = start + 59 * DAY;
-    let second = CertSet::build(&[], Some(&ca), &hosts, Some(&first), soon).unwrap();
+    let second = CertSet::build(
+        &[],
+        &Ordered::default(),
+        Some(&ca),
+        &hosts,
+        Some(&first),
+        soon,
+    )
+    .unwrap();
     assert!(!first.is_due(soon));
     assert!(Arc::ptr_eq(&first.chains()[0], &second.chains()[0]));
     let late = start + 61 * DAY;
     assert!(second.is_due(late));
-    let third = CertSet::build(&[], Some(&ca), &hosts, Some(&second), late).unwrap();
+    let third = CertSet::build(
+        &[],
+        &Ordered::default(),
+        Some(&ca),
+        &hosts,
+        Some(&second),
+        late,
+    )
+    .unwrap();
     assert!(!Arc::ptr_eq(&second.chains()[0], &third.chains()[0]));
     assert!(!third.is_due(late));
 }
@@ -181,7 +207,7 @@ fn own_files_go_before_the_internal_authority() {
     let (ca, foreign) = (dir.ca(now()).unwrap(), other.ca(now()).unwrap());
     let own = [own_pair(&dir, &foreign, "gate.test")];
     let hosts = names(&["gate.test", "app.test"]);
-    let set = CertSet::build(&own, Some(&ca), &hosts, None, now()).unwrap();
+    let set = CertSet::build(&own, &Ordered::default(), Some(&ca), &hosts, None, now()).unwrap();
     let server = serve(set);
     let ours = client(ca.root_pem(), &[]);
     let theirs = client(foreign.root_pem(), &[]);
@@ -195,8 +221,25 @@ fn without_the_internal_authority_every_host_needs_a_file() {
     let dir = Folder::new();
     let ca = dir.ca(now()).unwrap();
     let own = [own_pair(&dir, &ca, "gate.test")];
-    assert!(CertSet::build(&own, None, &names(&["gate.test"]), None, now()).is_ok());
-    let missing = CertSet::build(&own, None, &names(&["app.test"]), None, now());
+    assert!(
+        CertSet::build(
+            &own,
+            &Ordered::default(),
+            None,
+            &names(&["gate.test"]),
+            None,
+            now()
+        )
+        .is_ok()
+    );
+    let missing = CertSet::build(
+        &own,
+        &Ordered::default(),
+        None,
+        &names(&["app.test"]),
+        None,
+        now(),
+    );
     assert!(matches!(missing, Err(CertError::NotCovered { host }) if host == "app.test"));
 }
 
@@ -256,7 +299,16 @@ fn a_key_that_others_can_read_is_refused_and_one_for_the_group_is_not() {
     let dir = Folder::new();
     let ca = dir.ca(now()).unwrap();
     let own = [own_pair(&dir, &ca, "gate.test")];
-    let build = || CertSet::build(&own, None, &names(&["gate.test"]), None, now());
+    let build = || {
+        CertSet::build(
+            &own,
+            &Ordered::default(),
+            None,
+            &names(&["gate.test"]),
+            None,
+            now(),
+        )
+    };
     for (mode, good) in [(0o600, true), (0o640, true), (0o644, false), (0o660, false)] {
         fs::set_permissions(&own[0].key, fs::Permissions::from_mode(mode)).unwrap();
         match build() {
@@ -278,9 +330,19 @@ fn links_to_files_are_followed_and_folders_are_refused() {
     symlink(&own.key, &link).unwrap();
     own.key = link;
     let hosts = names(&["gate.test"]);
-    assert!(CertSet::build(&[own.clone()], None, &hosts, None, now()).is_ok());
+    assert!(
+        CertSet::build(
+            &[own.clone()],
+            &Ordered::default(),
+            None,
+            &hosts,
+            None,
+            now()
+        )
+        .is_ok()
+    );
     own.key = dir.0.clone();
-    let folder = CertSet::build(&[own], None, &hosts, None, now());
+    let folder = CertSet::build(&[own], &Ordered::default(), None, &hosts, None, now());
     assert!(matches!(
         folder,
         Err(CertError::File(FileError::NotPlain { .. }))
@@ -295,12 +357,13 @@ fn a_missing_file_and_a_foreign_key_are_content_errors_that_name_the_file() {
     let hosts = names(&["gate.test"]);
     let mut gone = own.clone();
     gone.chain = dir.0.join("gone.pem");
-    let error = CertSet::build(&[gone], None, &hosts, None, now()).unwrap_err();
+    let error =
+        CertSet::build(&[gone], &Ordered::default(), None, &hosts, None, now()).unwrap_err();
     assert!(!error.is_permission());
     assert!(error.to_string().contains("gone.pem"), "{error}");
     let other = ca.ca().issue(&["gate.test"], now(), DAY).unwrap();
     dir.file("own.key", &other.key_pem, 0o600);
-    let error = CertSet::build(&[own], None, &hosts, None, now()).unwrap_err();
+    let error = CertSet::build(&[own], &Ordered::default(), None, &hosts, None, now()).unwrap_err();
     assert!(matches!(
         error,
         CertError::Chain {

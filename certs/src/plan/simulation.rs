@@ -1,0 +1,259 @@
+//! The plan through thousands of renewals in virtual time, against directories that fail as they
+//! like and count what they are asked.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::dice::Dice;
+use super::{Cause, Failure, Held, Output, Plan, Rules, Window};
+use crate::{Alerts, DAY};
+
+const START: i64 = 1_790_000_000;
+const HOUR: i64 = 3600;
+const LIFE: i64 = 90 * DAY;
+const NAMES: usize = 20;
+/// How long a directory must work before a certificate ends for its end to be our fault: the
+/// longest wait of the plan, and the time orders take.
+const CHANCE: i64 = 13 * HOUR;
+
+/// A directory with good and bad times, and the limits of a public one.
+struct Directory {
+    dice: Dice,
+    /// When it turns from bad to good and back, ascending; it begins good.
+    turns: Vec<i64>,
+    failed: BTreeMap<String, VecDeque<i64>>,
+    issued: BTreeMap<String, VecDeque<i64>>,
+    offers_windows: bool,
+}
+
+impl Directory {
+    fn new(seed: u64, end: i64) -> Self {
+        let mut dice = Dice::new(seed);
+        let (mut at, mut turns) = (START, Vec::new());
+        while at < end {
+            let good = dice.between(HOUR, 40 * DAY);
+            let bad = match dice.between(0, 3) {
+                0 => dice.between(10 * DAY, 60 * DAY),
+                _ => dice.between(60, 5 * DAY),
+            };
+            turns.extend([at + good, at + good + bad]);
+            at += good + bad;
+        }
+        Self {
+            offers_windows: dice.between(0, 1) == 1,
+            dice,
+            turns,
+            failed: BTreeMap::new(),
+            issued: BTreeMap::new(),
+        }
+    }
+
+    /// Since when it has been good; `None` in a bad time.
+    fn good_since(&self, now: i64) -> Option<i64> {
+        let passed = self.turns.partition_point(|at| *at <= now);
+        let since = passed.checked_sub(1).map_or(START, |i| self.turns[i]);
+        (passed % 2 == 0).then_some(since)
+    }
+
+    /// The longest good time between `from` and `to`.
+    fn longest_good(&self, from: i64, to: i64) -> i64 {
+        let ends = [START].into_iter().chain(self.turns.iter().copied());
+        let spans: Vec<_> = ends.collect();
+        let good = spans.chunks(2).map(|pair| {
+            let end = pair.get(1).copied().unwrap_or(i64::MAX);
+            end.min(to) - pair[0].max(from)
+        });
+        good.max().unwrap_or(0)
+    }
+
+    fn answer(&mut self, name: &str, now: i64) -> Result<Held, Failure> {
+        let recent = |log: &BTreeMap<String, VecDeque<i64>>, within: i64| {
+            let times = log.get(name);
+            times.map_or(0, |t| t.iter().filter(|at| now - **at <= within).count())
+        };
+        assert!(recent(&self.failed, HOUR) < 5, "{name}: too many failures");
+        assert!(
+            recent(&self.issued, 7 * DAY) < 5,
+            "{name}: too many certificates"
+        );
+        if self.good_since(now).is_none() {
+            return Err(self.fault(name, now));
+        }
+        self.issued
+            .entry(name.to_owned())
+            .or_default()
+            .push_back(now);
+        if self.dice.between(0, 19) == 0 {
+            let mut unusable = Failure::new(Cause::Unusable, "another key");
+            unusable.issued = true;
+            return Err(unusable);
+        }
+        Ok(Held {
+            not_before: now - HOUR,
+            not_after: now - HOUR + LIFE,
+        })
+    }
+
+    fn fault(&mut self, name: &str, now: i64) -> Failure {
+        let causes = [
+            Cause::Unreachable,
+            Cause::Server,
+            Cause::Dns,
+            Cause::Connection,
+            Cause::Answer,
+            Cause::RateLimited,
+            Cause::Hook,
+            Cause::Slow,
+        ];
+        let at = usize::try_from(self.dice.between(0, 7)).unwrap();
+        let mut failure = Failure::new(causes[at], "a bad time");
+        match failure.cause {
+            Cause::Dns | Cause::Connection | Cause::Answer | Cause::Hook | Cause::Slow => {
+                let log = self.failed.entry(name.to_owned()).or_default();
+                log.push_back(now);
+            }
+            Cause::RateLimited => failure.retry_after = Some(self.dice.between(1, 6 * HOUR)),
+            _ => {}
+        }
+        failure
+    }
+
+    fn window(&mut self, held: Held) -> Option<Window> {
+        let start = held.not_after - LIFE / 3 - self.dice.between(0, 5 * DAY);
+        let end = start + 2 * DAY;
+        self.offers_windows.then_some(Window { start, end })
+    }
+}
+
+struct World {
+    seed: u64,
+    plan: Plan,
+    directories: Vec<Directory>,
+    held: BTreeMap<String, Held>,
+    under_way: Vec<(i64, String, usize)>,
+    alerts: Alerts,
+    dice: Dice,
+    renewals: usize,
+    warned: usize,
+    ended: usize,
+}
+
+impl World {
+    fn new(seed: u64, directories: usize, end: i64) -> Self {
+        let mut plan = Plan::new(Rules::default(), directories, seed);
+        let names: Vec<_> = (0..NAMES).map(|n| vec![format!("h{n}.test")]).collect();
+        plan.handle_names(&names, START);
+        let count = u64::try_from(directories).unwrap();
+        let made = (0..count).map(|n| Directory::new(seed * 7 + n, end));
+        Self {
+            seed,
+            plan,
+            directories: made.collect(),
+            held: BTreeMap::new(),
+            under_way: Vec::new(),
+            alerts: Alerts::new(),
+            dice: Dice::new(!seed),
+            renewals: 0,
+            warned: 0,
+            ended: 0,
+        }
+    }
+
+    fn run(&mut self, end: i64) {
+        let mut now = START;
+        while now < end {
+            self.finish(now);
+            self.begin(now);
+            self.look(now);
+            let plan = self.plan.poll_timeout().map_or(i64::MAX, |(at, _)| at);
+            let order = self.under_way.iter().map(|o| o.0).min();
+            let next = plan.min(order.unwrap_or(i64::MAX)).min(now + 4 * HOUR);
+            now = next.max(now + 1);
+        }
+    }
+
+    fn begin(&mut self, now: i64) {
+        while let Some(output) = self.plan.poll_output(now) {
+            match output {
+                Output::Order {
+                    name, directory, ..
+                } => {
+                    let done = now + self.dice.between(1, 120);
+                    self.under_way.push((done, name, directory));
+                }
+                Output::AskWindow { name, directory } => {
+                    let window = self.directories[directory].window(self.held[&name]);
+                    self.plan.handle_window(&name, window, None, now);
+                }
+            }
+        }
+    }
+
+    fn finish(&mut self, now: i64) {
+        let (done, open) = self.under_way.drain(..).partition(|o| o.0 <= now);
+        self.under_way = open;
+        for (_, name, at) in done {
+            match self.directories[at].answer(&name, now) {
+                Ok(held) => {
+                    self.renewals += 1;
+                    self.held.insert(name.clone(), held);
+                    self.plan.handle_issued(&name, held, now);
+                }
+                Err(failure) => self.plan.handle_failure(&name, failure, now),
+            }
+        }
+    }
+
+    /// The claims: nothing ends while a directory would have signed, and warnings have a cause.
+    fn look(&mut self, now: i64) {
+        for (name, held) in &self.held {
+            let state = self.plan.state(name).unwrap();
+            // a renewal that the directory wants late is none to warn about
+            let is_late = state.failed.is_some() || state.next <= now;
+            let warned = (self.alerts).look(name, held.not_before, held.not_after, now);
+            if let Some(days) = warned.filter(|_| is_late) {
+                self.warned += 1;
+                let told = state.failed.is_some() || state.ordering;
+                assert!(told, "seed {}: {name} {days} days, no cause", self.seed);
+            }
+            let quiet = warned.is_some_and(|days| days < 25) && !is_late;
+            assert!(!quiet, "seed {}: {name} ends and nothing is due", self.seed);
+            if held.not_after >= now {
+                continue;
+            }
+            self.ended += 1;
+            let due = held.not_after - LIFE / 3;
+            for directory in &self.directories {
+                let chance = directory.longest_good(due, held.not_after);
+                assert!(
+                    chance < CHANCE,
+                    "seed {}: {name} ended, though it could be had for {chance} s",
+                    self.seed
+                );
+                let good = directory.good_since(now).map_or(0, |since| now - since);
+                assert!(
+                    good < 12 * HOUR,
+                    "seed {}: {name} is over, and could be had for {good} s",
+                    self.seed
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn no_certificate_ends_while_another_could_be_had_through_thousands_of_renewals() {
+    let days = 1200;
+    let (mut renewals, mut warned, mut ended) = (0, 0, 0);
+    for (seed, directories) in [(1, 1), (2, 2), (3, 3), (4, 1), (5, 2)] {
+        let end = START + days * DAY;
+        let mut world = World::new(seed, directories, end);
+        world.run(end);
+        assert!(world.renewals >= 250, "seed {seed}: {}", world.renewals);
+        renewals += world.renewals;
+        warned += world.warned;
+        ended += world.ended;
+    }
+    assert!(renewals >= 1250);
+    assert!(warned > 0, "no failure came near an end: nothing was shown");
+    assert!(ended > 0, "nothing ever ended: the claim was not tested");
+}

@@ -1,0 +1,74 @@
+//! Errors of the directory's client as causes of the plan.
+
+use std::error::Error as _;
+
+use certs::plan::{Cause, Failure};
+use instant_acme::{Error, Problem};
+
+use super::transport::Heard;
+
+/// Turns an error of a client into a failure, with the wish of its directory.
+pub(super) fn of(error: &Error, heard: &Heard) -> Failure {
+    let mut failure = match error {
+        Error::Api(problem) => of_problem(problem),
+        Error::Timeout(_) => Failure::new(Cause::Slow, error.to_string()),
+        Error::Crypto | Error::KeyRejected => Failure::new(Cause::Account, error.to_string()),
+        Error::Str(_) | Error::Unsupported(_) => Failure::new(Cause::Server, error.to_string()),
+        _ => Failure::new(by_status(heard.status()), chain(error)),
+    };
+    failure.retry_after = heard.retry_after();
+    failure
+}
+
+/// Turns a directory's problem into a failure.
+pub(super) fn of_problem(problem: &Problem) -> Failure {
+    let kind = problem.r#type.as_deref().unwrap_or_default();
+    let detail = problem.detail.as_deref().unwrap_or(kind);
+    let mut text = detail.to_owned();
+    for part in &problem.subproblems {
+        text.push_str("; ");
+        text.push_str(&part.to_string());
+    }
+    Failure::new(Cause::of_problem(kind), text)
+}
+
+/// Tells whether the directory has forgotten the account.
+pub(super) fn is_forgotten(error: &Error) -> bool {
+    is_problem(error, "accountDoesNotExist")
+}
+
+/// Tells whether the directory refused a number that it had just given.
+pub(super) fn is_bad_nonce(error: &Error) -> bool {
+    is_problem(error, "badNonce")
+}
+
+fn is_problem(error: &Error, name: &str) -> bool {
+    let Error::Api(problem) = error else {
+        return false;
+    };
+    let kind = problem.r#type.as_deref().unwrap_or_default();
+    kind.strip_prefix("urn:ietf:params:acme:error:") == Some(name)
+}
+
+/// An answer that is none of the protocol is known by its status alone.
+fn by_status(status: u16) -> Cause {
+    match status {
+        429 => Cause::RateLimited,
+        500.. => Cause::Server,
+        _ => Cause::Unreachable,
+    }
+}
+
+fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        let said = source.to_string();
+        if !text.ends_with(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        next = source.source();
+    }
+    text
+}
