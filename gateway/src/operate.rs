@@ -1,7 +1,7 @@
 //! The running gateway as operators see it through the control socket.
 
-pub(crate) mod office;
 mod cert;
+pub(crate) mod office;
 mod policy;
 
 use std::net::SocketAddr;

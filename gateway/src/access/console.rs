@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use policy::{Decision, Outcome};
 
-use super::{Caller, Facts, Quarantine, Verdict, base_record};
+use super::{Caller, Facts, Quarantine, Verdict, base_record, lapsed};
 use crate::audit::{Event, reason};
 use crate::clock;
 use crate::console::Act;
@@ -25,7 +25,8 @@ pub(crate) fn console(
     let decision = decide(snap, caller, Act::of(method));
     let refused = match door {
         Quarantine::Closed => Some(reason::QUARANTINE),
-        Quarantine::Open => caller.mismatch().then_some(reason::DEVICE_MISMATCH),
+        Quarantine::Open if caller.mismatch() => Some(reason::DEVICE_MISMATCH),
+        Quarantine::Open => lapsed(snap, caller, decision),
     };
     let mut record = base_record(Event::AccessDecided, snap, caller, decision, refused);
     record.host = Some(target.host.as_str().into());
@@ -34,6 +35,7 @@ pub(crate) fn console(
     Verdict {
         decision,
         refused,
+        session: caller.session.as_ref().map(Arc::clone),
         durability: record.durability(),
         record,
         class: caller.class(),
@@ -65,7 +67,14 @@ fn decide(snap: &Snapshot, caller: &Caller, act: Act) -> Decision {
 }
 
 fn ask(snap: &Snapshot, facts: &Facts, act: Act) -> Decision {
-    let decision = snap.policy.decide_admin(&facts.subject(), &facts.context());
+    let decision = {
+        let method = match act {
+            Act::Read => "GET",
+            Act::Write => "POST",
+        };
+        snap.policy
+            .decide_admin(&facts.subject(), method, &facts.context())
+    };
     let stale =
         decision.outcome == Outcome::Allow && act == Act::Write && !is_fresh(snap, facts, decision);
     if stale {

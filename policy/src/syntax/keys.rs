@@ -122,12 +122,20 @@ pub(super) const ALLOW: Keys = Keys {
     later: &["justify"],
 };
 
-/// Rules of nets and of the console: no methods there.
+/// Rules of nets: no methods there.
 pub(super) const ALLOW_PLAIN: Keys = Keys {
     built: &[
         "who", "from", "when", "device", "mfa", "login", "idle", "sessions", "rate", "shadow",
     ],
     later: &["justify"],
+};
+
+/// Rules of the console. `methods = "read"` lets people look and not act: its acts are sent by POST.
+pub(super) const ALLOW_ADMIN: Keys = Keys {
+    built: &[
+        "who", "from", "when", "device", "mfa", "login", "methods", "rate", "shadow",
+    ],
+    later: &["idle", "sessions", "justify"],
 };
 
 pub(super) const NET: Keys = Keys {

@@ -11,7 +11,7 @@ pub(super) fn admin(r: &mut Reader<'_>, table: Table<'_>) -> Vec<Def<AllowAst>> 
     let mut shadow = false;
     for e in table.entries() {
         match e.key {
-            "allow" => rules = allows(r, &e, keys::ALLOW_PLAIN, "admin"),
+            "allow" => rules = allows(r, &e, keys::ALLOW_ADMIN, "admin"),
             "shadow" => shadow = r.boolean(&e).unwrap_or(true),
             _ => r.stray_key(&e, keys::ADMIN, "[admin]"),
         }
