@@ -10,6 +10,7 @@ mod console;
 mod control;
 mod demo;
 mod door;
+mod edits;
 mod gateway;
 mod identity;
 mod ids;

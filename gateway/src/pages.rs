@@ -29,7 +29,7 @@ use axum::routing::{get, post};
 pub(crate) use accept::{may_redirect, wants_html};
 pub(crate) use answer::{Policy, json};
 pub(crate) use assets::VERSION as STYLE;
-pub(crate) use ctx::{Ctx, Page, Proof, SharedDesk, see_other};
+pub(crate) use ctx::{Ctx, Proof, SharedDesk, see_other};
 pub(crate) use desk::{
     App, Ask, ChangeStep, Credentials, Desk, DeviceLine, DeviceState, EnrolStep, Enrolment,
     FirstStep, Here, Person, RecoveryStep, SecondStep, SessionRow, Visit, Weakness,

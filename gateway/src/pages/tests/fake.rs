@@ -50,6 +50,7 @@ impl Fake {
                 host: HOST.to_owned(),
                 portal: format!("https://{HOST}/"),
                 person: None,
+                console: false,
                 here: Here::Web,
                 contact: None,
             },
