@@ -6,7 +6,6 @@ mod ban;
 mod cert;
 mod check;
 pub(crate) mod device;
-pub(crate) mod edit;
 pub(crate) mod exit;
 mod folder;
 mod init;

@@ -5,9 +5,14 @@
 //! decided as a look has nothing to act with.
 
 mod act;
+mod bans;
 mod call;
 mod deed;
 mod desk;
+mod devices;
+mod groups;
+mod pager;
+mod people;
 mod sessions;
 mod shell;
 mod texts;
@@ -16,7 +21,11 @@ use axum::Router;
 use axum::routing::get;
 
 pub(crate) use deed::{Consent, Deed};
-pub(crate) use desk::{Acts, At, Console, Outcome, SessionLine, SharedConsole};
+pub(crate) use desk::{
+    Acts, Again, At, Console, Device, FileDiff, GroupLine, GroupOf, GroupView, Locked, Member,
+    NotDone, Outcome, Page, PersonLine, PersonView, Preview, Reach, SessionLine, SharedConsole,
+    Slice, StopLine,
+};
 
 /// What a request to the console is about to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +55,13 @@ pub(crate) fn is_path(path: &str) -> bool {
 pub(crate) fn routes() -> Router {
     let routes = Router::new()
         .route("/admin", get(call::home))
+        .route("/admin/people", get(people::list))
+        .route("/admin/person", get(people::person))
+        .route("/admin/groups", get(groups::list))
+        .route("/admin/group", get(groups::group))
+        .route("/admin/devices", get(devices::list))
         .route("/admin/sessions", get(sessions::list))
+        .route("/admin/bans", get(bans::list))
         .route("/admin/do/{deed}", get(act::ask).post(act::carry_out));
     crate::pages::finished(routes)
 }

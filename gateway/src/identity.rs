@@ -34,6 +34,7 @@ pub(crate) use self::browsers::BROWSER_SECS;
 pub(crate) use self::devices::{Class, Device, DeviceChange, DeviceError, Devices, NewDevice, Psk};
 use self::engine::Failed;
 pub(crate) use self::enrolment::{Answers, EnrolStep, EnrolView, FactorError};
+pub(crate) use self::factors::Kept;
 use self::lockout::{Limits, Lockout, Throttled};
 pub(crate) use self::login::{Directory, Standing, UserName};
 use self::login::{Halves, Refusal};

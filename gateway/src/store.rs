@@ -57,6 +57,8 @@ pub(crate) trait Store: Send + Sync {
     /// Notes that a user came from places; says whether there were places before, and whether
     /// each of these was among them. The newest [`PLACES_PER_USER`] are kept.
     async fn visited(&self, user: &str, places: Vec<Hash>, at: i64) -> Result<Visited, StoreError>;
+    /// Tells when a user last signed in from a place that is kept, in steady seconds.
+    async fn last_visit(&self, user: &str) -> Result<Option<i64>, StoreError>;
     /// Keeps a notice; the newest [`NOTICES_PER_USER`] of a user are kept.
     async fn put_notice(&self, user: &str, notice: NoticeRow) -> Result<(), StoreError>;
     /// Lists the notices of a user, the newest first.

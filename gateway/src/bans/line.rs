@@ -1,5 +1,7 @@
 //! What operators ask of the bans and are answered; the same on the socket and the command line.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +64,31 @@ impl Line {
             note: row.note,
         }
     }
+}
+
+/// Reads an address or a network; an IPv6 address stands for its /64, as sources do.
+///
+/// # Errors
+/// What to write instead.
+pub(crate) fn network(text: &str) -> Result<IpNet, String> {
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return Ok(match ip.to_canonical() {
+            IpAddr::V4(ip) => IpNet::from(IpAddr::V4(ip)),
+            IpAddr::V6(ip) => IpNet::new(IpAddr::V6(ip), 64)
+                .map_err(|e| e.to_string())?
+                .trunc(),
+        });
+    }
+    let net: IpNet = text
+        .parse()
+        .map_err(|_| "not an address or a network such as 192.0.2.0/24".to_owned())?;
+    if net != net.trunc() {
+        return Err(format!(
+            "{net} has host bits; the network is {}",
+            net.trunc()
+        ));
+    }
+    Ok(net)
 }
 
 /// Networks as JSON writes them.

@@ -1,6 +1,5 @@
 //! `postern ban`.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -10,7 +9,7 @@ use super::exit::Failure;
 use super::{Global, block_on, offline, out};
 use crate::bans::export;
 use crate::config::duration;
-use crate::control::ban::{Ask, Line};
+use crate::control::ban::{Ask, Line, network};
 
 /// The commands about bans.
 #[derive(Debug, Subcommand)]
@@ -112,28 +111,6 @@ fn table(lines: Vec<Line>) {
         .collect();
     let head = ["NETWORK", "SINCE", "UNTIL", "TIMES", "REASON", "NOTE"];
     out::table(&head, &rows);
-}
-
-/// Reads an address or a network; an IPv6 address stands for its /64, as sources do.
-fn network(text: &str) -> Result<IpNet, String> {
-    if let Ok(ip) = text.parse::<IpAddr>() {
-        return Ok(match ip.to_canonical() {
-            IpAddr::V4(ip) => IpNet::from(IpAddr::V4(ip)),
-            IpAddr::V6(ip) => IpNet::new(IpAddr::V6(ip), 64)
-                .map_err(|e| e.to_string())?
-                .trunc(),
-        });
-    }
-    let net: IpNet = text
-        .parse()
-        .map_err(|_| "not an address or a network such as 192.0.2.0/24".to_owned())?;
-    if net != net.trunc() {
-        return Err(format!(
-            "{net} has host bits; the network is {}",
-            net.trunc()
-        ));
-    }
-    Ok(net)
 }
 
 #[cfg(test)]

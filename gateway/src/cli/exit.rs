@@ -8,6 +8,7 @@ use crate::audit::AuditError;
 use crate::config::ConfigError;
 use crate::config::lock::LockError;
 use crate::control::{Code, Refusal};
+use crate::edits::EditError;
 use crate::identity::IdentityError;
 use crate::proxy::tls::CertError;
 use crate::secrets::KeyError;
@@ -122,6 +123,22 @@ impl From<ConfigError> for Failure {
             ConfigError::Read(error) => error.into(),
             ConfigError::Invalid(_) => Self::of(Exit::Config, &error),
         }
+    }
+}
+
+impl From<EditError> for Failure {
+    fn from(error: EditError) -> Self {
+        let exit = match &error {
+            EditError::NotToml { .. } => Exit::Config,
+            EditError::NoUser(_)
+            | EditError::Exists(_)
+            | EditError::BadName(_)
+            | EditError::NoGroup { .. }
+            | EditError::NotNamed { .. }
+            | EditError::NoUsersFile
+            | EditError::NotDeclared(_) => Exit::Data,
+        };
+        Self::new(exit, error.to_string())
     }
 }
 

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use policy::Loaded;
 
-use super::edit::Draft;
 use super::exit::{Exit, Failure};
 use super::render;
+use crate::edits::{Draft, Drafts, Edit};
 use crate::ids;
 use crate::snapshot::folder::{self, PolicyFolder};
 
@@ -16,8 +16,7 @@ use crate::snapshot::folder::{self, PolicyFolder};
 pub(crate) struct Folder {
     dir: PathBuf,
     before: PolicyFolder,
-    /// All policy files: those directly in the folder sorted by name, then those of tenants.
-    pub(crate) drafts: Vec<Draft>,
+    drafts: Drafts,
 }
 
 /// Which file to write first, so that each state in between is valid too.
@@ -36,26 +35,19 @@ impl Folder {
     /// Those of [`folder::read`] and of files that are no TOML.
     pub(crate) fn open(dir: &Path) -> Result<Self, Failure> {
         let before = folder::read(dir)?;
-        let files = before.files.iter().filter(|file| !file.list);
-        let drafts = files.map(Draft::new);
         Ok(Self {
             dir: dir.to_owned(),
-            drafts: drafts.collect::<Result<_, _>>()?,
+            drafts: Drafts::open(&before.files)?,
             before,
         })
     }
 
-    /// The files a group may stand in, and its name there: `acme/team` is group `team` of tenant `acme`. `None` where
-    /// there is no such tenant.
-    pub(crate) fn space<'g>(&self, group: &'g str) -> Option<(String, &'g str)> {
-        let Some((tenant, name)) = group.split_once('/') else {
-            return Some((String::new(), group));
-        };
-        let dir = self
-            .drafts
-            .iter()
-            .find_map(|draft| draft.tenant_dir(tenant))?;
-        Some((dir, name))
+    /// Makes a change in the drafts.
+    ///
+    /// # Errors
+    /// [`Exit::Data`] for a person or group that is not there, or is.
+    pub(crate) fn edit(&mut self, edit: &Edit) -> Result<(), Failure> {
+        Ok(self.drafts.make(edit)?)
     }
 
     /// Loads the edited files as a gateway would, and writes those that changed.
@@ -65,7 +57,7 @@ impl Folder {
     pub(crate) fn commit(&mut self, order: Order) -> Result<Loaded, Failure> {
         let mut after = self.before.clone();
         for file in after.files.iter_mut().filter(|file| !file.list) {
-            let draft = self.drafts.iter().find(|draft| draft.path == file.path);
+            let draft = self.drafts.all.iter().find(|draft| draft.path == file.path);
             file.text = draft.map(Draft::text).unwrap_or_default();
         }
         let sources = after.sources();
@@ -75,11 +67,11 @@ impl Folder {
             let text = "the policy folder was changed meanwhile; nothing was written, try again";
             return Err(Failure::new(Exit::Unavailable, text));
         }
-        self.drafts.sort_by_key(|draft| match order {
+        self.drafts.all.sort_by_key(|draft| match order {
             Order::UsersFirst => !draft.has_users(),
             Order::UsersLast => draft.has_users(),
         });
-        for draft in self.drafts.iter().filter(|d| d.is_changed()) {
+        for draft in self.drafts.all.iter().filter(|d| d.is_changed()) {
             let path = Path::new(&draft.path);
             replace(path, &draft.text()).map_err(|e| Failure::file("write", path, &e))?;
         }
@@ -122,6 +114,7 @@ mod tests {
     use super::{Folder, Order, replace};
     use crate::cli::exit::Exit;
     use crate::config::tests::Folder as Temp;
+    use crate::edits::{Edit, NewUser};
     use std::os::unix::fs::PermissionsExt;
 
     const POLICY: &str = r#"postern = 1
@@ -130,6 +123,14 @@ it = ["ann"] # one
 [admin]
 allow.it = { who = "@it" }
 "#;
+
+    fn add(user: &str, groups: &[&str]) -> Edit {
+        Edit::Add(NewUser {
+            user: user.to_owned(),
+            groups: groups.iter().map(|g| (*g).to_owned()).collect(),
+            ..NewUser::default()
+        })
+    }
 
     fn folder() -> Temp {
         let temp = Temp::new();
@@ -142,12 +143,11 @@ allow.it = { who = "@it" }
     fn a_valid_edit_is_written_and_an_invalid_one_changes_nothing() {
         let temp = folder();
         let mut good = Folder::open(temp.path()).unwrap();
-        good.drafts[1].add_user("bob", None, None);
-        good.drafts[0].join("it", "bob");
+        good.edit(&add("bob", &["it"])).unwrap();
         let loaded = good.commit(Order::UsersFirst).unwrap();
         assert!(loaded.policy.user("bob").is_some());
         let mut bad = Folder::open(temp.path()).unwrap();
-        bad.drafts[0].join("it", "nobody");
+        bad.drafts.all[0].join("it", "nobody");
         let failure = bad.commit(Order::UsersFirst).err().unwrap();
         assert_eq!(failure.exit, Exit::Config);
         assert!(
@@ -166,12 +166,8 @@ allow.it = { who = "@it" }
         std::fs::create_dir_all(temp.path().join("t/a")).unwrap();
         temp.write("t/a/p.toml", "postern = 1\n[group]\nit = [\"paul\"]\n");
         let mut folder = Folder::open(temp.path()).unwrap();
-        assert_eq!(folder.space("it"), Some((String::new(), "it")));
-        assert_eq!(folder.space("other/it"), None);
-        let (space, name) = folder.space("acme/it").unwrap();
-        assert_eq!((space.as_str(), name), ("t/a", "it"));
-        let mut own = folder.drafts.iter_mut().filter(|d| d.folder == space);
-        assert!(own.any(|d| d.join(name, "rita")));
+        assert!(folder.edit(&add("rita", &["other/it"])).is_err());
+        folder.edit(&add("rita", &["acme/it"])).unwrap();
         let loaded = folder.commit(Order::UsersFirst).unwrap();
         let groups = &loaded.policy.user("rita").unwrap().groups;
         assert!(groups.iter().any(|g| &**g == "acme/it"));
@@ -182,7 +178,7 @@ allow.it = { who = "@it" }
     fn a_change_by_somebody_else_meanwhile_is_not_overwritten() {
         let temp = folder();
         let mut mine = Folder::open(temp.path()).unwrap();
-        mine.drafts[1].add_user("bob", None, None);
+        mine.edit(&add("bob", &[])).unwrap();
         temp.write("users.toml", "postern = 1\n[user.ann]\n[user.cleo]\n");
         assert_eq!(
             mine.commit(Order::UsersFirst).err().unwrap().exit,

@@ -11,7 +11,7 @@ use super::offline::Stopped;
 use super::{Global, block_on, offline, out, policies};
 use crate::config::Config;
 use crate::control::{Operator, Remote, UserAct};
-use crate::identity::UserName;
+use crate::edits::{Edit, NewUser};
 
 /// The commands about people.
 #[derive(Debug, Subcommand)]
@@ -86,6 +86,17 @@ pub(crate) struct Add {
     no_link: bool,
 }
 
+impl From<&Add> for NewUser {
+    fn from(add: &Add) -> Self {
+        Self {
+            user: add.user.clone(),
+            name: add.name.clone(),
+            mail: add.mail.clone(),
+            groups: add.groups.clone(),
+        }
+    }
+}
+
 const RESET: &str = "Examples:
   postern user reset zoe --reason 'lost her phone, called from the office'";
 const IMPORT: &str = "Examples:
@@ -113,7 +124,7 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<(), Failure> {
     match command {
         Command::List { .. } => Ok(()),
         Command::Add(add) => {
-            declare(add, &config.policy_dir)?;
+            edited(&config.policy_dir, &Edit::Add(add.into()))?;
             block_on(changed(&config, &add.user, UserAct::Add))?;
             if add.no_link {
                 done(&add.user, "added", json);
@@ -123,19 +134,22 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<(), Failure> {
         }
         Command::Invite { user } => invite(config, user, json),
         Command::Disable { user } => {
-            set_disabled(&config, user, true)?;
+            let edit = Edit::Disable { user: user.clone() };
+            edited(&config.policy_dir, &edit)?;
             block_on(changed(&config, user, UserAct::Disable))?;
             done(user, "disabled", json);
             Ok(())
         }
         Command::Enable { user } => {
-            set_disabled(&config, user, false)?;
+            let edit = Edit::Enable { user: user.clone() };
+            edited(&config.policy_dir, &edit)?;
             block_on(changed(&config, user, UserAct::Enable))?;
             done(user, "enabled", json);
             Ok(())
         }
         Command::Remove { user } => {
-            remove(&config, user)?;
+            let edit = Edit::Remove { user: user.clone() };
+            edited(&config.policy_dir, &edit)?;
             block_on(async {
                 changed(&config, user, UserAct::Remove).await?;
                 let gateway = offline::any(config).await?;
@@ -191,85 +205,21 @@ async fn changed(config: &Config, user: &str, act: UserAct) -> Result<(), Failur
     Ok(())
 }
 
-fn declare(add: &Add, dir: &std::path::Path) -> Result<(), Failure> {
-    let user = &add.user;
-    if UserName::parse(user).is_none_or(|name| name.as_str() != user) {
-        let text = format!(
-            "{} is not a user name: lower-case letters, digits, dot, underscore, dash; at most 64",
-            user.escape_debug()
-        );
-        return Err(Failure::new(Exit::Data, text));
-    }
+/// Edits the policy folder and writes it, if a gateway would load it.
+fn edited(dir: &std::path::Path, edit: &Edit) -> Result<(), Failure> {
+    let order = match edit {
+        Edit::Remove { .. } => Order::UsersLast,
+        Edit::Add(_)
+        | Edit::Disable { .. }
+        | Edit::Enable { .. }
+        | Edit::Join { .. }
+        | Edit::Leave { .. } => Order::UsersFirst,
+    };
     let mut folder = Folder::open(dir)?;
-    let declared = folder.drafts.iter().any(|d| d.has_user(user));
-    let named = folder.drafts.iter().any(|d| !d.groups_of(user).is_empty());
-    // who joins a group of a tenant is declared in its users.toml where it has one, else in the root's
-    let spaces = add.groups.iter().filter_map(|group| folder.space(group));
-    let spaces: Vec<String> = spaces
-        .map(|(space, _)| space)
-        .chain([String::new()])
-        .collect();
-    let people = spaces.iter().find_map(|space| {
-        let mut drafts = folder.drafts.iter();
-        drafts.position(|draft| draft.has_users() && draft.folder == *space)
-    });
-    if declared || (people.is_none() && named) {
-        return Err(Failure::new(Exit::Data, format!("{user} is there already")));
+    folder.edit(edit)?;
+    for warning in &folder.commit(order)?.warnings {
+        out::note(&format!("warning: {}", warning.title));
     }
-    match people.and_then(|at| folder.drafts.get_mut(at)) {
-        Some(draft) => draft.add_user(user, add.name.as_deref(), add.mail.as_deref()),
-        None if add.groups.is_empty() => {
-            let text = "the folder has no users.toml, so a person is who is in a group: name one with --group";
-            return Err(Failure::new(Exit::Data, text));
-        }
-        None => {}
-    }
-    for group in &add.groups {
-        join(&mut folder, group, user)?;
-    }
-    warn(&folder.commit(Order::UsersFirst)?);
-    Ok(())
-}
-
-fn join(folder: &mut Folder, group: &str, user: &str) -> Result<(), Failure> {
-    if let Some((space, name)) = folder.space(group) {
-        let own = folder.drafts.iter_mut().filter(|d| d.folder == space);
-        if own.into_iter().any(|d| d.join(name, user)) {
-            return Ok(());
-        }
-    }
-    let root = folder.drafts.iter().filter(|d| d.folder.is_empty());
-    let groups: Vec<String> = root.flat_map(|d| d.groups()).collect();
-    let text = format!(
-        "no group {} in the policy folder; there are: {}",
-        group.escape_debug(),
-        groups.join(", ")
-    );
-    Err(Failure::new(Exit::Data, text))
-}
-
-fn set_disabled(config: &Config, user: &str, disabled: bool) -> Result<(), Failure> {
-    let mut folder = Folder::open(&config.policy_dir)?;
-    let set = |d: &mut super::edit::Draft| d.set_disabled(user, disabled);
-    if !folder.drafts.iter_mut().any(set) {
-        return Err(no_user(user));
-    }
-    warn(&folder.commit(Order::UsersFirst)?);
-    Ok(())
-}
-
-fn remove(config: &Config, user: &str) -> Result<(), Failure> {
-    let mut folder = Folder::open(&config.policy_dir)?;
-    let mut found = false;
-    for draft in &mut folder.drafts {
-        found |= !draft.groups_of(user).is_empty();
-        draft.leave_all(user);
-        found |= draft.remove_user(user);
-    }
-    if !found {
-        return Err(no_user(user));
-    }
-    warn(&folder.commit(Order::UsersLast)?);
     Ok(())
 }
 
@@ -281,12 +231,6 @@ fn known(config: &Config, user: &str) -> Result<(), Failure> {
 fn no_user(user: &str) -> Failure {
     let text = format!("no user {} in the policy folder", user.escape_debug());
     Failure::new(Exit::Data, text)
-}
-
-fn warn(loaded: &policy::Loaded) {
-    for warning in &loaded.warnings {
-        out::note(&format!("warning: {}", warning.title));
-    }
 }
 
 fn invite(config: Config, user: &str, json: bool) -> Result<(), Failure> {

@@ -9,15 +9,16 @@ use serde::Serialize;
 
 use super::call::Call;
 use super::deed::{Consent, Deed};
-use super::desk::Outcome;
-use super::shell::{Section, Shell};
+use super::desk::{Again, NotDone, Outcome, Preview};
+use super::shell::Shell;
 use super::texts;
 use crate::control::{Code, Refusal};
-use crate::pages::{FORM_MAX, Problem, Proof, Spec, see_other};
+use crate::edits::lines::Mark;
+use crate::pages::{FORM_MAX, Fields, Problem, Proof, Spec, fill, see_other};
 
 const FORM: Spec = Spec {
     required: &[],
-    optional: &[],
+    optional: &["digest", "wider", "accept"],
     limit: FORM_MAX,
 };
 
@@ -25,6 +26,8 @@ const FORM: Spec = Spec {
 #[derive(Serialize)]
 struct Question<'a> {
     deed: &'a Deed,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preview: Option<&'a Preview>,
 }
 
 #[derive(Template)]
@@ -32,9 +35,21 @@ struct Question<'a> {
 struct QuestionPage<'a> {
     f: Shell<'a>,
     w: &'static texts::Acts,
-    question: String,
     deed: &'a Deed,
-    back: String,
+    preview: Option<&'a Preview>,
+    /// Why it is asked again.
+    again: Option<&'static str>,
+}
+
+impl QuestionPage<'_> {
+    fn is_possible(&self) -> bool {
+        self.preview
+            .is_none_or(|p| p.is_possible() && !p.files.is_empty())
+    }
+
+    fn accepts(&self, wider: &usize) -> String {
+        fill(self.w.accept, "count", &wider.to_string())
+    }
 }
 
 #[derive(Serialize)]
@@ -51,20 +66,45 @@ struct RefusedPage<'a> {
     back: String,
 }
 
+#[derive(Template)]
+#[template(path = "console/link.html")]
+struct LinkPage<'a> {
+    f: Shell<'a>,
+    w: &'static texts::Acts,
+    link: &'a str,
+    back: String,
+}
+
 /// `GET /admin/do/{deed}`: says what would happen, and asks.
 pub(crate) async fn ask(call: Call, Path(name): Path<String>) -> Response {
     let Some(deed) = Deed::parse(&name, &call.query) else {
         return call.ctx.problem(Problem::NotFound);
     };
-    let w = texts::Acts::of(call.ctx.lang);
-    let view = QuestionPage {
-        f: call.shell(section(&deed)),
-        w,
-        question: deed.question(w),
-        back: deed.back(),
-        deed: &deed,
+    let preview = match &deed {
+        Deed::Edit(edit) => match call.console.preview(edit).await {
+            Ok(preview) => Some(preview),
+            Err(refusal) => return refused(&call, &deed, &refusal),
+        },
+        _ => None,
     };
-    call.reply(StatusCode::OK, &Question { deed: &deed }, &view)
+    question(&call, StatusCode::OK, &deed, preview.as_ref(), None)
+}
+
+fn question(
+    call: &Call,
+    status: StatusCode,
+    deed: &Deed,
+    preview: Option<&Preview>,
+    again: Option<&'static str>,
+) -> Response {
+    let view = QuestionPage {
+        f: call.shell(deed.section()),
+        w: texts::Acts::of(call.ctx.lang),
+        deed,
+        preview,
+        again,
+    };
+    call.reply(status, &Question { deed, preview }, &view)
 }
 
 /// `POST /admin/do/{deed}`: does it.
@@ -73,16 +113,38 @@ pub(crate) async fn carry_out(call: Call, Path(name): Path<String>, body: Body) 
         Ok(fields) => fields,
         Err(refusal) => return refusal,
     };
-    drop(fields);
     let Some(deed) = Deed::parse(&name, &call.query) else {
         return call.ctx.problem(Problem::NotFound);
     };
     let Some(acts) = call.console.acts() else {
         return call.ctx.problem(Problem::Denied);
     };
-    match acts.carry_out(&deed, &Consent::default()).await {
+    match acts.carry_out(&deed, &consent(&fields)).await {
         Ok(Outcome::Done) => done(&deed),
-        Err(refusal) => refused(&call, &deed, &refusal),
+        Ok(Outcome::Link(link)) => link_page(&call, &deed, &link),
+        Err(NotDone::Refused(refusal)) => refused(&call, &deed, &refusal),
+        Err(NotDone::AskAgain(preview, again)) => {
+            let w = texts::Acts::of(call.ctx.lang);
+            let why = match again {
+                Again::Changed => w.changed,
+                Again::Held => w.held,
+            };
+            question(
+                &call,
+                StatusCode::CONFLICT,
+                &deed,
+                Some(&preview),
+                Some(why),
+            )
+        }
+    }
+}
+
+fn consent(fields: &Fields) -> Consent {
+    let accepted = fields.find("accept").is_some();
+    Consent {
+        digest: fields.value("digest").to_owned(),
+        wider: fields.value("wider").parse().ok().filter(|_| accepted),
     }
 }
 
@@ -92,7 +154,31 @@ fn done(deed: &Deed) -> Response {
     see_other(&format!("{back}{joint}done=1")).into()
 }
 
+fn link_page(call: &Call, deed: &Deed, link: &str) -> Response {
+    #[derive(Serialize)]
+    struct Link<'a> {
+        link: &'a str,
+    }
+    let view = LinkPage {
+        f: call.shell(deed.section()),
+        w: texts::Acts::of(call.ctx.lang),
+        link,
+        back: deed.back(),
+    };
+    call.reply(StatusCode::OK, &Link { link }, &view)
+}
+
 fn refused(call: &Call, deed: &Deed, refusal: &Refusal) -> Response {
+    failure(call, deed.section(), deed.back(), refusal)
+}
+
+/// Says why something is not possible.
+pub(crate) fn failure(
+    call: &Call,
+    section: super::shell::Section,
+    back: String,
+    refusal: &Refusal,
+) -> Response {
     let (status, error) = match refusal.code {
         Code::Usage | Code::Data => (StatusCode::UNPROCESSABLE_ENTITY, "not-possible"),
         Code::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
@@ -102,15 +188,9 @@ fn refused(call: &Call, deed: &Deed, refusal: &Refusal) -> Response {
     };
     let message = &refusal.message;
     let view = RefusedPage {
-        f: call.shell(section(deed)),
+        f: call.shell(section),
         message,
-        back: deed.back(),
+        back,
     };
     call.reply(status, &Refused { error, message }, &view)
-}
-
-fn section(deed: &Deed) -> Section {
-    match deed {
-        Deed::EndSession { .. } | Deed::EndSessions { .. } => Section::Sessions,
-    }
 }

@@ -9,6 +9,7 @@ use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
 use super::SharedConsole;
+use super::desk::Slice;
 use super::shell::{Section, Shell};
 use crate::pages::{self, Ctx, Person, Policy, Problem, see_other};
 
@@ -38,7 +39,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Call {
         };
         let query = Query::read(parts.uri.query().unwrap_or_default());
         Ok(Self {
-            again: format!("{}?{}", parts.uri.path(), query.without("lang")),
+            again: format!(
+                "{}?{}",
+                parts.uri.path(),
+                query.without_all(&["lang", "done"])
+            ),
             console,
             person,
             query,
@@ -57,6 +62,19 @@ impl Call {
             &self.again,
             self.query.get("done"),
         )
+    }
+
+    /// Reads which part of a list is asked for, by `?page=` from 1.
+    pub(crate) fn slice(&self, take: usize) -> Slice {
+        let page: usize = self
+            .query
+            .get("page")
+            .and_then(|n| n.parse().ok())
+            .unwrap_or(1);
+        Slice {
+            skip: page.saturating_sub(1).saturating_mul(take),
+            take,
+        }
     }
 
     /// Answers with a page, or with its model where JSON is asked for.
@@ -117,9 +135,12 @@ impl Query {
         }
     }
 
-    /// Writes all parameters but one.
-    pub(crate) fn without(&self, name: &str) -> String {
-        let rest = self.0.iter().filter(|(held, _)| held != name);
+    /// Writes all parameters but some.
+    pub(crate) fn without_all(&self, names: &[&str]) -> String {
+        let rest = self
+            .0
+            .iter()
+            .filter(|(held, _)| !names.contains(&held.as_str()));
         let pairs = rest.map(|(name, value)| format!("{}={}", encode(name), encode(value)));
         pairs.collect::<Vec<_>>().join("&")
     }
@@ -152,8 +173,14 @@ mod tests {
         assert_eq!(query.get("user"), None);
         assert_eq!(query.get("q"), Some("a&b c"));
         assert_eq!(query.get("bad"), None);
-        assert_eq!(query.without("lang"), "user=ann&user=bob&q=a%26b%20c");
-        assert_eq!(Query::read(&query.without("user")).get("q"), Some("a&b c"));
+        assert_eq!(
+            query.without_all(&["lang"]),
+            "user=ann&user=bob&q=a%26b%20c"
+        );
+        assert_eq!(
+            Query::read(&query.without_all(&["user"])).get("q"),
+            Some("a&b c")
+        );
         assert_eq!(encode("é/"), "%C3%A9%2F");
     }
 

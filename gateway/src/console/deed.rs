@@ -1,11 +1,13 @@
 //! The acts of the console. Each has one address, which holds all that it is about: GET shows what would
 //! happen and asks, POST does it. So a fresh code or sign-in on the way loses nothing.
 
+mod words;
+
 use serde::Serialize;
 
 use super::call::{Query, encode};
-use super::texts;
-use crate::pages::fill;
+use super::shell::Section;
+use crate::edits::{Edit, NewUser};
 
 /// Something to be done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -21,59 +23,174 @@ pub(crate) enum Deed {
         /// The person.
         user: String,
     },
+    /// A device is shut out for good.
+    RevokeDevice {
+        /// Its id.
+        device: String,
+    },
+    /// A device is said to be kept by the administrators, or not.
+    MarkDevice {
+        /// Its id.
+        device: String,
+        /// Whether they keep it.
+        managed: bool,
+    },
+    /// A source is shut out.
+    Ban {
+        /// An address or a network.
+        network: String,
+        /// Such as `1h`; until it is lifted if empty.
+        time: String,
+        /// Why, for the record.
+        note: String,
+    },
+    /// A source is let in again.
+    Unban {
+        /// The network.
+        network: String,
+    },
+    /// The failures of an account are forgotten.
+    Unlock {
+        /// The person.
+        user: String,
+    },
+    /// A one-time enrolment link is made.
+    Invite {
+        /// The person.
+        user: String,
+    },
+    /// The second factor is taken away, and a link to a new one made.
+    Reset {
+        /// The person.
+        user: String,
+        /// Why; the person reads it.
+        reason: String,
+    },
+    /// The files of people and groups are edited.
+    #[serde(untagged)]
+    Edit(Edit),
 }
 
 /// What the person agreed to on the page that asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Consent {}
+pub(crate) struct Consent {
+    /// The digest of the files that were shown.
+    pub(crate) digest: String,
+    /// How many openings they accept.
+    pub(crate) wider: Option<usize>,
+}
 
 impl Deed {
     /// Reads an act from its address; `None` for one there is not, or that lacks something.
     pub(crate) fn parse(name: &str, query: &Query) -> Option<Self> {
-        let user = || query.get("user").map(str::to_owned);
-        match name {
-            "end-session" => Some(Self::EndSession {
-                session: query.get("session")?.to_owned(),
-            }),
-            "end-sessions" => Some(Self::EndSessions { user: user()? }),
-            _ => None,
-        }
-    }
-
-    /// Asks whether to do it.
-    pub(crate) fn question(&self, w: &texts::Acts) -> String {
-        match self {
-            Self::EndSession { session } => fill(w.end_session, "session", session),
-            Self::EndSessions { user } => fill(w.end_sessions, "user", user),
-        }
-    }
-
-    /// Says what it brings with it.
-    pub(crate) fn effect(&self, w: &texts::Acts) -> &'static str {
-        match self {
-            Self::EndSession { .. } | Self::EndSessions { .. } => w.end_effect,
-        }
-    }
-
-    /// Names it on the button that does it.
-    pub(crate) fn button(&self, w: &texts::Acts) -> &'static str {
-        match self {
-            Self::EndSession { .. } | Self::EndSessions { .. } => w.end_button,
-        }
+        let wanted = |name: &str| query.get(name).filter(|v| !v.is_empty()).map(str::to_owned);
+        let optional = |name: &str| wanted(name).unwrap_or_default();
+        let user = || wanted("user");
+        Some(match name {
+            "end-session" => Self::EndSession {
+                session: wanted("session")?,
+            },
+            "end-sessions" => Self::EndSessions { user: user()? },
+            "revoke-device" => Self::RevokeDevice {
+                device: wanted("device")?,
+            },
+            "mark-device" => Self::MarkDevice {
+                device: wanted("device")?,
+                managed: match query.get("class")? {
+                    "managed" => true,
+                    "known" => false,
+                    _ => return None,
+                },
+            },
+            "ban" => Self::Ban {
+                network: wanted("network")?,
+                time: optional("time"),
+                note: optional("note"),
+            },
+            "unban" => Self::Unban {
+                network: wanted("network")?,
+            },
+            "unlock" => Self::Unlock { user: user()? },
+            "invite" => Self::Invite { user: user()? },
+            "reset" => Self::Reset {
+                user: user()?,
+                reason: wanted("reason")?,
+            },
+            _ => Self::Edit(edit(name, query)?),
+        })
     }
 
     /// Whether it takes something away from somebody.
     pub(crate) fn takes_away(&self) -> bool {
         match self {
-            Self::EndSession { .. } | Self::EndSessions { .. } => true,
+            Self::EndSession { .. }
+            | Self::EndSessions { .. }
+            | Self::RevokeDevice { .. }
+            | Self::Ban { .. }
+            | Self::Reset { .. } => true,
+            Self::MarkDevice { managed, .. } => !managed,
+            Self::Unban { .. } | Self::Unlock { .. } | Self::Invite { .. } => false,
+            Self::Edit(edit) => match edit {
+                Edit::Disable { .. } | Edit::Remove { .. } | Edit::Leave { .. } => true,
+                Edit::Add(_) | Edit::Enable { .. } | Edit::Join { .. } => false,
+            },
         }
     }
 
     /// Where it was asked for, and where to go on from it.
     pub(crate) fn back(&self) -> String {
+        let person = |user: &str| format!("/admin/person?user={}", encode(user));
         match self {
-            Self::EndSession { .. } => "/admin/sessions".to_owned(),
-            Self::EndSessions { user } => format!("/admin/sessions?user={}", encode(user)),
+            Self::EndSession { .. } => Section::Sessions.path().to_owned(),
+            Self::RevokeDevice { .. } | Self::MarkDevice { .. } => {
+                Section::Devices.path().to_owned()
+            }
+            Self::Ban { .. } | Self::Unban { .. } => Section::Bans.path().to_owned(),
+            Self::EndSessions { user }
+            | Self::Unlock { user }
+            | Self::Invite { user }
+            | Self::Reset { user, .. } => person(user),
+            Self::Edit(Edit::Remove { .. }) => Section::People.path().to_owned(),
+            Self::Edit(edit) => person(edit.user()),
         }
     }
+
+    /// The part of the console it belongs to.
+    pub(crate) fn section(&self) -> Section {
+        match self {
+            Self::EndSession { .. } => Section::Sessions,
+            Self::RevokeDevice { .. } | Self::MarkDevice { .. } => Section::Devices,
+            Self::Ban { .. } | Self::Unban { .. } => Section::Bans,
+            Self::EndSessions { .. }
+            | Self::Unlock { .. }
+            | Self::Invite { .. }
+            | Self::Reset { .. }
+            | Self::Edit(_) => Section::People,
+        }
+    }
+}
+
+fn edit(name: &str, query: &Query) -> Option<Edit> {
+    let wanted = |name: &str| query.get(name).filter(|v| !v.is_empty()).map(str::to_owned);
+    let user = wanted("user")?;
+    Some(match name {
+        "add" => Edit::Add(NewUser {
+            user,
+            name: wanted("name"),
+            mail: wanted("mail"),
+            groups: wanted("group").into_iter().collect(),
+        }),
+        "disable" => Edit::Disable { user },
+        "enable" => Edit::Enable { user },
+        "remove" => Edit::Remove { user },
+        "join" => Edit::Join {
+            user,
+            group: wanted("group")?,
+        },
+        "leave" => Edit::Leave {
+            user,
+            group: wanted("group")?,
+        },
+        _ => return None,
+    })
 }

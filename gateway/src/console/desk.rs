@@ -1,14 +1,19 @@
 //! What the console asks of the rest of the gateway, as plain values.
 
+mod model;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde::{Serialize, Serializer};
 
 use super::deed::{Consent, Deed};
-use crate::clock;
-use crate::control::Refusal;
-use crate::pages::minute;
+use crate::control::{Refusal, ban};
+use crate::edits::Edit;
+
+pub(crate) use model::{
+    At, Device, FileDiff, GroupLine, GroupOf, GroupView, Locked, Member, Page, PersonLine,
+    PersonView, Preview, Reach, SessionLine, Slice, StopLine,
+};
 
 /// The console of one request, as an extension of it.
 pub(crate) type SharedConsole = Arc<dyn Console>;
@@ -19,8 +24,27 @@ pub(crate) trait Console: Send + Sync {
     /// What the request may change things with; `None` unless it was decided as an act.
     fn acts(&self) -> Option<&dyn Acts>;
 
+    /// Lists people by name; `search` is looked for in name, mail and groups.
+    async fn people(&self, search: &str, slice: Slice) -> Result<Page<PersonLine>, Refusal>;
+    /// Tells all of one person; `None` if nobody has that name.
+    async fn person(&self, user: &str) -> Result<Option<PersonView>, Refusal>;
+    /// Lists the groups that the policy folder writes out.
+    async fn groups(&self) -> Result<Vec<GroupLine>, Refusal>;
+    /// Tells who is in a group; `None` if there is no such group.
+    async fn group(&self, name: &str, slice: Slice) -> Result<Option<GroupView>, Refusal>;
+    /// Lists tunnel devices, revoked ones last; `search` is looked for in id, name, person and address.
+    async fn devices(&self, search: &str, slice: Slice) -> Page<Device>;
     /// Lists live sessions, of one person or of all; the last used comes first.
-    fn sessions(&self, user: Option<&str>) -> Vec<SessionLine>;
+    fn sessions(&self, user: Option<&str>, slice: Slice) -> Page<SessionLine>;
+    /// Lists the bans in force.
+    async fn bans(&self) -> Result<Vec<ban::Line>, Refusal>;
+    /// Lists the accounts that wait because of many wrong tries.
+    fn locked(&self) -> Vec<Locked>;
+    /// Tells what an edit would change, in the files and in what people may do.
+    ///
+    /// # Errors
+    /// [`Refusal`]: the edit cannot be made, or the policy would not load.
+    async fn preview(&self, edit: &Edit) -> Result<Preview, Refusal>;
 }
 
 /// What an act may change; each is on record with who did it before it is answered.
@@ -29,8 +53,8 @@ pub(crate) trait Acts: Send + Sync {
     /// Does what was asked for.
     ///
     /// # Errors
-    /// [`Refusal`]: nothing was changed.
-    async fn carry_out(&self, deed: &Deed, consent: &Consent) -> Result<Outcome, Refusal>;
+    /// [`NotDone`]: nothing was changed.
+    async fn carry_out(&self, deed: &Deed, consent: &Consent) -> Result<Outcome, NotDone>;
 }
 
 /// What came of an act.
@@ -38,48 +62,30 @@ pub(crate) trait Acts: Send + Sync {
 pub(crate) enum Outcome {
     /// It is in force.
     Done,
+    /// It is in force, and a link is to be handed to the person; it is shown once.
+    Link(String),
 }
 
-/// An instant in seconds since the UNIX epoch: to the minute for people, RFC 3339 in JSON.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct At(pub(crate) i64);
+/// Why an act was not done.
+#[derive(Debug)]
+pub(crate) enum NotDone {
+    /// It is not possible.
+    Refused(Refusal),
+    /// The files are not those that were shown, or a guard wants something accepted: to be asked again.
+    AskAgain(Box<Preview>, Again),
+}
 
-impl std::fmt::Display for At {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&minute(self.0))
+/// Why an edit is asked about again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Again {
+    /// Somebody changed the files meanwhile.
+    Changed,
+    /// A guard holds it.
+    Held,
+}
+
+impl From<Refusal> for NotDone {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
     }
-}
-
-impl Serialize for At {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let ms = u64::try_from(self.0).unwrap_or(0).saturating_mul(1000);
-        to.serialize_str(&clock::rfc3339(ms))
-    }
-}
-
-/// A live session.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct SessionLine {
-    /// The id as lists write it.
-    pub(crate) id: String,
-    /// Who signed in.
-    pub(crate) user: String,
-    /// `web` or `tunnel`.
-    pub(crate) door: &'static str,
-    /// The address it came from.
-    pub(crate) source: String,
-    /// The zones of the policy the address is in.
-    pub(crate) zones: Vec<String>,
-    /// Browser and system in a few words; empty if unknown.
-    pub(crate) browser: String,
-    /// The tunnel devices it opens.
-    pub(crate) devices: Vec<String>,
-    /// When it began.
-    pub(crate) created: At,
-    /// When it was last used.
-    pub(crate) last_used: At,
-    /// When it ends unless it is used.
-    pub(crate) expires: At,
-    /// Whether it is the one that looks.
-    pub(crate) own: bool,
 }

@@ -6,17 +6,21 @@ use http::StatusCode;
 use serde::Serialize;
 
 use super::call::{Call, encode};
-use super::desk::SessionLine;
+use super::desk::{Page, SessionLine};
+use super::pager::Pager;
 use super::shell::{Section, Shell};
 use super::texts;
 use crate::pages::fill;
+
+/// Sessions on one page of the list.
+const PER_PAGE: usize = 50;
 
 /// The page and its JSON.
 #[derive(Serialize)]
 struct Sessions {
     /// Whose, if one person's only.
     user: Option<String>,
-    sessions: Vec<SessionLine>,
+    sessions: Page<SessionLine>,
 }
 
 #[derive(Template)]
@@ -25,18 +29,20 @@ struct SessionsPage<'a> {
     f: Shell<'a>,
     w: &'static texts::Sessions,
     m: &'a Sessions,
+    pager: Pager,
 }
 
 /// `GET /admin/sessions`: all of them, or those of `?user=`.
 pub(crate) async fn list(call: Call) -> Response {
     let user = call.query.get("user").filter(|user| !user.is_empty());
     let model = Sessions {
-        sessions: call.console.sessions(user),
+        sessions: call.console.sessions(user, call.slice(PER_PAGE)),
         user: user.map(str::to_owned),
     };
     let view = SessionsPage {
         f: call.shell(Section::Sessions),
         w: texts::Sessions::of(call.ctx.lang),
+        pager: Pager::new(&call, &model.sessions, PER_PAGE),
         m: &model,
     };
     call.reply(StatusCode::OK, &model, &view)

@@ -28,21 +28,37 @@ macro_rules! words {
 }
 
 mod acts;
+mod bans;
+mod devices;
 mod frame;
+mod groups;
+mod people;
 mod sessions;
 
 pub(crate) use acts::Words as Acts;
+pub(crate) use bans::Words as Bans;
+pub(crate) use devices::Words as Devices;
 pub(crate) use frame::Words as Frame;
+pub(crate) use groups::Words as Groups;
+pub(crate) use people::Words as People;
 pub(crate) use sessions::Words as Sessions;
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{Acts, Frame, Sessions};
+    use super::{Acts, Bans, Devices, Frame, Groups, People, Sessions};
 
     /// Every table; a new one is entered here.
-    const TABLES: &[&[(&str, [&str; 3])]] = &[Acts::ALL, Frame::ALL, Sessions::ALL];
+    const TABLES: &[&[(&str, [&str; 3])]] = &[
+        Acts::ALL,
+        Bans::ALL,
+        Devices::ALL,
+        Frame::ALL,
+        Groups::ALL,
+        People::ALL,
+        Sessions::ALL,
+    ];
 
     fn blanks(text: &str) -> BTreeSet<&str> {
         let rest = text.split('{').skip(1);

@@ -95,6 +95,7 @@ async fn who(uid: u32) -> By {
     By {
         uid: Some(uid),
         name: found.await.unwrap_or_default(),
+        person: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What an operator does to the factors of people: setting, importing, resetting, forgetting.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 
@@ -15,7 +16,48 @@ use super::totp;
 use crate::audit::{Event, Record, reason};
 use crate::store::{Credentials, StoreError};
 
+/// What is kept of a person besides their sessions and devices.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Kept {
+    /// They have a password.
+    pub(crate) password: bool,
+    /// They have an authenticator app.
+    pub(crate) totp: bool,
+    /// How many recovery codes are left.
+    pub(crate) codes: usize,
+    /// A link of an administrator waits for them.
+    pub(crate) invited: bool,
+    /// When they last signed in, in seconds since the UNIX epoch.
+    pub(crate) last_sign_in: Option<i64>,
+    /// How long they wait before the next try from places nobody knows.
+    pub(crate) locked: Option<Duration>,
+}
+
 impl Identity {
+    /// Tells what is kept of a person.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store gives no answer.
+    pub(crate) async fn kept(&self, user: &str, now: i64) -> Result<Kept, StoreError> {
+        let credentials = self.store.credentials(user).await?;
+        let has_password = |c: &Credentials| !c.phc.is_empty();
+        let live = self.sessions.of_user(user);
+        let newest = live.iter().map(|session| session.login_at).max();
+        Ok(Kept {
+            password: credentials.as_ref().is_some_and(has_password),
+            totp: credentials.is_some_and(|c| c.totp.is_some()),
+            codes: self.store.recovery_left(user).await?,
+            invited: self.store.awaits_link(user, self.steady(now)).await?,
+            last_sign_in: self.store.last_visit(user).await?.max(newest),
+            locked: self.locked(user, now),
+        })
+    }
+
+    /// Tells how long an account waits before the next try from places nobody knows; `None` if it does not.
+    pub(crate) fn locked(&self, user: &str, now: i64) -> Option<Duration> {
+        self.lockout.waits(user, self.steady(now))
+    }
+
     /// Sets both factors of a user at once; for the trial and the command line. Sessions of the
     /// user end.
     ///

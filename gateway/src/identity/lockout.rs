@@ -223,6 +223,22 @@ impl Lockout {
         }
     }
 
+    /// Tells how long an account waits before the next try from a place nobody knows; what one source alone
+    /// brought upon itself is not told. `None` if it does not wait.
+    pub(crate) fn waits(&self, account: &str, now: i64) -> Option<Duration> {
+        let total = self.hashed(&["account", account]);
+        let code = self.hashed(&["code", "outside", account]);
+        let tables = self.tables.lock();
+        let left = |table: &Table, key: Key, max: i64, quiet: i64| {
+            let counter = table.peek(key).filter(|counter| counter.count >= max)?;
+            let left = counter.last.saturating_add(quiet).saturating_sub(now);
+            u64::try_from(left).ok().filter(|left| *left > 0)
+        };
+        let total = left(&tables.accounts, total, ACCOUNT_FAILURES, KEEP);
+        let code = left(&tables.codes, code, CODE_TRIES, CODE_QUIET);
+        total.max(code).map(Duration::from_secs)
+    }
+
     /// Forgets the failures of an account after a whole sign-in, or when an admin says so.
     pub(crate) fn clear(&self, who: &Who, now: i64) {
         let mut tables = self.tables.lock();

@@ -1,5 +1,9 @@
 //! The running gateway as an administrator sees it through the console.
 
+mod act;
+mod edit;
+mod look;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -7,12 +11,17 @@ use async_trait::async_trait;
 
 use super::Desk;
 use crate::access::Permit;
-use crate::clock;
-use crate::console::{Act, Acts, At, Consent, Console, Deed, Outcome, SessionLine};
-use crate::control::{Operator, Refusal, Which};
+use crate::audit::{Event, Record, reason};
+use crate::console::{
+    Act, Acts, Consent, Console, Deed, Device, GroupLine, GroupView, Locked, NotDone, Outcome,
+    Page, PersonLine, PersonView, Preview, SessionLine, Slice,
+};
+use crate::control::{Refusal, ban};
+use crate::edits::Edit;
 use crate::gateway::Gateway;
-use crate::identity::{self, Session};
+use crate::identity::Session;
 use crate::ids::Door;
+use crate::reload::history::By;
 use crate::snapshot::Snapshot;
 
 /// Who asks, from where, and what the policy let them do.
@@ -31,7 +40,10 @@ pub(crate) struct Actor {
 }
 
 /// Answers one permitted request to the console.
-pub(crate) struct Office {
+pub(crate) struct Office(Arc<Inner>);
+
+/// What the parts of the office share; an act keeps it until it is finished.
+struct Inner {
     gw: Arc<Gateway>,
     snap: Arc<Snapshot>,
     actor: Actor,
@@ -46,72 +58,102 @@ impl Office {
         actor: Actor,
         permit: Permit,
     ) -> Self {
-        Self {
+        Self(Arc::new(Inner {
             gw: Arc::clone(gw),
             snap: Arc::clone(snap),
             actor,
             permit,
+        }))
+    }
+}
+
+impl Inner {
+    /// The gateway as operators see it, for the one who asks.
+    fn operator(&self) -> Desk {
+        Desk(Arc::clone(&self.gw), self.by())
+    }
+
+    fn by(&self) -> By {
+        By {
+            person: Some(self.actor.session.user.to_string()),
+            ..By::default()
         }
+    }
+
+    /// Starts the record of an act about a person. The session and the request lead to who did it: names of others
+    /// stand in no record of a person.
+    fn record(&self, user: &str, why: &'static str, what: String) -> Record {
+        let mut record = Record::new(Event::UserChanged, "ok", why);
+        record.user = Some(user.into());
+        record.detail = Some(format!("console: {what}"));
+        self.stamp(record)
+    }
+
+    fn stamp(&self, mut record: Record) -> Record {
+        record.session = Some(self.actor.session.id);
+        record.source = record.source.or(Some(self.actor.source));
+        record.request_id = Some(Arc::clone(&self.actor.request_id));
+        record
+    }
+
+    /// As [`Inner::record`], for what is only changed.
+    fn changed(&self, user: &str, what: String) -> Record {
+        self.record(user, reason::CHANGED, what)
     }
 }
 
 #[async_trait]
 impl Console for Office {
     fn acts(&self) -> Option<&dyn Acts> {
-        match self.actor.act {
+        match self.0.actor.act {
             Act::Write => Some(self),
             Act::Read => None,
         }
     }
 
-    fn sessions(&self, user: Option<&str>) -> Vec<SessionLine> {
-        let (gw, now) = (&self.gw, clock::unix());
-        let mut live = match user {
-            Some(user) => gw.sessions.of_user(user),
-            None => gw.sessions.list(),
-        };
-        live.retain(|session| session.is_live(now));
-        live.sort_by_key(|session| std::cmp::Reverse((session.last_used(), session.id)));
-        live.iter().map(|session| self.session(session)).collect()
+    async fn people(&self, search: &str, slice: Slice) -> Result<Page<PersonLine>, Refusal> {
+        self.0.people(search, slice).await
     }
-}
 
-impl Office {
-    fn session(&self, session: &Session) -> SessionLine {
-        let policy = &self.snap.policy;
-        let class = policy.zone(session.source, session.door == Door::Tunnel);
-        let device = |id| self.gw.devices.get(id).map(|d| d.name.to_string());
-        SessionLine {
-            id: session.id.to_string(),
-            user: session.user.to_string(),
-            door: session.door.name(),
-            source: session.source.to_canonical().to_string(),
-            zones: policy
-                .zone_names(class)
-                .into_iter()
-                .map(str::to_owned)
-                .collect(),
-            browser: identity::browser(&session.agent),
-            devices: session.devices().into_iter().filter_map(device).collect(),
-            created: At(session.created),
-            last_used: At(session.last_used()),
-            expires: At(session.expires()),
-            own: session.id == self.actor.session.id,
-        }
+    async fn person(&self, user: &str) -> Result<Option<PersonView>, Refusal> {
+        self.0.person(user).await
+    }
+
+    async fn groups(&self) -> Result<Vec<GroupLine>, Refusal> {
+        self.0.groups().await
+    }
+
+    async fn group(&self, name: &str, slice: Slice) -> Result<Option<GroupView>, Refusal> {
+        self.0.group(name, slice).await
+    }
+
+    async fn devices(&self, search: &str, slice: Slice) -> Page<Device> {
+        self.0.devices(search, slice).await
+    }
+
+    fn sessions(&self, user: Option<&str>, slice: Slice) -> Page<SessionLine> {
+        slice.of(self.0.sessions(user).into_iter())
+    }
+
+    async fn bans(&self) -> Result<Vec<ban::Line>, Refusal> {
+        self.0.bans(&ban::Ask::List).await
+    }
+
+    fn locked(&self) -> Vec<Locked> {
+        self.0.locked()
+    }
+
+    async fn preview(&self, edit: &Edit) -> Result<Preview, Refusal> {
+        self.0.preview(edit).await
     }
 }
 
 #[async_trait]
 impl Acts for Office {
-    async fn carry_out(&self, deed: &Deed, _: &Consent) -> Result<Outcome, Refusal> {
-        let operator = Desk::new(Arc::clone(&self.gw));
-        let which = match deed {
-            Deed::EndSession { session } => Which::Id(session.clone()),
-            Deed::EndSessions { user } => Which::User(user.clone()),
-        };
+    async fn carry_out(&self, deed: &Deed, consent: &Consent) -> Result<Outcome, NotDone> {
+        let (inner, deed, consent) = (Arc::clone(&self.0), deed.clone(), consent.clone());
         // by itself, so that it is finished even if the browser goes away
-        let act = tokio::spawn(async move { operator.session_revoke(&which).await });
-        act.await.map_err(super::internal)??;
-        Ok(Outcome::Done)
+        let act = tokio::spawn(async move { inner.carry_out(&deed, &consent).await });
+        act.await.map_err(super::internal)?
     }
 }

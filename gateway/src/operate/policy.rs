@@ -94,7 +94,8 @@ pub(super) fn until(unix: i64) -> String {
     clock::rfc3339(seconds.saturating_mul(1000))
 }
 
-fn verdict(done: Done) -> Verdict {
+/// Describes what became of a change, or would.
+pub(super) fn verdict(done: Done) -> Verdict {
     let warnings = warnings(&done);
     let mut verdict = Verdict {
         in_force: done.in_force,

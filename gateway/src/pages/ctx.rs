@@ -154,6 +154,7 @@ impl Ctx {
             host: &visit.authority,
             contact: visit.contact.as_deref(),
             person: None,
+            console: visit.console,
             path,
             rt: None,
             switch,

@@ -99,6 +99,8 @@ pub(crate) struct Visit {
     pub(crate) portal: String,
     /// The signed-in person.
     pub(crate) person: Option<Person>,
+    /// Whether the console would let the person look.
+    pub(crate) console: bool,
     /// The tunnel device the request came through.
     pub(crate) here: Here,
     /// Whom to ask for help, from the configuration.

@@ -39,6 +39,7 @@ texts! {
     nav_label,
     nav_apps,
     nav_account,
+    nav_console,
     sign_out,
     error_heading,
     signin_title,

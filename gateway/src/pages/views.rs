@@ -20,6 +20,8 @@ pub(crate) struct Frame<'a> {
     pub(crate) host: &'a str,
     pub(crate) contact: Option<&'a str>,
     pub(crate) person: Option<Badge<'a>>,
+    /// Whether the menu leads to the console.
+    pub(crate) console: bool,
     /// The path that shows this page again.
     pub(crate) path: &'static str,
     /// The return id to keep while switching the language.

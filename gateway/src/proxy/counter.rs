@@ -17,7 +17,7 @@ use super::head::Target;
 use super::identify::Identified;
 use super::own;
 use super::pep::Ctx;
-use crate::access::{Caller, Quarantine};
+use crate::access::{self, Caller, Quarantine};
 use crate::clock;
 use crate::gateway::Gateway;
 use crate::identity::{
@@ -71,6 +71,7 @@ impl Counter {
             host: target.host.as_str().to_owned(),
             portal: format!("{}/", own::sign_in_origin(gw, target)),
             person,
+            console: access::shows_console(&ctx.snap, &who.caller),
             here: here(gw, ctl.conn.device, &who),
             contact: gw.config.contact.clone(),
         };

@@ -50,6 +50,8 @@ pub(crate) struct Wanted {
     pub(crate) dry_run: bool,
     /// Whether it only takes a person out.
     pub(crate) revokes: bool,
+    /// The digest of the files that must lie in the policy folder until these replace them.
+    pub(crate) onto: Option<String>,
     /// The files to go back to once that person is out of them too, where a confirmation is awaited: it goes on.
     pub(crate) back: Option<Folder>,
 }
@@ -66,6 +68,7 @@ impl Wanted {
             confirm: None,
             dry_run: false,
             revokes: false,
+            onto: None,
             back: None,
         }
     }
@@ -148,7 +151,7 @@ pub(super) async fn locked(gw: &Arc<Gateway>, wanted: Wanted) -> Result<Done, Re
             Some(&candidate),
         )
         .await;
-        let asked = matches!(wanted.how, How::Apply | How::Rollback);
+        let asked = matches!(wanted.how, How::Console | How::Apply | How::Rollback);
         return match asked {
             true => Ok(candidate.split().1),
             false => Err(rejected),
@@ -301,7 +304,7 @@ async fn put_in_force(
     let written = blocking(move || write(&worker, &ask, &files)).await;
     let (kept, not_written) = match written {
         Ok(kept) => (kept, None),
-        Err(why) if wanted.how == How::Apply => {
+        Err(why) if matches!(wanted.how, How::Console | How::Apply) => {
             let rejected = Rejected::Failed(why);
             outcome::reject(
                 gw,
@@ -397,6 +400,13 @@ fn write(gw: &Gateway, wanted: &Wanted, files: &Folder) -> Result<Option<PathBuf
     let dir = &gw.config.policy_dir;
     let failed = |error: std::io::Error| format!("cannot write {}: {error}", dir.display());
     let before = Folder::read(dir).map_err(|e| crate::cli::exit::chain(&e))?;
+    if wanted
+        .onto
+        .as_ref()
+        .is_some_and(|onto| before.digest() != *onto)
+    {
+        return Err("the policy folder was changed meanwhile; nothing was written".to_owned());
+    }
     if before == *files {
         return Ok(None);
     }

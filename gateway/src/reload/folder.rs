@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::ids;
 use crate::snapshot::files::FileError;
-use crate::snapshot::folder;
+use crate::snapshot::folder::{self, PolicyFile};
 
 /// The deepest path in a policy folder.
 const DEPTH_MAX: usize = 4;
@@ -67,6 +67,17 @@ impl Folder {
             hash.update(part.as_bytes());
         }
         data_encoding::HEXLOWER.encode(&hash.finalize())
+    }
+
+    /// Lists the files for an edit; lists of networks are among them.
+    pub(crate) fn policy_files(&self) -> Vec<PolicyFile> {
+        let file = |(path, text): (&String, &String)| PolicyFile {
+            path: path.clone(),
+            relative: path.clone(),
+            text: text.clone(),
+            list: !path.ends_with(".toml"),
+        };
+        self.files.iter().map(file).collect()
     }
 
     /// Makes a folder of edited texts; `None` where one edit gives none.

@@ -40,6 +40,8 @@ pub(crate) enum How {
     Reload,
     /// `postern user`.
     User,
+    /// The console.
+    Console,
     /// `postern policy apply`.
     Apply,
     /// `postern policy rollback`.
@@ -57,6 +59,7 @@ impl How {
             Self::Signal => "signal",
             Self::Reload => "reload",
             Self::User => "user",
+            Self::Console => "console",
             Self::Apply => "apply",
             Self::Rollback => "rollback",
             Self::Unconfirmed => "unconfirmed",
@@ -64,21 +67,24 @@ impl How {
     }
 }
 
-/// The local user who asked; nobody for what the gateway does of itself.
+/// Who asked: a local user or, at the console, a person; nobody for what the gateway does of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct By {
     /// The user id at the control socket.
     pub(crate) uid: Option<u32>,
     /// Their local name.
     pub(crate) name: Option<String>,
+    /// The person at the console.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) person: Option<String>,
 }
 
 impl std::fmt::Display for By {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match (&self.name, self.uid) {
-            (Some(name), _) => f.write_str(name),
-            (None, Some(uid)) => write!(f, "uid {uid}"),
-            (None, None) => f.write_str("gateway"),
+        match (&self.person, &self.name, self.uid) {
+            (Some(name), _, _) | (None, Some(name), _) => f.write_str(name),
+            (None, None, Some(uid)) => write!(f, "uid {uid}"),
+            (None, None, None) => f.write_str("gateway"),
         }
     }
 }

@@ -50,24 +50,37 @@ pub(super) fn applied_record(
     let why = match entry.how {
         How::Rollback => reason::ROLLED_BACK,
         How::Unconfirmed => reason::UNCONFIRMED,
-        How::Start | How::Watch | How::Signal | How::Reload | How::User | How::Apply => {
-            reason::APPLIED
-        }
+        How::Start
+        | How::Watch
+        | How::Signal
+        | How::Reload
+        | How::User
+        | How::Console
+        | How::Apply => reason::APPLIED,
     };
     let mut record = Record::new(Event::PolicyApplied, "ok", why);
     record.policy = Some(Arc::clone(&candidate.snapshot.digest));
+    record.user = entry.by.person.as_deref().map(Arc::from);
     record.detail = Some(detail(entry, pending));
     record
+}
+
+/// Names who asked where names may stand; a person's has a field of its own.
+fn by(by: &By) -> String {
+    match by.person {
+        Some(_) => "a person".to_owned(),
+        None => by.to_string(),
+    }
 }
 
 fn detail(entry: &Entry, pending: Option<&Pending>) -> String {
     let Entry {
         how,
-        by,
         widened,
         narrowed,
         ..
     } = entry;
+    let by = by(&entry.by);
     let generation = entry.generation.unwrap_or_default();
     let mut text = format!(
         "generation {generation}, {} by {by}, {widened} wider, {narrowed} narrower",
@@ -104,7 +117,12 @@ pub(super) async fn reject(
     let mut record = Record::new(Event::PolicyRejected, "failed", why);
     record.policy = Some(Arc::clone(&gw.snapshot.load().digest));
     let first = text.lines().next().unwrap_or_default();
-    record.detail = Some(format!("{} by {}: {first}", wanted.how.name(), wanted.by));
+    record.user = wanted.by.person.as_deref().map(Arc::from);
+    record.detail = Some(format!(
+        "{} by {}: {first}",
+        wanted.how.name(),
+        by(&wanted.by)
+    ));
     let mut entry = entry(
         wanted.how,
         &wanted.by,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::change::{Done, Files, Wanted, blocking, locked};
 use super::history::How;
 use super::{Rejected, folder::Folder};
-use crate::cli::edit::Draft;
 use crate::control::UserAct;
+use crate::edits::Draft;
 use crate::gateway::Gateway;
 use crate::snapshot::folder::PolicyFile;
 

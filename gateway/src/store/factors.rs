@@ -181,6 +181,11 @@ pub(super) fn visited(tx: &Transaction<'_>, user: &str, places: &[Hash], at: i64
     })
 }
 
+pub(super) fn last_visit(db: &Connection, user: &str) -> Sql<Option<i64>> {
+    db.prepare_cached("SELECT max(last) FROM places WHERE user = ?1")?
+        .query_row([user], |row| row.get(0))
+}
+
 pub(super) fn put_notice(tx: &Transaction<'_>, user: &str, notice: &NoticeRow) -> Sql<()> {
     tx.prepare_cached(
         "INSERT INTO notices (user, kind, at, session, source, detail)

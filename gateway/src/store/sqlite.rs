@@ -190,6 +190,11 @@ impl Store for Sqlite {
             .await
     }
 
+    async fn last_visit(&self, user: &str) -> Result<Option<i64>, StoreError> {
+        let user = user.to_owned();
+        self.run(move |db| factors::last_visit(db, &user)).await
+    }
+
     async fn put_notice(&self, user: &str, notice: NoticeRow) -> Result<(), StoreError> {
         let user = user.to_owned();
         self.write(move |tx| factors::put_notice(tx, &user, &notice))

@@ -68,6 +68,11 @@ impl Table {
         })
     }
 
+    /// Reads a counter without making one.
+    pub(super) fn peek(&self, key: Key) -> Option<&Counter> {
+        self.map.get(&key)
+    }
+
     pub(super) fn count(&mut self, key: Key, now: i64) {
         let counter = self.entry(key, now);
         counter.count += 1;

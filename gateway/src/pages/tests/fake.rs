@@ -55,6 +55,7 @@ impl Fake {
                 host: HOST.to_owned(),
                 portal: format!("https://{HOST}/"),
                 person: None,
+                console: false,
                 here: Here::Web,
                 contact: None,
             },

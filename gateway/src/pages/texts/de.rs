@@ -10,6 +10,7 @@ pub(crate) const DE: Texts = Texts {
     nav_label: "Hauptmenü",
     nav_apps: "Anwendungen",
     nav_account: "Konto",
+    nav_console: "Konsole",
     sign_out: "Abmelden",
     error_heading: "Das hat nicht geklappt",
     signin_title: "Anmelden",

@@ -10,6 +10,7 @@ pub(crate) const EN: Texts = Texts {
     nav_label: "Main",
     nav_apps: "Applications",
     nav_account: "Account",
+    nav_console: "Console",
     sign_out: "Sign out",
     error_heading: "That did not work",
     signin_title: "Sign in",

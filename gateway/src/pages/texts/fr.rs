@@ -10,6 +10,7 @@ pub(crate) const FR: Texts = Texts {
     nav_label: "Principal",
     nav_apps: "Applications",
     nav_account: "Compte",
+    nav_console: "Console",
     sign_out: "Se déconnecter",
     error_heading: "Cela n’a pas fonctionné",
     signin_title: "Se connecter",

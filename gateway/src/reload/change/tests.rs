@@ -32,7 +32,13 @@ fn while_a_confirmation_is_awaited_only_what_is_meant_to_ends_it() {
     };
     let (dir, calm) = (Temp::new(), Temp::new());
     let (waiting, calm) = (history(&dir, Some(pending)), history(&calm, None));
-    for how in [How::Watch, How::Signal, How::Reload, How::User] {
+    for how in [
+        How::Watch,
+        How::Signal,
+        How::Reload,
+        How::User,
+        How::Console,
+    ] {
         let text = stop(&waiting, how, false).unwrap();
         for command in ["postern policy confirm", "postern policy rollback"] {
             assert!(text.contains(command), "{how:?}: {text}");

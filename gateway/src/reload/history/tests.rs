@@ -27,6 +27,7 @@ fn entry(generation: Option<u64>, source: &str) -> Entry {
         by: By {
             uid: Some(0),
             name: Some("root".to_owned()),
+            person: None,
         },
         result: "applied".to_owned(),
         widened: 0,

@@ -1,8 +1,8 @@
-//! Edits of policy files that keep every comment and blank line.
+//! One policy file under edit: every comment and blank line is kept.
 
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
-use super::exit::{Exit, Failure};
+use super::EditError;
 use crate::snapshot::folder::PolicyFile;
 
 /// A policy file that is edited.
@@ -20,12 +20,13 @@ impl Draft {
     /// Reads the text of a file.
     ///
     /// # Errors
-    /// [`Exit::Config`] if it is no TOML; `policy check` tells where.
-    pub(crate) fn new(file: &PolicyFile) -> Result<Self, Failure> {
+    /// [`EditError::NotToml`].
+    pub(crate) fn new(file: &PolicyFile) -> Result<Self, EditError> {
         let (path, before) = (file.path.clone(), file.text.clone());
-        let document = before
-            .parse()
-            .map_err(|e| Failure::new(Exit::Config, format!("{path}: {e}")))?;
+        let document = before.parse().map_err(|source| EditError::NotToml {
+            path: path.clone(),
+            source,
+        })?;
         Ok(Self {
             path,
             folder: file.folder().to_owned(),
@@ -50,6 +51,15 @@ impl Draft {
         let dir = tenants.get(tenant)?.as_table_like()?.get("dir")?;
         dir.as_str()
             .filter(|_| self.folder.is_empty())
+            .map(str::to_owned)
+    }
+
+    /// The tenant that the file gives this folder.
+    pub(crate) fn tenant_in(&self, folder: &str) -> Option<String> {
+        let tenants = self.document.get("tenant")?.as_table_like()?;
+        let mut names = tenants.iter().map(|(name, _)| name);
+        names
+            .find(|name| self.tenant_dir(name).as_deref() == Some(folder))
             .map(str::to_owned)
     }
 
@@ -83,6 +93,23 @@ impl Draft {
         };
         let found = table.iter().filter(|(_, item)| holds(item));
         found.map(|(group, _)| group.to_owned()).collect()
+    }
+
+    /// Lists the people whom a group of the file names itself.
+    pub(crate) fn named_in(&self, group: &str) -> Vec<String> {
+        let found = self
+            .document
+            .get("group")
+            .and_then(|groups| groups.get(group));
+        let names: Vec<&str> = match found.and_then(Item::as_value) {
+            Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).collect(),
+            Some(value) => value.as_str().into_iter().collect(),
+            None => Vec::new(),
+        };
+        let people = names
+            .into_iter()
+            .filter(|name| !name.starts_with(['@', '!']));
+        people.map(str::to_owned).collect()
     }
 
     /// Declares a person.
@@ -147,16 +174,23 @@ impl Draft {
         true
     }
 
+    /// Takes a person out of a group; says whether the file's group named them.
+    pub(crate) fn leave(&mut self, group: &str, name: &str) -> bool {
+        let named = self.groups_of(name).iter().any(|held| held == group);
+        let Some(item) = self.group_mut(group).filter(|_| named) else {
+            return false;
+        };
+        match item.as_array_mut() {
+            Some(list) => remove_from(list, name),
+            None => *item = toml_edit::value(Array::new()),
+        }
+        true
+    }
+
     /// Takes a person out of every group of the file.
     pub(crate) fn leave_all(&mut self, name: &str) {
         for group in self.groups_of(name) {
-            let Some(item) = self.group_mut(&group) else {
-                continue;
-            };
-            match item.as_array_mut() {
-                Some(list) => remove_from(list, name),
-                None => *item = toml_edit::value(Array::new()),
-            }
+            self.leave(&group, name);
         }
     }
 

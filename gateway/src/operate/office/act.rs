@@ -1,0 +1,164 @@
+//! What an administrator does to sessions, devices, bans and factors.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::internal;
+use super::Inner;
+use crate::audit::{Durability, Record};
+use crate::clock;
+use crate::config::duration;
+use crate::console::{Consent, Deed, NotDone, Outcome};
+use crate::control::{Code, DeviceClass, Operator, Refusal, Which, ban};
+use crate::identity::Device;
+use crate::ids::{DeviceId, SessionId};
+
+fn data(text: impl Into<String>) -> Refusal {
+    Refusal::new(Code::Data, text)
+}
+
+impl Inner {
+    /// Does an act; it is on record before it is answered.
+    pub(super) async fn carry_out(
+        &self,
+        deed: &Deed,
+        consent: &Consent,
+    ) -> Result<Outcome, NotDone> {
+        let done = match deed {
+            Deed::EndSession { session } => self.end_session(session).await,
+            Deed::EndSessions { user } => self.end_sessions(user).await,
+            Deed::RevokeDevice { device } => self.revoke_device(device).await,
+            Deed::MarkDevice { device, managed } => self.mark_device(device, *managed).await,
+            Deed::Ban {
+                network,
+                time,
+                note,
+            } => self.ban(network, time, note).await,
+            Deed::Unban { network } => self.unban(network).await,
+            Deed::Unlock { user } => self.unlock(user).await,
+            Deed::Invite { user } => self.invite(user).await,
+            Deed::Reset { user, reason } => self.reset(user, reason).await,
+            Deed::Edit(edit) => return self.apply(edit, consent).await,
+        };
+        Ok(done?)
+    }
+
+    /// Puts on record what gives something: without the record nothing is given.
+    pub(super) async fn granted(&self, record: Record) -> Result<(), Refusal> {
+        let written = self.gw.audit.write(record, Durability::Durable).await;
+        written.map(drop).map_err(internal)
+    }
+
+    async fn end_session(&self, id: &str) -> Result<Outcome, Refusal> {
+        let none = || data(format!("no session {}", id.escape_debug()));
+        let found: SessionId = id.parse().map_err(|_| none())?;
+        let found = self.gw.sessions.find_by_id(found).ok_or_else(none)?;
+        let record = self.changed(&found.user, format!("session {} ended", found.id));
+        self.gw.record_or_owe(record).await;
+        self.operator()
+            .session_revoke(&Which::Id(id.to_owned()))
+            .await?;
+        Ok(Outcome::Done)
+    }
+
+    async fn end_sessions(&self, user: &str) -> Result<Outcome, Refusal> {
+        self.known(user)?;
+        let record = self.changed(user, "all sessions ended".to_owned());
+        self.gw.record_or_owe(record).await;
+        self.operator()
+            .session_revoke(&Which::User(user.to_owned()))
+            .await?;
+        Ok(Outcome::Done)
+    }
+
+    async fn revoke_device(&self, id: &str) -> Result<Outcome, Refusal> {
+        let device = self.found(id)?;
+        let record = self.changed(&device.user, format!("device {} revoked", device.id));
+        self.gw.record_or_owe(record).await;
+        self.operator().device_revoke(id).await?;
+        Ok(Outcome::Done)
+    }
+
+    async fn mark_device(&self, id: &str, managed: bool) -> Result<Outcome, Refusal> {
+        let device = self.found(id)?;
+        let class = match managed {
+            true => DeviceClass::Managed,
+            false => DeviceClass::Known,
+        };
+        let what = format!("device {} marked {}", device.id, class.name());
+        self.granted(self.changed(&device.user, what)).await?;
+        self.operator().device_mark(id, class).await?;
+        Ok(Outcome::Done)
+    }
+
+    async fn ban(&self, source: &str, time: &str, note: &str) -> Result<Outcome, Refusal> {
+        let time = match time {
+            "" => None,
+            time => {
+                Some(duration(time).map_err(|e| data(format!("{}: {e}", time.escape_debug())))?)
+            }
+        };
+        self.bans(&ban::Ask::Add {
+            network: ban::network(source).map_err(data)?,
+            seconds: time.map(|time: Duration| time.as_secs()),
+            note: Some(note.to_owned()).filter(|note| !note.is_empty()),
+        })
+        .await?;
+        Ok(Outcome::Done)
+    }
+
+    async fn unban(&self, source: &str) -> Result<Outcome, Refusal> {
+        let network = ban::network(source).map_err(data)?;
+        self.bans(&ban::Ask::Remove { network }).await?;
+        Ok(Outcome::Done)
+    }
+
+    pub(super) async fn bans(&self, ask: &ban::Ask) -> Result<Vec<ban::Line>, Refusal> {
+        let gw = &self.gw;
+        let trusted = gw.bans.gather(gw);
+        let tell = |record: Record| gw.record_or_owe(self.stamp(record));
+        gw.bans.act(ask, &trusted, tell).await
+    }
+
+    async fn unlock(&self, user: &str) -> Result<Outcome, Refusal> {
+        self.known(user)?;
+        self.granted(self.changed(user, "unlocked".to_owned()))
+            .await?;
+        let done = self.gw.identity.unlock(user, clock::unix()).await;
+        done.map_err(internal)?;
+        Ok(Outcome::Done)
+    }
+
+    pub(super) async fn invite(&self, user: &str) -> Result<Outcome, Refusal> {
+        self.known(user)?;
+        self.granted(self.changed(user, "enrolment link made".to_owned()))
+            .await?;
+        let made = self.operator().user_invite(user).await?;
+        Ok(Outcome::Link(made.link))
+    }
+
+    async fn reset(&self, user: &str, why: &str) -> Result<Outcome, Refusal> {
+        self.known(user)?;
+        self.granted(self.changed(user, "second factor taken away".to_owned()))
+            .await?;
+        let made = self.operator().user_reset_totp(user, why).await?;
+        Ok(Outcome::Link(made.link))
+    }
+
+    fn known(&self, user: &str) -> Result<(), Refusal> {
+        let policy = &self.gw.snapshot.load().policy;
+        match policy.user(user) {
+            Some(_) => Ok(()),
+            None => Err(data(format!(
+                "no user {} in the policy in force",
+                user.escape_debug()
+            ))),
+        }
+    }
+
+    fn found(&self, id: &str) -> Result<Arc<Device>, Refusal> {
+        let none = || data(format!("no device {}", id.escape_debug()));
+        let id: DeviceId = id.parse().map_err(|_| none())?;
+        self.gw.devices.get(id).ok_or_else(none)
+    }
+}
