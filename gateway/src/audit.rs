@@ -31,6 +31,7 @@ use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
+use zeroize::Zeroizing;
 
 use self::chain::ChainKey;
 use self::journal::Journal;
@@ -93,21 +94,21 @@ impl std::fmt::Debug for Audit {
 
 impl Audit {
     /// Opens the journal in `dir`, repairs a torn last line and continues the sequence. The folder
-    /// is made (0700) if it is missing.
+    /// is made (0700) if it is missing. The first key makes the chain from here on, the others made it before.
     ///
     /// # Errors
     /// `Folder`, `Exposed` and `Busy`; nothing may be granted then.
-    pub(crate) fn open(dir: &Path, key: [u8; 32]) -> Result<Self, AuditError> {
-        Self::open_with(dir, key, clock::unix_ms, Pace::default())
+    pub(crate) fn open(dir: &Path, keys: &[Zeroizing<[u8; 32]>]) -> Result<Self, AuditError> {
+        Self::open_with(dir, keys, clock::unix_ms, Pace::default())
     }
 
     fn open_with(
         dir: &Path,
-        key: [u8; 32],
+        keys: &[Zeroizing<[u8; 32]>],
         clock: fn() -> u64,
         pace: Pace,
     ) -> Result<Self, AuditError> {
-        let journal = Journal::open(dir, ChainKey::new(key), clock())?;
+        let journal = Journal::open(dir, ChainKey::ring(keys), clock())?;
         let shared = Arc::new(Shared::new(journal.seq()));
         let writer = writer::spawn(Arc::clone(&shared), journal, clock, pace).map_err(|e| {
             AuditError::Folder {

@@ -9,6 +9,7 @@ pub(crate) mod device;
 pub(crate) mod exit;
 mod folder;
 mod init;
+mod key;
 pub(crate) mod offline;
 pub(crate) mod out;
 mod policies;
@@ -114,6 +115,9 @@ enum Command {
     /// Certificates
     #[command(subcommand, after_help = CERT)]
     Cert(cert::Command),
+    /// The master key, which seals every secret at rest
+    #[command(subcommand)]
+    Key(key::Command),
     /// Print a completion script for a shell
     #[command(after_help = COMPLETIONS)]
     Completions {
@@ -142,6 +146,7 @@ fn run(cli: Cli) -> Result<u8, Failure> {
             return Ok(code);
         }
         Command::Cert(command) => cert::run(&command, global),
+        Command::Key(command) => key::run(&command, global),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "postern", &mut script);

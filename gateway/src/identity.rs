@@ -14,6 +14,7 @@ mod own_devices;
 mod password;
 mod record;
 mod recovery;
+mod reseal;
 mod session;
 mod steady;
 #[cfg(test)]
@@ -44,6 +45,7 @@ use self::password::{BadCost, BadVerifier, Cost, Dues, Hasher, Passwords, Rules}
 pub(crate) use self::password::{BadForeign, Foreign, Weak};
 pub(crate) use self::record::{Context, Recorder};
 pub(crate) use self::recovery::{RecoverStep, ShownCodes};
+pub(crate) use self::reseal::reseal;
 pub(crate) use self::session::{EndReason, Session, SessionChange, Sessions};
 use self::session::{Lifetimes, token_hash};
 pub(crate) use self::steady::Steady;
@@ -219,7 +221,7 @@ impl Identity {
         let time = Arc::new(time);
         let now = time.at(i64::MIN);
         let cost = Cost::new(settings.argon2_memory_kib, settings.argon2_passes)?;
-        let hasher = Hasher::new(cost, keys.derive("pepper"))?;
+        let hasher = Hasher::new(cost, keys.derive_all("pepper"))?;
         let threads = std::thread::available_parallelism().map_or(2, NonZero::get);
         let limits = Limits {
             failures: settings.failures,
@@ -250,7 +252,7 @@ impl Identity {
         Ok(Arc::new(Self {
             passwords,
             rules: Rules::new(settings.password_min, &settings.site_words),
-            lockout: Lockout::new(limits, keys.derive("lockout"), &kept, now),
+            lockout: Lockout::new(limits, keys.derive_lasting("lockout"), &kept, now),
             counters: tokio::sync::Mutex::default(),
             enrolling: tokio::sync::Mutex::default(),
             replacing: account::Replacing::default(),

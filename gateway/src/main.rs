@@ -22,6 +22,7 @@ mod operate;
 mod pages;
 mod proxy;
 mod reload;
+mod rotation;
 mod run;
 mod secrets;
 mod snapshot;

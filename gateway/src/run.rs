@@ -33,6 +33,7 @@ use crate::reload::change::Wanted;
 use crate::reload::history::{By, History, How};
 use crate::reload::start::Fallback;
 use crate::reload::{self, Rejected};
+use crate::rotation;
 use crate::secrets::{KeyError, Keys};
 use crate::store::{self, StoreError};
 use crate::streams::Streams;
@@ -166,10 +167,16 @@ async fn open(
     let store = store::open(&config.data)?;
     let audit = Arc::new(Audit::open(
         &config.data.join("audit"),
-        *keys.derive("audit"),
+        &keys.derive_all("audit"),
     )?);
     for record in started.records {
         audit.write(record, Durability::Durable).await?;
+    }
+    match rotation::settle(&config.data, &keys, &*store, &history, &audit).await {
+        Ok(0) => {}
+        Ok(done) => tracing::info!(secrets = done, "sealed under the new master key"),
+        // what was not sealed anew opens as before
+        Err(error) => tracing::error!(%error, "the next start tries again"),
     }
     let bans = Bans::open(&config.bans, Arc::clone(&store)).await?;
     let recorder = Arc::clone(&audit) as Arc<dyn Recorder>;

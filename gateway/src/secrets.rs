@@ -1,5 +1,6 @@
-//! The master key and what it seals.
+//! The master keys and what they seal.
 
+mod ring;
 pub(crate) mod sealed;
 
 use std::fs::File;
@@ -20,13 +21,23 @@ use crate::ids;
 /// First byte of everything sealed; part of the authenticated data.
 const VERSION: u8 = 1;
 const NONCE: usize = 24;
-/// The key file is 45 bytes; whatever is longer is not one.
-const FILE_MAX: u64 = 256;
+/// Most keys of a file.
+const MOST: usize = 16;
+/// A key is a line of 45 bytes; a file that is longer holds something else.
+const FILE_MAX: u64 = 1024;
 
-/// The master key of a gateway: seals secrets at rest and derives the other keys.
+/// The master keys of a gateway: the newest seals secrets at rest and derives the other keys, older
+/// ones open what they sealed.
 ///
-/// It lives outside the data folder, in a file that only the gateway's user can read.
+/// They live outside the data folder, in a file that only the gateway's user can read: a line
+/// each, the newest first.
 pub(crate) struct Keys {
+    newest: Key,
+    /// From newer to older.
+    older: Vec<Key>,
+}
+
+struct Key {
     master: Zeroizing<[u8; 32]>,
     seal: XChaCha20Poly1305,
 }
@@ -71,18 +82,40 @@ impl Keys {
         check_file(path, &file)?;
         let mut text = Zeroizing::new(String::with_capacity(256));
         file.take(FILE_MAX).read_to_string(&mut text).map_err(io)?;
-        let malformed = || KeyError::Malformed {
+        Self::parse(&text).ok_or_else(|| KeyError::Malformed {
             path: path.to_owned(),
-        };
-        let bytes = BASE64.decode(text.trim().as_bytes()).map(Zeroizing::new);
-        let bytes = bytes.map_err(|_| malformed())?;
-        let master: [u8; 32] = bytes.as_slice().try_into().map_err(|_| malformed())?;
-        Ok(Self::from_master(Zeroizing::new(master)))
+        })
     }
 
-    /// Derives the key named `label`: HMAC-SHA-256 of the label under the master key.
+    fn parse(text: &str) -> Option<Self> {
+        let mut keys = Vec::new();
+        for line in text.trim().lines() {
+            let bytes = BASE64.decode(line.trim().as_bytes()).map(Zeroizing::new);
+            let master: [u8; 32] = bytes.ok()?.as_slice().try_into().ok()?;
+            keys.push(Key::new(Zeroizing::new(master)));
+        }
+        let older = keys.split_off(keys.len().min(1));
+        let newest = keys.pop()?;
+        (older.len() < MOST).then_some(Self { newest, older })
+    }
+
+    /// Derives the key named `label`: HMAC-SHA-256 of the label under the newest master key.
     pub(crate) fn derive(&self, label: &'static str) -> Zeroizing<[u8; 32]> {
-        derive(&self.master, label)
+        derive(&self.newest.master, label)
+    }
+
+    /// Derives the key named `label` under each master key, the newest first: for what was made
+    /// with an older one and cannot be made anew without its secret.
+    pub(crate) fn derive_all(&self, label: &'static str) -> Vec<Zeroizing<[u8; 32]>> {
+        let keys = self.all();
+        keys.map(|key| derive(&key.master, label)).collect()
+    }
+
+    /// Derives the key named `label` under the first master key there was: for names that must
+    /// stay what they are over rotations and guard no secret.
+    pub(crate) fn derive_lasting(&self, label: &'static str) -> Zeroizing<[u8; 32]> {
+        let first = self.older.last().unwrap_or(&self.newest);
+        derive(&first.master, label)
     }
 
     /// Seals `plain` for records of `kind` that belong to `owner`.
@@ -100,6 +133,7 @@ impl Keys {
             aad: &aad,
         };
         let sealed = self
+            .newest
             .seal
             .encrypt(&XNonce::from(nonce), payload)
             .expect("a secret is far below 256 GiB");
@@ -110,13 +144,51 @@ impl Keys {
         out
     }
 
-    /// Opens what [`Keys::seal`] made for the same `kind` and `owner`; `None` for anything else.
+    /// Opens what [`Keys::seal`] made for the same `kind` and `owner`, under any of the keys;
+    /// `None` for anything else.
     pub(crate) fn open(
         &self,
         kind: &'static str,
         owner: &str,
         sealed: &[u8],
     ) -> Option<Zeroizing<Vec<u8>>> {
+        self.all().find_map(|key| key.open(kind, owner, sealed))
+    }
+
+    /// Seals under the newest key what an older one sealed; `None` if that is not so.
+    pub(crate) fn reseal(&self, kind: &'static str, owner: &str, sealed: &[u8]) -> Option<Vec<u8>> {
+        if self.older.is_empty() || self.newest.open(kind, owner, sealed).is_some() {
+            return None;
+        }
+        let plain = self.open(kind, owner, sealed)?;
+        Some(self.seal(kind, owner, &plain))
+    }
+
+    /// Tells whether there is no older key that might have sealed something.
+    pub(crate) fn is_single(&self) -> bool {
+        self.older.is_empty()
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Key> {
+        std::iter::once(&self.newest).chain(&self.older)
+    }
+
+    fn from_master(master: Zeroizing<[u8; 32]>) -> Self {
+        Self {
+            newest: Key::new(master),
+            older: Vec::new(),
+        }
+    }
+}
+
+impl Key {
+    fn new(master: Zeroizing<[u8; 32]>) -> Self {
+        let key = derive(&master, "seal");
+        let seal = XChaCha20Poly1305::new((&*key).into());
+        Self { master, seal }
+    }
+
+    fn open(&self, kind: &str, owner: &str, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         let (version, rest) = sealed.split_first()?;
         let (nonce, msg) = rest.split_first_chunk::<NONCE>()?;
         if *version != VERSION {
@@ -126,12 +198,6 @@ impl Keys {
         let payload = Payload { msg, aad: &aad };
         let plain = self.seal.decrypt(&XNonce::from(*nonce), payload).ok()?;
         Some(Zeroizing::new(plain))
-    }
-
-    fn from_master(master: Zeroizing<[u8; 32]>) -> Self {
-        let key = derive(&master, "seal");
-        let seal = XChaCha20Poly1305::new((&*key).into());
-        Self { master, seal }
     }
 }
 
@@ -160,9 +226,12 @@ pub(crate) enum KeyError {
     /// The path names a link, a folder, a pipe or a device.
     #[error("master key {} is not a regular file", path.display())]
     NotAFile { path: PathBuf },
-    /// The content is not 32 bytes in base64.
-    #[error("master key {} does not hold 32 bytes in base64", path.display())]
+    /// The content is not lines of 32 bytes in base64.
+    #[error("master key {} does not hold 32 bytes in base64, or up to 16 such lines", path.display())]
     Malformed { path: PathBuf },
+    /// There is no place for another key.
+    #[error("{} holds {MOST} keys already, the most there can be", path.display())]
+    Full { path: PathBuf },
 }
 
 impl KeyError {
@@ -171,7 +240,7 @@ impl KeyError {
         match self {
             Self::Exposed { .. } | Self::Owner { .. } => true,
             Self::Io { source, .. } => source.kind() == std::io::ErrorKind::PermissionDenied,
-            Self::NotAFile { .. } | Self::Malformed { .. } => false,
+            Self::NotAFile { .. } | Self::Malformed { .. } | Self::Full { .. } => false,
         }
     }
 

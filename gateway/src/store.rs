@@ -2,6 +2,7 @@
 
 mod factors;
 mod guard;
+mod reseal;
 mod rows;
 mod schema;
 mod sqlite;
@@ -17,6 +18,7 @@ use async_trait::async_trait;
 use ipnet::IpNet;
 
 pub(crate) use self::guard::{BanRow, BrowserRow};
+pub(crate) use self::reseal::{Reseal, Sealed};
 use crate::ids::{DeviceId, Door, SessionId};
 
 /// Opens the store in the data folder, making it if there is none. Blocks; call it before serving.
@@ -65,6 +67,9 @@ pub(crate) trait Store: Send + Sync {
     async fn notices(&self, user: &str) -> Result<Vec<NoticeRow>, StoreError>;
     /// Forgets a notice of a user unless it is about the session `by`; says whether it did.
     async fn drop_notice(&self, user: &str, id: i64, by: SessionId) -> Result<bool, StoreError>;
+    /// Puts what `anew` gives in the place of each sealed secret, all or none; counts those it
+    /// gave something for.
+    async fn reseal(&self, anew: Reseal) -> Result<usize, StoreError>;
     /// Tells whether factors, a link or a session of a user are kept.
     async fn knows(&self, user: &str) -> Result<bool, StoreError>;
     /// Forgets the factors, links and sessions of a user.

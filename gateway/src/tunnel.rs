@@ -10,7 +10,7 @@ mod door;
 mod flows;
 pub(crate) mod gate;
 mod icmp;
-mod key;
+pub(crate) mod key;
 mod ledger;
 pub(crate) mod namespace;
 mod peers;

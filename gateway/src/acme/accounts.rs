@@ -78,6 +78,10 @@ impl Accounts {
     fn load(&self, url: &str) -> Option<AccountCredentials> {
         let sealed = files::read_secret(&self.path(url), files::Readers::Owner).ok()?;
         let plain = self.keys.open(KIND, url, &sealed)?;
+        if let Some(anew) = self.keys.reseal(KIND, url, &sealed) {
+            // one that cannot be written stays under the older key, which opens it the next time
+            drop(files::replace(&self.path(url), &anew, 0o600));
+        }
         serde_json::from_slice(&plain).ok()
     }
 

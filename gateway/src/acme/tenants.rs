@@ -13,7 +13,7 @@ const LABEL: &str = "_postern";
 
 /// Returns what the TXT record of a tenant's name must say.
 pub(super) fn text(keys: &Keys, name: &str) -> String {
-    let key = keys.derive("tenant-name");
+    let key = keys.derive_lasting("tenant-name");
     let proof = hmac(&key, &[name.as_bytes()]);
     let proof = BASE32_NOPAD.encode(proof.get(..15).unwrap_or_default());
     format!("postern-verify={}", proof.to_ascii_lowercase())

@@ -3,6 +3,7 @@
 use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use zeroize::Zeroizing;
 
 /// What stands between a record's fields and its chain value.
 pub(super) const MARK: &[u8] = b",\"chain\":\"";
@@ -42,25 +43,60 @@ impl Position {
     };
 }
 
-/// The journal's key, with the key schedule done once.
+/// The journal's keys, the newest first, each with the key schedule done once. The newest makes
+/// the chain, older ones check what they made.
 #[derive(Clone)]
-pub(super) struct ChainKey(Hmac<Sha256>);
+pub(super) struct ChainKey {
+    newest: Hmac<Sha256>,
+    older: Vec<Hmac<Sha256>>,
+}
 
 impl ChainKey {
-    #[expect(clippy::expect_used, reason = "HMAC takes keys of every length")]
-    pub(super) fn new(key: [u8; 32]) -> Self {
-        Self(Hmac::new_from_slice(&key).expect("HMAC takes keys of every length"))
+    pub(super) fn new(key: &[u8; 32]) -> Self {
+        Self {
+            newest: schedule(key),
+            older: Vec::new(),
+        }
+    }
+
+    /// Takes the newest key first; with none at all nothing follows anything.
+    pub(super) fn ring(keys: &[Zeroizing<[u8; 32]>]) -> Self {
+        let (newest, older) = keys.split_first().map_or_else(
+            || (schedule(&crate::ids::random()), Vec::new()),
+            |(newest, older)| {
+                (
+                    schedule(newest),
+                    older.iter().map(|k| schedule(k)).collect(),
+                )
+            },
+        );
+        Self { newest, older }
     }
 
     /// Returns the chain value of a record's bytes after `prev`.
     ///
     /// Source: [RFC 2104 section 2](https://www.rfc-editor.org/rfc/rfc2104#section-2)
     pub(super) fn link(&self, prev: &Link, body: &[u8]) -> Link {
-        let mut mac = self.0.clone();
-        mac.update(&prev.0);
-        mac.update(body);
-        Link(mac.finalize().into_bytes().into())
+        link(&self.newest, prev, body)
     }
+
+    /// Tells which key made a chain value: 0 for the newest, greater for older ones.
+    pub(super) fn maker(&self, prev: &Link, body: &[u8], made: &Link) -> Option<usize> {
+        let mut keys = std::iter::once(&self.newest).chain(&self.older);
+        keys.position(|key| link(key, prev, body) == *made)
+    }
+}
+
+#[expect(clippy::expect_used, reason = "HMAC takes keys of every length")]
+fn schedule(key: &[u8; 32]) -> Hmac<Sha256> {
+    Hmac::new_from_slice(key).expect("HMAC takes keys of every length")
+}
+
+fn link(key: &Hmac<Sha256>, prev: &Link, body: &[u8]) -> Link {
+    let mut mac = key.clone();
+    mac.update(&prev.0);
+    mac.update(body);
+    Link(mac.finalize().into_bytes().into())
 }
 
 /// A line taken apart without judging it.
@@ -87,7 +123,12 @@ impl<'a> Sealed<'a> {
 
     /// Tells whether the record follows `prev` and is unchanged.
     pub(super) fn follows(&self, prev: &Link, key: &ChainKey) -> bool {
-        key.link(prev, self.body) == self.link
+        self.maker(prev, key).is_some()
+    }
+
+    /// Tells by which key the record follows `prev`; `None` if it does not.
+    pub(super) fn maker(&self, prev: &Link, key: &ChainKey) -> Option<usize> {
+        key.maker(prev, self.body, &self.link)
     }
 
     pub(super) fn position(&self) -> Position {
@@ -109,7 +150,7 @@ mod tests {
         padded[..4].copy_from_slice(b"Jefe"); // HMAC pads keys with zeros, RFC 2104 section 2
         let message = b"what do ya want for nothing?    !";
         let (prev, body) = message.split_at(32);
-        let key = ChainKey::new(padded);
+        let key = ChainKey::new(&padded);
         let link = key.link(&Link(prev.try_into().unwrap()), body);
         let whole = {
             use hmac::{KeyInit, Mac};

@@ -54,7 +54,9 @@ fn parse(text: &str, key: &ChainKey) -> Option<Position> {
         seq: written.seq,
         link: Link::parse(written.chain.as_bytes())?,
     };
-    (Link::parse(written.seal.as_bytes())? == seal(position, key)).then_some(position)
+    let made = Link::parse(written.seal.as_bytes())?;
+    key.maker(&position.link, &body(position), &made)?;
+    Some(position)
 }
 
 /// Renders the head file.
@@ -64,9 +66,13 @@ pub(super) fn render(position: Position, key: &ChainKey) -> Vec<u8> {
 }
 
 fn seal(position: Position, key: &ChainKey) -> Link {
+    key.link(&position.link, &body(position))
+}
+
+fn body(position: Position) -> Vec<u8> {
     let mut body = LABEL.to_vec();
     body.extend_from_slice(&position.seq.to_be_bytes());
-    key.link(&position.link, &body)
+    body
 }
 
 #[cfg(test)]
@@ -79,10 +85,10 @@ mod tests {
             seq: 41,
             link: Link([7; 32]),
         };
-        let key = ChainKey::new([1; 32]);
+        let key = ChainKey::new(&[1; 32]);
         let text = String::from_utf8(render(position, &key)).unwrap();
         assert_eq!(parse(&text, &key), Some(position));
-        assert_eq!(parse(&text, &ChainKey::new([2; 32])), None);
+        assert_eq!(parse(&text, &ChainKey::new(&[2; 32])), None);
         assert_eq!(parse(&text.replace("41", "40"), &key), None);
         assert_eq!(parse("", &key), None);
     }

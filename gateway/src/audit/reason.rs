@@ -34,6 +34,9 @@ pub(crate) const ENROLLED: &str = "enrolled";
 pub(crate) const ENROL_LINK_MADE: &str = "enrol-link-made";
 pub(crate) const ENROL_LINK_BAD: &str = "enrol-link-bad";
 
+// Keys.
+pub(crate) const MASTER_KEY: &str = "master-key";
+
 // Guessing.
 pub(crate) const MANY_FAILURES: &str = "many-failures";
 pub(crate) const MANY_LIMITS: &str = "many-limits";

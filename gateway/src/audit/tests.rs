@@ -1,6 +1,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use super::journal::tests::Scratch;
 use super::query::{Cursor, Filter, search, show, since};
 use super::verify::verify;
@@ -16,7 +18,7 @@ fn open(dir: &Scratch) -> Audit {
         batch: Duration::from_millis(1),
         tick: Duration::from_millis(2),
     };
-    Audit::open_with(dir.path(), KEY, || T, pace).unwrap()
+    Audit::open_with(dir.path(), &[Zeroizing::new(KEY)], || T, pace).unwrap()
 }
 
 fn by(user: &str) -> Record {
@@ -78,7 +80,7 @@ async fn closing_writes_what_is_queued_and_later_writes_fail() {
     (0..100).for_each(|_| audit.note(by("demo")));
     audit.close().await;
     assert_eq!(all(&dir).len(), 100);
-    assert!(verify(dir.path(), KEY).unwrap().ok);
+    assert!(verify(dir.path(), &[Zeroizing::new(KEY)]).unwrap().ok);
     assert!(audit.write(by("demo"), Durability::Durable).await.is_err());
     assert!(!audit.healthy());
     audit.close().await;
@@ -105,7 +107,7 @@ async fn two_parallel_writers_make_one_sequence() {
         .map(|r| r["seq"].as_u64().unwrap())
         .collect();
     assert_eq!(seqs, (1..=2000).collect::<Vec<_>>());
-    let report = verify(dir.path(), KEY).unwrap();
+    let report = verify(dir.path(), &[Zeroizing::new(KEY)]).unwrap();
     assert!(report.ok, "{report:?}");
     assert_eq!(open(&dir).seq(), 2000);
 }
@@ -117,7 +119,7 @@ async fn verify_is_content_beside_a_running_writer() {
     for _ in 0..50 {
         audit.note(by("demo"));
         audit.write(by("demo"), Durability::Durable).await.unwrap();
-        let report = verify(dir.path(), KEY).unwrap();
+        let report = verify(dir.path(), &[Zeroizing::new(KEY)]).unwrap();
         assert!(report.ok, "{report:?}");
     }
 }

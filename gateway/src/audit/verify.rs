@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use super::chain::{ChainKey, Position, Sealed};
 use super::files::segments;
@@ -55,12 +56,13 @@ impl std::fmt::Display for Fault {
 ///
 /// # Errors
 /// If the folder or a segment cannot be read.
-pub(crate) fn verify(dir: &Path, key: [u8; 32]) -> io::Result<Report> {
-    let key = ChainKey::new(key);
+pub(crate) fn verify(dir: &Path, keys: &[Zeroizing<[u8; 32]>]) -> io::Result<Report> {
+    let key = ChainKey::ring(keys);
     // the head first: a running gateway only ever adds records after it
     let head = Head::load(dir, &key);
     let mut check = Check {
         key,
+        maker: usize::MAX,
         head,
         head_met: head == Head::At(Position::START),
         at: Position::START,
@@ -78,6 +80,8 @@ pub(crate) fn verify(dir: &Path, key: [u8; 32]) -> io::Result<Report> {
 
 struct Check {
     key: ChainKey,
+    /// The key of the record before, by its place; none older than it may follow.
+    maker: usize,
     head: Head,
     head_met: bool,
     at: Position,
@@ -126,11 +130,15 @@ impl Check {
         } else if sealed.seq < next {
             let what = format!("out of order, record {next} was expected");
             self.fault(seq, what);
-        } else if !sealed.follows(&self.at.link, &self.key) {
-            self.fault(
-                seq,
-                "changed, or not the one that was written here".to_owned(),
-            );
+        } else {
+            match sealed.maker(&self.at.link, &self.key) {
+                Some(maker) if maker <= self.maker => self.maker = maker,
+                Some(_) => self.fault(seq, "written with a key that was replaced".to_owned()),
+                None => self.fault(
+                    seq,
+                    "changed, or not the one that was written here".to_owned(),
+                ),
+            }
         }
         if sealed.seq != next && self.line == 1 && !self.stands_alone(&sealed) {
             self.fault(seq, "changed".to_owned());

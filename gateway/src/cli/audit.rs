@@ -150,7 +150,7 @@ pub(crate) fn search(args: &SearchArgs, dir: &Path, json: bool) -> anyhow::Resul
 /// If the journal or the master key cannot be read.
 pub(crate) fn verify(dir: &Path, master_key: &Path, json: bool) -> anyhow::Result<u8> {
     let keys = Keys::load(master_key)?;
-    let report = check::verify(dir, *keys.derive("audit")).with_context(|| reading(dir))?;
+    let report = check::verify(dir, &keys.derive_all("audit")).with_context(|| reading(dir))?;
     let mut out = io::stdout().lock();
     if json {
         writeln!(out, "{}", serde_json::to_string(&report)?)?;

@@ -65,7 +65,7 @@ impl Stopped {
         let lock = lock::acquire(&config.data)?;
         let keys = Arc::new(Keys::load(&config.master_key)?);
         let policy = policies::load(&config.policy_dir)?.policy;
-        let audit = Audit::open(&config.data.join("audit"), *keys.derive("audit"))?;
+        let audit = Audit::open(&config.data.join("audit"), &keys.derive_all("audit"))?;
         let audit = Arc::new(audit);
         let recorder = Arc::<Audit>::clone(&audit);
         let store = store::open(&config.data)?;

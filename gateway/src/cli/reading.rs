@@ -29,7 +29,7 @@ pub(crate) fn note(config: &Config, what: &str) {
 async fn write(config: &Config, what: &str) -> Result<(), Failure> {
     let _lock = lock::acquire(&config.data)?;
     let keys = Keys::load(&config.master_key)?;
-    let audit = Audit::open(&config.data.join("audit"), *keys.derive("audit"))?;
+    let audit = Audit::open(&config.data.join("audit"), &keys.derive_all("audit"))?;
     let record = record(uid(), what);
     let durability = record.durability();
     audit.write(record, durability).await?;

@@ -29,7 +29,7 @@ const DAY_SECS: i64 = 24 * 60 * 60;
 const NAME_MAX: usize = 64;
 const CHANGES: usize = 1024;
 /// The kind of sealed pre-shared keys.
-const PSK: &str = "psk";
+pub(super) const PSK: &str = "psk";
 
 /// How far a device is trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -22,7 +22,7 @@ use crate::store::{Hash, LinkKind, LinkRow, Redeemed, StoreError};
 const LINK_SECS: i64 = 24 * 3600;
 /// The kind of sealed TOTP secrets in use, and of those that wait for their first code.
 pub(super) const TOTP: &str = "totp";
-const PENDING: &str = "totp-pending";
+pub(super) const PENDING: &str = "totp-pending";
 
 /// What the enrolment page shows.
 pub(crate) struct EnrolView {

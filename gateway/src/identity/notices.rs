@@ -176,7 +176,7 @@ impl Identity {
 
     /// The network and the browser, or the tunnel device, as keyed hashes.
     fn places(&self, user: &UserName, from: &Context<'_>) -> Vec<Hash> {
-        let key = self.keys.derive("places");
+        let key = self.keys.derive_lasting("places");
         let hash = |kind: &str, value: &str| {
             let parts = [kind, user.as_str(), value].map(str::as_bytes);
             let [kind, user, value] = parts;

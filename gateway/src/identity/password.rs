@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use argon2::password_hash::phc::PasswordHash;
-use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
+use argon2::{Algorithm, Argon2, KeyId, ParamsBuilder, PasswordHasher, PasswordVerifier, Version};
+use data_encoding::BASE64_NOPAD;
 use hmac::{Hmac, KeyInit, Mac};
 use parking_lot::RwLock;
 use sha2::Sha256;
@@ -23,6 +24,7 @@ pub(crate) use self::foreign::{BadForeign, Foreign};
 pub(crate) use self::pool::{Overloaded, Place, Pool};
 pub(crate) use self::rules::{Rules, Weak};
 use crate::ids;
+use crate::secrets::hmac;
 
 /// Least memory and passes (OWASP Password Storage: m = 19 MiB, t = 2, p = 1).
 const FLOOR: Cost = Cost {
@@ -90,9 +92,18 @@ pub(crate) enum BadVerifier {
     /// Its parameters are outside what is allowed.
     #[error(transparent)]
     Cost(#[from] BadCost),
+    /// It was made with a master key that is no longer in the key file.
+    #[error("the stored password verifier was made with another master key")]
+    Key,
     /// Argon2 refused, most likely for want of memory.
     #[error("argon2 failed")]
     Failed,
+}
+
+/// A key of passwords, and the name verifiers know it by.
+struct Pepper {
+    key: Zeroizing<[u8; 32]>,
+    name: Vec<u8>,
 }
 
 /// Makes and checks password verifiers. Slow by design: run it in a [`Pool`].
@@ -101,7 +112,8 @@ pub(crate) enum BadVerifier {
 /// the result goes to argon2id with a salt of its own.
 pub(crate) struct Hasher {
     cost: Cost,
-    pepper: Zeroizing<[u8; 32]>,
+    /// The newest first; verifiers name theirs, those of the first there was name none.
+    peppers: Vec<Pepper>,
     /// Stands in for users who have no verifier, so that they cost the same.
     dummy: String,
     /// What verifiers of other products cost; everybody pays it.
@@ -111,23 +123,31 @@ pub(crate) struct Hasher {
 
 impl Hasher {
     /// Makes a hasher, with one verifier nobody has the password of: its salt and hash are drawn,
-    /// so that a start costs no run and no memory.
+    /// so that a start costs no run and no memory. The first of the `keys` is for new verifiers,
+    /// the others for what they made.
     ///
     /// # Errors
-    /// [`BadVerifier::Malformed`] if the parameters cannot be written.
-    pub(crate) fn new(cost: Cost, pepper: Zeroizing<[u8; 32]>) -> Result<Self, BadVerifier> {
-        let base64 = data_encoding::BASE64_NOPAD;
+    /// [`BadVerifier::Malformed`] if the parameters cannot be written or there is no key.
+    pub(crate) fn new(cost: Cost, keys: Vec<Zeroizing<[u8; 32]>>) -> Result<Self, BadVerifier> {
+        let first = keys.len().checked_sub(1).ok_or(BadVerifier::Malformed)?;
+        let named = keys.into_iter().enumerate().map(|(at, key)| {
+            let name = match at == first {
+                true => Vec::new(),
+                false => name_of(&key),
+            };
+            Pepper { key, name }
+        });
         let dummy = format!(
             "$argon2id$v=19$m={},t={},p=1${}${}",
             cost.memory_kib,
             cost.passes,
-            base64.encode(&ids::random::<SALT>()),
-            base64.encode(&ids::random::<32>()),
+            BASE64_NOPAD.encode(&ids::random::<SALT>()),
+            BASE64_NOPAD.encode(&ids::random::<32>()),
         );
         PasswordHash::new(&dummy).map_err(|_| BadVerifier::Malformed)?;
         Ok(Self {
             cost,
-            pepper,
+            peppers: named.collect(),
             dummy,
             dues: RwLock::default(),
             runs: AtomicU64::new(0),
@@ -140,9 +160,10 @@ impl Hasher {
     /// [`BadVerifier::Failed`] if there is no memory for a run.
     pub(crate) fn hash(&self, password: &str) -> Result<String, BadVerifier> {
         let salt = ids::random::<SALT>();
+        let pepper = self.peppers.first().ok_or(BadVerifier::Failed)?;
         let hash = self
-            .argon2(self.cost)?
-            .hash_password_with_salt(&*self.peppered(password), &salt)
+            .argon2(self.cost, pepper)?
+            .hash_password_with_salt(&*pepper.mix(password), &salt)
             .map_err(|_| BadVerifier::Failed)?;
         Ok(hash.to_string())
     }
@@ -164,12 +185,17 @@ impl Hasher {
         let hash = PasswordHash::new(phc.unwrap_or(&self.dummy));
         let hash = hash.map_err(|_| BadVerifier::Malformed)?;
         let cost = cost_of(&hash)?;
+        let pepper = match phc {
+            Some(_) => self.pepper_of(&hash)?,
+            None => self.peppers.first().ok_or(BadVerifier::Failed)?,
+        };
+        let newest = self.peppers.first().is_some_and(|p| p.name == pepper.name);
         let checked = self
-            .argon2(cost)?
-            .verify_password(&*self.peppered(password), &hash);
+            .argon2(cost, pepper)?
+            .verify_password(&*pepper.mix(password), &hash);
         match checked {
             _ if phc.is_none() => Ok(Verdict::Mismatch),
-            Ok(()) if cost == self.cost => Ok(Verdict::Match),
+            Ok(()) if cost == self.cost && newest => Ok(Verdict::Match),
             Ok(()) => Ok(Verdict::MatchOutdated),
             Err(argon2::password_hash::Error::PasswordInvalid) => Ok(Verdict::Mismatch),
             Err(_) => Err(BadVerifier::Failed),
@@ -200,17 +226,32 @@ impl Hasher {
         self.runs.load(Ordering::Relaxed)
     }
 
-    fn argon2(&self, cost: Cost) -> Result<Argon2<'static>, BadVerifier> {
-        let params = Params::new(cost.memory_kib, cost.passes, 1, None);
-        let params = params.map_err(|_| BadVerifier::Failed)?;
+    /// Finds the pepper that a verifier was made with.
+    fn pepper_of(&self, hash: &PasswordHash) -> Result<&Pepper, BadVerifier> {
+        let name = match hash.params.get_str("keyid") {
+            Some(text) => BASE64_NOPAD.decode(text.as_bytes()),
+            None => Ok(Vec::new()),
+        };
+        let name = name.map_err(|_| BadVerifier::Malformed)?;
+        let found = self.peppers.iter().find(|pepper| pepper.name == name);
+        found.ok_or(BadVerifier::Key)
+    }
+
+    fn argon2(&self, cost: Cost, pepper: &Pepper) -> Result<Argon2<'static>, BadVerifier> {
+        let mut params = ParamsBuilder::new();
+        params.m_cost(cost.memory_kib).t_cost(cost.passes).p_cost(1);
+        params.keyid(KeyId::new(&pepper.name).map_err(|_| BadVerifier::Failed)?);
+        let params = params.build().map_err(|_| BadVerifier::Failed)?;
         self.runs.fetch_add(1, Ordering::Relaxed);
         Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
     }
+}
 
+impl Pepper {
     #[expect(clippy::expect_used, reason = "HMAC takes keys of every length")]
-    fn peppered(&self, password: &str) -> Zeroizing<[u8; 32]> {
+    fn mix(&self, password: &str) -> Zeroizing<[u8; 32]> {
         let mut mac =
-            Hmac::<Sha256>::new_from_slice(&*self.pepper).expect("HMAC takes keys of every length");
+            Hmac::<Sha256>::new_from_slice(&*self.key).expect("HMAC takes keys of every length");
         // Character by character, so that no second copy of the password is made.
         let mut utf8 = Zeroizing::new([0; 4]);
         for c in password.nfkc() {
@@ -218,6 +259,12 @@ impl Hasher {
         }
         Zeroizing::new(mac.finalize().into_bytes().into())
     }
+}
+
+/// Names a pepper without giving it away. Source: RFC 9106 section 3.1 leaves such names to us.
+fn name_of(key: &[u8; 32]) -> Vec<u8> {
+    let digest = hmac(key, &[b"name"]);
+    digest.get(..6).unwrap_or_default().to_vec()
 }
 
 impl std::fmt::Debug for Hasher {

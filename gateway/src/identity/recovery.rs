@@ -135,11 +135,13 @@ impl Identity {
             return Err(Failed::Refused(Refusal::LinkAwaits));
         }
         let code = read(code).ok_or(Failed::Refused(Refusal::BadRecoveryCode))?;
-        let hash = self.code_hash(user.as_str(), &code);
-        let used = match self.store.use_recovery(user.as_str(), &hash).await {
-            Ok(used) => used,
-            Err(error) => return Err(self.not_tried(tried, now, error.into())),
-        };
+        let mut used = false;
+        for hash in self.code_hashes(user.as_str(), &code) {
+            match self.store.use_recovery(user.as_str(), &hash).await {
+                Ok(found) => used |= found,
+                Err(error) => return Err(self.not_tried(tried, now, error.into())),
+            }
+        }
         let proof = RecoveryProof::new(user, used).map_err(Failed::Refused)?;
         self.lockout.undo(tried, now);
         self.keep_cleared().await;
@@ -195,9 +197,18 @@ impl Identity {
 
     /// The keyed hash of a code: without the master key a stolen store tells nothing.
     fn code_hash(&self, user: &str, code: &str) -> Hash {
-        let key = self.keys.derive("recovery");
-        secrets::hmac(&key, &[user.as_bytes(), &[0xff], code.as_bytes()])
+        hash_of(&self.keys.derive("recovery"), user, code)
     }
+
+    /// What may be kept of a code, by whichever master key it was made.
+    fn code_hashes(&self, user: &str, code: &str) -> Vec<Hash> {
+        let keys = self.keys.derive_all("recovery");
+        keys.iter().map(|key| hash_of(key, user, code)).collect()
+    }
+}
+
+fn hash_of(key: &[u8; 32], user: &str, code: &str) -> Hash {
+    secrets::hmac(key, &[user.as_bytes(), &[0xff], code.as_bytes()])
 }
 
 /// Reads a code as somebody typed it: case, blanks and dashes do not matter, nor do the digits

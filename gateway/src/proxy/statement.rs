@@ -25,8 +25,9 @@ pub(crate) const FIELD: &str = "X-Postern-Jwt";
 /// Where the public keys are.
 pub(crate) const KEYS_PATH: &str = "/.well-known/postern/jwks.json";
 
-const FILE: &str = "statement.key";
-const KIND: &str = "statement";
+/// The file in the state folder, and the kind its content is sealed under.
+pub(crate) const FILE: &str = "statement.key";
+pub(crate) const KIND: &str = "statement";
 const LIFE_SECS: i64 = 60;
 const FRESH: Duration = Duration::from_secs(20);
 const MOST: usize = 4096;

@@ -285,6 +285,31 @@ impl History {
         (folder.digest() == source).then_some(folder)
     }
 
+    /// Seals under the newest master key what an older one sealed; counts the files.
+    ///
+    /// # Errors
+    /// What the system refuses; what is not done yet opens as before.
+    pub(crate) fn reseal(&self) -> io::Result<usize> {
+        if self.keys.is_single() {
+            return Ok(0);
+        }
+        let mut done = 0;
+        for file in std::fs::read_dir(&self.dir)? {
+            let path = file?.path();
+            let name = path.file_stem().unwrap_or_default().to_string_lossy();
+            let (kind, owner) = match path.file_name().and_then(|name| name.to_str()) {
+                Some(BOOK) => (KIND, BOOK),
+                _ if self.path_of(&name).as_ref() == Some(&path) => (SOURCES, &*name),
+                _ => continue,
+            };
+            if let Some(anew) = self.keys.reseal(kind, owner, &std::fs::read(&path)?) {
+                put(&path, anew, None)?;
+                done += 1;
+            }
+        }
+        Ok(done)
+    }
+
     /// Keeps files under their digest.
     ///
     /// # Errors

@@ -1,4 +1,5 @@
-//! Keys of the gateway's own that lie sealed in the state folder: drawn once, never replaced.
+//! Keys of the gateway's own that lie sealed in the state folder: drawn once, never replaced, sealed
+//! anew under a new master key.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -59,23 +60,46 @@ pub(crate) fn read_or_draw(
         })
 }
 
+/// Seals a key's file under the newest master key if an older one sealed it; says whether it did.
+///
+/// # Errors
+/// What the system refuses; the file is then as it was.
+pub(crate) fn renew(path: &Path, kind: &'static str, keys: &Keys) -> io::Result<bool> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let sealed = match fs::read(path) {
+        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(false),
+        other => other?,
+    };
+    let Some(anew) = keys.reseal(kind, &name, &sealed) else {
+        return Ok(false);
+    };
+    let draft = path.with_extension(ids::token());
+    let replaced = write(&draft, &anew).and_then(|()| fs::rename(&draft, path));
+    if replaced.is_err() {
+        drop(fs::remove_file(&draft));
+    }
+    replaced.map(|()| true)
+}
+
 /// Writes the file whole or not at all; one that another process wrote meanwhile stays.
 fn keep(path: &Path, sealed: &[u8]) -> io::Result<()> {
     let draft = path.with_extension(ids::token());
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&draft)?;
-    let linked = file
-        .write_all(sealed)
-        .and_then(|()| file.sync_all())
-        .and_then(|()| fs::hard_link(&draft, path));
+    let linked = write(&draft, sealed).and_then(|()| fs::hard_link(&draft, path));
     fs::remove_file(&draft)?;
     match linked {
         Err(why) if why.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         other => other,
     }
+}
+
+fn write(draft: &Path, sealed: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(draft)?;
+    file.write_all(sealed)?;
+    file.sync_all()
 }
 
 #[cfg(test)]

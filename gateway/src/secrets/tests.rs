@@ -118,3 +118,55 @@ fn debug_of_the_keys_shows_nothing() {
     let keys = Keys::create(&folder.path().join("k")).unwrap();
     assert_eq!(format!("{keys:?}"), "Keys { .. }");
 }
+
+#[test]
+fn a_new_key_seals_and_the_older_ones_open() {
+    let (_folder, path) = key_file(0o600);
+    let before = Keys::load(&path).unwrap();
+    let sealed = before.seal("totp", "ann", b"secret");
+    assert_eq!(before.reseal("totp", "ann", &sealed), None);
+
+    let rotated = Keys::rotate(&path).unwrap();
+    let loaded = Keys::load(&path).unwrap();
+    assert_eq!(loaded.fingerprints(), rotated.fingerprints());
+    assert_eq!(loaded.fingerprints()[1..], before.fingerprints());
+    assert_eq!(**loaded.open("totp", "ann", &sealed).unwrap(), *b"secret");
+
+    let anew = loaded.reseal("totp", "ann", &sealed).unwrap();
+    assert_eq!(**loaded.open("totp", "ann", &anew).unwrap(), *b"secret");
+    assert_eq!(loaded.reseal("totp", "ann", &anew), None);
+    assert!(before.open("totp", "ann", &anew).is_none());
+    assert_eq!(loaded.reseal("totp", "bob", &sealed), None);
+
+    assert_ne!(*loaded.derive("pepper"), *before.derive("pepper"));
+    assert_eq!(*loaded.derive_all("pepper")[1], *before.derive("pepper"));
+    assert_eq!(
+        *loaded.derive_lasting("places"),
+        *before.derive_lasting("places")
+    );
+}
+
+#[test]
+fn a_rotation_keeps_mode_and_leaves_no_draft() {
+    let (folder, path) = key_file(0o400);
+    Keys::rotate(&path).unwrap();
+    let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode, 0o600);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    let text = fs::read_to_string(&path).unwrap();
+    assert_eq!(text.lines().count(), 2);
+}
+
+#[test]
+fn there_are_sixteen_keys_at_most_and_the_file_stays_as_it_was() {
+    let (_folder, path) = key_file(0o600);
+    for _ in 0..15 {
+        Keys::rotate(&path).unwrap();
+    }
+    let before = fs::read(&path).unwrap();
+    assert!(matches!(Keys::rotate(&path), Err(KeyError::Full { .. })));
+    assert_eq!(fs::read(&path).unwrap(), before);
+    assert_eq!(Keys::load(&path).unwrap().fingerprints().len(), 16);
+    fs::write(&path, [before.as_slice(), b"short\n"].concat()).unwrap();
+    assert!(matches!(Keys::load(&path), Err(KeyError::Malformed { .. })));
+}

@@ -13,8 +13,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     BanRow, BrowserRow, CookieRow, CounterRow, Credentials, DeviceRow, Hash, HeardRow, LinkRow,
-    NoticeRow, Redeemed, SessionRow, Store, StoreError, UseRow, Visited, factors, guard, rows,
-    schema,
+    NoticeRow, Redeemed, Reseal, SessionRow, Store, StoreError, UseRow, Visited, factors, guard,
+    reseal, rows, schema,
 };
 use crate::ids::{DeviceId, SessionId};
 
@@ -122,6 +122,10 @@ impl Store for Sqlite {
         let user = user.to_owned();
         self.write(move |tx| rows::put_credentials(tx, &user, &new))
             .await
+    }
+
+    async fn reseal(&self, anew: Reseal) -> Result<usize, StoreError> {
+        self.write(move |tx| reseal::all(tx, &anew)).await
     }
 
     async fn rehash(&self, user: &str, old: &str, new: &str) -> Result<bool, StoreError> {

@@ -8,8 +8,8 @@ use crate::secrets::Keys;
 use crate::secrets::sealed::{SealedError, read_or_draw};
 
 /// The file in the state folder, and the kind its content is sealed under.
-const FILE: &str = "wg.key";
-const KIND: &str = "wg-server";
+pub(crate) const FILE: &str = "wg.key";
+pub(crate) const KIND: &str = "wg-server";
 
 /// Reads the gateway's key, or draws one the first time.
 ///

@@ -2,6 +2,8 @@ use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use zeroize::Zeroizing;
+
 use super::Journal;
 use crate::audit::chain::ChainKey;
 use crate::audit::record::{Record, Stamped};
@@ -42,7 +44,7 @@ impl Scratch {
     }
 
     fn verify(&self) -> Report {
-        verify(self.path(), KEY).unwrap()
+        verify(self.path(), &[Zeroizing::new(KEY)]).unwrap()
     }
 
     fn faults(&self) -> Vec<Fault> {
@@ -62,7 +64,7 @@ const SECOND: &str = "2023-11-14_0001.jsonl";
 const TOMORROW: &str = "2023-11-15.jsonl";
 
 fn open(dir: &Scratch) -> Journal {
-    Journal::open(dir.path(), ChainKey::new(KEY), T).unwrap()
+    Journal::open(dir.path(), ChainKey::new(&KEY), T).unwrap()
 }
 
 fn record(at: u64) -> Stamped {
@@ -278,7 +280,7 @@ fn a_missing_or_foreign_head_is_noticed() {
 #[test]
 fn another_key_verifies_nothing() {
     let dir = ten();
-    let report = verify(dir.path(), [8; 32]).unwrap();
+    let report = verify(dir.path(), &[Zeroizing::new([8; 32])]).unwrap();
     assert!(!report.ok);
     assert_eq!(report.faults_in_all, 11);
 }
@@ -300,7 +302,7 @@ fn a_folder_that_others_can_read_is_refused() {
     let dir = ten();
     let mode = |bits| std::fs::Permissions::from_mode(bits);
     std::fs::set_permissions(dir.path(), mode(0o750)).unwrap();
-    let refused = Journal::open(dir.path(), ChainKey::new(KEY), T);
+    let refused = Journal::open(dir.path(), ChainKey::new(&KEY), T);
     assert!(matches!(
         refused,
         Err(AuditError::Exposed { mode: 0o750, .. })
@@ -313,7 +315,7 @@ fn a_folder_that_others_can_read_is_refused() {
 fn a_second_writer_is_refused_until_the_first_is_gone() {
     let dir = Scratch::new();
     let first = open(&dir);
-    let second = Journal::open(dir.path(), ChainKey::new(KEY), T);
+    let second = Journal::open(dir.path(), ChainKey::new(&KEY), T);
     assert!(matches!(second, Err(AuditError::Busy { .. })));
     drop(first);
     open(&dir);
@@ -325,11 +327,11 @@ fn a_symbolic_link_is_not_followed() {
     let aside = dir.file("aside");
     std::fs::rename(dir.file(TODAY), &aside).unwrap();
     std::os::unix::fs::symlink(&aside, dir.file(TODAY)).unwrap();
-    assert!(verify(dir.path(), KEY).is_err());
-    assert!(Journal::open(dir.path(), ChainKey::new(KEY), T).is_err());
+    assert!(verify(dir.path(), &[Zeroizing::new(KEY)]).is_err());
+    assert!(Journal::open(dir.path(), ChainKey::new(&KEY), T).is_err());
     let link = Scratch::new();
     std::os::unix::fs::symlink(dir.path(), link.path()).unwrap();
-    assert!(Journal::open(link.path(), ChainKey::new(KEY), T).is_err());
+    assert!(Journal::open(link.path(), ChainKey::new(&KEY), T).is_err());
 }
 
 #[test]
@@ -387,4 +389,45 @@ fn recovery_waits_for_the_folder() {
     journal.recover(T).unwrap();
     write(&mut journal, T, 1);
     assert!(dir.faults()[0].what.contains("records 1 to 10"));
+}
+
+/// The keys of a journal after one rotation, the newest first.
+fn ring() -> [Zeroizing<[u8; 32]>; 2] {
+    [Zeroizing::new([9; 32]), Zeroizing::new(KEY)]
+}
+
+#[test]
+fn a_journal_goes_on_with_a_new_key_and_is_checked_with_both() {
+    let dir = ten();
+    let mut journal = Journal::open(dir.path(), ChainKey::ring(&ring()), T).unwrap();
+    write(&mut journal, T, 5);
+    drop(journal);
+    let report = verify(dir.path(), &ring()).unwrap();
+    assert!(report.ok && report.records == 15, "{report:?}");
+    // neither key alone vouches for all of it
+    assert!(!dir.verify().ok);
+    let newest_only = verify(dir.path(), &ring()[..1]).unwrap();
+    assert_eq!(newest_only.faults_in_all, 10);
+}
+
+#[test]
+fn a_key_that_was_replaced_adds_no_records() {
+    let dir = ten();
+    let mut journal = Journal::open(dir.path(), ChainKey::ring(&ring()), T).unwrap();
+    write(&mut journal, T, 5);
+    drop(journal);
+    // somebody with the older key and the folder goes on where the gateway stopped
+    write(&mut open_with_older(&dir), T, 1);
+    let report = verify(dir.path(), &ring()).unwrap();
+    let said: Vec<_> = report.faults.iter().map(|f| f.what.as_str()).collect();
+    assert!(
+        said.contains(&"written with a key that was replaced"),
+        "{said:?}"
+    );
+}
+
+/// Opens a journal as the holder of the older key would: the last record is no obstacle.
+fn open_with_older(dir: &Scratch) -> Journal {
+    let order = [Zeroizing::new(KEY), Zeroizing::new([9; 32])];
+    Journal::open(dir.path(), ChainKey::ring(&order), T).unwrap()
 }

@@ -172,5 +172,5 @@ async fn a_journal_in_use_is_unavailable() {
 }
 
 fn journal(data: &Path) -> Audit {
-    Audit::open(&data.join("audit"), [1; 32]).unwrap()
+    Audit::open(&data.join("audit"), &[Zeroizing::new([1; 32])]).unwrap()
 }

@@ -4,7 +4,7 @@ use super::{BadVerifier, Cost, Hasher, Verdict};
 
 fn hasher(pepper: u8) -> Hasher {
     let cost = Cost::new(19 * 1024, 2).unwrap();
-    Hasher::new(cost, Zeroizing::new([pepper; 32])).unwrap()
+    Hasher::new(cost, vec![Zeroizing::new([pepper; 32])]).unwrap()
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn a_stored_verifier_outside_the_limits_is_refused_without_a_run() {
 #[test]
 fn a_verifier_with_older_parameters_matches_and_is_outdated() {
     let cost = Cost::new(20 * 1024, 3).unwrap();
-    let old = Hasher::new(cost, Zeroizing::new([1; 32])).unwrap();
+    let old = Hasher::new(cost, vec![Zeroizing::new([1; 32])]).unwrap();
     let phc = old.hash("password").unwrap();
     let now = hasher(1);
     assert_eq!(
@@ -144,4 +144,31 @@ fn a_password_too_long_for_a_foreign_verifier_costs_a_run_and_is_refused() {
         let cost = u64::from(verdict == Verdict::Mismatch);
         assert_eq!(hasher.runs() - before, cost, "{length}");
     }
+}
+
+#[test]
+fn a_verifier_of_an_older_key_matches_and_is_made_anew_with_the_newest() {
+    let cost = Cost::new(19 * 1024, 2).unwrap();
+    let key = |byte| Zeroizing::new([byte; 32]);
+    let first = Hasher::new(cost, vec![key(1)]).unwrap();
+    let second = Hasher::new(cost, vec![key(2), key(1)]).unwrap();
+    let third = Hasher::new(cost, vec![key(3), key(2), key(1)]).unwrap();
+    let (oldest, middle) = (
+        first.hash("open sesame").unwrap(),
+        second.hash("open sesame").unwrap(),
+    );
+    assert!(middle.contains("keyid="), "{middle}");
+    for phc in [&oldest, &middle] {
+        let right = third.verify("open sesame", Some(phc));
+        assert_eq!(right, Ok(Verdict::MatchOutdated));
+        assert_eq!(third.verify("open sesam", Some(phc)), Ok(Verdict::Mismatch));
+    }
+    let newest = third.hash("open sesame").unwrap();
+    assert_eq!(
+        third.verify("open sesame", Some(&newest)),
+        Ok(Verdict::Match)
+    );
+    // a key that is gone is said, not taken for a wrong password
+    let lost = second.verify("open sesame", Some(&newest));
+    assert_eq!(lost, Err(BadVerifier::Key));
 }

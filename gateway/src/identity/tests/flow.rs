@@ -345,7 +345,7 @@ async fn records_name_existing_users_only_and_hold_no_secret() {
 async fn an_outdated_verifier_is_renewed_at_sign_in() {
     let bench = Bench::new().await;
     let old = bench.store.credentials("alice").await.unwrap().unwrap();
-    let pepper = bench.keys.derive("pepper");
+    let pepper = bench.keys.derive_all("pepper");
     let cost = super::super::Cost::new(20 * 1024, 2).unwrap();
     let heavier = super::super::Hasher::new(cost, pepper).unwrap();
     let mut outdated = old.clone();
