@@ -17,7 +17,7 @@ use std::sync::Arc;
 use crate::ir::{Device, Ir, Mfa, Resource};
 use crate::resolve::invariants::Invariant;
 use crate::resolve::tenants::split;
-use crate::source::{Sources, Span};
+use crate::source::{Places, Sources, Span};
 use build::Build;
 pub(crate) use hosts::HostTable;
 pub(crate) use methods::Methods;
@@ -51,6 +51,8 @@ pub(crate) const BAD_REQUEST: RuleIx = RuleIx(1);
 pub(crate) const NO_SUCH_APP: RuleIx = RuleIx(2);
 /// `builtin.no-such-service`: no net has the address and port.
 pub(crate) const NO_SUCH_SERVICE: RuleIx = RuleIx(3);
+/// How many rules are built in.
+const BUILT_IN: usize = 4;
 /// Obligations of what no rule of the files decided.
 pub(crate) const NO_OBLIGATIONS: ObligationIx = ObligationIx(0);
 
@@ -153,7 +155,7 @@ pub struct Policy {
     /// under the empty name.
     pub(crate) header_names: BTreeMap<Box<str>, Vec<Box<str>>>,
     /// File and line of what explanations point at besides rules.
-    pub(crate) places: HashMap<Span, (String, u32)>,
+    pub(crate) places: Places,
 }
 
 /// Compiles a resolved policy.
@@ -172,19 +174,27 @@ pub(crate) fn compile(
         .iter()
         .take(4)
         .fold(0, |sum, byte| (sum << 8) | u32::from(*byte));
+    let areas = || ir.apps.iter().flat_map(|app| &app.areas);
+    let rules = areas().map(|area| area.allows.len()).sum();
+    let plain = ir.nets.iter().map(|net| net.allows.len());
+    let others = plain.sum::<usize>() + ir.admin.len() + ir.guards.len() + BUILT_IN;
     let mut build = Build {
-        sources,
+        places: sources.places(),
+        near: 0,
+        id: String::new(),
         ir: &ir,
         atoms: people::Interner::default(),
         from: FromSets::default(),
         times: Times::new(&ir.schedules).map_err(|text| (Span::default(), text))?,
         methods: Methods::default(),
-        rules: Vec::new(),
+        rules: Vec::with_capacity(rules + others),
         obligations: Vec::new(),
-        areas: Vec::new(),
-        allows: Vec::new(),
+        areas: Vec::with_capacity(areas().count()),
+        allows: Vec::with_capacity(rules),
         trees: Trees::default(),
         bound: HashMap::new(),
+        shapes: HashMap::default(),
+        owed: HashMap::default(),
         zones: zones::compile(&ir.zones, stamp),
         header_sets: ir.header_sets.iter().cloned().map(Arc::new).collect(),
     };
@@ -243,7 +253,7 @@ pub(crate) fn compile(
         rules: build.rules,
         obligations: build.obligations,
         header_names: header_names(&ir),
-        places: places(&ir, sources),
+        places: build.places,
         ir,
     })
 }
@@ -261,19 +271,4 @@ fn header_names(ir: &Ir) -> BTreeMap<Box<str>, Vec<Box<str>>> {
         names.dedup();
     }
     all
-}
-
-/// Places of areas and nets, which are no rules but may be what decided.
-fn places(ir: &Ir, sources: &Sources) -> HashMap<Span, (String, u32)> {
-    let areas = ir.apps.iter().flat_map(|app| &app.areas);
-    let spans = areas
-        .map(|area| area.span)
-        .chain(ir.nets.iter().map(|net| net.span))
-        .chain(ir.admin.iter().map(|allow| allow.span));
-    spans
-        .map(|span| {
-            let place = sources.locate(&span);
-            (span, (place.path.to_owned(), place.line))
-        })
-        .collect()
 }

@@ -1,5 +1,7 @@
 //! Diagnostics: what is wrong in the files, where, and what to do about it.
 
+use std::fmt::{self, Write};
+
 use crate::source::{Sources, Span};
 
 /// How grave a diagnostic is.
@@ -99,20 +101,35 @@ impl Diagnostic {
 
 /// Makes text from a file safe to print: control characters escaped, at most 80 characters.
 pub(crate) fn show(text: &str) -> String {
-    let mut out = String::new();
-    for (at, ch) in text.chars().enumerate() {
-        if at == 80 {
-            out.push('…');
-            break;
-        }
-        if ch.is_control() {
-            out.extend(ch.escape_default());
-        } else {
-            out.push(ch);
-        }
-    }
-    out
+    Shown(text).to_string()
 }
+
+/// Text from a file, printed as [`show`] makes it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shown<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plain = |byte: &u8| matches!(byte, 0x20..0x7f);
+        if self.0.len() <= MAX_SHOWN && self.0.as_bytes().iter().all(plain) {
+            return f.write_str(self.0);
+        }
+        for (at, ch) in self.0.chars().enumerate() {
+            if at == MAX_SHOWN {
+                return f.write_char('…');
+            }
+            if ch.is_control() {
+                write!(f, "{}", ch.escape_default())?;
+            } else {
+                f.write_char(ch)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Most characters of a text from a file that are printed.
+const MAX_SHOWN: usize = 80;
 
 /// Finds the name nearest to `wrong`, if it is near enough to be a slip.
 pub(crate) fn nearest(wrong: &str, names: impl IntoIterator<Item: AsRef<str>>) -> Option<String> {

@@ -106,7 +106,7 @@ pub fn world_open(diff: &Diff, before: &Policy, after: &Policy) -> Vec<Change> {
         for (allow, compiled) in allows.iter().zip(&rules.allows) {
             if allow.who.any_user {
                 let rule = after.rule(compiled.rule);
-                broad.insert((rule.file.clone(), rule.line));
+                broad.insert((rule.file.to_string(), rule.line));
             }
         }
     }

@@ -1,16 +1,18 @@
 //! The resolved policy: every name an index, every default written out, everything in one order.
 //! The digest, the compiler and the reference interpreter all start here.
 
+mod digest;
 mod pattern;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::{Serialize, Serializer};
-use sha2::{Digest as _, Sha256};
 
 use crate::headers::HeaderSet;
 use crate::source::Span;
+use crate::text::Text;
 pub(crate) use pattern::{Pattern, Seg};
 
 /// Index of the built-in zone `tunnel`.
@@ -105,10 +107,10 @@ pub(crate) struct Who {
 
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Allow {
-    pub(crate) name: String,
-    pub(crate) who: Who,
+    pub(crate) name: Text,
+    pub(crate) who: Arc<Who>,
     /// Zones, sorted; `None` is everywhere.
-    pub(crate) from: Option<Vec<u32>>,
+    pub(crate) from: Option<Arc<[u32]>>,
     pub(crate) device: Device,
     pub(crate) mfa: Mfa,
     /// Greatest age of the sign-in in seconds.
@@ -120,12 +122,12 @@ pub(crate) struct Allow {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) sessions: Option<u32>,
     /// Sorted, with HEAD wherever GET is; `None` is every ordinary method.
-    pub(crate) methods: Option<Vec<String>>,
+    pub(crate) methods: Option<Arc<[Text]>>,
     pub(crate) rate: Option<u32>,
     /// Header set; `None` on nets and the console.
     pub(crate) headers: Option<u32>,
     /// Schedules, sorted; `None` is always.
-    pub(crate) when: Option<Vec<u32>>,
+    pub(crate) when: Option<Arc<[u32]>>,
     pub(crate) shadow: bool,
     #[serde(skip)]
     pub(crate) span: Span,
@@ -133,15 +135,15 @@ pub(crate) struct Allow {
 
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Area {
-    pub(crate) pattern: Pattern,
-    pub(crate) public: Option<String>,
+    pub(crate) pattern: Arc<Pattern>,
+    pub(crate) public: Option<Text>,
     pub(crate) shadow: bool,
     pub(crate) allows: Vec<Allow>,
     #[serde(skip)]
     pub(crate) span: Span,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub(crate) struct Host {
     /// One label in front of `name`.
     pub(crate) wildcard: bool,
@@ -222,7 +224,7 @@ pub(crate) struct Guard {
 
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct User {
-    pub(crate) name: String,
+    pub(crate) name: Text,
     pub(crate) display: Option<String>,
     pub(crate) mail: Option<String>,
     pub(crate) language: Option<String>,
@@ -237,7 +239,7 @@ pub(crate) struct User {
 
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Group {
-    pub(crate) name: String,
+    pub(crate) name: Text,
     /// Through nesting, sorted.
     pub(crate) members: Vec<u32>,
     /// Itself and every group that holds it, sorted.
@@ -336,14 +338,8 @@ pub(crate) struct Tenant {
 
 impl Ir {
     /// SHA-256 over the canonical form.
-    pub(crate) fn digest(&self) -> Result<[u8; 32], serde_json::Error> {
-        let hash = Hasher(Sha256::new_with_prefix(b"postern-policy-1\n"));
-        let mut buffer = std::io::BufWriter::with_capacity(1 << 16, hash);
-        serde_json::to_writer(&mut buffer, self)?;
-        let hash = buffer
-            .into_inner()
-            .map_err(|error| serde_json::Error::io(error.into_error()))?;
-        Ok(hash.0.finalize().into())
+    pub(crate) fn digest(&self) -> Result<[u8; 32], std::fmt::Error> {
+        digest::digest(b"postern-policy-2\n", self)
     }
 
     pub(crate) fn group(&self, name: &str) -> Option<u32> {
@@ -371,19 +367,6 @@ impl Zone {
 pub(crate) fn index<T>(sorted: &[T], name: &str, key: impl Fn(&T) -> &str) -> Option<u32> {
     let at = sorted.binary_search_by(|item| key(item).cmp(name)).ok()?;
     u32::try_from(at).ok()
-}
-
-struct Hasher(Sha256);
-
-impl std::io::Write for Hasher {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 fn cidrs<S: Serializer>(nets: &[IpNet], serializer: S) -> Result<S::Ok, S::Error> {

@@ -10,6 +10,7 @@ mod compile;
 mod decide;
 mod diag;
 pub mod guard;
+mod hash;
 mod headers;
 mod ir;
 mod lint;
@@ -24,6 +25,7 @@ mod show;
 mod source;
 mod syntax;
 mod testrun;
+mod text;
 mod trace;
 
 pub use cells::{Change, Diff, Grantee, Reachable, Sample, WhatCan, WhoCan, diff};
@@ -98,6 +100,8 @@ pub fn check(sources: &Sources) -> Result<Checked, Vec<Diagnostic>> {
     let Some((ir, invariants)) = resolve::resolve(&mut ast, sources, &mut diags) else {
         return Err(sorted(diags));
     };
+    let tests = std::mem::take(&mut ast.tests);
+    drop(ast);
     let policy = match compile::compile(ir, invariants, sources) {
         Ok(policy) => policy,
         Err((span, text)) => {
@@ -105,7 +109,7 @@ pub fn check(sources: &Sources) -> Result<Checked, Vec<Diagnostic>> {
             return Err(sorted(diags));
         }
     };
-    let tests = testrun::run(&policy, &ast.tests, &mut diags);
+    let tests = testrun::run(&policy, &tests, &mut diags);
     diags.extend(cells::check_invariants(&policy));
     let diags = sorted(diags);
     if diags.iter().any(|d| d.severity == Severity::Error) {

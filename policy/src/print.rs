@@ -408,7 +408,7 @@ impl Printer<'_> {
     }
 
     fn user(&self, ix: u32) -> Option<String> {
-        Some(self.ir.users.get(ix as usize)?.name.clone())
+        Some(self.ir.users.get(ix as usize)?.name.to_string())
     }
 
     fn rate(&self, ix: Option<u32>) -> Option<&str> {

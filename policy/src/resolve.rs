@@ -2,6 +2,7 @@
 
 mod access;
 mod headers;
+mod held;
 pub(crate) mod invariants;
 mod lists;
 mod people;
@@ -20,6 +21,7 @@ use crate::headers::HeaderSet;
 use crate::ir::{Defaults, Group, Ir, RateDef, Schedule, User, Zone};
 use crate::source::Sources;
 use crate::syntax::{Ast, Def, Word};
+use held::Held;
 use invariants::Invariant;
 use tenants::Spaces;
 pub use tenants::{Wanted, cut_area, wanted};
@@ -40,7 +42,7 @@ pub(crate) fn resolve(
 }
 
 fn settled(
-    ast: &Ast,
+    ast: &mut Ast,
     spaces: &Spaces,
     diags: &mut Vec<Diagnostic>,
 ) -> Option<(Ir, Vec<Invariant>)> {
@@ -64,9 +66,11 @@ fn settled(
         defaults: &defaults,
         tenants: own,
         allows: 0,
+        held: Held::default(),
         diags,
     };
-    let apps = resource::apps(&mut cx, &ast.apps);
+    // the largest part of the tree goes as it is read
+    let apps = resource::apps(&mut cx, std::mem::take(&mut ast.apps));
     let nets = resource::nets(&mut cx, &ast.nets);
     let admin = resource::admin(&mut cx, &ast.admin);
     let guards = access::guards(&mut cx, &ast.guards, &apps, &nets);
@@ -106,29 +110,41 @@ struct Cx<'a> {
     tenants: &'a BTreeMap<String, Defaults>,
     /// Rules seen, for the limit.
     allows: usize,
+    held: Held,
     diags: &'a mut Vec<Diagnostic>,
 }
 
 /// Sorts definitions by name and refuses a name defined twice.
 fn unique<'a, T>(defs: &'a [Def<T>], kind: &str, diags: &mut Vec<Diagnostic>) -> Vec<&'a Def<T>> {
-    let mut seen: BTreeMap<&str, &Def<T>> = BTreeMap::new();
-    for def in defs {
-        if let Some(first) = seen.get(def.name.v.as_str()) {
-            diags.push(
-                Diagnostic::error(
-                    "defined-twice",
-                    def.name.span,
-                    format!("{kind} `{}` is defined twice", show(&def.name.v)),
-                )
-                .label("second definition")
-                .related(first.name.span, "first definition")
-                .help("a name is defined in exactly one place; join the two"),
-            );
-        } else {
-            seen.insert(&def.name.v, def);
-        }
+    let mut sorted: Vec<&Def<T>> = defs.iter().collect();
+    sorted.sort_by(|a, b| a.name.v.cmp(&b.name.v));
+    sorted.dedup_by(|def, first| is_second(&def.name, &first.name, kind, diags));
+    sorted
+}
+
+/// Like [`unique`], for definitions that nobody else needs.
+fn unique_own<T>(mut defs: Vec<Def<T>>, kind: &str, diags: &mut Vec<Diagnostic>) -> Vec<Def<T>> {
+    defs.sort_by_cached_key(|def| def.name.v.clone());
+    defs.dedup_by(|def, first| is_second(&def.name, &first.name, kind, diags));
+    defs
+}
+
+/// Whether a name is defined before, which is reported.
+fn is_second(name: &Word, first: &Word, kind: &str, diags: &mut Vec<Diagnostic>) -> bool {
+    let second = name.v == first.v;
+    if second {
+        diags.push(
+            Diagnostic::error(
+                "defined-twice",
+                name.span,
+                format!("{kind} `{}` is defined twice", show(&name.v)),
+            )
+            .label("second definition")
+            .related(first.span, "first definition")
+            .help("a name is defined in exactly one place; join the two"),
+        );
     }
-    seen.into_values().collect()
+    second
 }
 
 /// Says that a name does not resolve.

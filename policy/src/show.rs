@@ -207,7 +207,7 @@ impl Policy {
             let area = |(area, compiled): (&ir::Area, &crate::compile::Area)| ShownArea {
                 id: format!("{}{}", app.id, area.pattern.shown()),
                 at: self.place_of(area.span),
-                public: area.public.clone(),
+                public: area.public.as_deref().map(str::to_owned),
                 shadow: area.shadow,
                 rules: self.show_rules(&area.allows, self.allows(compiled)),
             };

@@ -1,5 +1,7 @@
 //! The policy files as text, and places in them.
 
+use std::sync::Arc;
+
 /// Identifies one file of a [`Sources`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId(u32);
@@ -58,7 +60,7 @@ struct File {
     list: bool,
     text: String,
     /// Byte offset of each line's first byte.
-    lines: Vec<u32>,
+    lines: Arc<[u32]>,
 }
 
 impl Sources {
@@ -86,18 +88,16 @@ impl Sources {
 
     fn push(&mut self, path: &str, relative: String, list: bool, text: String) -> FileId {
         let starts = text
-            .bytes()
-            .enumerate()
-            .filter(|&(_, byte)| byte == b'\n')
+            .match_indices('\n')
             .map(|(at, _)| u32::try_from(at + 1).unwrap_or(u32::MAX));
-        let lines = std::iter::once(0).chain(starts).collect();
+        let lines: Vec<u32> = std::iter::once(0).chain(starts).collect();
         let id = FileId(u32::try_from(self.files.len()).unwrap_or(u32::MAX));
         self.files.push(File {
             path: path.to_owned(),
             relative,
             list,
             text,
-            lines,
+            lines: lines.into(),
         });
         id
     }
@@ -147,7 +147,46 @@ impl Sources {
         (0..u32::try_from(self.files.len()).unwrap_or(u32::MAX)).map(FileId)
     }
 
+    /// Paths and lines of all files, without their text.
+    pub(crate) fn places(&self) -> Places {
+        let files = self.files.iter();
+        Places(
+            files
+                .map(|file| (file.path.as_str().into(), Arc::clone(&file.lines)))
+                .collect(),
+        )
+    }
+
     fn file(&self, id: FileId) -> Option<&File> {
         self.files.get(id.0 as usize)
     }
 }
+
+/// Which line a place is on, when the text is no longer at hand: for each file its path and the offsets of its lines.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Places(Vec<(Arc<str>, Arc<[u32]>)>);
+
+impl Places {
+    /// Path and line of a place.
+    pub(crate) fn line(&self, span: Span) -> Option<(Arc<str>, u32)> {
+        self.line_near(span, 0)
+    }
+
+    /// Like [`Self::line`], and quick where the place is just behind the start of line `near`, counted from 1.
+    pub(crate) fn line_near(&self, span: Span, near: u32) -> Option<(Arc<str>, u32)> {
+        let (path, lines) = self.0.get(span.file.0 as usize)?;
+        let from = (near as usize).saturating_sub(1);
+        let next = lines.get(from..(from + NEAR).min(lines.len()));
+        let next = next.unwrap_or_default();
+        let past = next.iter().take_while(|&&start| start <= span.start);
+        let after = match past.count() {
+            0 | NEAR => lines.partition_point(|&start| start <= span.start),
+            count => from + count,
+        };
+        let line = u32::try_from(after).unwrap_or(u32::MAX);
+        Some((Arc::clone(path), line.max(1)))
+    }
+}
+
+/// Lines looked at before a place is searched among all.
+const NEAR: usize = 8;

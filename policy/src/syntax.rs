@@ -13,6 +13,7 @@ pub use schema::json_schema;
 
 use crate::diag::{Diagnostic, show};
 use crate::source::{FileId, Sources, Span};
+use crate::text::{Text, Texts};
 
 /// Largest policy file, in bytes.
 pub(crate) const MAX_FILE: usize = 8 * 1024 * 1024;
@@ -35,7 +36,7 @@ pub(crate) struct Sp<T> {
 }
 
 /// Text with its place.
-pub(crate) type Word = Sp<String>;
+pub(crate) type Word = Sp<Text>;
 
 /// A named definition; the span is the name's.
 #[derive(Clone, Debug)]
@@ -170,16 +171,39 @@ pub(crate) struct AreaAst {
 pub(crate) struct AllowAst {
     pub(crate) who: Option<Sp<Vec<Word>>>,
     pub(crate) from: Option<Sp<Vec<Word>>>,
+    pub(crate) methods: Option<Sp<Vec<Word>>>,
+    /// What most rules leave out.
+    pub(crate) more: Option<Box<MoreAst>>,
+    pub(crate) shadow: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MoreAst {
     pub(crate) device: Option<Word>,
     pub(crate) mfa: Option<Word>,
     pub(crate) login: Option<Word>,
     pub(crate) idle: Option<Word>,
     pub(crate) sessions: Option<Sp<u64>>,
-    pub(crate) methods: Option<Sp<Vec<Word>>>,
     pub(crate) rate: Option<Word>,
     pub(crate) headers: Option<Word>,
     pub(crate) when: Option<Sp<Vec<Word>>>,
-    pub(crate) shadow: bool,
+}
+
+impl AllowAst {
+    /// What most rules leave out, all of it left out where there is none.
+    pub(crate) fn more(&self) -> &MoreAst {
+        const NONE: &MoreAst = &MoreAst {
+            device: None,
+            mfa: None,
+            login: None,
+            idle: None,
+            sessions: None,
+            rate: None,
+            headers: None,
+            when: None,
+        };
+        self.more.as_deref().unwrap_or(NONE)
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -232,13 +256,19 @@ pub(crate) struct ExpectAst {
 pub(crate) fn parse(sources: &Sources) -> (Ast, Vec<Diagnostic>) {
     let mut ast = Ast::default();
     let mut diags = Vec::new();
+    let mut texts = Texts::default();
     for file in sources.files().filter(|&file| !sources.is_list(file)) {
-        parse_file(sources, file, &mut ast, &mut diags);
+        parse_file((sources, file), &mut texts, &mut ast, &mut diags);
     }
     (ast, diags)
 }
 
-fn parse_file(sources: &Sources, file: FileId, ast: &mut Ast, diags: &mut Vec<Diagnostic>) {
+fn parse_file(
+    (sources, file): (&Sources, FileId),
+    texts: &mut Texts,
+    ast: &mut Ast,
+    diags: &mut Vec<Diagnostic>,
+) {
     let text = sources.text(file);
     if text.len() > MAX_FILE {
         diags.push(
@@ -256,6 +286,7 @@ fn parse_file(sources: &Sources, file: FileId, ast: &mut Ast, diags: &mut Vec<Di
     let mut reader = read::Reader {
         file,
         users_file,
+        texts,
         diags,
     };
     lower::file(&mut reader, tree.root(), ast);

@@ -55,16 +55,20 @@ pub(crate) fn run(
 fn one(policy: &Policy, test: &TestAst, diags: &mut Vec<Diagnostic>) -> Option<TestResult> {
     let (to, expect) = (test.to.as_ref()?, test.expect.as_ref()?);
     let subject = &test.subject;
-    let text = |word: &Option<crate::syntax::Word>| word.as_ref().map(|word| word.v.clone());
+    let text = |word: &Option<crate::syntax::Word>| word.as_ref().map(|word| word.v.to_string());
     let asked = QueryText {
         user: text(&subject.user),
-        groups: subject.groups.iter().map(|word| word.v.clone()).collect(),
+        groups: subject
+            .groups
+            .iter()
+            .map(|word| word.v.to_string())
+            .collect(),
         from: text(&subject.from),
         at: text(&subject.at),
         device: text(&subject.device),
         mfa: text(&subject.mfa),
         login: text(&subject.login),
-        to: to.v.clone(),
+        to: to.v.to_string(),
     };
     let known = known_rule(policy, expect, diags);
     let query = policy.query(&asked).map_err(|error| {
@@ -75,18 +79,18 @@ fn one(policy: &Policy, test: &TestAst, diags: &mut Vec<Diagnostic>) -> Option<T
         return None;
     };
     let explained = policy.explain(&query);
-    let right = explained.outcome.as_str() == expect.outcome.v;
+    let right = expect.outcome.v == explained.outcome.as_str();
     let by = expect
         .rule
         .as_ref()
-        .is_none_or(|rule| rule.v == explained.rule);
+        .is_none_or(|rule| rule.v == explained.rule.as_str());
     Some(TestResult {
-        name: test.name.clone().unwrap_or_else(|| to.v.clone()),
+        name: test.name.clone().unwrap_or_else(|| to.v.to_string()),
         span: test.span,
         passed: right && by,
         expected: match &expect.rule {
             Some(rule) => format!("{} by {}", expect.outcome.v, rule.v),
-            None => expect.outcome.v.clone(),
+            None => expect.outcome.v.to_string(),
         },
         got: format!("{} by {}", explained.outcome, explained.rule),
         explanation: explained.to_text(),
@@ -99,7 +103,7 @@ fn known_rule(policy: &Policy, expect: &ExpectAst, diags: &mut Vec<Diagnostic>) 
         return true;
     };
     let mut ids = policy.rules.iter().map(|info| &*info.id);
-    if ids.any(|id| id == rule.v) {
+    if ids.any(|id| rule.v == id) {
         return true;
     }
     let ids = policy.rules.iter().map(|info| &*info.id);

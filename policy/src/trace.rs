@@ -306,7 +306,7 @@ impl Policy {
             self.ir
                 .users
                 .get(*ix as usize)
-                .map(|user| user.name.clone())
+                .map(|user| user.name.to_string())
         };
         let group = |ix: &u32| self.ir.groups.get(*ix as usize);
         let mut out: Vec<String> = Vec::new();
@@ -433,8 +433,8 @@ impl Policy {
     }
 
     pub(crate) fn place_of(&self, span: crate::source::Span) -> Option<String> {
-        let place = self.places.get(&span)?;
-        Some(format!("{}:{}", place.0, place.1))
+        let (path, line) = self.places.line(span)?;
+        Some(format!("{path}:{line}"))
     }
 }
 

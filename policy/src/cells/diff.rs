@@ -97,7 +97,7 @@ pub fn diff(before: &Policy, after: &Policy) -> Diff {
                     before: was,
                     after: is,
                     contexts: contexts.clone(),
-                    file: rule.file.clone(),
+                    file: rule.file.to_string(),
                     line: rule.line,
                 });
             }
@@ -152,7 +152,7 @@ type Key = (usize, Outcome, Outcome, RuleIx, RuleIx);
 fn groups(policy: &Policy) -> Vec<(String, Vec<String>)> {
     let name = |ix: &u32| {
         let user = policy.ir.users.get(*ix as usize)?;
-        (!user.disabled).then(|| user.name.clone())
+        (!user.disabled).then(|| user.name.to_string())
     };
     let groups = policy.ir.groups.iter();
     let mut out: Vec<(String, Vec<String>)> = groups

@@ -194,7 +194,7 @@ fn areas<'p>(policies: &[&'p Policy], apps: &Apps, note: Option<&str>) -> Vec<Jo
         let Some(app) = app.and_then(|ix| policy.ir.apps.get(ix.0 as usize)) else {
             continue;
         };
-        let own: Vec<&Pattern> = app.areas.iter().map(|area| &area.pattern).collect();
+        let own: Vec<&Pattern> = app.areas.iter().map(|area| &*area.pattern).collect();
         let both = shapes
             .iter()
             .flat_map(|shape| own.iter().filter_map(|pattern| shape.intersection(pattern)));

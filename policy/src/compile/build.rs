@@ -7,15 +7,21 @@ use std::time::Duration;
 use super::methods::MAX_EXTRA;
 use super::{
     Allow, App, AppRules, Area, FromSets, Guard, HostPattern, Methods, NetRules, ObligationIx,
-    Obligations, Rate, RuleInfo, RuleIx, Times, Trees, ZoneTable, people,
+    Obligations, Rate, RuleInfo, RuleIx, Times, Tree, Trees, ZoneTable, people,
 };
 use crate::canon::PathOpts;
+use crate::hash::Keyed;
 use crate::headers::HeaderSet;
 use crate::ir::{self, Ir, Mfa, Resource};
-use crate::source::{Sources, Span};
+use crate::source::{Places, Span};
+use crate::text::Text;
 
 pub(super) struct Build<'a> {
-    pub(super) sources: &'a Sources,
+    pub(super) places: Places,
+    /// The line of the rule before, near which the next one mostly stands.
+    pub(super) near: u32,
+    /// Where ids are put together.
+    pub(super) id: String,
     pub(super) ir: &'a Ir,
     pub(super) atoms: people::Interner,
     pub(super) from: FromSets,
@@ -30,14 +36,30 @@ pub(super) struct Build<'a> {
     pub(super) trees: Trees,
     /// Lists of guards, each held once.
     pub(super) bound: HashMap<Vec<u32>, Arc<[u32]>>,
+    /// Trees of apps that have the same areas, each held once: whether case does not matter, and the areas.
+    pub(super) shapes: HashMap<(bool, Vec<&'a str>), Tree, Keyed>,
+    /// Obligations that rules share.
+    pub(super) owed: HashMap<Owed, ObligationIx, Keyed>,
 }
 
-impl Build<'_> {
+/// What obligations are made of.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Owed {
+    rate: Option<u32>,
+    headers: Option<u32>,
+    mfa: Mfa,
+    login: u32,
+    idle: Option<u32>,
+    sessions: Option<u32>,
+    public: bool,
+}
+
+impl<'a> Build<'a> {
     pub(super) fn builtins(&mut self) {
         for id in ["default", "bad-request", "no-such-app", "no-such-service"] {
             self.rules.push(RuleInfo {
                 id: format!("builtin.{id}").into(),
-                file: String::new(),
+                file: "".into(),
                 line: 0,
                 reason: None,
             });
@@ -53,14 +75,17 @@ impl Build<'_> {
         });
     }
 
-    fn rule(&mut self, id: &str, span: Span, reason: Option<&str>) -> RuleIx {
+    /// Adds the rule whose id was put together.
+    fn rule(&mut self, span: Span, reason: Option<Arc<str>>) -> RuleIx {
         let ix = RuleIx(u32::try_from(self.rules.len()).unwrap_or(0));
-        let place = self.sources.locate(&span);
+        let place = self.places.line_near(span, self.near);
+        let (file, line) = place.unwrap_or_else(|| ("".into(), 1));
+        self.near = line;
         self.rules.push(RuleInfo {
-            id: id.into(),
-            file: place.path.to_owned(),
-            line: place.line,
-            reason: reason.map(str::to_owned),
+            id: self.id.as_str().into(),
+            file,
+            line,
+            reason,
         });
         ix
     }
@@ -83,14 +108,18 @@ impl Build<'_> {
         let ir = self.ir;
         ir.guards
             .iter()
-            .map(|guard| Guard {
-                rule: self.rule(&guard.id, guard.span, Some(&guard.reason)),
-                atom: guard.who.as_ref().map(|who| self.atoms.intern(who)),
-                from: self.from.intern(guard.from.as_deref(), &self.zones),
-                device_not: guard.device_not,
-                when: self.times.intern(guard.when.as_ref()),
-                unless_when: self.times.intern(guard.unless_when.as_ref()),
-                shadow: guard.shadow,
+            .map(|guard| {
+                self.id.clone_from(&guard.id);
+                let who = guard.who.clone().map(Arc::new);
+                Guard {
+                    rule: self.rule(guard.span, Some(guard.reason.as_str().into())),
+                    atom: who.map(|who| self.atoms.intern(&who)),
+                    from: self.from.intern(guard.from.as_deref(), &self.zones),
+                    device_not: guard.device_not,
+                    when: self.times.intern(guard.when.as_deref()),
+                    unless_when: self.times.intern(guard.unless_when.as_deref()),
+                    shadow: guard.shadow,
+                }
             })
             .collect()
     }
@@ -114,15 +143,15 @@ impl Build<'_> {
 
     pub(super) fn app(
         &mut self,
-        app: &ir::App,
+        app: &'a ir::App,
         ix: u32,
     ) -> Result<(App, AppRules), (Span, String)> {
         let (first_area, first_allow) = (self.areas.len(), self.allows.len());
         for area in &app.areas {
-            let prefix = format!("{}{}", app.id, area.pattern.text);
+            let prefix = [app.id.as_str(), &area.pattern.text];
             let first = self.allows.len();
             for allow in &area.allows {
-                let allow = self.allow(allow, &prefix, area.public.as_deref())?;
+                let allow = self.allow(allow, prefix, area.public.as_ref())?;
                 self.allows.push(allow);
             }
             self.areas.push(Area {
@@ -152,12 +181,22 @@ impl Build<'_> {
             shadowed: shadow_areas || own.any(|allow| allow.shadow) || self.shadow_guards(&guards),
             first: number(first_area),
             count: number(app.areas.len()),
-            tree: self.trees.add(&app.areas, app.fold, false),
+            tree: match shadow_areas {
+                false => self.shared_tree(app),
+                true => self.trees.add(&app.areas, app.fold, false),
+            },
             shadow_tree: shadow_areas.then(|| self.trees.add(&app.areas, app.fold, true)),
             windows: app.windows,
             guards,
         };
         Ok((public, rules))
+    }
+
+    fn shared_tree(&mut self, app: &'a ir::App) -> Tree {
+        let areas = app.areas.iter().map(|area| area.pattern.text.as_str());
+        let trees = &mut self.trees;
+        let shape = self.shapes.entry((app.fold, areas.collect()));
+        *shape.or_insert_with(|| trees.add(&app.areas, app.fold, false))
     }
 
     pub(super) fn plain(
@@ -168,7 +207,7 @@ impl Build<'_> {
     ) -> Result<NetRules, (Span, String)> {
         let allows = allows
             .iter()
-            .map(|allow| self.allow(allow, id, None))
+            .map(|allow| self.allow(allow, [id, ""], None))
             .collect::<Result<Vec<_>, _>>()?;
         let guards = self.guards_on(resource);
         Ok(NetRules {
@@ -186,30 +225,30 @@ impl Build<'_> {
     fn allow(
         &mut self,
         allow: &ir::Allow,
-        prefix: &str,
-        public: Option<&str>,
+        prefix: [&str; 2],
+        public: Option<&Text>,
     ) -> Result<Allow, (Span, String)> {
-        let methods = self.methods.mask(allow.methods.as_ref()).ok_or_else(|| {
+        let methods = self.methods.mask(allow.methods.as_deref()).ok_or_else(|| {
             let text = format!("more than {MAX_EXTRA} unusual methods are named");
             (allow.span, text)
         })?;
-        let reason = public.filter(|_| allow.who.anyone);
-        let obligations = ObligationIx(u32::try_from(self.obligations.len()).unwrap_or(0));
-        self.obligations.push(Obligations {
-            rate: self.rate(allow.rate),
-            headers: self.headers(allow.headers),
-            mfa_max: match allow.mfa {
-                Mfa::Age(secs) => Some(Duration::from_secs(secs.into())),
-                Mfa::None | Mfa::Session => None,
-            },
-            login_max: Duration::from_secs(allow.login.into()),
-            idle: allow.idle.map(|secs| Duration::from_secs(secs.into())),
+        let reason = public.filter(|_| allow.who.anyone).map(Text::share);
+        let owed = Owed {
+            rate: allow.rate,
+            headers: allow.headers,
+            mfa: allow.mfa,
+            login: allow.login,
+            idle: allow.idle,
             sessions: allow.sessions,
             public: allow.who.anyone,
-        });
+        };
+        self.id.clear();
+        for part in prefix.into_iter().chain(["#", allow.name.as_str()]) {
+            self.id.push_str(part);
+        }
         Ok(Allow {
-            rule: self.rule(&format!("{prefix}#{}", allow.name), allow.span, reason),
-            obligations,
+            rule: self.rule(allow.span, reason),
+            obligations: self.obligations(owed),
             atom: self.atoms.intern(&allow.who),
             anyone: allow.who.anyone,
             from: self.from.intern(allow.from.as_deref(), &self.zones),
@@ -217,9 +256,30 @@ impl Build<'_> {
             device: allow.device,
             mfa: allow.mfa,
             login: allow.login,
-            when: self.times.intern(allow.when.as_ref()),
+            when: self.times.intern(allow.when.as_deref()),
             shadow: allow.shadow,
         })
+    }
+
+    fn obligations(&mut self, owed: Owed) -> ObligationIx {
+        if let Some(&known) = self.owed.get(&owed) {
+            return known;
+        }
+        let ix = ObligationIx(u32::try_from(self.obligations.len()).unwrap_or(0));
+        self.obligations.push(Obligations {
+            rate: self.rate(owed.rate),
+            headers: self.headers(owed.headers),
+            mfa_max: match owed.mfa {
+                Mfa::Age(secs) => Some(Duration::from_secs(secs.into())),
+                Mfa::None | Mfa::Session => None,
+            },
+            login_max: Duration::from_secs(owed.login.into()),
+            idle: owed.idle.map(|secs| Duration::from_secs(secs.into())),
+            sessions: owed.sessions,
+            public: owed.public,
+        });
+        self.owed.insert(owed, ix);
+        ix
     }
 }
 

@@ -1,7 +1,6 @@
 //! Host to app: a keyed hash finds the place, the whole name is compared.
 
-use std::hash::{BuildHasher, RandomState};
-
+use crate::hash::Keyed;
 use crate::ir;
 
 /// Exact names, and suffixes behind `*.`.
@@ -44,7 +43,7 @@ pub(super) fn compile(apps: &[ir::App], shadow: bool) -> HostTable {
 /// Names to numbers by open addressing, at most half full. The key is random, because callers choose what is asked.
 #[derive(Debug)]
 struct Names {
-    key: [u64; 2],
+    key: Keyed,
     count: usize,
     /// A power of two of them.
     slots: Vec<Slot>,
@@ -70,9 +69,8 @@ const EMPTY: Slot = Slot {
 impl Names {
     /// Of a name given twice, the last number counts.
     fn new(names: &[(&str, u32)]) -> Self {
-        let random = RandomState::new();
         let mut table = Self {
-            key: [random.hash_one(0u8), random.hash_one(1u8)],
+            key: Keyed::default(),
             count: 0,
             slots: vec![EMPTY; (names.len() * 2).next_power_of_two().max(2)],
             text: Vec::new(),
@@ -136,28 +134,10 @@ impl Names {
         hash as usize & (self.slots.len() - 1)
     }
 
-    /// Folded multiplication, eight bytes a turn.
     #[inline]
     fn hash(&self, name: &[u8]) -> u64 {
-        let [first, second] = self.key;
-        let (words, rest) = name.as_chunks::<8>();
-        let mut hash = first ^ (name.len() as u64);
-        for word in words {
-            hash = fold(hash ^ u64::from_le_bytes(*word), second);
-        }
-        let tail = rest.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
-        fold(fold(hash ^ tail, second), first | 1)
+        self.key.bytes(0, name)
     }
-}
-
-/// The half of a product that depends on all bits of both factors.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the two halves of a product"
-)]
-fn fold(a: u64, b: u64) -> u64 {
-    let product = u128::from(a) * u128::from(b | 1);
-    (product as u64) ^ ((product >> 64) as u64)
 }
 
 fn tag(hash: u64) -> u32 {

@@ -1,5 +1,7 @@
 //! Request methods as bits.
 
+use crate::text::Text;
+
 /// Methods as bits: seven ordinary ones, then those that rules name.
 #[derive(Debug, Default)]
 pub(crate) struct Methods {
@@ -34,7 +36,7 @@ impl Methods {
             .chain(self.extra.iter().map(String::as_str))
     }
 
-    pub(super) fn mask(&mut self, names: Option<&Vec<String>>) -> Option<u64> {
+    pub(super) fn mask(&mut self, names: Option<&[Text]>) -> Option<u64> {
         let Some(names) = names else {
             return Some((1 << ORDINARY.len()) - 1);
         };
@@ -44,7 +46,7 @@ impl Methods {
                 if self.extra.len() == MAX_EXTRA {
                     return None;
                 }
-                self.extra.push(name.clone());
+                self.extra.push(name.to_string());
             }
             mask |= self.bit(name);
         }

@@ -15,11 +15,11 @@ pub struct RuleInfo {
     /// Such as `app.paie/admin#it`, `net.ssh#it`, `deny.x`, `admin#it` or `builtin.default`.
     pub id: Arc<str>,
     /// File that defines it; empty for built-in rules.
-    pub file: String,
+    pub file: Arc<str>,
     /// Line from 1; 0 for built-in rules.
     pub line: u32,
     /// The written reason of a guard or a public area.
-    pub reason: Option<String>,
+    pub reason: Option<Arc<str>>,
 }
 
 /// How often one caller may ask.

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::{Guard, User};
+use crate::hash::Keyed;
 use crate::ir::{Ir, Who};
 
 /// What the rules of one policy need to know about one person.
@@ -19,7 +20,7 @@ type Witness = Vec<Vec<u32>>;
 /// All distinct `who` of a policy.
 #[derive(Debug)]
 pub(crate) struct Atoms {
-    whos: Vec<Who>,
+    whos: Vec<Arc<Who>>,
     witnesses: Vec<Witness>,
     stamp: u32,
 }
@@ -100,23 +101,23 @@ impl Who {
 
 #[derive(Default)]
 pub(super) struct Interner {
-    whos: Vec<Who>,
-    known: HashMap<Who, u32>,
+    whos: Vec<Arc<Who>>,
+    known: HashMap<Arc<Who>, u32, Keyed>,
 }
 
 impl Interner {
-    pub(super) fn intern(&mut self, who: &Who) -> u32 {
+    pub(super) fn intern(&mut self, who: &Arc<Who>) -> u32 {
         if let Some(&atom) = self.known.get(who) {
             return atom;
         }
         let atom = u32::try_from(self.whos.len()).unwrap_or(u32::MAX);
-        self.whos.push(who.clone());
-        self.known.insert(who.clone(), atom);
+        self.whos.push(Arc::clone(who));
+        self.known.insert(Arc::clone(who), atom);
         atom
     }
 
     pub(super) fn finish(self, ir: &Ir, guards: &[Guard], stamp: u32) -> Atoms {
-        let whos: Vec<Who> = self.whos;
+        let whos = self.whos;
         let named: Vec<Option<Vec<u32>>> = (0u32..)
             .zip(&ir.users)
             .map(|(ix, user)| {
@@ -167,11 +168,11 @@ fn candidates<'a>(who: &'a Who, ir: &'a Ir) -> Box<dyn Iterator<Item = u32> + 'a
 }
 
 pub(super) fn users(ir: &Ir) -> Vec<User> {
-    let groups: Vec<Arc<str>> = ir.groups.iter().map(|g| g.name.as_str().into()).collect();
+    let groups: Vec<Arc<str>> = ir.groups.iter().map(|g| g.name.share()).collect();
     ir.users
         .iter()
         .map(|user| User {
-            name: user.name.as_str().into(),
+            name: user.name.share(),
             display: user.display.clone(),
             mail: user.mail.clone(),
             language: user.language.clone(),

@@ -1,6 +1,6 @@
 //! Schedules: whether they hold at an instant, and when that changes. Offsets are looked up once, at compile time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::civil::Date;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
@@ -51,6 +51,7 @@ pub(crate) struct Times {
     zones: Vec<Offsets>,
     schedules: Vec<Schedule>,
     lists: Vec<Vec<u32>>,
+    known: HashMap<Vec<u32>, u32>,
 }
 
 impl Times {
@@ -88,14 +89,15 @@ impl Times {
     }
 
     /// Interns a list of schedules; `None` is list 0.
-    pub(super) fn intern(&mut self, when: Option<&Vec<u32>>) -> u32 {
+    pub(super) fn intern(&mut self, when: Option<&[u32]>) -> u32 {
         let Some(when) = when else { return 0 };
-        let at = self.lists.iter().position(|list| list == when);
-        let at = at.unwrap_or_else(|| {
-            self.lists.push(when.clone());
-            self.lists.len() - 1
-        });
-        u32::try_from(at + 1).unwrap_or(u32::MAX)
+        if let Some(&known) = self.known.get(when) {
+            return known;
+        }
+        self.lists.push(when.to_vec());
+        let list = u32::try_from(self.lists.len()).unwrap_or(u32::MAX);
+        self.known.insert(when.to_vec(), list);
+        list
     }
 
     /// The schedules of an interned list; none for list 0.

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use crate::hash::Keyed;
 use crate::ir::{self, INTERNET, TUNNEL};
 
 /// The set of zones an address is in, as an index of one policy.
@@ -209,7 +210,7 @@ pub(crate) struct FromSets {
     words: Vec<u64>,
     /// Words of a set.
     stride: u32,
-    known: HashMap<Vec<u32>, u32>,
+    known: HashMap<Vec<u32>, u32, Keyed>,
 }
 
 impl FromSets {

@@ -34,8 +34,10 @@ impl Named {
         let allows = areas.flat_map(|area| &area.allows).chain(nets);
         for allow in allows.chain(&ir.admin) {
             out.who(&allow.who);
-            out.zones.extend(allow.from.iter().flatten());
-            out.schedules.extend(allow.when.iter().flatten());
+            out.zones
+                .extend(allow.from.iter().flat_map(|list| list.iter()));
+            out.schedules
+                .extend(allow.when.iter().flat_map(|list| list.iter()));
             out.rates.extend(allow.rate);
             out.header_sets.extend(allow.headers);
         }

@@ -43,7 +43,7 @@ proptest! {
             let place = sources.locate(&finding.span);
             let own = |rule| {
                 let info = policy.rule(rule);
-                info.file == place.path && info.line == place.line && info.id.contains('#')
+                &*info.file == place.path && info.line == place.line && info.id.contains('#')
             };
             prop_assert!(finding.code == "matches-nobody" || !finding.related.is_empty(), "{finding:?}");
             for _ in 0..200 {

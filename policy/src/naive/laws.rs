@@ -4,6 +4,8 @@
 //! only where they stand, 11 shadow: here. 5 canonical forms, 6 honesty, 7 freshness, 10 print and parse: `proofs.rs`.
 //! 8 reach and diff are what asking every question gives: `cells/tests.rs`.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::tests::compiled;
@@ -35,11 +37,11 @@ fn every_list(ir: &mut Ir) -> Vec<&mut Vec<Allow>> {
 
 fn everyone(mfa: Mfa) -> Allow {
     Allow {
-        name: "zz".to_owned(),
-        who: Who {
+        name: "zz".into(),
+        who: Arc::new(Who {
             any_user: true,
             ..Who::default()
-        },
+        }),
         from: None,
         device: Device::Any,
         mfa,
@@ -80,11 +82,11 @@ fn some_area(dice: &mut Dice) -> Area {
         .collect();
     let literal = |seg: &&str| Seg::Literal((*seg).to_owned());
     Area {
-        pattern: Pattern {
+        pattern: Arc::new(Pattern {
             segs: segs.iter().map(literal).collect(),
             exact: true,
             text: format!("=/{}", segs.join("/")),
-        },
+        }),
         public: None,
         shadow: false,
         allows: match dice.chance(50) {
@@ -255,7 +257,7 @@ proptest! {
         let (mut dice, policy) = world(seed);
         let mut wider = policy.ir.clone();
         let rule = Allow {
-            when: dice.chance(30).then(|| vec![0]),
+            when: dice.chance(30).then(|| [0].into()),
             ..everyone(dice.pick(&[Mfa::None, Mfa::Session, Mfa::Age(300)]))
         };
         let mut lists = every_list(&mut wider);

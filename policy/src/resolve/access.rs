@@ -1,14 +1,19 @@
 //! Rules and guards: who, from where, with what proof.
 
+use std::fmt::{self, Display};
+use std::sync::Arc;
+
 use super::headers::set_ix;
+use super::held::Lists;
 use super::settings::{device, mfa, positive, rate_ix};
 use super::tenants::{id, owner};
 use super::{Cx, empty_list, sessions, unique, unknown};
 use crate::canon;
-use crate::diag::{Diagnostic, did_you_mean, show};
+use crate::diag::{Diagnostic, Shown, did_you_mean, show};
 use crate::ir::{Allow, App, Device, Guard, Mfa, Net, Resource, Who, index};
 use crate::source::Span;
 use crate::syntax::{AllowAst, Def, GuardAst, Sp, Word};
+use crate::text::Text;
 
 /// Most rules of one policy.
 const MAX_ALLOWS: usize = 200_000;
@@ -45,23 +50,27 @@ pub(super) fn allows(cx: &mut Cx<'_>, defs: &[Def<AllowAst>], place: Place<'_>) 
         cx.diags
             .extend(super::limit("rules", found, MAX_ALLOWS, &last.name));
     }
-    defs.iter()
-        .filter_map(|def| allow(cx, def, place))
-        .collect()
+    let mut out = Vec::with_capacity(defs.len());
+    out.extend(defs.iter().filter_map(|def| allow(cx, def, place)));
+    out
 }
 
 fn allow(cx: &mut Cx<'_>, def: &Def<AllowAst>, place: Place<'_>) -> Option<Allow> {
     let ast = &def.body;
-    let rule = format!("{}#{}", place.id(), show(&def.name.v));
+    let more = ast.more();
+    let rule = &RuleId(place.id(), &def.name.v);
     let words = ast.who.as_ref()?;
-    let from = ast.from.as_ref().map(|list| zones(cx, list));
-    let when = ast.when.as_ref().map(|list| schedules(cx, list, "when"));
-    let methods = ast.methods.as_ref().map(|list| methods(cx, list));
-    let rate = ast
+    let from = ast.from.as_ref();
+    let from = from.map(|list| held(cx, list, |cx| &mut cx.held.zones, zones));
+    let when = more.when.as_ref();
+    let when = when.map(|list| held(cx, list, |cx| &mut cx.held.schedules, whens));
+    let methods = ast.methods.as_ref();
+    let methods = methods.map(|list| held(cx, list, |cx| &mut cx.held.methods, methods_of));
+    let rate = more
         .rate
         .as_ref()
         .map(|word| rate_ix(word, cx.rates, cx.diags));
-    let own_headers = ast
+    let own_headers = more
         .headers
         .as_ref()
         .and_then(|word| set_ix(word, cx.header_sets, cx.diags));
@@ -69,17 +78,20 @@ fn allow(cx: &mut Cx<'_>, def: &Def<AllowAst>, place: Place<'_>) -> Option<Allow
         Place::Area { headers, .. } => own_headers.or(headers),
         Place::Plain { .. } => None,
     };
-    let own_mfa = ast.mfa.as_ref().map(|word| mfa(word, cx.diags));
-    let login = ast.login.as_ref().and_then(|word| positive(word, cx.diags));
-    let bounds = sessions::of_rule(cx, ast, &rule);
-    let own_device = ast.device.as_ref().and_then(|word| device(word, cx.diags));
-    let who = who(cx, words, &rule)?;
+    let own_mfa = more.mfa.as_ref().map(|word| mfa(word, cx.diags));
+    let login = more
+        .login
+        .as_ref()
+        .and_then(|word| positive(word, cx.diags));
+    let bounds = sessions::of_rule(cx, ast, rule);
+    let own_device = more.device.as_ref().and_then(|word| device(word, cx.diags));
+    let who = allowed(cx, words, rule)?;
     if who.anyone {
-        check_anyone(cx, def, words.span, &rule, place);
+        check_anyone(cx, def, words.span, rule, place);
     }
-    warn_nobody(cx, &who, words.span, &rule);
+    warn_nobody(cx, &who, words.span, rule);
     let asked = own_mfa.flatten().unwrap_or(cx.defaults.mfa);
-    if let Some(word) = &ast.mfa
+    if let Some(word) = &more.mfa
         && !who.anyone
         && asked.weaker_than(cx.defaults.mfa)
     {
@@ -110,8 +122,54 @@ fn allow(cx: &mut Cx<'_>, def: &Def<AllowAst>, place: Place<'_>) -> Option<Allow
     })
 }
 
+/// The id of a rule, written out only where something is said about it.
+struct RuleId<'a>(&'a str, &'a str);
+
+impl Display for RuleId<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}#{}", self.0, Shown(self.1))
+    }
+}
+
+/// Who a rule is for. A list read before without a finding is the same again.
+fn allowed(cx: &mut Cx<'_>, list: &Sp<Vec<Word>>, rule: &RuleId<'_>) -> Option<Arc<Who>> {
+    if let Some(known) = cx.held.who.get(&list.v) {
+        return Some(known);
+    }
+    let before = cx.diags.len();
+    let found = Arc::new(who(cx, list, rule)?);
+    if cx.diags.len() == before {
+        cx.held.who.keep(&list.v, Arc::clone(&found));
+    }
+    Some(found)
+}
+
+/// Reads a list of names, unless it was read before without a finding.
+fn held<T>(
+    cx: &mut Cx<'_>,
+    list: &Sp<Vec<Word>>,
+    lists: for<'c> fn(&'c mut Cx<'_>) -> &'c mut Lists<Arc<[T]>>,
+    read: fn(&mut Cx<'_>, &Sp<Vec<Word>>) -> Vec<T>,
+) -> Arc<[T]> {
+    if let Some(known) = lists(cx).get(&list.v) {
+        return known;
+    }
+    let before = cx.diags.len();
+    let found: Arc<[T]> = read(cx, list).into();
+    if cx.diags.len() == before {
+        lists(cx).keep(&list.v, Arc::clone(&found));
+    }
+    found
+}
+
 /// Two keys open a door to the world: `anyone`, and `public` on the same area.
-fn check_anyone(cx: &mut Cx<'_>, def: &Def<AllowAst>, span: Span, rule: &str, place: Place<'_>) {
+fn check_anyone(
+    cx: &mut Cx<'_>,
+    def: &Def<AllowAst>,
+    span: Span,
+    rule: &RuleId<'_>,
+    place: Place<'_>,
+) {
     let id = place.id();
     match place {
         Place::Area { public: true, .. } => {}
@@ -128,8 +186,9 @@ fn check_anyone(cx: &mut Cx<'_>, def: &Def<AllowAst>, span: Span, rule: &str, pl
                 .help("only areas of apps can be public; use \"any-user\""),
         ),
     }
-    let asks = def.body.mfa.as_ref().filter(|word| word.v != "none");
-    for word in asks.into_iter().chain(&def.body.login) {
+    let more = def.body.more();
+    let asks = more.mfa.as_ref().filter(|word| word.v != "none");
+    for word in asks.into_iter().chain(&more.login) {
         cx.diags.push(
             Diagnostic::error(
                 "never-asked",
@@ -140,7 +199,7 @@ fn check_anyone(cx: &mut Cx<'_>, def: &Def<AllowAst>, span: Span, rule: &str, pl
         );
     }
     sessions::check_anyone(cx, &def.body, rule);
-    if def.body.rate.is_none() && cx.defaults.rate.is_none() {
+    if more.rate.is_none() && cx.defaults.rate.is_none() {
         cx.diags.push(
             Diagnostic::warning("no-rate", span, format!("rule {rule} has no rate tier"))
                 .help("add  rate = \"<tier>\"  so that one caller cannot use it all"),
@@ -148,7 +207,7 @@ fn check_anyone(cx: &mut Cx<'_>, def: &Def<AllowAst>, span: Span, rule: &str, pl
     }
 }
 
-fn warn_nobody(cx: &mut Cx<'_>, who: &Who, span: Span, rule: &str) {
+fn warn_nobody(cx: &mut Cx<'_>, who: &Who, span: Span, rule: &RuleId<'_>) {
     let group_has = |ix: &u32| {
         cx.groups
             .get(*ix as usize)
@@ -166,13 +225,13 @@ fn warn_nobody(cx: &mut Cx<'_>, who: &Who, span: Span, rule: &str) {
 }
 
 /// Resolves a list of people; `None` when it names nobody.
-pub(super) fn who(cx: &mut Cx<'_>, list: &Sp<Vec<Word>>, owner: &str) -> Option<Who> {
+pub(super) fn who(cx: &mut Cx<'_>, list: &Sp<Vec<Word>>, owner: &dyn Display) -> Option<Who> {
     let mut who = Who::default();
     for word in &list.v {
         match word.v.strip_prefix('!') {
             Some(rest) => {
                 let bare = Word {
-                    v: rest.to_owned(),
+                    v: rest.into(),
                     span: word.span,
                 };
                 if matches!(rest, "anyone" | "any-user") {
@@ -262,11 +321,15 @@ pub(super) fn zones(cx: &mut Cx<'_>, list: &Sp<Vec<Word>>) -> Vec<u32> {
     }
     let mut out = Vec::new();
     for word in &list.v {
-        if let Some(group) = cx.zone_groups.get(&word.v) {
+        if let Some(group) = cx.zone_groups.get(word.v.as_str()) {
             out.extend(group);
             continue;
         }
-        match cx.zones.iter().position(|zone| zone.name == word.v) {
+        match cx
+            .zones
+            .iter()
+            .position(|zone| word.v == zone.name.as_str())
+        {
             Some(ix) => out.extend(u32::try_from(ix).ok()),
             None => {
                 let groups = cx.zone_groups.keys().map(String::as_str);
@@ -285,6 +348,10 @@ pub(super) fn zones(cx: &mut Cx<'_>, list: &Sp<Vec<Word>>) -> Vec<u32> {
     out.sort_unstable();
     out.dedup();
     out
+}
+
+fn whens(cx: &mut Cx<'_>, list: &Sp<Vec<Word>>) -> Vec<u32> {
+    schedules(cx, list, "when")
 }
 
 fn schedules(cx: &mut Cx<'_>, list: &Sp<Vec<Word>>, key: &str) -> Vec<u32> {
@@ -307,17 +374,16 @@ fn schedules(cx: &mut Cx<'_>, list: &Sp<Vec<Word>>, key: &str) -> Vec<u32> {
     out
 }
 
-fn methods(cx: &mut Cx<'_>, list: &Sp<Vec<Word>>) -> Vec<String> {
+fn methods_of(cx: &mut Cx<'_>, list: &Sp<Vec<Word>>) -> Vec<Text> {
     if list.v.is_empty() {
         cx.diags.push(empty_list(list.span, "methods"));
     }
-    let mut out: Vec<String> = Vec::new();
+    let mut out: Vec<Text> = Vec::new();
     for word in &list.v {
         match word.v.as_str() {
-            "read" => out.extend(["GET", "HEAD"].map(str::to_owned)),
-            "GET" => out.extend(["GET", "HEAD"].map(str::to_owned)),
+            "read" | "GET" => out.extend(["GET", "HEAD"].map(Text::from)),
             other => match method(other) {
-                Ok(()) => out.push(other.to_owned()),
+                Ok(()) => out.push(word.v.clone()),
                 Err(help) => cx
                     .diags
                     .push(super::settings::bad(word, "a method").help(help)),
@@ -424,7 +490,7 @@ fn guard(cx: &mut Cx<'_>, def: &Def<GuardAst>, apps: &[App], nets: &[Net]) -> Op
         reason: ast
             .reason
             .as_ref()
-            .map(|word| word.v.clone())
+            .map(|word| word.v.to_string())
             .unwrap_or_default(),
         span: def.name.span,
     })

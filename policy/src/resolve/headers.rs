@@ -120,7 +120,7 @@ fn set(def: &Def<Vec<(Word, Word)>>, diags: &mut Vec<Diagnostic>) -> HeaderSet {
             continue;
         }
         if let (true, Some(parts)) = (sound, parts) {
-            let name_text = name.v.clone();
+            let name_text = name.v.to_string();
             fields.push((
                 lower,
                 name.span,
@@ -133,7 +133,7 @@ fn set(def: &Def<Vec<(Word, Word)>>, diags: &mut Vec<Diagnostic>) -> HeaderSet {
     }
     fields.sort_by(|(a, ..), (b, ..)| a.cmp(b));
     HeaderSet {
-        name: def.name.v.clone(),
+        name: def.name.v.to_string(),
         fields: fields.into_iter().map(|(_, _, field)| field).collect(),
         span: def.name.span,
     }
@@ -179,7 +179,7 @@ fn parts(text: &Word, diags: &mut Vec<Diagnostic>) -> Option<Vec<Part>> {
         );
         return None;
     }
-    if text.v.trim() != text.v {
+    if text.v.trim() != text.v.as_str() {
         diags.push(bad(text, "a header text").help("take the spaces at its ends out"));
         return None;
     }

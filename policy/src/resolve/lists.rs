@@ -44,7 +44,7 @@ pub(super) fn read(
             continue;
         }
         let mut files = sources.files().filter(|&file| sources.is_list(file));
-        let Some(file) = files.find(|&file| sources.relative(file) == def.body.v) else {
+        let Some(file) = files.find(|&file| def.body.v == sources.relative(file)) else {
             if !sought {
                 continue;
             }
@@ -93,7 +93,7 @@ fn networks(
         if !said.is_empty() {
             let from = start + lead;
             let word = Sp {
-                v: said.to_owned(),
+                v: said.into(),
                 span: Span::new(file, from..from + said.len()),
             };
             let sound = is_network(said);

@@ -181,7 +181,7 @@ fn make(name: &Word, ast: &UserAst, diags: &mut Vec<Diagnostic>) -> User {
             .help("choose another name"),
         );
     }
-    let text = |word: &Option<Word>| word.as_ref().map(|word| word.v.clone());
+    let text = |word: &Option<Word>| word.as_ref().map(|word| word.v.to_string());
     User {
         name: name.v.clone(),
         display: text(&ast.display),
@@ -191,7 +191,7 @@ fn make(name: &Word, ast: &UserAst, diags: &mut Vec<Diagnostic>) -> User {
         attributes: ast
             .attributes
             .iter()
-            .map(|def| (def.name.v.clone(), def.body.v.clone()))
+            .map(|def| (def.name.v.to_string(), def.body.v.to_string()))
             .collect(),
         groups: Vec::new(),
         tenant: None,

@@ -50,7 +50,7 @@ pub(super) fn zones(defs: &[Def<Vec<Word>>], diags: &mut Vec<Diagnostic>) -> Vec
             diags.push(empty_list(def.name.span, &show(&def.name.v)));
         }
         zones.push(Zone {
-            name: def.name.v.clone(),
+            name: def.name.v.to_string(),
             nets: cidrs(&def.body, diags),
             span: def.name.span,
         });
@@ -70,7 +70,7 @@ pub(super) fn zone_groups(
 ) -> BTreeMap<String, Vec<u32>> {
     let mut out = BTreeMap::new();
     for def in unique(defs, "group of zones", diags) {
-        if zones.iter().any(|zone| zone.name == def.name.v) {
+        if zones.iter().any(|zone| def.name.v == zone.name.as_str()) {
             diags.push(
                 Diagnostic::error(
                     "defined-twice",
@@ -85,7 +85,7 @@ pub(super) fn zone_groups(
         }
         let mut members = Vec::new();
         for word in &def.body {
-            match zones.iter().position(|zone| zone.name == word.v) {
+            match zones.iter().position(|zone| word.v == zone.name.as_str()) {
                 Some(ix) => members.extend(u32::try_from(ix).ok()),
                 None => {
                     let names = zones.iter().map(|zone| zone.name.as_str());
@@ -95,7 +95,7 @@ pub(super) fn zone_groups(
         }
         members.sort_unstable();
         members.dedup();
-        out.insert(def.name.v.clone(), members);
+        out.insert(def.name.v.to_string(), members);
     }
     out
 }

@@ -1,6 +1,7 @@
 //! Apps with their areas, nets, and the console.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use super::access::{Place, allows};
 use super::headers::set_ix;
@@ -8,9 +9,10 @@ use super::places::cidrs;
 use super::settings::bad;
 use super::tenants::{id, split};
 use super::values::{ports, upstream};
-use super::{Cx, empty_list, unique};
+use super::{Cx, empty_list, unique, unique_own};
 use crate::canon;
 use crate::diag::{Diagnostic, show};
+use crate::hash::Keyed;
 use crate::ir::{Allow, App, Area, Host, Net, Pattern, Ports, Seg, Upstream};
 use crate::source::Span;
 use crate::syntax::{AllowAst, AppAst, AreaAst, Def, NetAst, Word};
@@ -20,12 +22,13 @@ const MAX_SEGMENTS: usize = 32;
 /// Most areas of one app.
 const MAX_AREAS: usize = 1024;
 
-pub(super) fn apps(cx: &mut Cx<'_>, defs: &[Def<AppAst>]) -> Vec<App> {
-    let mut taken: BTreeMap<Host, Span> = BTreeMap::new();
+pub(super) fn apps(cx: &mut Cx<'_>, defs: Vec<Def<AppAst>>) -> Vec<App> {
+    let mut taken: HashMap<Host, Span, Keyed> = HashMap::default();
     let root = cx.defaults;
-    let mut apps: Vec<App> = unique(defs, "app", cx.diags)
+    let mut apps: Vec<App> = unique_own(defs, "app", cx.diags)
         .into_iter()
         .map(|def| {
+            let def = &def;
             let id = show(&id("app", &def.name.v));
             let own = split(&def.name.v).0.and_then(|name| cx.tenants.get(name));
             cx.defaults = own.unwrap_or(root);
@@ -47,10 +50,11 @@ pub(super) fn apps(cx: &mut Cx<'_>, defs: &[Def<AppAst>]) -> Vec<App> {
         .collect();
     cx.defaults = root;
     apps.sort_by(|a, b| a.id.cmp(&b.id));
+    apps.shrink_to_fit();
     apps
 }
 
-fn hosts(cx: &mut Cx<'_>, def: &Def<AppAst>, taken: &mut BTreeMap<Host, Span>) -> Vec<Host> {
+fn hosts(cx: &mut Cx<'_>, def: &Def<AppAst>, taken: &mut HashMap<Host, Span, Keyed>) -> Vec<Host> {
     let Some(words) = &def.body.host else {
         return Vec::new();
     };
@@ -136,21 +140,20 @@ fn areas(cx: &mut Cx<'_>, def: &Def<AppAst>, id: &str) -> Vec<Area> {
         None => or,
     };
     let whole = set(cx, def.body.headers.as_ref(), cx.defaults.headers);
-    let root = area(
-        cx,
-        &def.body.root,
-        Pattern::root(),
-        id,
-        (whole, def.name.span),
-    );
-    let mut areas = vec![root];
+    let root = Arc::clone(&cx.held.root);
+    let root = area(cx, &def.body.root, root, id, (whole, def.name.span));
+    let mut areas = Vec::with_capacity(def.body.areas.len() + 1);
+    areas.push(root);
+    let mut at = String::new();
     for sub in &def.body.areas {
         let fold = def.body.windows || def.body.case_insensitive;
         if let Some(pattern) = pattern(cx, &sub.name, id, fold) {
-            let id = format!("{id}{}", pattern.text);
+            at.clear();
+            at.push_str(id);
+            at.push_str(&pattern.text);
             let headers = set(cx, sub.body.headers.as_ref(), whole);
-            let at = (headers, sub.name.span);
-            areas.push(area(cx, &sub.body, pattern, &id, at));
+            let place = (headers, sub.name.span);
+            areas.push(area(cx, &sub.body, pattern, &at, place));
         }
     }
     if areas.len() > MAX_AREAS {
@@ -176,7 +179,7 @@ fn areas(cx: &mut Cx<'_>, def: &Def<AppAst>, id: &str) -> Vec<Area> {
 fn area(
     cx: &mut Cx<'_>,
     ast: &AreaAst,
-    pattern: Pattern,
+    pattern: Arc<Pattern>,
     id: &str,
     (headers, span): (Option<u32>, Span),
 ) -> Area {
@@ -216,9 +219,18 @@ fn area(
 }
 
 /// Reads `"/admin"`, `"=/healthz"`, `"/users/*/keys"`.
-fn pattern(cx: &mut Cx<'_>, word: &Word, id: &str, fold: bool) -> Option<Pattern> {
+fn pattern(cx: &mut Cx<'_>, word: &Word, id: &str, fold: bool) -> Option<Arc<Pattern>> {
+    let [apart, folded] = &mut cx.held.patterns;
+    let known = if fold { folded } else { apart };
+    if let Some(pattern) = known.get(&word.v) {
+        return Some(Arc::clone(pattern));
+    }
     match parse_pattern(&word.v, fold) {
-        Ok(pattern) => Some(pattern),
+        Ok(pattern) => {
+            let pattern = Arc::new(pattern);
+            known.insert(word.v.clone(), Arc::clone(&pattern));
+            Some(pattern)
+        }
         Err(help) => {
             cx.diags.push(
                 Diagnostic::error(

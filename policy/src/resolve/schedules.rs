@@ -49,7 +49,7 @@ fn schedule(def: &Def<ScheduleAst>, diags: &mut Vec<Diagnostic>) -> Schedule {
         );
     }
     Schedule {
-        name: def.name.v.clone(),
+        name: def.name.v.to_string(),
         days,
         times,
         between: ast.between.as_ref().and_then(|word| between(word, diags)),
@@ -187,7 +187,7 @@ fn between(word: &Word, diags: &mut Vec<Diagnostic>) -> Option<(String, String)>
 
 fn zone(word: &Word, diags: &mut Vec<Diagnostic>) -> String {
     let bundled = TimeZoneDatabase::bundled();
-    let known = bundled.available().any(|name| name.as_str() == word.v);
+    let known = bundled.available().any(|name| word.v == name.as_str());
     if !known {
         let names: Vec<String> = bundled
             .available()
@@ -199,5 +199,5 @@ fn zone(word: &Word, diags: &mut Vec<Diagnostic>) -> String {
                 .help_opt(did_you_mean(&word.v, names)),
         );
     }
-    word.v.clone()
+    word.v.to_string()
 }

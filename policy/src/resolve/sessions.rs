@@ -1,5 +1,7 @@
 //! What rules say about the sessions of those they let in.
 
+use std::fmt::Display;
+
 use super::Cx;
 use super::settings::positive;
 use crate::diag::Diagnostic;
@@ -14,15 +16,23 @@ pub(super) struct Bounds {
 }
 
 /// Reads `idle` and `sessions` of a rule; they only tighten what holds for everybody.
-pub(super) fn of_rule(cx: &mut Cx<'_>, ast: &AllowAst, rule: &str) -> Bounds {
-    let idle = ast.idle.as_ref().and_then(|word| positive(word, cx.diags));
-    let sessions = ast.sessions.as_ref().and_then(|most| count(most, cx.diags));
-    if let (Some(word), Some(own), Some(all)) = (&ast.idle, idle, cx.defaults.idle)
+pub(super) fn of_rule(cx: &mut Cx<'_>, ast: &AllowAst, rule: impl Display + Copy) -> Bounds {
+    let idle = ast
+        .more()
+        .idle
+        .as_ref()
+        .and_then(|word| positive(word, cx.diags));
+    let sessions = ast
+        .more()
+        .sessions
+        .as_ref()
+        .and_then(|most| count(most, cx.diags));
+    if let (Some(word), Some(own), Some(all)) = (&ast.more().idle, idle, cx.defaults.idle)
         && own >= all
     {
         cx.diags.push(idles(rule, word.span, show_duration(all)));
     }
-    if let (Some(at), Some(own), Some(all)) = (&ast.sessions, sessions, cx.defaults.sessions)
+    if let (Some(at), Some(own), Some(all)) = (&ast.more().sessions, sessions, cx.defaults.sessions)
         && own >= all
     {
         cx.diags.push(idles(rule, at.span, all.to_string()));
@@ -30,7 +40,7 @@ pub(super) fn of_rule(cx: &mut Cx<'_>, ast: &AllowAst, rule: &str) -> Bounds {
     Bounds { idle, sessions }
 }
 
-fn idles(rule: &str, span: crate::source::Span, all: String) -> Diagnostic {
+fn idles(rule: impl Display, span: crate::source::Span, all: String) -> Diagnostic {
     let title = format!("rule {rule} asks for no more than [default], where {all} holds for all");
     Diagnostic::warning("no-effect", span, title)
         .help("a rule can only tighten it; take it out, or write less")
@@ -49,9 +59,9 @@ pub(super) fn count(most: &Sp<u64>, diags: &mut Vec<Diagnostic>) -> Option<u32> 
 }
 
 /// Those whom a rule for anyone lets in need have no session.
-pub(super) fn check_anyone(cx: &mut Cx<'_>, ast: &AllowAst, rule: &str) {
-    let idle = ast.idle.as_ref().map(|word| word.span);
-    let sessions = ast.sessions.as_ref().map(|most| most.span);
+pub(super) fn check_anyone(cx: &mut Cx<'_>, ast: &AllowAst, rule: impl Display + Copy) {
+    let idle = ast.more().idle.as_ref().map(|word| word.span);
+    let sessions = ast.more().sessions.as_ref().map(|most| most.span);
     for span in idle.into_iter().chain(sessions) {
         let title = format!("rule {rule} is for anyone, so nobody signs in");
         cx.diags.push(

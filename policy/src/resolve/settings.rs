@@ -28,7 +28,7 @@ pub(super) fn rates(defs: &[Def<Word>], diags: &mut Vec<Diagnostic>) -> Vec<Rate
                 (1, 1, 1)
             });
             RateDef {
-                name: def.name.v.clone(),
+                name: def.name.v.to_string(),
                 count,
                 per_secs,
                 burst,

@@ -78,7 +78,7 @@ impl Spaces {
         let tenants = self.tenants.iter();
         tenants
             .map(|tenant| crate::ir::Tenant {
-                name: tenant.name.v.clone(),
+                name: tenant.name.v.to_string(),
                 domains: tenant
                     .domains
                     .iter()

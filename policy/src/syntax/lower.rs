@@ -7,7 +7,7 @@ use super::keys;
 use super::read::Reader;
 use super::tenants;
 use super::tree::{Entry, Table};
-use super::{Ast, Def, DefaultAst, GroupAst, ScheduleAst, Sp, TunnelAst, UserAst, Word};
+use super::{Ast, Def, DefaultAst, GroupAst, ScheduleAst, TunnelAst, UserAst, Word};
 use crate::diag::{Diagnostic, show};
 use crate::source::Span;
 
@@ -93,10 +93,7 @@ fn single<T>(
     body: fn(&mut Reader<'_>, Table<'_>) -> T,
 ) {
     if let Some(table) = r.table(entry) {
-        let name = Sp {
-            v: entry.key.to_owned(),
-            span: entry.span,
-        };
+        let name = r.word(entry);
         let body = body(r, table);
         into.push(Def { name, body });
     }
@@ -118,10 +115,7 @@ fn header_set(r: &mut Reader<'_>, entry: &Entry<'_>) -> Option<Vec<(Word, Word)>
     let table = r.table(entry)?;
     let mut out = Vec::new();
     for e in table.entries() {
-        let name = Sp {
-            v: e.key.to_owned(),
-            span: e.span,
-        };
+        let name = r.word(&e);
         out.extend(r.string(&e).map(|text| (name, text)));
     }
     Some(out)

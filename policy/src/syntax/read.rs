@@ -1,15 +1,19 @@
-//! Reading typed values out of the spanned DOM, noting every mistake.
+//! Reading typed values out of a tree, noting every mistake.
+
+use std::fmt::Display;
 
 use super::keys::Keys;
 use super::tree::{Entry, Table, Value};
 use super::{Def, Sp, Word};
 use crate::diag::{Diagnostic, did_you_mean, nearest, show};
 use crate::source::{FileId, Span};
+use crate::text::Texts;
 
 /// Reads one file, collecting findings.
 pub(super) struct Reader<'d> {
     pub(super) file: FileId,
     pub(super) users_file: bool,
+    pub(super) texts: &'d mut Texts,
     pub(super) diags: &'d mut Vec<Diagnostic>,
 }
 
@@ -19,7 +23,7 @@ impl Reader<'_> {
     }
 
     /// Says that a key has no meaning in `place`, or none yet.
-    pub(super) fn stray_key(&mut self, entry: &Entry<'_>, keys: Keys, place: &str) {
+    pub(super) fn stray_key(&mut self, entry: &Entry<'_>, keys: Keys, place: impl Display) {
         let key = entry.key;
         let shown = show(key);
         if keys.later.contains(&key) {
@@ -76,7 +80,7 @@ impl Reader<'_> {
         &mut self,
         table: Table<'_>,
         span: Span,
-        place: &str,
+        place: impl Display,
         key: &str,
         example: &str,
     ) {
@@ -94,7 +98,7 @@ impl Reader<'_> {
             return None;
         };
         Some(Sp {
-            v: text.to_owned(),
+            v: self.texts.share(text),
             span: entry.value.span(),
         })
     }
@@ -113,11 +117,11 @@ impl Reader<'_> {
             self.wrong_type(entry.value, entry.key, "a string or a list of strings");
             return None;
         };
-        let mut words = Vec::with_capacity(items.len());
+        let mut words = Vec::with_capacity(items.clone().count());
         for item in items {
             match item.as_str() {
                 Some(text) => words.push(Sp {
-                    v: text.to_owned(),
+                    v: self.texts.share(text),
                     span: item.span(),
                 }),
                 None => self.wrong_type(item, entry.key, "a list of strings"),
@@ -171,8 +175,13 @@ impl Reader<'_> {
                 .help(help),
             );
         }
+        self.word(entry)
+    }
+
+    /// The key as a word.
+    pub(super) fn word(&mut self, entry: &Entry<'_>) -> Word {
         Sp {
-            v: entry.key.to_owned(),
+            v: self.texts.share(entry.key),
             span: entry.span,
         }
     }
@@ -187,7 +196,7 @@ impl Reader<'_> {
         let Some(table) = self.table(section) else {
             return Vec::new();
         };
-        let mut defs = Vec::new();
+        let mut defs = Vec::with_capacity(table.entries().count());
         for entry in table.entries() {
             let name = self.name(&entry, kind);
             if let Some(body) = body(self, &entry) {

@@ -154,11 +154,10 @@ impl<'i> Tree<'i> {
     fn bare(&self, range: Range) -> &'i str {
         let text = self.text.get(range.start as usize..range.end as usize);
         let text = text.unwrap_or_default();
-        let quoted = ['"', '\''].into_iter().find_map(|quote| {
-            let inner = text.strip_prefix(quote)?;
-            inner.strip_suffix(quote)
-        });
-        quoted.unwrap_or(text)
+        if !text.starts_with(['"', '\'']) {
+            return text;
+        }
+        text.get(1..text.len().max(2) - 1).unwrap_or_default()
     }
 
     fn span(&self, range: Range) -> Span {
@@ -239,12 +238,10 @@ impl<'t> Value<'t> {
         text.parse().ok()
     }
 
-    pub(super) fn as_array(self) -> Option<impl ExactSizeIterator<Item = Self>> {
-        matches!(self.kind(), Kind::Array | Kind::Tables).then(|| {
-            let Self { tree, at } = self;
-            let items: Vec<u32> = tree.children(at).collect();
-            items.into_iter().map(move |at| Self { tree, at })
-        })
+    pub(super) fn as_array(self) -> Option<impl Iterator<Item = Self> + Clone> {
+        let Self { tree, at } = self;
+        let items = tree.children(at).map(move |at| Self { tree, at });
+        matches!(self.kind(), Kind::Array | Kind::Tables).then_some(items)
     }
 
     pub(super) fn as_table(self) -> Option<Table<'t>> {

@@ -296,7 +296,7 @@ fn obligations_and_expiry_follow_the_rule_that_allowed() {
     assert!(!owed.public);
     let rule = policy.rule(allowed.rule);
     assert_eq!(
-        (&*rule.id, rule.file.as_str(), rule.line),
+        (&*rule.id, &*rule.file, rule.line),
         ("app.a#it", "policy.toml", 17)
     );
     let flow = Subject {

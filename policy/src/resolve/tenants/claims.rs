@@ -39,7 +39,7 @@ pub fn wanted(root: &Sources) -> Option<Wanted> {
         return None;
     }
     let lists = ast.zone_files.iter();
-    let mut lists: Vec<String> = lists.map(|def| def.body.v.clone()).collect();
+    let mut lists: Vec<String> = lists.map(|def| def.body.v.to_string()).collect();
     let mut folders: Vec<String> = tenants.into_iter().map(|tenant| tenant.dir).collect();
     folders.sort();
     lists.sort();
@@ -121,7 +121,7 @@ fn tenants(ast: &Ast, sources: &Sources, diags: &mut Vec<Diagnostic>) -> Vec<Ten
         }
         out.push(Tenant {
             name: def.name.clone(),
-            dir: dir.v.clone(),
+            dir: dir.v.to_string(),
             domains,
             apps: def.body.apps.clone(),
             allows: def.body.allows.clone(),

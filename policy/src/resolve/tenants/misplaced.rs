@@ -31,7 +31,7 @@ fn take<T>(defs: &mut Vec<Def<T>>, section: &str, spaces: &Spaces, diags: &mut V
         let Some(tenant) = spaces.of(span.file) else {
             return true;
         };
-        let what = match section == def.name.v {
+        let what = match def.name.v == section {
             true => format!("[{section}]"),
             false => format!("[{section}] {}", show(&def.name.v)),
         };

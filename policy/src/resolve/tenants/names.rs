@@ -30,7 +30,7 @@ impl Names {
     /// Collects the names, once definitions have theirs in full.
     pub(super) fn new(ast: &Ast, spaces: &Spaces) -> Self {
         fn all<T>(defs: &[Def<T>]) -> BTreeSet<String> {
-            defs.iter().map(|def| def.name.v.clone()).collect()
+            defs.iter().map(|def| def.name.v.to_string()).collect()
         }
         let mut groups = all(&ast.groups);
         groups.extend(
@@ -44,7 +44,8 @@ impl Names {
         zones.extend(all(&ast.zone_files));
         let clock = |def: &Def<ScheduleAst>| {
             let (space, _) = split(&def.name.v);
-            Some((space.map(str::to_owned), def.body.tz.as_ref()?.v.clone()))
+            let zone = def.body.tz.as_ref()?.v.to_string();
+            Some((space.map(str::to_owned), zone))
         };
         Self {
             groups,
@@ -90,7 +91,7 @@ pub(super) fn define(ast: &mut Ast, spaces: &Spaces, diags: &mut Vec<Diagnostic>
 fn prefix<T>(defs: &mut [Def<T>], spaces: &Spaces) {
     for def in defs {
         if let Some(tenant) = spaces.of(def.name.span.file) {
-            def.name.v = format!("{tenant}/{}", def.name.v);
+            def.name.v = format!("{tenant}/{}", def.name.v).into();
         }
     }
 }
@@ -139,7 +140,7 @@ fn clock(test: &mut TestAst, known: &Names, tenant: Option<&str>) {
     if let (zone, None) = (zones.next().unwrap_or("UTC"), zones.next())
         && !last.starts_with(|c: char| c.is_ascii_uppercase())
     {
-        at.v = format!("{} {zone}", at.v);
+        at.v = format!("{} {zone}", at.v).into();
     }
 }
 
@@ -224,9 +225,11 @@ impl Refs<'_> {
     fn allow(&mut self, allow: &mut AllowAst) {
         self.who(&mut allow.who);
         self.zones(&mut allow.from);
-        self.schedules(&mut allow.when);
-        self.one(&mut allow.rate, Kind::Rate);
-        self.one(&mut allow.headers, Kind::Headers);
+        if let Some(more) = &mut allow.more {
+            self.schedules(&mut more.when);
+            self.one(&mut more.rate, Kind::Rate);
+            self.one(&mut more.headers, Kind::Headers);
+        }
     }
 
     fn guard(&mut self, def: &mut Def<GuardAst>) {
@@ -253,7 +256,7 @@ impl Refs<'_> {
             }
             let span = def.name.span;
             let all = apps.into_iter().map(|id| Sp {
-                v: id.clone(),
+                v: id.as_str().into(),
                 span,
             });
             guard.on = Some(Sp {
@@ -264,11 +267,11 @@ impl Refs<'_> {
         };
         for word in &mut on.v {
             let full = match owner(&word.v) == Some(self.tenant) {
-                true => word.v.clone(),
+                true => word.v.to_string(),
                 false => format!("{}/{}", self.tenant, word.v),
             };
             if apps.contains(&&full) {
-                word.v = full;
+                word.v = full.into();
                 continue;
             }
             let title = format!("`{}` is no app of tenant {}", show(&word.v), self.tenant);
@@ -339,7 +342,7 @@ impl Refs<'_> {
         for list in [&mut invariant.reach, &mut invariant.can_reach] {
             for word in list.iter_mut().flat_map(|list| &mut list.v) {
                 if owner(&word.v) != Some(self.tenant) {
-                    word.v = format!("{}/{}", self.tenant, word.v);
+                    word.v = format!("{}/{}", self.tenant, word.v).into();
                 }
             }
         }
@@ -372,8 +375,8 @@ impl Refs<'_> {
     fn zone(&mut self, word: &mut Word) {
         match word.v.as_str() {
             "tunnel" => {}
-            "root/internet" => word.v = "internet".to_owned(),
-            "internet" if self.has_zones => word.v = format!("{}/internet", self.tenant),
+            "root/internet" => word.v = "internet".into(),
+            "internet" if self.has_zones => word.v = format!("{}/internet", self.tenant).into(),
             "internet" => {}
             _ => self.name(word, Kind::Zone, ""),
         }
@@ -386,7 +389,7 @@ impl Refs<'_> {
             None => (false, word.v.as_str()),
         };
         match rest {
-            EVERYBODY if !bang => word.v = format!("@{}/{EVERYBODY}", self.tenant),
+            EVERYBODY if !bang => word.v = format!("@{}/{EVERYBODY}", self.tenant).into(),
             "anyone" | EVERYBODY => {}
             group if group.starts_with('@') => {
                 self.name(word, Kind::Group, if bang { "!@" } else { "@" });
@@ -442,7 +445,7 @@ impl Refs<'_> {
             Kind::Headers => (&self.known.headers, "header set"),
         };
         if set.contains(&full) {
-            word.v = format!("{mark}{full}");
+            word.v = format!("{mark}{full}").into();
             return;
         }
         let bare = mark.trim_start_matches('!');

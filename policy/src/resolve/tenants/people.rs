@@ -29,7 +29,7 @@ impl People {
         let mut out = Self::default();
         for def in &ast.users {
             let owner = spaces.position(def.name.span.file);
-            out.listed.entry(def.name.v.clone()).or_insert(owner);
+            out.listed.entry(def.name.v.to_string()).or_insert(owner);
         }
         for def in &ast.groups {
             let (space, _) = split(&def.name.v);
@@ -42,7 +42,7 @@ impl People {
                 .iter()
                 .filter(|word| !word.v.starts_with('@'))
             {
-                let owners = out.named.entry(word.v.clone()).or_default();
+                let owners = out.named.entry(word.v.to_string()).or_default();
                 owners.insert(spaces.find(space));
             }
         }
@@ -85,7 +85,9 @@ pub(super) fn everybody(ast: &mut Ast, spaces: &Spaces) {
         let plain = !word.v.starts_with(['@', '!']) && word.v != "anyone" && word.v != EVERYBODY;
         if let (Some(space), true) = (space, plain) {
             let names = named.entry(space.to_owned()).or_default();
-            names.entry(word.v.clone()).or_insert_with(|| word.clone());
+            names
+                .entry(word.v.to_string())
+                .or_insert_with(|| word.clone());
         }
     };
     for def in &ast.users {
@@ -104,15 +106,19 @@ pub(super) fn everybody(ast: &mut Ast, spaces: &Spaces) {
             .flat_map(|list| &list.v)
             .for_each(|word| add(space, word));
     }
-    let taken: BTreeSet<String> = ast.groups.iter().map(|def| def.name.v.clone()).collect();
+    let taken: BTreeSet<String> = ast
+        .groups
+        .iter()
+        .map(|def| def.name.v.to_string())
+        .collect();
     for tenant in &spaces.tenants {
         if taken.contains(&format!("{}/{EVERYBODY}", tenant.name.v)) {
             continue;
         }
-        let members = named.remove(&tenant.name.v).unwrap_or_default();
+        let members = named.remove(tenant.name.v.as_str()).unwrap_or_default();
         ast.groups.push(Def {
             name: Word {
-                v: format!("{}/{EVERYBODY}", tenant.name.v),
+                v: format!("{}/{EVERYBODY}", tenant.name.v).into(),
                 span: tenant.name.span,
             },
             body: GroupAst {

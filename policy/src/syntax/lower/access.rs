@@ -1,17 +1,19 @@
 //! Apps, nets, guards and the console, with their rules.
 
+use std::fmt::Display;
+
 use super::super::keys::{self, Keys};
 use super::super::read::Reader;
 use super::super::tree::{Entry, Table};
-use super::super::{AllowAst, AppAst, AreaAst, Def, GuardAst, NetAst, Sp, Word};
-use crate::diag::{Diagnostic, show};
+use super::super::{AllowAst, AppAst, AreaAst, Def, GuardAst, MoreAst, NetAst, Word};
+use crate::diag::{Diagnostic, Shown, show};
 
 pub(super) fn admin(r: &mut Reader<'_>, table: Table<'_>) -> Vec<Def<AllowAst>> {
     let mut rules: Vec<Def<AllowAst>> = Vec::new();
     let mut shadow = false;
     for e in table.entries() {
         match e.key {
-            "allow" => rules = allows(r, &e, keys::ALLOW_ADMIN, "admin"),
+            "allow" => rules = allows(r, &e, keys::ALLOW_ADMIN, &"admin"),
             "shadow" => shadow = r.boolean(&e).unwrap_or(true),
             _ => r.stray_key(&e, keys::ADMIN, "[admin]"),
         }
@@ -24,7 +26,7 @@ pub(super) fn admin(r: &mut Reader<'_>, table: Table<'_>) -> Vec<Def<AllowAst>> 
 
 pub(super) fn app(r: &mut Reader<'_>, entry: &Entry<'_>) -> Option<AppAst> {
     let table = r.table(entry)?;
-    let id = format!("app.{}", show(entry.key));
+    let id: &dyn Display = &format_args!("app.{}", Shown(entry.key));
     let mut app = AppAst::default();
     for e in table.entries() {
         match e.key {
@@ -37,22 +39,22 @@ pub(super) fn app(r: &mut Reader<'_>, entry: &Entry<'_>) -> Option<AppAst> {
             "preflight" => app.preflight = r.boolean(&e).unwrap_or(false),
             "shadow" => app.shadow = r.boolean(&e).unwrap_or(true),
             "case-insensitive" => app.case_insensitive = r.boolean(&e).unwrap_or(true),
-            "public" | "allow" => area_key(r, &e, &mut app.root, &id),
-            key if key.starts_with(['/', '=']) => app.areas.extend(area(r, &e, &id)),
-            _ => r.stray_key(&e, keys::APP, &format!("[{id}]")),
+            "public" | "allow" => area_key(r, &e, &mut app.root, id),
+            key if key.starts_with(['/', '=']) => app.areas.extend(area(r, &e, id)),
+            _ => r.stray_key(&e, keys::APP, format_args!("[{id}]")),
         }
     }
     r.require(
         table,
         entry.span,
-        &format!("[{id}]"),
+        format_args!("[{id}]"),
         "host",
         "\"name.example\"",
     );
     r.require(
         table,
         entry.span,
-        &format!("[{id}]"),
+        format_args!("[{id}]"),
         "upstream",
         "\"http://host:port\"",
     );
@@ -71,13 +73,13 @@ fn upstream(r: &mut Reader<'_>, e: &Entry<'_>) -> Option<Word> {
     r.string(e)
 }
 
-fn area(r: &mut Reader<'_>, entry: &Entry<'_>, app: &str) -> Option<Def<AreaAst>> {
+fn area(r: &mut Reader<'_>, entry: &Entry<'_>, app: &dyn Display) -> Option<Def<AreaAst>> {
     let table = r.table(entry)?;
-    let id = format!("{app}{}", show(entry.key));
+    let id: &dyn Display = &format_args!("{app}{}", Shown(entry.key));
     let mut area = AreaAst::default();
     for e in table.entries() {
         match e.key {
-            "public" | "allow" => area_key(r, &e, &mut area, &id),
+            "public" | "allow" => area_key(r, &e, &mut area, id),
             "headers" => area.headers = r.string(&e),
             "shadow" => area.shadow = r.boolean(&e).unwrap_or(true),
             "host" | "upstream" | "windows" | "case-insensitive" | "path-params" | "preflight" => r
@@ -97,19 +99,16 @@ fn area(r: &mut Reader<'_>, entry: &Entry<'_>, app: &str) -> Option<Def<AreaAst>
                 )
                 .help(format!("write it beside: [{app}.\"/whole/path\"]")),
             ),
-            _ => r.stray_key(&e, keys::AREA, &format!("[{id}]")),
+            _ => r.stray_key(&e, keys::AREA, format_args!("[{id}]")),
         }
     }
     Some(Def {
-        name: Sp {
-            v: entry.key.to_owned(),
-            span: entry.span,
-        },
+        name: r.word(entry),
         body: area,
     })
 }
 
-fn area_key(r: &mut Reader<'_>, e: &Entry<'_>, area: &mut AreaAst, id: &str) {
+fn area_key(r: &mut Reader<'_>, e: &Entry<'_>, area: &mut AreaAst, id: &dyn Display) {
     if e.key == "public" {
         area.public = r.string(e);
     } else {
@@ -119,25 +118,31 @@ fn area_key(r: &mut Reader<'_>, e: &Entry<'_>, area: &mut AreaAst, id: &str) {
 
 pub(super) fn net(r: &mut Reader<'_>, entry: &Entry<'_>) -> Option<NetAst> {
     let table = r.table(entry)?;
-    let id = format!("net.{}", show(entry.key));
+    let id: &dyn Display = &format_args!("net.{}", Shown(entry.key));
     let mut net = NetAst::default();
     for e in table.entries() {
         match e.key {
             "to" => net.to = r.strings(&e).map(|list| list.v),
             "shadow" => net.shadow = r.boolean(&e).unwrap_or(true),
             "port" => net.port = r.strings(&e).map(|list| list.v),
-            "allow" => net.allows = allows(r, &e, keys::ALLOW_PLAIN, &id),
-            _ => r.stray_key(&e, keys::NET, &format!("[{id}]")),
+            "allow" => net.allows = allows(r, &e, keys::ALLOW_PLAIN, id),
+            _ => r.stray_key(&e, keys::NET, format_args!("[{id}]")),
         }
     }
     r.require(
         table,
         entry.span,
-        &format!("[{id}]"),
+        format_args!("[{id}]"),
         "to",
         "\"192.168.1.100\"",
     );
-    r.require(table, entry.span, &format!("[{id}]"), "port", "\"22/tcp\"");
+    r.require(
+        table,
+        entry.span,
+        format_args!("[{id}]"),
+        "port",
+        "\"22/tcp\"",
+    );
     Some(net)
 }
 
@@ -169,36 +174,49 @@ pub(super) fn guard(r: &mut Reader<'_>, entry: &Entry<'_>) -> Option<GuardAst> {
 }
 
 /// The rules `allow.<name>` of an area, a net or the console.
-fn allows(r: &mut Reader<'_>, entry: &Entry<'_>, keys: Keys, of: &str) -> Vec<Def<AllowAst>> {
+fn allows(
+    r: &mut Reader<'_>,
+    entry: &Entry<'_>,
+    keys: Keys,
+    of: &dyn Display,
+) -> Vec<Def<AllowAst>> {
     r.named(entry, "rule", |r, e| {
-        let place = format!("rule {of}#{}", show(e.key));
+        let place: &dyn Display = &format_args!("rule {of}#{}", Shown(e.key));
         let Some(table) = e.value.as_table() else {
             r.wrong_type(e.value, e.key, "a rule such as { who = \"@group\" }");
             return None;
         };
-        r.require(table, e.span, &place, "who", "\"@group\"");
-        Some(allow(r, table, keys, &place))
+        r.require(table, e.span, place, "who", "\"@group\"");
+        Some(allow(r, table, keys, place))
     })
 }
 
-fn allow(r: &mut Reader<'_>, table: Table<'_>, keys: Keys, place: &str) -> AllowAst {
+fn allow(r: &mut Reader<'_>, table: Table<'_>, keys: Keys, place: &dyn Display) -> AllowAst {
     let mut allow = AllowAst::default();
+    let mut more = MoreAst::default();
+    let mut said = false;
     for e in table.entries() {
         match e.key {
             "who" => allow.who = r.strings(&e),
             "from" => allow.from = r.strings(&e),
-            "when" => allow.when = r.strings(&e),
             "shadow" => allow.shadow = r.boolean(&e).unwrap_or(true),
-            "device" => allow.device = r.string(&e),
-            "mfa" => allow.mfa = r.string(&e),
-            "login" => allow.login = r.string(&e),
-            "idle" => allow.idle = r.string(&e),
-            "sessions" => allow.sessions = r.integer(&e),
-            "rate" => allow.rate = r.string(&e),
-            "headers" if keys.built.contains(&"headers") => allow.headers = r.string(&e),
             "methods" if keys.built.contains(&"methods") => allow.methods = r.strings(&e),
-            _ => r.stray_key(&e, keys, place),
+            key => {
+                said = true;
+                match key {
+                    "when" => more.when = r.strings(&e),
+                    "device" => more.device = r.string(&e),
+                    "mfa" => more.mfa = r.string(&e),
+                    "login" => more.login = r.string(&e),
+                    "idle" => more.idle = r.string(&e),
+                    "sessions" => more.sessions = r.integer(&e),
+                    "rate" => more.rate = r.string(&e),
+                    "headers" if keys.built.contains(&"headers") => more.headers = r.string(&e),
+                    _ => r.stray_key(&e, keys, place),
+                }
+            }
         }
     }
+    allow.more = said.then(|| Box::new(more));
     allow
 }

@@ -32,7 +32,7 @@ fn test(r: &mut Reader<'_>, table: Table<'_>, span: Span) -> TestAst {
     };
     for e in table.entries() {
         match e.key {
-            "name" => test.name = r.string(&e).map(|word| word.v),
+            "name" => test.name = r.string(&e).map(|word| word.v.to_string()),
             "as" => test.subject = subject(r, &e),
             "to" => test.to = r.string(&e),
             "expect" => test.expect = expect(r, &e),
@@ -74,7 +74,7 @@ fn invariant(r: &mut Reader<'_>, table: Table<'_>, span: Span) -> InvariantAst {
     };
     for e in table.entries() {
         match e.key {
-            "name" => out.name = r.string(&e).map(|word| word.v),
+            "name" => out.name = r.string(&e).map(|word| word.v.to_string()),
             "reach" => out.reach = r.strings(&e),
             "only" => out.only = r.strings(&e),
             "never" => out.never = r.strings(&e),
@@ -140,10 +140,7 @@ fn expect(r: &mut Reader<'_>, entry: &Entry<'_>) -> Option<ExpectAst> {
             );
             return None;
         };
-        let outcome = Sp {
-            v: only.key.to_owned(),
-            span: only.span,
-        };
+        let outcome = r.word(only);
         let rule = r.string(only);
         return r
             .one_of(&outcome, "an outcome", &OUTCOMES)
