@@ -433,6 +433,34 @@ fn the_pages_own_x25519_is_that_of_rfc_7748_of_wg_and_of_the_gateway() {
     assert_eq!(chrome.run(agree, &[]), json!(true));
 }
 
+#[test]
+fn the_form_says_what_stands_against_a_device_and_asks_a_person_whose_session_ended() {
+    let gateway = Gateway::demo();
+    let chrome = Chrome::start(&gateway.facts.ca_root);
+    chrome.run_before_pages(WATCH);
+    open_form(&chrome, &gateway);
+    chrome.type_into("#name", "laptop\n");
+    chrome.wait_for_text("You have a device of that name already");
+    let devices = gateway.must(&["device", "list", "--json"]);
+    assert_eq!(journal::records(&devices).len(), 1, "{devices}");
+    // A key of her own goes as without a script.
+    let (_, public) = key_pair();
+    chrome.click("#by-hand summary");
+    chrome.type_into("#public_key", &public);
+    chrome.type_into("#name", " of mine\n");
+    chrome.wait_for_text("Put your private key in the place");
+    assert_eq!(
+        device(&gateway, "laptop of mine")["public_key"],
+        json!(public)
+    );
+    chrome.open(&at(&gateway, ADD));
+    gateway.must(&["session", "revoke", "--user", "demo"]);
+    chrome.type_into("#name", "late\n");
+    chrome.wait_for_text("Use your user name and password");
+    let devices = gateway.must(&["device", "list", "--json"]);
+    assert_eq!(journal::records(&devices).len(), 2, "{devices}");
+}
+
 fn key_pair() -> (String, String) {
     let private = Command::new("wg").arg("genkey").output().unwrap().stdout;
     let private = String::from_utf8(private).unwrap().trim().to_owned();
