@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use postern_tests::curl::{Client, host};
 use postern_tests::gateway::Gateway;
+use postern_tests::html;
 use postern_tests::journal;
 use postern_tests::office::{Office, PERMITTED, echoes};
 use postern_tests::policy::{second_app, two_apps};
@@ -137,6 +138,52 @@ fn a_revoked_session_closes_websocket_download_and_tunnel_flow_and_no_other() {
     journal::wait_for(&office.gateway, "session-ended.1", |r| {
         journal::is(r, "user", "demo")
     });
+}
+
+#[test]
+fn a_session_ended_from_the_phone_closes_what_the_laptop_streams_and_not_the_phones_own() {
+    let (_recorder, gateway, laptop) = signed_in(|g| &g.facts.demo);
+    let phone = Client::new(&gateway);
+    let page = phone.sign_in(&gateway.facts.app, &gateway.facts.demo);
+    assert_eq!(page.status, 200, "{page:?}");
+    let port = gateway.https_port();
+    let connect = || TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let door = web_door(&gateway, &laptop, &gateway.facts.app, &connect);
+    let (mut websocket, mut download) = (door.websocket(), door.download());
+    let mut kept = web_door(&gateway, &phone, &gateway.facts.app, &connect).websocket();
+
+    let account = format!("{}account", gateway.facts.portal);
+    let page = phone.follow(&account);
+    let ends = html::forms(&page.body).into_iter();
+    let ends: Vec<_> = ends.filter(|f| f.action == "/account/end").collect();
+    let own = session_row(&page.body, "this one");
+    let other = |f: &&html::Form| f.value("session").is_some_and(|id| !own.contains(id));
+    let form = ends.iter().find(other).unwrap();
+    let start = Instant::now();
+    let watched = [
+        ("WebSocket", watch(move || websocket.wait_closed())),
+        (
+            "download",
+            watch(move || drop(raw::read_all(&mut download))),
+        ),
+    ];
+    let done = phone.submit(&page, form);
+    assert_eq!(done.status, 303, "{done:?}");
+    for (name, handle) in watched {
+        assert_closed(name, start, handle);
+    }
+    assert_eq!(kept.echo("still here").unwrap(), "still here");
+    assert_eq!(laptop.fetch(&gateway.facts.app).status, 401);
+    assert_eq!(phone.fetch(&gateway.facts.app).status, 200);
+}
+
+/// The row of the account page that holds a text.
+fn session_row(page: &str, text: &str) -> String {
+    let rows = page
+        .split("<tr>")
+        .filter(|row| row.contains("/account/end\""));
+    let found = rows.into_iter().find(|row| row.contains(text));
+    found.unwrap_or_else(|| panic!("{page}")).to_owned()
 }
 
 fn signed_in(

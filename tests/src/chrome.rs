@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::netns::{self, Namespace};
 use crate::process::{Program, find, must};
 use crate::temp::Temp;
 use crate::wait;
@@ -20,6 +21,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub struct Chrome {
     port: u16,
     session: String,
+    /// The namespace it runs in, if not that of the test.
+    namespace: Option<String>,
     _driver: Program,
     _home: Temp,
 }
@@ -28,15 +31,27 @@ impl Chrome {
     /// Starts Chromium; `root` is put into the trust store of its own home folder.
     #[must_use]
     pub fn start(root: &Path) -> Self {
+        Self::launch(root, Command::new(find(&["chromedriver"])), None)
+    }
+
+    /// As [`Chrome::start`], inside a namespace.
+    #[must_use]
+    pub fn start_in(namespace: &Namespace, root: &Path) -> Self {
+        let driver = find(&["chromedriver"]);
+        let command = namespace.command(&driver);
+        Self::launch(root, command, Some(namespace.name().to_owned()))
+    }
+
+    fn launch(root: &Path, mut command: Command, namespace: Option<String>) -> Self {
         let home = Temp::new();
         trust(root, home.path());
-        let mut command = Command::new(find(&["chromedriver"]));
         command.arg("--port=0").env("HOME", home.path());
         let driver = Program::start(command, home.path(), "chromedriver");
         let port = wait::until(LIMIT, "chromedriver listens", || port(&driver.stdout()));
         let mut chrome = Self {
             port,
             session: String::new(),
+            namespace,
             _driver: driver,
             _home: home,
         };
@@ -85,9 +100,31 @@ impl Chrome {
     /// Returns the visible text of the page.
     #[must_use]
     pub fn text(&self) -> String {
-        let script = json!({ "script": "return document.body.innerText", "args": [] });
-        let text = self.post("/execute/sync", &script);
+        let text = self.run("return document.body.innerText", &[]);
         text.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Runs a script in the page, with arguments, and returns what it returns.
+    pub fn run(&self, script: &str, args: &[Value]) -> Value {
+        let script = json!({ "script": script, "args": args });
+        self.post("/execute/sync", &script)
+    }
+
+    /// Runs a script in every page to come, before its own.
+    pub fn run_before_pages(&self, script: &str) {
+        let source = json!({ "source": script });
+        self.devtools("Page.addScriptToEvaluateOnNewDocument", &source);
+    }
+
+    /// Lets pages save files, into a folder.
+    pub fn save_into(&self, dir: &Path) {
+        let allow = json!({ "behavior": "allow", "downloadPath": dir });
+        self.devtools("Browser.setDownloadBehavior", &allow);
+    }
+
+    fn devtools(&self, command: &str, params: &Value) {
+        let call = json!({ "cmd": command, "params": params });
+        self.post("/goog/cdp/execute", &call);
     }
 
     /// Waits until the page shows a text.
@@ -155,7 +192,11 @@ impl Chrome {
         } else {
             body.to_string()
         };
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).unwrap();
+        let connect = || TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).unwrap();
+        let mut stream = match &self.namespace {
+            Some(name) => netns::enter(name, connect),
+            None => connect(),
+        };
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",

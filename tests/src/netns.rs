@@ -62,19 +62,24 @@ impl Namespace {
 
     /// Runs `work` on a thread inside; sockets it makes stay inside wherever they go.
     pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let path = format!("/run/netns/{}", self.name);
-        std::thread::scope(|scope| {
-            let inside = scope.spawn(|| {
-                let file = File::open(&path).unwrap();
-                setns(file, CloneFlags::CLONE_NEWNET).unwrap();
-                work()
-            });
-            match inside.join() {
-                Ok(value) => value,
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        })
+        enter(&self.name, work)
     }
+}
+
+/// As [`Namespace::enter`], by the name of the namespace.
+pub(crate) fn enter<T: Send>(name: &str, work: impl FnOnce() -> T + Send) -> T {
+    let path = format!("/run/netns/{name}");
+    std::thread::scope(|scope| {
+        let inside = scope.spawn(|| {
+            let file = File::open(&path).unwrap();
+            setns(file, CloneFlags::CLONE_NEWNET).unwrap();
+            work()
+        });
+        match inside.join() {
+            Ok(value) => value,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
 }
 
 impl Drop for Namespace {

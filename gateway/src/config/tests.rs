@@ -54,6 +54,7 @@ fn every_key_is_read() {
     assert_eq!(config.http.public_url(), "https://gate.example.org:8443");
     assert_eq!(config.http.body_max, 100 << 20);
     assert_eq!(config.identity.idle, Duration::from_secs(900));
+    assert_eq!(config.identity.max_devices, 3);
     assert_eq!(config.identity.absolute, Duration::from_secs(2 * 86_400));
     assert_eq!(config.identity.argon2_passes, 2);
     assert_eq!(config.identity.source_posts_burst, 5);
@@ -113,6 +114,7 @@ routes = ["192.168.1.0/24"]
 [identity]
 idle = "15m"
 absolute = "2d"
+max-devices = 3
 password-min = 12
 issuer = "Office"
 argon2 = { memory-kib = 19456, passes = 2 }
@@ -343,6 +345,11 @@ const BAD: &[(&str, &str, &str)] = &[
         "[identity]\nargon2 = { memory-kib = 1024 }",
         "2:25",
         "not between 19456 and",
+    ),
+    (
+        "[identity]\nmax-devices = 0",
+        "2:15",
+        "0 is not between 1 and 1000",
     ),
     (
         "[identity]\npassword-min = 4",

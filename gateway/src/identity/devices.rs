@@ -471,9 +471,18 @@ impl Devices {
     }
 }
 
+/// Control characters, and what turns the direction of a text or takes no room: a list of devices
+/// must show what it says.
+fn is_unseen(char: char) -> bool {
+    let turns = matches!(char, '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{feff}')
+        || ('\u{202a}'..='\u{202e}').contains(&char)
+        || ('\u{2060}'..='\u{2069}').contains(&char);
+    turns || char.is_control()
+}
+
 fn check_name(all: &[Arc<Device>], user: &Arc<str>, name: &str) -> Result<(), DeviceError> {
     let chars = name.chars().count();
-    if chars == 0 || chars > NAME_MAX || name.chars().any(char::is_control) {
+    if chars == 0 || chars > NAME_MAX || name.chars().any(is_unseen) {
         return Err(DeviceError::BadName);
     }
     let taken = |d: &Arc<Device>| d.revoked.is_none() && d.user == *user && *d.name == *name;

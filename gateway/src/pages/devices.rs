@@ -105,22 +105,15 @@ pub(crate) async fn add(ctx: Ctx, body: Body) -> Response {
         let told = json!({"error": fault.name(), "text": text});
         return answer::json(status(fault), &told).map(Body::from);
     }
-    match fault {
-        DeviceFault::NotConfirmed => {
-            confirm_page(&ctx, person, Act::AddDevice, StatusCode::FORBIDDEN, None).into()
-        }
-        DeviceFault::Unavailable => ctx.problem(Problem::Unavailable),
-        _ => {
-            let error = Some(text);
-            let public_key = key;
-            let asked = Asked {
-                name,
-                public_key,
-                error,
-            };
-            add_page(&ctx, person, status(fault), &asked).into()
-        }
+    if let Some(answer) = instead(&ctx, person, Act::AddDevice, fault) {
+        return answer;
     }
+    let asked = Asked {
+        name,
+        public_key: key,
+        error: Some(text),
+    };
+    add_page(&ctx, person, status(fault), &asked).into()
 }
 
 /// What stands in the form for another device.
@@ -150,15 +143,19 @@ async fn after(ctx: &Ctx, done: Result<(), DeviceFault>) -> Response {
     let (Err(fault), Some(person)) = (done, ctx.person()) else {
         return see_other(Act::Devices.path()).into();
     };
-    match fault {
-        DeviceFault::NotConfirmed => {
-            confirm_page(ctx, person, Act::Devices, StatusCode::FORBIDDEN, None).into()
-        }
-        DeviceFault::Unavailable => ctx.problem(Problem::Unavailable),
-        _ => list_page(ctx, person, status(fault), Some(text(ctx, fault)))
-            .await
-            .into(),
+    if let Some(answer) = instead(ctx, person, Act::Devices, fault) {
+        return answer;
     }
+    let error = Some(text(ctx, fault));
+    list_page(ctx, person, status(fault), error).await.into()
+}
+
+/// Answers a fault that is not told on the page of the act.
+fn instead(ctx: &Ctx, person: &Person, act: Act, fault: DeviceFault) -> Option<Response> {
+    if fault == DeviceFault::NotConfirmed {
+        return Some(confirm_page(ctx, person, act, status(fault), None).into());
+    }
+    (fault == DeviceFault::Unavailable).then(|| ctx.problem(Problem::Unavailable))
 }
 
 fn status(fault: DeviceFault) -> StatusCode {

@@ -45,9 +45,9 @@ async function register(publicKey) {
   });
   const told = await answer.json();
   if (answer.ok) return told;
+  if (told.text && told.error !== "not-confirmed") complain(told.text);
   // Signed out meanwhile, or the five minutes are over: the page of this address asks.
-  if (answer.status === 401 || told.error === "not-confirmed") location.reload();
-  else complain(told.text ?? form.dataset.lost);
+  else location.assign(form.action);
   return null;
 }
 

@@ -22,8 +22,8 @@ pub(crate) enum DeviceError {
     /// The key belonged to a device that was revoked.
     #[error("the key of revoked device {0} cannot be used again")]
     KeyRevoked(DeviceId),
-    /// The name is empty, long or has control characters.
-    #[error("a device name has 1 to {NAME_MAX} characters, none of them control characters")]
+    /// The name is empty, long or has characters that are not seen.
+    #[error("a device name has 1 to {NAME_MAX} characters, all of them visible")]
     BadName,
     /// The person has another device of that name.
     #[error("{0} has a device {1} already")]

@@ -113,7 +113,7 @@ async fn names_have_one_to_sixty_four_characters() {
     let bench = Bench::new().await;
     let devices = bench.identity.devices();
     let long = "x".repeat(65);
-    for bad in ["", "a\nb", long.as_str()] {
+    for bad in ["", "a\nb", "a\u{202e}b", "\u{200b}", long.as_str()] {
         let named = NewDevice {
             name: bad,
             ..new_device("alice", 1)
