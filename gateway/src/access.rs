@@ -128,6 +128,7 @@ impl Facts {
             login_age: signed_in.then_some(self.login_age),
             shadow: decision.shadow.map(answer),
             own: refused.then(|| answer((decision.outcome, decision.rule))),
+            console: false,
         })
     }
 }

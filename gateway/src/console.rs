@@ -22,9 +22,9 @@ use axum::routing::get;
 
 pub(crate) use deed::{Consent, Deed};
 pub(crate) use desk::{
-    Acts, Again, At, Console, Device, FileDiff, GroupLine, GroupOf, GroupView, Locked, Member,
-    NotDone, Outcome, Page, PersonLine, PersonView, Preview, Reach, SessionLine, SharedConsole,
-    Slice, StopLine,
+    Acts, Again, At, Console, Device, Factors, FileDiff, GroupLine, GroupOf, GroupView, Locked,
+    Member, NotDone, Outcome, Page, PersonLine, PersonView, Preview, Reach, SessionLine,
+    SharedConsole, Slice, StopLine,
 };
 
 /// What a request to the console is about to do.
@@ -65,3 +65,6 @@ pub(crate) fn routes() -> Router {
         .route("/admin/do/{deed}", get(act::ask).post(act::carry_out));
     crate::pages::finished(routes)
 }
+
+#[cfg(test)]
+mod tests;

@@ -111,4 +111,4 @@ async fn hardened(mut answer: Response) -> Response {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -80,14 +80,13 @@ pub(crate) async fn ask(call: Call, Path(name): Path<String>) -> Response {
     let Some(deed) = Deed::parse(&name, &call.query) else {
         return call.ctx.problem(Problem::NotFound);
     };
-    let preview = match &deed {
-        Deed::Edit(edit) => match call.console.preview(edit).await {
-            Ok(preview) => Some(preview),
-            Err(refusal) => return refused(&call, &deed, &refusal),
-        },
-        _ => None,
+    let Deed::Edit(edit) = &deed else {
+        return question(&call, StatusCode::OK, &deed, None, None);
     };
-    question(&call, StatusCode::OK, &deed, preview.as_ref(), None)
+    match call.console.preview(edit).await {
+        Ok(preview) => question(&call, StatusCode::OK, &deed, Some(&preview), None),
+        Err(refusal) => refused(&call, &deed, &refusal),
+    }
 }
 
 fn question(

@@ -11,7 +11,7 @@ use crate::control::{Refusal, ban};
 use crate::edits::Edit;
 
 pub(crate) use model::{
-    At, Device, FileDiff, GroupLine, GroupOf, GroupView, Locked, Member, Page, PersonLine,
+    At, Device, Factors, FileDiff, GroupLine, GroupOf, GroupView, Locked, Member, Page, PersonLine,
     PersonView, Preview, Reach, SessionLine, Slice, StopLine,
 };
 

@@ -73,7 +73,8 @@ pub(crate) struct Shell<'a> {
     pub(crate) section: Section,
     /// Says that the act before this page was done.
     pub(crate) done: bool,
-    again: &'a str,
+    /// The path and query that show this page again.
+    pub(crate) again: &'a str,
 }
 
 /// An entry of a menu.

@@ -1,5 +1,5 @@
 mod account;
-mod fake;
+pub(crate) mod fake;
 mod golden;
-mod handlers;
+pub(crate) mod handlers;
 mod words;
