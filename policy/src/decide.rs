@@ -138,11 +138,9 @@ impl Policy {
         method: &str,
         context: &Context,
     ) -> Decision {
-        let ordinary = Methods::ordinary(method);
-        if ordinary.is_none() && canon::method(method).is_err() {
+        let Some(method) = self.method_bit(method) else {
             return Decision::deny(BAD_REQUEST);
-        }
-        let method = ordinary.unwrap_or_else(|| self.methods.bit(method));
+        };
         let app = self.app_for(host).and_then(|ix| self.app_rules(ix));
         let decision = app.map_or(Decision::deny(NO_SUCH_APP), |rules| {
             self.decide_in(rules, subject, path, method, context)
@@ -155,6 +153,16 @@ impl Policy {
             .and_then(|ix| self.app_rules(ix))
             .map(|rules| self.decide_in(rules, subject, path, method, context));
         decision.or_would(would)
+    }
+
+    /// The bit of a method, none set for one that no rule names; `None` for what can be no method here.
+    #[inline]
+    fn method_bit(&self, method: &str) -> Option<u64> {
+        let ordinary = Methods::ordinary(method);
+        if ordinary.is_none() && canon::method(method).is_err() {
+            return None;
+        }
+        Some(ordinary.unwrap_or_else(|| self.methods.bit(method)))
     }
 
     /// Decides a request within one app.
@@ -202,13 +210,19 @@ impl Policy {
         decision.or_would(Some(would))
     }
 
-    /// Decides where there are no paths and no methods.
-    fn decide_plain(&self, subject: &Subject<'_>, context: &Context, rules: &NetRules) -> Decision {
+    /// Decides where there are no paths; where there are no methods either, `method` has every bit.
+    fn decide_plain(
+        &self,
+        subject: &Subject<'_>,
+        context: &Context,
+        rules: &NetRules,
+        method: u64,
+    ) -> Decision {
         let ask = Ask {
             subject,
             context,
             guards: &rules.guards,
-            method: u64::MAX,
+            method,
             shadow: false,
         };
         let decision = self.evaluate(&ask, &rules.allows);
@@ -230,7 +244,7 @@ impl Policy {
         let net = self.net_table.find(dst, port, proto);
         let decide = |ix: u32| {
             let rules = self.nets.get(ix as usize)?;
-            Some(self.decide_plain(subject, context, rules))
+            Some(self.decide_plain(subject, context, rules, u64::MAX))
         };
         let decision = net
             .and_then(decide)
@@ -242,9 +256,12 @@ impl Policy {
         decision.or_would(would.filter(|_| would != net).and_then(decide))
     }
 
-    /// Decides access to the gateway's own console.
-    pub fn decide_admin(&self, subject: &Subject<'_>, context: &Context) -> Decision {
-        self.decide_plain(subject, context, &self.admin)
+    /// Decides access to the gateway's own console. Looking is GET and HEAD, acting is POST.
+    pub fn decide_admin(&self, subject: &Subject<'_>, method: &str, context: &Context) -> Decision {
+        self.method_bit(method)
+            .map_or(Decision::deny(BAD_REQUEST), |method| {
+                self.decide_plain(subject, context, &self.admin, method)
+            })
     }
 
     /// The best outcome of a GET over the areas of an app, for a list of apps. Rules for anyone count only in the

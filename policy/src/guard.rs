@@ -10,8 +10,11 @@ use crate::query::{QueryError, QueryText};
 use crate::resolve::tenants::cut_area;
 use crate::source::Span;
 
-/// Finds whether the console stays reachable. `enrolled` says who can sign in with a code; a context counts if no
-/// schedule takes it away. Nobody is an error, one person a warning.
+/// The method by which the console is asked to act; who may only read it cannot change a policy back.
+const ACT: &str = "POST";
+
+/// Finds whether the console stays usable: people who can act there, not only look. `enrolled` says who can sign in
+/// with a code; a context counts if no schedule takes it away. Nobody is an error, one person a warning.
 pub fn lockout(candidate: &Policy, enrolled: impl Fn(&str) -> bool) -> Vec<Diagnostic> {
     let admins = standing(candidate);
     let able: Vec<&String> = admins.iter().filter(|name| enrolled(name)).collect();
@@ -22,22 +25,22 @@ pub fn lockout(candidate: &Policy, enrolled: impl Fn(&str) -> bool) -> Vec<Diagn
         .map_or_else(Span::default, |allow| allow.span);
     match able.as_slice() {
         [] => vec![
-            Diagnostic::error("lock-out", span, "nobody could reach the console")
-                .help("let somebody who is enrolled reach [admin] at any time"),
+            Diagnostic::error("lock-out", span, "nobody could act in the console")
+                .help("let somebody who is enrolled reach [admin] at any time, by a rule without `methods`"),
         ],
         [only] => vec![
             Diagnostic::warning(
                 "one-admin",
                 span,
-                format!("only {only} could reach the console"),
+                format!("only {only} could act in the console"),
             )
-            .help("let a second person reach [admin] at any time"),
+            .help("let a second person reach [admin] at any time, by a rule without `methods`"),
         ],
         _ => Vec::new(),
     }
 }
 
-/// People who reach the console in some context at all times.
+/// People who can act in the console in some context at all times.
 fn standing(policy: &Policy) -> BTreeSet<String> {
     let mut world = World::new(&[policy]);
     let grid = Grid::new(&mut world, &[Side::admin(policy)], &Split::default());
@@ -47,7 +50,7 @@ fn standing(policy: &Policy) -> BTreeSet<String> {
     let mut seen: BTreeSet<usize> = BTreeSet::new();
     grid.run(|group, [z, _, d, m, c, l], decisions| {
         let allowed = decisions.iter().any(|d| d.outcome == Outcome::Allow);
-        if !allowed {
+        if !allowed || !grid.has_method(m, ACT) {
             return;
         }
         let held = open.entry((group.id, [z, d, m, c, l])).or_default();

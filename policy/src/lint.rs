@@ -89,7 +89,7 @@ impl Policy {
         !who.any_user && !who.anyone && who.users.is_empty() && !who.groups.iter().any(member)
     }
 
-    /// A console that one person, or nobody, reaches at any time.
+    /// A console in which one person, or nobody, can act at any time.
     fn few_admins(&self, out: &mut Vec<Diagnostic>) {
         if self.ir.admin.is_empty() {
             return;

@@ -34,7 +34,7 @@ pub(crate) enum Target {
     /// Canonical host and path.
     Http(String, String, String),
     Flow(IpAddr, u16, Proto),
-    Admin,
+    Admin(String),
 }
 
 /// The outcome and the id of the rule that gave it.
@@ -83,7 +83,19 @@ pub(crate) fn decide(ir: &Ir, request: &Request) -> (Outcome, String) {
                 None,
             )
         }
-        Target::Admin => judge(ir, request, Resource::Admin, "admin", &ir.admin, None),
+        Target::Admin(method) => {
+            if method == "TRACE" || method == "CONNECT" {
+                return refuse("bad-request");
+            }
+            judge(
+                ir,
+                request,
+                Resource::Admin,
+                "admin",
+                &ir.admin,
+                Some(method),
+            )
+        }
     }
 }
 

@@ -30,7 +30,8 @@ pub struct QueryText {
     pub mfa: Option<String>,
     /// Age of the sign-in such as `3h`.
     pub login: Option<String>,
-    /// `[METHOD ]https://host/path`, `tcp://ip:port`, `udp://ip:port`, `icmp://ip` or `admin`.
+    /// `[METHOD ]https://host/path`, `tcp://ip:port`, `udp://ip:port`, `icmp://ip` or `[METHOD ]admin`; without a
+    /// method it is GET.
     pub to: String,
 }
 
@@ -98,7 +99,9 @@ pub(crate) enum Target {
         port: u16,
         proto: Proto,
     },
-    Admin,
+    Admin {
+        method: String,
+    },
 }
 
 impl Query {
@@ -184,7 +187,7 @@ impl Policy {
             Target::Flow { dst, port, proto } => {
                 self.decide_flow(&subject, *dst, *port, *proto, &context)
             }
-            Target::Admin => self.decide_admin(&subject, &context),
+            Target::Admin { method } => self.decide_admin(&subject, method, &context),
             Target::BadRequest(_) => Decision::deny(crate::compile::BAD_REQUEST),
         }
     }
@@ -317,10 +320,10 @@ fn civil(text: &str) -> Option<DateTime> {
 
 impl Policy {
     fn query_target(&self, text: &str) -> Result<Target, QueryError> {
-        if text == "admin" {
-            return Ok(Target::Admin);
-        }
         let (method, url) = text.split_once(' ').unwrap_or(("GET", text));
+        if url == "admin" {
+            return Ok(console(method));
+        }
         match url.split_once("://") {
             Some(("https" | "http", rest)) => Ok(self.query_http(method, rest)),
             Some((scheme @ ("tcp" | "udp" | "icmp"), rest)) if method == "GET" => {
@@ -348,12 +351,22 @@ impl Policy {
     }
 }
 
+/// The console asked by a method; one that is never let through is a question too.
+pub(crate) fn console(method: &str) -> Target {
+    match canon::method(method) {
+        Ok(method) => Target::Admin {
+            method: method.to_owned(),
+        },
+        Err(reject) => Target::BadRequest(reject.reason()),
+    }
+}
+
 fn bad_target(text: &str) -> QueryError {
     error(
         QueryField::To,
         &format!("`{}` is nothing to reach", show(text)),
     )
-    .help("write https://host/path, POST https://host/path, tcp://ip:port, icmp://ip or admin")
+    .help("write https://host/path, POST https://host/path, tcp://ip:port, icmp://ip, admin or POST admin")
 }
 
 fn without_port(authority: &str) -> &str {

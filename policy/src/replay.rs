@@ -8,7 +8,7 @@ use crate::compile::{BAD_REQUEST, DEFAULT, Policy, SubjectBits};
 use crate::decide::{Context, Decision, Outcome, Subject};
 use crate::diag::{did_you_mean, show};
 use crate::ir::{Device, Proto};
-use crate::query::{Query, QueryError, QueryField, Target};
+use crate::query::{self, Query, QueryError, QueryField, Target};
 use crate::resolve::values::show_duration;
 
 /// What was asked for, as the journal has it.
@@ -33,7 +33,10 @@ pub enum AuditTarget {
         proto: Proto,
     },
     /// The console.
-    Admin,
+    Admin {
+        /// Method.
+        method: String,
+    },
 }
 
 /// The inputs of one recorded decision, and what it was.
@@ -103,7 +106,7 @@ impl AuditInput {
     }
 }
 
-/// As questions write it: `GET https://host/path`, `tcp://ip:port`, `icmp://ip` or `admin`.
+/// As questions write it: `GET https://host/path`, `tcp://ip:port`, `icmp://ip` or `GET admin`.
 impl std::fmt::Display for AuditTarget {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -115,7 +118,7 @@ impl std::fmt::Display for AuditTarget {
                 (Proto::Udp, IpAddr::V4(_)) => write!(f, "udp://{dst}:{port}"),
                 (Proto::Udp, IpAddr::V6(_)) => write!(f, "udp://[{dst}]:{port}"),
             },
-            Self::Admin => f.write_str("admin"),
+            Self::Admin { method } => write!(f, "{method} admin"),
         }
     }
 }
@@ -215,7 +218,7 @@ fn again(policy: &Policy, record: &AuditInput, bits: Option<&SubjectBits>) -> De
         AuditTarget::Flow { dst, port, proto } => {
             policy.decide_flow(&subject, *dst, *port, *proto, &context)
         }
-        AuditTarget::Admin => policy.decide_admin(&subject, &context),
+        AuditTarget::Admin { method } => policy.decide_admin(&subject, method, &context),
     }
 }
 
@@ -268,7 +271,7 @@ impl Policy {
                 port: *port,
                 proto: *proto,
             },
-            AuditTarget::Admin => Target::Admin,
+            AuditTarget::Admin { method } => query::console(method),
         }
     }
 }

@@ -144,7 +144,7 @@ impl Policy {
                     method: None,
                 })
             }
-            Target::Admin => Some(Reached {
+            Target::Admin { method } => Some(Reached {
                 resource: Resource::Admin,
                 id: "admin",
                 place: self.ir.admin.first()?.span,
@@ -152,7 +152,7 @@ impl Policy {
                 app: None,
                 rules: &self.ir.admin,
                 compiled: &self.admin.allows,
-                method: None,
+                method: Some(self.methods.bit(method)),
             }),
             Target::BadRequest(_) => None,
         }

@@ -139,7 +139,7 @@ fn lock_out(asked: &Asked<'_>, judged: &mut Judged) {
         judged.warnings.extend(found.into_iter().map(|d| d.title));
         return;
     }
-    let text = "nobody who is enrolled could reach [admin] at all times";
+    let text = "nobody who is enrolled could act in [admin] at all times";
     // a fresh installation has nobody enrolled, and must be able to change
     let already = is_locked(&guard::lockout(asked.before, asked.enrolled));
     if already || asked.revokes {
@@ -322,7 +322,11 @@ fn own_access(asked: &Asked<'_>, judged: &mut Judged) {
         user: Some(own.user.clone()),
         from: own.from.clone(),
         device: own.device.clone(),
-        to: own.to.clone(),
+        // who may only look at the console could not take the change back
+        to: match own.to.as_str() {
+            "admin" => "POST admin".to_owned(),
+            to => to.to_owned(),
+        },
         ..QueryText::default()
     };
     let keeps = |policy| guard::keeps_access(policy, &me, asked.now);

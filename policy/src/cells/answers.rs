@@ -146,7 +146,7 @@ impl Policy {
                     let net = self.net_table.find(*dst, *port, *proto);
                     net.map(Place::Net).ok_or_else(|| bad(None))
                 }
-                Target::Admin => Ok(Place::Admin),
+                Target::Admin { .. } => Ok(Place::Admin),
                 Target::BadRequest(reason) => Err(bad(Some(format!(
                     "no request can have this path: {reason}"
                 )))),

@@ -164,6 +164,12 @@ impl<'p> Grid<'p> {
         }
     }
 
+    /// Whether a class of methods holds one by name.
+    pub(crate) fn has_method(&self, class: usize, name: &str) -> bool {
+        let held = self.labels.methods.get(class);
+        held.is_some_and(|held| held.iter().any(|own| own == name))
+    }
+
     /// How many classes each dimension has.
     pub(crate) fn sizes(&self) -> [usize; DIMS] {
         [

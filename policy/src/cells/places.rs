@@ -89,7 +89,7 @@ impl<'p> Side<'p> {
             spot: Spot::Rules {
                 guards: &policy.admin.guards,
                 allows: &policy.admin.allows,
-                http: false,
+                http: true,
             },
             place: Some(Place::Admin),
         }

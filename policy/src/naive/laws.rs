@@ -209,8 +209,8 @@ proptest! {
             if decision.outcome != Outcome::Allow { continue; }
             let (allow, resource) = rule_of(ir, &policy.rule(decision.rule).id).unwrap();
             let method = match &request.target {
-                Target::Http(_, _, method) => Some(method.as_str()),
-                Target::Flow(..) | Target::Admin => None,
+                Target::Http(_, _, method) | Target::Admin(method) => Some(method.as_str()),
+                Target::Flow(..) => None,
             };
             let me = request.user.as_deref().filter(|name| policy.subject(name).is_some());
             prop_assert!(!allow.shadow);

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::laws::cases;
 use super::tests::compiled;
-use super::world::{Dice, USERS, allows, request_of, sections, settle};
+use super::world::{Dice, On, USERS, allows, request_of, sections, settle};
 use super::{Request, Target};
 use crate::compile::Policy;
 use crate::decide::Outcome;
@@ -115,13 +115,13 @@ pub(crate) fn files(dice: &mut Dice, tenant: &str) -> Vec<Below> {
     };
     text.push_str(&format!(
         "[app.t0]\nhost = {host}\nupstream = \"http://{tenant}\"\n{}",
-        allows(dice, "@g0", true)
+        allows(dice, "@g0", On::Area)
     ));
     for area in ["/a", "=/a/b", "/b"] {
         if dice.chance(50) {
             text.push_str(&format!(
                 "[app.t0.{area:?}]\n{}",
-                allows(dice, "any-user", true)
+                allows(dice, "any-user", On::Area)
             ));
         }
     }
@@ -141,7 +141,7 @@ pub(crate) fn aimed(dice: &mut Dice, request: Request) -> Request {
         Target::Http(_, path, method) if dice.chance(60) => {
             Target::Http(dice.pick(&HOSTS).to_owned(), path, method)
         }
-        other @ (Target::Http(..) | Target::Flow(..) | Target::Admin) => other,
+        other @ (Target::Http(..) | Target::Flow(..) | Target::Admin(_)) => other,
     };
     let user = match dice.roll(6) {
         0 => Some("acme0".to_owned()),
@@ -216,7 +216,7 @@ fn answers(seed: u64, changed: &str) -> Vec<(Request, [Answer; 2])> {
         let request = aimed(
             &mut dice,
             Request {
-                target: Target::Admin,
+                target: Target::Admin("GET".to_owned()),
                 ..request.clone()
             },
         );

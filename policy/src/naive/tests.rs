@@ -40,7 +40,7 @@ pub(crate) fn compiled(policy: &Policy, request: &Request) -> Decision {
         Target::Flow(dst, port, proto) => {
             policy.decide_flow(&subject, *dst, *port, *proto, &context)
         }
-        Target::Admin => policy.decide_admin(&subject, &context),
+        Target::Admin(method) => policy.decide_admin(&subject, method, &context),
     }
 }
 

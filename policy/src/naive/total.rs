@@ -43,9 +43,9 @@ fn counted(policy: &Policy, request: &Request) -> Option<(Decision, u64)> {
             let context = Context::new(zone, time(request.unix));
             out = Some(policy.decide_flow(&subject, *dst, *port, *proto, &context));
         }),
-        Target::Admin => allocation_counter::measure(|| {
+        Target::Admin(method) => allocation_counter::measure(|| {
             let context = Context::new(zone, time(request.unix));
-            out = Some(policy.decide_admin(&subject, &context));
+            out = Some(policy.decide_admin(&subject, method, &context));
         }),
     };
     out.map(|decision| (decision, taken.count_total))
@@ -75,7 +75,7 @@ fn anything(dice: &mut Dice) -> Request {
             u16::from_ne_bytes(bytes(dice)),
             dice.pick(&[Proto::Tcp, Proto::Udp, Proto::Icmp]),
         ),
-        1 => Target::Admin,
+        1 => Target::Admin(dice.pick(&["GET", "POST", "", &text]).to_owned()),
         _ => Target::Http(
             dice.pick(&["a.example", "b.example", "x.b.example", &text])
                 .to_owned(),

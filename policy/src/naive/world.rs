@@ -51,6 +51,9 @@ const HOSTS: [&str; 5] = [
 ];
 const WHEN: [&str; 3] = ["s0", "s1", "s2"];
 const SEGS: [&str; 4] = ["a", "b", "(c", "*"];
+const METHODS: [&str; 8] = [
+    "GET", "GET", "HEAD", "POST", "OPTIONS", "PROPFIND", "BREW", "TRACE",
+];
 const AGES: [&str; 4] = ["5m", "1h", "8h", "session"];
 
 /// The sources of a random policy that loads.
@@ -145,7 +148,7 @@ pub(crate) fn sections(dice: &mut Dice) -> Vec<String> {
         "[schedule.s0]\ndays = \"mon-fri\"\ntime = \"07:00-21:00\"\ntz = \"Europe/Paris\"\n[schedule.s1]\ntime = \"22:00-03:30\"\ntz = \"America/New_York\"\n[schedule.s2]\ndays = [\"sat-mon\"]\nbetween = \"2026-03-20..2026-10-25\"\ntz = \"Europe/Paris\"\n".to_owned(),
         format!("[default]\nmfa = {:?}\nlogin = \"10h\"\n{}", dice.pick(&AGES), headers(dice)),
         "[headers]\nh0 = { X-User = \"{user} {{}}\", X-Groups = \"{groups}\" }\nh1 = { x-rule = \"{rule}\" }\nh2 = {}\n".to_owned(),
-        format!("[admin]\nshadow = {}\n{}", dice.chance(10), allows(dice, "any-user", false)),
+        format!("[admin]\nshadow = {}\n{}", dice.chance(10), allows(dice, "any-user", On::Console)),
     ];
     parts.extend((0..dice.roll(3)).map(|at| guard(dice, at)));
     parts.extend(["a", "b", "s"].map(|id| app(dice, id)));
@@ -193,7 +196,7 @@ fn app(dice: &mut Dice, id: &str) -> String {
     };
     let mut out = format!(
         "[app.{id}]\nhost = {hosts}\nupstream = \"http://h\"\n{}",
-        allows(dice, "@g0", true)
+        allows(dice, "@g0", On::Area)
     );
     out.push_str(&headers(dice));
     if dice.chance(40) {
@@ -208,7 +211,7 @@ fn app(dice: &mut Dice, id: &str) -> String {
     if dice.chance(30) {
         out.push_str(&format!(
             "[app.{id}.\"/sh\"]\nshadow = true\n{}",
-            allows(dice, "u1", true)
+            allows(dice, "u1", On::Area)
         ));
     }
     let mut seen: Vec<String> = vec!["/".to_owned()];
@@ -226,13 +229,21 @@ fn app(dice: &mut Dice, id: &str) -> String {
         if dice.chance(20) {
             out.push_str("public = \"p\"\nallow.open = { who = \"anyone\", methods = \"GET\" }\n");
         }
-        out.push_str(&allows(dice, "u1", true));
+        out.push_str(&allows(dice, "u1", On::Area));
         seen.push(path);
     }
     out
 }
 
-pub(crate) fn allows(dice: &mut Dice, first: &str, http: bool) -> String {
+/// Where a rule stands, which says what it may hold.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum On {
+    Area,
+    Console,
+    Net,
+}
+
+pub(crate) fn allows(dice: &mut Dice, first: &str, on: On) -> String {
     let mut out = String::new();
     for at in 0..dice.roll(4) {
         let mut rule = format!("who = [{first:?}, {:?}]", dice.pick(&WHO));
@@ -263,13 +274,13 @@ pub(crate) fn allows(dice: &mut Dice, first: &str, http: bool) -> String {
         if dice.chance(25) {
             rule.push_str(&format!(", login = {:?}", dice.pick(&["1h", "20h"])));
         }
-        if http && dice.chance(40) {
+        if on != On::Net && dice.chance(40) {
             rule.push_str(&format!(
                 ", methods = {}",
                 dice.some(&["read", "GET", "POST", "PROPFIND"], 1)
             ));
         }
-        if http && dice.chance(15) {
+        if on == On::Area && dice.chance(15) {
             rule.push_str(&format!(", headers = {:?}", dice.pick(&["h0", "h2"])));
         }
         out.push_str(&format!("allow.r{at} = {{ {rule} }}\n"));
@@ -306,7 +317,7 @@ fn nets(dice: &mut Dice) -> String {
         out.push_str(&format!(
             "[net.n{at}]\nto = {to:?}\nport = {port}\nshadow = {}\n{}",
             dice.chance(20),
-            allows(dice, "@g2", false)
+            allows(dice, "@g2", On::Net)
         ));
     }
     out
@@ -332,7 +343,7 @@ pub(crate) fn request_of(dice: &mut Dice) -> Request {
     ];
     let ip = |dice: &mut Dice| dice.pick(&ips).parse::<IpAddr>().unwrap();
     let target = match dice.roll(8) {
-        0 => Target::Admin,
+        0 => Target::Admin(dice.pick(&METHODS).to_owned()),
         1 | 2 => Target::Flow(
             ip(dice),
             dice.pick(&[1, 21, 22, 23, 100, 443]),
@@ -349,13 +360,10 @@ pub(crate) fn request_of(dice: &mut Dice) -> Request {
             if path.is_empty() || dice.chance(20) {
                 path.push('/');
             }
-            let methods = [
-                "GET", "GET", "HEAD", "POST", "OPTIONS", "PROPFIND", "BREW", "TRACE",
-            ];
             Target::Http(
                 dice.pick(&HOSTS).to_owned(),
                 path,
-                dice.pick(&methods).to_owned(),
+                dice.pick(&METHODS).to_owned(),
             )
         }
     };

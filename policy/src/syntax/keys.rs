@@ -121,10 +121,18 @@ pub(super) const ALLOW: Keys = Keys {
     later: &["idle", "sessions", "justify"],
 };
 
-/// Rules of nets and of the console: no methods there.
+/// Rules of nets: no methods there.
 pub(super) const ALLOW_PLAIN: Keys = Keys {
     built: &[
         "who", "from", "when", "device", "mfa", "login", "rate", "shadow",
+    ],
+    later: &["idle", "sessions", "justify"],
+};
+
+/// Rules of the console. `methods = "read"` lets people look and not act: its acts are sent by POST.
+pub(super) const ALLOW_ADMIN: Keys = Keys {
+    built: &[
+        "who", "from", "when", "device", "mfa", "login", "methods", "rate", "shadow",
     ],
     later: &["idle", "sessions", "justify"],
 };

@@ -306,6 +306,9 @@ fn a_test_made_of_a_record_asks_what_the_record_asked() {
         path: path.to_owned(),
         method: method.to_owned(),
     };
+    let console = |method: &str| AuditTarget::Admin {
+        method: method.to_owned(),
+    };
     let ssh = AuditTarget::Flow {
         dst: "10.0.0.1".parse().unwrap(),
         port: 22,
@@ -329,8 +332,10 @@ fn a_test_made_of_a_record_asks_what_the_record_asked() {
             http("POST", "/admin/x"),
             "step-up",
         ),
-        (Some("olivier"), 61, false, AuditTarget::Admin, "allow"),
-        (Some("olivier"), 86_401, false, AuditTarget::Admin, "login"),
+        (Some("olivier"), 61, false, console("GET"), "allow"),
+        (Some("olivier"), 61, false, console("POST"), "allow"),
+        (Some("olivier"), 61, false, console("BREW"), "deny"),
+        (Some("olivier"), 86_401, false, console("GET"), "login"),
     ];
     let mut text = BASE.to_owned();
     for ((user, login_age, tunnel, target, outcome), seq) in cases.iter().cloned().zip(1..) {
@@ -402,7 +407,9 @@ fn a_person_who_is_gone_is_denied_and_cannot_be_explained() {
         device: Device::Any,
         mfa_age: Some(0),
         login_age: 0,
-        target: AuditTarget::Admin,
+        target: AuditTarget::Admin {
+            method: "GET".to_owned(),
+        },
         outcome: Outcome::Allow,
         rule: "admin#it".to_owned(),
     };

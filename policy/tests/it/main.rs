@@ -7,6 +7,7 @@
 
 mod answers;
 mod bad;
+mod console;
 mod examples;
 mod front;
 mod hostile;

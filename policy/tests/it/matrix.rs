@@ -69,9 +69,10 @@ fn matrix(name: &str, policy: &Policy) -> String {
     for sample in policy.samples() {
         leads_there(policy, &sample);
         write!(out, "\n{} {}\n", sample.resource, sample.to).unwrap();
-        let methods: &[&str] = match sample.to.starts_with("https:") {
-            true => &["GET", "POST", "DELETE", "OPTIONS"],
-            false => &["GET"],
+        let methods: &[&str] = match sample.to.as_str() {
+            "admin" => &["GET", "POST"],
+            to if to.starts_with("https:") => &["GET", "POST", "DELETE", "OPTIONS"],
+            _ => &["GET"],
         };
         let mut told: Vec<(String, Vec<&str>)> = Vec::new();
         for method in methods {
@@ -82,7 +83,7 @@ fn matrix(name: &str, policy: &Policy) -> String {
             }
         }
         for (block, same) in told {
-            if methods.len() > 1 {
+            if methods.len() > 1 && (same.len() < methods.len() || sample.to != "admin") {
                 writeln!(out, "  {}", same.join(" ")).unwrap();
             }
             out.push_str(&block);

@@ -12,7 +12,7 @@ pub(super) fn admin(r: &mut Reader<'_>, table: &DeTable<'_>) -> Vec<Def<AllowAst
     let mut shadow = false;
     for e in r.entries(table) {
         match e.key {
-            "allow" => rules = allows(r, &e, keys::ALLOW_PLAIN, "admin"),
+            "allow" => rules = allows(r, &e, keys::ALLOW_ADMIN, "admin"),
             "shadow" => shadow = r.boolean(&e).unwrap_or(true),
             _ => r.stray_key(&e, keys::ADMIN, "[admin]"),
         }
