@@ -14,6 +14,7 @@ mod head;
 mod inputs;
 mod journal;
 mod lines;
+pub(crate) mod newest;
 pub(crate) mod query;
 pub(crate) mod reason;
 mod record;

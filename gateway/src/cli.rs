@@ -13,7 +13,7 @@ pub(crate) mod offline;
 pub(crate) mod out;
 mod policies;
 pub(crate) mod reading;
-mod render;
+pub(crate) mod render;
 pub(crate) mod serve;
 mod session;
 mod status;

@@ -11,6 +11,7 @@ mod control;
 mod demo;
 mod door;
 mod edits;
+mod explain;
 mod gateway;
 mod identity;
 mod ids;

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::exit::{Exit, Failure};
 use super::{Global, apply, out, render};
+use crate::explain::{self, Which};
 use crate::{clock, reload};
 
 /// The commands about the policy.
@@ -378,7 +379,7 @@ fn explain(question: &Explain, global: &Global) -> Result<(), Failure> {
     };
     let query = policy.query_at(&asked, clock::unix()).map_err(refused)?;
     let explanation = policy.explain(&query);
-    let excerpts = past::excerpts(&sources, &policy, &explanation);
+    let excerpts = explain::excerpts(&sources, &policy, &explanation);
     let text = format!("{}{excerpts}", explanation.to_text());
     show(&explanation, &text, global.json);
     Ok(())
@@ -386,11 +387,11 @@ fn explain(question: &Explain, global: &Global) -> Result<(), Failure> {
 
 impl Explain {
     /// Names the decision on record that is asked about, if it is not a question of its own.
-    fn on_record(&self) -> Result<Option<past::Which>, Failure> {
+    fn on_record(&self) -> Result<Option<Which>, Failure> {
         if let Some(seq) = self.seq {
-            return Ok(Some(past::Which::Seq(seq)));
+            return Ok(Some(Which::Seq(seq)));
         }
-        let code = self.url.as_deref().and_then(past::Which::code);
+        let code = self.url.as_deref().and_then(Which::code);
         let words = [
             &self.user,
             &self.from,

@@ -9,12 +9,13 @@ use policy::{Outcome, Policy, Replayer};
 use serde::Serialize;
 
 use super::Folder;
-use super::past::{short, unreadable};
+use super::past::unreadable;
 use crate::audit::again::{self, Decided, Line, Lost, Said};
 use crate::audit::query;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::{Global, out, reading};
 use crate::clock;
+use crate::explain::short;
 
 /// The help of `policy replay`.
 pub(super) const HELP: &str = "Examples:
