@@ -21,7 +21,7 @@ use crate::proxy::head::Target;
 use crate::snapshot::Snapshot;
 use crate::streams::{Answer, Question};
 
-pub(crate) use console::{console, shows_console};
+pub(crate) use console::{console, may_act, shows_console};
 
 /// Who asks, from where, through which door.
 #[derive(Clone)]

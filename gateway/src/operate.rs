@@ -1,7 +1,10 @@
 //! The running gateway as operators see it through the control socket.
 
+mod health;
+mod ledger;
 pub(crate) mod office;
 mod policy;
+mod rulebook;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -28,7 +28,7 @@ use axum::routing::{get, post};
 
 pub(crate) use accept::{may_redirect, wants_html};
 pub(crate) use answer::{Policy, json};
-pub(crate) use assets::VERSION as STYLE;
+pub(crate) use assets::{SCRIPT_VERSION as SCRIPT, VERSION as STYLE};
 pub(crate) use ctx::{Ctx, Proof, SharedDesk, see_other};
 pub(crate) use desk::{
     App, Ask, ChangeStep, Credentials, Desk, DeviceLine, DeviceState, EnrolStep, Enrolment,

@@ -22,7 +22,7 @@ pub(crate) fn console(
     method: &str,
     door: Quarantine,
 ) -> Verdict {
-    let (facts, said, decision) = decide(snap, caller, Act::of(method));
+    let (facts, said, decision) = decide(snap, caller, method);
     let refused = match door {
         Quarantine::Closed => Some(reason::QUARANTINE),
         Quarantine::Open => caller.mismatch().then_some(reason::DEVICE_MISMATCH),
@@ -47,26 +47,35 @@ pub(crate) fn console(
 
 /// Tells whether the console would let the caller look, perhaps after a fresh code.
 pub(crate) fn shows_console(snap: &Snapshot, caller: &Caller) -> bool {
-    let (_, _, Decision { outcome, .. }) = decide(snap, caller, Act::Read);
+    would(snap, caller, "GET")
+}
+
+/// Tells whether the console would let the caller act, perhaps after a fresh code.
+pub(crate) fn may_act(snap: &Snapshot, caller: &Caller) -> bool {
+    would(snap, caller, "POST")
+}
+
+fn would(snap: &Snapshot, caller: &Caller, method: &str) -> bool {
+    let (_, _, Decision { outcome, .. }) = decide(snap, caller, method);
     caller.session.is_some() && matches!(outcome, Outcome::Allow | Outcome::StepUp)
 }
 
 /// Returns what the decision was taken from, what the policy said, and what holds.
-fn decide(snap: &Snapshot, caller: &Caller, act: Act) -> (Facts, Decision, Decision) {
+fn decide(snap: &Snapshot, caller: &Caller, method: &str) -> (Facts, Decision, Decision) {
     let facts = caller.facts(snap, clock::unix());
-    let said = ask(&snap.policy, &facts);
+    let said = ask(&snap.policy, &facts, method);
     if said.outcome == Outcome::Deny && caller.is_nobody_yet() {
         // which browser it is shows only when somebody signs in
         let of_known = Facts {
             class: policy::Device::Known,
             ..caller.facts(snap, facts.at)
         };
-        let better = ask(&snap.policy, &of_known);
+        let better = ask(&snap.policy, &of_known, method);
         if better.outcome == Outcome::Login {
             return (of_known, better, better);
         }
     }
-    let stale = act == Act::Write && !is_fresh(&snap.policy, &facts, said);
+    let stale = Act::of(method) == Act::Write && !is_fresh(&snap.policy, &facts, said);
     if said.outcome == Outcome::Allow && stale {
         let step_up = Decision {
             outcome: Outcome::StepUp,
@@ -78,8 +87,8 @@ fn decide(snap: &Snapshot, caller: &Caller, act: Act) -> (Facts, Decision, Decis
     (facts, said, said)
 }
 
-fn ask(policy: &Policy, facts: &Facts) -> Decision {
-    policy.decide_admin(&facts.subject(), &facts.context())
+fn ask(policy: &Policy, facts: &Facts, method: &str) -> Decision {
+    policy.decide_admin(&facts.subject(), method, &facts.context())
 }
 
 /// The age that the rule names was looked at by the policy; where it names none, ours counts.
@@ -130,7 +139,7 @@ mod tests {
         ] {
             let policy = console(rule);
             let facts = facts(&policy, age);
-            let said = super::ask(&policy, &facts);
+            let said = super::ask(&policy, &facts, "POST");
             assert_eq!(said.outcome == Outcome::Allow, allowed, "{rule} {age}");
             let acts = said.outcome == Outcome::Allow && is_fresh(&policy, &facts, said);
             assert_eq!(acts, fresh, "{rule} {age}");

@@ -174,7 +174,9 @@ impl Fields<'_> {
         let target = if flow {
             flow_target(&path)
         } else if inputs.console {
-            Some(AuditTarget::Admin)
+            self.method.map(|method| AuditTarget::Admin {
+                method: method.0.into_owned(),
+            })
         } else {
             self.host
                 .zip(self.method)

@@ -178,13 +178,7 @@ pub(crate) fn failure(
     back: String,
     refusal: &Refusal,
 ) -> Response {
-    let (status, error) = match refusal.code {
-        Code::Usage | Code::Data => (StatusCode::UNPROCESSABLE_ENTITY, "not-possible"),
-        Code::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
-        Code::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
-        Code::Permission => (StatusCode::FORBIDDEN, "denied"),
-        Code::Config | Code::Held => (StatusCode::CONFLICT, "held"),
-    };
+    let (status, error) = kind(refusal.code);
     let message = &refusal.message;
     let view = RefusedPage {
         f: call.shell(section),
@@ -192,4 +186,15 @@ pub(crate) fn failure(
         back,
     };
     call.reply(status, &Refused { error, message }, &view)
+}
+
+/// The status of a refusal, and its word in JSON.
+pub(crate) fn kind(code: Code) -> (StatusCode, &'static str) {
+    match code {
+        Code::Usage | Code::Data => (StatusCode::UNPROCESSABLE_ENTITY, "not-possible"),
+        Code::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        Code::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        Code::Permission => (StatusCode::FORBIDDEN, "denied"),
+        Code::Config | Code::Held => (StatusCode::CONFLICT, "held"),
+    }
 }

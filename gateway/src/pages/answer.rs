@@ -48,6 +48,8 @@ pub(crate) enum Policy<'a> {
     Page,
     /// As `Page`, and the script of its own host.
     Script,
+    /// As `Script`, which may ask its own host for more.
+    Live,
     /// As `Page`, and the redirect after the form may lead to this origin.
     FormTo(&'a str),
     /// One inline style with this SHA-256 in base64, and no form.
@@ -57,7 +59,7 @@ pub(crate) enum Policy<'a> {
 impl Policy<'_> {
     fn value(self) -> HeaderValue {
         let (style, forms) = match self {
-            Self::Page | Self::Script => ("'self'".to_owned(), "'self'".to_owned()),
+            Self::Page | Self::Script | Self::Live => ("'self'".to_owned(), "'self'".to_owned()),
             Self::FormTo(origin) if is_origin(origin) => {
                 ("'self'".to_owned(), format!("'self' {origin}"))
             }
@@ -66,6 +68,7 @@ impl Policy<'_> {
         };
         let scripts = match self {
             Self::Script => " script-src 'self';",
+            Self::Live => " script-src 'self'; connect-src 'self';",
             Self::Page | Self::FormTo(_) | Self::Inline(_) => "",
         };
         let text = format!(

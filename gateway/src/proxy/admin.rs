@@ -77,7 +77,8 @@ async fn serve(
         who,
         mut ended,
     } = admitted;
-    let Some(body) = own::read_body(session).await? else {
+    let limit = console::body_max(target.path.as_str());
+    let Some(body) = own::read_body_of(session, limit).await? else {
         return gate::problem(gw, session, ctx, Problem::TooLarge).await;
     };
     ctl.body_ended();
@@ -89,6 +90,8 @@ async fn serve(
         ctl.conn.let_go();
     }
     let actor = Actor {
+        may_act: access::may_act(&ctx.snap, &who.caller),
+        caller: who.caller.clone(),
         session: signed_in,
         source: who.caller.source,
         request_id: Arc::clone(&ctx.request_id),

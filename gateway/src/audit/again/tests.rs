@@ -124,7 +124,8 @@ fn a_question_about_the_console_is_read_as_one() {
         })),
         ..request()
     };
-    assert_eq!(decided(record).input.target, AuditTarget::Admin);
+    let method = "POST".to_owned();
+    assert_eq!(decided(record).input.target, AuditTarget::Admin { method });
 }
 
 #[test]
