@@ -11,6 +11,7 @@ mod decisions;
 mod deed;
 mod desk;
 mod devices;
+mod drafts;
 mod groups;
 mod health;
 mod ledger;
@@ -69,6 +70,18 @@ pub(crate) fn body_max(path: &str) -> usize {
         _ => crate::pages::FORM_MAX,
     }
 }
+
+/// Whether what is sent to a path is worth keeping where a fresh code is due first.
+pub(crate) fn is_kept(path: &str) -> bool {
+    path == "/admin/policy/file"
+}
+
+/// Keeps what somebody sent to a page of the console until they open it again.
+pub(crate) fn keep(user: &str, path_and_query: &str, body: bytes::Bytes) {
+    DRAFTS.keep(user, path_and_query, body, crate::clock::now());
+}
+
+static DRAFTS: std::sync::LazyLock<drafts::Drafts> = std::sync::LazyLock::new(Default::default);
 
 /// The routes of the console; each request needs the pages' desk and the console as extensions.
 pub(crate) fn routes() -> Router {

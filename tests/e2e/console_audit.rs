@@ -1,16 +1,22 @@
 //! The console for those who look: decisions, policy and health; and what an auditor cannot do there.
 
 use std::fs;
+use std::time::Duration;
 
 use postern_tests::curl::{Answer, Client};
 use postern_tests::gateway::Gateway;
 use postern_tests::html::Form;
-use postern_tests::journal;
 use postern_tests::policy::{second_app, two_apps};
 use postern_tests::upstream::Recorder;
+use postern_tests::{journal, wait};
 use serde_json::Value;
 
-const PAGES: [&str; 7] = [
+const PAGES: [&str; 12] = [
+    "people",
+    "person?user=demo",
+    "groups",
+    "sessions",
+    "bans",
     "decisions",
     "decisions?events=all&outcome=allow",
     "policy",
@@ -19,6 +25,16 @@ const PAGES: [&str; 7] = [
     "policy/ask?ask=who-can&resource=admin",
     "health",
 ];
+/// Those of them from which somebody who administers acts.
+const ACTING: [&str; 6] = [
+    "people",
+    "person?user=demo",
+    "sessions",
+    "bans",
+    "policy",
+    "policy/file?name=policy.toml",
+];
+const LIMIT: Duration = Duration::from_secs(20);
 const JSON: [&str; 2] = ["-H", "Accept: application/json"];
 
 struct Scene {
@@ -382,6 +398,38 @@ fn a_policy_edited_in_the_browser_goes_in_force_only_when_it_is_right() {
 /// Applies what was checked, accepting what the page asks for.
 fn apply_all(scene: &Scene, checked: &Answer, text: &str) -> Answer {
     scene.edit(checked, text, "apply")
+}
+
+#[test]
+fn a_text_sent_with_an_old_code_waits_for_a_fresh_one() {
+    let scene = Scene::new();
+    let strict = scene.policy.replace(
+        "allow.admins = { who = \"@admins\" }",
+        "allow.look = { who = \"@admins\", methods = \"read\" }\nallow.act = { who = \"@admins\", mfa = \"2s\" }",
+    );
+    scene.gateway.set_policy(&strict);
+    let page = scene.page("policy/file?name=policy.toml");
+    assert!(!page.body.contains("typed for long"), "{}", page.body);
+    let text = format!("{strict}\n# typed for long\n");
+    let away = wait::until(LIMIT, "the code is too old", || {
+        let answer = scene.edit(&page, &text, "check");
+        answer
+            .location()
+            .filter(|to| to.contains("/signin/step-up"))
+            .map(|_| answer)
+    });
+    let asked = scene.admin.follow_from(away);
+    let back = scene.admin.code(&asked, &scene.gateway.facts.demo.code());
+    assert_eq!(back.status, 200, "{}", back.body);
+    assert!(
+        back.url.contains("policy/file?name=policy.toml"),
+        "{}",
+        back.url
+    );
+    assert!(back.body.contains("# typed for long"), "{}", back.body);
+    // once: who opens the file anew sees the file
+    let anew = scene.page("policy/file?name=policy.toml");
+    assert!(!anew.body.contains("# typed for long"), "{}", anew.body);
 }
 
 #[test]

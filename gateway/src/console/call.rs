@@ -24,6 +24,7 @@ pub(crate) struct Call {
     /// The parameters of the URL.
     pub(crate) query: Query,
     path: String,
+    target: String,
     /// The path and query that show this page again.
     again: String,
 }
@@ -41,6 +42,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Call {
         let query = Query::read(parts.uri.query().unwrap_or_default());
         Ok(Self {
             path: parts.uri.path().to_owned(),
+            target: parts.uri.to_string(),
             again: format!(
                 "{}?{}",
                 parts.uri.path(),
@@ -57,13 +59,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Call {
 impl Call {
     /// Describes the page around a part of the console.
     pub(crate) fn shell(&self, section: Section) -> Shell<'_> {
-        Shell::new(
-            &self.ctx,
-            &self.person,
-            section,
-            &self.again,
-            self.query.get("done"),
-        )
+        let done = self.query.get("done");
+        Shell {
+            may_act: self.console.may_act(),
+            ..Shell::new(&self.ctx, &self.person, section, &self.again, done)
+        }
     }
 
     /// Reads which part of a list is asked for, by `?page=` from 1.
@@ -104,6 +104,16 @@ impl Call {
             };
         }
         self.ctx.page(status, view, policy).into()
+    }
+
+    /// Who asks.
+    pub(crate) fn user(&self) -> &str {
+        &self.person.user
+    }
+
+    /// The path and query as they were asked for.
+    pub(crate) fn target(&self) -> &str {
+        &self.target
     }
 
     /// The path of the request.

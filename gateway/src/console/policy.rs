@@ -22,7 +22,6 @@ struct OverviewPage<'a> {
     f: Shell<'a>,
     w: &'static texts::Policy,
     m: &'a Overview,
-    may_act: bool,
 }
 
 #[derive(Template)]
@@ -43,7 +42,6 @@ pub(crate) async fn overview(call: Call) -> Response {
         f: call.shell(Section::Policy),
         w: texts::Policy::of(call.ctx.lang),
         m: &overview,
-        may_act: call.console.may_act(),
     };
     call.reply(StatusCode::OK, &overview, &view)
 }

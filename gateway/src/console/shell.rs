@@ -86,6 +86,8 @@ pub(crate) struct Shell<'a> {
     pub(crate) csrf: String,
     /// The part of the console.
     pub(crate) section: Section,
+    /// Whether the one who looks may act as well.
+    pub(crate) may_act: bool,
     /// Says that the act before this page was done.
     pub(crate) done: bool,
     /// The path and query that show this page again.
@@ -123,6 +125,7 @@ impl<'a> Shell<'a> {
             user: &person.user,
             csrf: ctx.session_token(),
             section,
+            may_act: false,
             done: done.is_some(),
             again,
         }

@@ -6,6 +6,7 @@ use axum::response::Response;
 use http::StatusCode;
 use serde::Serialize;
 
+use super::super::DRAFTS;
 use super::super::act;
 use super::super::call::{Call, encode};
 use super::super::desk::FileDiff;
@@ -13,9 +14,10 @@ use super::super::rulebook::{Change, Effect, NotMade};
 use super::super::shell::{Section, Shell};
 use super::super::texts;
 use super::HOME;
+use crate::clock;
 use crate::control::{Code, Refusal};
 use crate::edits::lines::Mark;
-use crate::pages::{Fields, Problem, Proof, Spec, fill, see_other};
+use crate::pages::{Fields, Problem, Proof, Spec, fill, parse, see_other};
 use crate::reload::Finding;
 use crate::reload::guards::{Accept, Stop};
 
@@ -54,6 +56,8 @@ struct Model {
     /// The digest of the files it was opened with.
     #[serde(skip_serializing_if = "Option::is_none")]
     base: Option<String>,
+    /// Whether the text is one that was sent before a fresh code was given.
+    kept: bool,
     /// What it changes or changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     preview: Option<Effect>,
@@ -86,7 +90,6 @@ struct ChangePage<'a> {
     m: &'a Model,
     title: String,
     confirm: String,
-    may_act: bool,
     back: &'static str,
 }
 
@@ -114,10 +117,17 @@ pub(crate) async fn show(call: Call) -> Response {
 async fn file(call: &Call, subject: &Subject, name: &str) -> Response {
     match call.console.rulebook().file(name).await {
         Ok(Some(file)) => {
+            let sent = kept(call);
+            let kept = sent.is_some();
+            let Sent { text, base } = sent.unwrap_or(Sent {
+                text: file.text,
+                base: file.base,
+            });
             let model = Model {
                 name: Some(file.name),
-                text: Some(file.text),
-                base: Some(file.base),
+                text: Some(text),
+                base: Some(base),
+                kept,
                 ..Model::default()
             };
             page(call, subject, StatusCode::OK, model, "")
@@ -194,6 +204,12 @@ pub(crate) async fn confirm(call: Call, body: Body) -> Response {
 /// `GET /admin/policy/confirm`, where a fresh code on the way leads: the page with the button.
 pub(crate) async fn ask_confirm(_: Call) -> Response {
     see_other(HOME).into()
+}
+
+/// What was sent to this page when a fresh code was due.
+fn kept(call: &Call) -> Option<Sent> {
+    let body = DRAFTS.take(call.user(), call.target(), clock::now())?;
+    parse(&FORM, &body).ok().map(|fields| Sent::read(&fields))
 }
 
 /// What an edit sent.
@@ -319,7 +335,6 @@ fn page(
         m: &model,
         title,
         confirm: confirm.to_owned(),
-        may_act: call.console.may_act(),
         back: HOME,
     };
     call.reply(status, &model, &view)
@@ -334,7 +349,7 @@ struct Tick {
 
 impl ChangePage<'_> {
     fn edits(&self) -> bool {
-        self.m.text.is_some() && self.may_act && !self.too_long()
+        self.m.text.is_some() && self.f.may_act && !self.too_long()
     }
 
     fn too_long(&self) -> bool {
@@ -349,7 +364,7 @@ impl ChangePage<'_> {
         let verdict = self.m.preview.as_ref().map(|preview| &preview.verdict);
         let acceptable = |stop: &Stop| stop.accept.is_some();
         let open = verdict.is_some_and(|v| v.changed && v.stops.iter().all(acceptable));
-        self.may_act && open && !self.m.in_force
+        self.f.may_act && open && !self.m.in_force
     }
 
     fn ticks(&self) -> Vec<Tick> {

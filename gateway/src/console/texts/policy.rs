@@ -47,6 +47,9 @@ words! {
         stale: "Somebody else changed the files since you opened this page. Your text is still here; open the file again and carry your lines over.",
             "Quelqu’un d’autre a modifié les fichiers depuis l’ouverture de cette page. Votre texte est encore ici ; rouvrez le fichier et reportez vos lignes.",
             "Jemand anderes hat die Dateien seither geändert. Ihr Text ist noch hier; öffnen Sie die Datei neu und übertragen Sie Ihre Zeilen.";
+        kept: "This is the text you sent before; it was kept while you gave a fresh code. Check it, then apply it.",
+            "Voici le texte envoyé auparavant ; il a été gardé pendant la saisie d’un nouveau code. Vérifiez-le, puis appliquez-le.",
+            "Das ist der zuvor gesendete Text; er wurde behalten, während Sie einen neuen Code eingaben. Prüfen Sie ihn und wenden Sie ihn an.";
         open_again: "Open it again", "La rouvrir", "Neu öffnen";
         lines: "Lines that change", "Lignes modifiées", "Geänderte Zeilen";
         access: "Access that changes", "Accès modifiés", "Geänderte Zugriffe";
