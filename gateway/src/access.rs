@@ -21,7 +21,7 @@ use crate::proxy::head::Target;
 use crate::snapshot::Snapshot;
 use crate::streams::{Answer, Question};
 
-pub(crate) use console::{console, shows_console};
+pub(crate) use console::{console, may_act, shows_console};
 
 /// Who asks, from where, through which door.
 #[derive(Clone)]
@@ -128,6 +128,7 @@ impl Facts {
             login_age: signed_in.then_some(self.login_age),
             shadow: decision.shadow.map(answer),
             own: refused.then(|| answer((decision.outcome, decision.rule))),
+            console: false,
         })
     }
 }

@@ -1,8 +1,11 @@
 //! The running gateway as operators see it through the control socket.
 
 mod cert;
+mod health;
+mod ledger;
 pub(crate) mod office;
 mod policy;
+mod rulebook;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -30,14 +30,15 @@ use axum::routing::{get, post};
 
 pub(crate) use accept::{may_redirect, wants_html};
 pub(crate) use answer::{Policy, json};
-pub(crate) use assets::VERSION as STYLE;
+pub(crate) use assets::{SCRIPT_VERSION as SCRIPT, VERSION as STYLE};
+pub(crate) use csrf::is_same_origin;
 pub(crate) use ctx::{Ctx, Proof, SharedDesk, see_other};
 pub(crate) use desk::devices::{DeviceDesk, DeviceFault, DeviceView, NewConfig};
 pub(crate) use desk::{
     App, Ask, ChangeStep, Credentials, Desk, DeviceLine, DeviceState, EnrolStep, Enrolment,
     FirstStep, Here, Person, RecoveryStep, SecondStep, SessionRow, Visit, Weakness,
 };
-pub(crate) use form::{FORM_MAX, Fields, Spec, decode};
+pub(crate) use form::{FORM_MAX, Fields, Spec, decode, parse};
 pub(crate) use lang::Lang;
 pub(crate) use problem::{Detail, Problem, language, problem};
 pub(crate) use texts::{Texts, fill};
@@ -127,4 +128,4 @@ async fn hardened(mut answer: Response) -> Response {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

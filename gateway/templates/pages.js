@@ -39,3 +39,34 @@ for (const line of document.querySelectorAll(".strength")) {
     words.textContent = text;
   });
 }
+// New decisions come one by one; each is written as text, never as markup.
+for (const table of document.querySelectorAll("[data-live]")) {
+  const heads = [...table.querySelectorAll("thead th")].map((head) => head.textContent);
+  const body = table.tBodies[0];
+  const add = (row, index, ...parts) => {
+    const cell = row.insertCell();
+    if (index < heads.length - 1) cell.dataset.label = heads[index];
+    cell.append(...parts);
+    return cell;
+  };
+  const events = new EventSource(table.dataset.live);
+  events.addEventListener("message", (event) => {
+    const entry = JSON.parse(event.data);
+    const row = body.insertRow(0);
+    add(row, 0, entry.when);
+    add(row, 1, entry.user || table.dataset.nobody);
+    add(row, 2, entry.source);
+    add(row, 3, entry.target);
+    const [outcome, rule] = [document.createElement("b"), document.createElement("small")];
+    outcome.className = "out " + entry.outcome;
+    outcome.textContent = entry.outcome;
+    rule.className = "sub";
+    rule.textContent = entry.rule;
+    add(row, 4, outcome, " ", rule);
+    const link = document.createElement("a");
+    link.href = entry.href;
+    link.textContent = entry.code || table.dataset.why;
+    add(row, 5, link).className = "do";
+    while (body.rows.length > 500) body.deleteRow(-1);
+  });
+}

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use policy::{Decision, Outcome};
+use policy::{Decision, Outcome, Policy};
 
 use super::{Caller, Facts, Quarantine, Verdict, base_record, lapsed};
 use crate::audit::{Event, reason};
@@ -22,13 +22,17 @@ pub(crate) fn console(
     method: &str,
     door: Quarantine,
 ) -> Verdict {
-    let decision = decide(snap, caller, Act::of(method));
+    let (facts, said, decision) = decide(snap, caller, method);
     let refused = match door {
         Quarantine::Closed => Some(reason::QUARANTINE),
         Quarantine::Open if caller.mismatch() => Some(reason::DEVICE_MISMATCH),
         Quarantine::Open => lapsed(snap, caller, decision),
     };
     let mut record = base_record(Event::AccessDecided, snap, caller, decision, refused);
+    let differs = refused.is_some() || said.outcome != decision.outcome;
+    let mut inputs = facts.inputs(snap, said, differs);
+    inputs.console = true;
+    record.inputs = Some(inputs);
     record.host = Some(target.host.as_str().into());
     record.method = Some(method.into());
     record.path = Some(target.path.as_str().to_owned());
@@ -45,50 +49,102 @@ pub(crate) fn console(
 
 /// Tells whether the console would let the caller look, perhaps after a fresh code.
 pub(crate) fn shows_console(snap: &Snapshot, caller: &Caller) -> bool {
-    let outcome = decide(snap, caller, Act::Read).outcome;
+    would(snap, caller, "GET")
+}
+
+/// Tells whether the console would let the caller act, perhaps after a fresh code.
+pub(crate) fn may_act(snap: &Snapshot, caller: &Caller) -> bool {
+    would(snap, caller, "POST")
+}
+
+fn would(snap: &Snapshot, caller: &Caller, method: &str) -> bool {
+    let (_, _, Decision { outcome, .. }) = decide(snap, caller, method);
     caller.session.is_some() && matches!(outcome, Outcome::Allow | Outcome::StepUp)
 }
 
-fn decide(snap: &Snapshot, caller: &Caller, act: Act) -> Decision {
+/// Returns what the decision was taken from, what the policy said, and what holds.
+fn decide(snap: &Snapshot, caller: &Caller, method: &str) -> (Facts, Decision, Decision) {
     let facts = caller.facts(snap, clock::unix());
-    let decision = ask(snap, &facts, act);
-    if decision.outcome == Outcome::Deny && caller.is_nobody_yet() {
+    let said = ask(&snap.policy, &facts, method);
+    if said.outcome == Outcome::Deny && caller.is_nobody_yet() {
         // which browser it is shows only when somebody signs in
         let of_known = Facts {
             class: policy::Device::Known,
-            ..facts
+            ..caller.facts(snap, facts.at)
         };
-        let better = ask(snap, &of_known, act);
+        let better = ask(&snap.policy, &of_known, method);
         if better.outcome == Outcome::Login {
-            return better;
+            return (of_known, better, better);
         }
     }
-    decision
-}
-
-fn ask(snap: &Snapshot, facts: &Facts, act: Act) -> Decision {
-    let decision = {
-        let method = match act {
-            Act::Read => "GET",
-            Act::Write => "POST",
-        };
-        snap.policy
-            .decide_admin(&facts.subject(), method, &facts.context())
-    };
-    let stale =
-        decision.outcome == Outcome::Allow && act == Act::Write && !is_fresh(snap, facts, decision);
-    if stale {
-        return Decision {
+    let stale = Act::of(method) == Act::Write && !is_fresh(&snap.policy, &facts, said);
+    if said.outcome == Outcome::Allow && stale {
+        let step_up = Decision {
             outcome: Outcome::StepUp,
             expires_in: None,
-            ..decision
+            ..said
         };
+        return (facts, said, step_up);
     }
-    decision
+    (facts, said, said)
+}
+
+fn ask(policy: &Policy, facts: &Facts, method: &str) -> Decision {
+    policy.decide_admin(&facts.subject(), method, &facts.context())
 }
 
 /// The age that the rule names was looked at by the policy; where it names none, ours counts.
-fn is_fresh(snap: &Snapshot, facts: &Facts, decision: Decision) -> bool {
-    let rule = snap.policy.obligations(decision.obligations);
+fn is_fresh(policy: &Policy, facts: &Facts, decision: Decision) -> bool {
+    let rule = policy.obligations(decision.obligations);
     rule.mfa_max.is_some() || facts.mfa_age.is_some_and(|age| age <= FRESH_SECS)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use policy::{Device, Outcome, Policy, SubjectBits};
+
+    use super::{FRESH_SECS, Facts, is_fresh};
+
+    fn console(rule: &str) -> Policy {
+        let text = format!(
+            "postern = 1\n[group]\nit = [\"ann\"]\n[admin]\nallow.it = {{ who = \"@it\"{rule} }}\n"
+        );
+        let mut sources = policy::Sources::new();
+        sources.add("policy.toml", text);
+        policy::load(&sources).unwrap().policy
+    }
+
+    fn facts(policy: &Policy, mfa_age: u32) -> Facts {
+        let bits: SubjectBits = policy.subject("ann").unwrap();
+        Facts {
+            bits: Some(Arc::new(bits)),
+            mfa_age: Some(mfa_age),
+            login_age: 60,
+            class: Device::Any,
+            tunnel: false,
+            zone: policy.zone("192.0.2.1".parse().unwrap(), false),
+            time: policy.tick(1_700_000_000),
+            at: 1_700_000_000,
+        }
+    }
+
+    #[test]
+    fn an_act_needs_the_freshness_of_the_rule_or_else_ten_minutes() {
+        for (rule, age, allowed, fresh) in [
+            ("", FRESH_SECS, true, true),
+            ("", FRESH_SECS + 1, true, false),
+            (", mfa = \"none\"", FRESH_SECS + 1, true, false),
+            (", mfa = \"30m\"", 1800, true, true),
+            (", mfa = \"30m\"", 1801, false, false),
+        ] {
+            let policy = console(rule);
+            let facts = facts(&policy, age);
+            let said = super::ask(&policy, &facts, "POST");
+            assert_eq!(said.outcome == Outcome::Allow, allowed, "{rule} {age}");
+            let acts = said.outcome == Outcome::Allow && is_fresh(&policy, &facts, said);
+            assert_eq!(acts, fresh, "{rule} {age}");
+        }
+    }
 }

@@ -141,6 +141,8 @@ struct InputFields<'a> {
     shadow: Option<AnswerFields<'a>>,
     #[serde(borrow)]
     own: Option<AnswerFields<'a>>,
+    #[serde(default)]
+    console: bool,
 }
 
 #[derive(Deserialize)]
@@ -171,6 +173,10 @@ impl Fields<'_> {
         }
         let target = if flow {
             flow_target(&path)
+        } else if inputs.console {
+            self.method.map(|method| AuditTarget::Admin {
+                method: method.0.into_owned(),
+            })
         } else {
             self.host
                 .zip(self.method)

@@ -230,6 +230,7 @@ mod tests {
             login_age: None,
             shadow: None,
             own: None,
+            console: false,
         }));
         stamped
     }

@@ -28,6 +28,8 @@ pub(crate) struct Inputs {
     /// The policy's own answer where the gateway refused for another reason: quarantine, or a
     /// device of somebody else.
     pub(crate) own: Option<Answer>,
+    /// The question was about the console; host, method and path only tell where it was asked.
+    pub(crate) console: bool,
 }
 
 /// An outcome and the rule it came from.

@@ -253,6 +253,10 @@ impl Line<'_> {
         self.count("login_age", inputs.login_age.map(u64::from));
         self.answer("shadow", inputs.shadow.as_ref());
         self.answer("own", inputs.own.as_ref());
+        if inputs.console {
+            self.name("console");
+            self.out.extend_from_slice(b"true");
+        }
         self.out.push(b'}');
     }
 

@@ -80,14 +80,13 @@ pub(crate) async fn ask(call: Call, Path(name): Path<String>) -> Response {
     let Some(deed) = Deed::parse(&name, &call.query) else {
         return call.ctx.problem(Problem::NotFound);
     };
-    let preview = match &deed {
-        Deed::Edit(edit) => match call.console.preview(edit).await {
-            Ok(preview) => Some(preview),
-            Err(refusal) => return refused(&call, &deed, &refusal),
-        },
-        _ => None,
+    let Deed::Edit(edit) = &deed else {
+        return question(&call, StatusCode::OK, &deed, None, None);
     };
-    question(&call, StatusCode::OK, &deed, preview.as_ref(), None)
+    match call.console.preview(edit).await {
+        Ok(preview) => question(&call, StatusCode::OK, &deed, Some(&preview), None),
+        Err(refusal) => refused(&call, &deed, &refusal),
+    }
 }
 
 fn question(
@@ -179,13 +178,7 @@ pub(crate) fn failure(
     back: String,
     refusal: &Refusal,
 ) -> Response {
-    let (status, error) = match refusal.code {
-        Code::Usage | Code::Data => (StatusCode::UNPROCESSABLE_ENTITY, "not-possible"),
-        Code::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
-        Code::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
-        Code::Permission => (StatusCode::FORBIDDEN, "denied"),
-        Code::Config | Code::Held => (StatusCode::CONFLICT, "held"),
-    };
+    let (status, error) = kind(refusal.code);
     let message = &refusal.message;
     let view = RefusedPage {
         f: call.shell(section),
@@ -193,4 +186,15 @@ pub(crate) fn failure(
         back,
     };
     call.reply(status, &Refused { error, message }, &view)
+}
+
+/// The status of a refusal, and its word in JSON.
+pub(crate) fn kind(code: Code) -> (StatusCode, &'static str) {
+    match code {
+        Code::Usage | Code::Data => (StatusCode::UNPROCESSABLE_ENTITY, "not-possible"),
+        Code::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        Code::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        Code::Permission => (StatusCode::FORBIDDEN, "denied"),
+        Code::Config | Code::Held => (StatusCode::CONFLICT, "held"),
+    }
 }

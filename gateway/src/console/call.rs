@@ -23,6 +23,8 @@ pub(crate) struct Call {
     pub(crate) person: Person,
     /// The parameters of the URL.
     pub(crate) query: Query,
+    path: String,
+    target: String,
     /// The path and query that show this page again.
     again: String,
 }
@@ -39,6 +41,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Call {
         };
         let query = Query::read(parts.uri.query().unwrap_or_default());
         Ok(Self {
+            path: parts.uri.path().to_owned(),
+            target: parts.uri.to_string(),
             again: format!(
                 "{}?{}",
                 parts.uri.path(),
@@ -55,13 +59,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Call {
 impl Call {
     /// Describes the page around a part of the console.
     pub(crate) fn shell(&self, section: Section) -> Shell<'_> {
-        Shell::new(
-            &self.ctx,
-            &self.person,
-            section,
-            &self.again,
-            self.query.get("done"),
-        )
+        let done = self.query.get("done");
+        Shell {
+            may_act: self.console.may_act(),
+            ..Shell::new(&self.ctx, &self.person, section, &self.again, done)
+        }
     }
 
     /// Reads which part of a list is asked for, by `?page=` from 1.
@@ -84,13 +86,49 @@ impl Call {
         model: &impl Serialize,
         view: &impl Template,
     ) -> Response {
-        if wants_json(&self.ctx.headers) {
+        self.reply_as(status, model, view, Policy::Page)
+    }
+
+    /// As [`Call::reply`], for a page that may do what `policy` says.
+    pub(crate) fn reply_as(
+        &self,
+        status: StatusCode,
+        model: &impl Serialize,
+        view: &impl Template,
+        policy: Policy<'_>,
+    ) -> Response {
+        if self.wants_json() {
             return match serde_json::to_value(model) {
                 Ok(value) => pages::json(status, &value).map(Into::into),
                 Err(_) => self.ctx.problem(Problem::Internal),
             };
         }
-        self.ctx.page(status, view, Policy::Page).into()
+        self.ctx.page(status, view, policy).into()
+    }
+
+    /// Who asks.
+    pub(crate) fn user(&self) -> &str {
+        &self.person.user
+    }
+
+    /// The path and query as they were asked for.
+    pub(crate) fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// The path of the request.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Whether JSON is asked for instead of a page.
+    pub(crate) fn wants_json(&self) -> bool {
+        wants_json(&self.ctx.headers)
+    }
+
+    /// The address of our script.
+    pub(crate) fn script(&self) -> String {
+        format!("/.postern/pages.js?v={}", *pages::SCRIPT)
     }
 }
 
@@ -116,7 +154,7 @@ fn wants_json(headers: &HeaderMap) -> bool {
 pub(crate) struct Query(Vec<(String, String)>);
 
 impl Query {
-    fn read(text: &str) -> Self {
+    pub(crate) fn read(text: &str) -> Self {
         let decode = |text: &str| pages::decode(text.as_bytes()).map(|t| t.to_string());
         let pairs = text.split('&').filter_map(|pair| pair.split_once('='));
         Self(

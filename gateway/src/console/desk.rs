@@ -7,11 +7,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::deed::{Consent, Deed};
+use super::health::Health;
+use super::ledger::Ledger;
+use super::rulebook::{Amend, Rulebook};
 use crate::control::{Refusal, ban};
 use crate::edits::Edit;
 
 pub(crate) use model::{
-    At, Device, FileDiff, GroupLine, GroupOf, GroupView, Locked, Member, Page, PersonLine,
+    At, Device, Factors, FileDiff, GroupLine, GroupOf, GroupView, Locked, Member, Page, PersonLine,
     PersonView, Preview, Reach, SessionLine, Slice, StopLine,
 };
 
@@ -23,6 +26,18 @@ pub(crate) type SharedConsole = Arc<dyn Console>;
 pub(crate) trait Console: Send + Sync {
     /// What the request may change things with; `None` unless it was decided as an act.
     fn acts(&self) -> Option<&dyn Acts>;
+
+    /// Whether the one who looks may act as well, perhaps after a fresh code.
+    fn may_act(&self) -> bool;
+    /// The journal.
+    fn ledger(&self) -> &dyn Ledger;
+    /// The policy.
+    fn rulebook(&self) -> &dyn Rulebook;
+    /// Tells how the gateway is.
+    ///
+    /// # Errors
+    /// [`Refusal`] where that cannot be found out.
+    async fn health(&self) -> Result<Health, Refusal>;
 
     /// Lists people by name; `search` is looked for in name, mail and groups.
     async fn people(&self, search: &str, slice: Slice) -> Result<Page<PersonLine>, Refusal>;
@@ -55,6 +70,9 @@ pub(crate) trait Acts: Send + Sync {
     /// # Errors
     /// [`NotDone`]: nothing was changed.
     async fn carry_out(&self, deed: &Deed, consent: &Consent) -> Result<Outcome, NotDone>;
+
+    /// What changes the policy.
+    fn amend(&self) -> &dyn Amend;
 }
 
 /// What came of an act.

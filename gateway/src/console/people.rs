@@ -114,7 +114,7 @@ impl PersonView {
     }
 
     fn state(&self, w: &texts::People) -> &'static str {
-        match (self.disabled, self.password && self.totp) {
+        match (self.disabled, self.factors.password && self.factors.totp) {
             (true, _) => w.disabled,
             (false, true) => w.active,
             (false, false) => w.not_enrolled,
@@ -127,6 +127,6 @@ impl PersonView {
     }
 
     fn codes(&self, w: &texts::People) -> String {
-        fill(w.codes, "count", &self.recovery_codes.to_string())
+        fill(w.codes, "count", &self.factors.recovery_codes.to_string())
     }
 }

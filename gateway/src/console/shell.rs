@@ -16,16 +16,25 @@ pub(crate) enum Section {
     Sessions,
     /// Sources that are shut out, and accounts that wait.
     Bans,
+    /// What was decided.
+    Decisions,
+    /// What decides.
+    Policy,
+    /// How the gateway is.
+    Health,
 }
 
 impl Section {
     /// All parts, in the order of the menu.
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 8] = [
         Self::People,
         Self::Groups,
         Self::Devices,
         Self::Sessions,
         Self::Bans,
+        Self::Decisions,
+        Self::Policy,
+        Self::Health,
     ];
 
     /// The path of its first page.
@@ -36,6 +45,9 @@ impl Section {
             Self::Devices => "/admin/devices",
             Self::Sessions => "/admin/sessions",
             Self::Bans => "/admin/bans",
+            Self::Decisions => "/admin/decisions",
+            Self::Policy => "/admin/policy",
+            Self::Health => "/admin/health",
         }
     }
 
@@ -46,6 +58,9 @@ impl Section {
             Self::Devices => w.devices,
             Self::Sessions => w.sessions,
             Self::Bans => w.bans,
+            Self::Decisions => w.decisions,
+            Self::Policy => w.policy,
+            Self::Health => w.health,
         }
     }
 }
@@ -71,9 +86,12 @@ pub(crate) struct Shell<'a> {
     pub(crate) csrf: String,
     /// The part of the console.
     pub(crate) section: Section,
+    /// Whether the one who looks may act as well.
+    pub(crate) may_act: bool,
     /// Says that the act before this page was done.
     pub(crate) done: bool,
-    again: &'a str,
+    /// The path and query that show this page again.
+    pub(crate) again: &'a str,
 }
 
 /// An entry of a menu.
@@ -107,6 +125,7 @@ impl<'a> Shell<'a> {
             user: &person.user,
             csrf: ctx.session_token(),
             section,
+            may_act: false,
             done: done.is_some(),
             again,
         }

@@ -29,34 +29,43 @@ macro_rules! words {
 
 mod acts;
 mod bans;
+mod decisions;
 mod devices;
 mod frame;
 mod groups;
+mod health;
 mod people;
+mod policy;
 mod sessions;
 
 pub(crate) use acts::Words as Acts;
 pub(crate) use bans::Words as Bans;
+pub(crate) use decisions::Words as Decisions;
 pub(crate) use devices::Words as Devices;
 pub(crate) use frame::Words as Frame;
 pub(crate) use groups::Words as Groups;
+pub(crate) use health::Words as Health;
 pub(crate) use people::Words as People;
+pub(crate) use policy::Words as Policy;
 pub(crate) use sessions::Words as Sessions;
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{Acts, Bans, Devices, Frame, Groups, People, Sessions};
+    use super::{Acts, Bans, Decisions, Devices, Frame, Groups, Health, People, Policy, Sessions};
 
     /// Every table; a new one is entered here.
     const TABLES: &[&[(&str, [&str; 3])]] = &[
         Acts::ALL,
         Bans::ALL,
+        Decisions::ALL,
         Devices::ALL,
         Frame::ALL,
         Groups::ALL,
+        Health::ALL,
         People::ALL,
+        Policy::ALL,
         Sessions::ALL,
     ];
 

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::Desk;
-use crate::access::Permit;
+use crate::access::{self, Caller, Permit};
 use crate::audit::{Event, Record, reason};
 use crate::console::{
-    Act, Acts, Consent, Console, Deed, Device, GroupLine, GroupView, Locked, NotDone, Outcome,
-    Page, PersonLine, PersonView, Preview, SessionLine, Slice,
+    Act, Acts, Amend, Consent, Console, Deed, Device, GroupLine, GroupView, Health, Ledger, Locked,
+    NotDone, Outcome, Page, PersonLine, PersonView, Preview, Rulebook, SessionLine, Slice,
 };
 use crate::control::{Refusal, ban};
 use crate::edits::Edit;
@@ -27,6 +27,10 @@ use crate::snapshot::Snapshot;
 /// Who asks, from where, and what the policy let them do.
 #[derive(Clone)]
 pub(crate) struct Actor {
+    /// All of that as the policy sees it.
+    pub(crate) caller: Caller,
+    /// Whether the policy would let them act as well.
+    pub(crate) may_act: bool,
     /// Their session.
     pub(crate) session: Arc<Session>,
     /// The address the bytes came from.
@@ -40,14 +44,14 @@ pub(crate) struct Actor {
 }
 
 /// Answers one permitted request to the console.
-pub(crate) struct Office(Arc<Inner>);
+pub(crate) struct Office(pub(super) Arc<Inner>);
 
 /// What the parts of the office share; an act keeps it until it is finished.
-struct Inner {
-    gw: Arc<Gateway>,
-    snap: Arc<Snapshot>,
-    actor: Actor,
-    permit: Permit,
+pub(super) struct Inner {
+    pub(super) gw: Arc<Gateway>,
+    pub(super) snap: Arc<Snapshot>,
+    pub(super) actor: Actor,
+    pub(super) permit: Permit,
 }
 
 impl Office {
@@ -73,7 +77,13 @@ impl Inner {
         Desk(Arc::clone(&self.gw), self.by())
     }
 
-    fn by(&self) -> By {
+    /// Tells whether the caller could still open this page.
+    pub(super) fn still_stands(&self) -> bool {
+        let live = self.gw.sessions.find_by_id(self.actor.session.id).is_some();
+        live && access::shows_console(&self.gw.snapshot.load(), &self.actor.caller)
+    }
+
+    pub(super) fn by(&self) -> By {
         By {
             person: Some(self.actor.session.user.to_string()),
             ..By::default()
@@ -89,7 +99,7 @@ impl Inner {
         self.stamp(record)
     }
 
-    fn stamp(&self, mut record: Record) -> Record {
+    pub(super) fn stamp(&self, mut record: Record) -> Record {
         record.session = Some(self.actor.session.id);
         record.source = record.source.or(Some(self.actor.source));
         record.request_id = Some(Arc::clone(&self.actor.request_id));
@@ -109,6 +119,22 @@ impl Console for Office {
             Act::Write => Some(self),
             Act::Read => None,
         }
+    }
+
+    fn may_act(&self) -> bool {
+        self.0.actor.may_act
+    }
+
+    fn ledger(&self) -> &dyn Ledger {
+        self
+    }
+
+    fn rulebook(&self) -> &dyn Rulebook {
+        self
+    }
+
+    async fn health(&self) -> Result<Health, Refusal> {
+        super::health::health(&self.0.gw, &self.0.snap).await
     }
 
     async fn people(&self, search: &str, slice: Slice) -> Result<Page<PersonLine>, Refusal> {
@@ -150,6 +176,10 @@ impl Console for Office {
 
 #[async_trait]
 impl Acts for Office {
+    fn amend(&self) -> &dyn Amend {
+        self
+    }
+
     async fn carry_out(&self, deed: &Deed, consent: &Consent) -> Result<Outcome, NotDone> {
         let (inner, deed, consent) = (Arc::clone(&self.0), deed.clone(), consent.clone());
         // by itself, so that it is finished even if the browser goes away

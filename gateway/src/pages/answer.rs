@@ -51,6 +51,8 @@ pub(crate) enum Policy<'a> {
     /// As `Script`, and the script may ask its own host; nothing may make markup out of text, for
     /// the page holds a private key.
     Keys,
+    /// As `Script`, which may ask its own host for more.
+    Live,
     /// As `Page`, and the redirect after the form may lead to this origin.
     FormTo(&'a str),
     /// One inline style with this SHA-256 in base64, and no form.
@@ -60,7 +62,9 @@ pub(crate) enum Policy<'a> {
 impl Policy<'_> {
     fn value(self) -> HeaderValue {
         let (style, forms) = match self {
-            Self::Page | Self::Script | Self::Keys => ("'self'".to_owned(), "'self'".to_owned()),
+            Self::Page | Self::Script | Self::Keys | Self::Live => {
+                ("'self'".to_owned(), "'self'".to_owned())
+            }
             Self::FormTo(origin) if is_origin(origin) => {
                 ("'self'".to_owned(), format!("'self' {origin}"))
             }
@@ -73,6 +77,7 @@ impl Policy<'_> {
                 " script-src 'self'; connect-src 'self'; require-trusted-types-for 'script'; \
                  trusted-types 'none';"
             }
+            Self::Live => " script-src 'self'; connect-src 'self';",
             Self::Page | Self::FormTo(_) | Self::Inline(_) => "",
         };
         let text = format!(

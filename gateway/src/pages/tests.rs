@@ -1,6 +1,6 @@
 mod account;
 mod devices;
-mod fake;
+pub(crate) mod fake;
 mod golden;
-mod handlers;
+pub(crate) mod handlers;
 mod words;

@@ -52,9 +52,39 @@ pub(super) async fn console(
             if matches!(denied, Denied::Deny { .. }) {
                 offence::note(gw, ctl, ctx, &session.req_header().headers, Offence::Probe);
             }
+            if matches!(denied, Denied::StepUp | Denied::Login) {
+                keep(ctl, session, target, &who).await?;
+            }
             gate::turn_away(gw, session, ctx, &who, denied).await
         }
     }
+}
+
+/// Keeps the form of a page of ours that a fresh code comes before; its text may be long work.
+async fn keep(
+    ctl: &Arc<RequestCtl>,
+    session: &mut Session,
+    target: &Target,
+    who: &Identified,
+) -> Result<()> {
+    let path = target.path.as_str();
+    let Some(signed_in) = who
+        .caller
+        .session
+        .as_ref()
+        .filter(|_| console::is_kept(path))
+    else {
+        return Ok(());
+    };
+    let head = session.req_header();
+    if head.method != Method::POST || !pages::is_same_origin(&head.headers, &target.authority()) {
+        return Ok(());
+    }
+    if let Some(body) = own::read_body_of(session, console::body_max(path)).await? {
+        ctl.body_ended();
+        console::keep(&signed_in.user, &target.path_and_query(), body);
+    }
+    Ok(())
 }
 
 /// A request that may come in.
@@ -77,7 +107,8 @@ async fn serve(
         who,
         mut ended,
     } = admitted;
-    let Some(body) = own::read_body(session).await? else {
+    let limit = console::body_max(target.path.as_str());
+    let Some(body) = own::read_body_of(session, limit).await? else {
         return gate::problem(gw, session, ctx, Problem::TooLarge).await;
     };
     ctl.body_ended();
@@ -89,6 +120,8 @@ async fn serve(
         ctl.conn.let_go();
     }
     let actor = Actor {
+        may_act: access::may_act(&ctx.snap, &who.caller),
+        caller: who.caller.clone(),
         session: signed_in,
         source: who.caller.source,
         request_id: Arc::clone(&ctx.request_id),

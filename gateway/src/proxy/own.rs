@@ -174,10 +174,15 @@ fn plain(status: StatusCode) -> Response<Bytes> {
 }
 
 /// Reads a whole small body; `None` when it is over the limit.
-pub(super) async fn read_body(session: &mut Session) -> Result<Option<Bytes>> {
+async fn read_body(session: &mut Session) -> Result<Option<Bytes>> {
+    read_body_of(session, MAX_BODY).await
+}
+
+/// Reads a whole body of at most so many bytes; `None` when it has more.
+pub(super) async fn read_body_of(session: &mut Session, max: usize) -> Result<Option<Bytes>> {
     let mut body = BytesMut::new();
     while let Some(part) = session.as_downstream_mut().read_request_body().await? {
-        if body.len() + part.len() > MAX_BODY {
+        if body.len() + part.len() > max {
             session.set_keepalive(None);
             return Ok(None);
         }

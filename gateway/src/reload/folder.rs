@@ -23,7 +23,8 @@ const KEPT_MAX: usize = 10;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Folder {
-    files: BTreeMap<String, String>,
+    /// Texts by their paths below the folder.
+    pub(crate) files: BTreeMap<String, String>,
 }
 
 impl Folder {

@@ -133,9 +133,10 @@ pub(super) const ALLOW_PLAIN: Keys = Keys {
 /// Rules of the console. `methods = "read"` lets people look and not act: its acts are sent by POST.
 pub(super) const ALLOW_ADMIN: Keys = Keys {
     built: &[
-        "who", "from", "when", "device", "mfa", "login", "methods", "rate", "shadow",
+        "who", "from", "when", "device", "mfa", "login", "idle", "sessions", "methods", "rate",
+        "shadow",
     ],
-    later: &["idle", "sessions", "justify"],
+    later: &["justify"],
 };
 
 pub(super) const NET: Keys = Keys {

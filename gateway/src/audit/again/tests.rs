@@ -26,6 +26,7 @@ fn inputs() -> Inputs {
         login_age: Some(60),
         shadow: None,
         own: None,
+        console: false,
     }
 }
 
@@ -112,6 +113,19 @@ fn a_flow_is_read_with_its_destination() {
     assert_eq!(to("tcp://10.1.2.3:22"), flow("10.1.2.3", 22, Proto::Tcp));
     assert_eq!(to("udp://[fd00::1]:53"), flow("fd00::1", 53, Proto::Udp));
     assert_eq!(to("icmp://10.1.2.3:0"), flow("10.1.2.3", 0, Proto::Icmp));
+}
+
+#[test]
+fn a_question_about_the_console_is_read_as_one() {
+    let record = Record {
+        inputs: Some(Box::new(Inputs {
+            console: true,
+            ..inputs()
+        })),
+        ..request()
+    };
+    let method = "POST".to_owned();
+    assert_eq!(decided(record).input.target, AuditTarget::Admin { method });
 }
 
 #[test]

@@ -70,6 +70,7 @@ fn a_full_record_has_the_same_fields() {
                 rule: "app.paie#new".into(),
             }),
             own: None,
+            console: false,
         })),
         ..Record::new(Event::AccessDecided, "allow", reason::RULE)
     };

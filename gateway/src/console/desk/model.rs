@@ -92,14 +92,8 @@ pub(crate) struct PersonView {
     pub(crate) groups: Vec<GroupOf>,
     /// Groups they could be put into.
     pub(crate) joinable: Vec<String>,
-    /// Has a password.
-    pub(crate) password: bool,
-    /// Has an authenticator app.
-    pub(crate) totp: bool,
-    /// How many recovery codes are left.
-    pub(crate) recovery_codes: usize,
-    /// A link of an administrator waits for them.
-    pub(crate) invited: bool,
+    /// What they sign in with.
+    pub(crate) factors: Factors,
     /// When they last signed in.
     pub(crate) last_sign_in: Option<At>,
     /// Seconds until the next try from places nobody knows.
@@ -110,6 +104,19 @@ pub(crate) struct PersonView {
     pub(crate) devices: Vec<Device>,
     /// What they may reach.
     pub(crate) reach: Vec<Reach>,
+}
+
+/// What a person signs in with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Factors {
+    /// Has a password.
+    pub(crate) password: bool,
+    /// Has an authenticator app.
+    pub(crate) totp: bool,
+    /// How many recovery codes are left.
+    pub(crate) recovery_codes: usize,
+    /// A link of an administrator waits for them.
+    pub(crate) invited: bool,
 }
 
 /// A group of a person.

@@ -10,6 +10,9 @@ words! {
         devices: "Devices", "Appareils", "Geräte";
         sessions: "Sessions", "Sessions", "Sitzungen";
         bans: "Bans", "Bannissements", "Sperren";
+        decisions: "Decisions", "Décisions", "Entscheidungen";
+        policy: "Policy", "Politique", "Regelwerk";
+        health: "Health", "État", "Zustand";
         done: "Done.", "C’est fait.", "Erledigt.";
         refused: "Not done", "Non effectué", "Nicht ausgeführt";
         search: "Search", "Rechercher", "Suchen";

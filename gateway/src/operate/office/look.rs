@@ -9,8 +9,8 @@ use super::super::{Desk, internal};
 use super::Inner;
 use crate::clock;
 use crate::console::{
-    At, Device, GroupLine, GroupOf, GroupView, Locked, Member, Page, PersonLine, PersonView, Reach,
-    SessionLine, Slice,
+    At, Device, Factors, GroupLine, GroupOf, GroupView, Locked, Member, Page, PersonLine,
+    PersonView, Reach, SessionLine, Slice,
 };
 use crate::control::{Code, Refusal};
 use crate::edits::Drafts;
@@ -99,10 +99,12 @@ impl Inner {
             disabled: user.disabled,
             groups: user.groups.iter().map(of).collect(),
             joinable: joinable.cloned().collect(),
-            password: kept.password,
-            totp: kept.totp,
-            recovery_codes: kept.codes,
-            invited: kept.invited,
+            factors: Factors {
+                password: kept.password,
+                totp: kept.totp,
+                recovery_codes: kept.codes,
+                invited: kept.invited,
+            },
             last_sign_in: kept.last_sign_in.map(At),
             locked_s: kept.locked.map(|left| left.as_secs()),
             sessions: self.sessions(Some(&user.name)),

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use tower::ServiceExt;
 use zeroize::Zeroizing;
 
+use crate::console::SharedConsole;
 use crate::identity::{Notice, NoticeKind, Others, ShownCodes};
 use crate::ids::{DeviceId, Door, SessionId};
 use crate::pages::ctx::SharedDesk;
@@ -34,7 +35,7 @@ pub(super) const HOLE: &str = "<the private key>";
 
 /// A gateway with one user, `nadia`, whose password is `right` and whose code is `123456`.
 #[derive(Clone)]
-pub(super) struct Fake {
+pub(crate) struct Fake {
     pub(super) visit: Visit,
     pub(super) cookies: BTreeMap<&'static str, String>,
     pub(super) apps: Vec<App>,
@@ -47,7 +48,7 @@ pub(super) struct Fake {
 }
 
 impl Fake {
-    pub(super) fn stranger() -> Self {
+    pub(crate) fn stranger() -> Self {
         Self {
             visit: Visit {
                 request_id: "01KARQ0Z3M".into(),
@@ -70,7 +71,7 @@ impl Fake {
         }
     }
 
-    pub(super) fn nadia() -> Self {
+    pub(crate) fn nadia() -> Self {
         let mut fake = Self::stranger();
         fake.visit.person = Some(Person {
             user: "nadia".into(),
@@ -99,6 +100,19 @@ impl Fake {
 
     pub(super) async fn app(&self, request: Request<Body>) -> Answer {
         self.ask(crate::pages::app_host(), request).await
+    }
+
+    /// Asks the console, as a request that has a permit if there is something behind it.
+    pub(crate) async fn console(
+        &self,
+        console: Option<SharedConsole>,
+        request: Request<Body>,
+    ) -> Answer {
+        let routes = crate::console::routes();
+        match console {
+            Some(console) => self.ask(routes.layer(Extension(console)), request).await,
+            None => self.ask(routes, request).await,
+        }
     }
 
     async fn ask(&self, routes: axum::Router, request: Request<Body>) -> Answer {
@@ -182,22 +196,22 @@ fn view(n: u32, line: &DeviceLine) -> DeviceView {
 }
 
 /// An answer whose body was read.
-pub(super) struct Answer(pub(super) Response<String>);
+pub(crate) struct Answer(pub(super) Response<String>);
 
 impl Answer {
-    pub(super) fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         self.0.status().as_u16()
     }
 
-    pub(super) fn is_page(&self) -> bool {
+    pub(crate) fn is_page(&self) -> bool {
         self.0.status() == StatusCode::OK && self.body().starts_with("<!DOCTYPE html>")
     }
 
-    pub(super) fn body(&self) -> &str {
+    pub(crate) fn body(&self) -> &str {
         self.0.body()
     }
 
-    pub(super) fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.0
             .headers()
             .get(name)

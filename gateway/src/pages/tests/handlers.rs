@@ -8,13 +8,13 @@ use crate::ids::SessionId;
 use crate::pages::csrf;
 use crate::pages::desk::Here;
 
-pub(super) fn get(uri: &str) -> Request<Body> {
+pub(crate) fn get(uri: &str) -> Request<Body> {
     let request = Request::builder().uri(uri).header("accept", "text/html");
     request.body(Body::empty()).unwrap()
 }
 
 /// A form as a browser sends it from a page of ours.
-pub(super) fn post(uri: &str, body: &str) -> Request<Body> {
+pub(crate) fn post(uri: &str, body: &str) -> Request<Body> {
     let request = Request::builder()
         .method(Method::POST)
         .uri(uri)
@@ -29,7 +29,7 @@ pub(super) fn token_of_browser() -> String {
     csrf::token(KEY, HOST, NONCE)
 }
 
-pub(super) fn token_of_session() -> String {
+pub(crate) fn token_of_session() -> String {
     csrf::token(SESSION_SECRET.as_bytes(), HOST, "")
 }
 
