@@ -309,8 +309,9 @@ fn revoked_from_the_phone(office: &Office, place: &Outside, stream: TcpStream) {
     assert_eq!(done.status, 303, "{done:?}");
     let last = transfer.join().unwrap();
     let took = last.saturating_duration_since(start);
+    let mut out = std::io::stderr();
     writeln!(
-        std::io::stderr(),
+        out,
         "last byte {:.1} ms after the form was sent, answer after {:.1} ms",
         took.as_secs_f64() * 1000.0,
         (answered - start).as_secs_f64() * 1000.0
