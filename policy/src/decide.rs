@@ -372,10 +372,14 @@ impl Policy {
         edges.chain([ages, own]).flatten().min()
     }
 
-    /// What one rule offers. Facts of the request come first, then who, then the proofs.
-    #[inline]
+    /// What one rule offers. Most rules are for others; then come the facts of the request, then the proofs.
+    #[inline(always)]
     pub(crate) fn weigh(&self, ask: &Ask<'_>, allow: &Allow) -> Outcome {
         let (subject, context) = (ask.subject, ask.context);
+        let named = |bits: &SubjectBits| bits.holds(allow.atom);
+        if !allow.anyone && !subject.bits.is_none_or(named) {
+            return Outcome::Deny;
+        }
         let facts = allow.methods & ask.method != 0
             && self.from.holds(allow.from, context.zone)
             && self.times.any(allow.when, context.time)
@@ -386,16 +390,14 @@ impl Policy {
         if allow.anyone {
             return Outcome::Allow;
         }
-        let Some(bits) = subject.bits else {
+        if subject.bits.is_none() {
             return if self.somebody_could(ask, allow.atom) {
                 Outcome::Login
             } else {
                 Outcome::Deny
             };
-        };
-        if !bits.holds(allow.atom) {
-            Outcome::Deny
-        } else if subject.login_age > allow.login {
+        }
+        if subject.login_age > allow.login {
             Outcome::Login
         } else if !allow.mfa.accepts(subject.mfa_age) {
             Outcome::StepUp

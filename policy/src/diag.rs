@@ -101,7 +101,15 @@ impl Diagnostic {
 
 /// Makes text from a file safe to print: control characters escaped, at most 80 characters.
 pub(crate) fn show(text: &str) -> String {
+    if is_plain(text) {
+        return text.to_owned();
+    }
     Shown(text).to_string()
+}
+
+/// Whether a text is printed as it is.
+fn is_plain(text: &str) -> bool {
+    text.len() <= MAX_SHOWN && text.bytes().all(|byte| matches!(byte, 0x20..0x7f))
 }
 
 /// Text from a file, printed as [`show`] makes it.
@@ -110,8 +118,7 @@ pub(crate) struct Shown<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plain = |byte: &u8| matches!(byte, 0x20..0x7f);
-        if self.0.len() <= MAX_SHOWN && self.0.as_bytes().iter().all(plain) {
+        if is_plain(self.0) {
             return f.write_str(self.0);
         }
         for (at, ch) in self.0.chars().enumerate() {

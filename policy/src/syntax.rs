@@ -38,6 +38,57 @@ pub(crate) struct Sp<T> {
 /// Text with its place.
 pub(crate) type Word = Sp<Text>;
 
+/// One word, or a list of words.
+#[derive(Clone, Debug)]
+pub(crate) enum Words {
+    One(Word),
+    Many(Sp<Vec<Word>>),
+}
+
+/// Words that stand together, and where.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct List<'a> {
+    pub(crate) v: &'a [Word],
+    pub(crate) span: Span,
+}
+
+impl Words {
+    pub(crate) fn list(&self) -> List<'_> {
+        match self {
+            Self::One(word) => List {
+                v: std::slice::from_ref(word),
+                span: word.span,
+            },
+            Self::Many(list) => list.list(),
+        }
+    }
+
+    pub(crate) fn words_mut(&mut self) -> &mut [Word] {
+        match self {
+            Self::One(word) => std::slice::from_mut(word),
+            Self::Many(list) => &mut list.v,
+        }
+    }
+}
+
+impl Sp<Vec<Word>> {
+    pub(crate) fn list(&self) -> List<'_> {
+        List {
+            v: &self.v,
+            span: self.span,
+        }
+    }
+}
+
+/// Adds definitions behind those that are there.
+fn append<T>(into: &mut Vec<T>, more: Vec<T>) {
+    if into.is_empty() {
+        *into = more;
+    } else {
+        into.extend(more);
+    }
+}
+
 /// A named definition; the span is the name's.
 #[derive(Clone, Debug)]
 pub(crate) struct Def<T> {
@@ -167,42 +218,41 @@ pub(crate) struct AreaAst {
     pub(crate) allows: Vec<Def<AllowAst>>,
 }
 
+/// A rule. There are many of them, so what most leave out takes no room.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AllowAst {
-    pub(crate) who: Option<Sp<Vec<Word>>>,
-    pub(crate) from: Option<Sp<Vec<Word>>>,
-    pub(crate) methods: Option<Sp<Vec<Word>>>,
-    /// What most rules leave out.
-    pub(crate) more: Option<Box<MoreAst>>,
+    pub(crate) who: Option<Words>,
+    /// The other keys, each once.
+    pub(crate) said: Vec<(AllowKey, Words)>,
+    pub(crate) sessions: Option<Box<Sp<u64>>>,
     pub(crate) shadow: bool,
 }
 
-#[derive(Clone, Debug, Default)]
-pub(crate) struct MoreAst {
-    pub(crate) device: Option<Word>,
-    pub(crate) mfa: Option<Word>,
-    pub(crate) login: Option<Word>,
-    pub(crate) idle: Option<Word>,
-    pub(crate) sessions: Option<Sp<u64>>,
-    pub(crate) rate: Option<Word>,
-    pub(crate) headers: Option<Word>,
-    pub(crate) when: Option<Sp<Vec<Word>>>,
+/// What a rule may say besides who it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AllowKey {
+    From,
+    When,
+    Device,
+    Mfa,
+    Login,
+    Idle,
+    Methods,
+    Rate,
+    Headers,
 }
 
 impl AllowAst {
-    /// What most rules leave out, all of it left out where there is none.
-    pub(crate) fn more(&self) -> &MoreAst {
-        const NONE: &MoreAst = &MoreAst {
-            device: None,
-            mfa: None,
-            login: None,
-            idle: None,
-            sessions: None,
-            rate: None,
-            headers: None,
-            when: None,
-        };
-        self.more.as_deref().unwrap_or(NONE)
+    /// What a key says that takes several words.
+    pub(crate) fn list(&self, key: AllowKey) -> Option<List<'_>> {
+        let mut said = self.said.iter();
+        said.find(|(own, _)| *own == key)
+            .map(|(_, words)| words.list())
+    }
+
+    /// What a key says that takes one word.
+    pub(crate) fn word(&self, key: AllowKey) -> Option<&Word> {
+        self.list(key)?.v.first()
     }
 }
 
@@ -280,6 +330,7 @@ fn parse_file(
     let Some(tree) = tree::read_plain(file, text).or_else(|| whole(file, text, diags)) else {
         return;
     };
+    texts.expect_file(text.len());
     let path = sources.relative(file);
     let users_file = path == "users.toml" || path.ends_with("/users.toml");
     ast.users_files.extend(users_file.then_some(file));

@@ -92,6 +92,11 @@ impl Serialize for Text {
 pub(crate) struct Texts(HashSet<Text, Keyed>);
 
 impl Texts {
+    /// Makes room for the texts of a file of so many bytes.
+    pub(crate) fn expect_file(&mut self, bytes: usize) {
+        self.0.reserve(bytes / 256);
+    }
+
     /// The one text that all who ask for these words share.
     pub(crate) fn share(&mut self, text: &str) -> Text {
         if let Some(known) = self.0.get(text) {

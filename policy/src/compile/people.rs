@@ -10,8 +10,46 @@ use crate::ir::{Ir, Who};
 /// What the rules of one policy need to know about one person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubjectBits {
-    words: Box<[u64]>,
+    held: Held,
     stamp: u32,
+}
+
+/// The atoms a person is in, where a decision finds them at once if they are few.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Held {
+    /// Of a policy with few atoms, one bit each.
+    Bits([u64; WORDS]),
+    /// By number, sorted, filled up with [`NOBODY`].
+    Few([u32; FEW]),
+    Many(Box<[u64]>),
+}
+
+const WORDS: usize = 4;
+const FEW: usize = 8;
+/// No atom has this number.
+const NOBODY: u32 = u32::MAX;
+
+impl Held {
+    /// Of the atoms, sorted, of a policy with so many of them.
+    fn new(atoms: &[u32], all: usize) -> Self {
+        if all > WORDS * 64 && atoms.len() <= FEW {
+            let mut few = [NOBODY; FEW];
+            for (slot, atom) in few.iter_mut().zip(atoms) {
+                *slot = *atom;
+            }
+            return Self::Few(few);
+        }
+        let mut words = vec![0u64; all.div_ceil(64).max(WORDS)];
+        for &atom in atoms {
+            if let Some(word) = words.get_mut(atom as usize / 64) {
+                *word |= 1 << (atom % 64);
+            }
+        }
+        match words.try_into() {
+            Ok(words) => Self::Bits(words),
+            Err(words) => Self::Many(words.into()),
+        }
+    }
 }
 
 /// For one atom: the sets of guards that name the people in it, one set per kind of person.
@@ -32,30 +70,21 @@ impl Atoms {
     }
 
     pub(crate) fn bits(&self, user: Option<u32>, groups: &[u32]) -> SubjectBits {
-        let mut words = vec![0u64; self.whos.len().div_ceil(64)];
-        for (at, who) in self.whos.iter().enumerate() {
-            if who.holds(user, groups)
-                && let Some(word) = words.get_mut(at / 64)
-            {
-                *word |= 1 << (at % 64);
-            }
-        }
-        SubjectBits {
-            words: words.into(),
-            stamp: self.stamp,
-        }
+        let atoms = (0u32..).zip(&self.whos);
+        self.only(
+            atoms
+                .filter(|(_, who)| who.holds(user, groups))
+                .map(|(ix, _)| ix),
+        )
     }
 
     /// Bits of a person of whom nothing is known but that they are in these sets.
     pub(crate) fn only(&self, atoms: impl Iterator<Item = u32>) -> SubjectBits {
-        let mut words = vec![0u64; self.whos.len().div_ceil(64)];
-        for atom in atoms {
-            if let Some(word) = words.get_mut(atom as usize / 64) {
-                *word |= 1 << (atom % 64);
-            }
-        }
+        let mut atoms: Vec<u32> = atoms.collect();
+        atoms.sort_unstable();
+        atoms.dedup();
         SubjectBits {
-            words: words.into(),
+            held: Held::new(&atoms, self.whos.len()),
             stamp: self.stamp,
         }
     }
@@ -80,7 +109,12 @@ impl Atoms {
 impl SubjectBits {
     #[inline]
     pub(crate) fn holds(&self, atom: u32) -> bool {
-        let word = self.words.get(atom as usize / 64);
+        let words = match &self.held {
+            Held::Few(few) => return few.iter().fold(false, |hit, own| hit | (*own == atom)),
+            Held::Bits(words) => words.as_slice(),
+            Held::Many(words) => words,
+        };
+        let word = words.get(atom as usize / 64);
         word.is_some_and(|word| word >> (atom % 64) & 1 == 1)
     }
 }

@@ -28,31 +28,26 @@ struct Feed {
 }
 
 impl Feed {
-    #[inline]
-    fn byte(&mut self, byte: u8) -> Result<(), Error> {
-        self.bytes.push(byte);
-        Ok(())
-    }
-
     fn flush(&mut self) {
         self.hash.update(&self.bytes);
         self.bytes.clear();
     }
 
     #[inline]
-    fn number(&mut self, mut value: u64) -> Result<(), Error> {
+    fn number(&mut self, mut value: u64) {
         loop {
             let low = value.to_le_bytes()[0] & 0x7f;
             value >>= 7;
             if value == 0 {
-                return self.byte(low);
+                self.bytes.push(low);
+                return;
             }
-            self.byte(low | 0x80)?;
+            self.bytes.push(low | 0x80);
         }
     }
 
     fn list(&mut self, len: Option<usize>) -> Result<&mut Self, Error> {
-        self.number(len.ok_or(Error)? as u64)?;
+        self.number(len.ok_or(Error)? as u64);
         Ok(self)
     }
 }
@@ -69,7 +64,8 @@ impl Serializer for &mut Feed {
     type SerializeStructVariant = ser::Impossible<(), Error>;
 
     fn serialize_bool(self, value: bool) -> Result<(), Error> {
-        self.byte(value.into())
+        self.bytes.push(value.into());
+        Ok(())
     }
 
     fn serialize_i8(self, _: i8) -> Result<(), Error> {
@@ -89,19 +85,23 @@ impl Serializer for &mut Feed {
     }
 
     fn serialize_u8(self, value: u8) -> Result<(), Error> {
-        self.number(value.into())
+        self.number(value.into());
+        Ok(())
     }
 
     fn serialize_u16(self, value: u16) -> Result<(), Error> {
-        self.number(value.into())
+        self.number(value.into());
+        Ok(())
     }
 
     fn serialize_u32(self, value: u32) -> Result<(), Error> {
-        self.number(value.into())
+        self.number(value.into());
+        Ok(())
     }
 
     fn serialize_u64(self, value: u64) -> Result<(), Error> {
-        self.number(value)
+        self.number(value);
+        Ok(())
     }
 
     fn serialize_f32(self, _: f32) -> Result<(), Error> {
@@ -113,11 +113,12 @@ impl Serializer for &mut Feed {
     }
 
     fn serialize_char(self, value: char) -> Result<(), Error> {
-        self.number(u32::from(value).into())
+        self.number(u32::from(value).into());
+        Ok(())
     }
 
     fn serialize_str(self, value: &str) -> Result<(), Error> {
-        self.number(value.len() as u64)?;
+        self.number(value.len() as u64);
         self.bytes.extend_from_slice(value.as_bytes());
         Ok(())
     }
@@ -127,11 +128,12 @@ impl Serializer for &mut Feed {
     }
 
     fn serialize_none(self) -> Result<(), Error> {
-        self.byte(0)
+        self.bytes.push(0);
+        Ok(())
     }
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Error> {
-        self.byte(1)?;
+        self.bytes.push(1);
         value.serialize(self)
     }
 
@@ -149,7 +151,8 @@ impl Serializer for &mut Feed {
         index: u32,
         _: &'static str,
     ) -> Result<(), Error> {
-        self.number(index.into())
+        self.number(index.into());
+        Ok(())
     }
 
     fn serialize_newtype_struct<T: Serialize + ?Sized>(
@@ -167,7 +170,7 @@ impl Serializer for &mut Feed {
         _: &'static str,
         value: &T,
     ) -> Result<(), Error> {
-        self.number(index.into())?;
+        self.number(index.into());
         value.serialize(self)
     }
 
@@ -276,7 +279,8 @@ impl ser::SerializeStruct for &mut Feed {
 
     /// What is left out is nothing, or an empty list, and is written as these are.
     fn skip_field(&mut self, _: &'static str) -> Result<(), Error> {
-        self.byte(0)
+        self.bytes.push(0);
+        Ok(())
     }
 
     fn end(self) -> Result<(), Error> {

@@ -12,7 +12,7 @@ use crate::canon;
 use crate::diag::{Diagnostic, Shown, did_you_mean, show};
 use crate::ir::{Allow, App, Device, Guard, Mfa, Net, Resource, Who, index};
 use crate::source::Span;
-use crate::syntax::{AllowAst, Def, GuardAst, Sp, Word};
+use crate::syntax::{AllowAst, AllowKey, Def, GuardAst, List, Word};
 use crate::text::Text;
 
 /// Most rules of one policy.
@@ -57,41 +57,39 @@ pub(super) fn allows(cx: &mut Cx<'_>, defs: &[Def<AllowAst>], place: Place<'_>) 
 
 fn allow(cx: &mut Cx<'_>, def: &Def<AllowAst>, place: Place<'_>) -> Option<Allow> {
     let ast = &def.body;
-    let more = ast.more();
     let rule = &RuleId(place.id(), &def.name.v);
-    let words = ast.who.as_ref()?;
-    let from = ast.from.as_ref();
+    let words = ast.who.as_ref()?.list();
+    let from = ast.list(AllowKey::From);
     let from = from.map(|list| held(cx, list, |cx| &mut cx.held.zones, zones));
-    let when = more.when.as_ref();
+    let when = ast.list(AllowKey::When);
     let when = when.map(|list| held(cx, list, |cx| &mut cx.held.schedules, whens));
-    let methods = ast.methods.as_ref();
+    let methods = ast.list(AllowKey::Methods);
     let methods = methods.map(|list| held(cx, list, |cx| &mut cx.held.methods, methods_of));
-    let rate = more
-        .rate
-        .as_ref()
+    let rate = ast
+        .word(AllowKey::Rate)
         .map(|word| rate_ix(word, cx.rates, cx.diags));
-    let own_headers = more
-        .headers
-        .as_ref()
+    let own_headers = ast
+        .word(AllowKey::Headers)
         .and_then(|word| set_ix(word, cx.header_sets, cx.diags));
     let headers = match place {
         Place::Area { headers, .. } => own_headers.or(headers),
         Place::Plain { .. } => None,
     };
-    let own_mfa = more.mfa.as_ref().map(|word| mfa(word, cx.diags));
-    let login = more
-        .login
-        .as_ref()
+    let own_mfa = ast.word(AllowKey::Mfa).map(|word| mfa(word, cx.diags));
+    let login = ast
+        .word(AllowKey::Login)
         .and_then(|word| positive(word, cx.diags));
     let bounds = sessions::of_rule(cx, ast, rule);
-    let own_device = more.device.as_ref().and_then(|word| device(word, cx.diags));
+    let own_device = ast
+        .word(AllowKey::Device)
+        .and_then(|word| device(word, cx.diags));
     let who = allowed(cx, words, rule)?;
     if who.anyone {
         check_anyone(cx, def, words.span, rule, place);
     }
     warn_nobody(cx, &who, words.span, rule);
     let asked = own_mfa.flatten().unwrap_or(cx.defaults.mfa);
-    if let Some(word) = &more.mfa
+    if let Some(word) = ast.word(AllowKey::Mfa)
         && !who.anyone
         && asked.weaker_than(cx.defaults.mfa)
     {
@@ -132,14 +130,14 @@ impl Display for RuleId<'_> {
 }
 
 /// Who a rule is for. A list read before without a finding is the same again.
-fn allowed(cx: &mut Cx<'_>, list: &Sp<Vec<Word>>, rule: &RuleId<'_>) -> Option<Arc<Who>> {
-    if let Some(known) = cx.held.who.get(&list.v) {
+fn allowed(cx: &mut Cx<'_>, list: List<'_>, rule: &RuleId<'_>) -> Option<Arc<Who>> {
+    if let Some(known) = cx.held.who.get(list.v) {
         return Some(known);
     }
     let before = cx.diags.len();
     let found = Arc::new(who(cx, list, rule)?);
     if cx.diags.len() == before {
-        cx.held.who.keep(&list.v, Arc::clone(&found));
+        cx.held.who.keep(list.v, Arc::clone(&found));
     }
     Some(found)
 }
@@ -147,17 +145,17 @@ fn allowed(cx: &mut Cx<'_>, list: &Sp<Vec<Word>>, rule: &RuleId<'_>) -> Option<A
 /// Reads a list of names, unless it was read before without a finding.
 fn held<T>(
     cx: &mut Cx<'_>,
-    list: &Sp<Vec<Word>>,
+    list: List<'_>,
     lists: for<'c> fn(&'c mut Cx<'_>) -> &'c mut Lists<Arc<[T]>>,
-    read: fn(&mut Cx<'_>, &Sp<Vec<Word>>) -> Vec<T>,
+    read: fn(&mut Cx<'_>, List<'_>) -> Vec<T>,
 ) -> Arc<[T]> {
-    if let Some(known) = lists(cx).get(&list.v) {
+    if let Some(known) = lists(cx).get(list.v) {
         return known;
     }
     let before = cx.diags.len();
     let found: Arc<[T]> = read(cx, list).into();
     if cx.diags.len() == before {
-        lists(cx).keep(&list.v, Arc::clone(&found));
+        lists(cx).keep(list.v, Arc::clone(&found));
     }
     found
 }
@@ -186,9 +184,9 @@ fn check_anyone(
                 .help("only areas of apps can be public; use \"any-user\""),
         ),
     }
-    let more = def.body.more();
-    let asks = more.mfa.as_ref().filter(|word| word.v != "none");
-    for word in asks.into_iter().chain(&more.login) {
+    let ast = &def.body;
+    let asks = ast.word(AllowKey::Mfa).filter(|word| word.v != "none");
+    for word in asks.into_iter().chain(ast.word(AllowKey::Login)) {
         cx.diags.push(
             Diagnostic::error(
                 "never-asked",
@@ -199,7 +197,7 @@ fn check_anyone(
         );
     }
     sessions::check_anyone(cx, &def.body, rule);
-    if more.rate.is_none() && cx.defaults.rate.is_none() {
+    if ast.word(AllowKey::Rate).is_none() && cx.defaults.rate.is_none() {
         cx.diags.push(
             Diagnostic::warning("no-rate", span, format!("rule {rule} has no rate tier"))
                 .help("add  rate = \"<tier>\"  so that one caller cannot use it all"),
@@ -225,9 +223,9 @@ fn warn_nobody(cx: &mut Cx<'_>, who: &Who, span: Span, rule: &RuleId<'_>) {
 }
 
 /// Resolves a list of people; `None` when it names nobody.
-pub(super) fn who(cx: &mut Cx<'_>, list: &Sp<Vec<Word>>, owner: &dyn Display) -> Option<Who> {
+pub(super) fn who(cx: &mut Cx<'_>, list: List<'_>, owner: &dyn Display) -> Option<Who> {
     let mut who = Who::default();
-    for word in &list.v {
+    for word in list.v {
         match word.v.strip_prefix('!') {
             Some(rest) => {
                 let bare = Word {
@@ -315,12 +313,12 @@ fn one(cx: &mut Cx<'_>, word: &Word, users: &mut Vec<u32>, groups: &mut Vec<u32>
     }
 }
 
-pub(super) fn zones(cx: &mut Cx<'_>, list: &Sp<Vec<Word>>) -> Vec<u32> {
+pub(super) fn zones(cx: &mut Cx<'_>, list: List<'_>) -> Vec<u32> {
     if list.v.is_empty() {
         cx.diags.push(empty_list(list.span, "from"));
     }
     let mut out = Vec::new();
-    for word in &list.v {
+    for word in list.v {
         if let Some(group) = cx.zone_groups.get(word.v.as_str()) {
             out.extend(group);
             continue;
@@ -350,16 +348,16 @@ pub(super) fn zones(cx: &mut Cx<'_>, list: &Sp<Vec<Word>>) -> Vec<u32> {
     out
 }
 
-fn whens(cx: &mut Cx<'_>, list: &Sp<Vec<Word>>) -> Vec<u32> {
+fn whens(cx: &mut Cx<'_>, list: List<'_>) -> Vec<u32> {
     schedules(cx, list, "when")
 }
 
-fn schedules(cx: &mut Cx<'_>, list: &Sp<Vec<Word>>, key: &str) -> Vec<u32> {
+fn schedules(cx: &mut Cx<'_>, list: List<'_>, key: &str) -> Vec<u32> {
     if list.v.is_empty() {
         cx.diags.push(empty_list(list.span, key));
     }
     let mut out = Vec::new();
-    for word in &list.v {
+    for word in list.v {
         match index(cx.schedules, &word.v, |schedule| &schedule.name) {
             Some(ix) => out.push(ix),
             None => {
@@ -374,12 +372,12 @@ fn schedules(cx: &mut Cx<'_>, list: &Sp<Vec<Word>>, key: &str) -> Vec<u32> {
     out
 }
 
-fn methods_of(cx: &mut Cx<'_>, list: &Sp<Vec<Word>>) -> Vec<Text> {
+fn methods_of(cx: &mut Cx<'_>, list: List<'_>) -> Vec<Text> {
     if list.v.is_empty() {
         cx.diags.push(empty_list(list.span, "methods"));
     }
     let mut out: Vec<Text> = Vec::new();
-    for word in &list.v {
+    for word in list.v {
         match word.v.as_str() {
             "read" | "GET" => out.extend(["GET", "HEAD"].map(Text::from)),
             other => match method(other) {
@@ -449,7 +447,7 @@ fn guard(cx: &mut Cx<'_>, def: &Def<GuardAst>, apps: &[App], nets: &[Net]) -> Op
                 .help("say why in a few words; the audit journal keeps it"),
         );
     }
-    let from = ast.from.as_ref().map(|list| zones(cx, list));
+    let from = ast.from.as_ref().map(|list| zones(cx, list.list()));
     let device_not = ast.device_not.as_ref().and_then(|word| {
         let class = device(word, cx.diags)?;
         if class == Device::Any {
@@ -460,14 +458,20 @@ fn guard(cx: &mut Cx<'_>, def: &Def<GuardAst>, apps: &[App], nets: &[Net]) -> Op
         }
         Some(class)
     });
-    let when = ast.when.as_ref().map(|list| schedules(cx, list, "when"));
+    let when = ast
+        .when
+        .as_ref()
+        .map(|list| schedules(cx, list.list(), "when"));
     let unless_when = ast
         .unless_when
         .as_ref()
-        .map(|list| schedules(cx, list, "unless-when"));
-    let on = ast.on.as_ref().map(|list| resources(cx, list, apps, nets));
+        .map(|list| schedules(cx, list.list(), "unless-when"));
+    let on = ast
+        .on
+        .as_ref()
+        .map(|list| resources(cx, list.list(), apps, nets));
     let who = match &ast.who {
-        Some(list) => Some(who(cx, list, &id)?),
+        Some(list) => Some(who(cx, list.list(), &id)?),
         None => None,
     };
     if let (Some(set), Some(list)) = (&who, &ast.who)
@@ -496,7 +500,7 @@ fn guard(cx: &mut Cx<'_>, def: &Def<GuardAst>, apps: &[App], nets: &[Net]) -> Op
     })
 }
 
-fn resources(cx: &mut Cx<'_>, list: &Sp<Vec<Word>>, apps: &[App], nets: &[Net]) -> Vec<Resource> {
+fn resources(cx: &mut Cx<'_>, list: List<'_>, apps: &[App], nets: &[Net]) -> Vec<Resource> {
     if list.v.is_empty() {
         cx.diags.push(empty_list(list.span, "on"));
     }
@@ -510,7 +514,7 @@ fn resources(cx: &mut Cx<'_>, list: &Sp<Vec<Word>>, apps: &[App], nets: &[Net]) 
         index(nets, text, |net| &net.id).map(Resource::Net)
     };
     let mut out = Vec::new();
-    for word in &list.v {
+    for word in list.v {
         match find(&word.v) {
             Some(resource) => out.push(resource),
             None => {

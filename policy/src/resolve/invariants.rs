@@ -56,13 +56,13 @@ fn invariant(cx: &mut Cx<'_>, ast: &InvariantAst, apps: &[App], nets: &[Net]) ->
     let id = "an invariant";
     let mut demands = Vec::new();
     if let Some(list) = &ast.only {
-        demands.extend(who(cx, list, &id).map(Demand::Only));
+        demands.extend(who(cx, list.list(), &id).map(Demand::Only));
     }
     if let Some(list) = &ast.never {
-        demands.extend(who(cx, list, &id).map(Demand::Never));
+        demands.extend(who(cx, list.list(), &id).map(Demand::Never));
     }
     if let Some(list) = &ast.who {
-        demands.extend(who(cx, list, &id).map(Demand::CanReach));
+        demands.extend(who(cx, list.list(), &id).map(Demand::CanReach));
     }
     if let Some(ast) = &ast.requires {
         let asked = ast.mfa.as_ref().and_then(|word| mfa(word, cx.diags));
@@ -74,7 +74,7 @@ fn invariant(cx: &mut Cx<'_>, ast: &InvariantAst, apps: &[App], nets: &[Net]) ->
                 .unwrap_or_default(),
             mfa: asked.unwrap_or(Mfa::None),
             login: ast.login.as_ref().and_then(|word| positive(word, cx.diags)),
-            from: ast.from.as_ref().map(|list| zones(cx, list)),
+            from: ast.from.as_ref().map(|list| zones(cx, list.list())),
         });
     }
     let disjoint = ast.disjoint.as_ref().is_some_and(|word| word.v);

@@ -186,7 +186,7 @@ fn area(
     if let Some(word) = &ast.public {
         let opens = |def: &Def<AllowAst>| {
             let who = def.body.who.as_ref();
-            who.is_some_and(|list| list.v.iter().any(|word| word.v == "anyone"))
+            who.is_some_and(|words| words.list().v.iter().any(|word| word.v == "anyone"))
         };
         if word.v.trim().is_empty() {
             cx.diags.push(

@@ -6,7 +6,7 @@ use super::Cx;
 use super::settings::positive;
 use crate::diag::Diagnostic;
 use crate::resolve::values::show_duration;
-use crate::syntax::{AllowAst, Sp};
+use crate::syntax::{AllowAst, AllowKey, Sp};
 
 /// What a rule obliges the sessions of its people to.
 pub(super) struct Bounds {
@@ -18,21 +18,19 @@ pub(super) struct Bounds {
 /// Reads `idle` and `sessions` of a rule; they only tighten what holds for everybody.
 pub(super) fn of_rule(cx: &mut Cx<'_>, ast: &AllowAst, rule: impl Display + Copy) -> Bounds {
     let idle = ast
-        .more()
-        .idle
-        .as_ref()
+        .word(AllowKey::Idle)
         .and_then(|word| positive(word, cx.diags));
     let sessions = ast
-        .more()
         .sessions
-        .as_ref()
+        .as_deref()
         .and_then(|most| count(most, cx.diags));
-    if let (Some(word), Some(own), Some(all)) = (&ast.more().idle, idle, cx.defaults.idle)
+    if let (Some(word), Some(own), Some(all)) = (ast.word(AllowKey::Idle), idle, cx.defaults.idle)
         && own >= all
     {
         cx.diags.push(idles(rule, word.span, show_duration(all)));
     }
-    if let (Some(at), Some(own), Some(all)) = (&ast.more().sessions, sessions, cx.defaults.sessions)
+    if let (Some(at), Some(own), Some(all)) =
+        (ast.sessions.as_deref(), sessions, cx.defaults.sessions)
         && own >= all
     {
         cx.diags.push(idles(rule, at.span, all.to_string()));
@@ -60,8 +58,8 @@ pub(super) fn count(most: &Sp<u64>, diags: &mut Vec<Diagnostic>) -> Option<u32> 
 
 /// Those whom a rule for anyone lets in need have no session.
 pub(super) fn check_anyone(cx: &mut Cx<'_>, ast: &AllowAst, rule: impl Display + Copy) {
-    let idle = ast.more().idle.as_ref().map(|word| word.span);
-    let sessions = ast.more().sessions.as_ref().map(|most| most.span);
+    let idle = ast.word(AllowKey::Idle).map(|word| word.span);
+    let sessions = ast.sessions.as_deref().map(|most| most.span);
     for span in idle.into_iter().chain(sessions) {
         let title = format!("rule {rule} is for anyone, so nobody signs in");
         cx.diags.push(

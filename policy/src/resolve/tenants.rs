@@ -115,8 +115,8 @@ pub(crate) fn split(name: &str) -> (Option<&str>, &str) {
 /// The id of a thing by its full name: `app.portail`, or `acme/app.portail` for a tenant's.
 pub(crate) fn id(kind: &str, name: &str) -> String {
     match split(name) {
-        (Some(tenant), rest) => format!("{tenant}/{kind}.{rest}"),
-        (None, name) => format!("{kind}.{name}"),
+        (Some(tenant), rest) => [tenant, "/", kind, ".", rest].concat(),
+        (None, name) => [kind, ".", name].concat(),
     }
 }
 

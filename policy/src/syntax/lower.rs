@@ -7,8 +7,8 @@ use super::keys;
 use super::read::Reader;
 use super::tenants;
 use super::tree::{Entry, Table};
-use super::{Ast, Def, DefaultAst, GroupAst, ScheduleAst, TunnelAst, UserAst, Word};
-use crate::diag::{Diagnostic, show};
+use super::{Ast, Def, DefaultAst, GroupAst, ScheduleAst, TunnelAst, UserAst, Word, append};
+use crate::diag::{Diagnostic, Shown, show};
 use crate::source::Span;
 
 /// The format version this crate reads.
@@ -69,12 +69,12 @@ fn section(r: &mut Reader<'_>, entry: &Entry<'_>, ast: &mut Ast) {
             })
         })),
         "invariant" => checks::invariants(r, entry, ast),
-        "group" => ast.groups.extend(groups(r, entry, false)),
+        "group" => append(&mut ast.groups, groups(r, entry, false)),
         "group-optional" => ast.groups.extend(groups(r, entry, true)),
         "user" => users(r, entry, ast),
         "rate" => ast.rates.extend(r.named(entry, "rate", |r, e| r.string(e))),
         "headers" => ast.headers.extend(r.named(entry, "header set", header_set)),
-        "app" => ast.apps.extend(r.named(entry, "app", access::app)),
+        "app" => append(&mut ast.apps, r.named(entry, "app", access::app)),
         "net" => ast.nets.extend(r.named(entry, "net", access::net)),
         "deny" => ast.guards.extend(r.named(entry, "guard", access::guard)),
         "default" => single(r, entry, &mut ast.default, default),
@@ -145,7 +145,7 @@ fn users(r: &mut Reader<'_>, entry: &Entry<'_>, ast: &mut Ast) {
                 .help("move the [user.…] tables to users.toml in the same folder"),
         );
     }
-    ast.users.extend(r.named(entry, "user", user));
+    append(&mut ast.users, r.named(entry, "user", user));
 }
 
 fn user(r: &mut Reader<'_>, entry: &Entry<'_>) -> Option<UserAst> {
@@ -158,7 +158,7 @@ fn user(r: &mut Reader<'_>, entry: &Entry<'_>) -> Option<UserAst> {
             "language" => user.language = r.string(&e),
             "disabled" => user.disabled = r.boolean(&e).unwrap_or(true),
             "attributes" => user.attributes = r.named(&e, "attribute", |r, e| r.string(e)),
-            _ => r.stray_key(&e, keys::USER, &format!("[user.{}]", show(entry.key))),
+            _ => r.stray_key(&e, keys::USER, format_args!("[user.{}]", Shown(entry.key))),
         }
     }
     Some(user)

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use super::keys::Keys;
 use super::tree::{Entry, Table, Value};
-use super::{Def, Sp, Word};
+use super::{Def, Sp, Word, Words};
 use crate::diag::{Diagnostic, did_you_mean, nearest, show};
 use crate::source::{FileId, Span};
 use crate::text::Texts;
@@ -105,14 +105,21 @@ impl Reader<'_> {
 
     /// A string, or a list of strings.
     pub(super) fn strings(&mut self, entry: &Entry<'_>) -> Option<Sp<Vec<Word>>> {
-        let span = entry.value.span();
-        if entry.value.as_str().is_some() {
-            let word = self.string(entry)?;
-            return Some(Sp {
+        Some(match self.words(entry)? {
+            Words::Many(list) => list,
+            Words::One(word) => Sp {
+                span: word.span,
                 v: vec![word],
-                span,
-            });
+            },
+        })
+    }
+
+    /// Like [`Self::strings`].
+    pub(super) fn words(&mut self, entry: &Entry<'_>) -> Option<Words> {
+        if entry.value.as_str().is_some() {
+            return self.string(entry).map(Words::One);
         }
+        let span = entry.value.span();
         let Some(items) = entry.value.as_array() else {
             self.wrong_type(entry.value, entry.key, "a string or a list of strings");
             return None;
@@ -127,7 +134,7 @@ impl Reader<'_> {
                 None => self.wrong_type(item, entry.key, "a list of strings"),
             }
         }
-        Some(Sp { v: words, span })
+        Some(Words::Many(Sp { v: words, span }))
     }
 
     pub(super) fn boolean(&mut self, entry: &Entry<'_>) -> Option<bool> {
@@ -196,7 +203,7 @@ impl Reader<'_> {
         let Some(table) = self.table(section) else {
             return Vec::new();
         };
-        let mut defs = Vec::with_capacity(table.entries().count());
+        let mut defs = Vec::with_capacity(table.count());
         for entry in table.entries() {
             let name = self.name(&entry, kind);
             if let Some(body) = body(self, &entry) {

@@ -211,6 +211,15 @@ impl<'t> Table<'t> {
         })
     }
 
+    /// How many entries there are.
+    pub(super) fn count(self) -> usize {
+        let node = self.tree.nodes.get(self.at as usize);
+        match node.map_or(0, |node| node.children) {
+            u8::MAX => self.tree.children(self.at).count(),
+            few => few.into(),
+        }
+    }
+
     pub(super) fn contains(self, key: &str) -> bool {
         let mut children = self.tree.children(self.at);
         children.any(|at| self.tree.key(at) == key)

@@ -7,7 +7,8 @@ use super::{EVERYBODY, Spaces, domains, id, owner, split};
 use crate::diag::{Diagnostic, did_you_mean, show};
 use crate::source::Span;
 use crate::syntax::{
-    AllowAst, AppAst, Ast, Def, GuardAst, InvariantAst, ScheduleAst, Sp, TestAst, Word,
+    AllowAst, AllowKey, AppAst, Ast, Def, GuardAst, InvariantAst, ScheduleAst, Sp, TestAst, Word,
+    Words,
 };
 
 /// The full names of everything that files can name.
@@ -223,12 +224,27 @@ impl Refs<'_> {
     }
 
     fn allow(&mut self, allow: &mut AllowAst) {
-        self.who(&mut allow.who);
-        self.zones(&mut allow.from);
-        if let Some(more) = &mut allow.more {
-            self.schedules(&mut more.when);
-            self.one(&mut more.rate, Kind::Rate);
-            self.one(&mut more.headers, Kind::Headers);
+        for word in allow.who.iter_mut().flat_map(Words::words_mut) {
+            self.person(word);
+        }
+        for (key, list) in &mut allow.said {
+            let kind = match key {
+                AllowKey::From => {
+                    list.words_mut().iter_mut().for_each(|word| self.zone(word));
+                    continue;
+                }
+                AllowKey::When => Kind::Schedule,
+                AllowKey::Rate => Kind::Rate,
+                AllowKey::Headers => Kind::Headers,
+                AllowKey::Device
+                | AllowKey::Mfa
+                | AllowKey::Login
+                | AllowKey::Idle
+                | AllowKey::Methods => continue,
+            };
+            for word in list.words_mut() {
+                self.name(word, kind, "");
+            }
         }
     }
 

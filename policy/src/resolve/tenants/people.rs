@@ -103,7 +103,7 @@ pub(super) fn everybody(ast: &mut Ast, spaces: &Spaces) {
         let allows = areas.chain([&def.body.root]).flat_map(|area| &area.allows);
         let lists = allows.filter_map(|allow| allow.body.who.as_ref());
         lists
-            .flat_map(|list| &list.v)
+            .flat_map(|words| words.list().v)
             .for_each(|word| add(space, word));
     }
     let taken: BTreeSet<String> = ast

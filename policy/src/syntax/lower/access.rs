@@ -5,7 +5,7 @@ use std::fmt::Display;
 use super::super::keys::{self, Keys};
 use super::super::read::Reader;
 use super::super::tree::{Entry, Table};
-use super::super::{AllowAst, AppAst, AreaAst, Def, GuardAst, MoreAst, NetAst, Word};
+use super::super::{AllowAst, AllowKey, AppAst, AreaAst, Def, GuardAst, NetAst, Word, Words};
 use crate::diag::{Diagnostic, Shown, show};
 
 pub(super) fn admin(r: &mut Reader<'_>, table: Table<'_>) -> Vec<Def<AllowAst>> {
@@ -28,6 +28,8 @@ pub(super) fn app(r: &mut Reader<'_>, entry: &Entry<'_>) -> Option<AppAst> {
     let table = r.table(entry)?;
     let id: &dyn Display = &format_args!("app.{}", Shown(entry.key));
     let mut app = AppAst::default();
+    let areas = |e: &Entry<'_>| e.key.starts_with(['/', '=']);
+    app.areas = Vec::with_capacity(table.entries().filter(areas).count());
     for e in table.entries() {
         match e.key {
             "host" => app.host = r.strings(&e).map(|list| list.v),
@@ -159,7 +161,7 @@ pub(super) fn guard(r: &mut Reader<'_>, entry: &Entry<'_>) -> Option<GuardAst> {
             "device-not" => guard.device_not = r.string(&e),
             "on" => guard.on = r.strings(&e),
             "reason" => guard.reason = r.string(&e),
-            _ => r.stray_key(&e, keys::DENY, &format!("[deny.{}]", show(entry.key))),
+            _ => r.stray_key(&e, keys::DENY, format_args!("[deny.{}]", Shown(entry.key))),
         }
     }
     let id = format!("[deny.{}]", show(entry.key));
@@ -186,37 +188,52 @@ fn allows(
             r.wrong_type(e.value, e.key, "a rule such as { who = \"@group\" }");
             return None;
         };
-        r.require(table, e.span, place, "who", "\"@group\"");
-        Some(allow(r, table, keys, place))
+        let allow = allow(r, table, keys, place);
+        if allow.who.is_none() {
+            r.require(table, e.span, place, "who", "\"@group\"");
+        }
+        Some(allow)
     })
 }
 
 fn allow(r: &mut Reader<'_>, table: Table<'_>, keys: Keys, place: &dyn Display) -> AllowAst {
-    let mut allow = AllowAst::default();
-    let mut more = MoreAst::default();
-    let mut said = false;
+    let mut allow = AllowAst {
+        who: None,
+        said: Vec::with_capacity(table.count().saturating_sub(1)),
+        sessions: None,
+        shadow: false,
+    };
     for e in table.entries() {
-        match e.key {
-            "who" => allow.who = r.strings(&e),
-            "from" => allow.from = r.strings(&e),
-            "shadow" => allow.shadow = r.boolean(&e).unwrap_or(true),
-            "methods" if keys.built.contains(&"methods") => allow.methods = r.strings(&e),
-            key => {
-                said = true;
-                match key {
-                    "when" => more.when = r.strings(&e),
-                    "device" => more.device = r.string(&e),
-                    "mfa" => more.mfa = r.string(&e),
-                    "login" => more.login = r.string(&e),
-                    "idle" => more.idle = r.string(&e),
-                    "sessions" => more.sessions = r.integer(&e),
-                    "rate" => more.rate = r.string(&e),
-                    "headers" if keys.built.contains(&"headers") => more.headers = r.string(&e),
-                    _ => r.stray_key(&e, keys, place),
-                }
+        let (key, list) = match e.key {
+            "who" => {
+                allow.who = r.words(&e);
+                continue;
             }
-        }
+            "shadow" => {
+                allow.shadow = r.boolean(&e).unwrap_or(true);
+                continue;
+            }
+            "from" => (AllowKey::From, r.words(&e)),
+            "when" => (AllowKey::When, r.words(&e)),
+            "device" => (AllowKey::Device, r.string(&e).map(Words::One)),
+            "mfa" => (AllowKey::Mfa, r.string(&e).map(Words::One)),
+            "login" => (AllowKey::Login, r.string(&e).map(Words::One)),
+            "idle" => (AllowKey::Idle, r.string(&e).map(Words::One)),
+            "sessions" => {
+                allow.sessions = r.integer(&e).map(Box::new);
+                continue;
+            }
+            "rate" => (AllowKey::Rate, r.string(&e).map(Words::One)),
+            "headers" if keys.built.contains(&"headers") => {
+                (AllowKey::Headers, r.string(&e).map(Words::One))
+            }
+            "methods" if keys.built.contains(&"methods") => (AllowKey::Methods, r.words(&e)),
+            _ => {
+                r.stray_key(&e, keys, place);
+                continue;
+            }
+        };
+        allow.said.extend(list.map(|list| (key, list)));
     }
-    allow.more = said.then(|| Box::new(more));
     allow
 }

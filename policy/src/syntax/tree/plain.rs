@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 
 use super::{Kind, Node, ROOT, Range, Tree};
+use crate::hash::Keyed;
 use crate::source::FileId;
 
 /// Deepest nesting of values, and most dots in a key.
@@ -19,7 +20,7 @@ pub(super) fn read(file: FileId, text: &str) -> Option<Tree<'_>> {
         bytes: text.as_bytes(),
         at: 0,
         tree: Tree::new(file, text),
-        keys: HashMap::new(),
+        keys: HashMap::default(),
     };
     // places are kept in 32 bits
     u32::try_from(text.len()).ok()?;
@@ -32,7 +33,7 @@ struct Plain<'i> {
     at: usize,
     tree: Tree<'i>,
     /// The keys of large tables.
-    keys: HashMap<(u32, &'i str), u32>,
+    keys: HashMap<(u32, &'i str), u32, Keyed>,
 }
 
 impl Plain<'_> {

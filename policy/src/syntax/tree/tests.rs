@@ -44,6 +44,10 @@ fn same(text: &str) -> bool {
     true
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "these are the files of tests and examples"
+)]
 fn files(folder: &Path, out: &mut Vec<String>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
