@@ -3,6 +3,7 @@
 mod bans;
 mod error;
 pub(crate) mod lock;
+mod mail;
 mod resolv;
 mod rules;
 mod value;
@@ -17,6 +18,7 @@ use serde::Deserialize;
 
 pub(crate) use bans::{Bans, Jail};
 pub(crate) use error::{ConfigError, Problem};
+pub(crate) use mail::{Mail, MailTls};
 pub(crate) use value::{duration, is_host_name};
 
 use crate::snapshot::files;
@@ -51,6 +53,8 @@ pub(crate) struct Config {
     pub(crate) identity: Identity,
     /// Who is shut out.
     pub(crate) bans: Bans,
+    /// Mails to people.
+    pub(crate) mail: Mail,
     /// The log on stderr.
     pub(crate) log: Log,
 }
@@ -336,6 +340,9 @@ impl Config {
         for path in [&mut self.data, &mut self.policy_dir, &mut self.master_key] {
             *path = base.join(&*path);
         }
+        for file in [&mut self.mail.password_file, &mut self.mail.ca] {
+            *file = file.take().map(|path| base.join(path));
+        }
         for files in &mut self.tls.certificates {
             files.chain = base.join(&files.chain);
             files.key = base.join(&files.key);
@@ -357,6 +364,7 @@ impl Default for Config {
             tunnel: Tunnel::default(),
             identity: Identity::default(),
             bans: Bans::default(),
+            mail: Mail::default(),
             log: Log::default(),
         }
     }

@@ -7,10 +7,12 @@ mod devices;
 mod engine;
 mod enrolment;
 mod factors;
+mod forgot;
 mod lockout;
 mod login;
 mod notices;
 mod password;
+mod post;
 mod record;
 mod recovery;
 mod session;
@@ -21,7 +23,7 @@ mod totp;
 
 use std::net::Ipv4Addr;
 use std::num::NonZero;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
@@ -33,12 +35,14 @@ pub(crate) use self::browsers::BROWSER_SECS;
 pub(crate) use self::devices::{Class, Device, DeviceChange, DeviceError, Devices, NewDevice, Psk};
 use self::engine::Failed;
 pub(crate) use self::enrolment::{Answers, EnrolStep, EnrolView, FactorError};
+pub(crate) use self::forgot::{RESET_SECS, ResetStep};
 use self::lockout::{Limits, Lockout, Throttled};
 pub(crate) use self::login::{Directory, Standing, UserName};
 use self::login::{Halves, Refusal};
 pub(crate) use self::notices::{Notice, NoticeKind};
 use self::password::{BadCost, BadVerifier, Cost, Hasher, Passwords, Rules};
 pub(crate) use self::password::{BadForeign, Foreign, Weak};
+pub(crate) use self::post::Post;
 pub(crate) use self::record::{Context, Recorder};
 pub(crate) use self::recovery::{RecoverStep, ShownCodes};
 pub(crate) use self::session::{EndReason, Session, SessionChange, Sessions};
@@ -178,6 +182,8 @@ pub(crate) struct Identity {
     halves: Halves,
     sessions: Arc<Sessions>,
     devices: Arc<Devices>,
+    /// Brings news to people besides our pages.
+    post: OnceLock<Arc<dyn Post>>,
     time: Arc<Steady>,
 }
 
@@ -247,6 +253,7 @@ impl Identity {
             enrolling: tokio::sync::Mutex::default(),
             replacing: account::Replacing::default(),
             halves: Halves::default(),
+            post: OnceLock::new(),
             sessions: Arc::new(sessions.await?),
             devices: Arc::new(devices.await?),
             settings,
@@ -255,6 +262,11 @@ impl Identity {
             recorder,
             time,
         }))
+    }
+
+    /// Names who brings news to people; the first one stays.
+    pub(crate) fn post_by(&self, post: Arc<dyn Post>) {
+        drop(self.post.set(post));
     }
 
     /// The sessions this engine makes.

@@ -13,6 +13,7 @@ mod gateway;
 mod identity;
 mod ids;
 mod limits;
+mod mail;
 mod observe;
 mod operate;
 mod pages;

@@ -9,6 +9,7 @@ mod csrf;
 mod ctx;
 mod desk;
 mod enrol;
+mod forgot;
 mod form;
 mod lang;
 mod notices;
@@ -30,9 +31,14 @@ pub(crate) use accept::may_redirect;
 pub(crate) use ctx::SharedDesk;
 pub(crate) use desk::{
     App, Ask, ChangeStep, Credentials, Desk, DeviceLine, DeviceState, EnrolStep, Enrolment,
-    FirstStep, Here, Person, RecoveryStep, SecondStep, SessionRow, Visit, Weakness,
+    FirstStep, ForgotStep, Here, Person, RecoveryStep, ResetStep, SecondStep, SessionRow, Visit,
+    Weakness,
 };
+pub(crate) use lang::Lang;
+pub(crate) use notices::text as notice_text;
 pub(crate) use problem::{Detail, Problem, language, problem};
+pub(crate) use texts::fill;
+pub(crate) use views::minute;
 
 /// The routes of the sign-in host; each request needs its desk as an extension.
 pub(crate) fn sign_in_host() -> Router {
@@ -41,6 +47,9 @@ pub(crate) fn sign_in_host() -> Router {
         .route("/signin", get(signin::form).post(signin::password))
         .route("/signin/code", get(signin::code_form).post(signin::code))
         .route("/signin/recovery", get(recovery::form).post(recovery::code))
+        .route("/signin/forgot", get(forgot::form).post(forgot::ask))
+        .route("/signin/reset", get(forgot::reset_form).post(forgot::reset))
+        .route("/signin/reset/{token}", get(forgot::open))
         .route(
             "/signin/step-up",
             get(signin::step_up_form).post(signin::step_up),

@@ -33,6 +33,11 @@ pub(crate) const NOT_SIGNED_IN: &str = "not-signed-in";
 pub(crate) const ENROLLED: &str = "enrolled";
 pub(crate) const ENROL_LINK_MADE: &str = "enrol-link-made";
 pub(crate) const ENROL_LINK_BAD: &str = "enrol-link-bad";
+pub(crate) const RESET_LINK_MADE: &str = "reset-link-made";
+pub(crate) const RESET_LINK_BAD: &str = "reset-link-bad";
+pub(crate) const MAIL_QUEUE_FULL: &str = "mail-queue-full";
+pub(crate) const MAIL_REFUSED: &str = "mail-refused";
+pub(crate) const MAIL_TOO_OLD: &str = "mail-too-old";
 
 // Guessing.
 pub(crate) const MANY_FAILURES: &str = "many-failures";
@@ -133,6 +138,11 @@ pub(crate) const ALL: &[&str] = &[
     ENROLLED,
     ENROL_LINK_MADE,
     ENROL_LINK_BAD,
+    RESET_LINK_MADE,
+    RESET_LINK_BAD,
+    MAIL_QUEUE_FULL,
+    MAIL_REFUSED,
+    MAIL_TOO_OLD,
     MANY_FAILURES,
     MANY_LIMITS,
     MANY_PROBES,

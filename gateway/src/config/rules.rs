@@ -26,6 +26,9 @@ pub(super) fn check(config: &Config, file: &Path, text: &str) -> Result<(), Conf
     if let Some((key, what)) = config.bans.wrong() {
         found.add(&["bans", key], &what, None);
     }
+    if let Some((key, what)) = config.mail.wrong() {
+        found.add(&["mail", key], what, None);
+    }
     if found.problems.is_empty() {
         return Ok(());
     }

@@ -1,5 +1,6 @@
 mod account;
 mod fake;
+mod forgot;
 mod golden;
 mod handlers;
 mod words;

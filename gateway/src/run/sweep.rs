@@ -24,6 +24,7 @@ pub(crate) async fn run(gw: Arc<Gateway>) {
         keep("housekeeping", || keep_house(Arc::clone(&gw))),
         keep("bans", || crate::bans::run(Arc::clone(&gw))),
         keep("certificates", || renew(Arc::clone(&gw))),
+        keep("mail", || crate::mail::run(Arc::clone(&gw))),
         keep("confirmation", || confirm::watch(Arc::clone(&gw))),
     );
 }
