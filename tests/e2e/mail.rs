@@ -1,6 +1,8 @@
 //! Mails and the forgotten password, with a mail server of the tests' own.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use postern_tests::chrome::Chrome;
@@ -9,7 +11,9 @@ use postern_tests::gateway::{Gateway, Person};
 use postern_tests::html::{self, Form};
 use postern_tests::journal;
 use postern_tests::ports;
-use postern_tests::smtp::{Mail, Sink};
+use postern_tests::smtp::{Mail, Own, Sink};
+use postern_tests::temp::Temp;
+use postern_tests::totp;
 use postern_tests::wait;
 
 const ADDRESS: &str = "demo@example.org";
@@ -218,6 +222,45 @@ fn a_server_without_tls_gets_nothing_where_tls_is_asked_for() {
 }
 
 #[test]
+fn a_server_is_trusted_by_its_authority_and_gets_the_password_only_then() {
+    let dir = Temp::new();
+    let now = i64::try_from(totp::now()).unwrap();
+    let ca = certs::Root::create("Mail", now).unwrap();
+    let issuer = ca.intermediate("Mail 1", now).unwrap();
+    let leaf = issuer.issue(&["localhost"], now, 90 * certs::DAY).unwrap();
+    let other = certs::Root::create("Other", now).unwrap();
+    let right = dir.write("right.pem", ca.pem());
+    let wrong = dir.write("wrong.pem", other.pem());
+    let secret = dir.write("secret", "pears and plums\n");
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    for (own, word) in [(Own::Starttls, "starttls"), (Own::Tls, "tls")] {
+        let sink = Sink::safe(own, &leaf.chain_pem, &leaf.key_pem);
+        let with = |authority: &Path| {
+            let (port, secret) = (sink.port(), secret.display());
+            format!(
+                "host = \"localhost\"\nport = {port}\ntls = \"{word}\"\nca = \"{}\"\n\
+                 user = \"gate\"\npassword-file = \"{secret}\"\n",
+                authority.display()
+            )
+        };
+        let gateway = configured(&with(&wrong));
+        let refused = gateway.run(&["mail", "test", "--to", "ops@example.org"]);
+        assert_eq!(refused.status.code(), Some(69), "{refused:?}");
+        assert!(sink.mails().is_empty() && sink.accounts().is_empty());
+        drop(gateway);
+        let gateway = configured(&with(&right));
+        gateway.must(&["mail", "test", "--to", "ops@example.org"]);
+        assert_eq!(sink.mails().len(), 1);
+        assert_eq!(sink.accounts(), [" gate pears and plums"]);
+        assert!(!gateway.stderr().contains("plums"));
+        fs::set_permissions(&secret, fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(gateway.run(&["check"]).status.code(), Some(77));
+        fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(gateway.run(&["check"]).status.code(), Some(0));
+    }
+}
+
+#[test]
 fn many_failures_are_told_to_the_administrators_once() {
     let sink = Sink::new();
     let gateway = with_mail(sink.port());
@@ -294,5 +337,5 @@ fn a_browser_goes_the_whole_way() {
     chrome.wait_for_text("Enter your code");
     chrome.type_into("#code", &demo.code());
     chrome.click("button[type=submit]");
-    chrome.wait_for_text("Your applications");
+    chrome.wait_for_text("News about your account");
 }

@@ -1,13 +1,16 @@
 //! A mail server that keeps what it is given.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use data_encoding::BASE64_MIME;
+use data_encoding::{BASE64, BASE64_MIME};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::wait;
 
@@ -43,11 +46,21 @@ impl Mail {
     }
 }
 
+/// How a server protects itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Own {
+    Plain,
+    /// Plain until the client asks.
+    Starttls,
+    /// From the first byte.
+    Tls,
+}
+
 /// A server on loopback; dropping it closes the port.
 #[derive(Debug)]
 pub struct Sink {
     port: u16,
-    mails: Arc<Mutex<Vec<Mail>>>,
+    kept: Arc<Kept>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -62,23 +75,43 @@ impl Sink {
     /// Listens on a given port.
     #[must_use]
     pub fn at(port: u16) -> Self {
+        Self::start(port, Own::Plain, None)
+    }
+
+    /// Listens with a certificate.
+    #[must_use]
+    pub fn safe(own: Own, chain_pem: &str, key_pem: &str) -> Self {
+        let chain = CertificateDer::pem_slice_iter(chain_pem.as_bytes());
+        let chain = chain.collect::<Result<Vec<_>, _>>().unwrap();
+        let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        Self::start(0, own, Some(Arc::new(config)))
+    }
+
+    fn start(port: u16, own: Own, tls: Option<Arc<ServerConfig>>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let mails = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::new(Kept::default());
         let stop = Arc::new(AtomicBool::new(false));
-        let (kept, stopped) = (mails.clone(), stop.clone());
+        let (for_all, stopped) = (kept.clone(), stop.clone());
         let thread = thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 if stopped.load(Ordering::SeqCst) {
                     return;
                 }
-                let kept = kept.clone();
-                thread::spawn(move || drop(serve(stream, &kept)));
+                let (kept, tls) = (for_all.clone(), tls.clone());
+                thread::spawn(move || drop(serve(stream, tls.as_ref(), own, &kept)));
             }
         });
         Self {
             port,
-            mails,
+            kept,
             stop,
             thread: Some(thread),
         }
@@ -92,7 +125,13 @@ impl Sink {
     /// Returns what has arrived so far.
     #[must_use]
     pub fn mails(&self) -> Vec<Mail> {
-        self.mails.lock().unwrap().clone()
+        self.kept.mails.lock().unwrap().clone()
+    }
+
+    /// Returns the accounts that were named, as `" user password"`.
+    #[must_use]
+    pub fn accounts(&self) -> Vec<String> {
+        self.kept.accounts.lock().unwrap().clone()
     }
 
     /// Waits for a mail.
@@ -115,54 +154,104 @@ impl Drop for Sink {
     }
 }
 
-/// Speaks as much of RFC 5321 as one client needs.
-fn serve(stream: TcpStream, kept: &Mutex<Vec<Mail>>) -> std::io::Result<()> {
+/// A stream of either kind.
+trait Duplex: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Duplex for T {}
+
+/// The mails and the accounts that were named.
+#[derive(Debug, Default)]
+struct Kept {
+    mails: Mutex<Vec<Mail>>,
+    accounts: Mutex<Vec<String>>,
+}
+
+/// Speaks as much of RFC 5321, 3207 and 4954 as one client needs.
+fn serve(
+    stream: TcpStream,
+    tls: Option<&Arc<ServerConfig>>,
+    own: Own,
+    kept: &Kept,
+) -> io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-    let mut write = stream.try_clone()?;
-    let mut lines = BufReader::new(stream).lines();
-    write.write_all(b"220 sink ESMTP\r\n")?;
+    let wrap = |stream: TcpStream| -> Box<dyn Duplex> {
+        let config = tls.cloned().expect("a certificate");
+        let connection = ServerConnection::new(config).unwrap();
+        Box::new(StreamOwned::new(connection, stream))
+    };
+    let plain = stream.try_clone()?;
+    let mut safe = own == Own::Tls;
+    let mut talk = BufReader::new(if safe {
+        wrap(stream)
+    } else {
+        Box::new(stream) as Box<dyn Duplex>
+    });
+    say(&mut talk, "220 sink ESMTP")?;
     let mut to = Vec::new();
-    while let Some(line) = lines.next() {
-        let line = line?;
+    loop {
+        let Some(line) = hear(&mut talk)? else {
+            return Ok(());
+        };
         let verb = line.split([' ', ':']).next().unwrap_or_default();
-        let answer = match verb.to_ascii_uppercase().as_str() {
+        match verb.to_ascii_uppercase().as_str() {
             "EHLO" | "HELO" => {
                 to.clear();
-                "250-sink\r\n250 8BITMIME\r\n"
+                say(&mut talk, "250-sink")?;
+                match (own, safe) {
+                    (Own::Starttls, false) => say(&mut talk, "250-STARTTLS")?,
+                    (_, true) => say(&mut talk, "250-AUTH PLAIN")?,
+                    (Own::Plain | Own::Tls, false) => {}
+                }
+                say(&mut talk, "250 8BITMIME")?;
             }
-            "MAIL" | "RSET" | "NOOP" => "250 ok\r\n",
+            "STARTTLS" if own == Own::Starttls && !safe => {
+                say(&mut talk, "220 go on")?;
+                talk = BufReader::new(wrap(plain.try_clone()?));
+                safe = true;
+            }
+            "AUTH" => {
+                let secret = line.rsplit(' ').next().unwrap_or_default();
+                let secret = BASE64.decode(secret.as_bytes()).unwrap_or_default();
+                let account = String::from_utf8_lossy(&secret).replace('\0', " ");
+                kept.accounts.lock().unwrap().push(account);
+                say(&mut talk, "235 welcome")?;
+            }
+            "MAIL" | "RSET" | "NOOP" => say(&mut talk, "250 ok")?,
             "RCPT" => {
                 let address = line.split(['<', '>']).nth(1).unwrap_or_default();
                 if address.starts_with("refused") {
-                    "550 5.1.1 no such mailbox\r\n"
+                    say(&mut talk, "550 5.1.1 no such mailbox")?;
                 } else {
                     to.push(address.to_owned());
-                    "250 ok\r\n"
+                    say(&mut talk, "250 ok")?;
                 }
             }
             "DATA" => {
-                write.write_all(b"354 go on\r\n")?;
+                say(&mut talk, "354 go on")?;
                 let mut raw = Vec::new();
-                for line in lines.by_ref() {
-                    let line = line?;
-                    if line == "." {
-                        break;
-                    }
+                while let Some(line) = hear(&mut talk)?.filter(|line| line != ".") {
                     raw.push(line.strip_prefix('.').unwrap_or(&line).to_owned());
                 }
                 let mail = read(std::mem::take(&mut to), &raw);
-                kept.lock().unwrap().push(mail);
-                "250 taken\r\n"
+                kept.mails.lock().unwrap().push(mail);
+                say(&mut talk, "250 taken")?;
             }
-            "QUIT" => {
-                write.write_all(b"221 bye\r\n")?;
-                return Ok(());
-            }
-            _ => "502 what?\r\n",
-        };
-        write.write_all(answer.as_bytes())?;
+            "QUIT" => return say(&mut talk, "221 bye"),
+            _ => say(&mut talk, "502 what?")?,
+        }
     }
-    Ok(())
+}
+
+fn say(talk: &mut BufReader<Box<dyn Duplex>>, line: &str) -> io::Result<()> {
+    let stream = talk.get_mut();
+    stream.write_all(format!("{line}\r\n").as_bytes())?;
+    stream.flush()
+}
+
+fn hear(talk: &mut BufReader<Box<dyn Duplex>>) -> io::Result<Option<String>> {
+    let mut line = String::new();
+    let read = talk.read_line(&mut line)?;
+    Ok((read > 0).then(|| line.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
 fn read(to: Vec<String>, raw: &[String]) -> Mail {

@@ -14,6 +14,7 @@ pub(crate) const TOTP_RESET: &str = "totp-reset";
 pub(crate) const IMPORTED: &str = "imported";
 pub(crate) const IMPORTED_RIGHT: &str = "imported-password-right";
 pub(crate) const LINK_AWAITS: &str = "link-awaits";
+pub(crate) const APP_CLOCK_OFF: &str = "app-clock-off";
 pub(crate) const CODE_REPLAYED: &str = "code-replayed";
 pub(crate) const THROTTLED: &str = "throttled";
 pub(crate) const OVERLOADED: &str = "overloaded";
@@ -119,6 +120,7 @@ pub(crate) const ALL: &[&str] = &[
     IMPORTED,
     IMPORTED_RIGHT,
     LINK_AWAITS,
+    APP_CLOCK_OFF,
     CODE_REPLAYED,
     THROTTLED,
     OVERLOADED,

@@ -162,12 +162,12 @@ const BAD: &[(&str, &str, &str)] = &[
     ),
     (
         "[mail]\nhost = \"smtp.example.org\"",
-        "1:2",
+        "1:1",
         "mails need a sender in `from`",
     ),
     (
         "[mail]\nfrom = \"g@example.org\"",
-        "1:2",
+        "1:1",
         "the name of an SMTP server in `host`",
     ),
     (

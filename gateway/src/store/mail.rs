@@ -26,6 +26,7 @@ pub(crate) trait MailStore: Send + Sync {
     /// Tells when the next mail is due.
     async fn next_mail(&self) -> Result<Option<i64>, StoreError>;
     /// Counts the mails that wait.
+    #[cfg(test)]
     async fn mails(&self) -> Result<u64, StoreError>;
     /// Notes that a mail was tried and is due again later.
     async fn put_off_mail(&self, id: i64, tries: u32, due: i64) -> Result<(), StoreError>;
@@ -107,6 +108,7 @@ impl MailStore for Sqlite {
             .await
     }
 
+    #[cfg(test)]
     async fn mails(&self) -> Result<u64, StoreError> {
         self.run(|db| {
             let count: i64 = db.query_row("SELECT count(*) FROM mails", [], |row| row.get(0))?;

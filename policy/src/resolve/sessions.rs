@@ -20,17 +20,18 @@ pub(super) fn of_rule(cx: &mut Cx<'_>, ast: &AllowAst, rule: &str) -> Bounds {
     if let (Some(word), Some(own), Some(all)) = (&ast.idle, idle, cx.defaults.idle)
         && own >= all
     {
-        cx.diags.push(idles(rule, word.span, show_duration(all)));
+        cx.diags
+            .push(no_effect(rule, word.span, &show_duration(all)));
     }
     if let (Some(at), Some(own), Some(all)) = (&ast.sessions, sessions, cx.defaults.sessions)
         && own >= all
     {
-        cx.diags.push(idles(rule, at.span, all.to_string()));
+        cx.diags.push(no_effect(rule, at.span, &all.to_string()));
     }
     Bounds { idle, sessions }
 }
 
-fn idles(rule: &str, span: crate::source::Span, all: String) -> Diagnostic {
+fn no_effect(rule: &str, span: crate::source::Span, all: &str) -> Diagnostic {
     let title = format!("rule {rule} asks for no more than [default], where {all} holds for all");
     Diagnostic::warning("no-effect", span, title)
         .help("a rule can only tighten it; take it out, or write less")
@@ -48,7 +49,7 @@ pub(super) fn count(most: &Sp<u64>, diags: &mut Vec<Diagnostic>) -> Option<u32> 
     fits
 }
 
-/// Those whom a rule for anyone lets in need have no session.
+/// Those whom a rule for anyone lets in need no session.
 pub(super) fn check_anyone(cx: &mut Cx<'_>, ast: &AllowAst, rule: &str) {
     let idle = ast.idle.as_ref().map(|word| word.span);
     let sessions = ast.sessions.as_ref().map(|most| most.span);
