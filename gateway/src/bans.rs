@@ -39,6 +39,7 @@ use crate::config;
 use crate::gateway::Gateway;
 use crate::identity::Steady;
 use crate::ids::Door;
+use crate::mail::Alarm;
 use crate::proxy::Guests;
 use crate::store::{Store, StoreError};
 
@@ -191,6 +192,17 @@ impl Bans {
         }
     }
 
+    /// Tells the administrators of an account that has to wait for its failures.
+    fn series(&self, record: &Record) {
+        let gw = self.gateway.get().and_then(Weak::upgrade);
+        if let (Some(gw), Some(user)) = (gw, &record.user) {
+            gw.mail.alarm(Alarm::Series {
+                user: Arc::clone(user),
+                source: record.source,
+            });
+        }
+    }
+
     fn failed(&self, record: &Record) {
         let now = self.now();
         let alarm = self
@@ -204,6 +216,7 @@ impl Bans {
             record.detail = Some(format!("failures at {accounts} accounts"));
             if let Some(gw) = self.gateway.get().and_then(Weak::upgrade) {
                 gw.audit.note(record);
+                gw.mail.alarm(Alarm::Spraying { accounts });
             }
         }
     }

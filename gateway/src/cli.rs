@@ -10,6 +10,7 @@ pub(crate) mod exit;
 mod folder;
 mod init;
 mod key;
+mod mail;
 pub(crate) mod offline;
 pub(crate) mod out;
 mod policies;
@@ -112,6 +113,9 @@ enum Command {
     /// The audit journal; no running gateway needed
     #[command(subcommand, after_help = AUDIT)]
     Audit(audit::AuditCommand),
+    /// Mails to people
+    #[command(subcommand, after_help = MAIL)]
+    Mail(mail::Command),
     /// Certificates
     #[command(subcommand, after_help = CERT)]
     Cert(cert::Command),
@@ -145,6 +149,7 @@ fn run(cli: Cli) -> Result<u8, Failure> {
             let code = audit::run(&command, &global.config()?, global.json)?;
             return Ok(code);
         }
+        Command::Mail(command) => mail::run(&command, global),
         Command::Cert(command) => cert::run(&command, global),
         Command::Key(command) => key::run(&command, global),
         Command::Completions { shell } => {
@@ -252,6 +257,8 @@ const AUDIT: &str = "Examples:
   postern audit tail --follow
   postern audit search --user zoe --outcome deny --since 2h
   postern audit verify";
+const MAIL: &str = "Examples:
+  postern mail test --to ops@example.org";
 const CERT: &str = "Examples:
   postern cert list
   postern cert test

@@ -4,6 +4,7 @@ mod acme;
 mod bans;
 mod error;
 pub(crate) mod lock;
+mod mail;
 mod resolv;
 mod rules;
 mod value;
@@ -19,6 +20,7 @@ use serde::Deserialize;
 pub(crate) use acme::{Acme, Challenge, Directory, Dns};
 pub(crate) use bans::{Bans, Jail};
 pub(crate) use error::{ConfigError, Problem};
+pub(crate) use mail::{Mail, MailTls};
 pub(crate) use value::{duration, is_host_name};
 
 use crate::snapshot::files;
@@ -55,6 +57,8 @@ pub(crate) struct Config {
     pub(crate) identity: Identity,
     /// Who is shut out.
     pub(crate) bans: Bans,
+    /// Mails to people.
+    pub(crate) mail: Mail,
     /// The log on stderr.
     pub(crate) log: Log,
 }
@@ -344,6 +348,9 @@ impl Config {
             *path = base.join(&*path);
         }
         self.acme.anchor(&base);
+        for file in [&mut self.mail.password_file, &mut self.mail.ca] {
+            *file = file.take().map(|path| base.join(path));
+        }
         for files in &mut self.tls.certificates {
             files.chain = base.join(&files.chain);
             files.key = base.join(&files.key);
@@ -366,6 +373,7 @@ impl Default for Config {
             tunnel: Tunnel::default(),
             identity: Identity::default(),
             bans: Bans::default(),
+            mail: Mail::default(),
             log: Log::default(),
         }
     }

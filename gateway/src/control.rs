@@ -93,6 +93,10 @@ pub(crate) trait Operator: Send + Sync {
     async fn policy_history(&self) -> Result<Vec<Entry>, Refusal> {
         cannot()
     }
+    /// Sends a test mail and waits for the server's answer.
+    async fn mail_test(&self, _to: &str) -> Result<MailSent, Refusal> {
+        cannot()
+    }
     /// Returns the same operator acting for a local user, where it matters who acts.
     fn acting_for(&self, _: By) -> Option<Box<dyn Operator>> {
         None
@@ -152,6 +156,8 @@ pub(crate) enum Request {
     PolicyConfirm,
     /// See [`Operator::policy_history`].
     PolicyHistory,
+    /// See [`Operator::mail_test`].
+    MailTest { to: String },
 }
 
 /// One answer line.
@@ -350,6 +356,15 @@ impl std::fmt::Debug for Imported {
             .field("user", user)
             .finish_non_exhaustive()
     }
+}
+
+/// The answer to [`Operator::mail_test`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MailSent {
+    /// The server that took it, `host:port`.
+    pub(crate) server: String,
+    /// Whom it was for.
+    pub(crate) to: String,
 }
 
 /// Which sessions to end.

@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::identity::{Devices, EndReason, Identity, Sessions};
 use crate::ids::SessionId;
 use crate::limits::Limits;
+use crate::mail::Mail;
 use crate::proxy::Edges;
 use crate::proxy::handover::Handover;
 use crate::proxy::statement::Signer;
@@ -49,6 +50,8 @@ pub(crate) struct Gateway {
     pub(crate) streams: Arc<Streams>,
     /// Sources that are shut out.
     pub(crate) bans: Arc<Bans>,
+    /// Mails to people.
+    pub(crate) mail: Arc<Mail>,
     /// Rate budgets.
     pub(crate) limits: Arc<Limits>,
     /// Signs what apps are told of people.

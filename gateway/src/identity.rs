@@ -7,11 +7,13 @@ mod devices;
 mod engine;
 mod enrolment;
 mod factors;
+mod forgot;
 mod lockout;
 mod login;
 mod notices;
 mod own_devices;
 mod password;
+mod post;
 mod record;
 mod recovery;
 mod reseal;
@@ -23,7 +25,7 @@ mod totp;
 
 use std::net::Ipv4Addr;
 use std::num::NonZero;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
@@ -36,6 +38,7 @@ pub(crate) use self::devices::{Class, Device, DeviceChange, DeviceError, Devices
 use self::engine::Failed;
 pub(crate) use self::enrolment::{Answers, EnrolStep, EnrolView, FactorError};
 pub(crate) use self::factors::Kept;
+pub(crate) use self::forgot::{RESET_SECS, ResetStep};
 use self::lockout::{Limits, Lockout, Throttled};
 pub(crate) use self::login::{Directory, Standing, UserName};
 use self::login::{Halves, Refusal};
@@ -43,6 +46,7 @@ pub(crate) use self::notices::{Notice, NoticeKind};
 pub(crate) use self::own_devices::OwnDeviceError;
 use self::password::{BadCost, BadVerifier, Cost, Dues, Hasher, Passwords, Rules};
 pub(crate) use self::password::{BadForeign, Foreign, Weak};
+pub(crate) use self::post::Post;
 pub(crate) use self::record::{Context, Recorder};
 pub(crate) use self::recovery::{RecoverStep, ShownCodes};
 pub(crate) use self::reseal::reseal;
@@ -185,6 +189,8 @@ pub(crate) struct Identity {
     halves: Halves,
     sessions: Arc<Sessions>,
     devices: Arc<Devices>,
+    /// Brings news to people besides our pages.
+    post: OnceLock<Arc<dyn Post>>,
     time: Arc<Steady>,
 }
 
@@ -257,6 +263,7 @@ impl Identity {
             enrolling: tokio::sync::Mutex::default(),
             replacing: account::Replacing::default(),
             halves: Halves::default(),
+            post: OnceLock::new(),
             sessions: Arc::new(sessions.await?),
             devices: Arc::new(devices.await?),
             settings,
@@ -272,6 +279,11 @@ impl Identity {
         let _one = self.enrolling.lock().await;
         self.passwords.set_dues(dues(&*self.store).await?);
         Ok(())
+    }
+
+    /// Names who brings news to people; the first one stays.
+    pub(crate) fn post_by(&self, post: Arc<dyn Post>) {
+        drop(self.post.set(post));
     }
 
     /// The sessions this engine makes.

@@ -17,6 +17,7 @@ mod gateway;
 mod identity;
 mod ids;
 mod limits;
+mod mail;
 mod observe;
 mod operate;
 mod pages;

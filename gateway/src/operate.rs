@@ -21,11 +21,12 @@ use crate::control::acts::Acts;
 use crate::control::cert as ask;
 use crate::control::{
     Apply, AuditStatus, Code, Confirmed, DeviceAdded, DeviceClass, DeviceLine, DeviceStatus, Ended,
-    Imported, Invitation, NewDevice, Operator, PolicyStatus, Refusal, Reloaded, Rollback,
+    Imported, Invitation, MailSent, NewDevice, Operator, PolicyStatus, Refusal, Reloaded, Rollback,
     SessionLine, Status, TunnelStatus, UserAct, Verdict, Which, ban,
 };
 use crate::gateway::Gateway;
 use crate::identity::Device;
+use crate::mail::TestError;
 use crate::reload;
 use crate::reload::change::{Done, Wanted};
 use crate::reload::history::{By, Entry, How};
@@ -233,6 +234,17 @@ impl Operator for Desk {
 
     async fn policy_history(&self) -> Result<Vec<Entry>, Refusal> {
         Ok(self.0.history.entries())
+    }
+
+    async fn mail_test(&self, to: &str) -> Result<MailSent, Refusal> {
+        let code = |error: &TestError| match error {
+            TestError::Off => Code::Config,
+            TestError::Refused(..) => Code::Unavailable,
+        };
+        let sent = self.0.mail.test(to).await;
+        let server = sent.map_err(|e| Refusal::new(code(&e), e.to_string()))?;
+        let to = to.to_owned();
+        Ok(MailSent { server, to })
     }
 
     fn acting_for(&self, by: By) -> Option<Box<dyn Operator>> {

@@ -11,6 +11,7 @@ mod desk;
 mod device_views;
 mod devices;
 mod enrol;
+mod forgot;
 mod form;
 mod lang;
 mod notices;
@@ -36,10 +37,12 @@ pub(crate) use ctx::{Ctx, Proof, SharedDesk, see_other};
 pub(crate) use desk::devices::{DeviceDesk, DeviceFault, DeviceView, NewConfig};
 pub(crate) use desk::{
     App, Ask, ChangeStep, Credentials, Desk, DeviceLine, DeviceState, EnrolStep, Enrolment,
-    FirstStep, Here, Person, RecoveryStep, SecondStep, SessionRow, Visit, Weakness,
+    FirstStep, ForgotStep, Here, Person, RecoveryStep, ResetStep, SecondStep, SessionRow, Visit,
+    Weakness,
 };
 pub(crate) use form::{FORM_MAX, Fields, Spec, decode, parse};
 pub(crate) use lang::Lang;
+pub(crate) use notices::text as notice_text;
 pub(crate) use problem::{Detail, Problem, language, problem};
 pub(crate) use texts::{Texts, fill};
 pub(crate) use views::minute;
@@ -51,6 +54,9 @@ pub(crate) fn sign_in_host() -> Router {
         .route("/signin", get(signin::form).post(signin::password))
         .route("/signin/code", get(signin::code_form).post(signin::code))
         .route("/signin/recovery", get(recovery::form).post(recovery::code))
+        .route("/signin/forgot", get(forgot::form).post(forgot::ask))
+        .route("/signin/reset", get(forgot::reset_form).post(forgot::reset))
+        .route("/signin/reset/{token}", get(forgot::open))
         .route(
             "/signin/step-up",
             get(signin::step_up_form).post(signin::step_up),

@@ -23,6 +23,7 @@ use crate::control::{self, acts};
 use crate::gateway::Gateway;
 use crate::identity::{Identity, IdentityError, Recorder};
 use crate::limits::{Limits, Rate};
+use crate::mail::{Mail, Relay, RelayError};
 use crate::observe;
 use crate::operate;
 use crate::proxy::handover::Handover;
@@ -65,6 +66,9 @@ pub(crate) enum StartError {
     /// The key of signed statements is not usable.
     #[error(transparent)]
     Statement(#[from] StatementError),
+    /// `[mail]` names a file that is not usable.
+    #[error(transparent)]
+    Mail(#[from] RelayError),
     /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] CertError),
@@ -102,6 +106,7 @@ impl StartError {
             Self::Set(Rejected::Policy(_) | Rejected::Guard(_) | Rejected::Failed(_)) => {
                 Exit::Config
             }
+            Self::Mail(e) => Exit::from(e),
             Self::Statement(_) | Self::System { .. } => Exit::Internal,
             Self::Listen { source, .. } if source.kind() == PermissionDenied => Exit::Permission,
             Self::Listen { .. } => Exit::Unavailable,
@@ -190,10 +195,14 @@ async fn open(
     .await?;
     let sessions = Arc::clone(identity.sessions());
     let devices = Arc::clone(identity.devices());
+    let own = config.http.sign_in.first();
+    let relay = Relay::open(&config.mail, own.map_or("localhost", String::as_str))?;
+    let mail = Mail::new(relay, Arc::clone(&store), Arc::clone(&keys));
     let signer = Signer::open(&config.data, &keys)?;
     let gw = Arc::new(Gateway {
         acme: Acme::new(&config, &keys),
         bans,
+        mail,
         signer,
         snapshot: ArcSwap::from_pointee(started.snapshot),
         history: Arc::new(history),
@@ -217,6 +226,7 @@ async fn open(
         config,
     });
     gw.bans.guard(&gw);
+    gw.mail.serve(&gw);
     gw.bound_sessions(&gw.snapshot.load_full()).await;
     Ok(gw)
 }

@@ -2,6 +2,7 @@
 
 mod factors;
 mod guard;
+mod mail;
 mod reseal;
 mod rows;
 mod schema;
@@ -18,6 +19,9 @@ use async_trait::async_trait;
 use ipnet::IpNet;
 
 pub(crate) use self::guard::{BanRow, BrowserRow};
+#[cfg(test)]
+pub(crate) use self::mail::MAILS_OF_ONE;
+pub(crate) use self::mail::{MailRow, MailStore, ResetRow};
 pub(crate) use self::reseal::{Reseal, Sealed};
 use crate::ids::{DeviceId, Door, SessionId};
 
@@ -31,7 +35,7 @@ pub(crate) fn open(data_dir: &Path) -> Result<Arc<dyn Store>, StoreError> {
 
 /// What is kept over a restart. Each call that returned `Ok` survives a crash of the machine.
 #[async_trait]
-pub(crate) trait Store: Send + Sync {
+pub(crate) trait Store: MailStore {
     /// Reads the factors of a user.
     async fn credentials(&self, user: &str) -> Result<Option<Credentials>, StoreError>;
     /// Sets the factors of a user; the last accepted step never becomes smaller.

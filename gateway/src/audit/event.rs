@@ -26,11 +26,12 @@ pub(crate) enum Event {
     Stopped,
     ClockJumped,
     AuditRead,
+    MailFailed,
 }
 
 impl Event {
     /// Every event, in the order of the contract.
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::SignedIn,
         Self::SignInFailed,
         Self::SignedOut,
@@ -54,6 +55,7 @@ impl Event {
         Self::Stopped,
         Self::ClockJumped,
         Self::AuditRead,
+        Self::MailFailed,
     ];
 
     /// Names the event as the journal writes it.
@@ -82,6 +84,7 @@ impl Event {
             Self::Stopped => "stopped.1",
             Self::ClockJumped => "clock-jumped.1",
             Self::AuditRead => "audit-read.1",
+            Self::MailFailed => "mail-failed.1",
         }
     }
 

@@ -14,6 +14,7 @@ pub(crate) const TOTP_RESET: &str = "totp-reset";
 pub(crate) const IMPORTED: &str = "imported";
 pub(crate) const IMPORTED_RIGHT: &str = "imported-password-right";
 pub(crate) const LINK_AWAITS: &str = "link-awaits";
+pub(crate) const APP_CLOCK_OFF: &str = "app-clock-off";
 pub(crate) const CODE_REPLAYED: &str = "code-replayed";
 pub(crate) const THROTTLED: &str = "throttled";
 pub(crate) const OVERLOADED: &str = "overloaded";
@@ -33,6 +34,11 @@ pub(crate) const NOT_SIGNED_IN: &str = "not-signed-in";
 pub(crate) const ENROLLED: &str = "enrolled";
 pub(crate) const ENROL_LINK_MADE: &str = "enrol-link-made";
 pub(crate) const ENROL_LINK_BAD: &str = "enrol-link-bad";
+pub(crate) const RESET_LINK_MADE: &str = "reset-link-made";
+pub(crate) const RESET_LINK_BAD: &str = "reset-link-bad";
+pub(crate) const MAIL_QUEUE_FULL: &str = "mail-queue-full";
+pub(crate) const MAIL_REFUSED: &str = "mail-refused";
+pub(crate) const MAIL_TOO_OLD: &str = "mail-too-old";
 
 // Keys.
 pub(crate) const MASTER_KEY: &str = "master-key";
@@ -120,6 +126,7 @@ pub(crate) const ALL: &[&str] = &[
     IMPORTED,
     IMPORTED_RIGHT,
     LINK_AWAITS,
+    APP_CLOCK_OFF,
     CODE_REPLAYED,
     THROTTLED,
     OVERLOADED,
@@ -139,6 +146,11 @@ pub(crate) const ALL: &[&str] = &[
     ENROLLED,
     ENROL_LINK_MADE,
     ENROL_LINK_BAD,
+    RESET_LINK_MADE,
+    RESET_LINK_BAD,
+    MAIL_QUEUE_FULL,
+    MAIL_REFUSED,
+    MAIL_TOO_OLD,
     MANY_FAILURES,
     MANY_LIMITS,
     MANY_PROBES,

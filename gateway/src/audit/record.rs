@@ -96,7 +96,8 @@ impl Record {
             | Event::FlowEnded
             | Event::DnsRefused
             | Event::Limited
-            | Event::AuditRead => Durability::Batched,
+            | Event::AuditRead
+            | Event::MailFailed => Durability::Batched,
             Event::AccessDecided | Event::FlowDecided => self.decision_durability(),
             Event::SignedIn
             | Event::SignInFailed

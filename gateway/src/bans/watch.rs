@@ -36,8 +36,10 @@ impl Watched {
         let Some(what) = offence(record) else {
             return;
         };
-        if what == Offence::SignIn {
-            self.bans.failed(record);
+        match what {
+            Offence::SignIn => self.bans.failed(record),
+            Offence::Limited => self.bans.series(record),
+            Offence::Probe => {}
         }
         if let Some(source) = record.source {
             let door = match record.device {

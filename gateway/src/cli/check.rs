@@ -11,6 +11,7 @@ use crate::audit::AuditError;
 use crate::clock;
 use crate::config::{Config, lock};
 use crate::control::acts::settings;
+use crate::mail::Relay;
 use crate::proxy::tls::{CertSet, Ordered};
 use crate::reload;
 use crate::secrets::Keys;
@@ -64,6 +65,8 @@ fn problems(config: &Config) -> Vec<Failure> {
     let files = reload::cert_files(config);
     let certificates = CertSet::build(&files, &Ordered::default(), None, &[], None, clock::unix());
     problems.extend(certificates.err().map(Failure::from));
+    let relay = Relay::open(&config.mail, "localhost");
+    problems.extend(relay.err().map(Failure::from));
     problems.extend(settings(config).check().err().map(Failure::from));
     problems
 }

@@ -10,6 +10,7 @@ use crate::config::lock::LockError;
 use crate::control::{Code, Refusal};
 use crate::edits::EditError;
 use crate::identity::IdentityError;
+use crate::mail::RelayError;
 use crate::proxy::tls::CertError;
 use crate::secrets::KeyError;
 use crate::snapshot::files::FileError;
@@ -173,6 +174,18 @@ impl From<&KeyError> for Exit {
     }
 }
 
+impl From<&RelayError> for Exit {
+    fn from(error: &RelayError) -> Self {
+        match error {
+            RelayError::Exposed { .. } => Self::Permission,
+            RelayError::File { source, .. } if denied(source) => Self::Permission,
+            RelayError::File { .. } | RelayError::Authorities { .. } | RelayError::Tls(_) => {
+                Self::Config
+            }
+        }
+    }
+}
+
 impl From<&CertError> for Exit {
     fn from(error: &CertError) -> Self {
         if error.is_permission() {
@@ -233,6 +246,7 @@ fails!(
     LockError,
     KeyError,
     CertError,
+    RelayError,
     AuditError,
     StoreError,
     IdentityError

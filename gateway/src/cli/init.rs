@@ -213,6 +213,13 @@ maxretry = 20                     # wrong passwords and codes of one address ...
 findtime = "10m"                  # ... within this time
 bantime = "1h"                    # doubles each time up to `cap`, a day
 allow = []                        # never banned: the office, a load balancer in front
+
+# [mail]                          # notices by mail, and links for forgotten passwords
+# host = "smtp.example.org"
+# tls = "starttls"                # or "tls"; the port follows
+# from = "Postern <gate@example.org>"
+# user = "gate"
+# password-file = "keys/smtp"     # mode 0600
 "#
     )
 }

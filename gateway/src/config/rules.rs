@@ -29,6 +29,9 @@ pub(super) fn check(config: &Config, file: &Path, text: &str) -> Result<(), Conf
     if let Some((key, what, help)) = config.acme.wrong() {
         found.add(&["acme", key], &what, Some(help));
     }
+    if let Some((key, what)) = config.mail.wrong() {
+        found.add(&["mail", key], what, None);
+    }
     if found.problems.is_empty() {
         return Ok(());
     }

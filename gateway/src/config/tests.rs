@@ -163,6 +163,46 @@ const BAD: &[(&str, &str, &str)] = &[
         "192.0.2.7/24 has host bits",
     ),
     (
+        "[mail]\nhost = \"smtp.example.org\"",
+        "1:1",
+        "mails need a sender in `from`",
+    ),
+    (
+        "[mail]\nfrom = \"g@example.org\"",
+        "1:1",
+        "the name of an SMTP server in `host`",
+    ),
+    (
+        "[mail]\nhost = \"smtp.example.org\"\nfrom = \"g@example.org\"\ntls = \"none\"",
+        "4:7",
+        "only a loopback address",
+    ),
+    (
+        "[mail]\nhost = \"192.0.2.7\"",
+        "2:8",
+        "is not the name of a server",
+    ),
+    (
+        "[mail]\nhost = \"127.0.0.1\"\nfrom = \"g@example.org\"",
+        "2:8",
+        "needs the name of the server",
+    ),
+    (
+        "[mail]\nhost = \"smtp.example.org\"\nfrom = \"g@example.org\"\nuser = \"gate\"",
+        "4:8",
+        "needs a `password-file`",
+    ),
+    (
+        "[mail]\nfrom = \"a\\r\\nBcc: eve@example.org\"",
+        "2:8",
+        "is not a sender",
+    ),
+    (
+        "[mail]\nadmins = [\"ops\"]",
+        "2:11",
+        "is not a mail address",
+    ),
+    (
         "[bans]\nmaxretries = 3",
         "2:1",
         "unknown key `maxretries`; did you mean `maxretry`?",

@@ -12,8 +12,8 @@ use tokio::time::timeout;
 
 use super::{
     Answer, Apply, Code, Confirmed, DeviceAdded, DeviceClass, DeviceLine, Ended, Imported,
-    Invitation, NewDevice, Operator, Refusal, Reloaded, Request, Rollback, SessionLine, Status,
-    UserAct, Verdict, Which, ban, cert,
+    Invitation, MailSent, NewDevice, Operator, Refusal, Reloaded, Request, Rollback, SessionLine,
+    Status, UserAct, Verdict, Which, ban, cert,
 };
 use crate::reload::history::Entry;
 
@@ -164,6 +164,10 @@ impl Operator for Remote {
     }
     async fn policy_confirm(&self) -> Result<Confirmed, Refusal> {
         self.ask(&Request::PolicyConfirm).await
+    }
+    async fn mail_test(&self, to: &str) -> Result<MailSent, Refusal> {
+        let to = to.to_owned();
+        self.ask(&Request::MailTest { to }).await
     }
     async fn policy_history(&self) -> Result<Vec<Entry>, Refusal> {
         self.ask(&Request::PolicyHistory).await

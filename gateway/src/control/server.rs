@@ -155,6 +155,7 @@ async fn dispatch(operator: &dyn Operator, request: Request, uid: u32) -> Vec<u8
         Request::PolicyApply { apply } => line(operator.policy_apply(&apply).await),
         Request::PolicyRollback { rollback } => line(operator.policy_rollback(&rollback).await),
         Request::PolicyConfirm => line(operator.policy_confirm().await),
+        Request::MailTest { to } => line(operator.mail_test(&to).await),
         Request::PolicyHistory => line(operator.policy_history().await),
     }
 }

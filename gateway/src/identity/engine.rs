@@ -214,8 +214,15 @@ impl Identity {
             Ok(secret) => secret,
             Err(failed) => return Err(self.not_tried(tried, now, failed)),
         };
-        let matched = Code::parse(code).and_then(|code| totp::check(&secret, &code, from.now));
-        let matched = matched.ok_or(Failed::Refused(Refusal::BadCode))?;
+        let typed = Code::parse(code);
+        let matched = typed
+            .as_ref()
+            .and_then(|c| totp::check(&secret, c, from.now));
+        let Some(matched) = matched else {
+            let off = typed.and_then(|c| totp::off_by(&secret, &c, from.now));
+            self.note_clock(user, off, from);
+            return Err(Failed::Refused(Refusal::BadCode));
+        };
         let accepted = self
             .store
             .accept_step(user.as_str(), matched.step())
@@ -223,6 +230,19 @@ impl Identity {
         let proof = CodeProof::new(user, matched, accepted, now).map_err(Failed::Refused)?;
         self.lockout.undo(tried, now);
         Ok(proof)
+    }
+
+    /// Records that the clock of a person's app seems to be off, which the person is not told.
+    fn note_clock(&self, user: &UserName, off: Option<i64>, from: &Context<'_>) {
+        let Some(off) = off else { return };
+        let side = if off < 0 { "behind" } else { "ahead" };
+        let mut record = Record::new(Event::ClockJumped, "ok", reason::APP_CLOCK_OFF);
+        record.user = Some(user.shared());
+        let secs = off.unsigned_abs();
+        record.detail = Some(format!(
+            "the authenticator app is about {secs} s {side}, or the code was an old one"
+        ));
+        self.recorder.note(from.stamp(record));
     }
 
     async fn totp_secret(

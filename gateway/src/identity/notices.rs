@@ -169,6 +169,9 @@ impl Identity {
     }
 
     async fn put_notice(&self, user: &str, row: NoticeRow) {
+        if let (Some(post), Some(notice)) = (self.post.get(), notice(row.clone())) {
+            post.notice(user, &notice).await;
+        }
         if let Err(error) = self.store.put_notice(user, row).await {
             tracing::error!(%error, "a notice could not be kept");
         }

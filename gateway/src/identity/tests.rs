@@ -23,6 +23,7 @@ use crate::store::{self, LinkKind, Store, tests::Folder};
 mod account;
 mod enrol;
 pub(crate) mod flow;
+mod forgot;
 mod guess;
 mod imported;
 mod known;

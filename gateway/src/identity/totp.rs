@@ -15,6 +15,8 @@ pub(crate) const STEP_SECS: u64 = 30;
 /// Steps before and after the present one that count, for clocks that differ (RFC 6238 section 5.2).
 const SKEW: u16 = 1;
 const DIGITS: u8 = 6;
+/// Steps within which a refused code tells of a clock that is off.
+const OFF_STEPS: i64 = 10;
 
 /// A shared secret `K` of 160 bits.
 pub(crate) type SharedSecret = Zeroizing<[u8; 20]>;
@@ -61,6 +63,18 @@ impl Matched {
 pub(crate) fn check(secret: &[u8], code: &Code, now: i64) -> Option<Matched> {
     let now = u64::try_from(now).ok()?;
     generator(secret)?.check(&code.0, now).map(Matched)
+}
+
+/// Tells by how many seconds the clock of the app that showed a refused code seems to be off, at
+/// most five minutes; positive is ahead. For people who look into it, never to accept a code.
+pub(crate) fn off_by(secret: &[u8], code: &Code, now: i64) -> Option<i64> {
+    let totp = generator(secret)?;
+    let step = i64::try_from(STEP_SECS).unwrap_or(30);
+    let shown = |steps: i64| {
+        let at = u64::try_from(now.saturating_add(steps * step)).ok()?;
+        (totp.generate(at).to_string() == *code.0).then_some(steps * step)
+    };
+    (2..=OFF_STEPS).find_map(|steps| shown(-steps).or_else(|| shown(steps)))
 }
 
 fn generator(secret: &[u8]) -> Option<Totp> {
@@ -153,6 +167,22 @@ mod tests {
         let code = code_at(RFC_SECRET, 1_000_000_000);
         for now in [1_000_000_000 - 60, 1_000_000_000 + 60] {
             assert_eq!(matches(&code, now), None);
+        }
+    }
+
+    #[test]
+    fn a_refused_code_tells_how_far_off_its_clock_is_up_to_five_minutes() {
+        let now = 1_000_000_000;
+        let off = |by: i64| {
+            let code = Code::parse(&code_at(RFC_SECRET, now + by)).unwrap();
+            assert!(by.abs() < 60 || check(RFC_SECRET, &code, now).is_none());
+            super::off_by(RFC_SECRET, &code, now)
+        };
+        for by in [-300, -60, 60, 120, 300] {
+            assert_eq!(off(by), Some(by));
+        }
+        for by in [-330, 0, 330, 86_400] {
+            assert_eq!(off(by), None);
         }
     }
 

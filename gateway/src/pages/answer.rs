@@ -12,11 +12,14 @@ pub(crate) const LOGIN: &str = "__Host-postern-login";
 pub(crate) const NONCE: &str = "__Host-postern-csrf";
 /// The enrolment link a browser opened, kept out of the URL.
 pub(crate) const ENROL: &str = "__Host-postern-enrol";
+/// The link of a forgotten password that a browser opened, kept out of the URL.
+pub(crate) const RESET: &str = "__Host-postern-reset";
 /// The language chosen by the switch.
 pub(crate) const LANG: &str = "__Host-postern-lang";
 
 const HALF_WAY_SECS: u32 = 300;
 const ENROL_SECS: u32 = 1800;
+const RESET_SECS: u32 = 1200;
 const YEAR_SECS: u32 = 31_536_000;
 
 /// Headers every answer of ours carries, whatever it holds.
@@ -161,6 +164,11 @@ pub(crate) fn half_way(answer: &mut Response<Bytes>, half: &str) {
 /// Keeps the enrolment link a browser opened.
 pub(crate) fn enrolling(answer: &mut Response<Bytes>, token: &str) {
     set_cookie(answer, ENROL, token, Some(ENROL_SECS));
+}
+
+/// Keeps the link of a forgotten password that a browser opened.
+pub(crate) fn resetting(answer: &mut Response<Bytes>, token: &str) {
+    set_cookie(answer, RESET, token, Some(RESET_SECS));
 }
 
 /// Keeps the nonce of forms before a sign-in.

@@ -35,6 +35,14 @@ pub(crate) trait Desk: DeviceDesk + Send + Sync {
     /// Tries a fresh code for the session of this request; on success the person's own device
     /// the request came through is open too, which is what the portal's button is for.
     async fn step_up(&self, code: &str, rt: Option<&str>) -> SecondStep;
+    /// Tells whether mails can be sent.
+    fn has_mail(&self) -> bool;
+    /// Takes the name of somebody who forgot the password; tells the same for every name.
+    async fn forgot(&self, user: &str) -> ForgotStep;
+    /// Names the user of a link of a forgotten password, while it is good.
+    async fn reset_user(&self, token: &str) -> Option<String>;
+    /// Uses such a link up and sets the password.
+    async fn reset(&self, token: &str, new: Zeroizing<String>) -> ResetStep;
     /// Sends the session of this request on to the return target `rt`; `None` if there is none.
     async fn onward(&self, rt: &str) -> Option<String>;
     /// Names the origin of a return target.
@@ -198,6 +206,32 @@ pub(crate) enum RecoveryStep {
     /// The first half is too old, or was never there.
     Expired,
     /// The gateway cannot sign anyone in now.
+    Unavailable,
+}
+
+/// The answer to the name of somebody who forgot the password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ForgotStep {
+    /// A mail is on its way if the name is that of somebody.
+    Taken,
+    /// Too many from here.
+    Throttled(Duration),
+}
+
+/// The answer to a new password in place of a forgotten one.
+#[derive(Debug)]
+pub(crate) enum ResetStep {
+    /// It is set.
+    Done,
+    /// It was not taken.
+    Weak(Weakness),
+    /// The link is not good any more.
+    Dead,
+    /// Too many tries.
+    Throttled(Duration),
+    /// No place to work on a password at this moment.
+    Overloaded,
+    /// It could not be stored now.
     Unavailable,
 }
 

@@ -1,7 +1,7 @@
 //! What a person must hear of, in words.
 
 use super::ctx::Ctx;
-use super::texts::fill;
+use super::texts::{Texts, fill};
 use super::views::{NoticeLine, minute};
 use crate::identity::{Notice, NoticeKind};
 
@@ -13,7 +13,7 @@ pub(super) async fn lines(ctx: &Ctx) -> Vec<NoticeLine> {
     let notices = ctx.desk.notices().await;
     let line = |notice: Notice| NoticeLine {
         id: notice.id,
-        text: text(ctx, &notice),
+        text: text(ctx.t(), &notice),
         own: here.is_some() && notice.session == here,
         session: notice
             .session
@@ -23,8 +23,8 @@ pub(super) async fn lines(ctx: &Ctx) -> Vec<NoticeLine> {
     notices.into_iter().map(line).collect()
 }
 
-fn text(ctx: &Ctx, notice: &Notice) -> String {
-    let t = ctx.t();
+/// Writes one notice.
+pub(crate) fn text(t: &Texts, notice: &Notice) -> String {
     let model = match notice.kind {
         NoticeKind::NewPlace => t.notice_new_place,
         NoticeKind::RecoveryUsed => t.notice_recovery,

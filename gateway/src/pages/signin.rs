@@ -12,7 +12,7 @@ use super::ctx::{Ctx, Page, Proof, see_other, with_rt};
 use super::desk::{Credentials, FirstStep, SecondStep};
 use super::form::{SIGN_IN_MAX, Spec};
 use super::texts::fill;
-use super::{csrf, views};
+use super::{csrf, forgot, views};
 
 const PASSWORD_FORM: Spec = Spec {
     required: &["username", "password"],
@@ -180,6 +180,7 @@ pub(super) fn password_page(
         csrf,
         rt,
         username,
+        forgot: forgot::words(ctx.lang).link,
         error: again.map(|a| a.text(ctx, ctx.t().error_credentials)),
     };
     form_page(ctx, rt, &view, again)

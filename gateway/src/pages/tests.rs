@@ -1,6 +1,7 @@
 mod account;
 mod devices;
 pub(crate) mod fake;
+mod forgot;
 mod golden;
 pub(crate) mod handlers;
 mod words;

@@ -4,6 +4,7 @@ use askama::Template;
 use zeroize::Zeroizing;
 
 use super::desk::{App, Ask, DeviceLine, Here, SessionRow, Weakness};
+use super::forgot::Words;
 use super::lang::Lang;
 use super::qr::Qr;
 use super::texts::{Texts, fill};
@@ -66,6 +67,8 @@ pub(crate) struct SignIn<'a> {
     pub(crate) csrf: String,
     pub(crate) rt: Option<&'a str>,
     pub(crate) username: &'a str,
+    /// Leads to those who forgot the password.
+    pub(crate) forgot: &'static str,
     pub(crate) error: Option<String>,
 }
 
@@ -308,4 +311,34 @@ pub(crate) fn minute(unix: i64) -> String {
     jiff::Timestamp::from_second(unix)
         .map(|t| t.strftime("%Y-%m-%d %H:%M UTC").to_string())
         .unwrap_or_default()
+}
+
+#[derive(Template)]
+#[template(path = "forgot.html")]
+pub(crate) struct Forgot<'a> {
+    pub(crate) f: Frame<'a>,
+    pub(crate) words: &'static Words,
+    pub(crate) csrf: String,
+    pub(crate) error: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "forgot-message.html")]
+pub(crate) struct ForgotMessage<'a> {
+    pub(crate) f: Frame<'a>,
+    pub(crate) heading: &'static str,
+    pub(crate) text: String,
+    pub(crate) back: &'static str,
+}
+
+#[derive(Template)]
+#[template(path = "reset.html")]
+pub(crate) struct Reset<'a> {
+    pub(crate) f: Frame<'a>,
+    pub(crate) words: &'static Words,
+    pub(crate) csrf: String,
+    pub(crate) user: &'a str,
+    pub(crate) rule: String,
+    pub(crate) minimum: usize,
+    pub(crate) error: Option<String>,
 }

@@ -14,6 +14,8 @@ pub(crate) const NONCE: &str = "__Host-postern-nonce";
 pub(crate) const CSRF: &str = "__Host-postern-csrf";
 /// The enrolment link of a browser, taken out of its URL.
 pub(crate) const ENROL: &str = "__Host-postern-enrol";
+/// The link of a forgotten password that a browser opened, taken out of its URL.
+pub(crate) const RESET: &str = "__Host-postern-reset";
 /// The token of a browser that signed somebody in.
 pub(crate) const BROWSER: &str = "__Host-postern-device";
 /// The language a person chose.
@@ -48,7 +50,7 @@ impl Cookies {
 }
 
 fn ours(name: &str) -> Option<&'static str> {
-    [SESSION, LOGIN, NONCE, CSRF, ENROL, BROWSER, LANG]
+    [SESSION, LOGIN, NONCE, CSRF, ENROL, RESET, BROWSER, LANG]
         .into_iter()
         .find(|n| *n == name)
 }

@@ -1,6 +1,7 @@
 //! The desk of one request: what the pages ask, answered by the running gateway.
 
 mod devices;
+mod forgot;
 mod lines;
 
 use std::sync::Arc;
@@ -26,8 +27,8 @@ use crate::identity::{
 };
 use crate::ids::{DeviceId, SessionId};
 use crate::pages::{
-    App, ChangeStep, Credentials, Desk, DeviceLine, EnrolStep, Enrolment, FirstStep, Here, Person,
-    RecoveryStep, SecondStep, SessionRow, Visit,
+    App, ChangeStep, Credentials, Desk, DeviceLine, EnrolStep, Enrolment, FirstStep, ForgotStep,
+    Here, Person, RecoveryStep, ResetStep, SecondStep, SessionRow, Visit,
 };
 use crate::snapshot::Snapshot;
 
@@ -349,6 +350,23 @@ impl Desk for Counter {
                 .end_others(&session.user, session.id, EndReason::SignedOutElsewhere);
         // The streams are cut as the ends are announced.
         ended.await.is_ok()
+    }
+
+    fn has_mail(&self) -> bool {
+        self.gw.mail.is_on()
+    }
+
+    async fn forgot(&self, user: &str) -> ForgotStep {
+        self.take_forgotten(user)
+    }
+
+    async fn reset_user(&self, token: &str) -> Option<String> {
+        self.gw.identity.reset_begin(token, &self.from()).await
+    }
+
+    async fn reset(&self, token: &str, new: Zeroizing<String>) -> ResetStep {
+        let (identity, from) = (&self.gw.identity, self.from());
+        forgot::answered(identity.reset_finish(token, new, &from).await)
     }
 
     async fn onward(&self, rt: &str) -> Option<String> {

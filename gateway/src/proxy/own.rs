@@ -35,11 +35,13 @@ pub(crate) fn is_own_path(path: &str) -> bool {
     path == "/.postern" || path.starts_with("/.postern/")
 }
 
-/// Writes a path for a record; an enrolment link is a secret as long as it is good.
+/// Writes a path for a record; a one-time link is a secret as long as it is good.
 pub(crate) fn shown_path(target: &Target) -> String {
     let path = target.path.as_str();
     if path.starts_with("/enrol/") {
         "/enrol/...".to_owned()
+    } else if path.starts_with("/signin/reset/") {
+        "/signin/reset/...".to_owned()
     } else {
         path.to_owned()
     }
@@ -264,7 +266,8 @@ mod tests {
     }
 
     #[test]
-    fn no_record_holds_an_enrolment_link() {
+    fn no_record_holds_a_one_time_link() {
+        assert_eq!(shown("/signin/reset/some-secret"), "/signin/reset/...");
         assert_eq!(shown("/enrol/some-secret-token"), "/enrol/...");
         assert_eq!(shown("/enrol"), "/enrol");
         assert_eq!(shown("/signin"), "/signin");

@@ -25,6 +25,7 @@ pub(crate) async fn run(gw: Arc<Gateway>) {
         keep("bans", || crate::bans::run(Arc::clone(&gw))),
         keep("certificates", || renew(Arc::clone(&gw))),
         keep("orders", || crate::acme::run(Arc::clone(&gw))),
+        keep("mail", || crate::mail::run(Arc::clone(&gw))),
         keep("confirmation", || confirm::watch(Arc::clone(&gw))),
     );
 }

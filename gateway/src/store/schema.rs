@@ -68,6 +68,14 @@ const STEPS: &[&str] = &[
     ALTER TABLE sessions ADD COLUMN pause INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE sessions ADD COLUMN idle INTEGER;
     ALTER TABLE sessions ADD COLUMN most INTEGER;
+    CREATE TABLE mails (
+        id INTEGER PRIMARY KEY, user TEXT NOT NULL, made INTEGER NOT NULL, due INTEGER NOT NULL,
+        until INTEGER NOT NULL, tries INTEGER NOT NULL, sealed BLOB NOT NULL) STRICT;
+    CREATE INDEX mails_due ON mails (due);
+    CREATE TABLE resets (
+        hash BLOB PRIMARY KEY, user TEXT NOT NULL, mark BLOB NOT NULL, made INTEGER NOT NULL,
+        expires INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE INDEX resets_user ON resets (user);
 ",
 ];
 

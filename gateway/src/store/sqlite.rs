@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     BanRow, BrowserRow, CookieRow, CounterRow, Credentials, DeviceRow, Hash, HeardRow, LinkRow,
     NoticeRow, Redeemed, Reseal, SessionRow, Store, StoreError, UseRow, Visited, factors, guard,
-    reseal, rows, schema,
+    mail, reseal, rows, schema,
 };
 use crate::ids::{DeviceId, SessionId};
 
@@ -44,7 +44,7 @@ impl Sqlite {
     }
 
     /// Runs `work` in one transaction on the store's thread; durable when it returns `Ok`.
-    async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    pub(super) async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
@@ -58,7 +58,7 @@ impl Sqlite {
         .await
     }
 
-    async fn run<T, F>(&self, work: F) -> Result<T, StoreError>
+    pub(super) async fn run<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -244,6 +244,7 @@ impl Store for Sqlite {
             tx.execute("DELETE FROM recovery WHERE user = ?1", [&user])?;
             tx.execute("DELETE FROM places WHERE user = ?1", [&user])?;
             tx.execute("DELETE FROM notices WHERE user = ?1", [&user])?;
+            mail::forget(tx, &user)?;
             tx.execute("DELETE FROM sessions WHERE user = ?1", [&user])
                 .map(drop)
         })

@@ -27,18 +27,19 @@ pub(super) fn of_rule(cx: &mut Cx<'_>, ast: &AllowAst, rule: impl Display + Copy
     if let (Some(word), Some(own), Some(all)) = (ast.word(AllowKey::Idle), idle, cx.defaults.idle)
         && own >= all
     {
-        cx.diags.push(idles(rule, word.span, show_duration(all)));
+        cx.diags
+            .push(no_effect(rule, word.span, &show_duration(all)));
     }
     if let (Some(at), Some(own), Some(all)) =
         (ast.sessions.as_deref(), sessions, cx.defaults.sessions)
         && own >= all
     {
-        cx.diags.push(idles(rule, at.span, all.to_string()));
+        cx.diags.push(no_effect(rule, at.span, &all.to_string()));
     }
     Bounds { idle, sessions }
 }
 
-fn idles(rule: impl Display, span: crate::source::Span, all: String) -> Diagnostic {
+fn no_effect(rule: impl Display, span: crate::source::Span, all: &str) -> Diagnostic {
     let title = format!("rule {rule} asks for no more than [default], where {all} holds for all");
     Diagnostic::warning("no-effect", span, title)
         .help("a rule can only tighten it; take it out, or write less")
@@ -56,7 +57,7 @@ pub(super) fn count(most: &Sp<u64>, diags: &mut Vec<Diagnostic>) -> Option<u32> 
     fits
 }
 
-/// Those whom a rule for anyone lets in need have no session.
+/// Those whom a rule for anyone lets in need no session.
 pub(super) fn check_anyone(cx: &mut Cx<'_>, ast: &AllowAst, rule: impl Display + Copy) {
     let idle = ast.word(AllowKey::Idle).map(|word| word.span);
     let sessions = ast.sessions.as_deref().map(|most| most.span);

@@ -468,3 +468,20 @@ pub(crate) fn new_device(user: &str, n: u8) -> super::super::NewDevice<'_> {
         now: NOW,
     }
 }
+
+#[tokio::test]
+async fn a_clock_that_is_off_is_on_record_and_still_no_code() {
+    let bench = Bench::new().await;
+    let half = bench.half("alice", bench.at(NOW)).await;
+    let late = code(NOW - 120);
+    let step = bench.identity.code(&half, &late, &bench.at(NOW)).await;
+    assert!(matches!(step, CodeStep::Refused), "{step:?}");
+    assert_eq!(bench.journal.count(Event::ClockJumped, "app-clock-off"), 1);
+    let wrong = wrong_code(NOW);
+    let step = bench.identity.code(&half, &wrong, &bench.at(NOW)).await;
+    assert!(matches!(step, CodeStep::Refused), "{step:?}");
+    let right = code(NOW);
+    let step = bench.identity.code(&half, &right, &bench.at(NOW)).await;
+    assert!(matches!(step, CodeStep::SignedIn { .. }), "{step:?}");
+    assert_eq!(bench.journal.count(Event::ClockJumped, "app-clock-off"), 1);
+}

@@ -21,7 +21,8 @@ use crate::pages::ctx::SharedDesk;
 use crate::pages::desk::devices::{DeviceDesk, DeviceFault, DeviceView, NewConfig};
 use crate::pages::desk::{
     App, Ask, ChangeStep, Credentials, Desk, DeviceLine, DeviceState, EnrolStep, Enrolment,
-    FirstStep, Here, Person, RecoveryStep, SecondStep, SessionRow, Visit, Weakness,
+    FirstStep, ForgotStep, Here, Person, RecoveryStep, ResetStep, SecondStep, SessionRow, Visit,
+    Weakness,
 };
 
 pub(super) const NONCE: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -41,6 +42,7 @@ pub(crate) struct Fake {
     pub(super) apps: Vec<App>,
     pub(super) devices: Vec<DeviceLine>,
     pub(super) confirmed: bool,
+    pub(super) mail: bool,
     pub(super) codes_left: usize,
     pub(super) notices: Vec<Notice>,
     pub(super) ask: Ask,
@@ -64,6 +66,7 @@ impl Fake {
             apps: apps(),
             devices: devices(),
             confirmed: false,
+            mail: true,
             codes_left: 10,
             notices: Vec::new(),
             ask: Ask::NewPassword,
@@ -276,6 +279,34 @@ impl Desk for Fake {
         match password.as_str() {
             "right" => second("half", code, None),
             _ => SecondStep::Refused,
+        }
+    }
+
+    fn has_mail(&self) -> bool {
+        self.mail
+    }
+
+    async fn forgot(&self, user: &str) -> ForgotStep {
+        self.note(format!("forgot {user}"));
+        match user {
+            "eager" => ForgotStep::Throttled(Duration::from_secs(600)),
+            _ => ForgotStep::Taken,
+        }
+    }
+
+    async fn reset_user(&self, token: &str) -> Option<String> {
+        (token == NONCE).then(|| "nadia".to_owned())
+    }
+
+    async fn reset(&self, token: &str, new: Zeroizing<String>) -> ResetStep {
+        self.note(format!("reset {token} {}", new.as_str()));
+        match new.as_str() {
+            "short" => ResetStep::Weak(Weakness::Short),
+            "late" => ResetStep::Dead,
+            "eager" => ResetStep::Throttled(Duration::from_secs(60)),
+            "crowd" => ResetStep::Overloaded,
+            "down" => ResetStep::Unavailable,
+            _ => ResetStep::Done,
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Method, Request};
 
-use super::fake::{Answer, Fake, GOOD_KEY, news};
+use super::fake::{Answer, Fake, GOOD_KEY, NONCE, news};
 use super::handlers::{get, post, token_of_browser, token_of_session};
 use crate::pages::desk::{Ask, Here};
 use crate::pages::lang::Lang;
@@ -105,6 +105,14 @@ async fn factors() -> Vec<(&'static str, Answer)> {
     let session = format!("csrf={}", token_of_session());
     let browser = format!("csrf={}", token_of_browser());
     let short = format!("{session}&password=short&again=short&others=end");
+    let stranger = Fake::stranger();
+    let mut mailless = Fake::stranger();
+    mailless.mail = false;
+    mailless.visit.contact = Some("help@example.org".to_owned());
+    let linked = Fake::stranger().with_cookie("__Host-postern-reset", NONCE);
+    let named = format!("{browser}&username=nadia");
+    let too_short = format!("{browser}&password=short&again=short");
+    let chosen = format!("{browser}&password=long+enough&again=long+enough");
     let enrolled = format!("{browser}&password=x&again=x&code=123456");
     vec![
         ("recovery", half.gate(get("/signin/recovery?rt=app1")).await),
@@ -112,6 +120,25 @@ async fn factors() -> Vec<(&'static str, Answer)> {
             "recovery-fr",
             half.gate(get("/signin/recovery?lang=fr")).await,
         ),
+        ("forgot", stranger.gate(get("/signin/forgot")).await),
+        (
+            "forgot-none-de",
+            mailless.gate(get("/signin/forgot?lang=de")).await,
+        ),
+        (
+            "forgot-sent-fr",
+            stranger.gate(post("/signin/forgot?lang=fr", &named)).await,
+        ),
+        ("reset", linked.gate(get("/signin/reset")).await),
+        (
+            "reset-short-de",
+            linked.gate(post("/signin/reset?lang=de", &too_short)).await,
+        ),
+        (
+            "reset-done",
+            linked.gate(post("/signin/reset", &chosen)).await,
+        ),
+        ("reset-dead", stranger.gate(get("/signin/reset")).await),
         (
             "enrol-reset",
             asked(Ask::Password).gate(get("/enrol")).await,

@@ -188,6 +188,7 @@ async fn a_store_of_the_first_version_keeps_its_sessions() {
          ALTER TABLE sessions DROP COLUMN most;
          DROP TABLE browsers; DROP TABLE browser_sessions; DROP TABLE bans;
           DROP TABLE recovery; DROP TABLE places; DROP TABLE notices;
+         DROP TABLE mails; DROP TABLE resets;
          PRAGMA user_version = 1;",
     )
     .unwrap();

@@ -1,0 +1,157 @@
+//! What each mail says.
+
+use std::net::IpAddr;
+
+use super::Letter;
+use super::words;
+use crate::identity::Notice;
+use crate::pages::{Lang, fill, minute, notice_text};
+
+/// Whom a mail is for, and how to speak to them.
+pub(super) struct Reader {
+    pub(super) to: String,
+    pub(super) lang: Lang,
+    /// The name they are greeted by; empty for no greeting.
+    pub(super) name: String,
+}
+
+/// The gateway as mails name it.
+pub(super) struct Sender<'a> {
+    /// The sign-in host.
+    pub(super) host: &'a str,
+    /// Its origin, without a final slash.
+    pub(super) url: &'a str,
+}
+
+/// Tells what the pages tell at the next visit.
+pub(super) fn news(reader: &Reader, from: &Sender<'_>, notice: &Notice) -> Letter {
+    let words = words::of(reader.lang);
+    let text = [
+        notice_text(reader.lang.texts(), notice),
+        format!("{}\n{}/account", words.not_you, from.url),
+    ];
+    letter(reader, from, words.news_subject, &text)
+}
+
+/// Brings the link of somebody who forgot the password.
+pub(super) fn reset(
+    reader: &Reader,
+    from: &Sender<'_>,
+    token: &str,
+    at: i64,
+    source: IpAddr,
+) -> Letter {
+    let words = words::of(reader.lang);
+    let asked = fill(words.reset_text, "time", &minute(at));
+    let text = [
+        fill(&asked, "place", &source.to_canonical().to_string()),
+        format!("{}\n{}/signin/reset/{token}", words.reset_link, from.url),
+        words.reset_ignore.to_owned(),
+    ];
+    letter(reader, from, words.reset_subject, &text)
+}
+
+/// Tells administrators that sign-ins at one account fail.
+pub(super) fn series(
+    reader: &Reader,
+    from: &Sender<'_>,
+    at: i64,
+    user: &str,
+    source: Option<IpAddr>,
+) -> Letter {
+    let words = words::of(reader.lang);
+    let place = source.map_or_else(|| "-".to_owned(), |ip| ip.to_canonical().to_string());
+    let text = fill(words.alarm_series, "time", &minute(at));
+    let text = fill(&text, "place", &place);
+    let text = [fill(&text, "name", user), words.alarm_hint.to_owned()];
+    letter(reader, from, words.alarm_subject, &text)
+}
+
+/// Tells administrators that sign-ins at many accounts fail.
+pub(super) fn spraying(reader: &Reader, from: &Sender<'_>, at: i64, accounts: usize) -> Letter {
+    let words = words::of(reader.lang);
+    let text = fill(words.alarm_spraying, "time", &minute(at));
+    let text = fill(&text, "count", &accounts.to_string());
+    letter(
+        reader,
+        from,
+        words.alarm_subject,
+        &[text, words.alarm_hint.to_owned()],
+    )
+}
+
+/// Shows that mails arrive.
+pub(super) fn test(reader: &Reader, from: &Sender<'_>) -> Letter {
+    let words = words::of(reader.lang);
+    let text = fill(words.test_text, "host", from.host);
+    letter(reader, from, words.test_subject, &[text])
+}
+
+fn letter(reader: &Reader, from: &Sender<'_>, subject: &str, parts: &[String]) -> Letter {
+    let words = words::of(reader.lang);
+    let mut text = String::new();
+    if !reader.name.is_empty() {
+        let hello = reader.lang.texts().portal_greeting;
+        text.push_str(&fill(hello, "name", &reader.name));
+        text.push_str(",\n\n");
+    }
+    text.push_str(&parts.join("\n\n"));
+    text.push_str("\n\n-- \n");
+    text.push_str(&fill(words.footer, "host", from.host));
+    text.push('\n');
+    Letter {
+        to: reader.to.clone(),
+        subject: fill(subject, "host", from.host),
+        text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::NoticeKind;
+
+    #[test]
+    fn a_mail_speaks_the_language_of_its_reader() {
+        let from = Sender {
+            host: "gate.example.org",
+            url: "https://gate.example.org",
+        };
+        let notice = Notice {
+            id: 1,
+            kind: NoticeKind::PasswordChanged,
+            at: 1_800_000_000,
+            session: None,
+            source: "192.0.2.7".parse().ok(),
+            detail: String::new(),
+        };
+        for (lang, subject, word) in [
+            (
+                Lang::En,
+                "News about your account at gate.example.org",
+                "was changed",
+            ),
+            (
+                Lang::Fr,
+                "Nouvelles de votre compte sur gate.example.org",
+                "mot de passe",
+            ),
+            (
+                Lang::De,
+                "Neues zu Ihrem Konto bei gate.example.org",
+                "Passwort",
+            ),
+        ] {
+            let reader = Reader {
+                to: "ann@example.org".to_owned(),
+                lang,
+                name: "Ann".to_owned(),
+            };
+            let letter = news(&reader, &from, &notice);
+            assert_eq!(letter.subject, subject);
+            assert!(letter.text.contains(word), "{}", letter.text);
+            assert!(letter.text.contains("192.0.2.7"), "{}", letter.text);
+            assert!(letter.text.contains("https://gate.example.org/account\n"));
+        }
+    }
+}
