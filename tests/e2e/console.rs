@@ -338,6 +338,12 @@ fn sessions_devices_and_bans_are_listed_ended_marked_and_lifted() {
     let again = act(&client, &gateway, &end);
     assert_eq!(again.status, 422, "{again:?}");
 
+    let demo = json(&client, &gateway, "/admin/person?user=demo").json();
+    assert!(
+        demo["last_sign_in"].as_str().unwrap().ends_with('Z'),
+        "{demo}"
+    );
+    assert_eq!(demo["factors"]["totp"], true);
     let device = &json(&client, &gateway, "/admin/devices").json()["devices"]["lines"][0];
     let id = device["id"].as_str().unwrap();
     assert_eq!(

@@ -92,7 +92,7 @@ impl Inner {
 
     /// Starts the record of an act about a person. The session and the request lead to who did it: names of others
     /// stand in no record of a person.
-    fn record(&self, user: &str, why: &'static str, what: String) -> Record {
+    fn record(&self, user: &str, why: &'static str, what: &str) -> Record {
         let mut record = Record::new(Event::UserChanged, "ok", why);
         record.user = Some(user.into());
         record.detail = Some(format!("console: {what}"));
@@ -107,7 +107,7 @@ impl Inner {
     }
 
     /// As [`Inner::record`], for what is only changed.
-    fn changed(&self, user: &str, what: String) -> Record {
+    fn changed(&self, user: &str, what: &str) -> Record {
         self.record(user, reason::CHANGED, what)
     }
 }

@@ -226,3 +226,23 @@ fn rows_name_nobody() {
     let text = format!("{:?}", lockout.take_changed());
     assert!(!text.contains("alice") && !text.contains("192.0.2"));
 }
+
+#[test]
+fn an_account_is_told_to_wait_while_it_does_and_not_after_it_was_cleared() {
+    let lockout = lockout(&[]);
+    let stranger = who(&lockout, "alice", "192.0.2.1");
+    assert_eq!(lockout.waits("alice", NOW), None);
+    for _ in 0..10 {
+        drop(lockout.begin_code(&stranger, NOW).unwrap());
+    }
+    assert!(lockout.begin_code(&stranger, NOW).is_err());
+    assert_eq!(
+        lockout.waits("alice", NOW + 600),
+        Some(Duration::from_secs(3000))
+    );
+    assert_eq!(lockout.waits("alice", NOW + 3600), None);
+    assert_eq!(lockout.waits("bob", NOW + 600), None);
+    lockout.clear(&stranger, NOW + 600);
+    assert_eq!(lockout.waits("alice", NOW + 600), None);
+    assert!(lockout.begin_code(&stranger, NOW + 600).is_ok());
+}

@@ -53,7 +53,7 @@ impl Inner {
         let none = || data(format!("no session {}", id.escape_debug()));
         let found: SessionId = id.parse().map_err(|_| none())?;
         let found = self.gw.sessions.find_by_id(found).ok_or_else(none)?;
-        let record = self.changed(&found.user, format!("session {} ended", found.id));
+        let record = self.changed(&found.user, &format!("session {} ended", found.id));
         self.gw.record_or_owe(record).await;
         self.operator()
             .session_revoke(&Which::Id(id.to_owned()))
@@ -63,7 +63,7 @@ impl Inner {
 
     async fn end_sessions(&self, user: &str) -> Result<Outcome, Refusal> {
         self.known(user)?;
-        let record = self.changed(user, "all sessions ended".to_owned());
+        let record = self.changed(user, "all sessions ended");
         self.gw.record_or_owe(record).await;
         self.operator()
             .session_revoke(&Which::User(user.to_owned()))
@@ -73,7 +73,7 @@ impl Inner {
 
     async fn revoke_device(&self, id: &str) -> Result<Outcome, Refusal> {
         let device = self.found(id)?;
-        let record = self.changed(&device.user, format!("device {} revoked", device.id));
+        let record = self.changed(&device.user, &format!("device {} revoked", device.id));
         self.gw.record_or_owe(record).await;
         self.operator().device_revoke(id).await?;
         Ok(Outcome::Done)
@@ -86,7 +86,7 @@ impl Inner {
             false => DeviceClass::Known,
         };
         let what = format!("device {} marked {}", device.id, class.name());
-        self.granted(self.changed(&device.user, what)).await?;
+        self.granted(self.changed(&device.user, &what)).await?;
         self.operator().device_mark(id, class).await?;
         Ok(Outcome::Done)
     }
@@ -122,8 +122,7 @@ impl Inner {
 
     async fn unlock(&self, user: &str) -> Result<Outcome, Refusal> {
         self.known(user)?;
-        self.granted(self.changed(user, "unlocked".to_owned()))
-            .await?;
+        self.granted(self.changed(user, "unlocked")).await?;
         let done = self.gw.identity.unlock(user, clock::unix()).await;
         done.map_err(internal)?;
         Ok(Outcome::Done)
@@ -131,7 +130,7 @@ impl Inner {
 
     pub(super) async fn invite(&self, user: &str) -> Result<Outcome, Refusal> {
         self.known(user)?;
-        self.granted(self.changed(user, "enrolment link made".to_owned()))
+        self.granted(self.changed(user, "enrolment link made"))
             .await?;
         let made = self.operator().user_invite(user).await?;
         Ok(Outcome::Link(made.link))
@@ -139,7 +138,7 @@ impl Inner {
 
     async fn reset(&self, user: &str, why: &str) -> Result<Outcome, Refusal> {
         self.known(user)?;
-        self.granted(self.changed(user, "second factor taken away".to_owned()))
+        self.granted(self.changed(user, "second factor taken away"))
             .await?;
         let made = self.operator().user_reset_totp(user, why).await?;
         Ok(Outcome::Link(made.link))

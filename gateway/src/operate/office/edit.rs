@@ -133,7 +133,7 @@ impl Inner {
     async fn before(&self, edit: &Edit) -> Result<(), Refusal> {
         let user = edit.user();
         let (why, what) = described(edit);
-        let record = self.record(user, why, what);
+        let record = self.record(user, why, &what);
         match edit {
             Edit::Disable { .. } | Edit::Remove { .. } | Edit::Leave { .. } => {
                 self.gw.record_or_owe(record).await;
@@ -155,7 +155,7 @@ impl Inner {
     /// Takes back on record what was announced and did not come.
     async fn undone(&self, edit: &Edit) {
         let (why, what) = described(edit);
-        let mut record = self.record(edit.user(), why, what);
+        let mut record = self.record(edit.user(), why, &what);
         record.outcome = "failed";
         self.gw.record_or_owe(record).await;
     }
