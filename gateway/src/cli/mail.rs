@@ -30,7 +30,7 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<(), Failure> {
     let config = global.config()?;
     let sent = block_on(async {
         let gateway = offline::running(&config).await?;
-        Ok(gateway.mail_test(&test.to.to_string()).await?)
+        Ok(gateway.mail_test(test.to.as_ref()).await?)
     })?;
     if global.json {
         out::json(&sent);

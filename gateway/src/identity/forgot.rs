@@ -20,7 +20,7 @@ use crate::store::{Credentials, Hash, ResetRow};
 pub(crate) const RESET_SECS: i64 = 20 * 60;
 
 /// What a link and a new password gave.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum ResetStep {
     /// The password is set; every session of the person is over.
     Done,

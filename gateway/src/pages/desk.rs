@@ -219,7 +219,7 @@ pub(crate) enum ForgotStep {
 }
 
 /// The answer to a new password in place of a forgotten one.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum ResetStep {
     /// It is set.
     Done,
