@@ -28,6 +28,17 @@ impl Chrome {
     /// Starts Chromium; `root` is put into the trust store of its own home folder.
     #[must_use]
     pub fn start(root: &Path) -> Self {
+        Self::start_with(root, &json!({}))
+    }
+
+    /// Starts Chromium that runs no script of a page.
+    #[must_use]
+    pub fn start_without_scripts(root: &Path) -> Self {
+        let blocked = "profile.managed_default_content_settings.javascript";
+        Self::start_with(root, &json!({ blocked: 2 }))
+    }
+
+    fn start_with(root: &Path, preferences: &Value) -> Self {
         let home = Temp::new();
         trust(root, home.path());
         let mut command = Command::new(find(&["chromedriver"]));
@@ -40,7 +51,7 @@ impl Chrome {
             _driver: driver,
             _home: home,
         };
-        let answer = chrome.call("POST", "/session", &chrome.capabilities());
+        let answer = chrome.call("POST", "/session", &capabilities(preferences));
         answer["sessionId"]
             .as_str()
             .unwrap()
@@ -108,6 +119,40 @@ impl Chrome {
         );
     }
 
+    /// Presses keys one after the other, wherever the focus is.
+    pub fn press(&self, keys: &str) {
+        let strokes = keys.chars().flat_map(|key| {
+            let key = key.to_string();
+            [
+                json!({ "type": "keyDown", "value": key }),
+                json!({ "type": "keyUp", "value": key }),
+            ]
+        });
+        let strokes: Vec<_> = strokes.collect();
+        let keyboard = json!({ "type": "key", "id": "keyboard", "actions": strokes });
+        self.post("/actions", &json!({ "actions": [keyboard] }));
+    }
+
+    /// Runs a script in the page, past its policy, and returns what it returns.
+    #[must_use]
+    pub fn script(&self, script: &str) -> Value {
+        self.post("/execute/sync", &json!({ "script": script, "args": [] }))
+    }
+
+    /// Runs a script that gives its result to its last argument, a function.
+    #[must_use]
+    pub fn script_later(&self, script: &str) -> Value {
+        self.post("/execute/async", &json!({ "script": script, "args": [] }))
+    }
+
+    /// Sends a command of the DevTools protocol.
+    pub fn devtools(&self, command: &str, params: &Value) -> Value {
+        self.post(
+            "/goog/cdp/execute",
+            &json!({ "cmd": command, "params": params }),
+        )
+    }
+
     fn element(&self, css: &str) -> String {
         let query = json!({ "using": "css selector", "value": css });
         let what = format!("an element {css}");
@@ -123,25 +168,6 @@ impl Chrome {
 
     fn path(&self, path: &str) -> String {
         format!("/session/{}{path}", self.session)
-    }
-
-    fn capabilities(&self) -> Value {
-        let flags = [
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--disable-dev-shm-usage",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-        ];
-        let options = json!({ "binary": find(&["chromium", "chromium-browser"]), "args": flags });
-        json!({ "capabilities": { "alwaysMatch": {
-            "browserName": "chrome",
-            "goog:chromeOptions": options,
-        } } })
     }
 
     fn call(&self, method: &str, path: &str, body: &Value) -> Value {
@@ -178,6 +204,29 @@ impl Drop for Chrome {
             drop(self.try_call("DELETE", &self.path(""), &Value::Null));
         }
     }
+}
+
+fn capabilities(preferences: &Value) -> Value {
+    let flags = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--disable-dev-shm-usage",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+    ];
+    let options = json!({
+        "binary": find(&["chromium", "chromium-browser"]),
+        "args": flags,
+        "prefs": preferences,
+    });
+    json!({ "capabilities": { "alwaysMatch": {
+        "browserName": "chrome",
+        "goog:chromeOptions": options,
+    } } })
 }
 
 /// Puts a root into the NSS database below a home folder, where Chromium looks.
