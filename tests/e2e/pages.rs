@@ -25,6 +25,33 @@ const TAB: char = '\u{e004}';
 const ENTER: char = '\u{e007}';
 const PASSWORD: &str = "nine pears in a bowl";
 
+/// Finds words that are cut in two, and what does not fit where it stands.
+const UNTIDY: &str = "
+    const found = [];
+    const short = 'header a, header span, nav a, button, .button, h1, h2, label, th, .codes code';
+    for (const element of document.querySelectorAll(short)) {
+        // a head that is there for screen readers only
+        if (element.closest('thead')?.getBoundingClientRect().width <= 1) continue;
+        const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+        for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+            for (const word of node.data.matchAll(/[^\\s-]+/g)) {
+                const range = document.createRange();
+                range.setStart(node, word.index);
+                range.setEnd(node, word.index + word[0].length);
+                if (range.getClientRects().length > 1) found.push('in two: ' + word[0]);
+            }
+        }
+    }
+    for (const element of document.querySelectorAll('.bar, nav, .codes, .codes li, td, th, button')) {
+        const box = element.getBoundingClientRect();
+        for (const inner of element.children) {
+            if (inner.getBoundingClientRect().right > box.right + 1) {
+                found.push('too wide: ' + inner.outerHTML);
+            }
+        }
+    }
+    return found";
+
 /// The file of axe-core that tests/run has installed.
 fn axe() -> String {
     let venv = std::env::var_os("POSTERN_VENV");
@@ -106,6 +133,7 @@ impl<'a> Look<'a> {
             wide.as_u64().unwrap() <= u64::from(width),
             "{place} is {wide} wide"
         );
+        assert_eq!(self.chrome.script(UNTIDY), json!([]), "{place}");
     }
 
     fn is_accessible(&self, place: &str) {

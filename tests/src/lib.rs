@@ -13,6 +13,7 @@ pub mod policy;
 pub mod ports;
 pub mod process;
 pub mod raw;
+pub mod scale;
 pub mod temp;
 pub mod totp;
 pub mod upstream;
