@@ -38,7 +38,8 @@ const UNTIDY: &str = "
                 const range = document.createRange();
                 range.setStart(node, word.index);
                 range.setEnd(node, word.index + word[0].length);
-                if (range.getClientRects().length > 1) found.push('in two: ' + word[0]);
+                // a word of more letters may be hyphenated
+                if (word[0].length <= 20 && range.getClientRects().length > 1) found.push('in two: ' + word[0]);
             }
         }
     }

@@ -543,6 +543,7 @@ fn nth<T>(all: &[T], n: usize) -> Option<usize> {
     Some(all.len() - 1 - from_end)
 }
 
+#[expect(clippy::print_stdout, reason = "the figure of a long run")]
 #[test]
 fn random_courses_of_sign_ins_end_as_the_model_says() {
     let cases = match std::env::var_os("POSTERN_LONG") {
