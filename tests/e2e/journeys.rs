@@ -1,6 +1,7 @@
 //! Power cuts in the middle of people's journeys: what was acknowledged stays, what was used up
 //! never works again.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -60,14 +61,18 @@ struct Journey {
     cookie: Option<String>,
 }
 
-/// The gateway was cut off.
-struct Cut;
+/// The gateway was cut off, with what was said of that.
+#[derive(Debug)]
+struct Cut(String);
 
 impl From<String> for Cut {
-    fn from(_: String) -> Self {
-        Self
+    fn from(said: String) -> Self {
+        Self(said)
     }
 }
+
+/// One edits the people of the policy folder at a time; a second one would be refused.
+static EDITS: Mutex<()> = Mutex::new(());
 
 fn at(gateway: &Gateway, path: &str) -> String {
     format!("{}{path}", gateway.facts.portal.trim_end_matches('/'))
@@ -136,19 +141,24 @@ impl Journey {
         Ok(())
     }
 
-    /// A code of a step after all before; codes of three steps are good at any time.
+    /// A code of a step after all before; those of three steps are good at any time.
     fn code(&mut self) -> String {
-        let present = totp::now() / totp::STEP;
-        let next = self.shown.last().map_or(present - 1, |last| last + 1);
+        let present = || totp::now() / totp::STEP;
+        let next = self.shown.last().map_or(present() - 1, |last| last + 1);
+        let next = next.max(present() - 1);
+        wait::until_true(Duration::from_secs(65), "the app shows a code", || {
+            next <= present() + 1
+        });
         self.shown.push(next);
         totp::code_at(&self.secret, next * totp::STEP)
     }
 
     fn invite(&mut self, gateway: &Gateway) -> Result<(), Cut> {
+        let _one = EDITS.lock().unwrap();
         let output = gateway.run(&["user", "add", &self.user]);
         let link = String::from_utf8(output.stdout).unwrap();
         if !output.status.success() {
-            return Err(Cut);
+            return Err(Cut(String::from_utf8(output.stderr).unwrap()));
         }
         link.trim().clone_into(&mut self.link);
         Ok(())
@@ -163,7 +173,17 @@ impl Journey {
         form.set("password", OLD);
         form.set("again", OLD);
         form.set("code", &self.code());
-        let page = must(self.client.try_submit(&page, &form)?, 200);
+        let mut page = self.client.try_submit(&page, &form)?;
+        if page.status == 422 {
+            // the step went by meanwhile
+            let mut form = form_to(&page, "/enrol");
+            form.set("password", OLD);
+            form.set("again", OLD);
+            self.shown.clear();
+            form.set("code", &self.code());
+            page = self.client.try_submit(&page, &form)?;
+        }
+        let page = must(page, 200);
         let list = between(&page.body, "<ol class=\"codes\"", "</ol>");
         let codes = list.split("<code>").skip(1);
         self.recovery = codes
@@ -376,9 +396,10 @@ fn a_power_cut_at_any_point_of_a_journey_takes_nothing_back_and_revives_nothing(
     let light = "[identity]\nargon2 = { memory-kib = 19456, passes = 2 }\n";
     std::fs::write(&gateway.facts.config, config.replace("[identity]\n", light)).unwrap();
     gateway.start_again();
+    let first = drawn(STEPS.len() + 1);
     for cut in 0..cuts() {
         // each step is met in turn, at a moment of its own
-        let (step, delay) = (cut % (STEPS.len() + 1), drawn(120));
+        let (step, delay) = ((first + cut) % (STEPS.len() + 1), drawn(120));
         let mut journeys: Vec<_> = (0..AT_ONCE)
             .map(|n| Journey::new(&gateway, cut, n))
             .collect();
@@ -405,10 +426,9 @@ fn run_until_cut(gateway: &Gateway, journeys: &mut [Journey], step: usize, delay
             scope.spawn(move || {
                 let ended = journey.go(gateway, reached);
                 reached.fetch_max(STEPS.len() + 1, Ordering::SeqCst);
-                assert!(
-                    ended.is_ok() || cut.load(Ordering::SeqCst),
-                    "cut off too early"
-                );
+                let expected = ended.is_ok() || cut.load(Ordering::SeqCst);
+                let said = ended.err().map(|Cut(said)| said);
+                assert!(expected, "cut off too early: {said:?}");
             });
         }
         wait::until_true(Duration::from_secs(60), "a journey gets so far", || {

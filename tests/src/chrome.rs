@@ -31,7 +31,7 @@ impl Chrome {
     /// Starts Chromium; `root` is put into the trust store of its own home folder.
     #[must_use]
     pub fn start(root: &Path) -> Self {
-        Self::launch(root, Command::new(find(&["chromedriver"])), None)
+        Self::launch(root, Command::new(find(&["chromedriver"])), None, &json!({}))
     }
 
     /// As [`Chrome::start`], inside a namespace.
@@ -39,10 +39,24 @@ impl Chrome {
     pub fn start_in(namespace: &Namespace, root: &Path) -> Self {
         let driver = find(&["chromedriver"]);
         let command = namespace.command(&driver);
-        Self::launch(root, command, Some(namespace.name().to_owned()))
+        let name = Some(namespace.name().to_owned());
+        Self::launch(root, command, name, &json!({}))
     }
 
-    fn launch(root: &Path, mut command: Command, namespace: Option<String>) -> Self {
+    /// Starts Chromium that runs no script of a page.
+    #[must_use]
+    pub fn start_without_scripts(root: &Path) -> Self {
+        let blocked = "profile.managed_default_content_settings.javascript";
+        let driver = Command::new(find(&["chromedriver"]));
+        Self::launch(root, driver, None, &json!({ blocked: 2 }))
+    }
+
+    fn launch(
+        root: &Path,
+        mut command: Command,
+        namespace: Option<String>,
+        preferences: &Value,
+    ) -> Self {
         let home = Temp::new();
         trust(root, home.path());
         command.arg("--port=0").env("HOME", home.path());
@@ -55,7 +69,7 @@ impl Chrome {
             _driver: driver,
             _home: home,
         };
-        let answer = chrome.call("POST", "/session", &chrome.capabilities());
+        let answer = chrome.call("POST", "/session", &capabilities(preferences));
         answer["sessionId"]
             .as_str()
             .unwrap()
@@ -145,6 +159,40 @@ impl Chrome {
         );
     }
 
+    /// Presses keys one after the other, wherever the focus is.
+    pub fn press(&self, keys: &str) {
+        let strokes = keys.chars().flat_map(|key| {
+            let key = key.to_string();
+            [
+                json!({ "type": "keyDown", "value": key }),
+                json!({ "type": "keyUp", "value": key }),
+            ]
+        });
+        let strokes: Vec<_> = strokes.collect();
+        let keyboard = json!({ "type": "key", "id": "keyboard", "actions": strokes });
+        self.post("/actions", &json!({ "actions": [keyboard] }));
+    }
+
+    /// Runs a script in the page, past its policy, and returns what it returns.
+    #[must_use]
+    pub fn script(&self, script: &str) -> Value {
+        self.post("/execute/sync", &json!({ "script": script, "args": [] }))
+    }
+
+    /// Runs a script that gives its result to its last argument, a function.
+    #[must_use]
+    pub fn script_later(&self, script: &str) -> Value {
+        self.post("/execute/async", &json!({ "script": script, "args": [] }))
+    }
+
+    /// Sends a command of the DevTools protocol.
+    pub fn devtools(&self, command: &str, params: &Value) -> Value {
+        self.post(
+            "/goog/cdp/execute",
+            &json!({ "cmd": command, "params": params }),
+        )
+    }
+
     fn element(&self, css: &str) -> String {
         let query = json!({ "using": "css selector", "value": css });
         let what = format!("an element {css}");
@@ -160,25 +208,6 @@ impl Chrome {
 
     fn path(&self, path: &str) -> String {
         format!("/session/{}{path}", self.session)
-    }
-
-    fn capabilities(&self) -> Value {
-        let flags = [
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--disable-dev-shm-usage",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-        ];
-        let options = json!({ "binary": find(&["chromium", "chromium-browser"]), "args": flags });
-        json!({ "capabilities": { "alwaysMatch": {
-            "browserName": "chrome",
-            "goog:chromeOptions": options,
-        } } })
     }
 
     fn call(&self, method: &str, path: &str, body: &Value) -> Value {
@@ -219,6 +248,29 @@ impl Drop for Chrome {
             drop(self.try_call("DELETE", &self.path(""), &Value::Null));
         }
     }
+}
+
+fn capabilities(preferences: &Value) -> Value {
+    let flags = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--disable-dev-shm-usage",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+    ];
+    let options = json!({
+        "binary": find(&["chromium", "chromium-browser"]),
+        "args": flags,
+        "prefs": preferences,
+    });
+    json!({ "capabilities": { "alwaysMatch": {
+        "browserName": "chrome",
+        "goog:chromeOptions": options,
+    } } })
 }
 
 /// Puts a root into the NSS database below a home folder, where Chromium looks.

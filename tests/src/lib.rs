@@ -15,6 +15,7 @@ pub mod ports;
 pub mod process;
 pub mod raw;
 pub mod smtp;
+pub mod scale;
 pub mod temp;
 pub mod totp;
 pub mod upstream;

@@ -29,7 +29,7 @@ impl Bench {
         );
         let config = crate::config::Config::parse("/etc/p.toml".as_ref(), &text).unwrap();
         let relay = Relay::open(&config.mail, "gate").unwrap();
-        let audit = Audit::open(&folder.path().join("audit"), *keys.derive("audit")).unwrap();
+        let audit = Audit::open(&folder.path().join("audit"), &keys.derive_all("audit")).unwrap();
         Self {
             mail: Mail::new(relay, Arc::clone(&store), keys),
             store,

@@ -11,6 +11,7 @@ mod load;
 mod memory;
 mod nginx;
 mod passwords;
+mod people;
 mod report;
 mod rounds;
 mod scene;

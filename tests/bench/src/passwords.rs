@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
 
+use crate::people;
 use crate::report::{Report, Row};
 use crate::rounds::{ROUNDS, interleaved, median};
 
@@ -37,6 +38,7 @@ pub fn run(report: &Report) {
     let case = format!("argon2id, {all} threads");
     let many = median(many, |rate| *rate);
     report.row(&Row::new("identity", case, "verifications/s", many));
+    people::run(report);
 }
 
 fn hasher() -> Argon2<'static> {
