@@ -4,6 +4,7 @@ mod accept;
 mod account;
 mod answer;
 mod assets;
+mod ca;
 mod codes;
 mod csrf;
 mod ctx;
@@ -61,6 +62,9 @@ pub(crate) fn sign_in_host() -> Router {
             "/account/codes",
             get(account::codes_form).post(account::codes),
         )
+        .route("/ca", get(ca::page))
+        .route("/ca/root.pem", get(ca::pem))
+        .route("/ca/root.crt", get(ca::der))
         .route("/enrol", get(enrol::form).post(enrol::finish))
         .route(
             "/enrol/{token}",

@@ -29,7 +29,18 @@ pub(super) fn of_problem(problem: &Problem) -> Failure {
         text.push_str("; ");
         text.push_str(&part.to_string());
     }
-    Failure::new(Cause::of_problem(kind), text)
+    let cause = match Cause::of_problem(kind) {
+        // some directories say so of names that have no address
+        Cause::Connection if unresolved(detail) => Cause::Dns,
+        cause => cause,
+    };
+    Failure::new(cause, text)
+}
+
+fn unresolved(detail: &str) -> bool {
+    ["could not resolve", "no such host", "NXDOMAIN", "SERVFAIL"]
+        .iter()
+        .any(|words| detail.contains(words))
 }
 
 /// Tells whether the directory has forgotten the account.

@@ -158,7 +158,7 @@ mod tests {
         assert!(!covers("*.a.test", "c.b.a.test") && !covers("a.test", "a.test"));
     }
 
-    const TENANTS: &str = "[group]\nit = [\"ann\"]\n[user.ann]\n[tenant.acme]\ndir = \"tenants/acme\"\ndomains = [\"acme.example\"]\n";
+    const TENANTS: &str = "[group]\nit = [\"ann\"]\n[user.ann]\n[tenant.acme]\ndir = \"tenants/acme\"\ndomains = [\"*.acme.example\"]\n";
 
     #[test]
     fn names_of_tenants_are_capped_and_listed_apart() {
@@ -166,7 +166,7 @@ mod tests {
         sources.add("policy.toml", format!("postern = 1\n{TENANTS}"));
         let app = |name: &str| {
             format!(
-                "[app.{name}]\nhost = \"{name}.acme.example\"\nupstream = \"http://127.0.0.1:1\"\nallow.all = {{ who = \"ann\" }}\n"
+                "[app.{name}]\nhost = \"{name}.acme.example\"\nupstream = \"http://192.0.2.1\"\nallow.all = {{ who = \"ann\" }}\n"
             )
         };
         let text = format!("postern = 1\n[user.ann]\n{}{}", app("one"), app("two"));

@@ -1,4 +1,5 @@
 mod account;
+mod ca;
 mod fake;
 mod golden;
 mod handlers;

@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 use super::desk::{App, Ask, DeviceLine, Here, SessionRow, Weakness};
 use super::lang::Lang;
 use super::qr::Qr;
+use super::texts::ca::CaTexts;
 use super::texts::{Texts, fill};
 use crate::ids::Door;
 
@@ -65,6 +66,14 @@ pub(crate) struct SignIn<'a> {
     pub(crate) rt: Option<&'a str>,
     pub(crate) username: &'a str,
     pub(crate) error: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "ca.html")]
+pub(crate) struct CaRoot<'a> {
+    pub(crate) f: Frame<'a>,
+    pub(crate) t: &'static CaTexts,
+    pub(crate) fingerprint: String,
 }
 
 #[derive(Template)]

@@ -78,7 +78,8 @@ pub(crate) async fn pass(
     if matches!(place, Place::Unknown) {
         return unknown(gw, ctl, session, ctx, &target, &who).await;
     }
-    if !ctx.snap.certs.same_certificate(sni, target.host.as_str()) {
+    let host = target.host.as_str();
+    if !ctx.snap.certs.same_certificate(sni, host) || !ctl.edge.tls.is_same(sni, host) {
         let misdirected = Refused {
             status: 421,
             reason: reason::NO_SUCH_APP,

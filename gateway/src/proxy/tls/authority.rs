@@ -42,7 +42,6 @@ impl InternalCa {
     }
 
     /// Returns the root certificate as PEM.
-    #[cfg(test)]
     pub(crate) fn root_pem(&self) -> &str {
         self.ca.root_pem()
     }
