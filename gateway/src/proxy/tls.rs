@@ -22,7 +22,8 @@ pub(crate) use authority::InternalCa;
 pub(crate) use files::FileError;
 pub(crate) use profiles::Profiles;
 
-const LEAF_LIFE: i64 = 90 * DAY;
+/// Short, since nothing revokes a leaf: a lost key is of use for two weeks at most.
+const LEAF_LIFE: i64 = 14 * DAY;
 const NAMELESS_LIFE: i64 = 3650 * DAY;
 
 /// Says why a set of certificates cannot be used; the set in force stays.
@@ -139,6 +140,10 @@ impl CertSet {
                 set.add(chain.clone());
             }
         }
+        if let Some(internal) = internal {
+            let open = |host: &&String| set.selection.find(host).is_none();
+            internal.cover(names.iter().filter(open), now)?;
+        }
         for host in names {
             if set.selection.find(host).is_some() {
                 continue;
@@ -253,6 +258,7 @@ where
     let mut config = builder.with_cert_resolver(Arc::new(Resolver { current }));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.ticketer = aws_lc_rs::Ticketer::new().map_err(internal)?;
+    config.ignore_client_order = true;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(config)
 }

@@ -55,6 +55,7 @@ fn mode(path: &Path) -> u32 {
 }
 
 fn own_pair(dir: &Folder, ca: &InternalCa, host: &str) -> CertFiles {
+    ca.cover([host.to_owned()].iter(), now()).unwrap();
     let leaf = ca.ca().issue(&[host], now(), 90 * DAY).unwrap();
     CertFiles {
         chain: dir.file("own.pem", &leaf.chain_pem, 0o644),
@@ -176,7 +177,7 @@ fn leaves_are_kept_until_a_third_of_their_life_is_left() {
     let (start, hosts) = (now(), names(&["gate.test"]));
     let ca = dir.ca(start).unwrap();
     let first = CertSet::build(&[], &Ordered::default(), Some(&ca), &hosts, None, start).unwrap();
-    let soon = start + 59 * DAY;
+    let soon = start + 9 * DAY;
     let second = CertSet::build(
         &[],
         &Ordered::default(),
@@ -188,7 +189,7 @@ fn leaves_are_kept_until_a_third_of_their_life_is_left() {
     .unwrap();
     assert!(!first.is_due(soon));
     assert!(Arc::ptr_eq(&first.chains()[0], &second.chains()[0]));
-    let late = start + 61 * DAY;
+    let late = start + 10 * DAY;
     assert!(second.is_due(late));
     let third = CertSet::build(
         &[],
@@ -201,6 +202,51 @@ fn leaves_are_kept_until_a_third_of_their_life_is_left() {
     .unwrap();
     assert!(!Arc::ptr_eq(&second.chains()[0], &third.chains()[0]));
     assert!(!third.is_due(late));
+}
+
+#[test]
+fn the_intermediate_may_sign_for_the_hosts_of_the_policy_and_no_others() {
+    let dir = Folder::new();
+    let ca = dir.ca(now()).unwrap();
+    let hosts = names(&["gate.example.org", "app.gate.localhost"]);
+    CertSet::build(&[], &Ordered::default(), Some(&ca), &hosts, None, now()).unwrap();
+    let first = ca.ca();
+    assert!(first.permits("wiki.example.org") && first.permits("gate.localhost"));
+    assert!(!first.permits("example.com") && !first.permits("invalid"));
+    CertSet::build(&[], &Ordered::default(), Some(&ca), &hosts, None, now()).unwrap();
+    assert_eq!(
+        first.pem(),
+        ca.ca().pem(),
+        "the same hosts need no other one"
+    );
+    let more = names(&["gate.example.org", "shop.example.com"]);
+    CertSet::build(&[], &Ordered::default(), Some(&ca), &more, None, now()).unwrap();
+    assert!(ca.ca().permits("shop.example.com") && ca.ca().permits("gate.example.org"));
+    assert_eq!(
+        dir.ca(now()).unwrap().ca().pem(),
+        ca.ca().pem(),
+        "it is on disk"
+    );
+}
+
+#[test]
+fn without_the_roots_key_another_domain_is_refused_and_the_known_ones_are_served() {
+    let dir = Folder::new();
+    let ca = dir.ca(now()).unwrap();
+    let hosts = names(&["gate.example.org"]);
+    CertSet::build(&[], &Ordered::default(), Some(&ca), &hosts, None, now()).unwrap();
+    fs::remove_file(dir.0.join("ca/root.key")).unwrap();
+    let ca = dir.ca(now()).unwrap();
+    let near = names(&["gate.example.org", "wiki.example.org"]);
+    assert!(CertSet::build(&[], &Ordered::default(), Some(&ca), &near, None, now()).is_ok());
+    let far = names(&["shop.example.com"]);
+    let error = CertSet::build(&[], &Ordered::default(), Some(&ca), &far, None, now()).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("may not sign for shop.example.com"),
+        "{error}"
+    );
 }
 
 #[test]
