@@ -657,6 +657,12 @@ fn testssl_finds_nothing_above_low() {
     let output = Command::new(postern_tests::process::find(&["testssl", "testssl.sh"]))
         .args([
             "--quiet",
+            "-p",
+            "-s",
+            "-P",
+            "-S",
+            "-f",
+            "-U",
             "--warnings",
             "off",
             "--color",

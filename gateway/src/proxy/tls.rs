@@ -142,7 +142,8 @@ impl CertSet {
         }
         if let Some(internal) = internal {
             let open = |host: &&String| set.selection.find(host).is_none();
-            internal.cover(names.iter().filter(open), now)?;
+            let open: Vec<_> = names.iter().filter(open).collect();
+            internal.cover(&open, now)?;
         }
         for host in names {
             if set.selection.find(host).is_some() {

@@ -65,13 +65,9 @@ impl InternalCa {
     ///
     /// # Errors
     /// [`CertError::Authority`] where only the root's key could help and it is not there.
-    pub(super) fn cover<'a>(
-        &self,
-        hosts: impl Iterator<Item = &'a String>,
-        now: i64,
-    ) -> Result<(), CertError> {
+    pub(super) fn cover(&self, hosts: &[&String], now: i64) -> Result<(), CertError> {
         let ca = self.ca();
-        let outside: Vec<_> = hosts.filter(|host| !ca.permits(host)).collect();
+        let outside: Vec<_> = hosts.iter().filter(|host| !ca.permits(host)).collect();
         let Some(first) = outside.first() else {
             return Ok(());
         };
@@ -79,7 +75,7 @@ impl InternalCa {
         domains.extend(outside.iter().map(|host| domain_of(host)));
         domains.remove(NOBODY);
         if !self.files.root_key.exists() {
-            let name = (*first).clone();
+            let name = first.to_string();
             return Err(self.files.bad(CaError::Outside { name }));
         }
         let root_pem = text(&self.files.root_cert)?;

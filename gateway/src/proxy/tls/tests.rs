@@ -55,7 +55,7 @@ fn mode(path: &Path) -> u32 {
 }
 
 fn own_pair(dir: &Folder, ca: &InternalCa, host: &str) -> CertFiles {
-    ca.cover([host.to_owned()].iter(), now()).unwrap();
+    ca.cover(&[&host.to_owned()], now()).unwrap();
     let leaf = ca.ca().issue(&[host], now(), 90 * DAY).unwrap();
     CertFiles {
         chain: dir.file("own.pem", &leaf.chain_pem, 0o644),
