@@ -1,14 +1,16 @@
 //! The internal authority: a root, an intermediate below it, and leaves below that.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
-    SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CidrSubnet, CustomExtension, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    NameConstraints, PKCS_ECDSA_P256_SHA256, SanType, SerialNumber,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::time::ASN1Time;
 use zeroize::Zeroizing;
@@ -47,6 +49,12 @@ pub enum CaError {
     /// A host name cannot stand in a certificate.
     #[error("{name:?} cannot stand in a certificate")]
     Name {
+        /// The name as given.
+        name: String,
+    },
+    /// The intermediate was made for other domains.
+    #[error("the intermediate certificate may not sign for {name}")]
+    Outside {
         /// The name as given.
         name: String,
     },
@@ -109,14 +117,41 @@ impl Root {
         })
     }
 
-    /// Makes an intermediate that is valid for five years, but not longer than the root.
+    /// Makes an intermediate that is valid for five years, but not longer than the root, and may
+    /// sign for every name.
     ///
     /// # Errors
     /// As for [`Root::create`].
     pub fn intermediate(&self, name: &str, now: i64) -> Result<Ca, CaError> {
+        self.sign(name, None, now)
+    }
+
+    /// As [`Root::intermediate`], for hosts in `domains` and for no address: whoever steals its
+    /// key can sign for nothing else.
+    ///
+    /// Source: [RFC 5280 section 4.2.1.10](https://www.rfc-editor.org/rfc/rfc5280#section-4.2.1.10).
+    ///
+    /// # Errors
+    /// As for [`Root::create`].
+    pub fn intermediate_for(
+        &self,
+        name: &str,
+        domains: &BTreeSet<String>,
+        now: i64,
+    ) -> Result<Ca, CaError> {
+        self.sign(name, Some(domains), now)
+    }
+
+    fn sign(
+        &self,
+        name: &str,
+        domains: Option<&BTreeSet<String>>,
+        now: i64,
+    ) -> Result<Ca, CaError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let span = Span::new(now, INTERMEDIATE_LIFE).within(self.span);
-        let params = authority(name, BasicConstraints::Constrained(0), span)?;
+        let mut params = authority(name, BasicConstraints::Constrained(0), span)?;
+        params.name_constraints = domains.map(constraints);
         let pem = params.signed_by(&key, &self.issuer)?.pem();
         let key_pem = Zeroizing::new(key.serialize_pem());
         Ok(Ca {
@@ -125,6 +160,7 @@ impl Root {
             key_pem,
             issuer: Issuer::new(params, key),
             span,
+            domains: domains.cloned(),
         })
     }
 
@@ -148,6 +184,7 @@ pub struct Ca {
     key_pem: Zeroizing<String>,
     issuer: Issuer<'static, KeyPair>,
     span: Span,
+    domains: Option<BTreeSet<String>>,
 }
 
 impl fmt::Debug for Ca {
@@ -173,6 +210,25 @@ impl Ca {
             key_pem: Zeroizing::new(key.to_owned()),
             issuer,
             span,
+            domains: permitted(cert)?,
+        })
+    }
+
+    /// Returns the domains that it may sign for; `None` where nothing limits it.
+    #[must_use]
+    pub fn domains(&self) -> Option<&BTreeSet<String>> {
+        self.domains.as_ref()
+    }
+
+    /// Says whether it may sign for a host, or a wildcard.
+    #[must_use]
+    pub fn permits(&self, name: &str) -> bool {
+        let host = name.strip_prefix("*.").unwrap_or(name);
+        self.domains.as_ref().is_none_or(|domains| {
+            domains.iter().any(|domain| {
+                let front = host.strip_suffix(domain.as_str());
+                front.is_some_and(|front| front.is_empty() || front.ends_with('.'))
+            })
         })
     }
 
@@ -183,7 +239,8 @@ impl Ca {
     /// Source: [RFC 5280 section 4.2.1.6](https://www.rfc-editor.org/rfc/rfc5280#section-4.2.1.6).
     ///
     /// # Errors
-    /// [`CaError::Name`] for a name that is no host name; else as for [`Root::create`].
+    /// [`CaError::Name`] for a name that is no host name, [`CaError::Outside`] for one that the
+    /// intermediate was not made for; else as for [`Root::create`].
     pub fn issue(&self, names: &[&str], now: i64, life: i64) -> Result<Leaf, CaError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let span = Span::new(now, life).within(self.span);
@@ -192,6 +249,10 @@ impl Ca {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         for name in names {
+            if !self.permits(name) {
+                let name = (*name).to_owned();
+                return Err(CaError::Outside { name });
+            }
             params.subject_alt_names.push(alternative(name)?);
         }
         let leaf = params.signed_by(&key, &self.issuer)?.pem();
@@ -312,6 +373,43 @@ fn authority(
     params.is_ca = IsCa::Ca(reach);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     Ok(params)
+}
+
+/// Hosts in the domains, and no address of either family.
+fn constraints(domains: &BTreeSet<String>) -> NameConstraints {
+    let dns = |domain: &String| GeneralSubtree::DnsName(domain.clone());
+    NameConstraints {
+        permitted_subtrees: domains.iter().map(dns).collect(),
+        excluded_subtrees: vec![
+            GeneralSubtree::IpAddress(CidrSubnet::V4([0; 4], [0; 4])),
+            GeneralSubtree::IpAddress(CidrSubnet::V6([0; 16], [0; 16])),
+        ],
+    }
+}
+
+/// Reads the domains that a certificate limits its holder to.
+fn permitted(pem: &str) -> Result<Option<BTreeSet<String>>, CaError> {
+    let what = "intermediate";
+    let unreadable = || CaError::Unreadable { what };
+    let der = der(what, pem)?;
+    let (_, cert) = X509Certificate::from_der(&der).map_err(|_| unreadable())?;
+    let found = cert.name_constraints().map_err(|_| unreadable())?;
+    let Some(subtrees) = found.and_then(|found| found.value.permitted_subtrees.as_ref()) else {
+        return Ok(None);
+    };
+    let domains = subtrees.iter().filter_map(|subtree| match subtree.base {
+        GeneralName::DNSName(domain) => Some(domain.to_ascii_lowercase()),
+        GeneralName::OtherName(..)
+        | GeneralName::RFC822Name(_)
+        | GeneralName::X400Address(_)
+        | GeneralName::DirectoryName(_)
+        | GeneralName::EDIPartyName(_)
+        | GeneralName::URI(_)
+        | GeneralName::IPAddress(_)
+        | GeneralName::RegisteredID(_)
+        | GeneralName::Invalid(..) => None,
+    });
+    Ok(Some(domains.collect()))
 }
 
 fn params(subject: DistinguishedName, span: Span) -> Result<CertificateParams, CaError> {

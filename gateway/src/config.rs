@@ -127,6 +127,23 @@ pub(crate) struct Tls {
     pub(crate) certificates: Vec<CertificateFiles>,
     /// Whether names that no own certificate covers get one of the internal CA.
     pub(crate) internal_ca: bool,
+    /// Hosts that ask for more than the others.
+    pub(crate) profile: Vec<Profile>,
+}
+
+/// One entry of `[[tls.profile]]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Profile {
+    /// The hosts it is about.
+    #[serde(deserialize_with = "value::hosts")]
+    pub(crate) hosts: Vec<String>,
+    /// Whether TLS 1.2 is refused.
+    #[serde(default, rename = "tls13-only")]
+    pub(crate) tls13_only: bool,
+    /// The roots of client certificates, in PEM; where it is set, a client without one is refused.
+    #[serde(default, deserialize_with = "value::some")]
+    pub(crate) client_ca: Option<PathBuf>,
 }
 
 /// One entry of `[tls] certificates`.
@@ -351,6 +368,14 @@ impl Config {
         for file in [&mut self.mail.password_file, &mut self.mail.ca] {
             *file = file.take().map(|path| base.join(path));
         }
+        for path in self
+            .tls
+            .profile
+            .iter_mut()
+            .filter_map(|p| p.client_ca.as_mut())
+        {
+            *path = base.join(&*path);
+        }
         for files in &mut self.tls.certificates {
             files.chain = base.join(&files.chain);
             files.key = base.join(&files.key);
@@ -400,6 +425,7 @@ impl Default for Tls {
         Self {
             certificates: Vec::new(),
             internal_ca: true,
+            profile: Vec::new(),
         }
     }
 }

@@ -4,6 +4,7 @@ mod accept;
 mod account;
 mod answer;
 mod assets;
+mod ca;
 mod codes;
 mod csrf;
 mod ctx;
@@ -86,6 +87,9 @@ pub(crate) fn sign_in_host() -> Router {
             get(devices::add_form).post(devices::add),
         )
         .route("/.postern/devices.js", get(key_maker))
+        .route("/ca", get(ca::page))
+        .route("/ca/root.pem", get(ca::pem))
+        .route("/ca/root.crt", get(ca::der))
         .route("/enrol", get(enrol::form).post(enrol::finish))
         .route(
             "/enrol/{token}",

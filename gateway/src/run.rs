@@ -291,7 +291,9 @@ async fn start(
     ready: impl FnOnce(&Arc<Gateway>),
 ) -> Result<(), StartError> {
     let current = Arc::clone(gw);
-    let tls = tls::server_config(move || Arc::clone(&current.snapshot.load().certs))?;
+    let tls = tls::Profiles::new(&gw.config.tls.profile, move || {
+        Arc::clone(&current.snapshot.load().certs)
+    })?;
     let count = match gw.config.http.workers {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         given => given,

@@ -31,7 +31,12 @@ impl Chrome {
     /// Starts Chromium; `root` is put into the trust store of its own home folder.
     #[must_use]
     pub fn start(root: &Path) -> Self {
-        Self::launch(root, Command::new(find(&["chromedriver"])), None, &json!({}))
+        Self::launch(
+            root,
+            Command::new(find(&["chromedriver"])),
+            None,
+            &json!({}),
+        )
     }
 
     /// As [`Chrome::start`], inside a namespace.

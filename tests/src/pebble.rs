@@ -79,8 +79,7 @@ impl Pebble {
         let mut command = Command::new(find(&["pebble"]));
         command.arg("-config").arg(config);
         command.args([
-            "-strict",
-            "false",
+            "-strict=false",
             "-dnsserver",
             &format!("127.0.0.1:{dns_port}"),
         ]);

@@ -151,3 +151,39 @@ fn no_key_shows_in_debug_output() {
     let shown = format!("{root:?} {ca:?} {leaf:?}");
     assert!(!shown.contains("PRIVATE"), "{shown}");
 }
+
+#[test]
+fn an_intermediate_for_domains_signs_for_nothing_else() {
+    let root = Root::create("Test root", NOW).unwrap();
+    let domains = BTreeSet::from(["example.org".to_owned(), "gate.localhost".to_owned()]);
+    let ca = root.intermediate_for("Limited", &domains, NOW).unwrap();
+    let again = Ca::from_pem(ca.root_pem(), ca.pem(), ca.key_pem(), NOW).unwrap();
+    assert_eq!(again.domains(), Some(&domains));
+    for good in [
+        "example.org",
+        "a.example.org",
+        "*.example.org",
+        "x.gate.localhost",
+    ] {
+        let leaf = again.issue(&[good], NOW, DAY).unwrap();
+        let host = good.replace('*', "w");
+        assert!(accepts(&ca, &leaf, &host, NOW), "{good}");
+    }
+    for bad in ["example.com", "badexample.org", "localhost", "*.org"] {
+        let refused = again.issue(&[bad], NOW, DAY);
+        assert!(matches!(refused, Err(CaError::Outside { .. })), "{bad}");
+    }
+}
+
+/// What a thief of the key would do.
+#[test]
+fn clients_refuse_what_a_limited_intermediate_signs_outside() {
+    let root = Root::create("Test root", NOW).unwrap();
+    let domains = BTreeSet::from(["example.org".to_owned()]);
+    let mut ca = root.intermediate_for("Limited", &domains, NOW).unwrap();
+    ca.domains = None;
+    let inside = ca.issue(&["a.example.org"], NOW, DAY).unwrap();
+    let outside = ca.issue(&["a.example.com"], NOW, DAY).unwrap();
+    assert!(accepts(&ca, &inside, "a.example.org", NOW));
+    assert!(!accepts(&ca, &outside, "a.example.com", NOW));
+}

@@ -2,7 +2,7 @@
 
 /// A small generator for jitter; nothing secret is drawn from it.
 ///
-/// Source: SplitMix64, Steele, Lea and Flood 2014.
+/// Source: `SplitMix64`, Steele, Lea and Flood 2014.
 #[derive(Debug)]
 pub(super) struct Dice(u64);
 

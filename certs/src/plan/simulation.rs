@@ -106,13 +106,19 @@ impl Directory {
         ];
         let at = usize::try_from(self.dice.between(0, 7)).unwrap();
         let mut failure = Failure::new(causes[at], "a bad time");
-        match failure.cause {
-            Cause::Dns | Cause::Connection | Cause::Answer | Cause::Hook | Cause::Slow => {
-                let log = self.failed.entry(name.to_owned()).or_default();
-                log.push_back(now);
-            }
-            Cause::RateLimited => failure.retry_after = Some(self.dice.between(1, 6 * HOUR)),
-            _ => {}
+        let of_name = [
+            Cause::Dns,
+            Cause::Connection,
+            Cause::Answer,
+            Cause::Hook,
+            Cause::Slow,
+        ];
+        if of_name.contains(&failure.cause) {
+            let log = self.failed.entry(name.to_owned()).or_default();
+            log.push_back(now);
+        }
+        if failure.cause == Cause::RateLimited {
+            failure.retry_after = Some(self.dice.between(1, 6 * HOUR));
         }
         failure
     }

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use certs::Chain;
 use parking_lot::RwLock;
 use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
@@ -101,8 +102,11 @@ impl Answers {
 fn challenge_config(host: &str, digest: &[u8]) -> Option<Arc<ServerConfig>> {
     let leaf = certs::tls_alpn_answer(host, digest, clock::unix()).ok()?;
     let provider = provider();
-    let (chain, key) = (leaf.chain_pem.as_bytes(), leaf.key_pem.as_bytes());
-    let key = Chain::parse_nameless(chain, key, &provider).ok()?;
+    // its critical extension is unknown to whoever checks certificates, so nobody here does
+    let der = CertificateDer::from_pem_slice(leaf.chain_pem.as_bytes()).ok()?;
+    let key = PrivateKeyDer::from_pem_slice(leaf.key_pem.as_bytes()).ok()?;
+    let key = provider.key_provider.load_private_key(key).ok()?;
+    let key = Arc::new(CertifiedKey::new(vec![der], key));
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .ok()?

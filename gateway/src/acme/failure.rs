@@ -14,7 +14,9 @@ pub(super) fn of(error: &Error, heard: &Heard) -> Failure {
         Error::Timeout(_) => Failure::new(Cause::Slow, error.to_string()),
         Error::Crypto | Error::KeyRejected => Failure::new(Cause::Account, error.to_string()),
         Error::Str(_) | Error::Unsupported(_) => Failure::new(Cause::Server, error.to_string()),
-        _ => Failure::new(by_status(heard.status()), chain(error)),
+        Error::Http(_) | Error::InvalidUri(_) | Error::Json(_) | Error::Other(_) | _ => {
+            Failure::new(by_status(heard.status()), chain(error))
+        }
     };
     failure.retry_after = heard.retry_after();
     failure
@@ -29,7 +31,18 @@ pub(super) fn of_problem(problem: &Problem) -> Failure {
         text.push_str("; ");
         text.push_str(&part.to_string());
     }
-    Failure::new(Cause::of_problem(kind), text)
+    let mut cause = Cause::of_problem(kind);
+    // some directories say so of names that have no address
+    if cause == Cause::Connection && unresolved(detail) {
+        cause = Cause::Dns;
+    }
+    Failure::new(cause, text)
+}
+
+fn unresolved(detail: &str) -> bool {
+    ["could not resolve", "no such host", "NXDOMAIN", "SERVFAIL"]
+        .iter()
+        .any(|words| detail.contains(words))
 }
 
 /// Tells whether the directory has forgotten the account.

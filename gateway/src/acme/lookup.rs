@@ -14,26 +14,22 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// Asks where a name points, over all resolvers until one answers.
 pub(crate) async fn aliases(servers: &[SocketAddr], name: &str) -> Result<Vec<String>, String> {
     let answer = ask(servers, name, RecordType::CNAME).await?;
-    let names = answer
-        .answers
-        .iter()
-        .filter_map(|record| match &record.data {
-            RData::CNAME(to) => Some(certs::same_host_form(&to.0.to_string())),
-            _ => None,
-        });
+    let data = answer.answers.iter().map(|record| &record.data);
+    let names = data.filter_map(|data| {
+        let RData::CNAME(to) = data else { return None };
+        Some(certs::same_host_form(&to.0.to_string()))
+    });
     Ok(names.collect())
 }
 
 /// Asks for the texts of a name.
 pub(crate) async fn texts(servers: &[SocketAddr], name: &str) -> Result<Vec<String>, String> {
     let answer = ask(servers, name, RecordType::TXT).await?;
-    let texts = answer
-        .answers
-        .iter()
-        .filter_map(|record| match &record.data {
-            RData::TXT(text) => Some(text.txt_data.concat()),
-            _ => None,
-        });
+    let data = answer.answers.iter().map(|record| &record.data);
+    let texts = data.filter_map(|data| {
+        let RData::TXT(text) = data else { return None };
+        Some(text.txt_data.concat())
+    });
     Ok(texts
         .map(|text| String::from_utf8_lossy(&text).into_owned())
         .collect())
@@ -44,16 +40,13 @@ pub(crate) async fn addresses(servers: &[SocketAddr], name: &str) -> Result<Vec<
     let mut found = Vec::new();
     for kind in [RecordType::A, RecordType::AAAA] {
         let answer = ask(servers, name, kind).await?;
-        found.extend(
-            answer
-                .answers
-                .iter()
-                .filter_map(|record| match &record.data {
-                    RData::A(a) => Some(IpAddr::V4(a.0)),
-                    RData::AAAA(a) => Some(IpAddr::V6(a.0)),
-                    _ => None,
-                }),
-        );
+        for record in &answer.answers {
+            if let RData::A(a) = &record.data {
+                found.push(IpAddr::V4(a.0));
+            } else if let RData::AAAA(a) = &record.data {
+                found.push(IpAddr::V6(a.0));
+            }
+        }
     }
     Ok(found)
 }
@@ -65,10 +58,13 @@ async fn ask(servers: &[SocketAddr], name: &str, kind: RecordType) -> Result<Mes
     for server in servers {
         let exchange = exchange(*server, name.clone(), kind);
         match timeout(DEADLINE, exchange).await {
-            Ok(Ok(answer)) => match answer.metadata.response_code {
-                ResponseCode::NoError | ResponseCode::NXDomain => return Ok(answer),
-                code => last = format!("the resolver {server} answers {code}"),
-            },
+            Ok(Ok(answer)) => {
+                let code = answer.metadata.response_code;
+                if code == ResponseCode::NoError || code == ResponseCode::NXDomain {
+                    return Ok(answer);
+                }
+                last = format!("the resolver {server} answers {code}");
+            }
             Ok(Err(error)) => last = format!("the resolver {server}: {error}"),
             Err(_) => last = format!("the resolver {server} does not answer"),
         }

@@ -97,6 +97,7 @@ mod tests {
     fn policy(text: &str) -> policy::Policy {
         let mut sources = policy::Sources::new();
         sources.add("policy.toml", format!("postern = 1\n{text}"));
+        sources.add("users.toml", "postern = 1\n[user.ann]\n".to_owned());
         policy::load(&sources).unwrap().policy
     }
 
@@ -108,7 +109,7 @@ mod tests {
         Config::parse(Path::new("postern.toml"), &text).unwrap()
     }
 
-    const APPS: &str = "[group]\nit = [\"ann\"]\n[user.ann]\n\
+    const APPS: &str = "[group]\nit = [\"ann\"]\n\
         [app.wiki]\nhost = \"wiki.example.org\"\nupstream = \"http://127.0.0.1:1\"\nallow.it = { who = \"@it\" }\n\
         [app.crm]\nhost = \"crm.other.example\"\nupstream = \"http://127.0.0.1:1\"\nallow.it = { who = \"@it\" }\n";
 
@@ -158,18 +159,19 @@ mod tests {
         assert!(!covers("*.a.test", "c.b.a.test") && !covers("a.test", "a.test"));
     }
 
-    const TENANTS: &str = "[group]\nit = [\"ann\"]\n[user.ann]\n[tenant.acme]\ndir = \"tenants/acme\"\ndomains = [\"acme.example\"]\n";
+    const TENANTS: &str = "[group]\nit = [\"ann\"]\n[tenant.acme]\ndir = \"tenants/acme\"\ndomains = [\"*.acme.example\"]\n";
 
     #[test]
     fn names_of_tenants_are_capped_and_listed_apart() {
         let mut sources = policy::Sources::new();
         sources.add("policy.toml", format!("postern = 1\n{TENANTS}"));
+        sources.add("users.toml", "postern = 1\n[user.ann]\n".to_owned());
         let app = |name: &str| {
             format!(
-                "[app.{name}]\nhost = \"{name}.acme.example\"\nupstream = \"http://127.0.0.1:1\"\nallow.all = {{ who = \"ann\" }}\n"
+                "[app.{name}]\nhost = \"{name}.acme.example\"\nupstream = \"http://192.0.2.1\"\nallow.all = {{ who = \"any-user\" }}\n"
             )
         };
-        let text = format!("postern = 1\n[user.ann]\n{}{}", app("one"), app("two"));
+        let text = format!("postern = 1\n{}{}", app("one"), app("two"));
         sources.add_at("tenants/acme/policy.toml", "tenants/acme/policy.toml", text);
         let loaded = policy::load(&sources);
         let policy = match loaded {

@@ -184,10 +184,10 @@ impl<'a> Work<'a> {
                 let text = "the directory does not offer the configured challenge";
                 return Err(Failure::new(Cause::Refused, text).into());
             };
-            let domain = match challenge.identifier().identifier {
-                Identifier::Dns(domain) => domain.clone(),
-                _ => return Err(Failure::new(Cause::Refused, "not a domain").into()),
+            let Identifier::Dns(domain) = challenge.identifier().identifier else {
+                return Err(Failure::new(Cause::Refused, "not a domain").into());
             };
+            let domain = domain.clone();
             let proof = challenge.key_authorization();
             match self.config.acme.challenge {
                 Challenge::Http => {

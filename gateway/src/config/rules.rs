@@ -32,11 +32,31 @@ pub(super) fn check(config: &Config, file: &Path, text: &str) -> Result<(), Conf
     if let Some((key, what)) = config.mail.wrong() {
         found.add(&["mail", key], what, None);
     }
+    profiles(config, &mut found);
     if found.problems.is_empty() {
         return Ok(());
     }
     found.problems.sort_by_key(|p| (p.line, p.column));
     Err(ConfigError::Invalid(found.problems))
+}
+
+/// A host has one profile, and a profile is about something.
+fn profiles(config: &Config, found: &mut Found<'_>) {
+    let mut seen: Vec<&String> = Vec::new();
+    for profile in &config.tls.profile {
+        if profile.hosts.is_empty() || !(profile.tls13_only || profile.client_ca.is_some()) {
+            let what = "a profile needs `hosts`, and something that it asks for";
+            let help = "set `tls13-only = true` or `client-ca`";
+            found.add(&["tls", "profile"], what, Some(help));
+        }
+        for host in &profile.hosts {
+            if seen.contains(&host) {
+                let what = format!("{host} has two profiles");
+                found.add(&["tls", "profile"], &what, Some("write them as one"));
+            }
+            seen.push(host);
+        }
+    }
 }
 
 fn listeners(config: &Config, found: &mut Found<'_>) {
@@ -104,12 +124,12 @@ fn names(config: &Config, found: &mut Found<'_>) {
         let what = "the master key may not lie in the state folder it protects";
         found.add(&["master-key"], what, None);
     }
-    if !config.tls.internal_ca && config.tls.certificates.is_empty() {
+    if !config.tls.internal_ca && config.tls.certificates.is_empty() && !config.acme.is_on() {
         let what = "without the internal CA the web door needs a certificate";
         found.add(
             &["tls", "internal-ca"],
             what,
-            Some("add one to `certificates`"),
+            Some("add one to `certificates`, or order them with `[acme]`"),
         );
     }
 }

@@ -48,6 +48,8 @@ pub(crate) trait Desk: DeviceDesk + Send + Sync {
     /// Names the origin of a return target.
     fn target_origin(&self, rt: &str) -> Option<String>;
 
+    /// Returns the root certificate of the internal authority as PEM; `None` where it is off.
+    fn ca_root(&self) -> Option<String>;
     /// Lists the applications the person may open from here.
     fn apps(&self) -> Vec<App>;
     /// Lists the person's own devices.

@@ -1,4 +1,5 @@
 mod account;
+mod ca;
 mod devices;
 pub(crate) mod fake;
 mod forgot;

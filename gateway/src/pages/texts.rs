@@ -1,5 +1,6 @@
 //! The words of the pages: one file a language, the same keys in each.
 
+pub(crate) mod ca;
 mod de;
 mod en;
 mod fr;

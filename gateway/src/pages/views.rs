@@ -7,6 +7,7 @@ use super::desk::{App, Ask, DeviceLine, Here, SessionRow, Weakness};
 use super::forgot::Words;
 use super::lang::Lang;
 use super::qr::Qr;
+use super::texts::ca::CaTexts;
 use super::texts::{Texts, fill};
 use crate::ids::Door;
 
@@ -70,6 +71,14 @@ pub(crate) struct SignIn<'a> {
     /// Leads to those who forgot the password.
     pub(crate) forgot: &'static str,
     pub(crate) error: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "ca.html")]
+pub(crate) struct CaRoot<'a> {
+    pub(crate) f: Frame<'a>,
+    pub(crate) t: &'static CaTexts,
+    pub(crate) fingerprint: String,
 }
 
 #[derive(Template)]

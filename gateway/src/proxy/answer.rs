@@ -10,11 +10,12 @@ use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
 use super::cookies::{self, Cookies};
+use super::head::Target;
 use super::headers::{self, ANSWER_DROPPED, BASE};
 use super::own;
 use super::pep::Ctx;
 use crate::gateway::Gateway;
-use crate::ids::label;
+use crate::ids::{Door, label};
 use crate::pages::{self, Detail, Problem};
 
 /// Removes from an app's answer what only the gateway may say.
@@ -114,14 +115,20 @@ pub(crate) fn json(status: StatusCode, body: String) -> Response<Bytes> {
     response
 }
 
-/// Makes the answer to a directory that asks for a live token. Source: RFC 8555 section 8.3.
-pub(crate) fn challenge(text: String) -> Response<Bytes> {
+/// Makes the answer to a directory that asks for a live token; `None` for every other request.
+/// Source: RFC 8555 section 8.3.
+pub(crate) fn challenge(gw: &Gateway, door: Door, target: &Target) -> Option<Response<Bytes>> {
+    let answers = gw.acme.answers();
+    let text = answers.file(target.host.as_str(), target.path.forward())?;
+    if door != Door::Web {
+        return None;
+    }
     let mut response = Response::new(Bytes::from(text));
     let map = response.headers_mut();
     let kind = HeaderValue::from_static("application/octet-stream");
     map.insert(header::CONTENT_TYPE, kind);
     map.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    Some(response)
 }
 
 /// Answers with a problem page or its JSON twin.

@@ -135,7 +135,8 @@ async fn handshake<S: Transport>(edge: &Edge, io: S, door: Door) -> Option<TlsSt
         drop(stream.shutdown().await);
         return None;
     }
-    start.into_stream(Arc::clone(&edge.tls)).await.ok()
+    let config = Arc::clone(edge.tls.pick(start.client_hello().server_name()));
+    start.into_stream(config).await.ok()
 }
 
 async fn carry(edge: Arc<Edge>, io: Box<dyn Transport>, ctx: Arc<ConnCtx>, h2: bool) {

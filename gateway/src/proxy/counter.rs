@@ -377,6 +377,11 @@ impl Desk for Counter {
         self.gw.handover.target_origin(rt, clock::now())
     }
 
+    fn ca_root(&self) -> Option<String> {
+        let authority = self.gw.authority.as_ref()?;
+        Some(authority.root_pem().to_owned())
+    }
+
     fn apps(&self) -> Vec<App> {
         if self.quarantine == Quarantine::Closed {
             return Vec::new();

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::conn::{self, ConnOrigin};
 use super::pep::Pep;
+use super::tls::Profiles;
 use crate::gateway::Gateway;
 use crate::ids::Door;
 use crate::limits::Source;
@@ -27,7 +28,7 @@ pub(crate) struct Edge {
     /// pingora, with this thread's own pool of upstream connections.
     pub(crate) proxy: Arc<HttpProxy<Pep>>,
     /// TLS towards clients.
-    pub(crate) tls: Arc<rustls::ServerConfig>,
+    pub(crate) tls: Arc<Profiles>,
     /// Turns true when the gateway stops.
     pub(crate) shutdown: ShutdownWatch,
 }
@@ -48,7 +49,7 @@ impl Edges {
     /// If the operating system gives no thread.
     pub(crate) fn start(
         gw: &Arc<Gateway>,
-        tls: &Arc<rustls::ServerConfig>,
+        tls: &Arc<Profiles>,
         count: usize,
     ) -> std::io::Result<Self> {
         let (stop, shutdown) = watch::channel(false);
@@ -178,7 +179,7 @@ impl Caps {
 
 fn run(
     gw: Arc<Gateway>,
-    tls: Arc<rustls::ServerConfig>,
+    tls: Arc<Profiles>,
     shutdown: ShutdownWatch,
     mut inbox: mpsc::Receiver<Given>,
 ) {

@@ -78,12 +78,9 @@ pub(crate) async fn pass(
     if matches!(place, Place::Unknown) {
         return unknown(gw, ctl, session, ctx, &target, &who).await;
     }
-    if !ctx.snap.certs.same_certificate(sni, target.host.as_str()) {
-        let misdirected = Refused {
-            status: 421,
-            reason: reason::NO_SUCH_APP,
-        };
-        return refuse(gw, ctl, session, ctx, misdirected).await;
+    let host = target.host.as_str();
+    if !ctx.snap.certs.same_certificate(sni, host) || !ctl.edge.tls.is_same(sni, host) {
+        return refuse(gw, ctl, session, ctx, misdirected()).await;
     }
     if target.path.as_str() == "/healthz" {
         return health(gw, session, ctx).await;
@@ -163,11 +160,8 @@ async fn plain_http(
     if !matches!(ctx.method.as_str(), "GET" | "HEAD") {
         return refuse(gw, ctl, session, ctx, refused(405, "plain-http-method")).await;
     }
-    let answers = gw.acme.answers();
-    if ctl.conn.door == Door::Web
-        && let Some(text) = answers.file(target.host.as_str(), target.path.forward())
-    {
-        answer::send(gw, session, ctx, answer::challenge(text)).await?;
+    if let Some(live) = answer::challenge(gw, ctl.conn.door, target) {
+        answer::send(gw, session, ctx, live).await?;
         return Ok(Answered::Yes);
     }
     let port = match ctl.conn.door {
@@ -190,6 +184,13 @@ async fn plain_http(
     Ok(Answered::Yes)
 }
 
+fn misdirected() -> Refused {
+    Refused {
+        status: 421,
+        reason: reason::NO_SUCH_APP,
+    }
+}
+
 /// Refuses a request to a host no app in force has. Where an app in shadow has it, the record says what would be.
 async fn unknown(
     gw: &Arc<Gateway>,
@@ -200,11 +201,7 @@ async fn unknown(
     who: &Identified,
 ) -> Result<Answered> {
     if ctx.snap.policy.shadow_app_for(&target.host).is_none() {
-        let misdirected = Refused {
-            status: 421,
-            reason: reason::NO_SUCH_APP,
-        };
-        return refuse(gw, ctl, session, ctx, misdirected).await;
+        return refuse(gw, ctl, session, ctx, misdirected()).await;
     }
     let mut verdict = access::http(&ctx.snap, &who.caller, target, &ctx.method, who.quarantine);
     verdict.record_mut().request_id = Some(Arc::clone(&ctx.request_id));

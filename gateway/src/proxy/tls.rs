@@ -2,24 +2,28 @@
 
 mod authority;
 pub(crate) mod files;
+mod profiles;
 
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use certs::{Chain, ChainError, DAY, Leaf, Selection};
-use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::{self, kx_group};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls::{ServerConfig, SupportedProtocolVersion};
 
 use crate::acme::names::Names;
 
 pub(crate) use authority::InternalCa;
 pub(crate) use files::FileError;
+pub(crate) use profiles::Profiles;
 
-const LEAF_LIFE: i64 = 90 * DAY;
+/// Short, since nothing revokes a leaf: a lost key is of use for two weeks at most.
+const LEAF_LIFE: i64 = 14 * DAY;
 const NAMELESS_LIFE: i64 = 3650 * DAY;
 
 /// Says why a set of certificates cannot be used; the set in force stays.
@@ -42,6 +46,9 @@ pub(crate) enum CertError {
         #[source]
         source: certs::CaError,
     },
+    /// The roots of client certificates are not usable.
+    #[error("client certificates: {}: {what}", path.display())]
+    ClientCa { path: PathBuf, what: String },
     /// No configured certificate names a host, and the internal authority is off.
     #[error("no configured certificate names {host}, and the internal authority is off")]
     NotCovered { host: String },
@@ -133,6 +140,11 @@ impl CertSet {
                 set.add(chain.clone());
             }
         }
+        if let Some(internal) = internal {
+            let open = |host: &&String| set.selection.find(host).is_none();
+            let open: Vec<_> = names.iter().filter(open).collect();
+            internal.cover(&open, now)?;
+        }
         for host in names {
             if set.selection.find(host).is_some() {
                 continue;
@@ -222,14 +234,32 @@ pub(crate) fn server_config<F>(current: F) -> Result<ServerConfig, CertError>
 where
     F: Fn() -> Arc<CertSet> + Send + Sync + 'static,
 {
+    config_of(&BOTH, None, current)
+}
+
+static BOTH: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS13, &rustls::version::TLS12];
+static ONLY_13: [&SupportedProtocolVersion; 1] = [&rustls::version::TLS13];
+
+fn config_of<F>(
+    versions: &[&'static SupportedProtocolVersion],
+    clients: Option<Arc<dyn ClientCertVerifier>>,
+    current: F,
+) -> Result<ServerConfig, CertError>
+where
+    F: Fn() -> Arc<CertSet> + Send + Sync + 'static,
+{
     let internal = |e: rustls::Error| CertError::Internal(e.to_string());
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .map_err(internal)?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(Resolver { current }));
+    let builder = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(versions)
+        .map_err(internal)?;
+    let builder = match clients {
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(Resolver { current }));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.ticketer = aws_lc_rs::Ticketer::new().map_err(internal)?;
+    config.ignore_client_order = true;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(config)
 }

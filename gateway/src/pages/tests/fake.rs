@@ -41,6 +41,7 @@ pub(crate) struct Fake {
     pub(super) cookies: BTreeMap<&'static str, String>,
     pub(super) apps: Vec<App>,
     pub(super) devices: Vec<DeviceLine>,
+    pub(super) ca_root: Option<String>,
     pub(super) confirmed: bool,
     pub(super) mail: bool,
     pub(super) codes_left: usize,
@@ -65,6 +66,7 @@ impl Fake {
             cookies: BTreeMap::from([("__Host-postern-csrf", NONCE.to_owned())]),
             apps: apps(),
             devices: devices(),
+            ca_root: None,
             confirmed: false,
             mail: true,
             codes_left: 10,
@@ -372,6 +374,10 @@ impl Desk for Fake {
 
     fn target_origin(&self, rt: &str) -> Option<String> {
         (rt == "app1").then(|| "https://app.example.org".to_owned())
+    }
+
+    fn ca_root(&self) -> Option<String> {
+        self.ca_root.clone()
     }
 
     fn apps(&self) -> Vec<App> {

@@ -4,10 +4,12 @@
 //! (0600) in one folder (0700). `root.key` is needed only to renew the intermediate and may be
 //! moved offline.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use certs::{Ca, CaError, Root};
+use parking_lot::RwLock;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::sign::CertifiedKey;
@@ -19,7 +21,10 @@ use super::files::{self, FileError, Readers};
 /// The internal authority, ready to issue.
 #[derive(Debug)]
 pub(crate) struct InternalCa {
-    ca: Ca,
+    files: Files,
+    name: String,
+    root_pem: String,
+    ca: RwLock<Arc<Ca>>,
 }
 
 impl InternalCa {
@@ -38,26 +43,78 @@ impl InternalCa {
         } else {
             files.create(name, now)
         }?;
-        Ok(Self { ca })
+        Ok(Self {
+            root_pem: ca.root_pem().to_owned(),
+            name: name.to_owned(),
+            files,
+            ca: RwLock::new(Arc::new(ca)),
+        })
     }
 
     /// Returns the root certificate as PEM.
-    #[cfg(test)]
     pub(crate) fn root_pem(&self) -> &str {
-        self.ca.root_pem()
+        &self.root_pem
     }
 
-    pub(super) fn ca(&self) -> &Ca {
-        &self.ca
+    pub(super) fn ca(&self) -> Arc<Ca> {
+        Arc::clone(&self.ca.read())
+    }
+
+    /// Makes sure that the intermediate may sign for these hosts: where it may not, another is
+    /// made that may, as long as the root's key is in the folder.
+    ///
+    /// # Errors
+    /// [`CertError::Authority`] where only the root's key could help and it is not there.
+    pub(super) fn cover(&self, hosts: &[&String], now: i64) -> Result<(), CertError> {
+        let ca = self.ca();
+        let outside: Vec<_> = hosts.iter().filter(|host| !ca.permits(host)).collect();
+        let Some(first) = outside.first() else {
+            return Ok(());
+        };
+        let mut domains = ca.domains().cloned().unwrap_or_default();
+        domains.extend(outside.iter().map(|host| domain_of(host)));
+        domains.remove(NOBODY);
+        if !self.files.root_key.exists() {
+            let name = first.to_string();
+            return Err(self.files.bad(CaError::Outside { name }));
+        }
+        let root_pem = text(&self.files.root_cert)?;
+        let root = self.files.root(&root_pem, now)?;
+        let wider = self.files.renew(&root, &self.name, &domains, now)?;
+        *self.ca.write() = Arc::new(wider);
+        Ok(())
     }
 
     /// Says whether a chain stands under the intermediate in use.
     pub(super) fn has_issued(&self, key: &Arc<CertifiedKey>) -> bool {
-        let ours = CertificateDer::from_pem_slice(self.ca.pem().as_bytes());
+        let ours = CertificateDer::from_pem_slice(self.ca().pem().as_bytes());
         ours.is_ok_and(|ours| key.cert.get(1) == Some(&ours))
     }
 }
 
+/// The domain that stands for a host: its parent, so that a neighbour needs no other intermediate;
+/// the host itself where its parent may be a public suffix.
+fn domain_of(host: &str) -> String {
+    let parent = host.split_once('.').map(|(_, rest)| rest);
+    let is_wide = |parent: &&str| match parent.split_once('.') {
+        None => true,
+        Some((label, end)) => !end.contains('.') && label.len() <= 3 && end.len() == 2,
+    };
+    parent.filter(|p| !is_wide(p)).unwrap_or(host).to_owned()
+}
+
+/// Stands for nobody: an intermediate that was made before any host was known. Source: RFC 6761.
+const NOBODY: &str = "invalid";
+
+fn first_domains(name: &str) -> BTreeSet<String> {
+    let known = crate::config::is_host_name(name);
+    BTreeSet::from([match known {
+        true => domain_of(name),
+        false => NOBODY.to_owned(),
+    }])
+}
+
+#[derive(Debug)]
 struct Files {
     dir: PathBuf,
     root_cert: PathBuf,
@@ -80,7 +137,7 @@ impl Files {
     /// The certificate is written last: without it the next start begins afresh.
     fn create(&self, name: &str, now: i64) -> Result<Ca, CertError> {
         let root = Root::create(&format!("{name} root"), now).map_err(|e| self.bad(e))?;
-        let ca = self.renew(&root, name, now)?;
+        let ca = self.renew(&root, name, &first_domains(name), now)?;
         files::replace(&self.root_key, root.key_pem().as_bytes(), 0o600)?;
         files::replace(&self.root_cert, root.pem().as_bytes(), 0o644)?;
         Ok(ca)
@@ -97,9 +154,15 @@ impl Files {
         if !self.root_key.exists() {
             return fault;
         }
+        let before = fault.ok().and_then(|ca| ca.domains().cloned());
+        let domains = before.unwrap_or_else(|| first_domains(name));
+        let root = self.root(&root_pem, now)?;
+        self.renew(&root, name, &domains, now)
+    }
+
+    fn root(&self, root_pem: &str, now: i64) -> Result<Root, CertError> {
         let key = secret(&self.root_key)?;
-        let root = Root::from_pem(&root_pem, &key, now).map_err(|e| self.bad(e))?;
-        self.renew(&root, name, now)
+        Root::from_pem(root_pem, &key, now).map_err(|e| self.bad(e))
     }
 
     fn load_intermediate(&self, root_pem: &str, now: i64) -> Result<Ca, CertError> {
@@ -108,8 +171,14 @@ impl Files {
         Ca::from_pem(root_pem, &cert, &key, now).map_err(|e| self.bad(e))
     }
 
-    fn renew(&self, root: &Root, name: &str, now: i64) -> Result<Ca, CertError> {
-        let made = root.intermediate(&format!("{name} intermediate"), now);
+    fn renew(
+        &self,
+        root: &Root,
+        name: &str,
+        domains: &BTreeSet<String>,
+        now: i64,
+    ) -> Result<Ca, CertError> {
+        let made = root.intermediate_for(&format!("{name} intermediate"), domains, now);
         let ca = made.map_err(|e| self.bad(e))?;
         files::replace(&self.key, ca.key_pem().as_bytes(), 0o600)?;
         files::replace(&self.cert, ca.pem().as_bytes(), 0o644)?;

@@ -3,13 +3,15 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::config::Profile;
 use certs::{ChainError, DAY};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
 
 use super::{
-    CertError, CertFiles, CertSet, FileError, InternalCa, Ordered, provider, server_config,
+    CertError, CertFiles, CertSet, FileError, InternalCa, Ordered, Profiles, provider,
+    server_config,
 };
 
 struct Folder(PathBuf);
@@ -53,6 +55,7 @@ fn mode(path: &Path) -> u32 {
 }
 
 fn own_pair(dir: &Folder, ca: &InternalCa, host: &str) -> CertFiles {
+    ca.cover(&[&host.to_owned()], now()).unwrap();
     let leaf = ca.ca().issue(&[host], now(), 90 * DAY).unwrap();
     CertFiles {
         chain: dir.file("own.pem", &leaf.chain_pem, 0o644),
@@ -174,7 +177,7 @@ fn leaves_are_kept_until_a_third_of_their_life_is_left() {
     let (start, hosts) = (now(), names(&["gate.test"]));
     let ca = dir.ca(start).unwrap();
     let first = CertSet::build(&[], &Ordered::default(), Some(&ca), &hosts, None, start).unwrap();
-    let soon = start + 59 * DAY;
+    let soon = start + 9 * DAY;
     let second = CertSet::build(
         &[],
         &Ordered::default(),
@@ -186,7 +189,7 @@ fn leaves_are_kept_until_a_third_of_their_life_is_left() {
     .unwrap();
     assert!(!first.is_due(soon));
     assert!(Arc::ptr_eq(&first.chains()[0], &second.chains()[0]));
-    let late = start + 61 * DAY;
+    let late = start + 10 * DAY;
     assert!(second.is_due(late));
     let third = CertSet::build(
         &[],
@@ -199,6 +202,51 @@ fn leaves_are_kept_until_a_third_of_their_life_is_left() {
     .unwrap();
     assert!(!Arc::ptr_eq(&second.chains()[0], &third.chains()[0]));
     assert!(!third.is_due(late));
+}
+
+#[test]
+fn the_intermediate_may_sign_for_the_hosts_of_the_policy_and_no_others() {
+    let dir = Folder::new();
+    let ca = dir.ca(now()).unwrap();
+    let hosts = names(&["gate.example.org", "app.gate.localhost"]);
+    CertSet::build(&[], &Ordered::default(), Some(&ca), &hosts, None, now()).unwrap();
+    let first = ca.ca();
+    assert!(first.permits("wiki.example.org") && first.permits("gate.localhost"));
+    assert!(!first.permits("example.com") && !first.permits("invalid"));
+    CertSet::build(&[], &Ordered::default(), Some(&ca), &hosts, None, now()).unwrap();
+    assert_eq!(
+        first.pem(),
+        ca.ca().pem(),
+        "the same hosts need no other one"
+    );
+    let more = names(&["gate.example.org", "shop.example.com"]);
+    CertSet::build(&[], &Ordered::default(), Some(&ca), &more, None, now()).unwrap();
+    assert!(ca.ca().permits("shop.example.com") && ca.ca().permits("gate.example.org"));
+    assert_eq!(
+        dir.ca(now()).unwrap().ca().pem(),
+        ca.ca().pem(),
+        "it is on disk"
+    );
+}
+
+#[test]
+fn without_the_roots_key_another_domain_is_refused_and_the_known_ones_are_served() {
+    let dir = Folder::new();
+    let ca = dir.ca(now()).unwrap();
+    let hosts = names(&["gate.example.org"]);
+    CertSet::build(&[], &Ordered::default(), Some(&ca), &hosts, None, now()).unwrap();
+    fs::remove_file(dir.0.join("ca/root.key")).unwrap();
+    let ca = dir.ca(now()).unwrap();
+    let near = names(&["gate.example.org", "wiki.example.org"]);
+    assert!(CertSet::build(&[], &Ordered::default(), Some(&ca), &near, None, now()).is_ok());
+    let far = names(&["shop.example.com"]);
+    let error = CertSet::build(&[], &Ordered::default(), Some(&ca), &far, None, now()).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("may not sign for shop.example.com"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -371,4 +419,98 @@ fn a_missing_file_and_a_foreign_key_are_content_errors_that_name_the_file() {
             ..
         }
     ));
+}
+
+fn profiles(dir: &Folder, ca: &InternalCa, profile: &[Profile]) -> Result<Profiles, CertError> {
+    let hosts = names(&["gate.test", "safe.test", "new.test"]);
+    let set = CertSet::build(&[], &Ordered::default(), Some(ca), &hosts, None, now())?;
+    let set = Arc::new(set);
+    assert!(dir.0.exists());
+    Profiles::new(profile, move || Arc::clone(&set))
+}
+
+fn asking(dir: &Folder, ca: &InternalCa) -> Vec<Profile> {
+    let roots = dir.file("clients.pem", ca.root_pem(), 0o644);
+    vec![
+        Profile {
+            hosts: names(&["safe.test"]),
+            tls13_only: false,
+            client_ca: Some(roots),
+        },
+        Profile {
+            hosts: names(&["new.test"]),
+            tls13_only: true,
+            client_ca: None,
+        },
+    ]
+}
+
+#[test]
+fn a_host_that_asks_for_client_certificates_refuses_who_has_none() {
+    let dir = Folder::new();
+    let ca = dir.ca(now()).unwrap();
+    let profiles = profiles(&dir, &ca, &asking(&dir, &ca)).unwrap();
+    let client = client(ca.root_pem(), &[b"h2"]);
+    let safe = profiles.pick(Some("SAFE.test"));
+    assert!(handshake(&client, safe, "safe.test").is_err());
+    let ordinary = profiles.pick(Some("gate.test"));
+    assert!(handshake(&client, ordinary, "gate.test").is_ok());
+    assert!(!profiles.is_same(Some("gate.test"), "safe.test"));
+    assert!(!profiles.is_same(None, "safe.test"));
+    assert!(profiles.is_same(Some("safe.test"), "safe.test"));
+    assert!(profiles.is_same(Some("gate.test"), "other.test"));
+}
+
+#[test]
+fn a_host_for_new_clients_refuses_old_ones_and_the_others_do_not() {
+    let dir = Folder::new();
+    let ca = dir.ca(now()).unwrap();
+    let profiles = profiles(&dir, &ca, &asking(&dir, &ca)).unwrap();
+    let mut roots = RootCertStore::empty();
+    let root = CertificateDer::from_pem_slice(ca.root_pem().as_bytes()).unwrap();
+    roots.add(root).unwrap();
+    let old = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS12])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let old = Arc::new(old);
+    let new = profiles.pick(Some("new.test"));
+    assert!(handshake(&old, new, "new.test").is_err());
+    assert!(handshake(&old, profiles.pick(Some("gate.test")), "gate.test").is_ok());
+    assert!(handshake(&client(ca.root_pem(), &[]), new, "new.test").is_ok());
+}
+
+#[test]
+fn a_session_of_one_profile_is_not_resumed_under_another() {
+    let dir = Folder::new();
+    let ca = dir.ca(now()).unwrap();
+    let profiles = profiles(&dir, &ca, &asking(&dir, &ca)).unwrap();
+    let client = client(ca.root_pem(), &[]);
+    let ordinary = profiles.pick(Some("gate.test"));
+    handshake(&client, ordinary, "gate.test").unwrap();
+    let (_, again) = handshake(&client, ordinary, "gate.test").unwrap();
+    let kind = again.handshake_kind();
+    assert_eq!(kind, Some(rustls::HandshakeKind::Resumed));
+    let (_, other) = handshake(&client, profiles.pick(Some("new.test")), "gate.test").unwrap();
+    let kind = other.handshake_kind();
+    assert_ne!(kind, Some(rustls::HandshakeKind::Resumed));
+}
+
+#[test]
+fn a_missing_or_empty_file_of_client_roots_opens_no_door() {
+    let dir = Folder::new();
+    let ca = dir.ca(now()).unwrap();
+    let with = |path: PathBuf| {
+        let profile = Profile {
+            hosts: names(&["safe.test"]),
+            tls13_only: false,
+            client_ca: Some(path),
+        };
+        profiles(&dir, &ca, &[profile]).map(drop)
+    };
+    assert!(with(dir.0.join("none.pem")).is_err());
+    assert!(with(dir.file("empty.pem", "", 0o644)).is_err());
+    assert!(with(dir.file("text.pem", "no certificate", 0o644)).is_err());
+    assert!(with(dir.file("good.pem", ca.root_pem(), 0o644)).is_ok());
 }
