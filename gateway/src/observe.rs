@@ -12,7 +12,9 @@ use tokio::sync::Semaphore;
 
 use crate::clock;
 use crate::gateway::Gateway;
+use crate::snapshot::Snapshot;
 use crate::streams::Kind;
+use crate::upstreams::{Health, Member};
 
 const CALLERS: usize = 16;
 const HEAD_MAX: usize = 8 * 1024;
@@ -225,7 +227,43 @@ fn metrics(gw: &Gateway) -> String {
             left.into(),
         );
     }
+    upstreams(gw, &snap, &mut text);
     text
+}
+
+/// Writes what each upstream does, one line for each figure.
+fn upstreams(gw: &Gateway, snap: &Snapshot, text: &mut String) {
+    let now = clock::now();
+    let rows = crate::upstreams::rows(gw.fronts(snap), &snap.policy);
+    let figures: [(&str, &str, &str, fn(&Member) -> i128); 3] = [
+        ("open", "gauge", "Requests under way.", |m| count(m.open())),
+        ("requests", "counter", "Requests given to it.", |m| {
+            m.counts().0.into()
+        }),
+        ("failures", "counter", "Requests it failed.", |m| {
+            m.counts().1.into()
+        }),
+    ];
+    let mut figure = |name: &str, kind: &str, help: &str, of: &dyn Fn(&Member) -> i128| {
+        let name = format!("postern_upstream_{name}");
+        let _done = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        for row in &rows {
+            let (app, area) = (&row.app, &row.area);
+            let to = row.member.to.to_string();
+            let to = to.replace('\\', "\\\\").replace('"', "\\\"");
+            let value = of(&row.member);
+            let _done = writeln!(
+                text,
+                "{name}{{app=\"{app}\",area=\"{area}\",upstream=\"{to}\"}} {value}"
+            );
+        }
+    };
+    figure("up", "gauge", "Whether it gets requests.", &|m| {
+        (m.health(now) == Health::Up).into()
+    });
+    for (name, kind, help, of) in figures {
+        figure(name, kind, help, &of);
+    }
 }
 
 fn count(n: usize) -> i128 {

@@ -16,7 +16,7 @@ use crate::control::acts::Acts;
 use crate::control::{
     Apply, AuditStatus, Code, Confirmed, DeviceAdded, DeviceClass, DeviceLine, DeviceStatus, Ended,
     Imported, Invitation, NewDevice, Operator, PolicyStatus, Refusal, Reloaded, Rollback,
-    SessionLine, Status, TunnelStatus, UserAct, Verdict, Which, ban,
+    SessionLine, Status, TunnelStatus, UpstreamStatus, UserAct, Verdict, Which, ban,
 };
 use crate::gateway::Gateway;
 use crate::identity::Device;
@@ -25,6 +25,7 @@ use crate::reload::change::{Done, Wanted};
 use crate::reload::history::{By, Entry, How};
 use crate::snapshot::Snapshot;
 use crate::tunnel;
+use crate::upstreams::Health;
 
 /// Answers operators for a gateway.
 pub(crate) struct Desk(Arc<Gateway>, By);
@@ -69,6 +70,7 @@ impl Operator for Desk {
                 seq: gw.audit.seq(),
                 ok: gw.audit.healthy(),
             },
+            upstreams: upstreams(gw, &snap),
         })
     }
 
@@ -273,6 +275,31 @@ impl Desk {
             why,
         }
     }
+}
+
+/// Lists the upstreams of the policy in force.
+fn upstreams(gw: &Gateway, snap: &Snapshot) -> Vec<UpstreamStatus> {
+    let now = clock::now();
+    let rows = crate::upstreams::rows(gw.fronts(snap), &snap.policy).into_iter();
+    rows.map(|row| {
+        let health = row.member.health(now);
+        let (since, why) = row.member.trouble();
+        let trouble = health != Health::Up;
+        let (requests, failures) = row.member.counts();
+        let since = u64::try_from(since).unwrap_or(0).saturating_mul(1000);
+        UpstreamStatus {
+            area: format!("{}{}", row.app, row.area),
+            url: row.member.to.to_string(),
+            state: health.as_str().to_owned(),
+            since: trouble.then(|| clock::rfc3339(since)),
+            why: trouble.then_some(why),
+            drain: row.drain,
+            open: u64::try_from(row.member.open()).unwrap_or(u64::MAX),
+            requests,
+            failures,
+        }
+    })
+    .collect()
 }
 
 fn reloaded(done: &Done) -> Reloaded {

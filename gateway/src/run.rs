@@ -36,6 +36,7 @@ use crate::secrets::{KeyError, Keys};
 use crate::store::{self, StoreError};
 use crate::streams::Streams;
 use crate::tunnel;
+use crate::upstreams::{self, Upstreams};
 
 use self::notify::Notify;
 
@@ -186,6 +187,7 @@ async fn open(
     let gw = Arc::new(Gateway {
         bans,
         signer,
+        upstreams: Upstreams::new(&keys),
         snapshot: ArcSwap::from_pointee(started.snapshot),
         history: Arc::new(history),
         cached: AtomicBool::new(started.cached.is_some()),
@@ -291,6 +293,7 @@ async fn start(
     open_control(gw)?;
     tokio::spawn(reload::watch::run(Arc::clone(gw)));
     tokio::spawn(sweep::run(Arc::clone(gw)));
+    tokio::spawn(upstreams::watch(Arc::clone(gw)));
     let mut record = Record::new(Event::Started, "ok", reason::START);
     record.policy = Some(Arc::clone(&gw.snapshot.load().digest));
     record.detail = Some(env!("CARGO_PKG_VERSION").to_owned());

@@ -12,6 +12,7 @@ pub mod policy;
 pub mod ports;
 pub mod process;
 pub mod raw;
+pub mod replica;
 pub mod temp;
 pub mod totp;
 pub mod upstream;

@@ -16,6 +16,8 @@ pub(crate) const CSRF: &str = "__Host-postern-csrf";
 pub(crate) const ENROL: &str = "__Host-postern-enrol";
 /// The token of a browser that signed somebody in.
 pub(crate) const BROWSER: &str = "__Host-postern-device";
+/// The upstreams a browser is pinned to, joined by dots.
+pub(crate) const PIN: &str = "__Host-postern-pin";
 /// The language a person chose.
 pub(crate) const LANG: &str = "__Host-postern-lang";
 
@@ -48,7 +50,7 @@ impl Cookies {
 }
 
 fn ours(name: &str) -> Option<&'static str> {
-    [SESSION, LOGIN, NONCE, CSRF, ENROL, BROWSER, LANG]
+    [SESSION, LOGIN, NONCE, CSRF, ENROL, BROWSER, PIN, LANG]
         .into_iter()
         .find(|n| *n == name)
 }

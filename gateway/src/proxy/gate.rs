@@ -10,6 +10,7 @@ use pingora_error::Result;
 use pingora_proxy::Session;
 
 use super::app::RequestCtl;
+use super::front::Front;
 use super::head::{self, Refused, Target};
 use super::identify::{Identified, identify};
 use super::pep::Ctx;
@@ -233,11 +234,21 @@ async fn to_app(
     app: policy::AppIx,
     who: Identified,
 ) -> Result<Answered> {
-    let headers = &session.req_header().headers;
+    let at = ctx.snap.policy.front(app, &target.path);
+    ctx.route.front = gw.fronts(&ctx.snap).of_app(app).get(at).cloned();
+    ctx.route.pin = who.cookies.one(cookies::PIN).map(str::to_owned);
     ctx.app = Some(app);
     ctx.upgrade = session.is_upgrade_req();
     if let Some(signed_in) = &who.caller.session {
         ctl.conn.hold(&ctl.edge, signed_in.id, &signed_in.user);
+    }
+    let front = ctx.route.front.clone();
+    let cors = front.as_ref().and_then(|front| front.cors.as_ref());
+    if let Some(response) = cors.and_then(|cors| cors.preflight(session.req_header())) {
+        return by_preflight(gw, ctl, session, ctx, response).await;
+    }
+    if let Some(refused) = front.and_then(|front| not_taken(&front, ctx)) {
+        return refuse(gw, ctl, session, ctx, refused).await;
     }
     if let Some(response) = preflight::answer(
         &ctx.snap.policy,
@@ -248,7 +259,7 @@ async fn to_app(
     ) {
         return by_preflight(gw, ctl, session, ctx, response).await;
     }
-    if ctx.upgrade && !same_origin(headers, &target) {
+    if ctx.upgrade && !same_origin(&session.req_header().headers, &target) {
         let refused = Refused {
             status: if ctx.snap.policy.hide() { 404 } else { 403 },
             reason: "foreign-origin",
@@ -286,6 +297,22 @@ async fn to_app(
             turn_away(gw, session, ctx, &who, denied).await
         }
     }
+}
+
+/// Says why an area takes no such request, whoever sends it.
+fn not_taken(front: &Front, ctx: &Ctx) -> Option<Refused> {
+    let hidden = |status| if ctx.snap.policy.hide() { 404 } else { status };
+    let methods = front.methods.as_ref();
+    if methods.is_some_and(|(list, _)| !list.contains(&ctx.method)) {
+        return Some(Refused {
+            status: hidden(405),
+            reason: "method-not-allowed",
+        });
+    }
+    (ctx.upgrade && !front.websocket).then(|| Refused {
+        status: hidden(403),
+        reason: "no-websockets",
+    })
 }
 
 /// Answers a CORS preflight in the app's place, on record.

@@ -15,7 +15,7 @@ use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 pub(crate) use authority::InternalCa;
-pub(crate) use files::FileError;
+pub(crate) use files::{FileError, Readers, read_public, read_secret};
 
 const LEAF_LIFE: i64 = 90 * DAY;
 const NAMELESS_LIFE: i64 = 3650 * DAY;
@@ -219,8 +219,8 @@ fn read_chain(
     provider: &CryptoProvider,
     now: i64,
 ) -> Result<Arc<Chain>, CertError> {
-    let chain = files::read_public(&pair.chain)?;
-    let key = files::read_secret(&pair.key, files::Readers::OwnerAndGroup)?;
+    let chain = read_public(&pair.chain)?;
+    let key = read_secret(&pair.key, Readers::OwnerAndGroup)?;
     let parsed = Chain::parse(&chain, &key, now, provider);
     parsed.map(Arc::new).map_err(|source| CertError::Chain {
         chain: pair.chain.clone(),

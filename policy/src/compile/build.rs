@@ -10,6 +10,7 @@ use super::{
     Obligations, Rate, RuleInfo, RuleIx, Times, Trees, ZoneTable, people,
 };
 use crate::canon::PathOpts;
+use crate::front::Fronts;
 use crate::headers::HeaderSet;
 use crate::ir::{self, Ir, Mfa, Resource};
 use crate::source::{Sources, Span};
@@ -116,7 +117,8 @@ impl Build<'_> {
         ix: u32,
     ) -> Result<(App, AppRules), (Span, String)> {
         let (first_area, first_allow) = (self.areas.len(), self.allows.len());
-        for area in &app.areas {
+        let fronts = Fronts::of(&app.areas);
+        for (area, &front) in app.areas.iter().zip(&fronts.of_area) {
             let prefix = format!("{}{}", app.id, area.pattern.text);
             let first = self.allows.len();
             for allow in &area.allows {
@@ -125,6 +127,7 @@ impl Build<'_> {
             }
             self.areas.push(Area {
                 shadow: area.shadow,
+                front,
                 first: number(first),
                 count: number(area.allows.len()),
             });
@@ -136,7 +139,7 @@ impl Build<'_> {
         let public = App {
             id: app.id.as_str().into(),
             hosts: hosts.collect(),
-            upstream: app.upstream.clone(),
+            fronts: fronts.all,
             path: PathOpts {
                 params: app.path_params,
             },

@@ -9,6 +9,7 @@ mod answers;
 mod bad;
 mod examples;
 mod front;
+mod fronts;
 mod hostile;
 mod limits;
 mod matrix;

@@ -62,7 +62,7 @@ pub(crate) enum Readers {
 }
 
 /// Reads a file that holds nothing secret; links are followed.
-pub(super) fn read_public(path: &Path) -> Result<Vec<u8>, FileError> {
+pub(crate) fn read_public(path: &Path) -> Result<Vec<u8>, FileError> {
     let (mut file, _) = open(path)?;
     let mut bytes = Vec::new();
     read(&mut file, &mut bytes, path)?;
@@ -71,7 +71,7 @@ pub(super) fn read_public(path: &Path) -> Result<Vec<u8>, FileError> {
 
 /// Reads a private key after a look at who else can; links are followed, the look is at the file
 /// that was opened.
-pub(super) fn read_secret(path: &Path, readers: Readers) -> Result<Zeroizing<Vec<u8>>, FileError> {
+pub(crate) fn read_secret(path: &Path, readers: Readers) -> Result<Zeroizing<Vec<u8>>, FileError> {
     let (mut file, meta) = open(path)?;
     let mode = meta.mode() & 0o7777;
     let forbidden = match readers {

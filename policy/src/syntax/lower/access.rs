@@ -2,9 +2,10 @@
 
 use toml::de::DeTable;
 
+use super::super::front;
 use super::super::keys::{self, Keys};
 use super::super::read::{Entry, Reader};
-use super::super::{AllowAst, AppAst, AreaAst, Def, GuardAst, NetAst, Sp, Word};
+use super::super::{AllowAst, AppAst, AreaAst, Def, GuardAst, NetAst, Sp};
 use crate::diag::{Diagnostic, show};
 
 pub(super) fn admin(r: &mut Reader<'_>, table: &DeTable<'_>) -> Vec<Def<AllowAst>> {
@@ -30,7 +31,6 @@ pub(super) fn app(r: &mut Reader<'_>, entry: &Entry<'_, '_>) -> Option<AppAst> {
     for e in r.entries(table) {
         match e.key {
             "host" => app.host = r.strings(&e).map(|list| list.v),
-            "upstream" => app.upstream = upstream(r, &e),
             "headers" => app.headers = r.string(&e),
             "windows" => app.windows = r.boolean(&e).unwrap_or(true),
             // a value of the wrong type is an error, so its reading does not matter
@@ -39,6 +39,7 @@ pub(super) fn app(r: &mut Reader<'_>, entry: &Entry<'_, '_>) -> Option<AppAst> {
             "shadow" => app.shadow = r.boolean(&e).unwrap_or(true),
             "case-insensitive" => app.case_insensitive = r.boolean(&e).unwrap_or(true),
             "public" | "allow" => area_key(r, &e, &mut app.root, &id),
+            key if front::KEYS.contains(&key) => front_key(r, &e, &mut app.root, &id),
             key if key.starts_with(['/', '=']) => app.areas.extend(area(r, &e, &id)),
             _ => r.stray_key(&e, keys::APP, &format!("[{id}]")),
         }
@@ -50,26 +51,20 @@ pub(super) fn app(r: &mut Reader<'_>, entry: &Entry<'_, '_>) -> Option<AppAst> {
         "host",
         "\"name.example\"",
     );
-    r.require(
-        table,
-        entry.span,
-        &format!("[{id}]"),
-        "upstream",
-        "\"http://host:port\"",
-    );
-    Some(app)
-}
-
-fn upstream(r: &mut Reader<'_>, e: &Entry<'_, '_>) -> Option<Word> {
-    if e.value.get_ref().is_array() {
-        let span = r.span_of(e.value);
-        r.push(
-            Diagnostic::error("not-built-yet", span, "several upstreams are not built yet")
-                .help("write one: upstream = \"http://host:port\""),
+    front_end(r, &mut app.root, &id);
+    if !["static", "redirect"]
+        .iter()
+        .any(|key| table.contains_key(*key))
+    {
+        r.require(
+            table,
+            entry.span,
+            &format!("[{id}]"),
+            "upstream",
+            "\"http://host:port\"",
         );
-        return None;
     }
-    r.string(e)
+    Some(app)
 }
 
 fn area(r: &mut Reader<'_>, entry: &Entry<'_, '_>, app: &str) -> Option<Def<AreaAst>> {
@@ -79,17 +74,17 @@ fn area(r: &mut Reader<'_>, entry: &Entry<'_, '_>, app: &str) -> Option<Def<Area
     for e in r.entries(table) {
         match e.key {
             "public" | "allow" => area_key(r, &e, &mut area, &id),
+            key if front::KEYS.contains(&key) => front_key(r, &e, &mut area, &id),
             "headers" => area.headers = r.string(&e),
             "shadow" => area.shadow = r.boolean(&e).unwrap_or(true),
-            "host" | "upstream" | "windows" | "case-insensitive" | "path-params" | "preflight" => r
-                .push(
-                    Diagnostic::error(
-                        "misplaced",
-                        e.span,
-                        format!("`{}` belongs to the app, not to an area", e.key),
-                    )
-                    .help(format!("move it to [{app}]")),
-                ),
+            "host" | "windows" | "case-insensitive" | "path-params" | "preflight" => r.push(
+                Diagnostic::error(
+                    "misplaced",
+                    e.span,
+                    format!("`{}` belongs to the app, not to an area", e.key),
+                )
+                .help(format!("move it to [{app}]")),
+            ),
             key if key.starts_with(['/', '=']) => r.push(
                 Diagnostic::error(
                     "misplaced",
@@ -101,6 +96,7 @@ fn area(r: &mut Reader<'_>, entry: &Entry<'_, '_>, app: &str) -> Option<Def<Area
             _ => r.stray_key(&e, keys::AREA, &format!("[{id}]")),
         }
     }
+    front_end(r, &mut area, &id);
     Some(Def {
         name: Sp {
             v: entry.key.to_owned(),
@@ -108,6 +104,16 @@ fn area(r: &mut Reader<'_>, entry: &Entry<'_, '_>, app: &str) -> Option<Def<Area
         },
         body: area,
     })
+}
+
+fn front_key(r: &mut Reader<'_>, e: &Entry<'_, '_>, area: &mut AreaAst, id: &str) {
+    front::key(r, e, area.front.get_or_insert_default(), id);
+}
+
+fn front_end(r: &mut Reader<'_>, area: &mut AreaAst, id: &str) {
+    if let Some(front) = &mut area.front {
+        front::finish(r, front, id);
+    }
 }
 
 fn area_key(r: &mut Reader<'_>, e: &Entry<'_, '_>, area: &mut AreaAst, id: &str) {
