@@ -27,7 +27,7 @@ pub struct Front {
     pub body_max: Option<u64>,
     /// The methods that are taken at all, sorted, HEAD wherever GET is; `None` is every ordinary one.
     pub methods: Option<Vec<String>>,
-    /// Whether WebSockets may be opened.
+    /// Whether a WebSocket may be opened.
     pub websocket: bool,
     /// What is taken off the path on the way to the app; begins with `/`.
     pub strip: Option<String>,

@@ -44,7 +44,7 @@ pub(crate) struct Front {
     pub(crate) body_max: Option<u64>,
     /// The methods that are taken, and the same as an answer's `Allow`.
     pub(crate) methods: Option<(Vec<String>, String)>,
-    /// Whether WebSockets may be opened.
+    /// Whether a WebSocket may be opened.
     pub(crate) websocket: bool,
     /// What is taken off and put in front of the path on the way to the app.
     pub(crate) path: target::Rewrite,

@@ -108,9 +108,13 @@ impl Pool {
             .any(|at| self.fits(at, tried, now, Want::Resting))
     }
 
-    fn pinned(&self, pin: &str) -> Option<usize> {
-        let same = |place: &Place| bool::from(place.pin.as_bytes().ct_eq(pin.as_bytes()));
-        self.places.iter().position(same)
+    /// Finds the upstream of one of several pins.
+    fn pinned(&self, pins: &str) -> Option<usize> {
+        let shows = |place: &Place| {
+            let mut pins = pins.split('.');
+            pins.any(|pin| bool::from(place.pin.as_bytes().ct_eq(pin.as_bytes())))
+        };
+        self.places.iter().position(shows)
     }
 
     fn by_turn(&self, tried: u64, now: Instant, want: Want) -> Option<usize> {

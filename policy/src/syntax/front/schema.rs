@@ -23,7 +23,7 @@ pub(in crate::syntax) fn value(key: &str) -> Value {
         ),
         "websocket" => described(
             json!({ "type": "boolean" }),
-            "whether WebSockets may be opened; true unless written",
+            "whether a WebSocket may be opened; true unless written",
         ),
         "check" => described(check(), "how upstreams are probed"),
         "static" => described(
