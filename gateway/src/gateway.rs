@@ -14,6 +14,7 @@ use crate::ids::SessionId;
 use crate::limits::Limits;
 use crate::proxy::Edges;
 use crate::proxy::front::Fronts;
+use crate::proxy::front::cache::Store;
 use crate::proxy::handover::Handover;
 use crate::proxy::statement::Signer;
 use crate::proxy::tls::InternalCa;
@@ -52,6 +53,8 @@ pub(crate) struct Gateway {
     pub(crate) limits: Arc<Limits>,
     /// Signs what apps are told of people.
     pub(crate) signer: Signer,
+    /// Answers that are kept.
+    pub(crate) cache: Arc<Store>,
     /// What is known of upstreams.
     pub(crate) upstreams: Upstreams,
     /// Pending hand-overs.

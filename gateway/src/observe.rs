@@ -235,15 +235,6 @@ fn metrics(gw: &Gateway) -> String {
 fn upstreams(gw: &Gateway, snap: &Snapshot, text: &mut String) {
     let now = clock::now();
     let rows = crate::upstreams::rows(gw.fronts(snap), &snap.policy);
-    let figures: [(&str, &str, &str, fn(&Member) -> i128); 3] = [
-        ("open", "gauge", "Requests under way.", |m| count(m.open())),
-        ("requests", "counter", "Requests given to it.", |m| {
-            m.counts().0.into()
-        }),
-        ("failures", "counter", "Requests it failed.", |m| {
-            m.counts().1.into()
-        }),
-    ];
     let mut figure = |name: &str, kind: &str, help: &str, of: &dyn Fn(&Member) -> i128| {
         let name = format!("postern_upstream_{name}");
         let _done = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
@@ -261,9 +252,13 @@ fn upstreams(gw: &Gateway, snap: &Snapshot, text: &mut String) {
     figure("up", "gauge", "Whether it gets requests.", &|m| {
         (m.health(now) == Health::Up).into()
     });
-    for (name, kind, help, of) in figures {
-        figure(name, kind, help, &of);
-    }
+    figure("open", "gauge", "Requests under way.", &|m| count(m.open()));
+    figure("requests", "counter", "Requests given to it.", &|m| {
+        m.counts().0.into()
+    });
+    figure("failures", "counter", "Requests it failed.", &|m| {
+        m.counts().1.into()
+    });
 }
 
 fn count(n: usize) -> i128 {

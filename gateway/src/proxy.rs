@@ -2,6 +2,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod app;
+mod cached;
 pub(crate) mod conn;
 pub(crate) mod cookies;
 pub(crate) mod counter;

@@ -187,6 +187,7 @@ async fn open(
     let gw = Arc::new(Gateway {
         bans,
         signer,
+        cache: Arc::default(),
         upstreams: Upstreams::new(&keys),
         snapshot: ArcSwap::from_pointee(started.snapshot),
         history: Arc::new(history),

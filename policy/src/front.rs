@@ -45,6 +45,8 @@ pub struct Front {
     pub cors: Option<Cors>,
     /// What is compressed.
     pub compress: Option<Compress>,
+    /// What is kept to be answered again.
+    pub cache: Option<Cache>,
 }
 
 impl Default for Front {
@@ -65,6 +67,7 @@ impl Default for Front {
             remove: Vec::new(),
             cors: None,
             compress: None,
+            cache: None,
         }
     }
 }
@@ -256,6 +259,32 @@ pub struct Compress {
     pub level: u32,
 }
 
+/// Whose an answer is that is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Shared {
+    /// Only that of the person who got it.
+    #[default]
+    No,
+    /// Those who are not signed in share one.
+    Strangers,
+    /// All share one, for this reason.
+    All(String),
+}
+
+/// What is kept to be answered again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Cache {
+    /// Seconds an answer stands for the app's.
+    pub ttl: u32,
+    /// Seconds after that in which it stands in while another is fetched, or when none can be.
+    pub stale: u32,
+    /// Whose an answer is.
+    pub shared: Shared,
+    /// The longest answer that is kept, in bytes.
+    pub most: u64,
+}
+
 /// The media types that are compressed unless others are named, sorted: text, and no format that is compressed already.
 pub const COMPRESSED: [&str; 14] = [
     "application/javascript",
@@ -302,6 +331,9 @@ pub(crate) struct Written {
     /// `Some(None)` is an area that says `cors = false`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cors: Option<Option<Cors>>,
+    /// `Some(None)` is an area that says `cache = false`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cache: Option<Option<Cache>>,
     /// `Some(None)` is an area that says `compress = false`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) compress: Option<Option<Compress>>,

@@ -31,7 +31,9 @@ impl Scene {
         let app = format!("upstream = \"{}\"\n{app}", recorder.url());
         let areas = areas.replace("{upstream}", &recorder.url());
         fs::write(gateway.policy_file(), policy(&app, &areas)).unwrap();
-        gateway.must(&["policy", "apply", "--accept-wider", "1"]);
+        let opens = areas.contains("\"anyone\"");
+        let wider = ["policy", "apply", "--accept-wider", "1"];
+        gateway.must(if opens { &wider } else { &["reload"] });
         let client = Client::new(&gateway);
         let page = client.sign_in(&gateway.facts.app, &gateway.facts.demo);
         assert_eq!(page.status, 200, "{page:?}");

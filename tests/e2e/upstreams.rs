@@ -316,7 +316,13 @@ fn an_app_behind_a_socket_of_the_file_system_is_reached() {
 
 /// An upstream that speaks TLS under a name of its own and wants to see a certificate.
 fn strict_tls(dir: &Temp) -> (Program, String) {
-    let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
+    let now = i64::try_from(
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap()
+            .as_secs(),
+    )
+    .unwrap();
     let root = certs::Root::create("Inner", now).unwrap();
     let ca = root.intermediate("Inner too", now).unwrap();
     let leaf = ca.issue(&["app.internal"], now, 86_400).unwrap();
@@ -325,16 +331,45 @@ fn strict_tls(dir: &Temp) -> (Program, String) {
     dir.write("leaf.key", &*leaf.key_pem);
     let file = |name: &str| dir.path().join(name).display().to_string();
     let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=gateway"])
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=gateway",
+        ])
         .args(["-keyout", &file("own.key"), "-out", &file("own.pem")])
         .output()
         .unwrap();
     assert!(made.status.success(), "{made:?}");
     let port = ports::free_tcp().to_string();
     let mut server = Command::new("openssl");
-    server.args(["s_server", "-www", "-quiet", "-accept", &format!("127.0.0.1:{port}")]);
-    server.args(["-cert", &file("leaf.pem"), "-cert_chain", &file("leaf.pem"), "-key", &file("leaf.key")]);
-    server.args(["-CAfile", &file("own.pem"), "-Verify", "1", "-verify_return_error"]);
+    server.args([
+        "s_server",
+        "-www",
+        "-quiet",
+        "-accept",
+        &format!("127.0.0.1:{port}"),
+    ]);
+    server.args([
+        "-cert",
+        &file("leaf.pem"),
+        "-cert_chain",
+        &file("leaf.pem"),
+        "-key",
+        &file("leaf.key"),
+    ]);
+    server.args([
+        "-CAfile",
+        &file("own.pem"),
+        "-Verify",
+        "1",
+        "-verify_return_error",
+    ]);
     let program = Program::start(server, dir.path(), "s_server");
     wait::until_true(SOON, "the TLS server listens", || {
         TcpStream::connect(format!("127.0.0.1:{port}")).is_ok()
@@ -347,26 +382,34 @@ fn tls_to_an_upstream_is_verified_by_its_own_authority_and_name_and_shows_a_cert
     let dir = Temp::new();
     let (_server, port) = strict_tls(&dir);
     let file = |name: &str| dir.path().join(name).display().to_string();
-    let (ca, name) = (format!("ca = \"{}\"", file("root.pem")), "name = \"app.internal\"");
-    let own = format!("cert = \"{}\", key = \"{}\"", file("own.pem"), file("own.key"));
+    let ca = format!("ca = \"{}\"", file("root.pem"));
+    let (ca, name) = (ca.as_str(), "name = \"app.internal\"");
+    let own = format!(
+        "cert = \"{}\", key = \"{}\"",
+        file("own.pem"),
+        file("own.key")
+    );
+    let own = own.as_str();
     let with = |keys: &[&str]| {
         let keys = keys.join(", ");
-        policy(&format!("upstream = {{ url = \"https://127.0.0.1:{port}\", {keys} }}"))
+        policy(&format!(
+            "upstream = {{ url = \"https://127.0.0.1:{port}\", {keys} }}"
+        ))
     };
-    let (gateway, client) = signed_in(&with(&[&ca, name, &own]));
+    let (gateway, client) = signed_in(&with(&[ca, name, own]));
     let answer = client.fetch(&gateway.facts.app);
     assert_eq!(answer.status, 200, "{answer:?}");
     assert!(answer.body.contains("s_server"), "{}", answer.body);
     for keys in [
-        &[&ca, name][..],
-        &[&ca, "name = \"other.internal\"", &own],
-        &[&ca, &own],
-        &[name, &own],
+        &[ca, name][..],
+        &[ca, "name = \"other.internal\"", own],
+        &[ca, own],
+        &[name, own],
     ] {
         gateway.set_policy(&with(keys));
         assert_eq!(client.fetch(&gateway.facts.app).status, 502, "{keys:?}");
     }
-    gateway.set_policy(&with(&[&ca, name, &own]));
+    gateway.set_policy(&with(&[ca, name, own]));
     assert_eq!(client.fetch(&gateway.facts.app).status, 200);
 }
 

@@ -19,6 +19,8 @@ use crate::websocket;
 pub enum Mode {
     /// As it should.
     Well,
+    /// As it should, a second later.
+    Late,
     /// By a reset after the request came.
     Reset,
     /// Never.
@@ -176,7 +178,10 @@ fn serve(stream: TcpStream, shared: &Shared) {
                 websocket::echo(&mut reader, &seen);
                 true
             }
-            Mode::Well => {
+            Mode::Well | Mode::Late => {
+                if mode == Mode::Late {
+                    thread::sleep(Duration::from_secs(1));
+                }
                 let body = format!("replica {} saw {path}\n", shared.name);
                 answer(reader.get_mut(), 200, &body).is_err()
             }

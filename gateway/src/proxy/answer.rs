@@ -55,7 +55,7 @@ pub(crate) fn clean(upstream: &mut ResponseHeader) -> Result<()> {
 ///
 /// # Errors
 /// None in practice; header building reports one.
-pub(crate) fn of_app(session: &Session, upstream: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
+pub(crate) fn of_app(upstream: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
     let Some(front) = &ctx.route.front else {
         return Ok(());
     };
@@ -70,11 +70,19 @@ pub(crate) fn of_app(session: &Session, upstream: &mut ResponseHeader, ctx: &Ctx
             upstream.insert_header(header::LOCATION, to)?;
         }
     }
-    front.fields.change(upstream)?;
-    if let Some(cors) = &front.cors {
-        cors.mark(&session.req_header().headers, upstream)?;
+    front.fields.change(upstream)
+}
+
+/// Says on an app's answer which other origins' pages may read it.
+///
+/// # Errors
+/// None in practice; header building reports one.
+pub(crate) fn to_others(session: &Session, upstream: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
+    let front = ctx.route.front.as_ref();
+    match front.and_then(|front| front.cors.as_ref()) {
+        Some(cors) => cors.mark(&session.req_header().headers, upstream),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Adds a name to what an answer depends on, once.

@@ -1,6 +1,7 @@
 //! What the policy says of an area besides who may come in, made ready for requests: where answers come from, what a
 //! request may hold, what an answer gets.
 
+pub(crate) mod cache;
 pub(crate) mod compress;
 pub(crate) mod cors;
 pub(crate) mod fields;
@@ -54,6 +55,8 @@ pub(crate) struct Front {
     pub(crate) cors: Option<Cors>,
     /// What is compressed.
     pub(crate) compress: Option<Compress>,
+    /// What is kept.
+    pub(crate) cache: Option<policy::front::Cache>,
 }
 
 /// Where answers come from.
@@ -87,6 +90,7 @@ impl Front {
             fields: Fields::new(written),
             cors: written.cors.clone().map(Cors::new),
             compress: written.compress.clone().map(Compress::new),
+            cache: written.cache.clone(),
         }
     }
 

@@ -16,13 +16,14 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 use super::app::RequestCtl;
+use super::cached::Keeping;
 use super::frames::Frames;
 use super::front::compress::Compressor;
 use super::gate::{self, Answered, Passed};
 use super::head::Target;
 use super::statement::{Claims, FIELD};
 use super::upstream::{self, Route};
-use super::{answer, cookies, headers, own, served};
+use super::{answer, cached, cookies, headers, own, served};
 use crate::access::{self, Permit};
 use crate::audit::{Record, reason};
 use crate::clock;
@@ -62,11 +63,11 @@ pub(crate) struct Ctx {
     pub(crate) wants_page: bool,
     /// Where it goes.
     pub(crate) route: Route,
-    /// Whether the head of an answer came.
-    pub(crate) answered: bool,
     /// Most bytes of its body.
     body_max: u64,
     compressor: Option<Compressor>,
+    /// What it does for those who want the same.
+    pub(super) keeping: Keeping,
     frames: Frames,
     permit: Option<Permit>,
     rule: Option<Arc<str>>,
@@ -88,6 +89,13 @@ impl Ctx {
     pub(crate) fn status(&mut self, status: u16) {
         if let Some(ended) = &mut self.ended {
             ended.status = Some(status);
+        }
+    }
+
+    /// Notes in the record where the answer came from.
+    pub(crate) fn detail(&mut self, text: &str) {
+        if let Some(ended) = &mut self.ended {
+            ended.detail = Some(text.to_owned());
         }
     }
 
@@ -206,9 +214,9 @@ impl ProxyHttp for Pep {
             upgrade: false,
             wants_page: false,
             route: Route::default(),
-            answered: false,
             body_max: self.gw.config.http.body_max,
             compressor: None,
+            keeping: Keeping::default(),
             frames: Frames::default(),
             permit: None,
             rule: None,
@@ -250,7 +258,10 @@ impl ProxyHttp for Pep {
                     answer::problem(&self.gw, session, ctx, Problem::TooLarge, None).await?;
                     return Ok(true);
                 }
-                served::answer(&self.gw, session, ctx).await
+                if served::answer(&self.gw, session, ctx).await? {
+                    return Ok(true);
+                }
+                cached::answer(&self.gw, session, ctx).await
             }
         }
     }
@@ -388,13 +399,18 @@ impl ProxyHttp for Pep {
             if let Some(ctl) = &ctx.ctl {
                 ctl.head_came();
             }
-            ctx.answered = true;
+            ctx.route.answered = true;
         }
         if last {
-            answer::of_app(session, upstream, ctx)?;
+            answer::of_app(upstream, ctx)?;
+            if cached::head_came(ctx, upstream) {
+                let why = "what is kept stands in";
+                return Err(Error::explain(ErrorType::HTTPStatus(502), why).into_up());
+            }
+            answer::to_others(session, upstream, ctx)?;
         }
         answer::finish(&self.gw, upstream, ctx)?;
-        if ctx.answered {
+        if ctx.route.answered {
             upstream::answered(ctx, upstream)?;
         }
         if last && let Some(compress) = ctx.route.front.as_ref().and_then(|f| f.compress.as_ref()) {
@@ -414,6 +430,7 @@ impl ProxyHttp for Pep {
         if let Some(ctl) = &ctx.ctl {
             ctl.part_came();
         }
+        cached::part_came(ctx, body.as_ref(), end);
         if let Some(compressor) = &mut ctx.compressor {
             compressor.part(body, end);
         }
@@ -452,7 +469,14 @@ impl ProxyHttp for Pep {
         let status = problem.status().as_u16();
         ctx.status(status);
         ctx.failed(problem);
-        if !dead && session.response_written().is_none() {
+        let unanswered = !dead && session.response_written().is_none();
+        if unanswered && matches!(cached::stand_in(&self.gw, session, ctx).await, Ok(true)) {
+            return FailToProxy {
+                error_code: 0,
+                can_reuse_downstream: false,
+            };
+        }
+        if unanswered {
             drop(answer::problem(&self.gw, session, ctx, problem, None).await);
         }
         FailToProxy {

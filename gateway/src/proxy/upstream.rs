@@ -25,6 +25,8 @@ pub(crate) struct Route {
     pub(crate) front: Option<Arc<Front>>,
     /// The pins its browser showed.
     pub(crate) pin: Option<String>,
+    /// Whether the head of an answer came.
+    pub(crate) answered: bool,
     /// Why it got no answer: a code of [`reason`], and what went wrong with which upstream.
     pub(crate) failed: Option<(&'static str, String)>,
     choice: Option<Choice>,
@@ -120,7 +122,7 @@ pub(crate) fn broke(
 ) -> Box<Error> {
     let late = ctx.ctl.as_ref().is_some_and(|ctl| ctl.answered());
     let safe = matches!(ctx.method.as_str(), "GET" | "HEAD" | "OPTIONS");
-    let unanswered = session.response_written().is_none() && !ctx.answered;
+    let unanswered = session.response_written().is_none() && !ctx.route.answered;
     let whole = !session.as_ref().retry_buffer_truncated();
     let closed = is_closed(e.etype());
     let again = safe && whole && unanswered && closed && !late;
@@ -154,27 +156,34 @@ fn is_closed(kind: &ErrorType) -> bool {
 
 /// What went wrong: a code of [`reason`], and words for the record.
 fn told(error: &Error, late: bool) -> (&'static str, &'static str) {
-    if late {
+    use ErrorType as E;
+    let kind = error.etype();
+    if late || matches!(kind, E::ReadTimedout | E::WriteTimedout) {
         return (reason::TIMEOUT, "no answer in time");
     }
-    match error.etype() {
-        ErrorType::ConnectTimedout => (reason::TIMEOUT, "no connection in time"),
-        ErrorType::TLSHandshakeTimedout => (reason::TIMEOUT, "no TLS handshake in time"),
-        ErrorType::ReadTimedout | ErrorType::WriteTimedout => {
-            (reason::TIMEOUT, "no answer in time")
-        }
-        ErrorType::ConnectRefused => (reason::UPSTREAM_DOWN, "connection refused"),
-        ErrorType::ConnectNoRoute => (reason::UPSTREAM_DOWN, "no route"),
-        ErrorType::TLSHandshakeFailure
-        | ErrorType::TLSWantX509Lookup
-        | ErrorType::InvalidCert
-        | ErrorType::HandshakeError => (reason::UPSTREAM_TLS, "TLS fails"),
-        ErrorType::InvalidHTTPHeader
-        | ErrorType::UnknownError
-        | ErrorType::H2Error
-        | ErrorType::InvalidH2 => (reason::UPSTREAM_BAD, "not an answer of HTTP"),
-        kind if is_closed(kind) => (reason::RESET, "connection broken"),
-        _ => (reason::UPSTREAM_DOWN, "no connection"),
+    if matches!(kind, E::ConnectTimedout | E::TLSHandshakeTimedout) {
+        return (reason::TIMEOUT, "no connection in time");
+    }
+    let of_tls = matches!(
+        kind,
+        E::TLSHandshakeFailure | E::TLSWantX509Lookup | E::InvalidCert | E::HandshakeError
+    );
+    let of_http = matches!(
+        kind,
+        E::InvalidHTTPHeader | E::UnknownError | E::H2Error | E::InvalidH2
+    );
+    if of_tls {
+        (reason::UPSTREAM_TLS, "TLS fails")
+    } else if of_http {
+        (reason::UPSTREAM_BAD, "not an answer of HTTP")
+    } else if is_closed(kind) {
+        (reason::RESET, "connection broken")
+    } else if matches!(kind, E::ConnectRefused) {
+        (reason::UPSTREAM_DOWN, "connection refused")
+    } else if matches!(kind, E::ConnectNoRoute) {
+        (reason::UPSTREAM_DOWN, "no route")
+    } else {
+        (reason::UPSTREAM_DOWN, "no connection")
     }
 }
 

@@ -1,6 +1,6 @@
 //! The settings of every area, its own keys over those of the areas around it.
 
-use super::{Front, Source, Timeouts, Written};
+use super::{Front, Shared, Source, Timeouts, Written};
 use crate::ir::Area;
 
 /// The settings of an app's areas; equal ones of neighbours are held once.
@@ -18,7 +18,10 @@ impl Fronts {
         let root = areas.first().and_then(|area| area.front.as_deref());
         let mut all = vec![over(&Front::default(), root, "/", 0)];
         let plain = areas.iter().skip(1).all(|area| area.front.is_none());
-        if plain {
+        let shared = all
+            .iter()
+            .any(|f| f.cache.as_ref().is_some_and(|c| c.shared != Shared::No));
+        if plain && !shared {
             return Self {
                 all,
                 of_area: vec![0; areas.len()],
@@ -40,14 +43,18 @@ impl Fronts {
             });
             let parent = around.and_then(|&at| of_area.get(at)).copied().unwrap_or(0);
             let own = area.front.as_deref();
-            let ix = match (own, all.get(parent as usize)) {
-                (Some(own), Some(front)) => {
+            let apart =
+                |front: &Front| front.cache.as_ref().is_some_and(|c| c.shared != Shared::No);
+            let ix = match all.get(parent as usize) {
+                Some(front) if own.is_some() || apart(front) => {
                     let depth = area.pattern.segs.len();
+                    let none = Written::default();
+                    let own = own.unwrap_or(&none);
                     let merged = over(front, Some(own), area.pattern.shown(), depth);
                     all.push(merged);
                     u32::try_from(all.len() - 1).unwrap_or(0)
                 }
-                _ => parent,
+                Some(_) | None => parent,
             };
             if let Some(place) = of_area.get_mut(at) {
                 *place = ix;
@@ -90,6 +97,11 @@ fn over(outer: &Front, own: Option<&Written>, at: &str, depth: usize) -> Front {
     keep(&mut front.remove, own.remove.clone());
     keep(&mut front.cors, own.cors.clone());
     keep(&mut front.compress, own.compress.clone());
+    if let Some(cache) = &mut front.cache {
+        // what is for everybody in one area need not be in another
+        cache.shared = Shared::No;
+    }
+    keep(&mut front.cache, own.cache.clone());
     front
 }
 

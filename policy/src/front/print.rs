@@ -1,6 +1,6 @@
 //! The front's keys written out again.
 
-use super::{Check, Compress, Cors, Member, Pool, Source, Written};
+use super::{Cache, Check, Compress, Cors, Member, Pool, Shared, Source, Written};
 use crate::print::words::{list, pair, quote};
 use crate::resolve::values::show_duration;
 
@@ -63,6 +63,11 @@ impl Written {
             Some(None) => pair(out, "cors", "false"),
             None => {}
         }
+        match &self.cache {
+            Some(Some(cache)) => print_cache(out, cache),
+            Some(None) => pair(out, "cache", "false"),
+            None => {}
+        }
         match &self.compress {
             Some(Some(compress)) => print_compress(out, compress),
             Some(None) => pair(out, "compress", "false"),
@@ -122,6 +127,22 @@ fn print_cors(out: &mut String, cors: &Cors) {
         ("max-age", quote(&show_duration(cors.max_age))),
     ];
     pair(out, "cors", &inline(&parts));
+}
+
+fn print_cache(out: &mut String, cache: &Cache) {
+    let mut parts = vec![
+        ("ttl", quote(&show_duration(cache.ttl))),
+        ("most", quote(&format!("{}B", cache.most))),
+    ];
+    if cache.stale > 0 {
+        parts.push(("stale", quote(&show_duration(cache.stale))));
+    }
+    match &cache.shared {
+        Shared::No => {}
+        Shared::Strangers => parts.push(("shared", "true".to_owned())),
+        Shared::All(why) => parts.push(("shared", quote(why))),
+    }
+    pair(out, "cache", &inline(&parts));
 }
 
 fn print_compress(out: &mut String, compress: &Compress) {

@@ -2,9 +2,9 @@
 
 use super::Cx;
 use crate::diag::{Diagnostic, show};
-use crate::front::Written;
+use crate::front::{Shared, Written};
 use crate::ir::Pattern;
-use crate::syntax::AreaAst;
+use crate::syntax::{AreaAst, Sp, Word};
 
 /// Returns the keys an area has of its own.
 pub(super) fn written(
@@ -30,6 +30,21 @@ pub(super) fn written(
         let help = "give them an area of a plain path, such as \"/docs\"";
         cx.diags
             .push(Diagnostic::error("misplaced", span, title).help(help));
+    }
+    if let (Some(span), Some(Some(cache))) = (front.cache, &front.written.cache)
+        && cache.shared == Shared::Strangers
+    {
+        let opens = |list: &Sp<Vec<Word>>| list.v.iter().any(|word| word.v == "anyone");
+        let open = ast.allows.iter().filter_map(|def| def.body.who.as_ref());
+        if !open.map(opens).any(|opens| opens) {
+            let title = format!(
+                "one answer for strangers in {}, which is not open to anyone",
+                show(id)
+            );
+            let help = "what one person was answered others would get; if it is the same for all, write  shared = \"reason\"";
+            cx.diags
+                .push(Diagnostic::error("shared-cache", span, title).help(help));
+        }
     }
     (!front.written.is_empty()).then(|| Box::new(front.written.clone()))
 }

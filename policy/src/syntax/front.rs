@@ -12,7 +12,7 @@ use crate::resolve::values;
 use crate::source::Span;
 
 /// The keys, in the order in which they are read.
-pub(super) const KEYS: [&str; 18] = [
+pub(super) const KEYS: [&str; 19] = [
     "upstream",
     "balance",
     "sticky",
@@ -31,6 +31,7 @@ pub(super) const KEYS: [&str; 18] = [
     "remove",
     "cors",
     "compress",
+    "cache",
 ];
 
 /// What the front's keys of one table say.
@@ -45,6 +46,8 @@ pub(crate) struct FrontAst {
     pub(crate) strip: Option<Span>,
     /// `static`.
     pub(crate) files: Option<Span>,
+    /// `cache`.
+    pub(crate) cache: Option<Span>,
     sources: Vec<(&'static str, Span)>,
     balance: Option<Sp<Balance>>,
     sticky: Option<Sp<bool>>,
@@ -89,6 +92,10 @@ pub(super) fn key(r: &mut Reader<'_>, e: &Entry<'_, '_>, front: &mut FrontAst, p
         "add" => written.add = answers::fields(r, e),
         "remove" => written.remove = answers::names(r, e),
         "cors" => written.cors = answers::cors(r, e, place),
+        "cache" => {
+            front.cache = Some(e.span);
+            written.cache = answers::cache(r, e, place);
+        }
         _ => written.compress = answers::compress(r, e, place),
     }
 }

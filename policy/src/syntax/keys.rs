@@ -66,7 +66,7 @@ pub(super) const TUNNEL: Keys = Keys {
 };
 
 /// Keys of the front that are not built yet.
-const FRONT: &[&str] = &["cache", "device-only", "justify", "maintenance"];
+const FRONT: &[&str] = &["device-only", "justify", "maintenance"];
 
 pub(super) const SCHEDULE: Keys = Keys {
     built: &["days", "time", "between", "tz"],
@@ -102,6 +102,7 @@ pub(super) const APP: Keys = Keys {
         "remove",
         "cors",
         "compress",
+        "cache",
     ],
     later: FRONT,
 };
@@ -130,6 +131,7 @@ pub(super) const AREA: Keys = Keys {
         "remove",
         "cors",
         "compress",
+        "cache",
     ],
     later: FRONT,
 };
@@ -171,6 +173,11 @@ pub(super) const CORS: Keys = Keys {
         "credentials",
         "max-age",
     ],
+    later: &[],
+};
+
+pub(super) const CACHE: Keys = Keys {
+    built: &["ttl", "stale", "shared", "most"],
     later: &[],
 };
 

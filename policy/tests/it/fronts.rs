@@ -1,7 +1,7 @@
 //! The front's keys: what an area inherits, and that nothing of them is lost when a policy is written out again.
 
 use policy::canon;
-use policy::front::{Balance, Front, Preset, Source};
+use policy::front::{Balance, Front, Preset, Shared, Source};
 use policy::{Policy, Sources};
 
 const TEXT: &str = r#"postern = 1
@@ -60,6 +60,20 @@ upstream = "http://10.0.0.5"
 allow.it = { who = "@it" }
 [app.plain."/x"]
 allow.it = { who = "@it" }
+[app.kept]
+host = "k.example"
+upstream = "http://10.0.0.6"
+cache = { ttl = "5m", stale = "1h", shared = "prices are the same for all", most = "64KiB" }
+allow.it = { who = "@it" }
+[app.kept."/own"]
+allow.it = { who = "@it" }
+[app.kept."/none"]
+cache = false
+allow.it = { who = "@it" }
+[app.kept."/open"]
+cache = { ttl = "1m", shared = true }
+public = "a list for all"
+allow.all = { who = "anyone" }
 "#;
 
 fn load(text: &str) -> Policy {
@@ -135,6 +149,19 @@ fn an_area_has_what_it_writes_and_the_rest_from_the_nearest_area_around_it() {
 }
 
 #[test]
+fn what_is_kept_for_everybody_is_so_only_where_it_is_written() {
+    let policy = load(TEXT);
+    let cache = |path: &str| front(&policy, "k.example", path).cache.clone();
+    let whole = cache("/x").unwrap();
+    assert_eq!((whole.ttl, whole.stale, whole.most), (300, 3600, 64 << 10));
+    assert!(matches!(whole.shared, Shared::All(_)));
+    let own = cache("/own/x").unwrap();
+    assert_eq!((own.ttl, own.shared), (300, Shared::No));
+    assert!(cache("/none").is_none());
+    assert_eq!(cache("/open").unwrap().shared, Shared::Strangers);
+}
+
+#[test]
 fn upstreams_are_read_as_written() {
     let policy = load(TEXT);
     let Source::Pool(pool) = &front(&policy, "a.example", "/").source else {
@@ -193,6 +220,11 @@ fn a_policy_written_out_again_has_the_same_front_and_every_key_counts() {
         ("\"X-Old\"", "\"X-New\""),
         ("min = \"2KiB\"", "min = \"3KiB\""),
         ("status = 301", "status = 302"),
+        ("ttl = \"5m\"", "ttl = \"6m\""),
+        ("stale = \"1h\"", "stale = \"2h\""),
+        ("the same for all\"", "the same for you\""),
+        ("most = \"64KiB\"", "most = \"65KiB\""),
+        ("cache = false\n", ""),
         ("https://a.example/*", "https://a.example/"),
     ] {
         assert!(TEXT.contains(from), "{from}");

@@ -6,7 +6,7 @@ use super::super::read::{Entry, Reader};
 use super::upstreams::secs;
 use super::{bad, bytes, put};
 use crate::diag::{Diagnostic, show};
-use crate::front::{COMPRESSED, Compress, Cors, Preset};
+use crate::front::{COMPRESSED, Cache, Compress, Cors, Preset, Shared};
 
 /// Most fields of one key.
 const MOST: usize = 32;
@@ -223,6 +223,47 @@ fn request_names(r: &mut Reader<'_>, e: &Entry<'_, '_>) -> Option<Vec<String>> {
     out.sort_unstable();
     out.dedup();
     Some(out)
+}
+
+/// Reads `cache = { ttl = "5m" }`, or `false`.
+pub(super) fn cache(r: &mut Reader<'_>, e: &Entry<'_, '_>, place: &str) -> Option<Option<Cache>> {
+    if e.value.get_ref().as_bool() == Some(false) {
+        return Some(None);
+    }
+    let table = r.table(e)?;
+    let name = format!("`cache` of [{place}]");
+    r.require(table, e.span, &name, "ttl", "\"5m\"");
+    let mut cache = Cache {
+        ttl: 60,
+        stale: 0,
+        shared: Shared::No,
+        most: 1 << 20,
+    };
+    for e in r.entries(table) {
+        match e.key {
+            "ttl" => put(&mut cache.ttl, secs(r, &e)),
+            "stale" => put(&mut cache.stale, secs(r, &e)),
+            "most" => put(&mut cache.most, bytes(r, &e)),
+            // `true` needs no reason where the world may come in; that is seen where the area is known
+            "shared" => match e.value.get_ref().as_bool() {
+                Some(true) => cache.shared = Shared::Strangers,
+                Some(false) => cache.shared = Shared::No,
+                None => put(&mut cache.shared, reason(r, &e).map(Shared::All)),
+            },
+            _ => r.stray_key(&e, keys::CACHE, &name),
+        }
+    }
+    Some(Some(cache))
+}
+
+fn reason(r: &mut Reader<'_>, e: &Entry<'_, '_>) -> Option<String> {
+    let word = r.string(e)?;
+    if !word.v.trim().is_empty() {
+        return Some(word.v);
+    }
+    let title = "`shared` without a reason".to_owned();
+    bad(r, word.span, title, "say why one answer is for everybody");
+    None
 }
 
 /// Reads `compress = true`, `false` or `{ types, min, level }`.

@@ -59,6 +59,10 @@ pub(in crate::syntax) fn value(key: &str) -> Value {
         "add" => described(fields(), "fields added to answers"),
         "remove" => described(words(), "fields taken off answers"),
         "cors" => described(cors(), "which other origins' pages may read answers"),
+        "cache" => described(
+            cache(),
+            "answers that are kept: for each person, or with shared = \"reason\" for everybody",
+        ),
         "compress" => described(compress(), "what is compressed on the way to the browser"),
         _ => text(),
     }
@@ -131,6 +135,15 @@ fn cors() -> Value {
         "credentials" => json!({ "type": "boolean" }),
         "max-age" => duration(),
         _ => words(),
+    });
+    json!({ "anyOf": [{ "const": false }, written] })
+}
+
+fn cache() -> Value {
+    let written = table(keys::CACHE, |key| match key {
+        "shared" => json!({ "type": ["boolean", "string"] }),
+        "most" => size(),
+        _ => duration(),
     });
     json!({ "anyOf": [{ "const": false }, written] })
 }
