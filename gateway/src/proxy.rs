@@ -19,6 +19,7 @@ mod offence;
 pub(crate) mod own;
 pub(crate) mod pep;
 pub(crate) mod preflight;
+mod record;
 mod served;
 pub(crate) mod statement;
 pub(crate) mod stream;

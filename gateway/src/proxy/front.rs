@@ -19,6 +19,7 @@ use policy::{AppIx, Policy};
 use self::compress::Compress;
 use self::cors::Cors;
 use self::fields::Fields;
+use super::head::Refused;
 use crate::upstreams::{Pool, Upstreams};
 
 const CONNECT: u32 = 5;
@@ -43,10 +44,10 @@ pub(crate) struct Front {
     pub(crate) stream: Duration,
     /// Most bytes of a request body; `None` is the configuration's.
     pub(crate) body_max: Option<u64>,
-    /// The methods that are taken, and the same as an answer's `Allow`.
-    pub(crate) methods: Option<(Vec<String>, String)>,
+    /// The methods that are taken.
+    methods: Option<Vec<String>>,
     /// Whether a WebSocket may be opened.
-    pub(crate) websocket: bool,
+    websocket: bool,
     /// What is taken off and put in front of the path on the way to the app.
     pub(crate) path: target::Rewrite,
     /// What answers get.
@@ -81,10 +82,7 @@ impl Front {
             idle: limit(timeout.idle, IDLE),
             stream: limit(timeout.stream, STREAM),
             body_max: written.body_max,
-            methods: written.methods.clone().map(|list| {
-                let allow = list.join(", ");
-                (list, allow)
-            }),
+            methods: written.methods.clone(),
             websocket: written.websocket,
             path: target::Rewrite::new(written.strip.as_deref(), written.lead.as_deref()),
             fields: Fields::new(written),
@@ -92,6 +90,22 @@ impl Front {
             compress: written.compress.clone().map(Compress::new),
             cache: written.cache.clone(),
         }
+    }
+
+    /// Says why it takes no such request, whoever sends it; `hide` where what is not there looks like nothing.
+    pub(crate) fn refuses(&self, method: &str, upgrade: bool, hide: bool) -> Option<Refused> {
+        let hidden = |status| if hide { 404 } else { status };
+        let methods = self.methods.as_ref();
+        if methods.is_some_and(|list| !list.iter().any(|known| known == method)) {
+            return Some(Refused {
+                status: hidden(405),
+                reason: "method-not-allowed",
+            });
+        }
+        (upgrade && !self.websocket).then(|| Refused {
+            status: hidden(403),
+            reason: "no-websockets",
+        })
     }
 
     /// Its upstreams, if answers come from some.

@@ -10,10 +10,10 @@ use pingora_error::Result;
 use pingora_proxy::Session;
 
 use super::app::RequestCtl;
-use super::front::Front;
 use super::head::{self, Refused, Target};
 use super::identify::{Identified, identify};
 use super::pep::Ctx;
+pub(crate) use super::record::request_record;
 use super::{answer, cookies, headers, offence, own, preflight};
 use crate::access::{self, Denied, HttpQuestion, Permit, Quarantine, Verdict};
 use crate::audit::{Event, Record, reason};
@@ -247,7 +247,9 @@ async fn to_app(
     if let Some(response) = cors.and_then(|cors| cors.preflight(session.req_header())) {
         return by_preflight(gw, ctl, session, ctx, response).await;
     }
-    if let Some(refused) = front.and_then(|front| not_taken(&front, ctx)) {
+    let hide = ctx.snap.policy.hide();
+    let refused = front.and_then(|front| front.refuses(&ctx.method, ctx.upgrade, hide));
+    if let Some(refused) = refused {
         return refuse(gw, ctl, session, ctx, refused).await;
     }
     if let Some(response) = preflight::answer(
@@ -297,22 +299,6 @@ async fn to_app(
             turn_away(gw, session, ctx, &who, denied).await
         }
     }
-}
-
-/// Says why an area takes no such request, whoever sends it.
-fn not_taken(front: &Front, ctx: &Ctx) -> Option<Refused> {
-    let hidden = |status| if ctx.snap.policy.hide() { 404 } else { status };
-    let methods = front.methods.as_ref();
-    if methods.is_some_and(|(list, _)| !list.contains(&ctx.method)) {
-        return Some(Refused {
-            status: hidden(405),
-            reason: "method-not-allowed",
-        });
-    }
-    (ctx.upgrade && !front.websocket).then(|| Refused {
-        status: hidden(403),
-        reason: "no-websockets",
-    })
 }
 
 /// Answers a CORS preflight in the app's place, on record.
@@ -500,27 +486,4 @@ async fn limited(
     );
     answer::problem(gw, session, ctx, Problem::TooManyRequests, Some(retry)).await?;
     Ok(Answered::Yes)
-}
-
-/// Starts a record with what is known of the request.
-pub(crate) fn request_record(
-    event: Event,
-    outcome: &'static str,
-    reason: &'static str,
-    ctl: &RequestCtl,
-    ctx: &Ctx,
-) -> Record {
-    let mut record = Record::new(event, outcome, reason);
-    record.source = Some(ctl.conn.peer.ip());
-    record.device = ctl.conn.device;
-    record.method = Some(ctx.method.as_str().into());
-    record.request_id = Some(Arc::clone(&ctx.request_id));
-    record.policy = Some(Arc::clone(&ctx.snap.digest));
-    record.user = ctx.session.as_ref().map(|s| Arc::clone(&s.user));
-    record.session = ctx.session.as_ref().map(|s| s.id);
-    if let Some(target) = &ctx.target {
-        record.host = Some(target.host.as_str().into());
-        record.path = Some(own::shown_path(target));
-    }
-    record
 }

@@ -252,7 +252,7 @@ impl ProxyHttp for Pep {
                 if let Some(most) = ctx.route.front.as_ref().and_then(|f| f.body_max) {
                     ctx.body_max = most;
                 }
-                if too_long(session, ctx.body_max) {
+                if upstream::too_long(session, ctx.body_max) {
                     ctx.status(Problem::TooLarge.status().as_u16());
                     ctx.failed(Problem::TooLarge);
                     answer::problem(&self.gw, session, ctx, Problem::TooLarge, None).await?;
@@ -462,7 +462,7 @@ impl ProxyHttp for Pep {
     async fn fail_to_proxy(&self, session: &mut Session, e: &Error, ctx: &mut Ctx) -> FailToProxy {
         let problem = match ctx.route.failed {
             Some((reason::TIMEOUT, _)) => Problem::UpstreamTimeout,
-            _ => problem_of(e),
+            _ => upstream::problem_of(e),
         };
         let dead = *e.esource() == ErrorSource::Downstream
             && !matches!(e.etype(), ErrorType::HTTPStatus(_));
@@ -497,23 +497,5 @@ impl ProxyHttp for Pep {
 
     fn request_summary(&self, _session: &Session, ctx: &Ctx) -> String {
         format!("request {}", ctx.request_id)
-    }
-}
-
-/// Tells whether a request says that its body is over the limit.
-fn too_long(session: &Session, most: u64) -> bool {
-    let length = session.req_header().headers.get(header::CONTENT_LENGTH);
-    let length = length.and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
-    length.is_some_and(|length| length > most)
-}
-
-fn problem_of(e: &Error) -> Problem {
-    match (e.etype(), e.esource()) {
-        (ErrorType::HTTPStatus(413), _) => Problem::TooLarge,
-        (ErrorType::HTTPStatus(502), _) => Problem::BadUpstream,
-        (ErrorType::HTTPStatus(503), _) => Problem::Unavailable,
-        (ErrorType::ConnectTimedout | ErrorType::ReadTimedout, _) => Problem::UpstreamTimeout,
-        (ErrorType::HTTPStatus(_), _) | (_, ErrorSource::Downstream) => Problem::BadRequest,
-        _ => Problem::BadUpstream,
     }
 }

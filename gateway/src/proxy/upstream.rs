@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::header;
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_error::{Error, ErrorType, Result};
+use pingora_error::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
@@ -13,6 +13,7 @@ use super::front::Front;
 use super::pep::Ctx;
 use crate::audit::reason;
 use crate::clock;
+use crate::pages::Problem;
 use crate::upstreams::{Choice, InUse, Limits, Pool, bit};
 
 /// The most pools of one host that a browser can be pinned in.
@@ -139,7 +140,7 @@ pub(crate) fn broke(
         }
         return e;
     }
-    let of_upstream = *e.esource() == pingora_error::ErrorSource::Upstream;
+    let of_upstream = *e.esource() == ErrorSource::Upstream;
     if of_upstream {
         ctx.route.note(&e, late);
     }
@@ -217,4 +218,23 @@ pub(crate) fn answered(ctx: &mut Ctx, answer: &mut ResponseHeader) -> Result<()>
 /// The address of the upstream that was asked, as an app may write it in a redirect.
 pub(crate) fn asked(ctx: &Ctx) -> Option<String> {
     Some(ctx.route.using.as_ref()?.0.to.to_string())
+}
+
+/// Tells whether a request says that its body is over the limit.
+pub(super) fn too_long(session: &Session, most: u64) -> bool {
+    let length = session.req_header().headers.get(header::CONTENT_LENGTH);
+    let length = length.and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    length.is_some_and(|length| length > most)
+}
+
+/// The page for what went wrong.
+pub(super) fn problem_of(e: &Error) -> Problem {
+    match (e.etype(), e.esource()) {
+        (ErrorType::HTTPStatus(413), _) => Problem::TooLarge,
+        (ErrorType::HTTPStatus(502), _) => Problem::BadUpstream,
+        (ErrorType::HTTPStatus(503), _) => Problem::Unavailable,
+        (ErrorType::ConnectTimedout | ErrorType::ReadTimedout, _) => Problem::UpstreamTimeout,
+        (ErrorType::HTTPStatus(_), _) | (_, ErrorSource::Downstream) => Problem::BadRequest,
+        _ => Problem::BadUpstream,
+    }
 }

@@ -94,9 +94,9 @@ impl Pool {
             return Some(Choice { at, pinned: true });
         }
         let wants = [Want::Well, Want::Resting, Want::Draining];
-        let at = wants
-            .iter()
-            .find_map(|want| self.by_turn(tried, now, *want));
+        let first = self.next.fetch_add(1, Ordering::Relaxed);
+        let by_turn = |want: &Want| self.by_turn(first, tried, now, *want);
+        let at = wants.iter().find_map(by_turn);
         at.map(|at| Choice { at, pinned: false })
     }
 
@@ -117,13 +117,9 @@ impl Pool {
         self.places.iter().position(shows)
     }
 
-    fn by_turn(&self, tried: u64, now: Instant, want: Want) -> Option<usize> {
+    fn by_turn(&self, first: usize, tried: u64, now: Instant, want: Want) -> Option<usize> {
         let count = self.turns.len();
-        let first = match count {
-            0 => return None,
-            1 => 0,
-            _ => self.next.fetch_add(1, Ordering::Relaxed) % count,
-        };
+        let first = first.checked_rem(count)?;
         let turns = self.turns.iter().cycle().skip(first).take(count).copied();
         let mut fit = turns.filter(|at| self.fits(*at, tried, now, want));
         match self.balance {

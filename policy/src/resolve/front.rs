@@ -35,8 +35,8 @@ pub(super) fn written(
         && cache.shared == Shared::Strangers
     {
         let opens = |list: &Sp<Vec<Word>>| list.v.iter().any(|word| word.v == "anyone");
-        let open = ast.allows.iter().filter_map(|def| def.body.who.as_ref());
-        if !open.map(opens).any(|opens| opens) {
+        let mut open = ast.allows.iter().filter_map(|def| def.body.who.as_ref());
+        if !open.any(opens) {
             let title = format!(
                 "one answer for strangers in {}, which is not open to anyone",
                 show(id)

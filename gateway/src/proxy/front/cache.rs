@@ -324,7 +324,7 @@ mod tests {
         }
         let inner = store.0.lock();
         assert!(
-            inner.bytes <= BYTES && inner.kept.len() == 7,
+            inner.bytes <= BYTES && inner.kept.len() == 8,
             "{}",
             inner.kept.len()
         );
