@@ -166,15 +166,18 @@ fn holds(check: &Check, body: &[u8]) -> Result<(), String> {
     let value: serde_json::Value =
         serde_json::from_slice(body).map_err(|_| "the answer is not JSON")?;
     for (path, wanted) in &check.json {
-        let found = path.split('.').try_fold(&value, |at, key| match at {
-            serde_json::Value::Array(list) => list.get(key.parse::<usize>().ok()?),
-            other => other.get(key),
+        let found = path
+            .split('.')
+            .try_fold(&value, |at, key| match at.as_array() {
+                Some(list) => list.get(key.parse::<usize>().ok()?),
+                None => at.get(key),
+            });
+        let same = found.is_some_and(|found| match found.as_str() {
+            Some(text) => text == wanted,
+            None => {
+                serde_json::from_str(wanted).is_ok_and(|wanted: serde_json::Value| wanted == *found)
+            }
         });
-        let same = match found {
-            Some(serde_json::Value::String(text)) => text == wanted,
-            Some(other) => other.to_string() == *wanted,
-            None => false,
-        };
         if !same {
             return Err(format!("{path} is not {wanted}"));
         }
