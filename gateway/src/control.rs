@@ -228,6 +228,35 @@ pub(crate) struct Status {
     /// Certificates whose last order failed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) certificates: Vec<cert::Failing>,
+    /// The upstreams of all apps.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) upstreams: Vec<UpstreamStatus>,
+}
+
+/// An upstream in a [`Status`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct UpstreamStatus {
+    /// The app and area that names it, such as `app.paie/api`.
+    pub(crate) area: String,
+    /// Its address, such as `http://192.168.1.100:8501`.
+    pub(crate) url: String,
+    /// `up`, `out` (it failed requests and rests) or `down` (its check fails).
+    pub(crate) state: String,
+    /// Since when it is not up, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) since: Option<String>,
+    /// Why it is not up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) why: Option<String>,
+    /// Whether it only serves browsers that are pinned to it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) drain: bool,
+    /// Requests under way.
+    pub(crate) open: u64,
+    /// Requests it was given since the start.
+    pub(crate) requests: u64,
+    /// How many of them it failed.
+    pub(crate) failures: u64,
 }
 
 /// The policy in a [`Status`].

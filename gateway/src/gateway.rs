@@ -15,6 +15,8 @@ use crate::ids::SessionId;
 use crate::limits::Limits;
 use crate::mail::Mail;
 use crate::proxy::Edges;
+use crate::proxy::front::Fronts;
+use crate::proxy::front::cache::Store;
 use crate::proxy::handover::Handover;
 use crate::proxy::statement::Signer;
 use crate::proxy::tls::InternalCa;
@@ -24,6 +26,7 @@ use crate::snapshot::Snapshot;
 use crate::store::StoreError;
 use crate::streams::{Answer, Stream, StreamGuard, Streams};
 use crate::tunnel;
+use crate::upstreams::Upstreams;
 
 /// The most records that are kept for a journal that cannot be written.
 const OWED_MAX: usize = 1000;
@@ -56,6 +59,10 @@ pub(crate) struct Gateway {
     pub(crate) limits: Arc<Limits>,
     /// Signs what apps are told of people.
     pub(crate) signer: Signer,
+    /// Answers that are kept.
+    pub(crate) cache: Arc<Store>,
+    /// What is known of upstreams.
+    pub(crate) upstreams: Upstreams,
     /// Pending hand-overs.
     pub(crate) handover: Handover,
     /// The threads that serve connections.
@@ -81,6 +88,12 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
+    /// What the areas of a set in force say of requests, made ready the first time.
+    pub(crate) fn fronts<'a>(&self, snap: &'a Snapshot) -> &'a Fronts {
+        let make = || Fronts::new(&snap.policy, &self.upstreams);
+        snap.fronts.get_or_init(make)
+    }
+
     /// Enters a permitted stream and asks its question once more, so that no change can slip in
     /// between the decision and the entry.
     pub(crate) fn enter(&self, stream: Stream) -> StreamGuard {

@@ -30,6 +30,7 @@ mod snapshot;
 mod store;
 mod streams;
 mod tunnel;
+mod upstreams;
 
 use std::process::ExitCode;
 

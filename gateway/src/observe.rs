@@ -12,7 +12,9 @@ use tokio::sync::Semaphore;
 
 use crate::clock;
 use crate::gateway::Gateway;
+use crate::snapshot::Snapshot;
 use crate::streams::Kind;
+use crate::upstreams::{Health, Member};
 
 const CALLERS: usize = 16;
 const HEAD_MAX: usize = 8 * 1024;
@@ -226,6 +228,7 @@ fn metrics(gw: &Gateway) -> String {
         );
     }
     certificates(gw, now, &mut text);
+    upstreams(gw, &snap, &mut text);
     text
 }
 
@@ -254,6 +257,36 @@ fn certificates(gw: &Gateway, now: i64, text: &mut String) {
             "postern_certificate_failing{{name=\"{name}\",cause=\"{cause}\"}} 1"
         );
     }
+}
+
+/// Writes what each upstream does, one line for each figure.
+fn upstreams(gw: &Gateway, snap: &Snapshot, text: &mut String) {
+    let now = clock::now();
+    let rows = crate::upstreams::rows(gw.fronts(snap), &snap.policy);
+    let mut figure = |name: &str, kind: &str, help: &str, of: &dyn Fn(&Member) -> i128| {
+        let name = format!("postern_upstream_{name}");
+        let _done = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        for row in &rows {
+            let (app, area) = (&row.app, &row.area);
+            let to = row.member.to.to_string();
+            let to = to.replace('\\', "\\\\").replace('"', "\\\"");
+            let value = of(&row.member);
+            let _done = writeln!(
+                text,
+                "{name}{{app=\"{app}\",area=\"{area}\",upstream=\"{to}\"}} {value}"
+            );
+        }
+    };
+    figure("up", "gauge", "Whether it gets requests.", &|m| {
+        (m.health(now) == Health::Up).into()
+    });
+    figure("open", "gauge", "Requests under way.", &|m| count(m.open()));
+    figure("requests", "counter", "Requests given to it.", &|m| {
+        m.counts().0.into()
+    });
+    figure("failures", "counter", "Requests it failed.", &|m| {
+        m.counts().1.into()
+    });
 }
 
 fn count(n: usize) -> i128 {

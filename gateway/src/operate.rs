@@ -22,7 +22,7 @@ use crate::control::cert as ask;
 use crate::control::{
     Apply, AuditStatus, Code, Confirmed, DeviceAdded, DeviceClass, DeviceLine, DeviceStatus, Ended,
     Imported, Invitation, MailSent, NewDevice, Operator, PolicyStatus, Refusal, Reloaded, Rollback,
-    SessionLine, Status, TunnelStatus, UserAct, Verdict, Which, ban,
+    SessionLine, Status, TunnelStatus, UpstreamStatus, UserAct, Verdict, Which, ban,
 };
 use crate::gateway::Gateway;
 use crate::identity::Device;
@@ -32,6 +32,7 @@ use crate::reload::change::{Done, Wanted};
 use crate::reload::history::{By, Entry, How};
 use crate::snapshot::Snapshot;
 use crate::tunnel;
+use crate::upstreams::Health;
 
 /// Answers operators for a gateway.
 pub(crate) struct Desk(Arc<Gateway>, By);
@@ -77,6 +78,7 @@ impl Operator for Desk {
                 ok: gw.audit.healthy(),
             },
             certificates: crate::acme::failing(gw),
+            upstreams: upstreams(gw, &snap),
         })
     }
 
@@ -296,6 +298,31 @@ impl Desk {
             why,
         }
     }
+}
+
+/// Lists the upstreams of the policy in force.
+fn upstreams(gw: &Gateway, snap: &Snapshot) -> Vec<UpstreamStatus> {
+    let now = clock::now();
+    let rows = crate::upstreams::rows(gw.fronts(snap), &snap.policy).into_iter();
+    rows.map(|row| {
+        let health = row.member.health(now);
+        let (since, why) = row.member.trouble();
+        let trouble = health != Health::Up;
+        let (requests, failures) = row.member.counts();
+        let since = u64::try_from(since).unwrap_or(0).saturating_mul(1000);
+        UpstreamStatus {
+            area: format!("{}{}", row.app, row.area),
+            url: row.member.to.to_string(),
+            state: health.as_str().to_owned(),
+            since: trouble.then(|| clock::rfc3339(since)),
+            why: trouble.then_some(why),
+            drain: row.drain,
+            open: u64::try_from(row.member.open()).unwrap_or(u64::MAX),
+            requests,
+            failures,
+        }
+    })
+    .collect()
 }
 
 fn reloaded(done: &Done) -> Reloaded {

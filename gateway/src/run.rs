@@ -39,6 +39,7 @@ use crate::secrets::{KeyError, Keys};
 use crate::store::{self, StoreError};
 use crate::streams::Streams;
 use crate::tunnel;
+use crate::upstreams::{self, Upstreams};
 
 use self::notify::Notify;
 
@@ -204,6 +205,8 @@ async fn open(
         bans,
         mail,
         signer,
+        cache: Arc::default(),
+        upstreams: Upstreams::new(&keys),
         snapshot: ArcSwap::from_pointee(started.snapshot),
         history: Arc::new(history),
         cached: AtomicBool::new(started.cached.is_some()),
@@ -313,6 +316,7 @@ async fn start(
     open_control(gw)?;
     tokio::spawn(reload::watch::run(Arc::clone(gw)));
     tokio::spawn(sweep::run(Arc::clone(gw)));
+    tokio::spawn(upstreams::watch(Arc::clone(gw)));
     let mut record = Record::new(Event::Started, "ok", reason::START);
     record.policy = Some(Arc::clone(&gw.snapshot.load().digest));
     record.detail = Some(env!("CARGO_PKG_VERSION").to_owned());

@@ -1,12 +1,13 @@
 //! The immutable set a request is judged by: policy and certificates of one generation.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::RwLock;
 use policy::{Policy, SubjectBits};
 
 use crate::identity::{Directory, Standing};
+use crate::proxy::front::Fronts;
 use crate::proxy::tls::CertSet;
 
 pub(crate) mod files;
@@ -24,6 +25,8 @@ pub(crate) struct Snapshot {
     pub(crate) certs: Arc<CertSet>,
     /// When it was put in force, in milliseconds since the UNIX epoch.
     pub(crate) loaded: u64,
+    /// What its areas say of requests, once somebody asked; see [`crate::gateway::Gateway::fronts`].
+    pub(crate) fronts: Arc<OnceLock<Fronts>>,
     subjects: RwLock<HashMap<Arc<str>, Arc<SubjectBits>>>,
 }
 
@@ -36,6 +39,7 @@ impl Snapshot {
             generation,
             certs,
             loaded,
+            fronts: Arc::default(),
             subjects: RwLock::default(),
         }
     }
@@ -48,6 +52,7 @@ impl Snapshot {
             generation: self.generation,
             certs,
             loaded: self.loaded,
+            fronts: Arc::clone(&self.fronts),
             subjects: RwLock::default(),
         }
     }

@@ -43,6 +43,13 @@ pub struct ObligationIx(pub(crate) u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AppIx(pub(crate) u32);
 
+impl AppIx {
+    /// The place of the app among those of [`Policy::apps`].
+    pub fn place(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// `builtin.default`: nothing allowed it.
 pub(crate) const DEFAULT: RuleIx = RuleIx(0);
 /// `builtin.bad-request`: no canonical form.
@@ -85,6 +92,8 @@ pub(crate) struct Guard {
 #[derive(Debug)]
 pub(crate) struct Area {
     pub(crate) shadow: bool,
+    /// Its settings among those of its app.
+    pub(crate) front: u32,
     /// Where its rules stand among those of all apps.
     first: u32,
     count: u32,

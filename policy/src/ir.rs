@@ -10,6 +10,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use serde::{Serialize, Serializer};
 
+use crate::front::Written;
 use crate::headers::HeaderSet;
 use crate::source::Span;
 use crate::text::Text;
@@ -138,6 +139,9 @@ pub(crate) struct Area {
     pub(crate) pattern: Arc<Pattern>,
     pub(crate) public: Option<Text>,
     pub(crate) shadow: bool,
+    /// Its own keys of the front; `None` when there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) front: Option<Box<Written>>,
     pub(crate) allows: Vec<Allow>,
     #[serde(skip)]
     pub(crate) span: Span,
@@ -155,7 +159,6 @@ pub(crate) struct Host {
 pub(crate) struct App {
     pub(crate) id: String,
     pub(crate) hosts: Vec<Host>,
-    pub(crate) upstream: Upstream,
     /// Whether paths are matched whatever the case of their letters.
     pub(crate) fold: bool,
     /// Whether paths that Windows reads in two ways are refused.
@@ -170,14 +173,44 @@ pub(crate) struct App {
 }
 
 /// Where an app's requests go.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Upstream {
     /// Whether the gateway speaks TLS to it.
     pub tls: bool,
-    /// Name or address, without brackets.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
+    /// Its address.
+    pub at: At,
+}
+
+/// The address of an upstream.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum At {
+    /// Name or address without brackets, and TCP port.
+    Net(String, u16),
+    /// The absolute path of a socket.
+    Unix(String),
+}
+
+impl Upstream {
+    /// Stands where none could be read; such a policy is not loaded.
+    pub(crate) fn none() -> Self {
+        Self {
+            tls: false,
+            at: At::Net(String::new(), 0),
+        }
+    }
+}
+
+/// Writes it as the policy has it, the port always.
+impl std::fmt::Display for Upstream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scheme = if self.tls { "https" } else { "http" };
+        match &self.at {
+            At::Net(host, port) if host.contains(':') => write!(f, "{scheme}://[{host}]:{port}"),
+            At::Net(host, port) => write!(f, "{scheme}://{host}:{port}"),
+            At::Unix(path) => write!(f, "unix:{path}"),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

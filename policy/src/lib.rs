@@ -9,6 +9,7 @@ pub mod cells;
 mod compile;
 mod decide;
 mod diag;
+pub mod front;
 pub mod guard;
 mod hash;
 mod headers;
@@ -36,7 +37,7 @@ pub use compile::{
 pub use decide::{Context, Decision, Outcome, Subject};
 pub use diag::{Diagnostic, Severity};
 pub use headers::{HeaderField, HeaderSet, HeaderValues, Person};
-pub use ir::{Device, Proto, SignInDoor, Upstream};
+pub use ir::{At, Device, Proto, SignInDoor, Upstream};
 pub use query::{Query, QueryError, QueryField, QueryText};
 pub use replay::{AuditInput, AuditTarget, ReplayChange, Replayer, replay};
 pub use resolve::{Wanted, cut_area, wanted};

@@ -1,6 +1,6 @@
 //! A policy written out again, with every default and every name in one order.
 
-mod words;
+pub(crate) mod words;
 
 use crate::compile::Policy;
 use crate::ir::{self, Allow, Ir, Mfa, Resource, Who};
@@ -310,7 +310,6 @@ impl Printer<'_> {
                 push(out, &format!("\n[app.{}]", quote(name)));
                 let hosts: Vec<String> = app.hosts.iter().map(host).collect();
                 pair(out, "host", &list(&hosts));
-                pair(out, "upstream", &quote(&upstream(&app.upstream)));
                 pair(out, "windows", if app.windows { "true" } else { "false" });
                 for (key, on) in [
                     ("path-params", app.path_params),
@@ -333,6 +332,9 @@ impl Printer<'_> {
             }
             if let Some(reason) = &area.public {
                 pair(out, "public", &quote(reason));
+            }
+            if let Some(front) = &area.front {
+                front.print(out);
             }
             self.allows(out, &area.allows);
         }
@@ -483,13 +485,4 @@ fn port(ports: &ir::Ports) -> String {
         ir::Proto::Icmp => return "icmp".to_owned(),
     };
     format!("{}-{}/{proto}", ports.first, ports.last)
-}
-
-fn upstream(upstream: &ir::Upstream) -> String {
-    let scheme = if upstream.tls { "https" } else { "http" };
-    let host = match upstream.host.contains(':') {
-        true => format!("[{}]", upstream.host),
-        false => upstream.host.clone(),
-    };
-    format!("{scheme}://{host}:{}", upstream.port)
 }

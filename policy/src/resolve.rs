@@ -1,6 +1,7 @@
 //! Names to indexes, defaults written out, everything sorted: the tree becomes an [`Ir`].
 
 mod access;
+mod front;
 mod headers;
 mod held;
 pub(crate) mod invariants;

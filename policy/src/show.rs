@@ -8,6 +8,7 @@ use std::cmp::Reverse;
 use serde::Serialize;
 
 use crate::compile::{Allow, Policy};
+use crate::front::Source;
 use crate::ir::{self, Mfa, Resource};
 use crate::query::QueryError;
 use crate::resolve::invariants::Place;
@@ -214,7 +215,7 @@ impl Policy {
             ShownApp {
                 id: app.id.clone(),
                 hosts: app.hosts.iter().map(host).collect(),
-                upstream: upstream(&app.upstream),
+                upstream: source(app),
                 areas: areas.into_iter().map(area).collect(),
             }
         });
@@ -341,12 +342,18 @@ fn host(host: &ir::Host) -> String {
     format!("{lead}{}", host.name)
 }
 
-fn upstream(to: &ir::Upstream) -> String {
-    let scheme = if to.tls { "https" } else { "http" };
-    if to.host.contains(':') {
-        return format!("{scheme}://[{}]:{}", to.host, to.port);
+/// Where the answers of an app's root area come from.
+fn source(app: &ir::App) -> String {
+    let front = app.areas.first().and_then(|area| area.front.as_ref());
+    match front.and_then(|front| front.source.as_ref()) {
+        Some(Source::Pool(pool)) => {
+            let all: Vec<String> = pool.members.iter().map(|m| m.to.to_string()).collect();
+            all.join(", ")
+        }
+        Some(Source::Static(files)) => format!("files of {}", files.root),
+        Some(Source::Redirect(to)) => format!("{} to {}", to.status, to.to),
+        None => String::new(),
     }
-    format!("{scheme}://{}:{}", to.host, to.port)
 }
 
 fn ports(ports: &ir::Ports) -> String {

@@ -1,5 +1,6 @@
 //! Text to a spanned tree of definitions: key tables, value types and spelling, but no meaning of names yet.
 
+mod front;
 mod keys;
 mod lower;
 mod read;
@@ -7,6 +8,7 @@ mod schema;
 mod tenants;
 mod tree;
 
+pub(crate) use front::FrontAst;
 pub use lower::FORMAT_VERSION;
 pub(crate) use read::is_name;
 pub use schema::json_schema;
@@ -198,7 +200,6 @@ pub(crate) struct TunnelAst {
 #[expect(clippy::struct_excessive_bools, reason = "each is a key of its own")]
 pub(crate) struct AppAst {
     pub(crate) host: Option<Vec<Word>>,
-    pub(crate) upstream: Option<Word>,
     /// The set of all areas that name none.
     pub(crate) headers: Option<Word>,
     pub(crate) windows: bool,
@@ -215,6 +216,7 @@ pub(crate) struct AreaAst {
     pub(crate) public: Option<Word>,
     pub(crate) headers: Option<Word>,
     pub(crate) shadow: bool,
+    pub(crate) front: Option<Box<FrontAst>>,
     pub(crate) allows: Vec<Def<AllowAst>>,
 }
 

@@ -231,16 +231,20 @@ impl Client {
     /// # Errors
     /// What curl says when no answer came.
     pub fn try_send(&self, url: &str, args: &[&str]) -> Result<Answer, String> {
-        let answer = self.try_once(url, args);
+        let answer = self.once(url, args);
         match &answer {
             // a server may answer before the body has come and reset the stream (RFC 9113 section 8.1);
             // this curl loses the answer then
-            Err(error) if error.starts_with("curl: (92)") => self.try_once(url, args),
+            Err(error) if error.starts_with("curl: (92)") => self.once(url, args),
             _ => answer,
         }
     }
 
-    fn try_once(&self, url: &str, args: &[&str]) -> Result<Answer, String> {
+    /// Runs curl once, whatever it loses.
+    ///
+    /// # Errors
+    /// What curl says when no answer came.
+    pub fn once(&self, url: &str, args: &[&str]) -> Result<Answer, String> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let file = |kind: &str| self.dir.path().join(format!("{number}.{kind}"));
         let (head, body) = (file("head"), file("body"));

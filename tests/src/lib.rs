@@ -14,6 +14,7 @@ pub mod policy;
 pub mod ports;
 pub mod process;
 pub mod raw;
+pub mod replica;
 pub mod scale;
 pub mod smtp;
 pub mod temp;

@@ -122,7 +122,7 @@ fn stream_of(shared: &Shared, work: impl FnOnce()) {
     shared.streams.fetch_sub(1, Ordering::SeqCst);
 }
 
-fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Seen> {
+pub(crate) fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Seen> {
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|n| *n > 0)?;
     let mut headers = Vec::new();

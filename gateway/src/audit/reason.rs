@@ -74,6 +74,8 @@ pub(crate) const RATE_LIMITED: &str = "rate-limited";
 pub(crate) const TOO_MANY_CONNECTIONS: &str = "too-many-connections";
 pub(crate) const TIMEOUT: &str = "timeout";
 pub(crate) const UPSTREAM_DOWN: &str = "upstream-down";
+pub(crate) const UPSTREAM_BAD: &str = "upstream-bad";
+pub(crate) const UPSTREAM_TLS: &str = "upstream-tls";
 pub(crate) const CLIENT_GONE: &str = "client-gone";
 pub(crate) const COMPLETE: &str = "complete";
 pub(crate) const RESET: &str = "reset";
@@ -177,6 +179,8 @@ pub(crate) const ALL: &[&str] = &[
     TOO_MANY_CONNECTIONS,
     TIMEOUT,
     UPSTREAM_DOWN,
+    UPSTREAM_BAD,
+    UPSTREAM_TLS,
     CLIENT_GONE,
     COMPLETE,
     RESET,

@@ -32,9 +32,11 @@ impl Trusted {
             .chain(interfaces())
             .filter(|ip| !ip.is_unspecified());
         all.extend(own.map(|ip| (single(ip), "an address of this machine")));
-        let upstreams = policy
-            .apps()
-            .filter_map(|(_, app)| app.upstream.host.parse().ok());
+        let upstreams = policy.apps().flat_map(|(_, app)| app.upstreams());
+        let upstreams = upstreams.filter_map(|upstream| match &upstream.at {
+            policy::At::Net(host, _) => host.parse().ok(),
+            policy::At::Unix(_) => None,
+        });
         all.extend(upstreams.map(|ip| (single(ip), "an upstream")));
         Self(all)
     }

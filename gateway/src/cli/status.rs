@@ -91,6 +91,22 @@ fn text(status: &Status) -> String {
             failing.name, failing.cause, failing.detail
         ));
     }
+    for u in &status.upstreams {
+        let drain = if u.drain { ", drains" } else { "" };
+        let since = u.since.as_deref().map(|at| format!(" since {at}"));
+        let why = u.why.as_deref().map(|why| format!(" ({why})"));
+        lines.push(format!(
+            "upstream  {} {} {}{}{}{drain}, {} open, {} requests, {} failed",
+            u.area,
+            u.url,
+            u.state,
+            since.unwrap_or_default(),
+            why.unwrap_or_default(),
+            u.open,
+            u.requests,
+            u.failures
+        ));
+    }
     for d in &status.devices {
         let endpoint = d.endpoint.as_deref().unwrap_or("-");
         let age = d

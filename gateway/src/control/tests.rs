@@ -83,6 +83,7 @@ fn status() -> Status {
         sessions: 0,
         audit: AuditStatus { seq: 0, ok: true },
         certificates: Vec::new(),
+        upstreams: Vec::new(),
     }
 }
 

@@ -12,8 +12,8 @@ use pingora_proxy::Session;
 use super::cookies::{self, Cookies};
 use super::head::Target;
 use super::headers::{self, ANSWER_DROPPED, BASE};
-use super::own;
 use super::pep::Ctx;
+use super::{own, upstream};
 use crate::gateway::Gateway;
 use crate::ids::{Door, label};
 use crate::pages::{self, Detail, Problem};
@@ -52,6 +52,54 @@ pub(crate) fn clean(upstream: &mut ResponseHeader) -> Result<()> {
     Ok(())
 }
 
+/// Changes an app's answer as the policy of its area says.
+///
+/// # Errors
+/// None in practice; header building reports one.
+pub(crate) fn of_app(upstream: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
+    let Some(front) = &ctx.route.front else {
+        return Ok(());
+    };
+    if let (Some(location), Some(target), Some(app)) = (
+        upstream.headers.get(header::LOCATION),
+        &ctx.target,
+        upstream::asked(ctx),
+    ) {
+        let location = location.to_str().unwrap_or_default();
+        let to = front.path.location(location, &app, &target.authority());
+        if let Some(to) = to {
+            upstream.insert_header(header::LOCATION, to)?;
+        }
+    }
+    front.fields.change(upstream)
+}
+
+/// Says on an app's answer which other origins' pages may read it.
+///
+/// # Errors
+/// None in practice; header building reports one.
+pub(crate) fn to_others(session: &Session, upstream: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
+    let front = ctx.route.front.as_ref();
+    match front.and_then(|front| front.cors.as_ref()) {
+        Some(cors) => cors.mark(&session.req_header().headers, upstream),
+        None => Ok(()),
+    }
+}
+
+/// Adds a name to what an answer depends on, once.
+///
+/// # Errors
+/// None in practice; header building reports one.
+pub(crate) fn add_vary(answer: &mut ResponseHeader, name: &'static str) -> Result<()> {
+    let lines = answer.headers.get_all(header::VARY).iter();
+    let mut words = lines.flat_map(|line| line.to_str().unwrap_or_default().split(','));
+    let known = words.any(|word| word.trim() == "*" || word.trim().eq_ignore_ascii_case(name));
+    if !known {
+        answer.append_header(header::VARY, name)?;
+    }
+    Ok(())
+}
+
 /// Lists the fields that Connection names, which end at this hop; `upgrade` is the framing's.
 /// Source: RFC 9110 section 7.6.1.
 fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
@@ -70,9 +118,15 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
 /// # Errors
 /// None in practice; header building reports one.
 pub(crate) fn finish(gw: &Gateway, answer: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
-    for (name, value) in BASE {
-        if !answer.headers.contains_key(name) {
-            answer.insert_header(name, value)?;
+    let front = ctx.route.front.as_ref();
+    match front {
+        Some(front) => front.fields.keep(answer)?,
+        None => {
+            for (name, value) in BASE {
+                if !answer.headers.contains_key(name) {
+                    answer.insert_header(name, value)?;
+                }
+            }
         }
     }
     if !answer.headers.contains_key(header::CACHE_CONTROL) {
@@ -80,7 +134,11 @@ pub(crate) fn finish(gw: &Gateway, answer: &mut ResponseHeader, ctx: &Ctx) -> Re
     }
     let over_tls = ctx.ctl.as_ref().is_some_and(|c| c.conn.tls);
     if over_tls {
-        let hsts = headers::hsts(gw.config.http.hsts_seconds);
+        let own = front.and_then(|front| front.fields.hsts());
+        let hsts = match own {
+            Some(own) => own.clone(),
+            None => headers::value(&headers::hsts(gw.config.http.hsts_seconds)),
+        };
         answer.insert_header(header::STRICT_TRANSPORT_SECURITY, hsts)?;
     }
     answer.insert_header("X-Request-ID", &*ctx.request_id)?;
@@ -224,7 +282,39 @@ pub(crate) async fn send(
     if !empty {
         session.write_response_body(Some(body), true).await?;
     }
+    drain(session).await;
     Ok(())
+}
+
+/// The most of a refused request's body that is read...
+const DRAINED: usize = 1 << 20;
+/// ...and for how long.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Reads what is left of a request's body after its answer: a client that is still sending would else see a reset and
+/// not the answer. One that waits to be told to go on sends nothing more.
+async fn drain(session: &mut Session) {
+    if session.is_body_done() || session.is_upgrade_req() {
+        return;
+    }
+    if session.req_header().headers.contains_key(header::EXPECT) {
+        session.set_keepalive(None);
+        return;
+    }
+    let rest = async {
+        let mut read = 0;
+        while let Ok(Some(part)) = session.as_downstream_mut().read_request_body().await {
+            read += part.len();
+            if read > DRAINED {
+                return false;
+            }
+        }
+        true
+    };
+    let whole = tokio::time::timeout(DRAIN, rest).await;
+    if whole != Ok(true) {
+        session.set_keepalive(None);
+    }
 }
 
 #[cfg(test)]

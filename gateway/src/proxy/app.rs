@@ -1,7 +1,8 @@
 //! One request inside a connection: what can cut it, and the deadlines it runs under.
 
+use std::os::unix::io::RawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -15,6 +16,8 @@ use super::edge::Edge;
 use crate::clock;
 use crate::streams::KillSwitch;
 
+/// How often a request that waits for its upstream is looked at.
+const WATCH: Duration = Duration::from_secs(1);
 /// How often a request body that is still coming in is looked at.
 const CHECK: Duration = Duration::from_secs(5);
 /// A body slower than this many bytes a second, counted from its start, is cut...
@@ -38,6 +41,22 @@ pub(crate) struct RequestCtl {
     pub(crate) started: Instant,
     body_bytes: AtomicU64,
     body_done: AtomicBool,
+    upstream: Waiting,
+}
+
+/// What a request waits for; times are in milliseconds after its start, 0 for none.
+#[derive(Default)]
+struct Waiting {
+    /// The connection to the upstream.
+    fd: AtomicI32,
+    /// When the head of the answer is due.
+    head: AtomicU64,
+    /// How long the answer may be silent.
+    idle: AtomicU64,
+    /// When the last part of it came.
+    part: AtomicU64,
+    /// Whether the upstream was cut for being late.
+    late: AtomicBool,
 }
 
 impl RequestCtl {
@@ -62,12 +81,80 @@ impl RequestCtl {
         self.body_bytes.load(Ordering::Relaxed)
     }
 
+    /// Starts to wait for the answer of an upstream; `idle` where it may be silent for less than until its head.
+    pub(crate) fn watch(&self, fd: RawFd, head: Duration, idle: Option<Duration>) {
+        let due = self.millis(clock::now()).saturating_add(millis(head));
+        self.upstream.fd.store(fd, Ordering::Relaxed);
+        self.upstream.late.store(false, Ordering::Relaxed);
+        self.upstream.part.store(0, Ordering::Relaxed);
+        let idle = idle.map_or(0, millis);
+        self.upstream.idle.store(idle, Ordering::Relaxed);
+        self.upstream.head.store(due, Ordering::Relaxed);
+    }
+
+    /// Says that the head of an answer came.
+    pub(crate) fn head_came(&self) {
+        self.upstream.head.store(0, Ordering::Relaxed);
+        self.part_came();
+    }
+
+    /// Says that a part of an answer came.
+    pub(crate) fn part_came(&self) {
+        if self.upstream.idle.load(Ordering::Relaxed) != 0 {
+            let now = self.millis(clock::now());
+            self.upstream.part.store(now, Ordering::Relaxed);
+        }
+    }
+
+    /// Says that the exchange with the upstream is over; returns whether it was cut for being late.
+    pub(crate) fn answered(&self) -> bool {
+        self.upstream.head.store(0, Ordering::Relaxed);
+        self.upstream.idle.store(0, Ordering::Relaxed);
+        self.upstream.late.swap(false, Ordering::Relaxed)
+    }
+
+    /// Cuts the connection to an upstream that is late. The request then fails like any whose upstream went away, so
+    /// that its client gets a page.
+    fn cut_late(&self, now: Instant) {
+        let now = self.millis(now);
+        let head = self.upstream.head.load(Ordering::Relaxed);
+        let (idle, part) = (
+            self.upstream.idle.load(Ordering::Relaxed),
+            self.upstream.part.load(Ordering::Relaxed),
+        );
+        let silent = idle != 0 && part != 0 && now > part.saturating_add(idle);
+        if (head == 0 || now < head) && !silent {
+            return;
+        }
+        self.upstream.head.store(0, Ordering::Relaxed);
+        self.upstream.idle.store(0, Ordering::Relaxed);
+        self.upstream.late.store(true, Ordering::Relaxed);
+        let fd = self.upstream.fd.load(Ordering::Relaxed);
+        // an error here is a connection that is gone already
+        let _ = nix::sys::socket::shutdown(fd, nix::sys::socket::Shutdown::Both);
+    }
+
+    /// Tells whether an upstream is watched.
+    fn waits(&self) -> bool {
+        let waiting = &self.upstream;
+        waiting.head.load(Ordering::Relaxed) != 0 || waiting.idle.load(Ordering::Relaxed) != 0
+    }
+
+    fn millis(&self, now: Instant) -> u64 {
+        // never 0, which stands for none
+        millis(now.saturating_duration_since(self.started)).max(1)
+    }
+
     fn too_slow(&self, now: Instant) -> bool {
         let age = now.saturating_duration_since(self.started);
         !self.body_done.load(Ordering::Relaxed)
             && age > GRACE
             && self.body_bytes() < SLOWEST.saturating_mul(age.as_secs())
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A connection's requests as pingora's HTTP server application.
@@ -104,11 +191,12 @@ impl HttpServerApp for App {
             started: clock::now(),
             body_bytes: AtomicU64::new(0),
             body_done: AtomicBool::new(false),
+            upstream: Waiting::default(),
         });
         let work = self.edge.proxy.process_new_http(session, shutdown);
         let work = REQUEST.scope(Arc::clone(&ctl), work);
         tokio::pin!(work);
-        let check = tokio::time::sleep(CHECK);
+        let check = tokio::time::sleep(WATCH);
         tokio::pin!(check);
         loop {
             tokio::select! {
@@ -120,7 +208,9 @@ impl HttpServerApp for App {
                     if ctl.too_slow(clock::now()) {
                         return None;
                     }
-                    let next = tokio::time::Instant::from_std(clock::now()) + CHECK;
+                    ctl.cut_late(clock::now());
+                    let next = if ctl.waits() { WATCH } else { CHECK };
+                    let next = tokio::time::Instant::from_std(clock::now()) + next;
                     check.as_mut().reset(next);
                 }
             }

@@ -18,6 +18,8 @@ pub(crate) const ENROL: &str = "__Host-postern-enrol";
 pub(crate) const RESET: &str = "__Host-postern-reset";
 /// The token of a browser that signed somebody in.
 pub(crate) const BROWSER: &str = "__Host-postern-device";
+/// The upstreams a browser is pinned to, joined by dots.
+pub(crate) const PIN: &str = "__Host-postern-pin";
 /// The language a person chose.
 pub(crate) const LANG: &str = "__Host-postern-lang";
 
@@ -50,9 +52,11 @@ impl Cookies {
 }
 
 fn ours(name: &str) -> Option<&'static str> {
-    [SESSION, LOGIN, NONCE, CSRF, ENROL, RESET, BROWSER, LANG]
-        .into_iter()
-        .find(|n| *n == name)
+    [
+        SESSION, LOGIN, NONCE, CSRF, ENROL, RESET, BROWSER, PIN, LANG,
+    ]
+    .into_iter()
+    .find(|n| *n == name)
 }
 
 fn plain(value: &str) -> bool {

@@ -13,6 +13,7 @@ use super::app::RequestCtl;
 use super::head::{self, Refused, Target};
 use super::identify::{Identified, identify};
 use super::pep::Ctx;
+pub(crate) use super::record::request_record;
 use super::{answer, cookies, headers, offence, own, preflight};
 use crate::access::{self, Denied, HttpQuestion, Permit, Quarantine, Verdict};
 use crate::audit::{Event, Record, reason};
@@ -237,11 +238,23 @@ async fn to_app(
     app: policy::AppIx,
     who: Identified,
 ) -> Result<Answered> {
-    let headers = &session.req_header().headers;
+    let at = ctx.snap.policy.front(app, &target.path);
+    ctx.route.front = gw.fronts(&ctx.snap).of_app(app).get(at).cloned();
+    ctx.route.pin = who.cookies.one(cookies::PIN).map(str::to_owned);
     ctx.app = Some(app);
     ctx.upgrade = session.is_upgrade_req();
     if let Some(signed_in) = &who.caller.session {
         ctl.conn.hold(&ctl.edge, signed_in.id, &signed_in.user);
+    }
+    let front = ctx.route.front.clone();
+    let cors = front.as_ref().and_then(|front| front.cors.as_ref());
+    if let Some(response) = cors.and_then(|cors| cors.preflight(session.req_header())) {
+        return by_preflight(gw, ctl, session, ctx, response).await;
+    }
+    let hide = ctx.snap.policy.hide();
+    let refused = front.and_then(|front| front.refuses(&ctx.method, ctx.upgrade, hide));
+    if let Some(refused) = refused {
+        return refuse(gw, ctl, session, ctx, refused).await;
     }
     if let Some(response) = preflight::answer(
         &ctx.snap.policy,
@@ -252,7 +265,7 @@ async fn to_app(
     ) {
         return by_preflight(gw, ctl, session, ctx, response).await;
     }
-    if ctx.upgrade && !same_origin(headers, &target) {
+    if ctx.upgrade && !same_origin(&session.req_header().headers, &target) {
         let refused = Refused {
             status: if ctx.snap.policy.hide() { 404 } else { 403 },
             reason: "foreign-origin",
@@ -485,27 +498,4 @@ pub(super) async fn limited(
     );
     answer::problem(gw, session, ctx, Problem::TooManyRequests, Some(retry)).await?;
     Ok(Answered::Yes)
-}
-
-/// Starts a record with what is known of the request.
-pub(crate) fn request_record(
-    event: Event,
-    outcome: &'static str,
-    reason: &'static str,
-    ctl: &RequestCtl,
-    ctx: &Ctx,
-) -> Record {
-    let mut record = Record::new(event, outcome, reason);
-    record.source = Some(ctl.conn.peer.ip());
-    record.device = ctl.conn.device;
-    record.method = Some(ctx.method.as_str().into());
-    record.request_id = Some(Arc::clone(&ctx.request_id));
-    record.policy = Some(Arc::clone(&ctx.snap.digest));
-    record.user = ctx.session.as_ref().map(|s| Arc::clone(&s.user));
-    record.session = ctx.session.as_ref().map(|s| s.id);
-    if let Some(target) = &ctx.target {
-        record.host = Some(target.host.as_str().into());
-        record.path = Some(own::shown_path(target));
-    }
-    record
 }

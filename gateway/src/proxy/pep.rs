@@ -10,20 +10,23 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use data_encoding::BASE64URL_NOPAD;
 use http::header;
+use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 use super::app::RequestCtl;
+use super::cached::Keeping;
 use super::frames::Frames;
+use super::front::compress::Compressor;
 use super::gate::{self, Answered, Passed};
 use super::head::Target;
 use super::statement::{Claims, FIELD};
-use super::upstream::Resolved;
-use super::{answer, cookies, headers, own};
+use super::upstream::{self, Route};
+use super::{answer, cached, cookies, headers, own, served};
 use crate::access::{self, Permit};
-use crate::audit::Record;
+use crate::audit::{Record, reason};
 use crate::clock;
 use crate::gateway::Gateway;
 use crate::identity::Session as SignIn;
@@ -32,22 +35,15 @@ use crate::pages::{self, Problem};
 use crate::snapshot::Snapshot;
 use crate::streams::StreamGuard;
 
-/// How long a WebSocket may be silent.
-const SOCKET_IDLE: Duration = Duration::from_secs(3600);
-
 /// The enforcement point.
 pub(crate) struct Pep {
     gw: Arc<Gateway>,
-    resolved: Resolved,
 }
 
 impl Pep {
     /// Makes the enforcement point of one edge.
     pub(crate) fn new(gw: Arc<Gateway>) -> Self {
-        Self {
-            gw,
-            resolved: Resolved::new(),
-        }
+        Self { gw }
     }
 }
 
@@ -66,6 +62,13 @@ pub(crate) struct Ctx {
     pub(crate) forwarded: bool,
     pub(crate) upgrade: bool,
     pub(crate) wants_page: bool,
+    /// Where it goes.
+    pub(crate) route: Route,
+    /// Most bytes of its body.
+    body_max: u64,
+    compressor: Option<Compressor>,
+    /// What it does for those who want the same.
+    pub(super) keeping: Keeping,
     frames: Frames,
     permit: Option<Permit>,
     rule: Option<Arc<str>>,
@@ -82,6 +85,39 @@ impl Ctx {
         self.open = Some(passed.open);
         self.ended = Some(passed.ended);
     }
+
+    /// Notes the status of an answer for the record.
+    pub(crate) fn status(&mut self, status: u16) {
+        if let Some(ended) = &mut self.ended {
+            ended.status = Some(status);
+        }
+    }
+
+    /// Notes in the record where the answer came from.
+    pub(crate) fn detail(&mut self, text: &str) {
+        if let Some(ended) = &mut self.ended {
+            ended.detail = Some(text.to_owned());
+        }
+    }
+
+    /// Counts bytes of an answer's body for the record.
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        self.sent = self
+            .sent
+            .saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+    }
+
+    /// Notes why there is no answer of the app.
+    fn failed(&mut self, problem: Problem) {
+        let known = self.route.failed.take();
+        let too_large = problem == Problem::TooLarge;
+        let known = known.or_else(|| too_large.then(|| (reason::TOO_LARGE, String::new())));
+        if let (Some(ended), Some((reason, detail))) = (&mut self.ended, known) {
+            ended.outcome = "failed";
+            ended.reason = reason;
+            ended.detail = (!detail.is_empty()).then_some(detail);
+        }
+    }
 }
 
 impl Drop for Ctx {
@@ -92,6 +128,8 @@ impl Drop for Ctx {
         };
         record.outcome = if ctl.kill.killed() || ctl.conn.kill.killed() {
             "cut"
+        } else if record.outcome == "failed" {
+            "failed"
         } else {
             "ok"
         };
@@ -154,7 +192,7 @@ fn set_fields(upstream: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
     Ok(())
 }
 
-fn internal(why: &'static str) -> Box<Error> {
+pub(super) fn internal(why: &'static str) -> Box<Error> {
     Error::explain(ErrorType::InternalError, why)
 }
 
@@ -176,6 +214,10 @@ impl ProxyHttp for Pep {
             forwarded: false,
             upgrade: false,
             wants_page: false,
+            route: Route::default(),
+            body_max: self.gw.config.http.body_max,
+            compressor: None,
+            keeping: Keeping::default(),
             frames: Frames::default(),
             permit: None,
             rule: None,
@@ -208,25 +250,47 @@ impl ProxyHttp for Pep {
             Answered::Yes => Ok(true),
             Answered::No(passed) => {
                 ctx.pass(*passed);
-                Ok(false)
+                if let Some(most) = ctx.route.front.as_ref().and_then(|f| f.body_max) {
+                    ctx.body_max = most;
+                }
+                if upstream::too_long(session, ctx.body_max) {
+                    ctx.status(Problem::TooLarge.status().as_u16());
+                    ctx.failed(Problem::TooLarge);
+                    answer::problem(&self.gw, session, ctx, Problem::TooLarge, None).await?;
+                    return Ok(true);
+                }
+                if served::answer(&self.gw, session, ctx).await? {
+                    return Ok(true);
+                }
+                cached::answer(&self.gw, session, ctx).await
             }
         }
     }
 
     async fn upstream_peer(&self, _: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
-        let (Some(_permit), Some(app)) = (&ctx.permit, ctx.app) else {
+        if ctx.permit.is_none() {
             return Err(internal("no permit"));
-        };
-        let upstream = &ctx.snap.policy.app(app).upstream;
-        let address = self.resolved.address(&upstream.host, upstream.port).await;
-        let address = address.ok_or_else(|| {
-            Error::explain(
-                ErrorType::ConnectError,
-                "the upstream's name has no address",
-            )
-        })?;
-        let peer = self.resolved.peer(address, &ctx.snap, app, ctx.upgrade);
-        Ok(Box::new(peer))
+        }
+        upstream::peer(ctx).await
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        _reused: bool,
+        _peer: &HttpPeer,
+        fd: std::os::unix::io::RawFd,
+        _digest: Option<&Digest>,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        if let (Some(ctl), Some(front)) = (&ctx.ctl, &ctx.route.front) {
+            ctl.watch(
+                fd,
+                front.head,
+                (front.idle < front.head).then_some(front.idle),
+            );
+        }
+        Ok(())
     }
 
     async fn upstream_request_filter(
@@ -246,7 +310,17 @@ impl ProxyHttp for Pep {
         if let Some(cookie) = cookie {
             upstream.insert_header(header::COOKIE, cookie)?;
         }
-        let uri = target.path_and_query();
+        let front = ctx.route.front.as_ref();
+        let uri = match front.filter(|front| !front.path.is_none()) {
+            Some(front) => {
+                if let Some(prefix) = front.path.prefix() {
+                    upstream.insert_header("X-Forwarded-Prefix", prefix)?;
+                }
+                let (path, query) = (target.path.forward(), target.query.as_deref());
+                front.path.to_app(path, query)
+            }
+            None => target.path_and_query(),
+        };
         let uri = uri.parse().map_err(|_| internal("target"))?;
         upstream.set_uri(uri);
         upstream.insert_header(header::HOST, target.authority())?;
@@ -290,7 +364,7 @@ impl ProxyHttp for Pep {
         if end {
             ctl.body_ended();
         }
-        if !ctx.upgrade && ctl.body_bytes() > self.gw.config.http.body_max {
+        if !ctx.upgrade && ctl.body_bytes() > ctx.body_max {
             return Err(Error::explain(
                 ErrorType::HTTPStatus(413),
                 "body over the limit",
@@ -317,13 +391,33 @@ impl ProxyHttp for Pep {
                     "101 nobody asked for",
                 ));
             }
-            session.set_read_timeout(Some(SOCKET_IDLE));
+            let silence = ctx.route.front.as_ref().map(|front| front.stream);
+            session.set_read_timeout(silence);
         }
         answer::clean(upstream)?;
-        answer::finish(&self.gw, upstream, ctx)?;
-        if let Some(ended) = &mut ctx.ended {
-            ended.status = Some(upstream.status.as_u16());
+        let last = !upstream.status.is_informational();
+        if last || upstream.status == http::StatusCode::SWITCHING_PROTOCOLS {
+            if let Some(ctl) = &ctx.ctl {
+                ctl.head_came();
+            }
+            ctx.route.answered = true;
         }
+        if last {
+            answer::of_app(upstream, ctx)?;
+            if cached::head_came(ctx, upstream) {
+                let why = "what is kept stands in";
+                return Err(Error::explain(ErrorType::HTTPStatus(502), why).into_up());
+            }
+            answer::to_others(session, upstream, ctx)?;
+        }
+        answer::finish(&self.gw, upstream, ctx)?;
+        if ctx.route.answered {
+            upstream::answered(ctx, upstream)?;
+        }
+        if last && let Some(compress) = ctx.route.front.as_ref().and_then(|f| f.compress.as_ref()) {
+            ctx.compressor = compress.start(session.req_header(), upstream)?;
+        }
+        ctx.status(upstream.status.as_u16());
         Ok(())
     }
 
@@ -331,37 +425,59 @@ impl ProxyHttp for Pep {
         &self,
         _session: &mut Session,
         body: &mut Option<Bytes>,
-        _end: bool,
+        end: bool,
         ctx: &mut Ctx,
     ) -> Result<Option<Duration>> {
-        let bytes = body.as_ref().map_or(0, Bytes::len);
-        ctx.sent = ctx.sent.saturating_add(u64::try_from(bytes).unwrap_or(0));
+        if let Some(ctl) = &ctx.ctl {
+            ctl.part_came();
+        }
+        cached::part_came(ctx, body.as_ref(), end);
+        if let Some(compressor) = &mut ctx.compressor {
+            compressor.part(body, end);
+        }
+        ctx.sent(body.as_ref().map_or(0, Bytes::len));
         Ok(None)
+    }
+
+    fn fail_to_connect(
+        &self,
+        session: &mut Session,
+        _peer: &HttpPeer,
+        ctx: &mut Ctx,
+        e: Box<Error>,
+    ) -> Box<Error> {
+        upstream::connect_failed(session, ctx, e)
     }
 
     fn error_while_proxy(
         &self,
         _peer: &HttpPeer,
         session: &mut Session,
-        mut e: Box<Error>,
+        e: Box<Error>,
         ctx: &mut Ctx,
         reused: bool,
     ) -> Box<Error> {
-        let safe = matches!(ctx.method.as_str(), "GET" | "HEAD" | "OPTIONS");
-        let whole = !session.as_ref().retry_buffer_truncated();
-        e.retry.decide_reuse(reused && safe && whole);
-        e
+        upstream::broke(session, ctx, e, reused)
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, e: &Error, ctx: &mut Ctx) -> FailToProxy {
-        let problem = problem_of(e);
+        let problem = match ctx.route.failed {
+            Some((reason::TIMEOUT, _)) => Problem::UpstreamTimeout,
+            _ => upstream::problem_of(e),
+        };
         let dead = *e.esource() == ErrorSource::Downstream
             && !matches!(e.etype(), ErrorType::HTTPStatus(_));
         let status = problem.status().as_u16();
-        if let Some(ended) = &mut ctx.ended {
-            ended.status = Some(status);
+        ctx.status(status);
+        ctx.failed(problem);
+        let unanswered = !dead && session.response_written().is_none();
+        if unanswered && matches!(cached::stand_in(&self.gw, session, ctx).await, Ok(true)) {
+            return FailToProxy {
+                error_code: 0,
+                can_reuse_downstream: false,
+            };
         }
-        if !dead && session.response_written().is_none() {
+        if unanswered {
             drop(answer::problem(&self.gw, session, ctx, problem, None).await);
         }
         FailToProxy {
@@ -382,16 +498,5 @@ impl ProxyHttp for Pep {
 
     fn request_summary(&self, _session: &Session, ctx: &Ctx) -> String {
         format!("request {}", ctx.request_id)
-    }
-}
-
-fn problem_of(e: &Error) -> Problem {
-    match (e.etype(), e.esource()) {
-        (ErrorType::HTTPStatus(413), _) => Problem::TooLarge,
-        (ErrorType::HTTPStatus(502), _) => Problem::BadUpstream,
-        (ErrorType::HTTPStatus(503), _) => Problem::Unavailable,
-        (ErrorType::ConnectTimedout | ErrorType::ReadTimedout, _) => Problem::UpstreamTimeout,
-        (ErrorType::HTTPStatus(_), _) | (_, ErrorSource::Downstream) => Problem::BadRequest,
-        _ => Problem::BadUpstream,
     }
 }

@@ -19,7 +19,7 @@ use rustls::{ServerConfig, SupportedProtocolVersion};
 use crate::acme::names::Names;
 
 pub(crate) use authority::InternalCa;
-pub(crate) use files::FileError;
+pub(crate) use files::{FileError, Readers, read_public, read_secret};
 pub(crate) use profiles::Profiles;
 
 /// Short, since nothing revokes a leaf: a lost key is of use for two weeks at most.
@@ -307,8 +307,8 @@ fn read_chain(
     provider: &CryptoProvider,
     now: i64,
 ) -> Result<Arc<Chain>, CertError> {
-    let chain = files::read_public(&pair.chain)?;
-    let key = files::read_secret(&pair.key, files::Readers::OwnerAndGroup)?;
+    let chain = read_public(&pair.chain)?;
+    let key = read_secret(&pair.key, Readers::OwnerAndGroup)?;
     let parsed = Chain::parse(&chain, &key, now, provider);
     parsed.map(Arc::new).map_err(|source| CertError::Chain {
         chain: pair.chain.clone(),

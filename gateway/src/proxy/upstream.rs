@@ -1,99 +1,240 @@
-//! Step 7: picking the upstream of an app and the terms of the connection to it.
+//! Step 7: the upstream of a request, what it is told when one fails, and whether another is asked.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
-use pingora_core::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
+use http::header;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_error::{Error, ErrorSource, ErrorType, Result};
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
 
+use super::cookies;
+use super::front::Front;
+use super::pep::Ctx;
+use crate::audit::reason;
 use crate::clock;
-use crate::snapshot::Snapshot;
+use crate::pages::Problem;
+use crate::upstreams::{Choice, InUse, Limits, Pool, bit};
 
-const CONNECT: Duration = Duration::from_secs(5);
-const HEAD: Duration = Duration::from_secs(60);
-const IDLE: Duration = Duration::from_secs(60);
-const REFRESH: Duration = Duration::from_secs(30);
-const MOST: usize = 4096;
+/// The most pools of one host that a browser can be pinned in.
+const PINS: usize = 6;
 
-/// The addresses of a name, and when they were looked up.
-type Answer = (Vec<SocketAddr>, Instant);
-
-/// Names of upstreams resolved lately; only names of the policy get in.
-pub(crate) struct Resolved {
-    names: Mutex<HashMap<(String, u16), Answer>>,
-    hasher: RandomState,
+/// Where one request goes.
+#[derive(Default)]
+pub(crate) struct Route {
+    /// The settings of its area.
+    pub(crate) front: Option<Arc<Front>>,
+    /// The pins its browser showed.
+    pub(crate) pin: Option<String>,
+    /// Whether the head of an answer came.
+    pub(crate) answered: bool,
+    /// Why it got no answer: a code of [`reason`], and what went wrong with which upstream.
+    pub(crate) failed: Option<(&'static str, String)>,
+    choice: Option<Choice>,
+    using: Option<InUse>,
+    tried: u64,
 }
 
-impl Resolved {
-    /// Makes an empty table.
-    pub(crate) fn new() -> Self {
-        Self {
-            names: Mutex::default(),
-            hasher: RandomState::new(),
-        }
+impl Route {
+    fn pool(&self) -> Option<&Arc<Pool>> {
+        self.front.as_ref()?.pool()
     }
 
-    /// Returns an address of the upstream, looking its name up at most every 30 s; a lookup
-    /// that fails leaves the last answer in use.
-    pub(crate) async fn address(&self, host: &str, port: u16) -> Option<SocketAddr> {
-        if let Ok(ip) = host.trim_matches(['[', ']']).parse() {
-            return Some(SocketAddr::new(ip, port));
+    /// Notes what an upstream did not do; returns whether another request may be made to another.
+    fn note(&mut self, error: &Error, late: bool) {
+        let Some(using) = self.using.take() else {
+            return;
+        };
+        let (reason, what) = told(error, late);
+        let why = format!("{what}: {}", using.0.to);
+        let rests = using.0.broke(&why, clock::now(), clock::unix());
+        if rests {
+            tracing::warn!(upstream = %using.0.to, why = what, "an upstream rests");
         }
-        let now = clock::now();
-        let key = (host.to_owned(), port);
-        let known = self.names.lock().get(&key).cloned();
-        if let Some((addresses, at)) = &known
-            && now.saturating_duration_since(*at) < REFRESH
-        {
-            return addresses.first().copied();
-        }
-        match tokio::net::lookup_host((host, port)).await {
-            Ok(found) => {
-                let found: Vec<SocketAddr> = found.collect();
-                let first = found.first().copied();
-                let mut names = self.names.lock();
-                if names.len() >= MOST {
-                    names.clear();
-                }
-                names.insert(key, (found, now));
-                first
-            }
-            Err(_) => known.and_then(|(addresses, _)| addresses.first().copied()),
-        }
+        self.failed = Some((reason, why));
     }
 
-    /// Describes the connection to an app's upstream. Connections of different apps or policy
-    /// generations are never pooled together.
-    pub(crate) fn peer(
-        &self,
-        address: SocketAddr,
-        snap: &Arc<Snapshot>,
-        app: policy::AppIx,
-        upgrade: bool,
-    ) -> HttpPeer {
-        let upstream = &snap.policy.app(app).upstream;
-        let name = if upstream.tls {
-            upstream.host.clone()
-        } else {
-            String::new()
-        };
-        let mut peer = HttpPeer::new(address, upstream.tls, name);
-        peer.group_key = self
-            .hasher
-            .hash_one((&snap.policy.app(app).id, &snap.digest));
-        peer.options.connection_timeout = Some(CONNECT);
-        peer.options.total_connection_timeout = Some(CONNECT * 2);
-        peer.options.read_timeout = (!upgrade).then_some(HEAD);
-        peer.options.write_timeout = Some(HEAD);
-        peer.options.idle_timeout = Some(IDLE);
-        peer.options.http_upstream_request_policy = if upgrade {
-            HttpUpstreamRequestPolicy::default()
-        } else {
-            HttpUpstreamRequestPolicy::deny_upgrades()
-        };
-        peer
+    fn another(&self) -> bool {
+        let pool = self.pool();
+        pool.is_some_and(|pool| pool.has_other(self.tried, clock::now()) && pool.may_retry())
+    }
+}
+
+/// Chooses the upstream of a request and describes the connection to it.
+///
+/// # Errors
+/// 503 when none is left that is well; a connect error when its name has no address.
+pub(crate) async fn peer(ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+    let Some(front) = ctx.route.front.clone() else {
+        return Err(super::pep::internal("no settings"));
+    };
+    let Some(pool) = front.pool() else {
+        return Err(super::pep::internal("no upstreams"));
+    };
+    let now = clock::now();
+    let choice = pool.choose(ctx.route.pin.as_deref(), ctx.route.tried, now);
+    let Some((choice, using)) = choice.and_then(|c| Some((c, pool.enter(c)?))) else {
+        ctx.route.failed = Some((reason::UPSTREAM_DOWN, "no upstream is well".to_owned()));
+        let why = "no upstream is well";
+        return Err(Error::explain(ErrorType::HTTPStatus(503), why));
+    };
+    let member = Arc::clone(&using.0);
+    ctx.route.choice = Some(choice);
+    ctx.route.tried |= bit(choice.at);
+    ctx.route.using = Some(using);
+    let Some(address) = member.address(now).await else {
+        let mut error = Error::explain(ErrorType::ConnectError, "no address");
+        ctx.route.note(&error, false);
+        error.set_retry(ctx.route.another());
+        return Err(error.into_up());
+    };
+    let limits = Limits {
+        connect: front.connect,
+        read: (!ctx.upgrade).then(|| front.head.max(front.idle)),
+    };
+    match pool.peer(choice, address, limits, ctx.upgrade) {
+        Ok(peer) => Ok(Box::new(peer)),
+        Err(why) => {
+            ctx.route.failed = Some((reason::UPSTREAM_TLS, format!("{}: {why}", member.to)));
+            Err(Error::explain(ErrorType::InvalidCert, why).into_up())
+        }
+    }
+}
+
+/// Notes that no connection came about. Nothing was sent, so another upstream may be asked whatever the method, as
+/// long as no earlier one was given a part of the body.
+pub(crate) fn connect_failed(session: &Session, ctx: &mut Ctx, mut e: Box<Error>) -> Box<Error> {
+    if let Some(using) = &ctx.route.using {
+        using.0.next_address();
+    }
+    ctx.route.note(&e, false);
+    let whole = !session.as_ref().retry_buffer_truncated();
+    e.set_retry(whole && ctx.route.another());
+    e
+}
+
+/// Notes that an exchange broke. A request that changes nothing is made again, if not one byte of an answer is out:
+/// to the same upstream where it only closed a connection that had waited too long, else to another.
+pub(crate) fn broke(
+    session: &Session,
+    ctx: &mut Ctx,
+    mut e: Box<Error>,
+    reused: bool,
+) -> Box<Error> {
+    let late = ctx.ctl.as_ref().is_some_and(|ctl| ctl.answered());
+    let safe = matches!(ctx.method.as_str(), "GET" | "HEAD" | "OPTIONS");
+    let unanswered = session.response_written().is_none() && !ctx.route.answered;
+    let whole = !session.as_ref().retry_buffer_truncated();
+    let closed = is_closed(e.etype());
+    let again = safe && whole && unanswered && closed && !late;
+    if again && reused {
+        // a connection that waited too long says nothing of the upstream
+        if let Some(choice) = ctx.route.choice.take() {
+            ctx.route.tried &= !bit(choice.at);
+        }
+        ctx.route.using = None;
+        let may = ctx.route.pool().is_some_and(|pool| pool.may_retry());
+        e.set_retry(may);
+        if !may {
+            ctx.route.failed = Some((reason::RESET, told(&e, late).1.to_owned()));
+        }
+        return e;
+    }
+    let of_upstream = *e.esource() == ErrorSource::Upstream;
+    if of_upstream {
+        ctx.route.note(&e, late);
+    }
+    e.set_retry(of_upstream && again && ctx.route.another());
+    e
+}
+
+fn is_closed(kind: &ErrorType) -> bool {
+    matches!(
+        kind,
+        ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError
+    )
+}
+
+/// What went wrong: a code of [`reason`], and words for the record.
+fn told(error: &Error, late: bool) -> (&'static str, &'static str) {
+    use ErrorType as E;
+    let kind = error.etype();
+    if late || matches!(kind, E::ReadTimedout | E::WriteTimedout) {
+        return (reason::TIMEOUT, "no answer in time");
+    }
+    if matches!(kind, E::ConnectTimedout | E::TLSHandshakeTimedout) {
+        return (reason::TIMEOUT, "no connection in time");
+    }
+    let of_tls = matches!(
+        kind,
+        E::TLSHandshakeFailure | E::TLSWantX509Lookup | E::InvalidCert | E::HandshakeError
+    );
+    let of_http = matches!(
+        kind,
+        E::InvalidHTTPHeader | E::UnknownError | E::H2Error | E::InvalidH2
+    );
+    if of_tls {
+        (reason::UPSTREAM_TLS, "TLS fails")
+    } else if of_http {
+        (reason::UPSTREAM_BAD, "not an answer of HTTP")
+    } else if is_closed(kind) {
+        (reason::RESET, "connection broken")
+    } else if matches!(kind, E::ConnectRefused) {
+        (reason::UPSTREAM_DOWN, "connection refused")
+    } else if matches!(kind, E::ConnectNoRoute) {
+        (reason::UPSTREAM_DOWN, "no route")
+    } else {
+        (reason::UPSTREAM_DOWN, "no connection")
+    }
+}
+
+/// Notes that an upstream answered, and pins the browser to it where its area says so.
+///
+/// # Errors
+/// None in practice; header building reports one.
+pub(crate) fn answered(ctx: &mut Ctx, answer: &mut ResponseHeader) -> Result<()> {
+    if let Some(using) = &ctx.route.using {
+        using.0.worked();
+    }
+    let Some((pool, choice)) = ctx.route.pool().zip(ctx.route.choice) else {
+        return Ok(());
+    };
+    let Some(place) = pool.places().get(choice.at) else {
+        return Ok(());
+    };
+    if !pool.sticky || choice.pinned {
+        return Ok(());
+    }
+    let others = ctx.route.pin.as_deref().unwrap_or_default().split('.');
+    let others =
+        others.filter(|pin| !pin.is_empty() && !pool.places().iter().any(|p| p.pin == *pin));
+    let mut pins = vec![place.pin.as_str()];
+    pins.extend(others.take(PINS - 1));
+    let cookie = cookies::set(cookies::PIN, &pins.join("."), None);
+    answer.append_header(header::SET_COOKIE, cookie)?;
+    Ok(())
+}
+
+/// The address of the upstream that was asked, as an app may write it in a redirect.
+pub(crate) fn asked(ctx: &Ctx) -> Option<String> {
+    Some(ctx.route.using.as_ref()?.0.to.to_string())
+}
+
+/// Tells whether a request says that its body is over the limit.
+pub(super) fn too_long(session: &Session, most: u64) -> bool {
+    let length = session.req_header().headers.get(header::CONTENT_LENGTH);
+    let length = length.and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    length.is_some_and(|length| length > most)
+}
+
+/// The page for what went wrong.
+pub(super) fn problem_of(e: &Error) -> Problem {
+    match (e.etype(), e.esource()) {
+        (ErrorType::HTTPStatus(413), _) => Problem::TooLarge,
+        (ErrorType::HTTPStatus(502), _) => Problem::BadUpstream,
+        (ErrorType::HTTPStatus(503), _) => Problem::Unavailable,
+        (ErrorType::ConnectTimedout | ErrorType::ReadTimedout, _) => Problem::UpstreamTimeout,
+        (ErrorType::HTTPStatus(_), _) | (_, ErrorSource::Downstream) => Problem::BadRequest,
+        _ => Problem::BadUpstream,
     }
 }

@@ -16,6 +16,7 @@ use crate::clock;
 use crate::gateway::Gateway;
 use crate::proxy::tls::CertSet;
 use crate::snapshot::Snapshot;
+use crate::upstreams;
 
 /// How far back use counts, in milliseconds.
 const USED_MS: u64 = 7 * 86_400_000;
@@ -177,6 +178,8 @@ fn candidate(gw: &Gateway, wanted: &Wanted) -> Result<Candidate, Refused> {
     }
     let sources = folder.sources(&gw.config.policy_dir);
     let (loaded, warnings) = compile(&sources).map_err(refused)?;
+    let readable = upstreams::readable(&loaded.policy);
+    readable.map_err(|why| refused(Rejected::Failed(why)))?;
     let judged = changed.then(|| judge(gw, wanted, &before, &loaded.policy));
     let judged = judged
         .transpose()

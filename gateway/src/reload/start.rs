@@ -13,6 +13,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::proxy::tls::InternalCa;
 use crate::snapshot::Snapshot;
+use crate::upstreams;
 
 /// Whether the last good policy may stand in for a folder that gives none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -98,6 +99,7 @@ fn from_folder(
         return Err(Rejected::Failed(pending.others_wait()));
     }
     let (loaded, warnings) = compile(&folder.sources(&config.policy_dir))?;
+    upstreams::readable(&loaded.policy).map_err(Rejected::Failed)?;
     let certs = certificates(config, authority, &loaded.policy, None)?;
     let last = history.in_force();
     let before = last.as_ref().and_then(|e| e.generation).unwrap_or(0);

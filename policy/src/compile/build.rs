@@ -10,6 +10,7 @@ use super::{
     Obligations, Rate, RuleInfo, RuleIx, Times, Tree, Trees, ZoneTable, people,
 };
 use crate::canon::PathOpts;
+use crate::front::Fronts;
 use crate::hash::Keyed;
 use crate::headers::HeaderSet;
 use crate::ir::{self, Ir, Mfa, Resource};
@@ -147,7 +148,8 @@ impl<'a> Build<'a> {
         ix: u32,
     ) -> Result<(App, AppRules), (Span, String)> {
         let (first_area, first_allow) = (self.areas.len(), self.allows.len());
-        for area in &app.areas {
+        let fronts = Fronts::of(&app.areas);
+        for (area, &front) in app.areas.iter().zip(&fronts.of_area) {
             let prefix = [app.id.as_str(), &area.pattern.text];
             let first = self.allows.len();
             for allow in &area.allows {
@@ -156,6 +158,7 @@ impl<'a> Build<'a> {
             }
             self.areas.push(Area {
                 shadow: area.shadow,
+                front,
                 first: number(first),
                 count: number(area.allows.len()),
             });
@@ -167,7 +170,7 @@ impl<'a> Build<'a> {
         let public = App {
             id: app.id.as_str().into(),
             hosts: hosts.collect(),
-            upstream: app.upstream.clone(),
+            fronts: fronts.all,
             path: PathOpts {
                 params: app.path_params,
             },

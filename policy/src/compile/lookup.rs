@@ -7,7 +7,7 @@ use super::{
     Allow, App, AppIx, AppRules, Area, ObligationIx, Obligations, Policy, RuleInfo, RuleIx,
     SubjectBits, TimeClass, User, ZoneClass,
 };
-use crate::canon::{CanonHost, PathOpts};
+use crate::canon::{CanonHost, CanonPath, PathOpts};
 use crate::ir::SignInDoor;
 
 impl Policy {
@@ -91,6 +91,20 @@ impl Policy {
     )]
     pub fn app(&self, app: AppIx) -> &App {
         &self.apps[app.0 as usize]
+    }
+
+    /// Where the settings of a path's area stand among [`App::fronts`].
+    #[inline]
+    pub fn front(&self, app: AppIx, path: &CanonPath<'_>) -> usize {
+        if self.app(app).fronts.len() < 2 {
+            return 0;
+        }
+        let rules = self.app_rules(app);
+        let area = rules.and_then(|rules| {
+            let at = self.trees.find(rules.tree, path.as_str())?;
+            self.areas(rules).get(at as usize)
+        });
+        area.map_or(0, |area| area.front as usize)
     }
 
     #[inline]

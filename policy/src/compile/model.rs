@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::canon::PathOpts;
+use crate::front::{Front, Source};
 use crate::headers::HeaderSet;
-use crate::ir::Upstream;
 use crate::resolve::tenants::{EVERYBODY, owner, split};
 
 /// A rule as the audit journal and people name it.
@@ -99,8 +99,8 @@ pub struct App {
     pub id: Arc<str>,
     /// Hosts, sorted, exact ones first.
     pub hosts: Vec<HostPattern>,
-    /// Where its requests go.
-    pub upstream: Upstream,
+    /// What the front does with its requests: the settings of the root area first, then those of areas that differ.
+    pub fronts: Vec<Front>,
     /// What its paths may hold beyond the ordinary.
     pub path: PathOpts,
     /// Whether the gateway answers CORS preflights of callers not signed in.
@@ -127,6 +127,15 @@ impl App {
             }
         });
         shown.collect::<Vec<String>>().join(",")
+    }
+
+    /// All its upstreams, those of areas of its own included.
+    pub fn upstreams(&self) -> impl Iterator<Item = &crate::ir::Upstream> {
+        let pools = self.fronts.iter().filter_map(|front| match &front.source {
+            Source::Pool(pool) => Some(pool),
+            Source::Static(_) | Source::Redirect(_) => None,
+        });
+        pools.flat_map(|pool| pool.members.iter().map(|member| &member.to))
     }
 
     /// The hosts that are whole names, for certificates and DNS.

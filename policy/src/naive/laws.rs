@@ -82,6 +82,7 @@ fn some_area(dice: &mut Dice) -> Area {
         .collect();
     let literal = |seg: &&str| Seg::Literal((*seg).to_owned());
     Area {
+        front: None,
         pattern: Arc::new(Pattern {
             segs: segs.iter().map(literal).collect(),
             exact: true,

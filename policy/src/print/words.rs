@@ -2,22 +2,22 @@
 
 use std::fmt::Write as _;
 
-pub(super) fn push(out: &mut String, line: &str) {
+pub(crate) fn push(out: &mut String, line: &str) {
     out.push_str(line);
     out.push('\n');
 }
 
-pub(super) fn pair(out: &mut String, key: &str, value: &str) {
+pub(crate) fn pair(out: &mut String, key: &str, value: &str) {
     push(out, &format!("{key} = {value}"));
 }
 
-pub(super) fn list<T: AsRef<str>>(items: &[T]) -> String {
+pub(crate) fn list<T: AsRef<str>>(items: &[T]) -> String {
     let items: Vec<String> = items.iter().map(|item| quote(item.as_ref())).collect();
     format!("[{}]", items.join(", "))
 }
 
 /// A basic string of TOML.
-pub(super) fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     let mut out = String::from("\"");
     for ch in text.chars() {
         match ch {

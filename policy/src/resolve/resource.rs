@@ -8,12 +8,12 @@ use super::headers::set_ix;
 use super::places::cidrs;
 use super::settings::bad;
 use super::tenants::{id, split};
-use super::values::{ports, upstream};
+use super::values::ports;
 use super::{Cx, empty_list, unique, unique_own};
 use crate::canon;
 use crate::diag::{Diagnostic, show};
 use crate::hash::Keyed;
-use crate::ir::{Allow, App, Area, Host, Net, Pattern, Ports, Seg, Upstream};
+use crate::ir::{Allow, App, Area, Host, Net, Pattern, Ports, Seg};
 use crate::source::Span;
 use crate::syntax::{AllowAst, AppAst, AreaAst, Def, NetAst, Word};
 
@@ -33,11 +33,9 @@ pub(super) fn apps(cx: &mut Cx<'_>, defs: Vec<Def<AppAst>>) -> Vec<App> {
             let own = split(&def.name.v).0.and_then(|name| cx.tenants.get(name));
             cx.defaults = own.unwrap_or(root);
             let hosts = hosts(cx, def, &mut taken);
-            let upstream = app_upstream(cx, def);
             let fold = def.body.windows || def.body.case_insensitive;
             App {
                 hosts,
-                upstream,
                 fold,
                 windows: def.body.windows,
                 path_params: def.body.path_params,
@@ -116,24 +114,6 @@ pub(super) fn refuse_host(word: &Word, what: &str) -> Diagnostic {
     bad(word, what).help(help)
 }
 
-fn app_upstream(cx: &mut Cx<'_>, def: &Def<AppAst>) -> Upstream {
-    let none = Upstream {
-        tls: false,
-        host: String::new(),
-        port: 0,
-    };
-    let Some(word) = &def.body.upstream else {
-        return none;
-    };
-    upstream(&word.v).unwrap_or_else(|| {
-        cx.diags.push(
-            bad(word, "an upstream")
-                .help("write http://host:port or https://host:port, without a path"),
-        );
-        none
-    })
-}
-
 fn areas(cx: &mut Cx<'_>, def: &Def<AppAst>, id: &str) -> Vec<Area> {
     let set = |cx: &mut Cx<'_>, word: Option<&Word>, or: Option<u32>| match word {
         Some(word) => set_ix(word, cx.header_sets, cx.diags),
@@ -210,6 +190,7 @@ fn area(
         headers,
     };
     Area {
+        front: super::front::written(cx, ast, &pattern, id),
         pattern,
         public: ast.public.as_ref().map(|word| word.v.clone()),
         shadow: ast.shadow,

@@ -1,7 +1,7 @@
 //! Small values written as text: durations, rates, ports, upstream URLs.
 
 use crate::canon;
-use crate::ir::{Ports, Proto, Upstream};
+use crate::ir::{At, Ports, Proto, Upstream};
 
 /// Reads `90s`, `15m`, `8h` or `2d` as seconds; at most 3660 days.
 pub(crate) fn duration(text: &str) -> Result<u32, String> {
@@ -71,8 +71,32 @@ pub(super) fn ports(text: &str) -> Option<Ports> {
     (first <= last).then_some(Ports { proto, first, last })
 }
 
-/// Reads `http://host`, `https://host:port`; no path, no user.
-pub(super) fn upstream(text: &str) -> Option<Upstream> {
+/// Reads `100MiB` as bytes; units are B, KiB, MiB and GiB.
+pub(crate) fn bytes(text: &str) -> Option<u64> {
+    let end = text.find(|c: char| !c.is_ascii_digit())?;
+    let (digits, unit) = text.split_at_checked(end)?;
+    let shift = match unit {
+        "B" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        _ => return None,
+    };
+    let count: u64 = digits.parse().ok()?;
+    count.checked_mul(1 << shift)
+}
+
+/// Reads `http://host`, `https://host:port` and `unix:/path`; no path in the app, no user.
+pub(crate) fn upstream(text: &str) -> Option<Upstream> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        // the longest path a socket's address holds. Source: unix(7)
+        let sound = path.starts_with('/') && path.len() <= 107;
+        let sound = sound && !path.chars().any(char::is_control);
+        return sound.then(|| Upstream {
+            tls: false,
+            at: At::Unix(path.to_owned()),
+        });
+    }
     let (tls, rest) = match text.split_once("://")? {
         ("http", rest) => (false, rest),
         ("https", rest) => (true, rest),
@@ -97,8 +121,7 @@ pub(super) fn upstream(text: &str) -> Option<Upstream> {
     let host = host.as_str().trim_start_matches('[').trim_end_matches(']');
     Some(Upstream {
         tls,
-        host: host.to_owned(),
-        port,
+        at: At::Net(host.to_owned(), port),
     })
 }
 

@@ -65,28 +65,8 @@ pub(super) const TUNNEL: Keys = Keys {
     later: &["reprove", "headless", "dns"],
 };
 
-const FRONT: &[&str] = &[
-    "balance",
-    "sticky",
-    "check",
-    "timeout",
-    "body-max",
-    "methods",
-    "preset",
-    "set",
-    "add",
-    "remove",
-    "cors",
-    "cache",
-    "compress",
-    "static",
-    "redirect",
-    "strip-prefix",
-    "websocket",
-    "device-only",
-    "justify",
-    "maintenance",
-];
+/// Keys of the front that are not built yet.
+const FRONT: &[&str] = &["device-only", "justify", "maintenance"];
 
 pub(super) const SCHEDULE: Keys = Keys {
     built: &["days", "time", "between", "tz"],
@@ -96,7 +76,6 @@ pub(super) const SCHEDULE: Keys = Keys {
 pub(super) const APP: Keys = Keys {
     built: &[
         "host",
-        "upstream",
         "windows",
         "case-insensitive",
         "headers",
@@ -105,13 +84,106 @@ pub(super) const APP: Keys = Keys {
         "shadow",
         "public",
         "allow",
+        "upstream",
+        "balance",
+        "sticky",
+        "check",
+        "static",
+        "redirect",
+        "timeout",
+        "body-max",
+        "methods",
+        "websocket",
+        "strip-prefix",
+        "add-prefix",
+        "preset",
+        "set",
+        "add",
+        "remove",
+        "cors",
+        "compress",
+        "cache",
     ],
     later: FRONT,
 };
 
 pub(super) const AREA: Keys = Keys {
-    built: &["public", "allow", "headers", "shadow"],
+    built: &[
+        "public",
+        "allow",
+        "headers",
+        "shadow",
+        "upstream",
+        "balance",
+        "sticky",
+        "check",
+        "static",
+        "redirect",
+        "timeout",
+        "body-max",
+        "methods",
+        "websocket",
+        "strip-prefix",
+        "add-prefix",
+        "preset",
+        "set",
+        "add",
+        "remove",
+        "cors",
+        "compress",
+        "cache",
+    ],
     later: FRONT,
+};
+
+/// An upstream written as a table.
+pub(super) const UPSTREAM: Keys = Keys {
+    built: &["url", "weight", "drain", "name", "ca", "cert", "key"],
+    later: &[],
+};
+
+pub(super) const CHECK: Keys = Keys {
+    built: &[
+        "path", "status", "every", "timeout", "up", "down", "body", "json",
+    ],
+    later: &[],
+};
+
+pub(super) const TIMEOUT: Keys = Keys {
+    built: &["connect", "head", "idle", "stream"],
+    later: &[],
+};
+
+pub(super) const STATIC: Keys = Keys {
+    built: &["root", "index", "fallback"],
+    later: &[],
+};
+
+pub(super) const REDIRECT: Keys = Keys {
+    built: &["to", "status"],
+    later: &[],
+};
+
+pub(super) const CORS: Keys = Keys {
+    built: &[
+        "origins",
+        "methods",
+        "headers",
+        "expose",
+        "credentials",
+        "max-age",
+    ],
+    later: &[],
+};
+
+pub(super) const CACHE: Keys = Keys {
+    built: &["ttl", "stale", "shared", "most"],
+    later: &[],
+};
+
+pub(super) const COMPRESS: Keys = Keys {
+    built: &["types", "min", "level"],
+    later: &[],
 };
 
 pub(super) const ALLOW: Keys = Keys {

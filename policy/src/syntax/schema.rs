@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::front::{self, schema};
 use super::keys::{self, Keys};
 
 const NAME: &str = "^[a-z0-9][a-z0-9._-]{0,63}$";
@@ -82,12 +83,13 @@ fn rules_or(key: &str, allow: Keys) -> Value {
 /// The value of a key that means the same wherever it may stand.
 fn value(key: &str) -> Value {
     match key {
-        "who" | "from" | "when" | "unless-when" | "methods" | "on" | "days" | "time" | "host"
+        "who" | "from" | "when" | "unless-when" | "on" | "methods" | "days" | "time" | "host"
         | "to" | "port" | "reach" | "only" | "never" | "can-reach" | "groups" => words(),
         "tenants-disjoint" | "hide" | "disabled" | "windows" | "case-insensitive"
         | "path-params" | "preflight" | "shadow" => {
             json!({ "type": "boolean" })
         }
+        key if front::KEYS.contains(&key) => schema::value(key),
         "sessions" => json!({ "type": "integer", "minimum": 1 }),
         "device" => json!({ "enum": ["any", "known", "managed"] }),
         "device-not" => json!({ "enum": ["known", "managed"] }),
@@ -101,7 +103,7 @@ fn value(key: &str) -> Value {
     }
 }
 
-fn table(keys: Keys, mut of: impl FnMut(&str) -> Value) -> Value {
+pub(super) fn table(keys: Keys, mut of: impl FnMut(&str) -> Value) -> Value {
     let properties = keys.built.iter().map(|key| ((*key).to_owned(), of(key)));
     let properties: Map<String, Value> = properties.collect();
     json!({ "type": "object", "properties": properties, "additionalProperties": false })
@@ -115,7 +117,7 @@ fn list(of: &Value) -> Value {
     json!({ "type": "array", "items": of })
 }
 
-fn words() -> Value {
+pub(super) fn words() -> Value {
     json!({ "anyOf": [
         { "type": "string" },
         { "type": "array", "items": { "type": "string" } },

@@ -142,6 +142,7 @@ fn every_reason_code_has_a_folder() {
         "public-unused",
         "quota",
         "reserved",
+        "shared-cache",
         "shadowed-allow",
         "syntax",
         "test-failed",

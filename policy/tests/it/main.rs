@@ -10,6 +10,7 @@ mod bad;
 mod console;
 mod examples;
 mod front;
+mod fronts;
 mod hostile;
 mod limits;
 mod matrix;

@@ -105,7 +105,8 @@ fn a_star_host_is_exactly_one_label() {
         app.hosts.last(),
         Some(&HostPattern::AnyLabel("web.example".to_owned()))
     );
-    assert!(app.upstream.tls && app.upstream.port == 8443);
+    let to = app.upstreams().next().unwrap().to_string();
+    assert_eq!(to, "https://10.0.0.1:8443");
 }
 
 #[test]

@@ -2,10 +2,11 @@
 
 use std::fmt::Display;
 
+use super::super::front;
 use super::super::keys::{self, Keys};
 use super::super::read::Reader;
 use super::super::tree::{Entry, Table};
-use super::super::{AllowAst, AllowKey, AppAst, AreaAst, Def, GuardAst, NetAst, Word, Words};
+use super::super::{AllowAst, AllowKey, AppAst, AreaAst, Def, GuardAst, NetAst, Words};
 use crate::diag::{Diagnostic, Shown, show};
 
 pub(super) fn admin(r: &mut Reader<'_>, table: Table<'_>) -> Vec<Def<AllowAst>> {
@@ -33,7 +34,6 @@ pub(super) fn app(r: &mut Reader<'_>, entry: &Entry<'_>) -> Option<AppAst> {
     for e in table.entries() {
         match e.key {
             "host" => app.host = r.strings(&e).map(|list| list.v),
-            "upstream" => app.upstream = upstream(r, &e),
             "headers" => app.headers = r.string(&e),
             "windows" => app.windows = r.boolean(&e).unwrap_or(true),
             // a value of the wrong type is an error, so its reading does not matter
@@ -42,6 +42,7 @@ pub(super) fn app(r: &mut Reader<'_>, entry: &Entry<'_>) -> Option<AppAst> {
             "shadow" => app.shadow = r.boolean(&e).unwrap_or(true),
             "case-insensitive" => app.case_insensitive = r.boolean(&e).unwrap_or(true),
             "public" | "allow" => area_key(r, &e, &mut app.root, id),
+            key if front::KEYS.contains(&key) => front_key(r, &e, &mut app.root, id),
             key if key.starts_with(['/', '=']) => app.areas.extend(area(r, &e, id)),
             _ => r.stray_key(&e, keys::APP, format_args!("[{id}]")),
         }
@@ -53,26 +54,17 @@ pub(super) fn app(r: &mut Reader<'_>, entry: &Entry<'_>) -> Option<AppAst> {
         "host",
         "\"name.example\"",
     );
-    r.require(
-        table,
-        entry.span,
-        format_args!("[{id}]"),
-        "upstream",
-        "\"http://host:port\"",
-    );
-    Some(app)
-}
-
-fn upstream(r: &mut Reader<'_>, e: &Entry<'_>) -> Option<Word> {
-    if e.value.as_array().is_some() {
-        let span = e.value.span();
-        r.push(
-            Diagnostic::error("not-built-yet", span, "several upstreams are not built yet")
-                .help("write one: upstream = \"http://host:port\""),
+    front_end(r, &mut app.root, id);
+    if !["static", "redirect"].iter().any(|key| table.contains(key)) {
+        r.require(
+            table,
+            entry.span,
+            format_args!("[{id}]"),
+            "upstream",
+            "\"http://host:port\"",
         );
-        return None;
     }
-    r.string(e)
+    Some(app)
 }
 
 fn area(r: &mut Reader<'_>, entry: &Entry<'_>, app: &dyn Display) -> Option<Def<AreaAst>> {
@@ -82,17 +74,17 @@ fn area(r: &mut Reader<'_>, entry: &Entry<'_>, app: &dyn Display) -> Option<Def<
     for e in table.entries() {
         match e.key {
             "public" | "allow" => area_key(r, &e, &mut area, id),
+            key if front::KEYS.contains(&key) => front_key(r, &e, &mut area, id),
             "headers" => area.headers = r.string(&e),
             "shadow" => area.shadow = r.boolean(&e).unwrap_or(true),
-            "host" | "upstream" | "windows" | "case-insensitive" | "path-params" | "preflight" => r
-                .push(
-                    Diagnostic::error(
-                        "misplaced",
-                        e.span,
-                        format!("`{}` belongs to the app, not to an area", e.key),
-                    )
-                    .help(format!("move it to [{app}]")),
-                ),
+            "host" | "windows" | "case-insensitive" | "path-params" | "preflight" => r.push(
+                Diagnostic::error(
+                    "misplaced",
+                    e.span,
+                    format!("`{}` belongs to the app, not to an area", e.key),
+                )
+                .help(format!("move it to [{app}]")),
+            ),
             key if key.starts_with(['/', '=']) => r.push(
                 Diagnostic::error(
                     "misplaced",
@@ -104,10 +96,21 @@ fn area(r: &mut Reader<'_>, entry: &Entry<'_>, app: &dyn Display) -> Option<Def<
             _ => r.stray_key(&e, keys::AREA, format_args!("[{id}]")),
         }
     }
+    front_end(r, &mut area, id);
     Some(Def {
         name: r.word(entry),
         body: area,
     })
+}
+
+fn front_key(r: &mut Reader<'_>, e: &Entry<'_>, area: &mut AreaAst, id: &dyn Display) {
+    front::key(r, e, area.front.get_or_insert_default(), id);
+}
+
+fn front_end(r: &mut Reader<'_>, area: &mut AreaAst, id: &dyn Display) {
+    if let Some(front) = &mut area.front {
+        front::finish(r, front, id);
+    }
 }
 
 fn area_key(r: &mut Reader<'_>, e: &Entry<'_>, area: &mut AreaAst, id: &dyn Display) {

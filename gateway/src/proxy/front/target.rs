@@ -1,0 +1,105 @@
+//! Paths on their way to an app, and its redirects on their way back.
+
+use policy::front::below;
+
+/// What is taken off and put in front of a path.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rewrite {
+    strip: Option<String>,
+    depth: usize,
+    lead: String,
+}
+
+impl Rewrite {
+    /// Reads the policy's prefixes.
+    pub(super) fn new(strip: Option<&str>, lead: Option<&str>) -> Self {
+        Self {
+            strip: strip.map(str::to_owned),
+            depth: strip.map_or(0, |s| s.matches('/').count()),
+            lead: lead.unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// What was taken off, for `X-Forwarded-Prefix`.
+    pub(crate) fn prefix(&self) -> Option<&str> {
+        self.strip.as_deref()
+    }
+
+    /// Whether paths go to the app as they came.
+    pub(crate) fn is_none(&self) -> bool {
+        self.strip.is_none() && self.lead.is_empty()
+    }
+
+    /// Writes a path and query as the app gets them.
+    pub(crate) fn to_app(&self, path: &str, query: Option<&str>) -> String {
+        let rest = match below(path, self.depth) {
+            "" => "/",
+            rest => rest,
+        };
+        match query {
+            Some(query) => format!("{}{rest}?{query}", self.lead),
+            None => format!("{}{rest}", self.lead),
+        }
+    }
+
+    /// Writes an app's `Location` as the browser must have it: the app's own address becomes the one it is reached
+    /// by, and what was taken off its paths is put back. `None` where it may stay.
+    pub(crate) fn location(&self, value: &str, app: &str, public: &str) -> Option<String> {
+        let path = match value.strip_prefix(app) {
+            Some(path) if path.is_empty() || path.starts_with(['/', '?', '#']) => path,
+            _ => {
+                let local = value.starts_with('/') && !value.starts_with("//");
+                return (local && !self.is_none()).then(|| self.to_browser(value));
+            }
+        };
+        Some(format!("https://{public}{}", self.to_browser(path)))
+    }
+
+    fn to_browser(&self, path: &str) -> String {
+        let strip = self.strip.as_deref().unwrap_or_default();
+        if !strip.is_empty() && (path == strip || path.starts_with(&format!("{strip}/"))) {
+            return path.to_owned();
+        }
+        let own = path.strip_prefix(&self.lead).filter(|rest| {
+            self.lead.is_empty() || rest.is_empty() || rest.starts_with(['/', '?', '#'])
+        });
+        format!("{strip}{}", own.unwrap_or(path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Rewrite;
+
+    #[test]
+    fn a_prefix_is_taken_off_and_another_put_in_front() {
+        let both = Rewrite::new(Some("/api"), Some("/v1"));
+        assert_eq!(both.to_app("/api/x", Some("a=b")), "/v1/x?a=b");
+        assert_eq!(both.to_app("/api", None), "/v1/");
+        let strip = Rewrite::new(Some("/a/b"), None);
+        assert_eq!(strip.to_app("/a/b/c/", None), "/c/");
+        assert_eq!(Rewrite::default().to_app("/x", None), "/x");
+    }
+
+    #[test]
+    fn redirects_of_an_app_lead_back_through_the_gateway() {
+        let (app, public) = ("http://10.0.0.1:8000", "kp.example:8443");
+        let both = Rewrite::new(Some("/api"), Some("/v1"));
+        let to = |rewrite: &Rewrite, value: &str| rewrite.location(value, app, public);
+        let is = |text: &str| Some(text.to_owned());
+        assert_eq!(to(&both, "/v1/x?y"), is("/api/x?y"));
+        assert_eq!(to(&both, "/login"), is("/api/login"));
+        assert_eq!(to(&both, "/api/x"), is("/api/x"));
+        let whole = "https://kp.example:8443/api/x";
+        assert_eq!(to(&both, "http://10.0.0.1:8000/v1/x"), is(whole));
+        let none = Rewrite::default();
+        assert_eq!(to(&none, "/x"), None);
+        assert_eq!(to(&none, "https://elsewhere.example/"), None);
+        assert_eq!(to(&none, "//elsewhere.example/"), None);
+        assert_eq!(to(&none, "http://10.0.0.1:80001/x"), None);
+        assert_eq!(
+            to(&none, "http://10.0.0.1:8000"),
+            is("https://kp.example:8443")
+        );
+    }
+}

@@ -1,0 +1,146 @@
+//! The protected side: which upstreams there are, how each of them does, and which one a request goes to.
+//!
+//! What is known of an upstream outlives a reload: it is kept by its address. A request holds the pool of the policy
+//! that decided it.
+
+mod member;
+mod pool;
+mod probe;
+mod tls;
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Instant;
+
+use hmac::{Hmac, KeyInit, Mac};
+use parking_lot::Mutex;
+use policy::front::{Pool as Written, Source};
+use policy::{Policy, Upstream};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use crate::clock;
+use crate::secrets::Keys;
+
+pub(crate) use member::{Health, InUse, Member};
+pub(crate) use pool::{Choice, Limits, Pool, bit};
+pub(crate) use probe::run as watch;
+pub(crate) use tls::readable;
+
+/// One upstream of an app, as `status` and the metrics show it.
+pub(crate) struct Row {
+    /// The app, such as `app.paie`.
+    pub(crate) app: Arc<str>,
+    /// The area that names it, such as `/`.
+    pub(crate) area: String,
+    /// Its state.
+    pub(crate) member: Arc<Member>,
+    /// Whether it gets no new browsers.
+    pub(crate) drain: bool,
+}
+
+/// Everything known of upstreams, whatever policy is in force.
+pub(crate) struct Upstreams {
+    members: Mutex<HashMap<Key, Arc<Member>>>,
+    hasher: RandomState,
+    key: Zeroizing<[u8; 32]>,
+    /// Where the times of members begin.
+    base: Instant,
+}
+
+/// A member belongs to one app: what one app's check says of an address is nothing another's needs.
+type Key = (Arc<str>, Upstream);
+
+impl Upstreams {
+    /// Knows nothing yet.
+    pub(crate) fn new(keys: &Keys) -> Self {
+        Self {
+            members: Mutex::default(),
+            hasher: RandomState::new(),
+            key: keys.derive("upstream-pin"),
+            base: clock::now(),
+        }
+    }
+
+    /// Makes the pool of an area. `digest` is that of its policy: connections of different policies are never shared.
+    pub(crate) fn pool(
+        &self,
+        app: &policy::App,
+        area: &str,
+        written: &Written,
+        digest: &str,
+    ) -> Pool {
+        let mut known = self.members.lock();
+        let members = written.members.iter().map(|m| {
+            let key = (Arc::clone(&app.id), m.to.clone());
+            let make = || Arc::new(Member::new(&m.to, app.tenant().is_some(), self.base));
+            let member = Arc::clone(known.entry(key).or_insert_with(make));
+            member.checked_by(written.check.is_some());
+            pool::Place {
+                pin: self.pin(&app.id, area, &m.to),
+                group: self.hasher.hash_one((&app.id, area, digest, &m.tls)),
+                weight: m.weight,
+                drain: m.drain,
+                tls: tls::Towards::load(&m.to, &m.tls),
+                member,
+            }
+        });
+        Pool::new(members.collect(), written)
+    }
+
+    /// Forgets upstreams that no app of a policy names.
+    pub(crate) fn keep_only(&self, policy: &Policy) {
+        let mut known = self.members.lock();
+        let mut named: HashMap<Key, Arc<Member>> = HashMap::new();
+        for (_, app) in policy.apps() {
+            for to in app.upstreams() {
+                let key = (Arc::clone(&app.id), to.clone());
+                if let Some((key, member)) = known.remove_entry(&key) {
+                    named.insert(key, member);
+                }
+            }
+        }
+        *known = named;
+    }
+
+    /// What a browser shows to come back to an upstream; nobody can make one up.
+    fn pin(&self, app: &str, area: &str, to: &Upstream) -> String {
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&*self.key) else {
+            return String::new();
+        };
+        for part in [app, area, &to.to_string()] {
+            mac.update(part.as_bytes());
+            mac.update(&[0]);
+        }
+        let tag = mac.finalize().into_bytes();
+        data_encoding::BASE64URL_NOPAD.encode(tag.get(..15).unwrap_or_default())
+    }
+}
+
+/// Lists the upstreams of a policy's apps.
+pub(crate) fn rows(fronts: &crate::proxy::front::Fronts, policy: &Policy) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (at, app) in policy.apps() {
+        let mut seen: Vec<&str> = Vec::new();
+        for (front, written) in fronts.of_app(at).iter().zip(&app.fronts) {
+            let (Source::Pool(_), Some(pool)) = (&written.source, front.pool()) else {
+                continue;
+            };
+            if seen.contains(&written.source_at.as_str()) {
+                continue;
+            }
+            seen.push(&written.source_at);
+            rows.extend(pool.places().iter().map(|place| Row {
+                app: Arc::clone(&app.id),
+                area: written.source_at.clone(),
+                member: Arc::clone(&place.member),
+                drain: place.drain,
+            }));
+        }
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,267 @@
+//! One upstream: where it is, how it does, what it has to do.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use policy::{At, Upstream};
+
+/// Failures in a row after which it gets no requests for a while...
+const STREAK: u32 = 3;
+/// ...at first this long, twice as long each time it fails again...
+const OUT: Duration = Duration::from_secs(10);
+/// ...and at most this long.
+const OUT_MOST: Duration = Duration::from_secs(300);
+/// How long a name's addresses are used before it is looked up again.
+const REFRESH: Duration = Duration::from_secs(30);
+/// The most addresses of one name that are tried.
+const ADDRESSES: usize = 16;
+
+/// How an upstream does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Health {
+    /// It gets requests.
+    Up,
+    /// It failed requests and rests.
+    Out,
+    /// Its check fails.
+    Down,
+}
+
+impl Health {
+    /// The word of status and metrics.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Out => "out",
+            Self::Down => "down",
+        }
+    }
+}
+
+/// One upstream of one app.
+pub(crate) struct Member {
+    /// Its address as the policy has it.
+    pub(crate) to: Upstream,
+    fixed: Option<Address>,
+    /// An app of a tenant: its name may not lead to the gateway's own machine.
+    foreign: bool,
+    found: Mutex<(Vec<SocketAddr>, Option<Instant>)>,
+    base: Instant,
+    open: AtomicUsize,
+    served: AtomicU64,
+    failed: AtomicU64,
+    streak: AtomicU32,
+    rests: AtomicU32,
+    /// Until when it rests, in milliseconds after `base`; 0 for not.
+    rests_until: AtomicU64,
+    checked: AtomicBool,
+    down: AtomicBool,
+    good: AtomicU32,
+    bad: AtomicU32,
+    /// Since when it is in its state, in seconds since the UNIX epoch.
+    since: AtomicI64,
+    why: Mutex<String>,
+}
+
+/// Where a connection is made to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Address {
+    /// An address and port.
+    Net(SocketAddr),
+    /// The path of a socket.
+    Unix(String),
+}
+
+impl Member {
+    /// Takes it for well until it is known better.
+    pub(super) fn new(to: &Upstream, foreign: bool, base: Instant) -> Self {
+        let fixed = match &to.at {
+            At::Unix(path) => Some(Address::Unix(path.clone())),
+            At::Net(host, port) => host
+                .parse::<IpAddr>()
+                .ok()
+                .map(|ip| Address::Net(SocketAddr::new(ip, *port))),
+        };
+        Self {
+            to: to.clone(),
+            fixed,
+            foreign,
+            found: Mutex::default(),
+            base,
+            open: AtomicUsize::new(0),
+            served: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            streak: AtomicU32::new(0),
+            rests: AtomicU32::new(0),
+            rests_until: AtomicU64::new(0),
+            checked: AtomicBool::new(false),
+            down: AtomicBool::new(false),
+            good: AtomicU32::new(0),
+            bad: AtomicU32::new(0),
+            since: AtomicI64::new(0),
+            why: Mutex::default(),
+        }
+    }
+
+    /// Says whether the policy in force probes it; without probes none can have failed.
+    pub(super) fn checked_by(&self, check: bool) {
+        self.checked.store(check, Ordering::Relaxed);
+        if !check {
+            self.down.store(false, Ordering::Relaxed);
+            self.bad.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns how it does.
+    pub(crate) fn health(&self, now: Instant) -> Health {
+        if self.down.load(Ordering::Relaxed) {
+            Health::Down
+        } else if self.rests_until.load(Ordering::Relaxed) > self.millis(now) {
+            Health::Out
+        } else {
+            Health::Up
+        }
+    }
+
+    /// Returns the requests under way.
+    pub(crate) fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many requests it was given, and how many of them it failed.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        let served = self.served.load(Ordering::Relaxed);
+        (served, self.failed.load(Ordering::Relaxed))
+    }
+
+    /// Returns since when it is not well, in seconds since the UNIX epoch, and why.
+    pub(crate) fn trouble(&self) -> (i64, String) {
+        (self.since.load(Ordering::Relaxed), self.why.lock().clone())
+    }
+
+    /// Notes an answer; what failed before is forgotten.
+    pub(crate) fn worked(&self) {
+        if self.streak.load(Ordering::Relaxed) != 0 {
+            self.streak.store(0, Ordering::Relaxed);
+            self.rests.store(0, Ordering::Relaxed);
+            self.rests_until.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes a request that got no answer; returns whether the upstream rests from here on.
+    pub(crate) fn broke(&self, why: &str, now: Instant, unix: i64) -> bool {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+        let streak = self
+            .streak
+            .fetch_add(1, Ordering::Relaxed)
+            .saturating_add(1);
+        if streak < STREAK {
+            return false;
+        }
+        let rests = self.rests.fetch_add(1, Ordering::Relaxed);
+        let rest = OUT.saturating_mul(1 << rests.min(5)).min(OUT_MOST);
+        let rest = u64::try_from(rest.as_millis()).unwrap_or(0);
+        let until = self.millis(now).saturating_add(rest);
+        if self.rests_until.swap(until, Ordering::Relaxed) == 0 {
+            self.note(why, unix);
+        }
+        // one more failure after the rest is enough
+        self.streak.store(STREAK - 1, Ordering::Relaxed);
+        true
+    }
+
+    /// Notes a probe that was fine; returns whether that brings the upstream back.
+    pub(super) fn probe_passed(&self, up: u32, unix: i64) -> bool {
+        self.bad.store(0, Ordering::Relaxed);
+        let good = self.good.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        if !self.down.load(Ordering::Relaxed) || good < up {
+            return false;
+        }
+        self.down.store(false, Ordering::Relaxed);
+        self.worked();
+        self.note("", unix);
+        true
+    }
+
+    /// Notes a probe that failed; returns whether that takes the upstream out.
+    pub(super) fn probe_failed(&self, why: &str, down: u32, unix: i64) -> bool {
+        self.good.store(0, Ordering::Relaxed);
+        let bad = self.bad.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        if self.down.load(Ordering::Relaxed) || bad < down || !self.checked.load(Ordering::Relaxed)
+        {
+            return false;
+        }
+        self.down.store(true, Ordering::Relaxed);
+        self.note(why, unix);
+        true
+    }
+
+    fn note(&self, why: &str, unix: i64) {
+        why.clone_into(&mut self.why.lock());
+        self.since.store(unix, Ordering::Relaxed);
+    }
+
+    fn millis(&self, now: Instant) -> u64 {
+        let since = now.saturating_duration_since(self.base);
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Returns where to connect to, looking a name up at most every 30 s; a lookup that fails leaves the last answer
+    /// in use.
+    pub(crate) async fn address(&self, now: Instant) -> Option<Address> {
+        if let Some(fixed) = &self.fixed {
+            return Some(fixed.clone());
+        }
+        let At::Net(host, port) = &self.to.at else {
+            return None;
+        };
+        {
+            let found = self.found.lock();
+            let fresh = |at: Instant| now.saturating_duration_since(at) < REFRESH;
+            if found.1.is_some_and(fresh) {
+                return found.0.first().copied().map(Address::Net);
+            }
+        }
+        let looked_up = tokio::net::lookup_host((host.as_str(), *port)).await;
+        let mut found = self.found.lock();
+        if let Ok(addresses) = looked_up {
+            let permitted = |address: &SocketAddr| !self.foreign || !near(address.ip());
+            found.0 = addresses.filter(permitted).take(ADDRESSES).collect();
+            found.1 = Some(now);
+        }
+        found.0.first().copied().map(Address::Net)
+    }
+
+    /// Puts the address that failed behind the others of its name.
+    pub(crate) fn next_address(&self) {
+        let mut found = self.found.lock();
+        if found.0.len() > 1 {
+            found.0.rotate_left(1);
+        }
+    }
+}
+
+fn near(ip: IpAddr) -> bool {
+    policy::front::is_near(ip)
+}
+
+/// One request under way; the upstream has one less when this is dropped.
+pub(crate) struct InUse(pub(crate) Arc<Member>);
+
+impl InUse {
+    /// Counts a request.
+    pub(super) fn of(member: &Arc<Member>) -> Self {
+        member.open.fetch_add(1, Ordering::Relaxed);
+        member.served.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(member))
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}

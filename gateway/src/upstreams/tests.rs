@@ -1,0 +1,322 @@
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use policy::front::{Balance, Check, Member as WrittenMember, Pool as Written, TlsTo};
+use policy::{At, Upstream};
+
+use super::member::{Address, Health, InUse};
+use super::{Choice, Limits, Pool, Upstreams, bit};
+use crate::clock;
+use crate::ids;
+use crate::secrets::Keys;
+
+fn keys() -> Keys {
+    let folder = std::env::temp_dir().join(ids::token());
+    std::fs::create_dir(&folder).unwrap();
+    let keys = Keys::create(&folder.join("master")).unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    keys
+}
+
+fn member(last: u8, weight: u32, drain: bool) -> WrittenMember {
+    WrittenMember {
+        to: Upstream {
+            tls: false,
+            at: At::Net(format!("192.0.2.{last}"), 80),
+        },
+        weight,
+        drain,
+        tls: TlsTo::default(),
+    }
+}
+
+fn written(members: Vec<WrittenMember>) -> Written {
+    Written {
+        members,
+        balance: Balance::RoundRobin,
+        sticky: true,
+        check: None,
+    }
+}
+
+/// An app of the policy language; what it is called does not matter.
+fn policy() -> policy::Policy {
+    let mut sources = policy::Sources::new();
+    let text = "postern = 1\n[group]\nit = [\"nadia\"]\n[app.a]\nhost = \"a.example\"\nupstream = \"http://192.0.2.1:80\"\nallow.it = { who = \"@it\" }\n";
+    sources.add("policy.toml", text.to_owned());
+    policy::load(&sources).unwrap().policy
+}
+
+fn pool(upstreams: &Upstreams, written: &Written) -> Pool {
+    let policy = policy();
+    let (_, app) = policy.apps().next().unwrap();
+    upstreams.pool(app, "/", written, policy.digest())
+}
+
+fn fail(pool: &Pool, at: usize, times: u32, now: Instant) {
+    for _ in 0..times {
+        pool.places()[at].member.broke("why", now, 7);
+    }
+}
+
+fn chosen(pool: &Pool, count: usize, now: Instant) -> Vec<usize> {
+    let choose = |_| pool.choose(None, 0, now).unwrap().at;
+    (0..count).map(choose).collect()
+}
+
+#[test]
+fn turns_go_round_by_weight_and_skip_who_rests_or_drains() {
+    let upstreams = Upstreams::new(&keys());
+    let members = vec![member(1, 2, false), member(2, 1, false), member(3, 1, true)];
+    let pool = pool(&upstreams, &written(members));
+    let now = clock::now();
+    let all = chosen(&pool, 40, now);
+    let count = |at| all.iter().filter(|a| **a == at).count();
+    assert!(
+        count(2) == 0 && count(0) > count(1) && count(1) > 0,
+        "{all:?}"
+    );
+    fail(&pool, 0, 2, now);
+    assert_eq!(
+        pool.places()[0].member.health(now),
+        Health::Up,
+        "twice is nothing"
+    );
+    fail(&pool, 0, 1, now);
+    assert_eq!(pool.places()[0].member.health(now), Health::Out);
+    assert_eq!(chosen(&pool, 5, now), [1; 5]);
+    // when nobody is well the resting are asked, and then the draining
+    fail(&pool, 1, 3, now);
+    let resting: BTreeSet<usize> = chosen(&pool, 10, now).into_iter().collect();
+    assert_eq!(resting, BTreeSet::from([0, 1]));
+    let last = pool.choose(None, bit(0) | bit(1), now).unwrap();
+    assert_eq!(last.at, 2);
+    assert!(pool.choose(None, 0b111, now).is_none());
+}
+
+#[test]
+fn a_rest_ends_grows_and_is_forgotten_after_an_answer() {
+    let upstreams = Upstreams::new(&keys());
+    let pool = pool(
+        &upstreams,
+        &written(vec![member(1, 1, false), member(2, 1, false)]),
+    );
+    let now = clock::now();
+    let member = &pool.places()[0].member;
+    let after = |secs| member.health(now + Duration::from_secs(secs));
+    fail(&pool, 0, 3, now);
+    assert_eq!((after(9), after(11)), (Health::Out, Health::Up));
+    assert_eq!(member.trouble(), (7, "why".to_owned()));
+    let later = now + Duration::from_secs(11);
+    assert!(
+        member.broke("again", later, 18),
+        "one failure more is enough"
+    );
+    let after = |secs| member.health(later + Duration::from_secs(secs));
+    assert_eq!((after(19), after(21)), (Health::Out, Health::Up));
+    for _ in 0..20 {
+        member.broke("again", later, 18);
+    }
+    assert_eq!(
+        after(301),
+        Health::Up,
+        "a rest is never longer than five minutes"
+    );
+    member.worked();
+    assert_eq!(member.health(later), Health::Up);
+    assert!(!member.broke("first", later, 19));
+}
+
+#[test]
+fn a_check_takes_out_and_brings_back_after_as_many_probes_as_it_says() {
+    let upstreams = Upstreams::new(&keys());
+    let check = Check {
+        path: "/".to_owned(),
+        status: None,
+        every: 1,
+        timeout: 1,
+        up: 2,
+        down: 3,
+        body: None,
+        json: Vec::new(),
+    };
+    let with = Written {
+        check: Some(check),
+        ..written(vec![member(1, 1, false), member(2, 1, false)])
+    };
+    let checked = pool(&upstreams, &with);
+    let now = clock::now();
+    let member = &checked.places()[0].member;
+    let failed = [1, 2, 3, 4].map(|_| member.probe_failed("status 503", 3, 9));
+    assert_eq!(failed, [false, false, true, false]);
+    assert_eq!(member.health(now), Health::Down);
+    assert_eq!(chosen(&checked, 3, now), [1; 3]);
+    assert!(!member.probe_passed(2, 10));
+    assert!(!member.probe_failed("x", 3, 10));
+    assert!(!member.probe_passed(2, 11), "two in a row");
+    assert!(member.probe_passed(2, 12));
+    assert_eq!(member.health(now), Health::Up);
+    for _ in 0..3 {
+        checked.places()[1].member.probe_failed("x", 3, 13);
+        member.probe_failed("x", 3, 13);
+    }
+    assert!(
+        checked.choose(None, 0, now).is_none(),
+        "none whose check fails is ever asked"
+    );
+    // a policy without the check asks it again
+    let again = pool(&upstreams, &written(vec![member_of(&checked, 0)]));
+    assert!(again.choose(None, 0, now).is_some());
+}
+
+fn member_of(pool: &Pool, at: usize) -> WrittenMember {
+    WrittenMember {
+        to: pool.places()[at].member.to.clone(),
+        weight: 1,
+        drain: false,
+        tls: TlsTo::default(),
+    }
+}
+
+#[test]
+fn a_pin_leads_back_to_its_upstream_and_no_other_text_does() {
+    let upstreams = Upstreams::new(&keys());
+    let members = || vec![member(1, 1, false), member(2, 1, false), member(3, 1, true)];
+    let first = pool(&upstreams, &written(members()));
+    let now = clock::now();
+    let pins: Vec<String> = first.places().iter().map(|p| p.pin.clone()).collect();
+    let at = |pool: &Pool, pin: &str| pool.choose(Some(pin), 0, now).unwrap();
+    for (place, pin) in pins.iter().enumerate() {
+        for text in [pin.clone(), format!("AAAA.{pin}"), format!("{pin}.AAAA")] {
+            let choice = at(&first, &text);
+            assert_eq!(
+                choice,
+                Choice {
+                    at: place,
+                    pinned: true
+                },
+                "{text}"
+            );
+        }
+    }
+    for wrong in [
+        "",
+        "AAAAAAAAAAAAAAAAAAAA",
+        &pins[0][1..],
+        &pins[0].to_lowercase(),
+    ] {
+        assert!(!at(&first, wrong).pinned, "{wrong}");
+    }
+    // another gateway's pin is no pin here, and one without `sticky` has none
+    let other = pool(&Upstreams::new(&keys()), &written(members()));
+    assert!(!at(&other, &pins[0]).pinned);
+    let loose = Written {
+        sticky: false,
+        ..written(members())
+    };
+    assert!(!at(&pool(&upstreams, &loose), &pins[0]).pinned);
+    // one that is gone is not waited for
+    fail(&first, 1, 3, now);
+    let choice = at(&first, &pins[1]);
+    assert_eq!(
+        choice,
+        Choice {
+            at: 0,
+            pinned: false
+        }
+    );
+}
+
+#[test]
+fn the_fewest_under_way_are_asked_where_the_policy_says_so() {
+    let upstreams = Upstreams::new(&keys());
+    let least = Written {
+        balance: Balance::LeastConnections,
+        ..written(vec![member(1, 1, false), member(2, 3, false)])
+    };
+    let pool = pool(&upstreams, &least);
+    let now = clock::now();
+    let mut open: Vec<InUse> = Vec::new();
+    for _ in 0..8 {
+        let choice = pool.choose(None, 0, now).unwrap();
+        open.extend(pool.enter(choice));
+    }
+    let counts = [0, 1].map(|at| pool.places()[at].member.open());
+    assert_eq!(counts, [2, 6]);
+    open.clear();
+    assert_eq!(pool.places()[1].member.open(), 0);
+}
+
+#[test]
+fn second_tries_are_a_share_of_the_requests() {
+    let upstreams = Upstreams::new(&keys());
+    let pool = pool(
+        &upstreams,
+        &written(vec![member(1, 1, false), member(2, 1, false)]),
+    );
+    let free = (0..1000).take_while(|_| pool.may_retry()).count();
+    assert_eq!(free, 20);
+    let choice = pool.choose(None, 0, clock::now()).unwrap();
+    for _ in 0..10 {
+        drop(pool.enter(choice));
+    }
+    assert_eq!((0..1000).take_while(|_| pool.may_retry()).count(), 2);
+}
+
+#[test]
+fn what_is_known_of_an_upstream_outlives_a_change_of_the_policy_and_no_more() {
+    let upstreams = Upstreams::new(&keys());
+    let first = pool(
+        &upstreams,
+        &written(vec![member(1, 1, false), member(2, 1, false)]),
+    );
+    let now = clock::now();
+    fail(&first, 0, 3, now);
+    let second = pool(
+        &upstreams,
+        &written(vec![member(3, 1, false), member(1, 5, false)]),
+    );
+    assert_eq!(second.places()[1].member.health(now), Health::Out);
+    upstreams.keep_only(&policy());
+    assert_eq!(upstreams.members.lock().len(), 1, "only 192.0.2.1 is named");
+}
+
+#[test]
+fn connections_of_another_policy_or_with_other_tls_are_never_shared() {
+    let upstreams = Upstreams::new(&keys());
+    let policy = policy();
+    let (_, app) = policy.apps().next().unwrap();
+    let limits = Limits {
+        connect: Duration::from_secs(1),
+        read: None,
+    };
+    let group = |digest: &str, name: Option<&str>| {
+        let mut member = member(1, 1, false);
+        member.to.tls = true;
+        member.tls.name = name.map(str::to_owned);
+        let pool = upstreams.pool(app, "/", &written(vec![member]), digest);
+        let choice = pool.choose(None, 0, clock::now()).unwrap();
+        let address = Address::Net("192.0.2.1:80".parse().unwrap());
+        let peer = pool.peer(choice, address, limits, false).unwrap();
+        (peer.group_key, peer.sni)
+    };
+    let (one, name) = group("a", None);
+    assert_eq!((one, name.as_str()), (group("a", None).0, "192.0.2.1"));
+    assert_ne!(one, group("b", None).0);
+    let (other, name) = group("a", Some("app.internal"));
+    assert_ne!(one, other);
+    assert_eq!(name, "app.internal");
+}
+
+#[tokio::test]
+async fn a_tenants_name_never_leads_to_the_gateways_own_machine() {
+    let own = Upstream {
+        tls: false,
+        at: At::Net("localhost".to_owned(), 80),
+    };
+    let now = clock::now();
+    let of_root = super::Member::new(&own, false, now);
+    assert!(of_root.address(now).await.is_some());
+    let of_tenant = super::Member::new(&own, true, now);
+    assert_eq!(of_tenant.address(now).await, None);
+}

@@ -1,0 +1,112 @@
+//! The settings of every area, its own keys over those of the areas around it.
+
+use super::{Front, Shared, Source, Timeouts, Written};
+use crate::ir::Area;
+
+/// The settings of an app's areas; equal ones of neighbours are held once.
+#[derive(Debug, Default)]
+pub(crate) struct Fronts {
+    /// The root's first.
+    pub(crate) all: Vec<Front>,
+    /// For each area the place of its settings among them.
+    pub(crate) of_area: Vec<u32>,
+}
+
+impl Fronts {
+    /// Merges the keys of an app's areas, the root first as they stand.
+    pub(crate) fn of(areas: &[Area]) -> Self {
+        let root = areas.first().and_then(|area| area.front.as_deref());
+        let mut all = vec![over(&Front::default(), root, "/", 0)];
+        let plain = areas.iter().skip(1).all(|area| area.front.is_none());
+        let shared = all
+            .iter()
+            .any(|f| f.cache.as_ref().is_some_and(|c| c.shared != Shared::No));
+        if plain && !shared {
+            return Self {
+                all,
+                of_area: vec![0; areas.len()],
+            };
+        }
+        let mut of_area = vec![0_u32; areas.len()];
+        let mut order: Vec<usize> = (1..areas.len()).collect();
+        let rank = |at: &usize| {
+            let pattern = areas.get(*at).map(|area| &area.pattern);
+            pattern.map(|p| (p.segs.len(), p.exact, literals(p)))
+        };
+        order.sort_by_key(rank);
+        for (done, &at) in order.iter().enumerate() {
+            let Some(area) = areas.get(at) else { continue };
+            // areas are closed under intersection: of those around it, the last in rank is inside all others
+            let around = order.iter().take(done).rev().find(|&&outer| {
+                let outer = areas.get(outer);
+                outer.is_some_and(|outer| outer.pattern.contains(&area.pattern))
+            });
+            let parent = around.and_then(|&at| of_area.get(at)).copied().unwrap_or(0);
+            let own = area.front.as_deref();
+            let apart =
+                |front: &Front| front.cache.as_ref().is_some_and(|c| c.shared != Shared::No);
+            let ix = match all.get(parent as usize) {
+                Some(front) if own.is_some() || apart(front) => {
+                    let depth = area.pattern.segs.len();
+                    let none = Written::default();
+                    let own = own.unwrap_or(&none);
+                    let merged = over(front, Some(own), area.pattern.shown(), depth);
+                    all.push(merged);
+                    u32::try_from(all.len() - 1).unwrap_or(0)
+                }
+                Some(_) | None => parent,
+            };
+            if let Some(place) = of_area.get_mut(at) {
+                *place = ix;
+            }
+        }
+        Self { all, of_area }
+    }
+}
+
+fn literals(pattern: &crate::ir::Pattern) -> usize {
+    let stars = pattern.segs.iter().filter(|s| **s == crate::ir::Seg::Star);
+    pattern.segs.len() - stars.count()
+}
+
+fn over(outer: &Front, own: Option<&Written>, at: &str, depth: usize) -> Front {
+    let mut front = outer.clone();
+    let Some(own) = own else { return front };
+    if let Some(source) = &own.source {
+        front.source = Source::clone(source);
+        at.clone_into(&mut front.source_at);
+        front.source_depth = depth;
+        // another source has other paths
+        (front.strip, front.lead) = (None, None);
+    }
+    let first = |own: Option<u32>, outer| own.or(outer);
+    front.timeout = Timeouts {
+        connect: first(own.timeout.connect, outer.timeout.connect),
+        head: first(own.timeout.head, outer.timeout.head),
+        idle: first(own.timeout.idle, outer.timeout.idle),
+        stream: first(own.timeout.stream, outer.timeout.stream),
+    };
+    front.body_max = own.body_max.or(outer.body_max);
+    keep(&mut front.methods, own.methods.clone().map(Some));
+    keep(&mut front.websocket, own.websocket);
+    keep(&mut front.strip, own.strip.clone().map(Some));
+    keep(&mut front.lead, own.lead.clone().map(Some));
+    keep(&mut front.preset, own.preset.map(Some));
+    keep(&mut front.set, own.set.clone());
+    keep(&mut front.add, own.add.clone());
+    keep(&mut front.remove, own.remove.clone());
+    keep(&mut front.cors, own.cors.clone());
+    keep(&mut front.compress, own.compress.clone());
+    if let Some(cache) = &mut front.cache {
+        // what is for everybody in one area need not be in another
+        cache.shared = Shared::No;
+    }
+    keep(&mut front.cache, own.cache.clone());
+    front
+}
+
+fn keep<T>(into: &mut T, own: Option<T>) {
+    if let Some(own) = own {
+        *into = own;
+    }
+}

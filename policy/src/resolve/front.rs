@@ -1,0 +1,50 @@
+//! The front's keys of an area, checked against its place.
+
+use super::Cx;
+use crate::diag::{Diagnostic, show};
+use crate::front::{Shared, Written};
+use crate::ir::Pattern;
+use crate::syntax::{AreaAst, Words};
+
+/// Returns the keys an area has of its own.
+pub(super) fn written(
+    cx: &mut Cx<'_>,
+    ast: &AreaAst,
+    pattern: &Pattern,
+    id: &str,
+) -> Option<Box<Written>> {
+    let front = ast.front.as_ref()?;
+    if let (Some(span), Some(strip)) = (front.strip, &front.written.strip) {
+        let rest = pattern.text.trim_start_matches('=').strip_prefix(&**strip);
+        if !rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+            let title = format!("paths of {} do not begin with {}", show(id), show(strip));
+            let help = "it can only be taken off in an area whose path begins with it";
+            cx.diags
+                .push(Diagnostic::error("bad-value", span, title).help(help));
+        }
+    }
+    if let Some(span) = front.files
+        && (pattern.exact || pattern.has_star())
+    {
+        let title = format!("files of a folder cannot stand at {}", show(id));
+        let help = "give them an area of a plain path, such as \"/docs\"";
+        cx.diags
+            .push(Diagnostic::error("misplaced", span, title).help(help));
+    }
+    if let (Some(span), Some(Some(cache))) = (front.cache, &front.written.cache)
+        && cache.shared == Shared::Strangers
+    {
+        let opens = |words: &Words| words.list().v.iter().any(|word| word.v == "anyone");
+        let mut open = ast.allows.iter().filter_map(|def| def.body.who.as_ref());
+        if !open.any(opens) {
+            let title = format!(
+                "one answer for strangers in {}, which is not open to anyone",
+                show(id)
+            );
+            let help = "what one person was answered others would get; if it is the same for all, write  shared = \"reason\"";
+            cx.diags
+                .push(Diagnostic::error("shared-cache", span, title).help(help));
+        }
+    }
+    (!front.written.is_empty()).then(|| Box::new(front.written.clone()))
+}

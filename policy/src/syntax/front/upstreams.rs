@@ -1,0 +1,276 @@
+//! Upstreams, how one is chosen, how they are probed, and how long they may take.
+
+use std::fmt::Display;
+
+use super::super::Sp;
+use super::super::keys;
+use super::super::read::Reader;
+use super::super::tree::{Entry, Value};
+use super::{bad, file, put};
+use crate::diag::{Diagnostic, show};
+use crate::front::{Balance, Check, Member, TlsTo, Written};
+use crate::ir::At;
+use crate::resolve::values;
+use crate::source::Span;
+
+/// Most upstreams of one area.
+const MOST: usize = 32;
+
+/// A URL, a table, or a list of both.
+pub(super) fn members(r: &mut Reader<'_>, e: &Entry<'_>, local: &mut Vec<Span>) -> Vec<Sp<Member>> {
+    let Some(items) = e.value.as_array() else {
+        return member(r, e.key, e.value, local).into_iter().collect();
+    };
+    let mut members: Vec<Sp<Member>> = Vec::new();
+    let count = items.clone().count();
+    if count == 0 {
+        r.push(
+            Diagnostic::error("empty-list", e.value.span(), "`upstream` is an empty list")
+                .help("name at least one"),
+        );
+    }
+    if count > MOST {
+        let title = format!("{} upstreams, the limit is {MOST}", count);
+        r.push(Diagnostic::error("limit", e.span, title));
+    }
+    for item in items.take(MOST) {
+        let Some(found) = member(r, e.key, item, local) else {
+            continue;
+        };
+        if let Some(first) = members.iter().find(|m| m.v.to == found.v.to) {
+            let title = format!("upstream `{}` stands twice", found.v.to);
+            r.push(
+                Diagnostic::error("defined-twice", found.span, title)
+                    .related(first.span, "first written here")
+                    .help("give it a `weight` if it shall get more"),
+            );
+            continue;
+        }
+        members.push(found);
+    }
+    members
+}
+
+fn member(
+    r: &mut Reader<'_>,
+    key: &str,
+    value: Value<'_>,
+    local: &mut Vec<Span>,
+) -> Option<Sp<Member>> {
+    let span = value.span();
+    let mut member = None;
+    let mut more = Member {
+        to: crate::ir::Upstream::none(),
+        weight: 1,
+        drain: false,
+        tls: TlsTo::default(),
+    };
+    if let Some(text) = value.as_str() {
+        member = url(r, text, span);
+    } else if let Some(table) = value.as_table() {
+        r.require(table, span, "an upstream", "url", "\"http://host:port\"");
+        let (mut cert, mut secret) = (None, None);
+        for e in table.entries() {
+            match e.key {
+                "url" => {
+                    let word = r.string(&e);
+                    member = word.and_then(|word| url(r, &word.v, word.span));
+                }
+                "weight" => put(&mut more.weight, count(r, &e, 100)),
+                "drain" => more.drain = r.boolean(&e).unwrap_or(false),
+                "name" => more.tls.name = server_name(r, &e),
+                "ca" => more.tls.ca = own_file(r, &e, local),
+                "cert" => cert = own_file(r, &e, local),
+                "key" => secret = own_file(r, &e, local),
+                _ => r.stray_key(&e, keys::UPSTREAM, "an upstream"),
+            }
+        }
+        more.tls.identity = match (cert, secret) {
+            (Some(cert), Some(key)) => Some((cert, key)),
+            (None, None) => None,
+            _ => {
+                let title = "an upstream has `cert` or `key` without the other";
+                bad(r, span, title.to_owned(), "write both");
+                None
+            }
+        };
+    } else {
+        r.wrong_type(value, key, "a URL, a table, or a list of them");
+    }
+    more.to = member?;
+    if more.tls != TlsTo::default() && !more.to.tls {
+        let title = format!("`{}` is not reached by TLS", more.to);
+        let help = "leave ca, name, cert and key out, or write https://";
+        bad(r, span, title, help);
+    }
+    if matches!(more.to.at, At::Unix(_)) {
+        local.push(span);
+    }
+    Some(Sp { v: more, span })
+}
+
+fn url(r: &mut Reader<'_>, text: &str, span: Span) -> Option<crate::ir::Upstream> {
+    let found = values::upstream(text);
+    if found.is_none() {
+        let title = format!("`{}` is not an upstream", show(text));
+        let help =
+            "write http://host:port, https://host:port or unix:/path/of.socket, without a path";
+        bad(r, span, title, help);
+    }
+    found
+}
+
+fn own_file(r: &mut Reader<'_>, e: &Entry<'_>, local: &mut Vec<Span>) -> Option<String> {
+    local.push(e.span);
+    file(r, e)
+}
+
+fn server_name(r: &mut Reader<'_>, e: &Entry<'_>) -> Option<String> {
+    let word = r.string(e)?;
+    let sound = crate::canon::host(&word.v).is_ok_and(|host| word.v == host.as_str());
+    if sound {
+        return Some(word.v.to_string());
+    }
+    let title = format!("`{}` is not a host name", show(&word.v));
+    bad(
+        r,
+        word.span,
+        title,
+        "write the name in the upstream's certificate",
+    );
+    None
+}
+
+pub(super) fn balance(r: &mut Reader<'_>, e: &Entry<'_>) -> Option<Sp<Balance>> {
+    let word = r.string(e)?;
+    let all = [Balance::RoundRobin, Balance::LeastConnections];
+    let words = all.map(Balance::as_str);
+    if !r.one_of(&word, "a way to choose an upstream", &words) {
+        return None;
+    }
+    let v = all.into_iter().find(|b| word.v == b.as_str())?;
+    Some(Sp { v, span: e.span })
+}
+
+/// Reads `check = { path = "/health" }`.
+pub(super) fn check(r: &mut Reader<'_>, e: &Entry<'_>, place: &dyn Display) -> Option<Sp<Check>> {
+    let table = r.table(e)?;
+    let name = format!("`check` of [{place}]");
+    r.require(table, e.span, &name, "path", "\"/health\"");
+    let mut check = Check {
+        path: String::new(),
+        status: None,
+        every: 10,
+        timeout: 3,
+        up: 2,
+        down: 3,
+        body: None,
+        json: Vec::new(),
+    };
+    for e in table.entries() {
+        match e.key {
+            "path" => put(&mut check.path, path(r, &e)),
+            "status" => check.status = status(r, &e),
+            "every" => put(&mut check.every, secs(r, &e)),
+            "timeout" => put(&mut check.timeout, secs(r, &e)),
+            "up" => put(&mut check.up, count(r, &e, 100)),
+            "down" => put(&mut check.down, count(r, &e, 100)),
+            "body" => check.body = r.string(&e).map(|word| word.v.to_string()),
+            "json" => put(&mut check.json, json(r, &e)),
+            _ => r.stray_key(&e, keys::CHECK, &name),
+        }
+    }
+    Some(Sp {
+        v: check,
+        span: e.span,
+    })
+}
+
+fn path(r: &mut Reader<'_>, e: &Entry<'_>) -> Option<String> {
+    let word = r.string(e)?;
+    let plain = |b: u8| (0x21..0x7f).contains(&b) && b != b'#';
+    if word.v.starts_with('/') && word.v.len() <= 1024 && word.v.bytes().all(plain) {
+        return Some(word.v.to_string());
+    }
+    let title = format!("`{}` is not a path to probe", show(&word.v));
+    bad(
+        r,
+        word.span,
+        title,
+        "write it as a request has it, such as /health",
+    );
+    None
+}
+
+fn status(r: &mut Reader<'_>, e: &Entry<'_>) -> Option<u16> {
+    let number = r.integer(e)?;
+    match u16::try_from(number.v) {
+        Ok(status @ 200..=599) => Some(status),
+        _ => {
+            let title = format!("{} is not the status of an answer", number.v);
+            bad(r, number.span, title, "a number from 200 to 599");
+            None
+        }
+    }
+}
+
+fn json(r: &mut Reader<'_>, e: &Entry<'_>) -> Option<Vec<(String, String)>> {
+    let table = r.table(e)?;
+    let mut out = Vec::new();
+    for e in table.entries() {
+        out.push((e.key.to_owned(), r.string(&e)?.v.to_string()));
+    }
+    out.sort_unstable();
+    Some(out)
+}
+
+fn count(r: &mut Reader<'_>, e: &Entry<'_>, most: u32) -> Option<u32> {
+    let number = r.integer(e)?;
+    let found = u32::try_from(number.v).ok();
+    let found = found.filter(|n| (1..=most).contains(n));
+    if found.is_none() {
+        let title = format!("`{}` of {} is not between 1 and {most}", e.key, number.v);
+        bad(r, number.span, title, "write a whole number");
+    }
+    found
+}
+
+/// Reads a duration of at least a second.
+pub(super) fn secs(r: &mut Reader<'_>, e: &Entry<'_>) -> Option<u32> {
+    let word = r.string(e)?;
+    match values::duration(&word.v) {
+        Ok(0) => {
+            bad(
+                r,
+                word.span,
+                format!("`{}` of no length", e.key),
+                "at least 1s",
+            );
+            None
+        }
+        Ok(secs) => Some(secs),
+        Err(help) => {
+            let title = format!("`{}` is not a duration", show(&word.v));
+            bad(r, word.span, title, &help);
+            None
+        }
+    }
+}
+
+/// Reads `timeout = { head = "5m", stream = "24h" }`.
+pub(super) fn timeout(r: &mut Reader<'_>, e: &Entry<'_>, place: &dyn Display, into: &mut Written) {
+    let Some(table) = r.table(e) else { return };
+    for e in table.entries() {
+        let limit = match e.key {
+            "connect" => &mut into.timeout.connect,
+            "head" => &mut into.timeout.head,
+            "idle" => &mut into.timeout.idle,
+            "stream" => &mut into.timeout.stream,
+            _ => {
+                r.stray_key(&e, keys::TIMEOUT, &format!("`timeout` of [{place}]"));
+                continue;
+            }
+        };
+        *limit = secs(r, &e);
+    }
+}

@@ -1,0 +1,430 @@
+//! Several upstreams of one app: what happens to the people when one of them fails.
+
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use postern_tests::curl::{Client, host};
+use postern_tests::gateway::Gateway;
+use postern_tests::process::Program;
+use postern_tests::raw::{self, Tls};
+use postern_tests::replica::{self, Mode, Replica};
+use postern_tests::temp::Temp;
+use postern_tests::websocket::Socket;
+use postern_tests::{journal, ports, wait};
+use serde_json::Value;
+
+const PIN: &str = "__Host-postern-pin";
+const SOON: Duration = Duration::from_secs(20);
+
+/// A policy whose app has these keys.
+fn policy(app: &str) -> String {
+    format!(
+        "postern = 1\n[group]\nadmins = [\"demo\"]\n[admin]\nallow.admins = {{ who = \"@admins\" }}\n\
+         [app.app]\nhost = [\"app.gate.localhost\", \"app.gate.postern.internal\"]\n{app}\n\
+         allow.people = {{ who = [\"demo\", \"guest\"] }}\n"
+    )
+}
+
+fn two(a: &Replica, b: &Replica, more: &str) -> String {
+    policy(&format!(
+        "upstream = [\"{}\", \"{}\"]\n{more}",
+        a.url(),
+        b.url()
+    ))
+}
+
+/// A gateway with a policy, and a browser of demo's that is signed in.
+fn signed_in(text: &str) -> (Gateway, Client) {
+    let gateway = Gateway::demo();
+    gateway.set_policy(text);
+    let client = Client::new(&gateway);
+    let page = client.sign_in(&gateway.facts.app, &gateway.facts.demo);
+    assert!(page.status < 600, "{page:?}");
+    (gateway, client)
+}
+
+/// The name of the replica that answered.
+fn who(client: &Client, gateway: &Gateway) -> String {
+    let answer = client.fetch(&gateway.facts.app);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let name = answer.body.split(' ').nth(1).unwrap();
+    name.to_owned()
+}
+
+fn state(gateway: &Gateway, url: &str) -> Value {
+    let status: Value = serde_json::from_str(&gateway.must(&["status", "--json"])).unwrap();
+    let upstreams = status["upstreams"].as_array().unwrap();
+    let found = upstreams.iter().find(|u| u["url"] == url);
+    found.unwrap_or_else(|| panic!("{url}: {status}")).clone()
+}
+
+fn until_state(gateway: &Gateway, url: &str, wanted: &str) {
+    wait::until_true(SOON, &format!("{url} is {wanted}"), || {
+        state(gateway, url)["state"] == wanted
+    });
+}
+
+fn metric(gateway: &Gateway, name: &str, url: &str) -> u64 {
+    let address = format!("http://127.0.0.1:{}/metrics", gateway.admin_port());
+    let text = Client::new(gateway).fetch(&address).body;
+    let line = text
+        .lines()
+        .find(|line| line.starts_with(&format!("postern_upstream_{name}{{")) && line.contains(url));
+    let line = line.unwrap_or_else(|| panic!("{name} of {url}:\n{text}"));
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+fn socket(gateway: &Gateway, client: &Client) -> Socket<Tls> {
+    let tcp = TcpStream::connect(("127.0.0.1", gateway.https_port())).unwrap();
+    let name = host(&gateway.facts.app);
+    let tls = raw::tls_over(tcp, name, &gateway.facts.ca_root, Duration::from_secs(60));
+    let all = ["__Host-postern", PIN].map(|name_of| {
+        let value = client.cookie(name, name_of);
+        value.map(|value| format!("{name_of}={value}"))
+    });
+    let cookie: Vec<String> = all.into_iter().flatten().collect();
+    let authority = format!("{name}:{}", gateway.https_port());
+    Socket::open(tls, &authority, "/ws", Some(&cookie.join("; "))).unwrap()
+}
+
+#[test]
+fn one_of_two_dies_and_nobody_sees_an_error_page() {
+    let (mut a, b) = (Replica::new("a"), Replica::new("b"));
+    let (gateway, client) = signed_in(&two(&a, &b, ""));
+    for _ in 0..6 {
+        who(&client, &gateway);
+    }
+    assert!(a.hits() >= 3 && b.hits() >= 3, "{} {}", a.hits(), b.hits());
+    a.kill();
+    for _ in 0..20 {
+        assert_eq!(who(&client, &gateway), "b");
+    }
+    let down = state(&gateway, &a.url());
+    assert_eq!(down["state"], "out", "{down}");
+    let why = down["why"].as_str().unwrap();
+    assert!(why.contains("connection refused"), "{why}");
+    assert_eq!(state(&gateway, &b.url())["state"], "up");
+    assert_eq!(metric(&gateway, "up", &a.url()), 0);
+    assert_eq!(metric(&gateway, "up", &b.url()), 1);
+    // nothing was sent to the one that refused, so a change is safe too
+    let posted = client.send(&gateway.facts.app, &["-d", "a=1"]);
+    assert_eq!(posted.status, 200, "{posted:?}");
+    a.revive();
+    wait::until_true(Duration::from_secs(60), "a is asked again", || {
+        who(&client, &gateway) == "a"
+    });
+    assert_eq!(state(&gateway, &a.url())["state"], "up");
+}
+
+#[test]
+fn a_browser_stays_with_its_replica_and_gets_another_when_that_dies() {
+    let (mut a, mut b) = (Replica::new("a"), Replica::new("b"));
+    let (gateway, first) = signed_in(&two(&a, &b, "sticky = true"));
+    let second = Client::new(&gateway);
+    let guest = &gateway.facts.guest;
+    assert_eq!(second.sign_in(&gateway.facts.app, guest).status, 200);
+    let (of_first, of_second) = (who(&first, &gateway), who(&second, &gateway));
+    assert_ne!(of_first, of_second, "turns go round");
+    for _ in 0..5 {
+        assert_eq!(who(&first, &gateway), of_first);
+        assert_eq!(who(&second, &gateway), of_second);
+    }
+    let (mut dying, mut staying) = (socket(&gateway, &first), socket(&gateway, &second));
+    assert_eq!(dying.echo("x").unwrap(), "x");
+    assert_eq!(staying.echo("x").unwrap(), "x");
+    let name = host(&gateway.facts.app);
+    let pin = first.cookie(name, PIN).unwrap();
+    let seen = [a.seen(), b.seen()].concat();
+    assert!(
+        seen.iter()
+            .all(|s| !s.values("cookie").concat().contains(PIN))
+    );
+    if of_first == "a" {
+        a.kill()
+    } else {
+        b.kill()
+    }
+    dying.wait_closed();
+    for _ in 0..5 {
+        assert_eq!(who(&first, &gateway), of_second);
+    }
+    assert_ne!(first.cookie(name, PIN).unwrap(), pin, "pinned anew");
+    assert_eq!(staying.echo("still").unwrap(), "still");
+    let mut anew = socket(&gateway, &first);
+    assert_eq!(anew.echo("y").unwrap(), "y");
+    // a pin nobody gave leads nowhere in particular
+    let stranger = Client::new(&gateway);
+    assert_eq!(stranger.sign_in(&gateway.facts.app, guest).status, 200);
+    let forged = format!("Cookie: {PIN}=AAAAAAAAAAAAAAAAAAAA");
+    let answer = stranger.send(&gateway.facts.app, &["-H", &forged]);
+    assert_ne!(answer.status, 500, "{answer:?}");
+}
+
+#[test]
+fn one_that_drains_keeps_its_browsers_and_gets_no_new_ones() {
+    let (a, b) = (Replica::new("a"), Replica::new("b"));
+    let (gateway, old) = signed_in(&two(&a, &b, "sticky = true"));
+    let own = who(&old, &gateway);
+    let (draining, other) = if own == "a" { (&a, &b) } else { (&b, &a) };
+    gateway.set_policy(&policy(&format!(
+        "upstream = [{{ url = \"{}\", drain = true }}, {{ url = \"{}\", weight = 2 }}]\nsticky = true",
+        draining.url(),
+        other.url()
+    )));
+    for _ in 0..4 {
+        assert_eq!(who(&old, &gateway), own);
+    }
+    let new = Client::new(&gateway);
+    let guest = &gateway.facts.guest;
+    assert_eq!(new.sign_in(&gateway.facts.app, guest).status, 200);
+    for _ in 0..4 {
+        assert_ne!(who(&new, &gateway), own);
+    }
+    assert_eq!(state(&gateway, &draining.url())["drain"], true);
+}
+
+#[test]
+fn a_check_that_fails_takes_a_replica_out_and_one_that_passes_brings_it_back() {
+    let (a, b) = (Replica::new("a"), Replica::new("b"));
+    let check = "check = { path = \"/health\", status = 200, every = \"1s\", timeout = \"1s\", up = 1, \
+                 down = 2, json = { status = \"ok\" } }";
+    let (gateway, client) = signed_in(&two(&a, &b, check));
+    a.set_health(200, "{\"status\":\"no database\"}");
+    until_state(&gateway, &a.url(), "down");
+    let why = state(&gateway, &a.url())["why"].to_string();
+    assert!(why.contains("status is not ok"), "{why}");
+    for _ in 0..6 {
+        assert_eq!(who(&client, &gateway), "b");
+    }
+    b.set_health(503, "");
+    until_state(&gateway, &b.url(), "down");
+    let (before_a, before_b) = (a.hits(), b.hits());
+    let page = client.open(&gateway.facts.app);
+    assert_eq!(page.status, 503, "{page:?}");
+    assert_eq!((a.hits(), b.hits()), (before_a, before_b));
+    let ended = journal::wait_for(&gateway, "request-ended.1", |r| r["status"] == 503);
+    assert_eq!(ended["reason"], "upstream-down", "{ended}");
+    a.set_health(200, "{\"status\":\"ok\"}");
+    until_state(&gateway, &a.url(), "up");
+    for _ in 0..4 {
+        assert_eq!(who(&client, &gateway), "a");
+    }
+    assert!(a.probes() >= 3 && b.probes() >= 2);
+}
+
+#[test]
+fn each_fault_of_an_upstream_has_its_page_its_record_and_its_figure() {
+    let mut only = Replica::new("only");
+    let limits = "timeout = { connect = \"2s\", head = \"1s\", idle = \"30s\" }";
+    let (gateway, client) = signed_in(&policy(&format!("upstream = \"{}\"\n{limits}", only.url())));
+    let url = only.url();
+    let faults = [
+        (Mode::Reset, 502, "reset", "connection broken"),
+        (Mode::Silent, 504, "timeout", "no answer in time"),
+        (Mode::Garbage, 502, "upstream-bad", "not an answer of HTTP"),
+    ];
+    for (mode, status, reason, words) in faults {
+        only.set(mode);
+        let failures = metric(&gateway, "failures", &url);
+        let page = client.open(&gateway.facts.app);
+        assert_eq!(page.status, status, "{mode:?}: {page:?}");
+        assert!(!page.body.contains("127.0.0.1"), "{}", page.body);
+        let id = page.header("x-request-id").unwrap().to_owned();
+        assert!(page.body.contains(&id));
+        let ended = journal::wait_for(&gateway, "request-ended.1", |r| {
+            r["request_id"] == id.as_str()
+        });
+        assert_eq!(ended["reason"], reason, "{ended}");
+        assert_eq!(ended["outcome"], "failed", "{ended}");
+        let detail = ended["detail"].as_str().unwrap();
+        assert!(detail.contains(words) && detail.contains(&url), "{detail}");
+        assert_eq!(metric(&gateway, "failures", &url), failures + 1, "{mode:?}");
+    }
+    only.set(Mode::Well);
+    assert_eq!(who(&client, &gateway), "only");
+    only.kill();
+    let page = client.open(&gateway.facts.app);
+    assert_eq!(page.status, 502, "{page:?}");
+    let refused = |r: &Value| r["reason"] == "upstream-down" && r["status"] == 502;
+    let ended = journal::wait_for(&gateway, "request-ended.1", refused);
+    assert!(
+        ended["detail"]
+            .as_str()
+            .unwrap()
+            .contains("connection refused"),
+        "{ended}"
+    );
+    only.revive();
+    gateway.set_policy(&policy(&format!(
+        "upstream = \"https://{}\"\n{limits}",
+        only.addr()
+    )));
+    let page = client.open(&gateway.facts.app);
+    assert_eq!(page.status, 502, "{page:?}");
+    let tls = |r: &Value| r["reason"] == "upstream-tls";
+    journal::wait_for(&gateway, "request-ended.1", tls);
+}
+
+#[test]
+fn an_answer_that_stops_in_the_middle_is_cut_and_never_made_whole() {
+    let only = Replica::new("only");
+    let limits = "timeout = { head = \"20s\", idle = \"1s\" }";
+    let (gateway, client) = signed_in(&policy(&format!("upstream = \"{}\"\n{limits}", only.url())));
+    only.set(Mode::Stalled);
+    let before = only.hits();
+    let cut = client.try_send(&gateway.facts.app, &["--http1.1"]);
+    assert!(cut.is_err(), "{cut:?}");
+    assert_eq!(
+        only.hits(),
+        before + 1,
+        "an answer that began is not asked for again"
+    );
+    only.set(Mode::Well);
+    assert_eq!(who(&client, &gateway), "only");
+}
+
+#[test]
+fn a_request_that_changes_something_is_never_sent_twice() {
+    let (a, b) = (Replica::new("a"), Replica::new("b"));
+    let (gateway, client) = signed_in(&two(&a, &b, ""));
+    a.set(Mode::Reset);
+    b.set(Mode::Reset);
+    let before = a.hits() + b.hits();
+    let posted = client.send(&gateway.facts.app, &["-d", "pay=1"]);
+    assert_eq!(posted.status, 502, "{posted:?}");
+    assert_eq!(a.hits() + b.hits(), before + 1);
+    let read = client.fetch(&gateway.facts.app);
+    assert_eq!(read.status, 502);
+    assert_eq!(a.hits() + b.hits(), before + 3, "a read is asked of both");
+}
+
+#[test]
+fn an_app_behind_a_socket_of_the_file_system_is_reached() {
+    let (gateway, client) = signed_in(&policy("upstream = \"http://127.0.0.1:9\""));
+    let path = gateway.dir().join("app.sock");
+    replica::serve_unix(&path, "from the socket\n");
+    gateway.set_policy(&policy(&format!("upstream = \"unix:{}\"", path.display())));
+    let answer = client.fetch(&gateway.facts.app);
+    assert_eq!(
+        (answer.status, answer.body.as_str()),
+        (200, "from the socket\n")
+    );
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(client.fetch(&gateway.facts.app).status, 502);
+}
+
+/// An upstream that speaks TLS under a name of its own and wants to see a certificate.
+fn strict_tls(dir: &Temp) -> (Program, String) {
+    let now = i64::try_from(
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap()
+            .as_secs(),
+    )
+    .unwrap();
+    let root = certs::Root::create("Inner", now).unwrap();
+    let ca = root.intermediate("Inner too", now).unwrap();
+    let leaf = ca.issue(&["app.internal"], now, 86_400).unwrap();
+    dir.write("root.pem", root.pem());
+    dir.write("leaf.pem", &leaf.chain_pem);
+    dir.write("leaf.key", &*leaf.key_pem);
+    let file = |name: &str| dir.path().join(name).display().to_string();
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=gateway",
+        ])
+        .args(["-keyout", &file("own.key"), "-out", &file("own.pem")])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let port = ports::free_tcp().to_string();
+    let mut server = Command::new("openssl");
+    server.args([
+        "s_server",
+        "-www",
+        "-quiet",
+        "-accept",
+        &format!("127.0.0.1:{port}"),
+    ]);
+    server.args([
+        "-cert",
+        &file("leaf.pem"),
+        "-cert_chain",
+        &file("leaf.pem"),
+        "-key",
+        &file("leaf.key"),
+    ]);
+    server.args([
+        "-CAfile",
+        &file("own.pem"),
+        "-Verify",
+        "1",
+        "-verify_return_error",
+    ]);
+    let program = Program::start(server, dir.path(), "s_server");
+    wait::until_true(SOON, "the TLS server listens", || {
+        TcpStream::connect(format!("127.0.0.1:{port}")).is_ok()
+    });
+    (program, port)
+}
+
+#[test]
+fn tls_to_an_upstream_is_verified_by_its_own_authority_and_name_and_shows_a_certificate() {
+    let dir = Temp::new();
+    let (_server, port) = strict_tls(&dir);
+    let file = |name: &str| dir.path().join(name).display().to_string();
+    let ca = format!("ca = \"{}\"", file("root.pem"));
+    let (ca, name) = (ca.as_str(), "name = \"app.internal\"");
+    let own = format!(
+        "cert = \"{}\", key = \"{}\"",
+        file("own.pem"),
+        file("own.key")
+    );
+    let own = own.as_str();
+    let with = |keys: &[&str]| {
+        let keys = keys.join(", ");
+        policy(&format!(
+            "upstream = {{ url = \"https://127.0.0.1:{port}\", {keys} }}"
+        ))
+    };
+    let (gateway, client) = signed_in(&with(&[ca, name, own]));
+    let answer = client.fetch(&gateway.facts.app);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(answer.body.contains("s_server"), "{}", answer.body);
+    for keys in [
+        &[ca, name][..],
+        &[ca, "name = \"other.internal\"", own],
+        &[ca, own],
+        &[name, own],
+    ] {
+        gateway.set_policy(&with(keys));
+        assert_eq!(client.fetch(&gateway.facts.app).status, 502, "{keys:?}");
+    }
+    gateway.set_policy(&with(&[ca, name, own]));
+    assert_eq!(client.fetch(&gateway.facts.app).status, 200);
+}
+
+#[test]
+fn a_file_of_an_authority_that_is_not_there_keeps_a_policy_out_of_force() {
+    let only = Replica::new("only");
+    let (gateway, client) = signed_in(&policy(&format!("upstream = \"{}\"", only.url())));
+    let text = policy("upstream = { url = \"https://127.0.0.1:9\", ca = \"/nowhere/ca.pem\" }");
+    std::fs::write(gateway.policy_file(), text).unwrap();
+    let refused = gateway.run(&["reload"]);
+    assert_eq!(refused.status.code(), Some(65));
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        why.contains("/nowhere/ca.pem") && why.contains("app.app"),
+        "{why}"
+    );
+    assert_eq!(who(&client, &gateway), "only");
+}
