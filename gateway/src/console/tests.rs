@@ -1,4 +1,5 @@
 mod fake;
+mod look;
 
 use fake::{Office, Plan};
 use serde_json::Value;

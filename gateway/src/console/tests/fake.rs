@@ -7,10 +7,11 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use super::line;
+use super::look::Book;
 use crate::console::{
-    Act, Acts, Again, At, Consent, Console, Deed, Device, Factors, FileDiff, GroupLine, GroupOf,
-    GroupView, Locked, Member, NotDone, Outcome, Page, PersonLine, PersonView, Preview, Reach,
-    SessionLine, SharedConsole, Slice,
+    Act, Acts, Again, Amend, At, Consent, Console, Deed, Device, Factors, FileDiff, GroupLine,
+    GroupOf, GroupView, Health, Ledger, Locked, Member, NotDone, Outcome, Page, PersonLine,
+    PersonView, Preview, Reach, Rulebook, SessionLine, SharedConsole, Slice,
 };
 use crate::control::{Code, Refusal, ban};
 use crate::edits::Edit;
@@ -34,6 +35,9 @@ pub(super) struct Office {
     plan: Plan,
     shown: Preview,
     done: Log,
+    /// Policy and journal.
+    pub(super) book: Book,
+    may_act: bool,
 }
 
 impl Default for Office {
@@ -49,12 +53,22 @@ impl Office {
             plan: Plan::Do,
             shown,
             done: Log::default(),
+            book: Book::default(),
+            may_act: true,
         }
     }
 
     pub(super) fn answering(plan: Plan) -> Self {
         Self {
             plan,
+            ..Self::default()
+        }
+    }
+
+    /// As somebody who may only look has it.
+    pub(super) fn of_auditor() -> Self {
+        Self {
+            may_act: false,
             ..Self::default()
         }
     }
@@ -137,6 +151,22 @@ impl Console for Office {
             Act::Write => Some(self),
             Act::Read => None,
         }
+    }
+
+    fn may_act(&self) -> bool {
+        self.may_act
+    }
+
+    fn ledger(&self) -> &dyn Ledger {
+        &self.book
+    }
+
+    fn rulebook(&self) -> &dyn Rulebook {
+        &self.book
+    }
+
+    async fn health(&self) -> Result<Health, Refusal> {
+        Ok(super::look::health())
     }
 
     async fn people(&self, _: &str, slice: Slice) -> Result<Page<PersonLine>, Refusal> {
@@ -240,6 +270,10 @@ impl Console for Office {
 
 #[async_trait]
 impl Acts for Office {
+    fn amend(&self) -> &dyn Amend {
+        &self.book
+    }
+
     async fn carry_out(&self, deed: &Deed, consent: &Consent) -> Result<Outcome, NotDone> {
         match self.plan {
             Plan::Do => {}
