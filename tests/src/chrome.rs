@@ -141,11 +141,6 @@ impl Chrome {
         self.devtools("Browser.setDownloadBehavior", &allow);
     }
 
-    fn devtools(&self, command: &str, params: &Value) {
-        let call = json!({ "cmd": command, "params": params });
-        self.post("/goog/cdp/execute", &call);
-    }
-
     /// Waits until the page shows a text.
     pub fn wait_for_text(&self, wanted: &str) {
         let what = format!("the page shows {wanted:?}");

@@ -52,6 +52,7 @@ pub(super) struct ChainKey {
 }
 
 impl ChainKey {
+    #[cfg(test)]
     pub(super) fn new(key: &[u8; 32]) -> Self {
         Self {
             newest: schedule(key),

@@ -106,9 +106,8 @@ pub(crate) async fn list(call: Call) -> Response {
 
 /// `GET /admin/decisions/events`: those that come, for a script; each answer is whole, and the browser asks again.
 pub(crate) async fn events(call: Call) -> Response {
-    let asked = match asked(&call.query, clock::unix_ms()) {
-        Ok(asked) => asked,
-        Err(_) => return call.ctx.problem(Problem::BadRequest),
+    let Ok(asked) = asked(&call.query, clock::unix_ms()) else {
+        return call.ctx.problem(Problem::BadRequest);
     };
     let last = last_event(&call.ctx.headers);
     let from = call.query.get("after").and_then(|after| after.parse().ok());

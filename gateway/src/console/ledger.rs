@@ -167,10 +167,10 @@ impl Asked {
             && is(&self.outcome, &entry.outcome)
             && is(&self.code, &entry.code)
             && self.until.is_none_or(|until| !entry.is_after(until))
-            && self
-                .place
-                .as_ref()
-                .map_or(!entry.is_own_reading(), |place| entry.is_at(place, app_of));
+            && self.place.as_ref().map_or_else(
+                || !entry.is_own_reading(),
+                |place| entry.is_at(place, app_of),
+            );
         if taken { Judged::Take } else { Judged::Pass }
     }
 
@@ -281,10 +281,6 @@ mod tests {
     const SIGNED: &str = r#"{"seq":9,"time":"2026-10-12T10:00:02.000Z","event":"signed-in.1","outcome":"ok","reason":"ok","user":"nadia"}"#;
     const READING: &str = r#"{"seq":10,"time":"2026-10-12T10:00:03.000Z","event":"access-decided.1","outcome":"allow","reason":"rule","rule":"admin#it","user":"nadia","host":"gate.example","method":"GET","path":"/admin/decisions"}"#;
 
-    fn some(text: &str) -> Option<String> {
-        Some(text.to_owned())
-    }
-
     fn taken(asked: &Asked) -> Vec<u64> {
         let app_of = |host: &str| (host == "pay.example").then(|| "app.pay".to_owned());
         let lines = [DENIED, FLOW, SIGNED, READING, "{}", "no record"];
@@ -307,7 +303,7 @@ mod tests {
         };
         assert_eq!(taken(&one), [9]);
         let admin = Asked {
-            place: some("admin"),
+            place: Some("admin".to_owned()),
             ..Asked::default()
         };
         assert_eq!(taken(&admin), [10]);
@@ -319,70 +315,70 @@ mod tests {
         for (asked, want) in [
             (
                 Asked {
-                    user: some("ines"),
+                    user: Some("ines".to_owned()),
                     ..asked()
                 },
                 vec![7],
             ),
             (
                 Asked {
-                    user: some("ine"),
+                    user: Some("ine".to_owned()),
                     ..asked()
                 },
                 vec![],
             ),
             (
                 Asked {
-                    outcome: some("allow"),
+                    outcome: Some("allow".to_owned()),
                     ..asked()
                 },
                 vec![8],
             ),
             (
                 Asked {
-                    code: some("D-7K3QXN2A"),
+                    code: Some("D-7K3QXN2A".to_owned()),
                     ..asked()
                 },
                 vec![7],
             ),
             (
                 Asked {
-                    place: some("pay.example"),
+                    place: Some("pay.example".to_owned()),
                     ..asked()
                 },
                 vec![7],
             ),
             (
                 Asked {
-                    place: some("app.pay"),
+                    place: Some("app.pay".to_owned()),
                     ..asked()
                 },
                 vec![7],
             ),
             (
                 Asked {
-                    place: some("app.pa"),
+                    place: Some("app.pa".to_owned()),
                     ..asked()
                 },
                 vec![],
             ),
             (
                 Asked {
-                    place: some("net.ssh"),
+                    place: Some("net.ssh".to_owned()),
                     ..asked()
                 },
                 vec![8],
             ),
             (
                 Asked {
-                    place: some("net.ss"),
+                    place: Some("net.ss".to_owned()),
                     ..asked()
                 },
                 vec![],
             ),
             (
                 Asked {
-                    place: some("tcp://10.0.0.1"),
+                    place: Some("tcp://10.0.0.1".to_owned()),
                     ..asked()
                 },
                 vec![8],

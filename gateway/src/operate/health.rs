@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
 
 use super::Desk;
@@ -115,36 +115,38 @@ fn store(data: &Path) -> Option<u64> {
 
 /// Tries each upstream once, whatever the number of its apps.
 async fn upstreams(snap: &Arc<Snapshot>) -> Vec<Upstream> {
-    let mut by_address: BTreeMap<(String, u16, bool), Vec<String>> = BTreeMap::new();
+    let mut by_address: BTreeMap<policy::Upstream, Vec<String>> = BTreeMap::new();
     for (_, app) in snap.policy.apps() {
-        let to = &app.upstream;
-        let key = (to.host.clone(), to.port, to.tls);
-        by_address.entry(key).or_default().push(app.id.to_string());
+        for to in app.upstreams() {
+            let apps = by_address.entry(to.clone()).or_default();
+            if apps.last().is_none_or(|last| **last != *app.id) {
+                apps.push(app.id.to_string());
+            }
+        }
     }
     let mut tries: JoinSet<(usize, bool)> = JoinSet::new();
-    for (at, (host, port, _)) in by_address.keys().enumerate().take(TRIED_MAX) {
-        let (host, port) = (host.clone(), *port);
+    for (at, to) in by_address.keys().enumerate().take(TRIED_MAX) {
+        let to = to.at.clone();
         tries.spawn(async move {
-            let tried = tokio::time::timeout(TRY, TcpStream::connect((host.as_str(), port)));
-            (at, matches!(tried.await, Ok(Ok(_))))
+            let tried = tokio::time::timeout(TRY, answers(&to));
+            (at, matches!(tried.await, Ok(true)))
         });
     }
     let mut open: BTreeMap<usize, bool> = BTreeMap::new();
     while let Some(tried) = tries.join_next().await {
         open.extend(tried.ok());
     }
-    let line = |(at, ((host, port, tls), apps)): (usize, ((String, u16, bool), Vec<String>))| {
-        let scheme = if tls { "https" } else { "http" };
-        let host = if host.contains(':') {
-            format!("[{host}]")
-        } else {
-            host
-        };
-        Upstream {
-            url: format!("{scheme}://{host}:{port}"),
-            open: open.get(&at).copied(),
-            apps,
-        }
+    let line = |(at, (to, apps)): (usize, (policy::Upstream, Vec<String>))| Upstream {
+        url: to.to_string(),
+        open: open.get(&at).copied(),
+        apps,
     };
     by_address.into_iter().enumerate().map(line).collect()
+}
+
+async fn answers(to: &policy::At) -> bool {
+    match to {
+        policy::At::Net(host, port) => TcpStream::connect((host.as_str(), *port)).await.is_ok(),
+        policy::At::Unix(path) => UnixStream::connect(path).await.is_ok(),
+    }
 }

@@ -49,11 +49,8 @@ impl Rulebook for Office {
         })
         .await?;
         let gw = &self.0.gw;
-        let folder = match folder {
-            Ok(folder) => folder,
-            // what is in force is shown all the same, with why the folder gives nothing
-            Err(_) => Folder::default(),
-        };
+        // what is in force is shown all the same, with why the folder gives nothing
+        let folder: Folder = folder.unwrap_or_default();
         let file = |(name, text): (&String, &String)| FileLine {
             name: name.clone(),
             bytes: text.len(),

@@ -202,7 +202,7 @@ fn a_pin_leads_back_to_its_upstream_and_no_other_text_does() {
     for wrong in [
         "",
         "AAAAAAAAAAAAAAAAAAAA",
-        &pins[0][1..],
+        pins[0].get(1..).unwrap(),
         &pins[0].to_lowercase(),
     ] {
         assert!(!at(&first, wrong).pinned, "{wrong}");

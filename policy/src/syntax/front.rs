@@ -196,7 +196,7 @@ fn files(r: &mut Reader<'_>, e: &Entry<'_>, place: &dyn Display) -> Option<Stati
     r.require(
         table,
         e.span,
-        &format!("`static` of [{place}]"),
+        format!("`static` of [{place}]"),
         "root",
         "\"/srv/www\"",
     );
@@ -205,7 +205,7 @@ fn files(r: &mut Reader<'_>, e: &Entry<'_>, place: &dyn Display) -> Option<Stati
             "root" => files.root = file(r, &e).unwrap_or_default(),
             "index" => put(&mut files.index, inside(r, &e)),
             "fallback" => files.fallback = inside(r, &e),
-            _ => r.stray_key(&e, super::keys::STATIC, &format!("`static` of [{place}]")),
+            _ => r.stray_key(&e, super::keys::STATIC, format!("`static` of [{place}]")),
         }
     }
     Some(files)

@@ -111,7 +111,7 @@ pub(crate) async fn show(call: Call) -> Response {
         Ok(preview) => (StatusCode::OK, of_preview(preview, false)),
         Err(why) => of_failure(&why, None),
     };
-    page(&call, &subject, status, model, "")
+    page(&call, &subject, status, &model, "")
 }
 
 async fn file(call: &Call, subject: &Subject, name: &str) -> Response {
@@ -130,7 +130,7 @@ async fn file(call: &Call, subject: &Subject, name: &str) -> Response {
                 kept,
                 ..Model::default()
             };
-            page(call, subject, StatusCode::OK, model, "")
+            page(call, subject, StatusCode::OK, &model, "")
         }
         Ok(None) => call.ctx.problem(Problem::NotFound),
         Err(why) => act::failure(call, Section::Policy, HOME.to_owned(), &why),
@@ -179,7 +179,7 @@ pub(crate) async fn carry_out(call: Call, body: Body) -> Response {
         model.text = Some(sent.text);
         model.base = Some(sent.base);
     }
-    page(&call, &subject, status, model, confirm)
+    page(&call, &subject, status, &model, confirm)
 }
 
 /// `POST /admin/policy/confirm`: what waits stays.
@@ -319,7 +319,7 @@ fn page(
     call: &Call,
     subject: &Subject,
     status: StatusCode,
-    model: Model,
+    model: &Model,
     confirm: &str,
 ) -> Response {
     let w = texts::Policy::of(call.ctx.lang);
@@ -332,12 +332,12 @@ fn page(
     let view = ChangePage {
         f: call.shell(Section::Policy),
         w,
-        m: &model,
+        m: model,
         title,
         confirm: confirm.to_owned(),
         back: HOME,
     };
-    call.reply(status, &model, &view)
+    call.reply(status, model, &view)
 }
 
 /// A box to tick, for what a guard asks to be accepted.

@@ -245,6 +245,8 @@ pub(super) fn health() -> Health {
             devices: Vec::new(),
             sessions: 2,
             audit: AuditStatus { seq: 9, ok: true },
+            certificates: Vec::new(),
+            upstreams: Vec::new(),
         },
         certificates: vec![Certificate {
             names: vec!["gate.example".to_owned()],

@@ -303,7 +303,7 @@ pub(super) fn compress(
                     }
                 }
             }
-            _ => r.stray_key(&e, keys::COMPRESS, &format!("`compress` of [{place}]")),
+            _ => r.stray_key(&e, keys::COMPRESS, format!("`compress` of [{place}]")),
         }
     }
     Some(Some(compress))

@@ -267,7 +267,7 @@ pub(super) fn timeout(r: &mut Reader<'_>, e: &Entry<'_>, place: &dyn Display, in
             "idle" => &mut into.timeout.idle,
             "stream" => &mut into.timeout.stream,
             _ => {
-                r.stray_key(&e, keys::TIMEOUT, &format!("`timeout` of [{place}]"));
+                r.stray_key(&e, keys::TIMEOUT, format!("`timeout` of [{place}]"));
                 continue;
             }
         };
