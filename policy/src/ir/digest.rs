@@ -1,7 +1,8 @@
 //! The digest: SHA-256 over the values of the canonical form, in the order of its fields and without their names.
 //!
 //! What is written can be read back by who knows the types, so no two policies give the same bytes: numbers are in
-//! groups of seven bits, texts and lists follow their length, variants their position.
+//! groups of seven bits, texts and lists follow their length, variants their position, and each field says whether it
+//! is there.
 
 use std::fmt::Error;
 
@@ -58,7 +59,7 @@ impl Serializer for &mut Feed {
     type SerializeSeq = Self;
     type SerializeTuple = Self;
     type SerializeTupleStruct = ser::Impossible<(), Error>;
-    type SerializeTupleVariant = ser::Impossible<(), Error>;
+    type SerializeTupleVariant = Self;
     type SerializeMap = Self;
     type SerializeStruct = Self;
     type SerializeStructVariant = ser::Impossible<(), Error>;
@@ -193,11 +194,12 @@ impl Serializer for &mut Feed {
     fn serialize_tuple_variant(
         self,
         _: &'static str,
-        _: u32,
+        index: u32,
         _: &'static str,
         _: usize,
-    ) -> Result<Self::SerializeTupleVariant, Error> {
-        Err(Error)
+    ) -> Result<Self, Error> {
+        self.number(index.into());
+        Ok(self)
     }
 
     fn serialize_map(self, len: Option<usize>) -> Result<Self, Error> {
@@ -248,6 +250,19 @@ impl ser::SerializeTuple for &mut Feed {
     }
 }
 
+impl ser::SerializeTupleVariant for &mut Feed {
+    type Ok = ();
+    type Error = Error;
+
+    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+        value.serialize(&mut **self)
+    }
+
+    fn end(self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
 impl ser::SerializeMap for &mut Feed {
     type Ok = ();
     type Error = Error;
@@ -274,10 +289,10 @@ impl ser::SerializeStruct for &mut Feed {
         _: &'static str,
         value: &T,
     ) -> Result<(), Error> {
+        self.bytes.push(1);
         value.serialize(&mut **self)
     }
 
-    /// What is left out is nothing, or an empty list, and is written as these are.
     fn skip_field(&mut self, _: &'static str) -> Result<(), Error> {
         self.bytes.push(0);
         Ok(())
@@ -285,5 +300,58 @@ impl ser::SerializeStruct for &mut Feed {
 
     fn end(self) -> Result<(), Error> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Serialize;
+
+    use super::digest;
+
+    #[derive(Serialize, Default)]
+    struct Inner {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        a: Option<u32>,
+        b: Option<u32>,
+    }
+
+    #[derive(Serialize)]
+    struct Outer {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        inner: Option<Inner>,
+        c: Option<u32>,
+        at: At,
+    }
+
+    #[derive(Serialize, Clone)]
+    enum At {
+        Net(String, u16),
+        Unix(String),
+    }
+
+    #[test]
+    fn what_is_left_out_and_what_is_there_never_look_alike() {
+        let net = At::Net("a".to_owned(), 1);
+        let unix = At::Unix("a".to_owned());
+        let inner = |a, b| Some(Inner { a, b });
+        let mut seen = Vec::new();
+        for at in [net, unix] {
+            for c in [None, Some(0), Some(1)] {
+                for inner in [
+                    None,
+                    inner(None, None),
+                    inner(Some(0), None),
+                    inner(None, Some(0)),
+                ] {
+                    let at = at.clone();
+                    seen.push(digest(b"t", &Outer { inner, c, at }).unwrap());
+                }
+            }
+        }
+        let all = seen.len();
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), all);
     }
 }
