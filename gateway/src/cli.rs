@@ -120,7 +120,7 @@ enum Command {
     #[command(subcommand, after_help = CERT)]
     Cert(cert::Command),
     /// The master key, which seals every secret at rest
-    #[command(subcommand)]
+    #[command(subcommand, after_help = KEY)]
     Key(key::Command),
     /// Print a completion script for a shell
     #[command(after_help = COMPLETIONS)]
@@ -265,5 +265,8 @@ const CERT: &str = "Examples:
   postern cert renew --force gate.example.org
   postern cert import fullchain.pem privkey.pem
   postern cert ca-root > root.pem";
+const KEY: &str = "Examples:
+  postern key list
+  postern key rotate";
 const COMPLETIONS: &str = "Examples:
   postern completions bash > /etc/bash_completion.d/postern";

@@ -76,6 +76,8 @@ fn flags_may_follow_arguments() {
         "postern run --strict --config f",
         "postern user reset-totp ann",
         "postern init --dir d --domain gate.example.org --yes",
+        "postern key list --json",
+        "postern key rotate --config f",
         "postern completions bash",
     ] {
         assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err());

@@ -325,7 +325,7 @@ async fn who_may_only_look_is_offered_no_act() {
         ("/admin/sessions", true),
         ("/admin/people", true),
         ("/admin/person?user=zoe", true),
-        ("/admin/group?name=it", true),
+        ("/admin/group?group=it", true),
         ("/admin/devices", true),
         ("/admin/bans", true),
         ("/admin/decisions", false),
