@@ -447,3 +447,16 @@ fn the_example_in_deploy_is_a_configuration() {
     assert_eq!(config.http.sign_in, ["gate.cabinet.example"]);
     assert_eq!(config.tunnel.gateway4().to_string(), "10.200.200.1");
 }
+
+#[test]
+fn the_sections_of_the_guide_are_read_as_they_stand() {
+    let guide = include_str!("../../../deploy/guide.md");
+    let blocks = guide.split("```toml\n").skip(1);
+    let blocks = blocks.filter_map(|rest| rest.split("```").next());
+    let sections: Vec<&str> = blocks.filter(|b| !b.contains("allow.")).collect();
+    assert_eq!(sections.len(), 2);
+    for text in sections {
+        let read = Config::parse("/etc/postern/postern.toml".as_ref(), text);
+        assert!(read.is_ok(), "{text}\n{:?}", read.err());
+    }
+}
