@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
@@ -70,6 +70,9 @@ impl Lifetimes {
     }
 }
 
+/// Sessions made or read since the start.
+static MADE: AtomicU64 = AtomicU64::new(0);
+
 /// One person signed in by one browser. Times are steady UNIX seconds.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -78,6 +81,8 @@ pub(crate) struct Session {
     pub(crate) door: Door,
     pub(crate) source: IpAddr,
     pub(crate) created: i64,
+    /// Its place among those of the same second.
+    made: u64,
     pub(crate) login_at: i64,
     /// The User-Agent field of the sign-in.
     pub(crate) agent: Arc<str>,
@@ -121,6 +126,7 @@ impl Session {
             door: row.door,
             source: row.source,
             created: row.created,
+            made: MADE.fetch_add(1, Ordering::Relaxed),
             login_at: row.login_at,
             agent: row.agent.as_str().into(),
             mfa_at: AtomicI64::new(row.mfa_at.min(now)),
@@ -139,6 +145,11 @@ impl Session {
             csrf: BASE64URL_NOPAD.encode(&csrf),
             steady,
         }
+    }
+
+    /// Orders sessions from the oldest to the newest.
+    pub(super) fn age_order(&self) -> (i64, u64) {
+        (self.created, self.made)
     }
 
     /// When the last code was right.

@@ -47,7 +47,7 @@ impl Tables {
     pub(super) fn of_user(&self, user: &str) -> Vec<Arc<Session>> {
         let mut all = self.all();
         all.retain(|session| *session.user == *user);
-        all.sort_by_key(|session| (session.created, session.id));
+        all.sort_by_key(|session| session.age_order());
         all
     }
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::{EndReason, SessionChange, SessionError};
 use crate::audit::Event;
-use crate::identity::tests::{Bench, HOST, NOW};
+use crate::identity::tests::{Bench, HOST, NOW, code};
 use crate::identity::{CodeStep, PasswordStep};
 use crate::ids::{DeviceId, SessionId};
 
@@ -103,6 +103,26 @@ async fn an_ended_session_stays_ended_over_a_restart() {
     let sessions = bench.identity.sessions();
     assert!(sessions.find(&dead, HOST, NOW).is_none());
     assert!(sessions.find(&live, HOST, NOW).is_some());
+}
+
+#[tokio::test]
+async fn of_sessions_of_one_second_the_last_is_the_newest() {
+    let bench = Bench::new().await;
+    for user in ["alice", "bob"] {
+        let mut opened = Vec::new();
+        // three codes that hold at one time
+        for at in [NOW - 30, NOW, NOW + 30] {
+            let half = bench.half(user, bench.at(NOW)).await;
+            let step = bench.identity.code(&half, &code(at), &bench.at(NOW)).await;
+            let CodeStep::SignedIn { session, .. } = step else {
+                panic!("{step:?}")
+            };
+            opened.push(session.id);
+        }
+        let listed = bench.identity.sessions().of_user(user);
+        let listed: Vec<_> = listed.iter().map(|session| session.id).collect();
+        assert_eq!(listed, opened);
+    }
 }
 
 #[tokio::test]
