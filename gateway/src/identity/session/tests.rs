@@ -282,7 +282,7 @@ async fn a_session_that_could_not_be_written_is_none() {
                  BEGIN SELECT raise(ABORT, 'disk full'); END";
     db.execute_batch(block).unwrap();
     let half = bench.half("alice", bench.at(NOW)).await;
-    let code = crate::identity::tests::code(NOW);
+    let code = code(NOW);
     let step = bench.identity.code(&half, &code, &bench.at(NOW)).await;
     assert!(matches!(step, CodeStep::Unavailable));
     assert!(bench.identity.sessions().list().is_empty());
