@@ -63,7 +63,11 @@ fn a_master_key_is_replaced_under_a_running_gateway_and_under_a_stopped_one() {
 fn a_key_file_that_others_may_read_is_not_rotated() {
     use std::os::unix::fs::PermissionsExt;
     let gateway = Gateway::demo();
-    let file = gateway.facts.config.with_file_name("keys").join("master.key");
+    let file = gateway
+        .facts
+        .config
+        .with_file_name("keys")
+        .join("master.key");
     let before = fs::read(&file).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
     let refused = gateway.run(&["key", "rotate"]);
