@@ -20,6 +20,7 @@ use policy::{Policy, Upstream};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use self::pool::Progress;
 use crate::clock;
 use crate::secrets::Keys;
 
@@ -43,6 +44,8 @@ pub(crate) struct Row {
 /// Everything known of upstreams, whatever policy is in force.
 pub(crate) struct Upstreams {
     members: Mutex<HashMap<Key, Arc<Member>>>,
+    /// By app and area.
+    progress: Mutex<HashMap<(Arc<str>, String), Arc<Progress>>>,
     hasher: RandomState,
     key: Zeroizing<[u8; 32]>,
     /// Where the times of members begin.
@@ -57,6 +60,7 @@ impl Upstreams {
     pub(crate) fn new(keys: &Keys) -> Self {
         Self {
             members: Mutex::default(),
+            progress: Mutex::default(),
             hasher: RandomState::new(),
             key: keys.derive("upstream-pin"),
             base: clock::now(),
@@ -86,11 +90,15 @@ impl Upstreams {
                 member,
             }
         });
-        Pool::new(members.collect(), written)
+        let place = (Arc::clone(&app.id), area.to_owned());
+        let progress = Arc::clone(self.progress.lock().entry(place).or_default());
+        Pool::new(members.collect(), written, progress)
     }
 
-    /// Forgets upstreams that no app of a policy names.
+    /// Forgets upstreams that no app of a policy names, and turns that no pool takes.
     pub(crate) fn keep_only(&self, policy: &Policy) {
+        let in_use = |progress: &mut Arc<Progress>| Arc::strong_count(progress) > 1;
+        self.progress.lock().retain(|_, progress| in_use(progress));
         let mut known = self.members.lock();
         let mut named: HashMap<Key, Arc<Member>> = HashMap::new();
         for (_, app) in policy.apps() {

@@ -269,6 +269,10 @@ fn new_decisions_come_to_a_page_that_waits() {
     assert!(csp.contains("connect-src 'self'"), "{csp}");
     let seen = auditor.follow(&second_app(&scene.gateway));
     assert_eq!(seen.status, 200);
+    // an allow is written behind the answer
+    journal::wait_for(&scene.gateway, "access-decided.1", |r| {
+        journal::is(r, "host", "second.gate.localhost") && journal::is(r, "outcome", "allow")
+    });
     let url = format!(
         "{}{}",
         scene.gateway.facts.portal,

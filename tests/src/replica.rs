@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::libc::linger;
 use nix::sys::socket::{setsockopt, sockopt};
 
-use crate::upstream::Seen;
+use crate::upstream::{Seen, write_answer};
 use crate::websocket;
 
 /// How a replica answers.
@@ -166,7 +166,7 @@ fn serve(stream: TcpStream, shared: &Shared) {
         if path == "/health" {
             shared.probes.fetch_add(1, Ordering::SeqCst);
             let (status, body) = shared.health.lock().unwrap().clone();
-            if answer(reader.get_mut(), status, &body).is_err() {
+            if answer(reader.get_mut(), &seen, status, &body).is_err() {
                 return;
             }
             continue;
@@ -183,7 +183,7 @@ fn serve(stream: TcpStream, shared: &Shared) {
                     thread::sleep(Duration::from_secs(1));
                 }
                 let body = format!("replica {} saw {path}\n", shared.name);
-                answer(reader.get_mut(), 200, &body).is_err()
+                answer(reader.get_mut(), &seen, 200, &body).is_err()
             }
             Mode::Reset => reset(reader.get_mut()),
             Mode::Silent => wait_for_end(&mut reader),
@@ -207,13 +207,12 @@ fn serve(stream: TcpStream, shared: &Shared) {
     }
 }
 
-fn answer(stream: &mut TcpStream, status: u16, body: &str) -> std::io::Result<()> {
+fn answer(stream: &mut TcpStream, asked: &Seen, status: u16, body: &str) -> std::io::Result<()> {
     let head = format!(
         "HTTP/1.1 {status} Any\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
-    stream.write_all(head.as_bytes())?;
-    stream.write_all(body.as_bytes())
+    write_answer(stream, asked, head, body)
 }
 
 fn reset(stream: &TcpStream) -> bool {

@@ -43,8 +43,23 @@ pub(crate) struct Pool {
     pub(crate) check: Option<Check>,
     /// Places in the order of turns, each as often as its weight.
     turns: Vec<usize>,
+    progress: Arc<Progress>,
+}
+
+/// How far the turns of an area are, and what is left for second tries; it outlives a reload.
+#[derive(Debug)]
+pub(super) struct Progress {
     next: AtomicUsize,
     budget: AtomicI64,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self {
+            next: AtomicUsize::new(0),
+            budget: AtomicI64::new(BUDGET / 2),
+        }
+    }
 }
 
 /// The upstream a request goes to.
@@ -67,15 +82,14 @@ pub(crate) struct Limits {
 
 impl Pool {
     /// Puts it together.
-    pub(super) fn new(places: Vec<Place>, written: &Written) -> Self {
+    pub(super) fn new(places: Vec<Place>, written: &Written, progress: Arc<Progress>) -> Self {
         Self {
             turns: turns(&places.iter().map(|p| p.weight).collect::<Vec<u32>>()),
             places,
             balance: written.balance,
             sticky: written.sticky,
             check: written.check.clone(),
-            next: AtomicUsize::new(0),
-            budget: AtomicI64::new(BUDGET / 2),
+            progress,
         }
     }
 
@@ -94,7 +108,7 @@ impl Pool {
             return Some(Choice { at, pinned: true });
         }
         let wants = [Want::Well, Want::Resting, Want::Draining];
-        let first = self.next.fetch_add(1, Ordering::Relaxed);
+        let first = self.progress.next.fetch_add(1, Ordering::Relaxed);
         let by_turn = |want: &Want| self.by_turn(first, tried, now, *want);
         let at = wants.iter().find_map(by_turn);
         at.map(|at| Choice { at, pinned: false })
@@ -154,7 +168,8 @@ impl Pool {
     /// Counts a request at an upstream.
     pub(crate) fn enter(&self, choice: Choice) -> Option<InUse> {
         let place = self.places.get(choice.at)?;
-        self.budget
+        self.progress
+            .budget
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |b| {
                 (b < BUDGET).then_some(b + 1)
             })
@@ -165,7 +180,8 @@ impl Pool {
     /// Takes a second try from the budget; `false` when too many requests were tried again of late.
     pub(crate) fn may_retry(&self) -> bool {
         let take = |b: i64| (b >= TRY).then_some(b - TRY);
-        self.budget
+        self.progress
+            .budget
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
             .is_ok()
     }

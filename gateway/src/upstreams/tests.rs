@@ -95,6 +95,20 @@ fn turns_go_round_by_weight_and_skip_who_rests_or_drains() {
 }
 
 #[test]
+fn turns_go_on_over_a_reload_and_end_with_their_area() {
+    let upstreams = Upstreams::new(&keys());
+    let both = written(vec![member(1, 1, false), member(2, 1, false)]);
+    let now = clock::now();
+    let before = pool(&upstreams, &both);
+    assert_eq!(chosen(&before, 3, now), [0, 1, 0]);
+    let after = pool(&upstreams, &both);
+    assert_eq!(chosen(&after, 2, now), [1, 0]);
+    drop((before, after));
+    upstreams.keep_only(&policy());
+    assert_eq!(chosen(&pool(&upstreams, &both), 1, now), [0]);
+}
+
+#[test]
 fn a_rest_ends_grows_and_is_forgotten_after_an_answer() {
     let upstreams = Upstreams::new(&keys());
     let pool = pool(
