@@ -10,6 +10,7 @@ mod config;
 mod console;
 mod control;
 mod demo;
+mod disk;
 mod door;
 mod edits;
 mod explain;

@@ -1,15 +1,13 @@
 //! Changing a policy folder: all drafts are judged together before the first file is touched.
 
-use std::io::Write;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use policy::Loaded;
 
 use super::exit::{Exit, Failure};
 use super::render;
+use crate::disk;
 use crate::edits::{Draft, Drafts, Edit};
-use crate::ids;
 use crate::snapshot::folder::{self, PolicyFolder};
 
 /// The files of a policy folder, open for edits.
@@ -73,49 +71,21 @@ impl Folder {
         });
         for draft in self.drafts.all.iter().filter(|d| d.is_changed()) {
             let path = Path::new(&draft.path);
-            replace(path, &draft.text()).map_err(|e| Failure::file("write", path, &e))?;
+            let replaced = path
+                .metadata()
+                .and_then(|own| disk::put(path, draft.text(), Some(&own)));
+            replaced.map_err(|e| Failure::file("write", path, &e))?;
         }
         Ok(loaded)
     }
 }
 
-/// Replaces a file at once: a new file beside it, on disk, then in its place, with its mode and owner.
-///
-/// # Errors
-/// What the system refuses; the old file is whole then.
-pub(crate) fn replace(path: &Path, text: &str) -> std::io::Result<()> {
-    let dir = path.parent().unwrap_or_else(|| Path::new("."));
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let fresh = dir.join(format!(".{name}.{}", ids::token()));
-    let meta = path.metadata()?;
-    let written = write_as(&fresh, text, &meta).and_then(|()| std::fs::rename(&fresh, path));
-    if let Err(error) = written {
-        std::fs::remove_file(&fresh).ok();
-        return Err(error);
-    }
-    std::fs::File::open(dir)?.sync_all()
-}
-
-fn write_as(path: &Path, text: &str, like: &std::fs::Metadata) -> std::io::Result<()> {
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.set_permissions(like.permissions())?;
-    // root keeps the owner; others own what they may write
-    std::os::unix::fs::fchown(&file, Some(like.uid()), Some(like.gid())).ok();
-    file.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Folder, Order, replace};
+    use super::{Folder, Order};
     use crate::cli::exit::Exit;
     use crate::config::tests::Folder as Temp;
     use crate::edits::{Edit, NewUser};
-    use std::os::unix::fs::PermissionsExt;
 
     const POLICY: &str = r#"postern = 1
 [group]
@@ -186,17 +156,5 @@ allow.it = { who = "@it" }
         );
         let text = std::fs::read_to_string(temp.path().join("users.toml")).unwrap();
         assert!(text.contains("cleo") && !text.contains("bob"));
-    }
-
-    #[test]
-    fn a_replaced_file_keeps_its_mode_and_leaves_nothing_beside_it() {
-        let temp = Temp::new();
-        temp.write("f", "old");
-        let path = temp.path().join("f");
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
-        replace(&path, "new").unwrap();
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
-        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o640);
-        assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 1);
     }
 }

@@ -1,15 +1,14 @@
 //! The files of the trial. What is there already is kept, but for the addresses of this start.
 
-use std::fs::DirBuilder;
-use std::io::{self, Write};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use toml_edit::{Array, DocumentMut, Item, value};
 
 use crate::cli::exit::{Exit, Failure};
 use crate::config::lock;
+use crate::disk;
 use crate::secrets::Keys;
 
 /// The sign-in hosts: outside, and inside the tunnel.
@@ -77,8 +76,7 @@ pub(super) fn write(dir: &Path, ports: &Ports, upstream: &str) -> Result<(), Fai
 /// # Errors
 /// [`Exit::CannotCreate`] if it cannot be made.
 pub(super) fn make_folder(path: &Path) -> Result<(), Failure> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|e| Failure::folder(path, &e))
+    disk::make_folder(path).map_err(|e| Failure::folder(path, &e))
 }
 
 /// Replaces a file of the trial with mode 0600, at once.
@@ -86,21 +84,7 @@ pub(super) fn make_folder(path: &Path) -> Result<(), Failure> {
 /// # Errors
 /// What the system refuses.
 pub(super) fn put(path: &Path, text: &str) -> Result<(), Failure> {
-    let fresh = path.with_extension(format!("{}.tmp", crate::ids::token()));
-    let write = || -> io::Result<()> {
-        let mut file = std::fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&fresh)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&fresh, path)
-    };
-    write().map_err(|e| {
-        std::fs::remove_file(&fresh).ok();
-        Failure::file("write", path, &e)
-    })
+    disk::put(path, text, None).map_err(|e| Failure::file("write", path, &e))
 }
 
 fn update(path: &Path, fresh: &str, edit: impl FnOnce(&mut DocumentMut)) -> Result<(), Failure> {

@@ -1,15 +1,14 @@
 //! A policy folder as one value: relative paths with their texts, a digest, and the way back to the disk.
 
 use std::collections::BTreeMap;
-use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use policy::Sources;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::disk::{make_folder, put, sync};
 use crate::ids;
 use crate::snapshot::files::FileError;
 use crate::snapshot::folder::{self, PolicyFile};
@@ -172,50 +171,6 @@ impl Folder {
         }
         sync(dir)
     }
-}
-
-/// Makes a folder for the owner only, unless it is there.
-///
-/// # Errors
-/// What the system refuses.
-pub(crate) fn make_folder(dir: &Path) -> io::Result<()> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-}
-
-/// Writes a file at once: a new one beside it, on disk, then in its place. Mode and owner are
-/// those of `like`, else 0600 and ours.
-///
-/// # Errors
-/// What the system refuses; an old file is whole then.
-pub(crate) fn put(path: &Path, text: impl AsRef<[u8]>, like: Option<&Metadata>) -> io::Result<()> {
-    let dir = path.parent().unwrap_or_else(|| Path::new("."));
-    make_folder(dir)?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let fresh = dir.join(format!(".{name}.{}", ids::token()));
-    let write = || -> io::Result<()> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&fresh)?;
-        file.write_all(text.as_ref())?;
-        if let Some(like) = like {
-            file.set_permissions(like.permissions())?;
-            // root keeps the owner; others own what they may write
-            fchown(&file, Some(like.uid()), Some(like.gid())).ok();
-        }
-        file.sync_all()?;
-        std::fs::rename(&fresh, path)
-    };
-    write().inspect_err(|_| drop(std::fs::remove_file(&fresh)))?;
-    sync(dir)
-}
-
-fn sync(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }
 
 /// Removes the oldest copies beyond [`KEPT_MAX`]; their names begin with their time.

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use super::folder::{Folder, make_folder, put};
+use super::folder::Folder;
+use crate::disk::{make_folder, put};
 use crate::secrets::Keys;
 
 /// The most policies whose files are kept.

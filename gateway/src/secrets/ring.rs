@@ -50,7 +50,7 @@ impl Keys {
         self.all().map(short).collect()
     }
 
-    /// Writes all keys to a new file with the owner and mode of the one it is to replace.
+    /// Writes all keys to a new file with the owner of the one it is to replace, and mode 0600.
     fn write(&self, draft: &Path, path: &Path) -> std::io::Result<()> {
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::Keys;
+use crate::disk;
 use crate::ids;
 
 /// Says why a sealed key cannot be had.
@@ -73,12 +74,7 @@ pub(crate) fn renew(path: &Path, kind: &'static str, keys: &Keys) -> io::Result<
     let Some(anew) = keys.reseal(kind, &name, &sealed) else {
         return Ok(false);
     };
-    let draft = path.with_extension(ids::token());
-    let replaced = write(&draft, &anew).and_then(|()| fs::rename(&draft, path));
-    if replaced.is_err() {
-        drop(fs::remove_file(&draft));
-    }
-    replaced.map(|()| true)
+    disk::put(path, &anew, None).map(|()| true)
 }
 
 /// Writes the file whole or not at all; one that another process wrote meanwhile stays.

@@ -147,7 +147,7 @@ fn a_new_key_seals_and_the_older_ones_open() {
 }
 
 #[test]
-fn a_rotation_keeps_mode_and_leaves_no_draft() {
+fn a_rotated_file_is_the_owners_alone_and_leaves_no_draft() {
     let (folder, path) = key_file(0o400);
     Keys::rotate(&path).unwrap();
     let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o7777;

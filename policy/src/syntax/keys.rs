@@ -5,8 +5,17 @@
 pub(super) struct Keys {
     /// Understood.
     pub(super) built: &'static [&'static str],
+    /// Understood as well: what the front does for an area, where it may stand.
+    pub(super) front: &'static [&'static str],
     /// Part of the language, refused until built.
     pub(super) later: &'static [&'static str],
+}
+
+impl Keys {
+    /// Every key that is understood.
+    pub(super) fn known(&self) -> impl Iterator<Item = &'static str> {
+        self.built.iter().chain(self.front).copied()
+    }
 }
 
 pub(super) const FILE: Keys = Keys {
@@ -32,6 +41,7 @@ pub(super) const FILE: Keys = Keys {
         "test",
         "invariant",
     ],
+    front: &[],
     later: &[],
 };
 
@@ -40,16 +50,19 @@ pub(super) const FILE: Keys = Keys {
 /// names are written `ID/NAME`, and `@ID/any-user` is all whom its files name.
 pub(super) const TENANT: Keys = Keys {
     built: &["dir", "domains", "quota"],
+    front: &[],
     later: &[],
 };
 
 pub(super) const QUOTA: Keys = Keys {
     built: &["apps", "allows"],
+    front: &[],
     later: &[],
 };
 
 pub(super) const USER: Keys = Keys {
     built: &["name", "mail", "language", "disabled", "attributes"],
+    front: &[],
     later: &[],
 };
 
@@ -57,11 +70,13 @@ pub(super) const DEFAULT: Keys = Keys {
     built: &[
         "mfa", "login", "rate", "device", "headers", "idle", "sessions", "hide",
     ],
+    front: &[],
     later: &[],
 };
 
 pub(super) const TUNNEL: Keys = Keys {
     built: &["sign-in"],
+    front: &[],
     later: &["reprove", "headless", "dns"],
 };
 
@@ -70,6 +85,7 @@ const FRONT: &[&str] = &["device-only", "justify", "maintenance"];
 
 pub(super) const SCHEDULE: Keys = Keys {
     built: &["days", "time", "between", "tz"],
+    front: &[],
     later: &[],
 };
 
@@ -84,61 +100,21 @@ pub(super) const APP: Keys = Keys {
         "shadow",
         "public",
         "allow",
-        "upstream",
-        "balance",
-        "sticky",
-        "check",
-        "static",
-        "redirect",
-        "timeout",
-        "body-max",
-        "methods",
-        "websocket",
-        "strip-prefix",
-        "add-prefix",
-        "preset",
-        "set",
-        "add",
-        "remove",
-        "cors",
-        "compress",
-        "cache",
     ],
+    front: &super::front::KEYS,
     later: FRONT,
 };
 
 pub(super) const AREA: Keys = Keys {
-    built: &[
-        "public",
-        "allow",
-        "headers",
-        "shadow",
-        "upstream",
-        "balance",
-        "sticky",
-        "check",
-        "static",
-        "redirect",
-        "timeout",
-        "body-max",
-        "methods",
-        "websocket",
-        "strip-prefix",
-        "add-prefix",
-        "preset",
-        "set",
-        "add",
-        "remove",
-        "cors",
-        "compress",
-        "cache",
-    ],
+    built: &["public", "allow", "headers", "shadow"],
+    front: &super::front::KEYS,
     later: FRONT,
 };
 
 /// An upstream written as a table.
 pub(super) const UPSTREAM: Keys = Keys {
     built: &["url", "weight", "drain", "name", "ca", "cert", "key"],
+    front: &[],
     later: &[],
 };
 
@@ -146,21 +122,25 @@ pub(super) const CHECK: Keys = Keys {
     built: &[
         "path", "status", "every", "timeout", "up", "down", "body", "json",
     ],
+    front: &[],
     later: &[],
 };
 
 pub(super) const TIMEOUT: Keys = Keys {
     built: &["connect", "head", "idle", "stream"],
+    front: &[],
     later: &[],
 };
 
 pub(super) const STATIC: Keys = Keys {
     built: &["root", "index", "fallback"],
+    front: &[],
     later: &[],
 };
 
 pub(super) const REDIRECT: Keys = Keys {
     built: &["to", "status"],
+    front: &[],
     later: &[],
 };
 
@@ -173,16 +153,19 @@ pub(super) const CORS: Keys = Keys {
         "credentials",
         "max-age",
     ],
+    front: &[],
     later: &[],
 };
 
 pub(super) const CACHE: Keys = Keys {
     built: &["ttl", "stale", "shared", "most"],
+    front: &[],
     later: &[],
 };
 
 pub(super) const COMPRESS: Keys = Keys {
     built: &["types", "min", "level"],
+    front: &[],
     later: &[],
 };
 
@@ -191,6 +174,7 @@ pub(super) const ALLOW: Keys = Keys {
         "who", "from", "when", "device", "mfa", "login", "idle", "sessions", "methods", "rate",
         "headers", "shadow",
     ],
+    front: &[],
     later: &["justify"],
 };
 
@@ -199,6 +183,7 @@ pub(super) const ALLOW_PLAIN: Keys = Keys {
     built: &[
         "who", "from", "when", "device", "mfa", "login", "idle", "sessions", "rate", "shadow",
     ],
+    front: &[],
     later: &["justify"],
 };
 
@@ -208,11 +193,13 @@ pub(super) const ALLOW_ADMIN: Keys = Keys {
         "who", "from", "when", "device", "mfa", "login", "idle", "sessions", "methods", "rate",
         "shadow",
     ],
+    front: &[],
     later: &["justify"],
 };
 
 pub(super) const NET: Keys = Keys {
     built: &["to", "port", "allow", "shadow"],
+    front: &[],
     later: &[],
 };
 
@@ -227,21 +214,25 @@ pub(super) const DENY: Keys = Keys {
         "reason",
         "shadow",
     ],
+    front: &[],
     later: &[],
 };
 
 pub(super) const ADMIN: Keys = Keys {
     built: &["allow", "shadow"],
+    front: &[],
     later: &[],
 };
 
 pub(super) const TEST: Keys = Keys {
     built: &["name", "as", "to", "expect"],
+    front: &[],
     later: &[],
 };
 
 pub(super) const AS: Keys = Keys {
     built: &["user", "groups", "from", "at", "device", "mfa", "login"],
+    front: &[],
     later: &[],
 };
 
@@ -256,10 +247,12 @@ pub(super) const INVARIANT: Keys = Keys {
         "can-reach",
         "tenants-disjoint",
     ],
+    front: &[],
     later: &[],
 };
 
 pub(super) const REQUIRES: Keys = Keys {
     built: &["device", "mfa", "login", "from"],
+    front: &[],
     later: &[],
 };

@@ -38,14 +38,17 @@ impl Reader<'_> {
             );
             return;
         }
-        let near = nearest(key, keys.built.iter().chain(keys.later).copied());
+        let near = nearest(key, keys.known().chain(keys.later.iter().copied()));
         let has_areas = keys.built.contains(&"public");
         let help = match near {
             Some(name) => Some(format!("did you mean `{name}`?")),
             None if has_areas && entry.value.as_table().is_some() => {
                 Some(format!("an area is written \"/{shown}\", with quotes"))
             }
-            None => Some(format!("known here: {}", keys.built.join(", "))),
+            None => {
+                let known: Vec<&str> = keys.known().collect();
+                Some(format!("known here: {}", known.join(", ")))
+            }
         };
         self.push(
             Diagnostic::error(

@@ -104,7 +104,7 @@ fn value(key: &str) -> Value {
 }
 
 pub(super) fn table(keys: Keys, mut of: impl FnMut(&str) -> Value) -> Value {
-    let properties = keys.built.iter().map(|key| ((*key).to_owned(), of(key)));
+    let properties = keys.known().map(|key| (key.to_owned(), of(key)));
     let properties: Map<String, Value> = properties.collect();
     json!({ "type": "object", "properties": properties, "additionalProperties": false })
 }
@@ -136,7 +136,7 @@ mod tests {
     }
 
     fn built(keys: Keys) -> Vec<&'static str> {
-        let mut names = keys.built.to_vec();
+        let mut names: Vec<&str> = keys.known().collect();
         names.sort_unstable();
         names
     }
