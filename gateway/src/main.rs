@@ -32,6 +32,7 @@ mod store;
 mod streams;
 mod tunnel;
 mod upstreams;
+mod uri;
 
 use std::process::ExitCode;
 

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::fcntl::{Flock, FlockArg};
@@ -40,12 +41,30 @@ impl Offset {
     }
 }
 
-/// Returns a TCP port of loopback that was free a moment ago, for programs that cannot be told
-/// to choose one.
+/// Where [`free_tcp`] looks: behind the ports of demos, before those that the system gives to clients.
+const TOOLS: std::ops::Range<u16> = 23_000..32_000;
+
+/// Returns a free TCP port of loopback for a program that cannot be told to choose one. It is not given to another
+/// test while this process lives, and the system gives it to no client.
 #[must_use]
 pub fn free_tcp() -> u16 {
-    let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    probe.local_addr().unwrap().port()
+    static HELD: Mutex<Vec<Flock<File>>> = Mutex::new(Vec::new());
+    let dir = std::env::temp_dir().join("postern-test-ports");
+    std::fs::create_dir_all(&dir).unwrap();
+    let count = TOOLS.end - TOOLS.start;
+    let start = seed() % count;
+    for step in 0..count {
+        let port = TOOLS.start + (start + step) % count;
+        let file = File::create(dir.join(format!("tcp-{port}"))).unwrap();
+        let Ok(lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else {
+            continue;
+        };
+        if TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() {
+            HELD.lock().unwrap().push(lock);
+            return port;
+        }
+    }
+    panic!("no free port");
 }
 
 fn seed() -> u16 {
@@ -59,4 +78,18 @@ fn is_free(offset: u16) -> bool {
     tcp.iter()
         .all(|port| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok())
         && UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 51_820 + offset)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{TOOLS, free_tcp};
+
+    #[test]
+    fn no_port_is_given_twice() {
+        let ports: BTreeSet<u16> = (0..50).map(|_| free_tcp()).collect();
+        assert_eq!(ports.len(), 50);
+        assert!(ports.iter().all(|port| TOOLS.contains(port)));
+    }
 }

@@ -6,12 +6,13 @@ use http::StatusCode;
 use serde::Serialize;
 
 use super::act::failure;
-use super::call::{Call, encode};
+use super::call::Call;
 use super::desk::Locked;
 use super::shell::{Section, Shell};
 use super::texts;
 use crate::control::ban;
 use crate::pages::fill;
+use crate::uri::encode;
 
 #[derive(Serialize)]
 struct Bans {

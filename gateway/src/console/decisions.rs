@@ -9,7 +9,7 @@ use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
 use super::act;
-use super::call::{Call, Query, encode};
+use super::call::{Call, Query};
 use super::ledger::{Asked, Entry, Events, Listing, Told};
 use super::shell::{Section, Shell};
 use super::texts;
@@ -20,6 +20,7 @@ use crate::clock;
 use crate::control::{Code, Refusal};
 use crate::explain::Which;
 use crate::pages::{Policy, Problem, fill};
+use crate::uri::encode;
 
 const HOME: &str = "/admin/decisions";
 const OUTCOMES: [&str; 7] = [

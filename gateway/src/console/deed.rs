@@ -5,9 +5,10 @@ mod words;
 
 use serde::Serialize;
 
-use super::call::{Query, encode};
+use super::call::Query;
 use super::shell::Section;
 use crate::edits::{Edit, NewUser};
+use crate::uri::encode;
 
 /// Something to be done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

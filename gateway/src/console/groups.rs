@@ -6,12 +6,13 @@ use http::StatusCode;
 use serde::Serialize;
 
 use super::act::failure;
-use super::call::{Call, encode};
+use super::call::Call;
 use super::desk::{GroupLine, GroupView};
 use super::pager::Pager;
 use super::shell::{Section, Shell};
 use super::texts;
 use crate::pages::Problem;
+use crate::uri::encode;
 
 /// People on one page of a group.
 const PER_PAGE: usize = 100;

@@ -6,12 +6,13 @@ use http::StatusCode;
 use serde::Serialize;
 
 use super::act::failure;
-use super::call::{Call, encode};
+use super::call::Call;
 use super::desk::{Page, PersonLine, PersonView};
 use super::pager::Pager;
 use super::shell::{Section, Shell};
 use super::texts;
 use crate::pages::{Problem, fill};
+use crate::uri::encode;
 
 /// People on one page of the list.
 const PER_PAGE: usize = 50;

@@ -8,11 +8,12 @@ use axum::response::Response;
 use http::StatusCode;
 
 use super::act;
-use super::call::{Call, encode};
+use super::call::Call;
 use super::rulebook::{FileLine, Findings, Overview, Past};
 use super::shell::{Section, Shell};
 use super::texts;
 use crate::pages::fill;
+use crate::uri::encode;
 
 pub(super) const HOME: &str = "/admin/policy";
 

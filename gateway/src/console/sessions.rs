@@ -5,12 +5,13 @@ use axum::response::Response;
 use http::StatusCode;
 use serde::Serialize;
 
-use super::call::{Call, encode};
+use super::call::Call;
 use super::desk::{Page, SessionLine};
 use super::pager::Pager;
 use super::shell::{Section, Shell};
 use super::texts;
 use crate::pages::fill;
+use crate::uri::encode;
 
 /// Sessions on one page of the list.
 const PER_PAGE: usize = 50;

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::super::DRAFTS;
 use super::super::act;
-use super::super::call::{Call, encode};
+use super::super::call::Call;
 use super::super::desk::FileDiff;
 use super::super::rulebook::{Change, Effect, NotMade};
 use super::super::shell::{Section, Shell};
@@ -20,6 +20,7 @@ use crate::edits::lines::Mark;
 use crate::pages::{Fields, Problem, Proof, Spec, fill, parse, see_other};
 use crate::reload::Finding;
 use crate::reload::guards::{Accept, Stop};
+use crate::uri::encode;
 
 /// The most a policy form may weigh in bytes, as it is sent.
 pub(in crate::console) const BODY_MAX: usize = 1024 * 1024;
