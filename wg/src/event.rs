@@ -106,6 +106,15 @@ pub enum Event {
         /// Where the initiation came from.
         endpoint: SocketAddr,
     },
+    /// The key of a device is used in two places; at most one event in 10 seconds.
+    SeenTwice {
+        /// The device.
+        peer: PeerId,
+        /// Where the packet came from that shows it.
+        here: SocketAddr,
+        /// Where the key was used before.
+        there: SocketAddr,
+    },
     /// An authenticated packet came from another outer address than before.
     EndpointChanged {
         /// The device.

@@ -7,6 +7,7 @@ pub(crate) mod support;
 mod tcp;
 mod time;
 mod tun;
+mod twin;
 mod udp;
 
 pub(crate) use support::{config, epoch};
