@@ -160,6 +160,12 @@ impl Gate for TunnelGate {
     fn heard(&self, device: DeviceId, mark: Option<[u8; 12]>, endpoint: SocketAddr) {
         self.0.devices.heard(device, mark, Some(endpoint));
     }
+
+    async fn seen_twice(&self, device: DeviceId, here: SocketAddr, there: SocketAddr) {
+        if let Some(device) = self.0.devices.get(device) {
+            self.0.close_twin(&device, here, there).await;
+        }
+    }
 }
 
 fn proto(proto: Proto) -> policy::Proto {

@@ -11,7 +11,11 @@ use crate::ids::DeviceId;
 /// Passes handshakes, roaming and refused packets on until the shard ends.
 pub(super) async fn listen(gate: Arc<dyn Gate>, mut notes: mpsc::Receiver<Event>) {
     while let Some(event) = notes.recv().await {
-        hear(gate.as_ref(), &event);
+        if let Event::SeenTwice { peer, here, there } = event {
+            gate.seen_twice(DeviceId(peer.0), here, there).await;
+        } else {
+            hear(gate.as_ref(), &event);
+        }
     }
 }
 
