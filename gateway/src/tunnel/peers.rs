@@ -20,15 +20,11 @@ pub(super) async fn listen(gate: Arc<dyn Gate>, mut notes: mpsc::Receiver<Event>
 }
 
 fn hear(gate: &dyn Gate, event: &Event) {
-    if let Event::Handshake {
-        peer,
-        mark,
-        endpoint,
-    } = event
-    {
-        gate.heard(DeviceId(peer.0), Some(*mark), *endpoint);
+    if let Event::Handshake { peer, mark, .. } = event {
+        // whoever brings an initiation may have recorded it: only data moves the endpoint
+        gate.heard(DeviceId(peer.0), Some(*mark), None);
     } else if let Event::EndpointChanged { peer, endpoint } = event {
-        gate.heard(DeviceId(peer.0), None, *endpoint);
+        gate.heard(DeviceId(peer.0), None, Some(*endpoint));
     } else if let Event::Refused {
         peer,
         reason,

@@ -62,6 +62,11 @@ struct World {
     undecided: Vec<FlowRecord>,
     running: BTreeSet<FlowId>,
     delivered: Vec<Vec<u8>>,
+    /// Datagrams that the node had no use for when they came: whoever brings one again later
+    /// may be the first to bring it.
+    refused: BTreeSet<Vec<u8>>,
+    /// Whether such a one is being brought by a stranger.
+    relayed: bool,
     delayed: Vec<Delayed>,
     /// Devices of whom packets were held back for longer than a network does.
     held_back: BTreeSet<usize>,
@@ -129,6 +134,8 @@ impl World {
             undecided: Vec::new(),
             running: BTreeSet::new(),
             delivered: Vec::new(),
+            refused: BTreeSet::new(),
+            relayed: false,
             delayed: Vec::new(),
             held_back: BTreeSet::new(),
             seen_twice: BTreeSet::new(),

@@ -2,6 +2,7 @@
 
 mod guards;
 mod handshake;
+mod hostile;
 mod membership;
 pub(crate) mod support;
 mod tcp;

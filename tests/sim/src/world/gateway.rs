@@ -5,7 +5,7 @@ use std::time::Duration;
 use mock_instant::MockClock;
 use wg::{FlowRecord, Node, PeerConfig, PeerId, Refusal};
 
-use super::{FIRST, World, config};
+use super::{World, config};
 use crate::kernel::Kernel;
 
 impl World {

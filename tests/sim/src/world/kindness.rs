@@ -49,6 +49,8 @@ impl World {
 
     /// Talks for five minutes: keys change every 120 s, and nothing is lost meanwhile.
     fn talk_through_new_keys(&mut self, who: usize) {
+        self.connect(who);
+        self.send_udp(who);
         let before = self.shaken.get(&who).copied();
         for round in 0..50 {
             self.pass(Duration::from_secs(6));

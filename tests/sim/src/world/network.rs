@@ -35,6 +35,12 @@ impl World {
         }
     }
 
+    pub(super) fn drops(&self) -> u64 {
+        let counters = self.node.counters();
+        let all = wg::DropReason::ALL.iter();
+        all.map(|reason| counters.dropped(*reason)).sum()
+    }
+
     pub(super) fn delay(&mut self, from: SocketAddr, datagram: Vec<u8>) {
         let since = self.elapsed;
         self.delayed.push(Delayed {
@@ -70,7 +76,11 @@ impl World {
         }
         let (now, wall) = (self.now(), self.wall());
         let mut bytes = datagram.to_vec();
+        let before = self.drops();
         self.node.handle_datagram(from, &mut bytes, now, wall);
+        if self.drops() > before {
+            self.refused.insert(datagram.to_vec());
+        }
         self.drain(Some(datagram));
     }
 
@@ -100,8 +110,10 @@ impl World {
             }
             let (now, wall) = (self.now(), self.wall());
             let original = datagram.clone();
+            self.relayed = self.refused.contains(&original);
             self.node.handle_datagram(from, &mut datagram, now, wall);
             self.drain(Some(&original));
+            self.relayed = false;
         }
     }
 }
