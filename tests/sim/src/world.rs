@@ -67,6 +67,8 @@ struct World {
     refused: BTreeSet<Vec<u8>>,
     /// Whether such a one is being brought by a stranger.
     relayed: bool,
+    /// Where strangers are who did so.
+    relays: BTreeSet<SocketAddr>,
     delayed: Vec<Delayed>,
     /// Devices of whom packets were held back for longer than a network does.
     held_back: BTreeSet<usize>,
@@ -136,6 +138,7 @@ impl World {
             delivered: Vec::new(),
             refused: BTreeSet::new(),
             relayed: false,
+            relays: BTreeSet::new(),
             delayed: Vec::new(),
             held_back: BTreeSet::new(),
             seen_twice: BTreeSet::new(),
