@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use postern_tests::netns::Namespace;
 use postern_tests::office::echoes;
 use postern_tests::relay::{Fates, Way, Weather};
-use postern_tests::site::{CLOSED, ECHO, Outer, Place, Site, exchange};
+use postern_tests::site::{CLOSED, ECHO, LONG, Outer, Place, Site, exchange};
 use postern_tests::wait;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -201,6 +201,24 @@ fn a_refused_connection_and_a_half_closed_one_look_like_those_of_the_office_host
     stream.set_read_timeout(Some(LIMIT)).unwrap();
     stream.read_to_end(&mut rest).unwrap();
     assert!(rest == [5; 100_000], "{} bytes", rest.len());
+}
+
+#[test]
+fn a_long_answer_by_udp_arrives_whole() {
+    let mut site = Site::new(Outer::V4);
+    let place = site.place();
+    site.sign_in(&place);
+    let socket = place.udp(ECHO);
+    let pause = Some(Duration::from_millis(500));
+    socket.set_read_timeout(pause).unwrap();
+    let answer = wait::until(LIMIT, "the long answer", || {
+        socket.send(b"long").ok()?;
+        let mut answer = vec![0; 2 * LONG];
+        let count = socket.recv(&mut answer).ok()?;
+        answer.truncate(count);
+        Some(answer)
+    });
+    assert!(answer == [7; LONG], "{} bytes", answer.len());
 }
 
 #[test]

@@ -27,6 +27,8 @@ pub const OFFICE: &str = "10.78.0.0/24";
 pub const HOST: &str = "10.78.0.2";
 /// Services of that host that the policy permits to demo: an echo by TCP and by UDP.
 pub const ECHO: &str = "10.78.0.2:7000";
+/// Bytes that the UDP echo answers to `long`: more than any MTU.
+pub const LONG: usize = 4000;
 /// Permitted as well, but nobody listens.
 pub const CLOSED: &str = "10.78.0.2:7009";
 
@@ -296,7 +298,11 @@ fn serve_udp(address: &str) {
     thread::spawn(move || {
         let mut buffer = vec![0; 65_536];
         while let Ok((count, from)) = socket.recv_from(&mut buffer) {
-            drop(socket.send_to(&buffer[..count], from));
+            let answer = match &buffer[..count] {
+                b"long" => &[7; LONG],
+                same => same,
+            };
+            drop(socket.send_to(answer, from));
         }
     });
 }
