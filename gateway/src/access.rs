@@ -342,6 +342,7 @@ pub(crate) fn flow(gw: &Gateway, device: &Arc<Device>, dst: SocketAddr, proto: P
     let facts = caller.facts(&snap, clock::unix());
     let decision = decide_flow(&snap, &facts, dst, proto);
     let refused = match caller.session {
+        _ if gw.sessions.is_disputed(device.id) => Some(reason::KEY_SEEN_TWICE),
         None => Some(reason::QUARANTINE),
         Some(_) => lapsed(&snap, &caller, decision),
     };

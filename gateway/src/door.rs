@@ -157,8 +157,14 @@ impl Gate for TunnelGate {
         self.0.audit.note(record);
     }
 
-    fn heard(&self, device: DeviceId, mark: Option<[u8; 12]>, endpoint: SocketAddr) {
-        self.0.devices.heard(device, mark, Some(endpoint));
+    fn heard(&self, device: DeviceId, mark: Option<[u8; 12]>, endpoint: Option<SocketAddr>) {
+        self.0.devices.heard(device, mark, endpoint);
+    }
+
+    async fn seen_twice(&self, device: DeviceId, here: SocketAddr, there: SocketAddr) {
+        if let Some(device) = self.0.devices.get(device) {
+            self.0.close_twin(&device, here, there).await;
+        }
     }
 }
 

@@ -1,16 +1,17 @@
 //! The running gateway's shared state.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 
 use crate::acme::Acme;
-use crate::audit::{Audit, Durability, Record};
+use crate::audit::{Audit, Durability, Event, Record, reason};
 use crate::bans::Bans;
 use crate::config::Config;
-use crate::identity::{Devices, EndReason, Identity, Sessions};
+use crate::identity::{Device, Devices, EndReason, Identity, NoticeKind, Sessions};
 use crate::ids::SessionId;
 use crate::limits::Limits;
 use crate::mail::Mail;
@@ -134,6 +135,29 @@ impl Gateway {
         let ended = self.sessions.end_user(user, why).await;
         self.streams.kill_user(user);
         ended
+    }
+
+    /// Closes a device whose key is used at two outer addresses until somebody signs in for it,
+    /// records it and tells its owner.
+    pub(crate) async fn close_twin(&self, device: &Device, here: SocketAddr, there: SocketAddr) {
+        tracing::warn!(device = %device.id, %here, %there, "a device key is used in two places");
+        let news = self.sessions.dispute_device(device.id).await;
+        self.streams.kill_device(device.id);
+        let mut record = Record::new(Event::DeviceChanged, "cut", reason::KEY_SEEN_TWICE);
+        record.device = Some(device.id);
+        record.user = Some(Arc::clone(&device.user));
+        record.source = Some(here.ip().to_canonical());
+        record.detail = Some(format!("used from {here} and from {there}"));
+        self.record_or_owe(record).await;
+        match news {
+            Ok(false) => {}
+            Ok(true) => {
+                let kind = NoticeKind::KeySeenTwice;
+                let now = crate::clock::unix();
+                self.identity.tell_of_device(kind, device, now).await;
+            }
+            Err(error) => tracing::error!(%error, "a restart might open a device again"),
+        }
     }
 
     /// Tells whether the rounds still run; a journal that cannot be written is no reason to be

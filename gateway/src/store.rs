@@ -114,6 +114,8 @@ pub(crate) trait Store: MailStore {
     async fn touch_sessions(&self, used: Vec<(SessionId, UseRow)>) -> Result<(), StoreError>;
     /// Says that a session opens a device; an earlier one of the device no longer does.
     async fn bind_device(&self, session: SessionId, device: DeviceId) -> Result<(), StoreError>;
+    /// Says that no session opens a device any more.
+    async fn release_device(&self, device: DeviceId) -> Result<(), StoreError>;
 
     /// Lists all devices, revoked ones too.
     async fn devices(&self) -> Result<Vec<DeviceRow>, StoreError>;

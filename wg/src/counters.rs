@@ -90,6 +90,8 @@ pub struct Counters {
     pub initiations: u64,
     /// Cookie replies sent under load.
     pub cookies: u64,
+    /// Times a key was seen in two places.
+    pub twins: u64,
     /// Initiations with a timestamp more than a day in the future.
     pub future_stamps: u64,
 }

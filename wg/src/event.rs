@@ -97,14 +97,23 @@ pub enum Event {
         /// How many refusals of this peer went unreported since the last report.
         count: u32,
     },
-    /// An initiation of a device was authenticated and answered; keep both values durably.
+    /// An initiation of a device was authenticated and answered; keep the mark durably.
     Handshake {
         /// The device.
         peer: PeerId,
         /// The value for [`crate::PeerConfig::handshake_mark`] of the next start.
         mark: [u8; 12],
-        /// Where the initiation came from.
+        /// Where the initiation came from; no data has shown yet that the device is there.
         endpoint: SocketAddr,
+    },
+    /// The key of a device is used in two places; at most one event in 10 seconds.
+    SeenTwice {
+        /// The device.
+        peer: PeerId,
+        /// Where the packet came from that shows it.
+        here: SocketAddr,
+        /// Where the key was used before.
+        there: SocketAddr,
     },
     /// An authenticated packet came from another outer address than before.
     EndpointChanged {

@@ -24,6 +24,7 @@ mod source_budget;
 mod split;
 mod transmit;
 mod tunnel;
+mod twin;
 
 pub use config::{Inside, NodeConfig, PeerConfig, PeerId};
 pub use counters::{Counters, DropReason};

@@ -60,6 +60,8 @@ pub struct Node {
     /// Peers to initiate to, because the gateway started with their endpoint.
     greetings: VecDeque<PeerSlot>,
     ticked: Instant,
+    /// The identification of the last datagram that was sent in fragments.
+    fragmented: u32,
     /// Where boringtun writes; taken while a result is borrowed from it.
     scratch: Vec<u8>,
     /// Where packets of the node's own are built.
@@ -88,6 +90,7 @@ impl Node {
             counters: Counters::default(),
             greetings: VecDeque::new(),
             ticked: now,
+            fragmented: 0,
             scratch: vec![0; SCRATCH],
             draft: Vec::new(),
             config,

@@ -2,6 +2,7 @@
 
 pub(crate) mod build;
 pub(crate) mod checksum;
+pub(crate) mod fragment;
 pub(crate) mod icmp;
 pub(crate) mod ip;
 pub(crate) mod tcp;

@@ -58,6 +58,11 @@ impl SourceBudget {
         true
     }
 
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.sources.len()
+    }
+
     /// Forgets, once a second, the sources that have earned everything back.
     fn sweep(&mut self, now: Instant) {
         if now.saturating_duration_since(self.swept) < Duration::from_secs(1) {

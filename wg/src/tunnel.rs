@@ -18,6 +18,7 @@ use crate::counters::DropReason;
 use crate::initiation::Reader;
 use crate::keys::{PresharedKey, PrivateKey, PublicKey};
 use crate::mark::Stamp;
+use crate::twin::Sessions;
 
 /// Bytes a data message is longer than its plaintext: header 16, tag 16.
 pub(crate) const OVERHEAD: usize = 32;
@@ -91,6 +92,8 @@ pub(crate) struct Tunnel {
     pub(crate) has_session: bool,
     /// The timestamp boringtun compares the next initiation with.
     pub(crate) stamp: Stamp,
+    /// The sessions the device made.
+    pub(crate) sessions: Sessions,
     ticked: Instant,
 }
 
@@ -131,6 +134,7 @@ impl Tunnel {
             index,
             has_session: false,
             stamp: Stamp::default(),
+            sessions: Sessions::default(),
             ticked: now,
         }
     }
@@ -255,6 +259,14 @@ pub(crate) fn receiver(message: &[u8]) -> Option<u32> {
     };
     let (_, rest) = message.split_at_checked(at)?;
     rest.first_chunk().copied().map(u32::from_le_bytes)
+}
+
+/// The sender field of a response: the receiver of the session's data.
+pub(crate) fn responder(message: &[u8]) -> Option<u32> {
+    let (head, rest) = message.split_at_checked(4)?;
+    let is_response = head.first() == Some(&2);
+    let sender = rest.first_chunk().copied().map(u32::from_le_bytes);
+    sender.filter(|_| is_response)
 }
 
 fn counter(message: &[u8]) -> Option<u64> {

@@ -66,6 +66,7 @@ pub(crate) const DEVICE_REVOKED: &str = "device-revoked";
 pub(crate) const DEVICE_ADDED: &str = "device-added";
 pub(crate) const DEVICE_MARKED: &str = "device-marked";
 pub(crate) const DEVICE_RENAMED: &str = "device-renamed";
+pub(crate) const KEY_SEEN_TWICE: &str = "key-seen-twice";
 
 // Requests and flows.
 pub(crate) const BAD_REQUEST: &str = "bad-request";
@@ -173,6 +174,7 @@ pub(crate) const ALL: &[&str] = &[
     DEVICE_ADDED,
     DEVICE_MARKED,
     DEVICE_RENAMED,
+    KEY_SEEN_TWICE,
     BAD_REQUEST,
     TOO_LARGE,
     RATE_LIMITED,

@@ -38,10 +38,12 @@ pub(crate) enum NoticeKind {
     DeviceAdded,
     /// A tunnel device was revoked; the detail is its name.
     DeviceRevoked,
+    /// The key of a tunnel device was used in two places; the detail is the device's name.
+    KeySeenTwice,
 }
 
 impl NoticeKind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::NewPlace,
         Self::RecoveryUsed,
         Self::CodesRenewed,
@@ -51,6 +53,7 @@ impl NoticeKind {
         Self::CodeReplayed,
         Self::DeviceAdded,
         Self::DeviceRevoked,
+        Self::KeySeenTwice,
     ];
 
     fn name(self) -> &'static str {
@@ -64,6 +67,7 @@ impl NoticeKind {
             Self::CodeReplayed => "code-replayed",
             Self::DeviceAdded => "device-added",
             Self::DeviceRevoked => "device-revoked",
+            Self::KeySeenTwice => "key-seen-twice",
         }
     }
 }

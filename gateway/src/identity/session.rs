@@ -341,6 +341,22 @@ impl Sessions {
         Ok(())
     }
 
+    /// Closes a device until somebody signs in for it; says whether it was not closed so before.
+    ///
+    /// # Errors
+    /// [`StoreError`]: it is closed, but a restart might open it.
+    pub(crate) async fn dispute_device(&self, device: DeviceId) -> Result<bool, StoreError> {
+        let news = self.tables.write().dispute(device);
+        self.tell(SessionChange::DeviceReleased(device));
+        self.store.release_device(device).await?;
+        Ok(news)
+    }
+
+    /// Says whether a device is closed by [`Sessions::dispute_device`].
+    pub(crate) fn is_disputed(&self, device: DeviceId) -> bool {
+        self.tables.read().is_disputed(device)
+    }
+
     /// Finds the live session that opened a tunnel device.
     pub(crate) fn opened_by(&self, device: DeviceId, now: i64) -> Option<Arc<Session>> {
         let session = self.tables.read().by_device(device)?;

@@ -41,6 +41,7 @@ pub(crate) fn text(t: &Texts, notice: &Notice) -> String {
             Some(_) => t.notice_device_revoked,
             None => t.notice_device_revoked_by_admin,
         },
+        NoticeKind::KeySeenTwice => t.notice_key_seen_twice,
     };
     let place = notice.source.map(|ip| ip.to_canonical().to_string());
     let detail = match (notice.kind, notice.detail.is_empty()) {

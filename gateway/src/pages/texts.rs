@@ -91,6 +91,7 @@ texts! {
     notice_device_added_by_admin,
     notice_device_revoked,
     notice_device_revoked_by_admin,
+    notice_key_seen_twice,
     portal_apps,
     portal_none,
     portal_needs_code,

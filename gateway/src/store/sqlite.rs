@@ -332,6 +332,15 @@ impl Store for Sqlite {
         .await
     }
 
+    async fn release_device(&self, device: DeviceId) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            tx.prepare_cached("DELETE FROM session_devices WHERE device = ?1")?
+                .execute([device.0])
+                .map(drop)
+        })
+        .await
+    }
+
     async fn devices(&self) -> Result<Vec<DeviceRow>, StoreError> {
         self.run(|db| rows::devices(db)).await
     }

@@ -28,8 +28,11 @@ pub(crate) trait Gate: Send + Sync + 'static {
     /// Records a refusal that no policy decision stands behind.
     fn refused(&self, refusal: Refusal);
 
-    /// Keeps the newest handshake mark and outer address of a device.
-    fn heard(&self, device: DeviceId, mark: Option<[u8; 12]>, endpoint: SocketAddr);
+    /// Keeps the newest handshake mark or outer address of a device.
+    fn heard(&self, device: DeviceId, mark: Option<[u8; 12]>, endpoint: Option<SocketAddr>);
+
+    /// Closes a device whose key is used at both outer addresses, and raises the alarm.
+    async fn seen_twice(&self, device: DeviceId, here: SocketAddr, there: SocketAddr);
 }
 
 /// Asks for one flow from a device to an office host.

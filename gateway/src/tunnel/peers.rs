@@ -11,20 +11,20 @@ use crate::ids::DeviceId;
 /// Passes handshakes, roaming and refused packets on until the shard ends.
 pub(super) async fn listen(gate: Arc<dyn Gate>, mut notes: mpsc::Receiver<Event>) {
     while let Some(event) = notes.recv().await {
-        hear(gate.as_ref(), &event);
+        if let Event::SeenTwice { peer, here, there } = event {
+            gate.seen_twice(DeviceId(peer.0), here, there).await;
+        } else {
+            hear(gate.as_ref(), &event);
+        }
     }
 }
 
 fn hear(gate: &dyn Gate, event: &Event) {
-    if let Event::Handshake {
-        peer,
-        mark,
-        endpoint,
-    } = event
-    {
-        gate.heard(DeviceId(peer.0), Some(*mark), *endpoint);
+    if let Event::Handshake { peer, mark, .. } = event {
+        // whoever brings an initiation may have recorded it: only data moves the endpoint
+        gate.heard(DeviceId(peer.0), Some(*mark), None);
     } else if let Event::EndpointChanged { peer, endpoint } = event {
-        gate.heard(DeviceId(peer.0), None, *endpoint);
+        gate.heard(DeviceId(peer.0), None, Some(*endpoint));
     } else if let Event::Refused {
         peer,
         reason,

@@ -372,7 +372,10 @@ impl Loop {
             Event::EchoRequest { .. } => {
                 drop(self.reports.echoes.try_send(event));
             }
-            Event::Refused { .. } | Event::Handshake { .. } | Event::EndpointChanged { .. } => {
+            Event::Refused { .. }
+            | Event::Handshake { .. }
+            | Event::SeenTwice { .. }
+            | Event::EndpointChanged { .. } => {
                 drop(self.reports.notes.try_send(event));
             }
         }

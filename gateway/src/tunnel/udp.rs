@@ -209,7 +209,12 @@ async fn flow(ground: &Ground, key: Key, mut datagrams: mpsc::Receiver<Vec<u8>>)
                 reason = relay(ground, key, &socket, &mut datagrams, Uses { ticket: &*ticket, bytes: &mut bytes }) => reason,
             }
         }
-        Err(_) => reason::UNREACHABLE,
+        Err(why) => {
+            if let Ok(payload) = datagrams.try_recv() {
+                unreachable(ground, key, payload, &why);
+            }
+            reason::UNREACHABLE
+        }
     };
     ticket.ended(End {
         reason,
@@ -251,16 +256,17 @@ async fn relay(
                 *bytes += u64::try_from(payload.len()).unwrap_or(0);
                 ticket.used();
                 // an ICMP error of an earlier datagram shows here; this one is lost with it
-                if socket.send(&payload).await.is_err() {
-                    unreachable(ground, key, payload);
-                } else {
-                    last = Some(payload);
+                match socket.send(&payload).await {
+                    Ok(_) => last = Some(payload),
+                    Err(why) => unreachable(ground, key, payload, &why),
                 }
             }
             ready = socket.ready(Interest::READABLE | Interest::ERROR) => {
-                let failed = ready.is_ok_and(|ready| ready.is_error()) && failed(socket);
-                if let Some(payload) = last.take_if(|_| failed) {
-                    unreachable(ground, key, payload);
+                let broken = ready.is_ok_and(|ready| ready.is_error());
+                if let Some(why) = broken.then(|| failure(socket)).flatten()
+                    && let Some(payload) = last.take()
+                {
+                    unreachable(ground, key, payload, &why);
                 }
                 buffer.resize(DATAGRAM_MAX, 0);
                 if let Ok(length) = socket.try_recv(&mut buffer) {
@@ -275,22 +281,33 @@ async fn relay(
 }
 
 /// Takes the pending error of the socket, if there is one.
-fn failed(socket: &UdpSocket) -> bool {
+fn failure(socket: &UdpSocket) -> Option<io::Error> {
     let taken = socket.try_io(Interest::ERROR, || match socket.take_error()? {
         Some(why) => Ok(why),
         None => Err(io::ErrorKind::WouldBlock.into()),
     });
-    taken.is_ok()
+    taken.ok()
 }
 
-fn unreachable(ground: &Ground, key: Key, payload: Vec<u8>) {
+/// Tells the device in its own terms what the host's network said.
+fn unreachable(ground: &Ground, key: Key, payload: Vec<u8>, why: &io::Error) {
     ground.shard.offer(Command::SendUnreachable {
         peer: key.peer,
         from: key.from,
         to: key.to,
         payload,
-        why: Unreachable::Port,
+        why: in_terms_of_icmp(why.kind()),
     });
+}
+
+fn in_terms_of_icmp(why: io::ErrorKind) -> Unreachable {
+    if why == io::ErrorKind::ConnectionRefused {
+        Unreachable::Port
+    } else if why == io::ErrorKind::PermissionDenied {
+        Unreachable::Prohibited
+    } else {
+        Unreachable::Host
+    }
 }
 
 /// The command that carries an answer back to the device.
@@ -300,5 +317,23 @@ fn send(key: Key, payload: Vec<u8>) -> Command {
         from: key.to,
         to: key.from,
         payload,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Unreachable, in_terms_of_icmp};
+    use std::io::ErrorKind;
+
+    #[test]
+    fn errors_of_the_network_reach_the_device_as_what_they_are() {
+        for (kind, told) in [
+            (ErrorKind::ConnectionRefused, Unreachable::Port),
+            (ErrorKind::HostUnreachable, Unreachable::Host),
+            (ErrorKind::NetworkUnreachable, Unreachable::Host),
+            (ErrorKind::PermissionDenied, Unreachable::Prohibited),
+        ] {
+            assert_eq!(in_terms_of_icmp(kind), told, "{kind:?}");
+        }
     }
 }

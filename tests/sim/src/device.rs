@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use boringtun::noise::{Tunn, TunnResult};
-use wg::{PeerConfig, PeerId, PrivateKey, PublicKey};
+use wg::{PeerConfig, PeerId, PresharedKey, PrivateKey, PublicKey};
 use x25519_dalek::{PublicKey as DalekPublic, StaticSecret};
 
 use crate::packet::{ACK, FIN, RST, SYN, Tcp};
@@ -43,12 +43,33 @@ impl Flow {
     }
 }
 
+/// Every third device has a preshared key.
+fn preshared(number: u8) -> Option<[u8; 32]> {
+    number.is_multiple_of(3).then_some([number ^ 0x5a; 32])
+}
+
 impl Device {
+    /// One who has a device's key, but not its preshared key.
+    pub(crate) fn thief(number: u8, server: PublicKey) -> Self {
+        let tunn = Tunn::new(
+            StaticSecret::from([number; 32]),
+            DalekPublic::from(*server.as_bytes()),
+            Some([0xee; 32]),
+            None,
+            u32::from(number),
+            None,
+        );
+        Self {
+            tunn,
+            ..Self::new(number, server)
+        }
+    }
+
     pub(crate) fn new(number: u8, server: PublicKey) -> Self {
         let tunn = Tunn::new(
             StaticSecret::from([number; 32]),
             DalekPublic::from(*server.as_bytes()),
-            None,
+            preshared(number),
             number.is_multiple_of(2).then_some(25),
             u32::from(number),
             None,
@@ -67,7 +88,7 @@ impl Device {
         PeerConfig {
             id: PeerId(u32::from(self.number)),
             public_key: PrivateKey::from_bytes([self.number; 32]).public_key(),
-            preshared_key: None,
+            preshared_key: preshared(self.number).map(PresharedKey::from_bytes),
             allowed_ips: self.inner().map(ipnet::IpNet::from).to_vec(),
             keepalive: None,
             endpoint: None,

@@ -7,6 +7,8 @@ mod device;
 mod kernel;
 mod packet;
 mod rng;
+mod summary;
 mod world;
 
-pub use world::{Summary, run};
+pub use summary::Summary;
+pub use world::run;

@@ -6,7 +6,11 @@ fn count() -> u64 {
     std::env::var("SIM_SEEDS")
         .ok()
         .and_then(|text| text.parse().ok())
-        .unwrap_or(96)
+        .unwrap_or(if std::env::var_os("POSTERN_LONG").is_some() {
+            4096
+        } else {
+            256
+        })
 }
 
 /// Runs every second seed, so that two tests share the work.

@@ -83,6 +83,7 @@ impl Node {
         let tunnel = self.peers.get_mut(slot).and_then(|p| p.tunnel.as_mut());
         let result = match tunnel.map(|t| t.receive(from.ip(), datagram, &mut scratch)) {
             Some(Received::Reply(reply)) => {
+                self.note_session(slot, reply);
                 self.transmit(slot, from, reply);
                 Ok(())
             }
@@ -93,6 +94,14 @@ impl Node {
         };
         self.scratch = scratch;
         result
+    }
+
+    /// Remembers the session that a response makes.
+    fn note_session(&mut self, slot: PeerSlot, reply: &[u8]) {
+        let tunnel = self.peers.get_mut(slot).and_then(|p| p.tunnel.as_mut());
+        if let (Some(tunnel), Some(index)) = (tunnel, tunnel::responder(reply)) {
+            tunnel.sessions.made(index);
+        }
     }
 
     fn note_handshake(
@@ -176,6 +185,7 @@ impl Node {
             tunnel.receive(from.ip(), datagram, &mut scratch)
         });
         if !matches!(received, Received::Rejected(_)) {
+            self.look_for_a_twin(slot, from, datagram, now);
             self.heard(slot, from, datagram.len());
         }
         let mut result = Ok(());
@@ -215,6 +225,23 @@ impl Node {
         tunnel::receiver(datagram)
             .and_then(|receiver| self.peers.indices.find(receiver))
             .ok_or(DropReason::UnknownIndex)
+    }
+
+    fn look_for_a_twin(&mut self, slot: PeerSlot, from: SocketAddr, datagram: &[u8], now: Instant) {
+        let Some(peer) = self.peers.get_mut(slot) else {
+            return;
+        };
+        let (Some(tunnel), Some(index)) = (&mut peer.tunnel, tunnel::receiver(datagram)) else {
+            return;
+        };
+        if let Some(there) = tunnel.sessions.used(index, from, now) {
+            self.counters.twins += 1;
+            self.events.push(Event::SeenTwice {
+                peer: peer.config.id,
+                here: from,
+                there,
+            });
+        }
     }
 
     fn heard(&mut self, slot: PeerSlot, from: SocketAddr, len: usize) {

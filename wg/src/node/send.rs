@@ -6,12 +6,13 @@ use super::{Instant, Node, PeerId, PeerSlot, SendError};
 use crate::counters::DropReason;
 use crate::event::Unreachable;
 use crate::packet::build;
+use crate::packet::fragment::fragments;
 use crate::packet::{icmp, ip, udp};
 use crate::transmit::Lane;
 use crate::tunnel::OVERHEAD;
 
 impl Node {
-    /// Sends a UDP datagram to a device.
+    /// Sends a UDP datagram to a device, in fragments if it is longer than the tunnel's MTU.
     ///
     /// # Errors
     /// See [`SendError`]; the datagram is dropped in each case.
@@ -23,9 +24,32 @@ impl Node {
         payload: &[u8],
         now: Instant,
     ) -> Result<(), SendError> {
-        let slot = self.deliverable(peer, (from.ip(), to), udp::LEN + payload.len(), now)?;
+        let mtu = usize::from(self.config.mtu);
+        let head = if to.is_ipv4() { ip::V4_LEN } else { ip::V6_LEN };
+        let len = udp::LEN + payload.len();
+        let fits = head + len <= mtu;
+        let checked = if fits { len } else { udp::LEN };
+        let slot = self.deliverable(peer, (from.ip(), to), checked, now)?;
         let built = build::udp(&mut self.draft, from, to, payload);
-        self.deliver(slot, built)
+        if fits {
+            return self.deliver(slot, built);
+        }
+        if !built {
+            return Err(SendError::TooLarge(len));
+        }
+        self.deliver_in_fragments(slot, mtu)
+    }
+
+    fn deliver_in_fragments(&mut self, slot: PeerSlot, mtu: usize) -> Result<(), SendError> {
+        let packet = std::mem::take(&mut self.draft);
+        self.fragmented = self.fragmented.wrapping_add(1);
+        let (ident, mut sent) = (self.fragmented, true);
+        fragments(&packet, mtu, ident, |mut fragment| {
+            sent &= self.seal(slot, &mut fragment);
+        });
+        self.draft = packet;
+        self.settle();
+        if sent { Ok(()) } else { Err(SendError::Full) }
     }
 
     /// Answers an echo request: `from` is the pinged address, `to` the device.

@@ -2,11 +2,13 @@
 
 mod guards;
 mod handshake;
+mod hostile;
 mod membership;
 pub(crate) mod support;
 mod tcp;
 mod time;
 mod tun;
+mod twin;
 mod udp;
 
 pub(crate) use support::{config, epoch};

@@ -1,6 +1,6 @@
 //! The indexes over the sessions; every change keeps all of them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -13,6 +13,8 @@ pub(super) struct Tables {
     by_id: BTreeMap<SessionId, Entry>,
     by_token: HashMap<Hash, (Arc<Session>, String)>,
     by_device: HashMap<DeviceId, SessionId>,
+    /// Closed until the next sign-in, whatever else would open them.
+    disputed: BTreeSet<DeviceId>,
     /// How often the sessions of a user were ended as a whole.
     epochs: BTreeMap<String, u64>,
     /// How often those of everybody were.
@@ -108,8 +110,23 @@ impl Tables {
         if let Some(session) = self.get(id) {
             session.devices.lock().push(device);
         }
+        self.disputed.remove(&device);
         self.check_invariants();
         true
+    }
+
+    /// Takes a device from its session until the next one binds it; says whether that is news.
+    pub(super) fn dispute(&mut self, device: DeviceId) -> bool {
+        let before = self.by_device.remove(&device);
+        if let Some(before) = before.and_then(|before| self.get(before)) {
+            before.devices.lock().retain(|other| *other != device);
+        }
+        self.check_invariants();
+        self.disputed.insert(device)
+    }
+
+    pub(super) fn is_disputed(&self, device: DeviceId) -> bool {
+        self.disputed.contains(&device)
     }
 
     pub(super) fn remove(&mut self, id: SessionId) -> Option<Arc<Session>> {

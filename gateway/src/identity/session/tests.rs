@@ -401,3 +401,28 @@ async fn what_the_policy_says_of_everybody_holds_at_once_and_only_tightens() {
     sessions.tighten(None, None).await;
     assert_eq!(second.expires(), NOW + 40 + HOUR);
 }
+
+#[tokio::test]
+async fn a_disputed_device_is_closed_over_a_restart_until_the_next_sign_in() {
+    let bench = Bench::new().await;
+    let (session, _) = bench.sign_in("alice", NOW).await;
+    let sessions = bench.identity.sessions();
+    let (device, other) = (DeviceId(3), DeviceId(4));
+    sessions.bind_device(&session, device).await.unwrap();
+    sessions.bind_device(&session, other).await.unwrap();
+    assert!(sessions.dispute_device(device).await.unwrap());
+    assert!(!sessions.dispute_device(device).await.unwrap(), "no news");
+    assert!(sessions.is_disputed(device) && !sessions.is_disputed(other));
+    assert!(sessions.opened_by(device, NOW).is_none());
+    assert!(sessions.opened_by(other, NOW).is_some());
+
+    let bench = bench.restart(NOW + 1).await;
+    let sessions = bench.identity.sessions();
+    assert!(sessions.opened_by(device, NOW + 1).is_none());
+    assert!(sessions.opened_by(other, NOW + 1).is_some());
+    sessions.dispute_device(device).await.unwrap();
+    let (session, _) = bench.sign_in("alice", NOW + 30).await;
+    sessions.bind_device(&session, device).await.unwrap();
+    assert!(!sessions.is_disputed(device));
+    assert!(sessions.opened_by(device, NOW + 30).is_some());
+}

@@ -499,6 +499,7 @@ pub(super) fn news() -> Vec<Notice> {
         (NoticeKind::CodeReplayed, ""),
         (NoticeKind::DeviceAdded, "laptop"),
         (NoticeKind::DeviceRevoked, "<old> phone"),
+        (NoticeKind::KeySeenTwice, "<work> laptop"),
     ];
     let notice = |(id, (kind, detail)): (i64, (NoticeKind, &str))| Notice {
         id,

@@ -116,33 +116,6 @@ fn a_clock_far_ahead_is_served_and_does_not_lock_the_device_out() {
 }
 
 #[test]
-fn junk_datagrams_get_no_answer() {
-    let (mut world, device) = World::connected();
-    let mut state = 1_u64;
-    let mut random = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
-    for round in 0..20_000_u32 {
-        let len =
-            [0, 1, 3, 4, 31, 32, 64, 92, 148, 149, 1500][usize::try_from(random() % 11).unwrap()];
-        let mut junk: Vec<u8> = (0..len).map(|_| random().to_le_bytes()[3]).collect();
-        if len >= 4 {
-            let kind = random().to_le_bytes()[0] % 6;
-            junk[..4].copy_from_slice(&[kind, 0, 0, 0]);
-        }
-        let from = SocketAddr::from((round.to_be_bytes(), 4000));
-        world.datagram(from, &junk);
-        world.datagram(device.address, &junk);
-    }
-    assert!(world.sent().is_empty());
-    assert!(world.tun().is_empty());
-    assert!(world.events().is_empty());
-}
-
-#[test]
 fn one_loud_source_is_cut_off_and_a_quiet_one_connects() {
     let mut world = World::new();
     let server = config().private_key.public_key();

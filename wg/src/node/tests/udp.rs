@@ -62,11 +62,26 @@ fn nothing_is_sent_to_an_address_the_peer_does_not_own() {
     assert_eq!(send(11, from, other, 1), Err(SendError::NoSession));
     assert_eq!(send(10, from, device.at6(1), 1), Err(SendError::Family));
     assert_eq!(
-        send(10, from, device.at4(1), 1393),
-        Err(SendError::TooLarge(1401))
+        send(10, from, device.at4(1), 65_508),
+        Err(SendError::TooLarge(65_516))
     );
     assert_eq!(send(10, from, device.at4(1), 1392), Ok(()));
     assert_eq!(world.sent().len(), 1);
+}
+
+#[test]
+fn a_datagram_longer_than_the_mtu_goes_out_in_fragments() {
+    let (mut world, mut device) = World::connected();
+    let from = "10.0.0.5:53".parse().unwrap();
+    let payload = vec![7; 65_507];
+    let sent = world
+        .node
+        .send_udp(PeerId(10), from, device.at4(1), &payload, world.now);
+    assert_eq!(sent, Ok(()));
+    let fragments = device.receive(&mut world);
+    assert!(fragments.iter().all(|fragment| fragment.len() <= 1420));
+    let body: usize = fragments.iter().map(|f| open_ip(f).3.len()).sum();
+    assert_eq!(body, 65_515);
 }
 
 #[test]

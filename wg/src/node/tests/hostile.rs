@@ -1,0 +1,108 @@
+use super::support::*;
+use crate::{DropReason, Event, PeerId};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Datagrams of junk: 10^5, or 10^6 in the long run.
+fn many() -> u32 {
+    let long = std::env::var_os("POSTERN_LONG").is_some();
+    if long { 1_000_000 } else { 100_000 }
+}
+
+fn xorshift(mut state: u64) -> impl FnMut() -> u64 {
+    move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    }
+}
+
+#[test]
+fn junk_datagrams_get_no_answer_and_leave_nothing_behind() {
+    let (mut world, mut device) = World::connected();
+    let honest = device.seal(&udp(device.at4(1), "10.8.0.1:53".parse().unwrap(), b"q"));
+    let mut random = xorshift(1);
+    for round in 0..many() {
+        let lens = [0, 1, 3, 4, 31, 32, 64, 92, 148, 149, 1500];
+        let len = lens[usize::try_from(random() % 11).unwrap()];
+        let mut junk: Vec<u8> = (0..len).map(|_| random().to_le_bytes()[3]).collect();
+        if len >= 4 {
+            let kind = random().to_le_bytes()[0] % 6;
+            junk[..4].copy_from_slice(&[kind, 0, 0, 0]);
+        }
+        // half of it knows a live index
+        if len >= 8 && round % 4 < 2 {
+            junk[4..8].copy_from_slice(&honest[4..8]);
+        }
+        let from = if round % 2 == 0 {
+            SocketAddr::from((round.to_be_bytes(), 4000))
+        } else {
+            device.address
+        };
+        world.datagram(from, &junk);
+        if round % 1000 == 0 {
+            world.later(Duration::from_millis(10));
+        }
+    }
+    assert!(world.sent().is_empty());
+    assert!(world.tun().is_empty());
+    assert!(world.events().is_empty());
+    let node = &world.node;
+    assert!(node.budget.len() <= 8192, "{}", node.budget.len());
+    assert_eq!((node.peers.live().len(), node.peers.indices.len()), (1, 1));
+    assert_eq!((node.flows.len(), node.greetings.len()), (0, 0));
+    world.datagram(device.address, &honest);
+    assert!(matches!(world.events()[..], [Event::UdpReceived { .. }]));
+}
+
+#[test]
+fn strangers_in_a_crowd_cost_an_established_tunnel_nothing() {
+    let (mut world, mut device) = World::connected();
+    let server = config().private_key.public_key();
+    let mut stranger = Device::with(77, &device_key(77), server, None);
+    let initiation = stranger.initiation();
+    let recorded = Device::new(11).initiation();
+    let office = "10.0.0.5:80".parse().unwrap();
+    for round in 0..3000_u32 {
+        let from = SocketAddr::from((round.to_be_bytes(), 9));
+        world.datagram(
+            from,
+            if round % 2 == 0 {
+                &initiation
+            } else {
+                &recorded
+            },
+        );
+        if round % 10 == 0 {
+            device.send(&mut world, &udp(device.at4(1), office, b"q"));
+            let passed = (world.events().into_iter())
+                .filter(|event| matches!(event, Event::UdpReceived { .. }));
+            assert_eq!(passed.count(), 1, "round {round}");
+            let sent = world
+                .node
+                .send_udp(PeerId(10), office, device.at4(1), b"a", world.now);
+            assert_eq!(sent, Ok(()));
+            assert_eq!(device.receive(&mut world).len(), 1, "round {round}");
+        }
+    }
+    assert!(world.node.counters().cookies > 0, "no cookie mode");
+}
+
+#[test]
+fn a_replayed_initiation_at_full_speed_is_never_answered_twice() {
+    let mut world = World::new();
+    let mut device = Device::new(10);
+    let recorded = device.initiation();
+    world.datagram(device.address, &recorded);
+    assert_eq!(world.sent().len(), 1);
+    for round in 0..900_u32 {
+        world.datagram(SocketAddr::from((round.to_be_bytes(), 9)), &recorded);
+    }
+    assert!(world.sent().is_empty());
+    assert_eq!(
+        world.node.counters().dropped(DropReason::ReplayedHandshake),
+        900
+    );
+    device.connect(&mut world);
+}
