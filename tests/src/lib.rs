@@ -15,6 +15,7 @@ pub mod ports;
 pub mod process;
 pub mod raw;
 pub mod replica;
+pub mod routes;
 pub mod scale;
 pub mod smtp;
 pub mod temp;
