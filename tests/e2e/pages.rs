@@ -22,6 +22,8 @@ const LANGUAGES: [&str; 3] = ["en", "fr", "de"];
 const SCHEMES: [&str; 2] = ["light", "dark"];
 /// A name, width and height in CSS pixels.
 const SIZES: [(&str, u32, u32); 2] = [("phone", 360, 740), ("desktop", 1280, 800)];
+/// How long anything may take on a busy machine.
+const LIMIT: Duration = Duration::from_secs(60);
 const TAB: char = '\u{e004}';
 const ENTER: char = '\u{e007}';
 const PASSWORD: &str = "nine pears in a bowl";
@@ -71,6 +73,12 @@ const UNTIDY: &str = "
         }
     }
     return found";
+
+/// Finds what reaches past the right edge.
+const STICKS_OUT: &str = "
+    return [...document.querySelectorAll('body *')]
+        .filter(e => e.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
+        .map(e => e.outerHTML.slice(0, 200))";
 
 /// The file of axe-core that tests/run has installed.
 fn axe() -> String {
@@ -164,7 +172,8 @@ impl<'a> Look<'a> {
             .script("return document.documentElement.scrollWidth");
         assert!(
             wide.as_u64().unwrap() <= u64::from(width),
-            "{place} is {wide} wide"
+            "{place} is {wide} wide: {}",
+            self.chrome.script(STICKS_OUT)
         );
         assert_eq!(self.chrome.script(UNTIDY), json!([]), "{place}");
     }
@@ -201,7 +210,7 @@ impl<'a> Look<'a> {
 
     /// Waits for what a form leads to.
     fn until(&self, css: &str) {
-        wait::until_true(Duration::from_secs(20), css, || self.chrome.has(css));
+        wait::until_true(LIMIT, css, || self.chrome.has(css));
     }
 }
 
@@ -209,7 +218,7 @@ fn sign_in(chrome: &Chrome, gateway: &Gateway, person: &Person) {
     chrome.open(&at(gateway, "/signin"));
     password(chrome, person);
     chrome.type_into("input[name=code]", &format!("{}\n", person.code()));
-    wait::until_true(Duration::from_secs(20), "the portal opens", || {
+    wait::until_true(LIMIT, "the portal opens", || {
         chrome.has("form[action='/signout']")
     });
 }
@@ -217,7 +226,7 @@ fn sign_in(chrome: &Chrome, gateway: &Gateway, person: &Person) {
 fn password(chrome: &Chrome, person: &Person) {
     chrome.type_into("input[name=username]", &person.user);
     chrome.type_into("input[name=password]", &format!("{}\n", person.password));
-    wait::until_true(Duration::from_secs(20), "the code is asked for", || {
+    wait::until_true(LIMIT, "the code is asked for", || {
         chrome.has("input[name=code]")
     });
 }
@@ -281,7 +290,7 @@ fn forgets(look: &Look<'_>, gateway: &Gateway, sink: &Sink, user: &str) {
     look.chrome.open(&mail.link());
     look.at("reset");
     look.chrome.type_into("#password", BETTER);
-    look.chrome.type_into("#again", "something else\n");
+    look.chrome.type_into("#again", "something else entirely\n");
     look.until("[role=alert]");
     look.at("reset-wrong");
     look.chrome.type_into("#password", BETTER);
@@ -516,12 +525,12 @@ fn the_keyboard_alone_signs_in() {
     // what comes next is what is typed next
     tab_to(&chrome, "input[name=password]");
     chrome.press(&format!("{}{ENTER}", demo.password));
-    wait::until_true(Duration::from_secs(20), "the code is asked for", || {
+    wait::until_true(LIMIT, "the code is asked for", || {
         chrome.has("input[name=code]")
     });
     tab_to(&chrome, "input[name=code]");
     chrome.press(&format!("{}{ENTER}", demo.code()));
-    wait::until_true(Duration::from_secs(20), "the portal opens", || {
+    wait::until_true(LIMIT, "the portal opens", || {
         chrome.has("form[action='/signout']")
     });
     let shown = "const style = getComputedStyle(document.activeElement);
@@ -529,7 +538,7 @@ fn the_keyboard_alone_signs_in() {
     tab_to(&chrome, "ul.apps a");
     assert_eq!(chrome.script(shown), true, "the focus is not seen");
     chrome.press(&ENTER.to_string());
-    wait::until_true(Duration::from_secs(20), "the app opens", || {
+    wait::until_true(LIMIT, "the app opens", || {
         chrome.url().starts_with(&gateway.facts.app)
     });
     chrome.open(&gateway.facts.portal);
@@ -540,7 +549,7 @@ fn the_keyboard_alone_signs_in() {
     );
     tab_to(&chrome, "form[action='/signout'] button");
     chrome.press(&ENTER.to_string());
-    wait::until_true(Duration::from_secs(20), "the session ends", || {
+    wait::until_true(LIMIT, "the session ends", || {
         !chrome.has("form[action='/signout']")
     });
     assert_eq!(Client::new(&gateway).open(&gateway.facts.app).status, 303);
@@ -558,9 +567,7 @@ fn every_page_works_without_scripts_and_loads_nothing_foreign() {
     chrome.type_into("#password", PASSWORD);
     chrome.type_into("#again", PASSWORD);
     chrome.type_into("#code", &format!("{}\n", guest.code()));
-    wait::until_true(Duration::from_secs(20), "the codes are shown", || {
-        chrome.has("ol.codes")
-    });
+    wait::until_true(LIMIT, "the codes are shown", || chrome.has("ol.codes"));
     sign_in(&chrome, &gateway, &gateway.facts.demo);
     for path in [
         "/",
@@ -584,7 +591,7 @@ fn every_page_works_without_scripts_and_loads_nothing_foreign() {
     }
     chrome.open(&gateway.facts.portal);
     chrome.click("form[action='/signout'] button");
-    wait::until_true(Duration::from_secs(20), "the session ends", || {
+    wait::until_true(LIMIT, "the session ends", || {
         !chrome.has("form[action='/signout']")
     });
 }
