@@ -73,7 +73,7 @@ pub(crate) fn create(
 
 fn sync_folder(of: &Path) {
     let folder = of.parent().filter(|p| !p.as_os_str().is_empty());
-    if let Ok(folder) = File::open(folder.unwrap_or(Path::new("."))) {
+    if let Ok(folder) = File::open(folder.unwrap_or_else(|| Path::new("."))) {
         folder.sync_all().ok();
     }
 }
