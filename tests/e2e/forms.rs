@@ -239,7 +239,7 @@ impl<'a> Sender<'a> {
     /// Sends the console's acts as no page of it does.
     fn torment_deeds(&mut self) {
         let query = "user=guest&group=admins&session=x&device=x&class=known&network=192.0.2.7\
-            &time=1h&note=x&reason=x";
+            &time=1h&note=x&reason=x&name=x";
         for deed in routes::deeds() {
             // who is there cannot be added, and the other way round
             let query = match deed.as_str() {

@@ -336,7 +336,7 @@ fn of_a_person(look: &mut Look<'_>, gateway: &Gateway) {
 }
 
 /// Pages of the console that are looked at as they are.
-const CONSOLE: [(&str, &str); 20] = [
+const CONSOLE: [(&str, &str); 21] = [
     ("people", "/admin/people"),
     ("person", "/admin/person?user=demo"),
     ("groups", "/admin/groups"),
@@ -355,6 +355,7 @@ const CONSOLE: [(&str, &str); 20] = [
     ("file", "/admin/policy/file?name=policy.toml"),
     ("rollback", "/admin/policy/rollback"),
     ("folder", "/admin/policy/folder"),
+    ("certificates", "/admin/certs"),
     ("health", "/admin/health"),
     ("end", "/admin/do/end-sessions?user=guest"),
     ("edit", "/admin/do/add?user=zoe&group=readers"),

@@ -57,8 +57,7 @@ pub(crate) fn create(
     }
     let draft = to.with_file_name(format!(".{}.postern-backup", ids::token()));
     let made = write(config, &draft, with, now).and_then(|made| {
-        // unlike a rename it never replaces a file
-        fs::hard_link(&draft, to).map_err(BackupError::file("write", to))?;
+        publish(&draft, to).map_err(BackupError::file("write", to))?;
         Ok(Made {
             file: to.to_owned(),
             ..made
@@ -69,6 +68,21 @@ pub(crate) fn create(
         sync_folder(to);
     }
     made
+}
+
+/// Gives a file its name and replaces none.
+fn publish(draft: &Path, to: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    match renameat_with(CWD, draft, CWD, to, RenameFlags::NOREPLACE) {
+        // file systems of other makes and of networks may not know that
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) => {
+            match to.symlink_metadata() {
+                Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+                Err(_) => fs::rename(draft, to),
+            }
+        }
+        done => Ok(done?),
+    }
 }
 
 fn sync_folder(of: &Path) {
