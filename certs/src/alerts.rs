@@ -50,9 +50,26 @@ impl Alerts {
         Some(due)
     }
 
+    /// Lists what was given: the certificate, its end, and the days of the last warning.
+    pub fn given(&self) -> impl Iterator<Item = (&str, i64, i64)> {
+        let given = self.given.iter();
+        given.map(|(name, given)| (name.as_str(), given.not_after, given.days))
+    }
+
     /// Forgets every certificate that is not kept.
     pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
         self.given.retain(|name, _| keep(name));
+    }
+}
+
+/// What [`Alerts::given`] listed before a restart.
+impl FromIterator<(String, i64, i64)> for Alerts {
+    fn from_iter<T: IntoIterator<Item = (String, i64, i64)>>(given: T) -> Self {
+        let given = given.into_iter();
+        let given = given.map(|(name, not_after, days)| (name, Given { not_after, days }));
+        Self {
+            given: given.collect(),
+        }
     }
 }
 
@@ -81,6 +98,21 @@ mod tests {
         assert_eq!(alerts.look("a.test", 0, 90 * DAY, 88 * DAY), None);
         alerts.retain(|_| false);
         assert_eq!(alerts.look("a.test", 0, 90 * DAY, 88 * DAY), Some(3));
+    }
+
+    #[test]
+    fn a_restart_between_any_two_looks_repeats_no_warning() {
+        let mut alerts = Alerts::new();
+        let mut given = Vec::new();
+        for hour in 0..=90 * 24 {
+            given.extend(alerts.look("a.test", 0, 90 * DAY, hour * 3600));
+            let kept: Vec<_> = alerts
+                .given()
+                .map(|(name, end, days)| (name.to_owned(), end, days))
+                .collect();
+            alerts = kept.into_iter().collect();
+        }
+        assert_eq!(given, [30, 14, 7, 3, 1, 0]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The internal authority: a root, an intermediate below it, and leaves below that.
 
+mod import;
+
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -15,6 +17,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::time::ASN1Time;
 use zeroize::Zeroizing;
 
+pub use self::import::{ImportError, Imported};
 use crate::DAY;
 
 /// Tolerated lag of a client's clock.

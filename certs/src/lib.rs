@@ -13,7 +13,7 @@ pub mod plan;
 mod selection;
 
 pub use alerts::{Alerts, WARN_DAYS};
-pub use ca::{Ca, CaError, Leaf, Root, nameless};
+pub use ca::{Ca, CaError, ImportError, Imported, Leaf, Root, nameless};
 pub use chain::{Chain, ChainError};
 pub use issued::{CertRequest, IssuedError, KeyKind, check_issued, tls_alpn_answer};
 pub use selection::{Selection, same_host_form};

@@ -12,8 +12,10 @@ mod report;
 pub(crate) mod shelf;
 mod tenants;
 pub(crate) mod test;
+mod told;
 mod transport;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +36,7 @@ use answers::Answers;
 use names::Names;
 use shelf::Shelf;
 
-pub(crate) use report::{Failing, Line, failing, lines};
+pub(crate) use report::{Ending, Failing, Line, failing, lines};
 
 /// The longest between two looks at what is wanted.
 const LOOK: Duration = Duration::from_secs(60);
@@ -46,6 +48,7 @@ pub(crate) struct Acme {
     plan: Mutex<Plan>,
     names: Mutex<Names>,
     alerts: Mutex<Alerts>,
+    data: PathBuf,
     answers: Arc<Answers>,
     shelf: Shelf,
     accounts: Accounts,
@@ -62,7 +65,8 @@ impl Acme {
         Self {
             plan: Mutex::new(Plan::new(Rules::default(), count, seed)),
             names: Mutex::default(),
-            alerts: Mutex::default(),
+            alerts: Mutex::new(told::read(&config.data)),
+            data: config.data.clone(),
             answers: Arc::default(),
             shelf: Shelf::new(config),
             accounts: Accounts::new(&config.data.join("acme"), Arc::clone(keys)),
@@ -80,6 +84,13 @@ impl Acme {
     /// Has the names looked at soon, because the policy changed.
     pub(crate) fn look_soon(&self) {
         self.wake.notify_one();
+    }
+
+    fn keep_alerts(&self) {
+        let alerts = self.alerts.lock();
+        if let Err(error) = told::write(&self.data, &alerts) {
+            tracing::error!(%error, "a warning may be repeated after a restart");
+        }
     }
 
     fn is_of_tenant(&self, name: &str) -> bool {
@@ -124,7 +135,7 @@ pub(crate) async fn run(gw: Arc<Gateway>) {
     loop {
         let now = clock::unix();
         gw.acme.look(&gw, now);
-        report::warn(&gw, now);
+        report::warn(&gw, now).await;
         if gw.snapshot.load().certs.is_over(now) {
             // what is over gives way to the internal authority where that is on
             drop(reload::renew_certificates(&gw, None).await);

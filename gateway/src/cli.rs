@@ -2,6 +2,7 @@
 
 mod apply;
 mod audit;
+mod backup;
 mod ban;
 mod cert;
 mod check;
@@ -122,6 +123,24 @@ enum Command {
     /// The master key, which seals every secret at rest
     #[command(subcommand, after_help = KEY)]
     Key(key::Command),
+    /// Write store, journal, policy, configuration, certificates and keys to one sealed file
+    ///
+    /// The gateway goes on meanwhile, or need not run. Without a passphrase the file is sealed under
+    /// the master key, which is not in it: keep a copy of the key file in another place. With a
+    /// passphrase the master key is in it.
+    #[command(after_help = BACKUP)]
+    Backup(backup::Create),
+    /// Open a backup and check all of it: seal, store, journal, configuration and policy
+    #[command(after_help = VERIFY_BACKUP)]
+    VerifyBackup(backup::Verify),
+    /// Put a backup in place where nothing is yet
+    ///
+    /// Nothing is overwritten, and nothing is written unless all of the backup is sound. Whatever
+    /// may have been ended or used up since the backup was made is ended: every session, every
+    /// invitation and link, recovery codes, and codes of apps up to now. People, passwords,
+    /// devices and the policy are as they were then.
+    #[command(after_help = RESTORE)]
+    Restore(backup::Restore),
     /// Print a completion script for a shell
     #[command(after_help = COMPLETIONS)]
     Completions {
@@ -152,6 +171,9 @@ fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Mail(command) => mail::run(&command, global),
         Command::Cert(command) => cert::run(&command, global),
         Command::Key(command) => key::run(&command, global),
+        Command::Backup(options) => backup::create(&options, global),
+        Command::VerifyBackup(options) => backup::verify(&options, global),
+        Command::Restore(options) => backup::restore(&options, global),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "postern", &mut script);
@@ -268,5 +290,19 @@ const CERT: &str = "Examples:
 const KEY: &str = "Examples:
   postern key list
   postern key rotate";
+const BACKUP: &str = "Examples:
+  postern backup /backup/gate-2026-01-31.postern
+  postern backup --passphrase-file /etc/postern/backup.pass /backup/gate.postern --json
+  17 */6 * * *  postern backup /backup/$(date +\\%F-\\%H).postern";
+const VERIFY_BACKUP: &str = "Examples:
+  postern verify-backup /backup/gate.postern
+  postern verify-backup --master-key ./master.key /backup/gate.postern
+  postern verify-backup --passphrase-file ./backup.pass /backup/gate.postern --json";
+const RESTORE: &str = "Run it as the gateway's user, or hand the files over with chown.
+
+Examples:
+  postern restore --master-key ./master.key /backup/gate.postern
+  postern restore --passphrase-file ./backup.pass /backup/gate.postern
+  postern restore --dir ./trial --passphrase-file ./backup.pass /backup/gate.postern --json";
 const COMPLETIONS: &str = "Examples:
   postern completions bash > /etc/bash_completion.d/postern";

@@ -358,6 +358,21 @@ impl Config {
         self.data.join("control.sock")
     }
 
+    /// Lists the files that it names besides policy, state and master key.
+    pub(crate) fn named_files(&self) -> Vec<&Path> {
+        let own = self.tls.certificates.iter();
+        let own = own.flat_map(|files| [&files.chain, &files.key]);
+        let mail = [&self.mail.password_file, &self.mail.ca];
+        let clients = self.tls.profile.iter().map(|p| &p.client_ca);
+        let orders = self.acme.directory.iter();
+        let orders = orders.flat_map(|d| [&d.eab_key_file, &d.roots]);
+        let dns = self.acme.dns.iter();
+        let dns = dns.flat_map(|d| [&d.hook, &d.key_file]);
+        let optional = clients.chain(mail).chain(orders).chain(dns);
+        let all = own.chain(optional.flatten());
+        all.map(PathBuf::as_path).collect()
+    }
+
     fn anchor(&mut self, path: &Path) {
         self.file = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let base = self.file.parent().map(Path::to_owned).unwrap_or_default();

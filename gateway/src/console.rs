@@ -7,6 +7,7 @@
 mod act;
 mod bans;
 mod call;
+mod certs;
 mod decisions;
 mod deed;
 mod desk;
@@ -94,6 +95,7 @@ pub(crate) fn routes() -> Router {
         .route("/admin/devices", get(devices::list))
         .route("/admin/sessions", get(sessions::list))
         .route("/admin/bans", get(bans::list))
+        .route("/admin/certs", get(certs::list))
         .route("/admin/decisions", get(decisions::list))
         .route("/admin/decisions/events", get(decisions::events))
         .route("/admin/decisions/{which}", get(decisions::one))

@@ -3,6 +3,7 @@
 mod access;
 mod acme;
 mod audit;
+mod backup;
 mod bans;
 mod cli;
 mod clock;

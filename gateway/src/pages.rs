@@ -101,8 +101,10 @@ pub(crate) fn sign_in_host() -> Router {
 
 /// The routes under `/.postern/` of an application's host.
 pub(crate) fn app_host() -> Router {
-    let signout = get(portal::leave_form).post(portal::leave_app);
-    finished(Router::new().route("/.postern/signout", signout))
+    finished(Router::new().route(
+        "/.postern/signout",
+        get(portal::leave_form).post(portal::leave_app),
+    ))
 }
 
 /// Adds what every kind of host has, and the last word on headers.

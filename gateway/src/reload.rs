@@ -187,6 +187,9 @@ pub(crate) fn certificates(
     let names = host_names(config, policy);
     let files = cert_files(config);
     let now = clock::unix();
+    if let Some(authority) = authority {
+        authority.follow(now)?;
+    }
     let ordered = ordered(config, policy, now);
     Ok(CertSet::build(
         &files, &ordered, authority, &names, previous, now,

@@ -87,7 +87,8 @@ impl Keys {
         })
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    /// Reads the text of a key file.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut keys = Vec::new();
         for line in text.trim().lines() {
             let bytes = BASE64.decode(line.trim().as_bytes()).map(Zeroizing::new);

@@ -1,5 +1,6 @@
 //! Durable state.
 
+pub(crate) mod copy;
 mod factors;
 mod guard;
 mod mail;
@@ -30,7 +31,7 @@ use crate::ids::{DeviceId, Door, SessionId};
 /// # Errors
 /// [`StoreError::Newer`] if a later version wrote it, [`StoreError::Database`] if it cannot be read.
 pub(crate) fn open(data_dir: &Path) -> Result<Arc<dyn Store>, StoreError> {
-    Ok(Arc::new(sqlite::Sqlite::open(&data_dir.join("state.db"))?))
+    Ok(Arc::new(sqlite::Sqlite::open(&data_dir.join(copy::FILE))?))
 }
 
 /// What is kept over a restart. Each call that returned `Ok` survives a crash of the machine.

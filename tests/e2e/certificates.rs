@@ -1,9 +1,14 @@
 //! The internal authority before strict verifiers that are not ours.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::Command;
 
 use certs::{DAY, Root};
+use postern_tests::curl::Client;
 use postern_tests::gateway::Gateway;
+use postern_tests::smtp::{Mail, Sink};
 use postern_tests::temp::Temp;
 use postern_tests::totp::now;
 
@@ -75,4 +80,117 @@ fn python_verifies_the_demo_strictly_and_refuses_a_name_that_is_not_ours() {
     }
     let error = python(&gateway, "other.localhost").unwrap_err();
     assert!(error.contains("CERTIFICATE_VERIFY_FAILED"), "{error}");
+}
+
+fn secret(dir: &Temp, name: &str, text: &str) -> PathBuf {
+    let path = dir.write(name, text);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    path
+}
+
+#[test]
+fn an_authority_of_the_office_signs_for_every_host_as_soon_as_it_is_imported() {
+    let (gateway, dir) = (Gateway::demo(), Temp::new());
+    let now = i64::try_from(now()).unwrap();
+    let (office, other) = (
+        Root::create("Office root", now).unwrap(),
+        Root::create("Other root", now).unwrap(),
+    );
+    let cert = dir.write("root.pem", office.pem());
+    let key = secret(&dir, "root.key", office.key_pem());
+    let wrong = secret(&dir, "wrong.key", other.key_pem());
+    let ports = [gateway.https_port(), gateway.http_port()];
+    let resolve = ports.map(|port| format!("*:{port}:127.0.0.1"));
+    let trusting = |root: &PathBuf| Client::with(root, &resolve, &[]);
+    // the demo names the file itself, which is another one later
+    let old = dir.write("old.pem", fs::read(&gateway.facts.ca_root).unwrap());
+    let before = trusting(&old);
+    assert!(before.try_open(&gateway.facts.app).is_ok());
+    assert!(trusting(&cert).try_open(&gateway.facts.app).is_err());
+
+    let import = |cert: &PathBuf, key: &PathBuf| {
+        let (cert, key) = (cert.to_str().unwrap(), key.to_str().unwrap());
+        gateway.run(&["cert", "import", "--ca", cert, key, "--json"])
+    };
+    let refused = import(&cert, &wrong);
+    assert_eq!(refused.status.code(), Some(65), "{refused:?}");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        said.contains("the key does not belong to certificate 1"),
+        "{said}"
+    );
+    let leaf = office.intermediate("i", now).unwrap();
+    let leaf = leaf.issue(&["gate.localhost"], now, DAY).unwrap();
+    let chain = dir.write("leaf.pem", &leaf.chain_pem);
+    let refused = import(&chain, &secret(&dir, "leaf.key", &leaf.key_pem));
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("is not an authority's"), "{said}");
+    assert!(
+        before.try_open(&gateway.facts.app).is_ok(),
+        "nothing changed"
+    );
+
+    let done = import(&cert, &key);
+    assert!(done.status.success(), "{done:?}");
+    let told: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(told["in_force"], true, "{told}");
+    assert!(
+        fs::exists(told["kept"].as_str().unwrap()).unwrap(),
+        "{told}"
+    );
+    let client = trusting(&cert);
+    for url in [&gateway.facts.app, &gateway.facts.portal] {
+        assert!(client.try_open(url).is_ok(), "{url}");
+        assert!(trusting(&old).try_open(url).is_err(), "{url}");
+    }
+    assert_eq!(gateway.must(&["cert", "ca-root"]), office.pem());
+    let page = client.open(&format!("{}ca/root.pem", gateway.facts.portal));
+    assert_eq!(page.body, office.pem());
+}
+
+#[test]
+fn administrators_are_told_by_mail_once_that_a_certificate_ends_and_not_again_after_a_restart() {
+    let sink = Sink::new();
+    let mut gateway = Gateway::demo();
+    gateway.stop();
+    let mut config = fs::read_to_string(&gateway.facts.config).unwrap();
+    config.push_str(&format!(
+        "\n[mail]\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\nfrom = \"gate@example.org\"\n\
+         admins = [\"ops@example.org\"]\n",
+        sink.port()
+    ));
+    fs::write(&gateway.facts.config, config).unwrap();
+    let dir = Temp::new();
+    let now = i64::try_from(now()).unwrap();
+    let begin = now - 35 * DAY;
+    let ca = Root::create("Office root", begin).unwrap();
+    let ca = ca.intermediate("i", begin).unwrap();
+    let leaf = ca.issue(&["app.gate.localhost"], begin, 45 * DAY).unwrap();
+    let chain = dir.write("leaf.pem", &leaf.chain_pem);
+    let key = secret(&dir, "leaf.key", &leaf.key_pem);
+    let files = [chain.to_str().unwrap(), key.to_str().unwrap()];
+    gateway.must(&["cert", "import", files[0], files[1]]);
+    gateway.start_again();
+    let is_told = |mail: &Mail| mail.text.contains("app.gate.localhost has");
+    let mail = sink.wait_for("a word about the end", is_told);
+    assert_eq!(mail.to, ["ops@example.org"]);
+    assert!(mail.header("Subject").contains("end"), "{mail:?}");
+    for part in [
+        "days left",
+        "own-file",
+        "put a newer chain and key in the place",
+    ] {
+        assert!(mail.text.contains(part), "{part}: {}", mail.text);
+    }
+    // what comes after the warning has been sent and kept as told
+    let kept = gateway.facts.data.join("certificate-warnings.json");
+    postern_tests::wait::until_true(std::time::Duration::from_secs(20), "it is noted", || {
+        kept.exists()
+    });
+    gateway.stop();
+    gateway.start_again();
+    gateway.must(&["mail", "test", "--to", "last@example.org"]);
+    drop(sink.wait_for("a later mail", |mail| mail.to == ["last@example.org"]));
+    let count = sink.mails().iter().filter(|mail| is_told(mail)).count();
+    assert_eq!(count, 1);
 }

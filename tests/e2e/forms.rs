@@ -5,36 +5,91 @@ use std::time::{Duration, Instant};
 
 use postern_tests::curl::{Answer, Client, host, origin};
 use postern_tests::gateway::Gateway;
-use postern_tests::{html, journal};
+use postern_tests::smtp::Sink;
+use postern_tests::{html, journal, routes};
 
 const URLENCODED: &str = "Content-Type: application/x-www-form-urlencoded";
 
-/// Every form of the pages: its path, and its fields besides the token.
-const OF_STRANGERS: [(&str, &[&str]); 4] = [
-    ("/signin", &["username", "password"]),
-    ("/signin/code", &["code"]),
-    ("/signin/recovery", &["recovery"]),
-    ("/enrol", &["code"]),
+/// A form: its path and query, fields it must have besides the token, and fields it may have.
+struct Sheet {
+    target: &'static str,
+    required: &'static [&'static str],
+    optional: &'static [&'static str],
+}
+
+const fn sheet(target: &'static str, required: &'static [&'static str]) -> Sheet {
+    Sheet {
+        target,
+        required,
+        optional: &[],
+    }
+}
+
+const fn loose(
+    target: &'static str,
+    required: &'static [&'static str],
+    optional: &'static [&'static str],
+) -> Sheet {
+    Sheet {
+        target,
+        required,
+        optional,
+    }
+}
+
+const OF_STRANGERS: &[Sheet] = &[
+    sheet("/signin", &["username", "password"]),
+    sheet("/signin/code", &["code"]),
+    sheet("/signin/recovery", &["recovery"]),
+    sheet("/signin/forgot", &["username"]),
+    sheet("/signin/reset", &["password", "again"]),
+    sheet("/enrol", &["code"]),
+    sheet("/enrol/some-token", &["code"]),
 ];
-const OF_PEOPLE: [(&str, &[&str]); 10] = [
-    ("/signin/step-up", &["code"]),
-    ("/signout", &[]),
-    ("/account/end", &["session"]),
-    ("/account/end-others", &[]),
-    ("/account/end-all", &[]),
-    ("/account/notice", &["notice"]),
-    ("/account/confirm", &["act", "password", "code"]),
-    ("/account/password", &["password", "again"]),
-    ("/account/app", &["code"]),
-    ("/account/codes", &[]),
+const OF_PEOPLE: &[Sheet] = &[
+    sheet("/signin/step-up", &["code"]),
+    sheet("/signout", &[]),
+    sheet("/account/end", &["session"]),
+    sheet("/account/end-others", &[]),
+    sheet("/account/end-all", &[]),
+    sheet("/account/notice", &["notice"]),
+    sheet("/account/confirm", &["act", "password", "code"]),
+    sheet("/account/password", &["password", "again"]),
+    sheet("/account/app", &["code"]),
+    sheet("/account/codes", &[]),
+    sheet("/account/devices/rename", &["device", "name"]),
+    sheet("/account/devices/revoke", &["device"]),
+    sheet("/account/devices/add", &["name", "public_key"]),
+];
+const OF_AN_APP: &[Sheet] = &[sheet("/.postern/signout", &[])];
+const CHANGE: &[&str] = &["text", "base", "confirm", "wider", "loss", "back", "own"];
+const OF_ADMINISTRATORS: &[Sheet] = &[
+    loose(
+        "/admin/do/end-sessions?user=guest",
+        &[],
+        &["digest", "wider", "accept"],
+    ),
+    loose(
+        "/admin/policy/file?name=policy.toml",
+        &["do", "text", "base"],
+        &["confirm", "wider", "loss", "back", "own"],
+    ),
+    loose("/admin/policy/rollback", &["do"], CHANGE),
+    loose("/admin/policy/folder", &["do"], CHANGE),
+    sheet("/admin/policy/confirm", &[]),
 ];
 /// What tells of a change.
-const CHANGES: [&str; 5] = [
+const CHANGES: [&str; 10] = [
     "signed-in.1",
     "signed-out.1",
     "session-ended.1",
     "factor-changed.1",
     "sign-in-failed.1",
+    "user-changed.1",
+    "device-changed.1",
+    "policy-applied.1",
+    "policy-rejected.1",
+    "banned.1",
 ];
 
 /// Somebody at a host of the gateway, with a token for its forms.
@@ -116,13 +171,16 @@ impl<'a> Sender<'a> {
     }
 
     /// Sends everything that is wrong with a form.
-    fn torment(&mut self, path: &str, names: &[&str]) {
-        let good = self.fields(names);
+    fn torment(&mut self, sheet: &Sheet) {
+        let path = sheet.target;
+        let good = self.fields(&[sheet.required, sheet.optional].concat());
         for at in 0..good.len() {
             let name = &good[at].0;
-            let mut without = good.clone();
-            without.remove(at);
-            self.send(path, &encoded(&without), &[], &format!("no {name}"));
+            if !sheet.optional.contains(&name.as_str()) {
+                let mut without = good.clone();
+                without.remove(at);
+                self.send(path, &encoded(&without), &[], &format!("no {name}"));
+            }
             let mut doubled = good.clone();
             doubled.push(good[at].clone());
             self.send(path, &encoded(&doubled), &[], &format!("two {name}"));
@@ -134,6 +192,7 @@ impl<'a> Sender<'a> {
                 ("%E9", "Latin-1"),
                 ("%C3", "half a letter"),
                 ("%zz", "no hex"),
+                ("%00", "NUL"),
             ] {
                 let body = with(&good, at, bad);
                 let answer = self.send(path, &body, &[], &format!("{what} in {name}"));
@@ -174,6 +233,36 @@ impl<'a> Sender<'a> {
         for method in ["PUT", "DELETE", "PATCH"] {
             let answer = self.send(path, &body, &["-X", method], method);
             assert_eq!(answer.status, 405, "{path}, {method}");
+        }
+    }
+
+    /// Sends the console's acts as no page of it does.
+    fn torment_deeds(&mut self) {
+        let query = "user=guest&group=admins&session=x&device=x&class=known&network=192.0.2.7\
+            &time=1h&note=x&reason=x&name=x";
+        for deed in routes::deeds() {
+            // who is there cannot be added, and the other way round
+            let query = match deed.as_str() {
+                "add" => "user=zoe",
+                _ => query,
+            };
+            let path = format!("/admin/do/{deed}?{query}");
+            let body = encoded(&self.fields(&[]));
+            self.send(&path, b"", &[], "no token");
+            self.send(&path, b"csrf=x", &[], "a wrong token");
+            let text = String::from_utf8(body.clone()).unwrap();
+            for (more, what) in [
+                (text.as_str(), "two tokens"),
+                ("user=demo", "another field"),
+            ] {
+                let body = format!("{text}&{more}");
+                let answer = self.send(&path, body.as_bytes(), &[], what);
+                assert_eq!(answer.status, 400, "{path}, {what}");
+            }
+            let json = ["-H", "Content-Type: application/json"];
+            assert_eq!(self.send(&path, &body, &json, "JSON").status, 415, "{path}");
+            let from = ["-H", "Origin: https://evil.example"];
+            assert_eq!(self.send(&path, &body, &from, "evil").status, 403, "{path}");
         }
     }
 
@@ -228,8 +317,27 @@ fn changes(gateway: &Gateway) -> Vec<usize> {
 }
 
 #[test]
+fn every_form_of_the_gateway_is_in_the_lists() {
+    let sheets = [OF_STRANGERS, OF_PEOPLE, OF_AN_APP, OF_ADMINISTRATORS];
+    let sheets = || sheets.iter().copied().flatten();
+    let path = |sheet: &Sheet| sheet.target.split('?').next().unwrap().to_owned();
+    let forms = routes::all().into_iter().filter(|route| route.post);
+    let forms: Vec<_> = forms.collect();
+    let missing: Vec<_> = forms
+        .iter()
+        .filter(|route| !sheets().any(|sheet| route.is(&path(sheet))))
+        .collect();
+    assert!(missing.is_empty(), "forms without a test: {missing:?}");
+    for sheet in sheets() {
+        let known = forms.iter().any(|route| route.is(&path(sheet)));
+        assert!(known, "{} is no form any more", sheet.target);
+    }
+}
+
+#[test]
 fn a_form_that_no_page_of_ours_sends_is_refused_on_record_and_changes_nothing() {
-    let gateway = Gateway::demo();
+    let sink = Sink::new();
+    let gateway = with_mail(&sink);
     let link = gateway.must(&["user", "invite", "guest"]);
     let person = Client::new(&gateway);
     let portal = person.sign_in(&gateway.facts.portal, &gateway.facts.demo);
@@ -241,17 +349,13 @@ fn a_form_that_no_page_of_ours_sends_is_refused_on_record_and_changes_nothing() 
     let before = changes(&gateway);
 
     let mut outside = Sender::new(&gateway, stranger, &page, 21);
-    for (path, fields) in OF_STRANGERS {
-        outside.torment(path, fields);
-    }
+    OF_STRANGERS.iter().for_each(|form| outside.torment(form));
     outside.are_on_record_once();
     let mut inside = Sender::new(&gateway, person, &portal, 22);
-    for (path, fields) in OF_PEOPLE {
-        inside.torment(path, fields);
-    }
+    OF_PEOPLE.iter().for_each(|form| inside.torment(form));
     inside.are_on_record_once();
     let mut leaving = Sender::new(&gateway, inside.client, &app, 23);
-    leaving.torment("/.postern/signout", &[]);
+    OF_AN_APP.iter().for_each(|form| leaving.torment(form));
     leaving.are_on_record_once();
     println!(
         "{} forms",
@@ -262,6 +366,59 @@ fn a_form_that_no_page_of_ours_sends_is_refused_on_record_and_changes_nothing() 
     assert_eq!(leaving.client.open(&gateway.facts.portal).status, 200);
     assert_eq!(leaving.client.open(&gateway.facts.app).status, 200);
     assert_eq!(outside.client.follow(link.trim()).status, 200, "the link");
+    assert!(
+        sink.mails()
+            .iter()
+            .all(|mail| !mail.text.contains("/reset/"))
+    );
+}
+
+#[test]
+fn what_no_page_of_the_console_sends_is_refused_on_record_and_changes_nothing() {
+    let gateway = Gateway::demo();
+    let admin = Client::new(&gateway);
+    let url = format!("{}admin/people", gateway.facts.portal);
+    let page = admin.sign_in(&url, &gateway.facts.demo);
+    assert_eq!(page.status, 200, "{page:?}");
+    let guest = Client::new(&gateway);
+    drop(guest.sign_in(&gateway.facts.portal, &gateway.facts.guest));
+    let users = || std::fs::read_to_string(gateway.facts.policy.join("users.toml")).unwrap();
+    let before = (changes(&gateway), gateway.policy_text(), users());
+
+    let mut sender = Sender::new(&gateway, admin, &page, 24);
+    OF_ADMINISTRATORS
+        .iter()
+        .for_each(|form| sender.torment(form));
+    sender.torment_deeds();
+    sender.are_on_record_once();
+    println!("{} forms", sender.sent.len());
+
+    let after = (changes(&gateway), gateway.policy_text(), users());
+    assert_eq!(after, before);
+    assert_eq!(guest.open(&gateway.facts.portal).status, 200);
+    assert_eq!(gateway.must(&["ban", "list", "--json"]), "");
+    // the same forms from the pages themselves are taken
+    let good = encoded(&sender.fields(&[]));
+    let from = format!("Origin: {}", sender.origin);
+    let end = format!("{}/admin/do/end-sessions?user=guest", sender.origin);
+    let body = String::from_utf8(good).unwrap();
+    let done = sender.client.send(&end, &["-H", &from, "-d", &body]);
+    assert_eq!(done.status, 303, "{done:?}");
+    assert_eq!(guest.open(&gateway.facts.portal).status, 303);
+}
+
+/// A demo whose mails go to a server of the tests.
+fn with_mail(sink: &Sink) -> Gateway {
+    let mut gateway = Gateway::demo();
+    gateway.stop();
+    let mut config = std::fs::read_to_string(&gateway.facts.config).unwrap();
+    config.push_str(&format!(
+        "\n[mail]\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\nfrom = \"gate@example.org\"\n",
+        sink.port()
+    ));
+    std::fs::write(&gateway.facts.config, config).unwrap();
+    gateway.start_again();
+    gateway
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //!
 //! The pictures go to `screens/` in the target folder, with an `index.html`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
 use std::path::PathBuf;
@@ -12,18 +12,39 @@ use std::time::Duration;
 
 use data_encoding::BASE64;
 use postern_tests::chrome::Chrome;
-use postern_tests::curl::Client;
+use postern_tests::curl::{Client, origin};
 use postern_tests::gateway::{Gateway, Person};
-use postern_tests::wait;
+use postern_tests::smtp::Sink;
+use postern_tests::{routes, wait};
 use serde_json::json;
 
 const LANGUAGES: [&str; 3] = ["en", "fr", "de"];
 const SCHEMES: [&str; 2] = ["light", "dark"];
 /// A name, width and height in CSS pixels.
 const SIZES: [(&str, u32, u32); 2] = [("phone", 360, 740), ("desktop", 1280, 800)];
+/// How long anything may take on a busy machine.
+const LIMIT: Duration = Duration::from_secs(60);
 const TAB: char = '\u{e004}';
 const ENTER: char = '\u{e007}';
 const PASSWORD: &str = "nine pears in a bowl";
+const BETTER: &str = "ten plums under a tree";
+
+/// What answers GET and is no page: files, and what leads on to a page.
+const NO_PAGES: [&str; 13] = [
+    "/.postern/devices.js",
+    "/.postern/icon.svg",
+    "/.postern/pages.js",
+    "/.postern/postern.css",
+    "/account/devices/change",
+    "/admin",
+    "/admin/decisions/events",
+    "/admin/policy/confirm",
+    "/ca/root.crt",
+    "/ca/root.pem",
+    "/enrol/{token}",
+    "/postern.css",
+    "/signin/reset/{token}",
+];
 
 /// Finds words that are cut in two, and what does not fit where it stands.
 const UNTIDY: &str = "
@@ -53,6 +74,12 @@ const UNTIDY: &str = "
     }
     return found";
 
+/// Finds what reaches past the right edge.
+const STICKS_OUT: &str = "
+    return [...document.querySelectorAll('body *')]
+        .filter(e => e.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
+        .map(e => e.outerHTML.slice(0, 200))";
+
 /// The file of axe-core that tests/run has installed.
 fn axe() -> String {
     let venv = std::env::var_os("POSTERN_VENV");
@@ -79,11 +106,20 @@ fn at(gateway: &Gateway, path: &str) -> String {
     format!("{}{path}", gateway.facts.portal.trim_end_matches('/'))
 }
 
+/// What was looked at.
+#[derive(Default)]
+struct Seen {
+    /// Pictures of each page.
+    pictures: BTreeMap<String, Vec<String>>,
+    /// Paths.
+    paths: BTreeSet<String>,
+}
+
 /// A page as it is looked at.
 struct Look<'a> {
     chrome: &'a Chrome,
     axe: &'a str,
-    seen: &'a Mutex<BTreeMap<String, Vec<String>>>,
+    seen: &'a Mutex<Seen>,
     language: &'a str,
 }
 
@@ -104,7 +140,11 @@ impl<'a> Look<'a> {
     /// Looks at the page that is open in each size and scheme.
     fn at(&self, name: &str) {
         let said = self.chrome.script("return document.documentElement.lang");
-        assert_eq!(said, self.language, "{name} at {}", self.chrome.url());
+        let url = self.chrome.url();
+        assert_eq!(said, self.language, "{name} at {url}");
+        let path = url.split(['?', '#']).next().unwrap_or_default();
+        let path = path.strip_prefix(origin(&url)).unwrap().to_owned();
+        self.seen.lock().unwrap().paths.insert(path);
         for (size, width, height) in SIZES {
             let params = json!({
                 "width": width, "height": height, "deviceScaleFactor": 1, "mobile": size == "phone",
@@ -132,7 +172,8 @@ impl<'a> Look<'a> {
             .script("return document.documentElement.scrollWidth");
         assert!(
             wide.as_u64().unwrap() <= u64::from(width),
-            "{place} is {wide} wide"
+            "{place} is {wide} wide: {}",
+            self.chrome.script(STICKS_OUT)
         );
         assert_eq!(self.chrome.script(UNTIDY), json!([]), "{place}");
     }
@@ -163,7 +204,13 @@ impl<'a> Look<'a> {
         let file = format!("{name}-{}-{size}-{scheme}.png", self.language);
         fs::write(screens().join(&file), bytes).unwrap();
         let mut seen = self.seen.lock().unwrap();
-        seen.entry(name.to_owned()).or_default().push(file);
+        let pictures = seen.pictures.entry(name.to_owned()).or_default();
+        pictures.push(file);
+    }
+
+    /// Waits for what a form leads to.
+    fn until(&self, css: &str) {
+        wait::until_true(LIMIT, css, || self.chrome.has(css));
     }
 }
 
@@ -171,7 +218,7 @@ fn sign_in(chrome: &Chrome, gateway: &Gateway, person: &Person) {
     chrome.open(&at(gateway, "/signin"));
     password(chrome, person);
     chrome.type_into("input[name=code]", &format!("{}\n", person.code()));
-    wait::until_true(Duration::from_secs(20), "the portal opens", || {
+    wait::until_true(LIMIT, "the portal opens", || {
         chrome.has("form[action='/signout']")
     });
 }
@@ -179,7 +226,7 @@ fn sign_in(chrome: &Chrome, gateway: &Gateway, person: &Person) {
 fn password(chrome: &Chrome, person: &Person) {
     chrome.type_into("input[name=username]", &person.user);
     chrome.type_into("input[name=password]", &format!("{}\n", person.password));
-    wait::until_true(Duration::from_secs(20), "the code is asked for", || {
+    wait::until_true(LIMIT, "the code is asked for", || {
         chrome.has("input[name=code]")
     });
 }
@@ -190,43 +237,66 @@ fn secret(chrome: &Chrome) -> String {
     text.as_str().unwrap().replace(' ', "")
 }
 
-fn of_a_stranger(look: &mut Look<'_>, gateway: &Gateway) {
+fn of_a_stranger(look: &mut Look<'_>, gateway: &Gateway, sink: &Sink) {
     for language in LANGUAGES {
         look.speak(language);
         look.open("signin", &at(gateway, "/signin"));
         look.chrome.type_into("input[name=username]", "demo");
         look.chrome
             .type_into("input[name=password]", "not the password at all\n");
-        wait::until_true(Duration::from_secs(20), "the page says so", || {
-            look.chrome.has("[role=alert]")
-        });
+        look.until("[role=alert]");
         look.at("signin-wrong");
         look.open("link-dead", &at(gateway, "/enrol"));
         look.open("not-found", &at(gateway, "/nothing-here"));
+        look.open("ca", &at(gateway, "/ca"));
         look.chrome.open(&at(gateway, "/signin"));
         password(look.chrome, &gateway.facts.demo);
         look.at("code");
         look.open("recovery", &at(gateway, "/signin/recovery"));
-        let link = gateway.must(&["user", "invite", "guest"]);
-        look.chrome.open(link.trim());
-        look.at("enrol");
-        let guest = Person::new("guest", PASSWORD, &secret(look.chrome));
-        look.chrome.type_into("#password", "passwordpassword");
-        look.chrome.type_into("#again", "passwordpassword");
-        look.chrome.type_into("#code", "000000\n");
-        wait::until_true(Duration::from_secs(20), "the page says so", || {
-            look.chrome.has("[role=alert]")
-        });
-        look.at("enrol-weak");
-        look.chrome.type_into("#password", PASSWORD);
-        look.chrome.type_into("#again", PASSWORD);
-        look.chrome
-            .type_into("#code", &format!("{}\n", guest.code()));
-        wait::until_true(Duration::from_secs(20), "the codes are shown", || {
-            look.chrome.has("ol.codes")
-        });
-        look.at("enrol-done");
+        enrols(look, gateway, language);
+        forgets(look, gateway, sink, language);
     }
+}
+
+/// Each language has a person of its name.
+fn enrols(look: &Look<'_>, gateway: &Gateway, user: &str) {
+    let link = gateway.must(&["user", "invite", user]);
+    look.chrome.open(link.trim());
+    look.at("enrol");
+    let person = Person::new(user, PASSWORD, &secret(look.chrome));
+    look.chrome.type_into("#password", "passwordpassword");
+    look.chrome.type_into("#again", "passwordpassword");
+    look.chrome.type_into("#code", "000000\n");
+    look.until("[role=alert]");
+    look.at("enrol-weak");
+    look.chrome.type_into("#password", PASSWORD);
+    look.chrome.type_into("#again", PASSWORD);
+    look.chrome
+        .type_into("#code", &format!("{}\n", person.code()));
+    look.until("ol.codes");
+    look.at("enrol-done");
+}
+
+fn forgets(look: &Look<'_>, gateway: &Gateway, sink: &Sink, user: &str) {
+    look.open("forgot", &at(gateway, "/signin/forgot"));
+    let name = format!("{user}\n");
+    look.chrome.type_into("input[name=username]", &name);
+    look.until("main:not(:has(input[name=username]))");
+    look.at("forgot-sent");
+    let to = format!("{user}@example.org");
+    let mail = sink.wait_for("the link", |mail| {
+        mail.to.contains(&to) && mail.text.contains("/signin/reset/")
+    });
+    look.chrome.open(&mail.link());
+    look.at("reset");
+    look.chrome.type_into("#password", BETTER);
+    look.chrome.type_into("#again", "something else entirely\n");
+    look.until("[role=alert]");
+    look.at("reset-wrong");
+    look.chrome.type_into("#password", BETTER);
+    look.chrome.type_into("#again", &format!("{BETTER}\n"));
+    look.until("main:not(:has(#again))");
+    look.at("reset-done");
 }
 
 fn of_a_person(look: &mut Look<'_>, gateway: &Gateway) {
@@ -235,6 +305,7 @@ fn of_a_person(look: &mut Look<'_>, gateway: &Gateway) {
         look.speak(language);
         look.open("portal", &gateway.facts.portal);
         look.open("account", &at(gateway, "/account"));
+        look.open("devices", &at(gateway, "/account/devices"));
         look.open("confirm", &at(gateway, "/account/password"));
         look.open("step-up", &at(gateway, "/signin/step-up"));
         let leave = format!("{}.postern/signout", gateway.facts.app);
@@ -247,19 +318,76 @@ fn of_a_person(look: &mut Look<'_>, gateway: &Gateway) {
         .type_into("input[name=password]", &gateway.facts.demo.password);
     let code = format!("{}\n", gateway.facts.demo.code());
     look.chrome.type_into("input[name=code]", &code);
-    wait::until_true(Duration::from_secs(20), "the form opens", || {
-        look.chrome.has("input[name=again]")
-    });
+    look.until("input[name=again]");
     for language in LANGUAGES {
         look.speak(language);
         look.open("password", &at(gateway, "/account/password"));
         look.open("app", &at(gateway, "/account/app"));
         look.open("codes", &at(gateway, "/account/codes"));
         look.chrome.click("main form button");
-        wait::until_true(Duration::from_secs(20), "the codes are shown", || {
-            look.chrome.has("ol.codes")
-        });
+        look.until("ol.codes");
         look.at("codes-new");
+        look.open("device-add", &at(gateway, "/account/devices/add"));
+        look.chrome.type_into("#name", &format!("{language}\n"));
+        look.until("#done:not([hidden])");
+        look.at("device-added");
+        look.open("devices-confirmed", &at(gateway, "/account/devices"));
+    }
+}
+
+/// Pages of the console that are looked at as they are.
+const CONSOLE: [(&str, &str); 21] = [
+    ("people", "/admin/people"),
+    ("person", "/admin/person?user=demo"),
+    ("groups", "/admin/groups"),
+    ("group", "/admin/group?group=admins"),
+    ("devices", "/admin/devices"),
+    ("sessions", "/admin/sessions"),
+    ("bans", "/admin/bans"),
+    ("decisions", "/admin/decisions"),
+    ("policy", "/admin/policy"),
+    ("ask", "/admin/policy/ask"),
+    (
+        "answer",
+        "/admin/policy/ask?ask=who-can&resource=app.app%2F",
+    ),
+    ("findings", "/admin/policy/findings"),
+    ("file", "/admin/policy/file?name=policy.toml"),
+    ("rollback", "/admin/policy/rollback"),
+    ("folder", "/admin/policy/folder"),
+    ("certificates", "/admin/certs"),
+    ("health", "/admin/health"),
+    ("end", "/admin/do/end-sessions?user=guest"),
+    ("edit", "/admin/do/add?user=zoe&group=readers"),
+    ("refused", "/admin/do/join?user=guest&group=admins"),
+    ("nothing", "/admin/nothing-here"),
+];
+
+fn of_an_administrator(look: &mut Look<'_>, gateway: &Gateway) {
+    sign_in(look.chrome, gateway, &gateway.facts.demo);
+    gateway.must(&["ban", "add", "192.0.2.7", "--reason", "for the picture"]);
+    let readers = "admins = [\"demo\"]\nreaders = [\"demo\"]";
+    let text = gateway.policy_text();
+    gateway.set_policy(&text.replace("admins = [\"demo\"]", readers));
+    for language in LANGUAGES {
+        look.speak(language);
+        for (name, path) in CONSOLE {
+            look.open(&format!("console-{name}"), &at(gateway, path));
+        }
+        look.chrome.open(&at(gateway, "/admin/decisions"));
+        look.chrome.click("td.do a");
+        look.at("console-decision");
+        look.chrome
+            .open(&at(gateway, "/admin/policy/file?name=policy.toml"));
+        look.chrome.type_into("#text", "nonsense = 1\n");
+        look.chrome.click("button[value=check]");
+        look.until("[role=alert]");
+        look.at("console-wrong");
+        look.chrome
+            .open(&at(gateway, "/admin/do/invite?user=guest"));
+        look.chrome.click("main form button[type=submit]");
+        look.until("main code");
+        look.at("console-link");
     }
 }
 
@@ -274,8 +402,9 @@ fn of_a_guest(look: &mut Look<'_>, gateway: &Gateway) {
 
 #[test]
 fn every_page_passes_axe_in_each_language_size_and_scheme() {
-    let gateway = Gateway::demo();
-    let (axe, seen) = (axe(), Mutex::new(BTreeMap::new()));
+    let sink = Sink::new();
+    let gateway = with_mail(&sink);
+    let (axe, seen) = (axe(), Mutex::new(Seen::default()));
     let looks = |round: &dyn Fn(&mut Look<'_>)| {
         let chrome = Chrome::start(&gateway.facts.ca_root);
         round(&mut Look {
@@ -285,18 +414,70 @@ fn every_page_passes_axe_in_each_language_size_and_scheme() {
             language: "en",
         });
     };
-    looks(&|look| of_a_guest(look, &gateway));
-    looks(&|look| of_a_person(look, &gateway));
-    looks(&|look| of_a_stranger(look, &gateway));
+    // two browsers at a time, each person in one of their own
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            looks(&|look| of_a_guest(look, &gateway));
+            looks(&|look| of_a_stranger(look, &gateway, &sink));
+        });
+        looks(&|look| of_a_person(look, &gateway));
+        looks(&|look| of_an_administrator(look, &gateway));
+    });
     let seen = seen.into_inner().unwrap();
     let variants = LANGUAGES.len() * SIZES.len() * SCHEMES.len();
+    let pictures = &seen.pictures;
     assert!(
-        seen.values().all(|files| files.len() == variants),
-        "{seen:?}"
+        pictures.values().all(|files| files.len() == variants),
+        "{pictures:?}"
     );
-    let index = index(&seen);
-    fs::write(screens().join("index.html"), index).unwrap();
-    println!("{} pages in {}", seen.len(), screens().display());
+    fs::write(screens().join("index.html"), index(pictures)).unwrap();
+    println!("{} pages in {}", pictures.len(), screens().display());
+    covers_every_route(&gateway, &seen.paths);
+}
+
+/// Fails when a route that answers GET was neither looked at nor is known to be no page.
+fn covers_every_route(gateway: &Gateway, paths: &BTreeSet<String>) {
+    let routes: Vec<_> = routes::all().into_iter().filter(|r| r.get).collect();
+    let is_no_page = |path: &str| NO_PAGES.contains(&path);
+    let missed: Vec<_> = routes
+        .iter()
+        .filter(|route| !is_no_page(&route.path) && !paths.iter().any(|path| route.is(path)))
+        .collect();
+    assert!(missed.is_empty(), "nobody looks at {missed:?}");
+    let client = Client::new(gateway);
+    drop(client.sign_in(&gateway.facts.portal, &gateway.facts.demo));
+    for path in NO_PAGES {
+        assert!(routes.iter().any(|r| r.path == path), "{path} is no route");
+        let events = path.ends_with("/events");
+        if !events {
+            let answer = client.open(&at(gateway, path));
+            let kind = answer.header("content-type").unwrap_or_default();
+            let is_page = answer.status == 200 && kind.starts_with("text/html");
+            assert!(!is_page, "{path} is a page: {answer:?}");
+        }
+    }
+}
+
+/// A demo whose mails go to a server of the tests, with a person for each language.
+fn with_mail(sink: &Sink) -> Gateway {
+    let mut gateway = Gateway::demo();
+    gateway.stop();
+    let mut config = fs::read_to_string(&gateway.facts.config).unwrap();
+    let port = sink.port();
+    write!(
+        config,
+        "\n[mail]\nhost = \"127.0.0.1\"\nport = {port}\ntls = \"none\"\nfrom = \"gate@example.org\"\n"
+    )
+    .unwrap();
+    fs::write(&gateway.facts.config, config).unwrap();
+    let users = gateway.facts.policy.join("users.toml");
+    let mut text = fs::read_to_string(&users).unwrap();
+    for user in LANGUAGES {
+        write!(text, "\n[user.{user}]\nmail = \"{user}@example.org\"\n").unwrap();
+    }
+    fs::write(&users, text).unwrap();
+    gateway.start_again();
+    gateway
 }
 
 fn index(seen: &BTreeMap<String, Vec<String>>) -> String {
@@ -345,12 +526,12 @@ fn the_keyboard_alone_signs_in() {
     // what comes next is what is typed next
     tab_to(&chrome, "input[name=password]");
     chrome.press(&format!("{}{ENTER}", demo.password));
-    wait::until_true(Duration::from_secs(20), "the code is asked for", || {
+    wait::until_true(LIMIT, "the code is asked for", || {
         chrome.has("input[name=code]")
     });
     tab_to(&chrome, "input[name=code]");
     chrome.press(&format!("{}{ENTER}", demo.code()));
-    wait::until_true(Duration::from_secs(20), "the portal opens", || {
+    wait::until_true(LIMIT, "the portal opens", || {
         chrome.has("form[action='/signout']")
     });
     let shown = "const style = getComputedStyle(document.activeElement);
@@ -358,7 +539,7 @@ fn the_keyboard_alone_signs_in() {
     tab_to(&chrome, "ul.apps a");
     assert_eq!(chrome.script(shown), true, "the focus is not seen");
     chrome.press(&ENTER.to_string());
-    wait::until_true(Duration::from_secs(20), "the app opens", || {
+    wait::until_true(LIMIT, "the app opens", || {
         chrome.url().starts_with(&gateway.facts.app)
     });
     chrome.open(&gateway.facts.portal);
@@ -369,7 +550,7 @@ fn the_keyboard_alone_signs_in() {
     );
     tab_to(&chrome, "form[action='/signout'] button");
     chrome.press(&ENTER.to_string());
-    wait::until_true(Duration::from_secs(20), "the session ends", || {
+    wait::until_true(LIMIT, "the session ends", || {
         !chrome.has("form[action='/signout']")
     });
     assert_eq!(Client::new(&gateway).open(&gateway.facts.app).status, 303);
@@ -387,9 +568,7 @@ fn every_page_works_without_scripts_and_loads_nothing_foreign() {
     chrome.type_into("#password", PASSWORD);
     chrome.type_into("#again", PASSWORD);
     chrome.type_into("#code", &format!("{}\n", guest.code()));
-    wait::until_true(Duration::from_secs(20), "the codes are shown", || {
-        chrome.has("ol.codes")
-    });
+    wait::until_true(LIMIT, "the codes are shown", || chrome.has("ol.codes"));
     sign_in(&chrome, &gateway, &gateway.facts.demo);
     for path in [
         "/",
@@ -413,7 +592,7 @@ fn every_page_works_without_scripts_and_loads_nothing_foreign() {
     }
     chrome.open(&gateway.facts.portal);
     chrome.click("form[action='/signout'] button");
-    wait::until_true(Duration::from_secs(20), "the session ends", || {
+    wait::until_true(LIMIT, "the session ends", || {
         !chrome.has("form[action='/signout']")
     });
 }

@@ -16,6 +16,7 @@ pub mod process;
 pub mod raw;
 pub mod relay;
 pub mod replica;
+pub mod routes;
 pub mod scale;
 pub mod site;
 pub mod smtp;

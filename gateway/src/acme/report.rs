@@ -107,11 +107,42 @@ pub(crate) fn failing(gw: &Gateway) -> Vec<Failing> {
         .collect()
 }
 
-/// Warns of certificates that end, with the cause and what to do.
-pub(super) fn warn(gw: &Gateway, now: i64) {
+/// A certificate that ends and was not warned of since it has so few days left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ending {
+    /// The certificate.
+    pub(crate) name: String,
+    /// Whole days that are left.
+    pub(crate) days: i64,
+    /// When it ends, in UNIX seconds.
+    pub(crate) not_after: i64,
+    /// The cause's code.
+    pub(crate) cause: String,
+    /// What was said.
+    pub(crate) detail: String,
+    /// What to do.
+    pub(crate) advice: String,
+}
+
+/// Warns of certificates that end, with the cause and what to do: in the log, in the journal and by
+/// mail to the administrators, once for each step over restarts.
+pub(super) async fn warn(gw: &Gateway, now: i64) {
+    let found = due(gw, now);
+    if found.is_empty() {
+        return;
+    }
+    for ending in &found {
+        tell(gw, ending);
+    }
+    gw.mail.certificates(&found).await;
+    // last, so that a crash repeats a warning rather than lose it
+    gw.acme.keep_alerts();
+}
+
+fn due(gw: &Gateway, now: i64) -> Vec<Ending> {
     let snap = gw.snapshot.load();
     let mut alerts = gw.acme.alerts.lock();
-    let mut records = Vec::new();
+    let mut found = Vec::new();
     for (source, chain) in snap.certs.by_source() {
         let Some(name) = chain.names().first() else {
             continue;
@@ -124,9 +155,10 @@ pub(super) fn warn(gw: &Gateway, now: i64) {
         if on_time || source == "internal" {
             continue;
         }
-        let Some(days) = alerts.look(name, chain.not_before(), chain.not_after(), now) else {
+        let step = alerts.look(name, chain.not_before(), chain.not_after(), now);
+        if step.is_none() {
             continue;
-        };
+        }
         let failed = state.and_then(|s| s.failed);
         let (cause, advice) = match &failed {
             Some(failed) => (failed.cause.code(), failed.cause.advice()),
@@ -136,14 +168,14 @@ pub(super) fn warn(gw: &Gateway, now: i64) {
             ),
             None => ("order-under-way", "wait for the order to end"),
         };
-        let detail = failed.map(|f| f.detail).unwrap_or_default();
-        match days {
-            ..=3 => tracing::error!(name, days, cause, detail, advice, "a certificate ends soon"),
-            _ => tracing::warn!(name, days, cause, detail, advice, "a certificate ends"),
-        }
-        let mut record = Record::new(Event::CertificateChanged, "failed", reason::ENDS_SOON);
-        record.detail = Some(format!("{name}: {days} days left: {cause}: {detail}"));
-        records.push(record);
+        found.push(Ending {
+            name: name.clone(),
+            days: days(chain.not_after(), now).max(0),
+            not_after: chain.not_after(),
+            cause: cause.to_owned(),
+            advice: advice.to_owned(),
+            detail: failed.map(|f| f.detail).unwrap_or_default(),
+        });
     }
     let live = |name: &str| {
         snap.certs
@@ -152,10 +184,25 @@ pub(super) fn warn(gw: &Gateway, now: i64) {
             .any(|c| c.names().first().is_some_and(|n| n == name))
     };
     alerts.retain(live);
-    drop(alerts);
-    for record in records {
-        gw.audit.note(record);
+    found
+}
+
+fn tell(gw: &Gateway, ending: &Ending) {
+    let Ending {
+        name,
+        days,
+        cause,
+        detail,
+        advice,
+        ..
+    } = ending;
+    match days {
+        ..=3 => tracing::error!(name, days, cause, detail, advice, "a certificate ends soon"),
+        _ => tracing::warn!(name, days, cause, detail, advice, "a certificate ends"),
     }
+    let mut record = Record::new(Event::CertificateChanged, "failed", reason::ENDS_SOON);
+    record.detail = Some(format!("{name}: {days} days left: {cause}: {detail}"));
+    gw.audit.note(record);
 }
 
 impl super::Acme {

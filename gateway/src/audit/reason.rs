@@ -99,6 +99,7 @@ pub(crate) const ROLLED_BACK: &str = "rolled-back";
 pub(crate) const RENEWED: &str = "renewed";
 pub(crate) const ORDER_FAILED: &str = "order-failed";
 pub(crate) const ENDS_SOON: &str = "ends-soon";
+pub(crate) const RESTORED: &str = "restored";
 pub(crate) const START: &str = "start";
 pub(crate) const STOP: &str = "stop";
 pub(crate) const CLOCK_FORWARD: &str = "clock-forward";
@@ -203,6 +204,7 @@ pub(crate) const ALL: &[&str] = &[
     RENEWED,
     ORDER_FAILED,
     ENDS_SOON,
+    RESTORED,
     START,
     STOP,
     CLOCK_FORWARD,

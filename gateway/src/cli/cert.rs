@@ -1,5 +1,7 @@
 //! `postern cert`.
 
+mod authority;
+
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -27,8 +29,17 @@ pub(crate) enum Command {
     )]
     Renew(Renew),
     /// Take a certificate and its key over; they go before those of directories
-    #[command(after_help = "Examples:\n  postern cert import fullchain.pem privkey.pem")]
+    ///
+    /// With --ca it is an authority: a root with its key, or an intermediate with its key and then
+    /// its root. It takes the place of the internal one, which is kept beside it, and signs every
+    /// internal certificate anew.
+    #[command(
+        after_help = "Examples:\n  postern cert import fullchain.pem privkey.pem\n  postern cert import --ca office-root.pem office-root.key"
+    )]
     Import {
+        /// Take an authority over instead of the internal one
+        #[arg(long)]
+        ca: bool,
         /// The chain in PEM, leaf first
         chain: PathBuf,
         /// The private key in PEM
@@ -78,7 +89,12 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<(), Failure> {
     match command {
         Command::List => list(&config, global.json),
         Command::Renew(options) => renew(&config, options, global.json),
-        Command::Import { chain, key } => import(&config, chain, key, global.json),
+        Command::Import {
+            ca: true,
+            chain,
+            key,
+        } => authority::import(&config, chain, key, global.json),
+        Command::Import { chain, key, .. } => import(&config, chain, key, global.json),
         Command::CaRoot => {
             let path = config.data.join("ca/root.pem");
             if !path.exists() {
@@ -224,12 +240,7 @@ fn import(config: &Config, chain: &Path, key: &Path, json: bool) -> Result<(), F
     imported(config)
         .write(&name, &chain_pem, &key_pem)
         .map_err(|e| Failure::new(Exit::CannotCreate, e))?;
-    let in_force = block_on(async {
-        match Remote::find(&config.control_socket()).await? {
-            Some(gateway) => Ok(gateway.reload().await.map(|_| true)?),
-            None => Ok(false),
-        }
-    })?;
+    let in_force = put_in_force(config)?;
     let line = Line::of("file", &read, now);
     if json {
         out::json(&line);
@@ -242,6 +253,16 @@ fn import(config: &Config, chain: &Path, key: &Path, json: bool) -> Result<(), F
     let until = line.not_after.unwrap_or_default();
     out::line(&format!("{} until {until}, {when}", line.names.join(" ")));
     Ok(())
+}
+
+/// Has a running gateway load its files; says whether one runs.
+fn put_in_force(config: &Config) -> Result<bool, Failure> {
+    block_on(async {
+        match Remote::find(&config.control_socket()).await? {
+            Some(gateway) => Ok(gateway.reload().await.map(|_| true)?),
+            None => Ok(false),
+        }
+    })
 }
 
 fn test(config: &Config, options: &Test, json: bool) -> Result<(), Failure> {

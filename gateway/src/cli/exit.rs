@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::io;
 
 use crate::audit::AuditError;
+use crate::backup::BackupError;
 use crate::config::ConfigError;
 use crate::config::lock::LockError;
 use crate::control::{Code, Refusal};
@@ -216,6 +217,34 @@ impl From<&StoreError> for Exit {
     }
 }
 
+impl From<&BackupError> for Exit {
+    fn from(error: &BackupError) -> Self {
+        match error {
+            BackupError::File { source, .. } if denied(source) => Self::Permission,
+            BackupError::File { source, doing, .. } => match (source.kind(), *doing) {
+                (io::ErrorKind::AlreadyExists, _) | (_, "make") => Self::CannotCreate,
+                _ => Self::Data,
+            },
+            BackupError::Exposed { .. } => Self::Permission,
+            BackupError::Restless(_) => Self::Unavailable,
+            BackupError::Occupied(_) => Self::CannotCreate,
+            BackupError::Sealed(_)
+            | BackupError::NotOne(_)
+            | BackupError::Newer(_)
+            | BackupError::Malformed(_)
+            | BackupError::Name(_)
+            | BackupError::OtherKey { .. }
+            | BackupError::WrongKind(_)
+            | BackupError::Weak { .. }
+            | BackupError::Unusable(_) => Self::Data,
+            BackupError::Store(error) => error.into(),
+            BackupError::Key(error) => error.into(),
+            BackupError::Lock(error) => error.into(),
+            BackupError::Audit(error) => error.into(),
+        }
+    }
+}
+
 impl From<&IdentityError> for Exit {
     fn from(error: &IdentityError) -> Self {
         match error {
@@ -242,6 +271,7 @@ macro_rules! fails {
 }
 
 fails!(
+    BackupError,
     FileError,
     LockError,
     KeyError,

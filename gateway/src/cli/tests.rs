@@ -35,6 +35,8 @@ fn wrong_command_lines_are_usage_and_help_is_not() {
         "postern policy apply --i-lose-access",
         "postern policy rollback 1 2",
         "postern init --dir x",
+        "postern backup",
+        "postern restore b --master-key k --passphrase-file p",
         "postern completions cobol",
     ] {
         let error = parse(line).expect_err(line);

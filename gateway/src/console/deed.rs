@@ -67,6 +67,11 @@ pub(crate) enum Deed {
         /// Why; the person reads it.
         reason: String,
     },
+    /// A certificate is ordered although it is not due.
+    RenewCertificate {
+        /// Its first name.
+        name: String,
+    },
     /// The files of people and groups are edited.
     #[serde(untagged)]
     Edit(Edit),
@@ -117,6 +122,9 @@ impl Deed {
                 user: user()?,
                 reason: wanted("reason")?,
             },
+            "renew-certificate" => Self::RenewCertificate {
+                name: wanted("name")?,
+            },
             _ => Self::Edit(edit(name, query)?),
         })
     }
@@ -130,7 +138,10 @@ impl Deed {
             | Self::Ban { .. }
             | Self::Reset { .. } => true,
             Self::MarkDevice { managed, .. } => !managed,
-            Self::Unban { .. } | Self::Unlock { .. } | Self::Invite { .. } => false,
+            Self::Unban { .. }
+            | Self::Unlock { .. }
+            | Self::Invite { .. }
+            | Self::RenewCertificate { .. } => false,
             Self::Edit(edit) => match edit {
                 Edit::Disable { .. } | Edit::Remove { .. } | Edit::Leave { .. } => true,
                 Edit::Add(_) | Edit::Enable { .. } | Edit::Join { .. } => false,
@@ -147,6 +158,7 @@ impl Deed {
                 Section::Devices.path().to_owned()
             }
             Self::Ban { .. } | Self::Unban { .. } => Section::Bans.path().to_owned(),
+            Self::RenewCertificate { .. } => Section::Certificates.path().to_owned(),
             Self::EndSessions { user }
             | Self::Unlock { user }
             | Self::Invite { user }
@@ -162,6 +174,7 @@ impl Deed {
             Self::EndSession { .. } => Section::Sessions,
             Self::RevokeDevice { .. } | Self::MarkDevice { .. } => Section::Devices,
             Self::Ban { .. } | Self::Unban { .. } => Section::Bans,
+            Self::RenewCertificate { .. } => Section::Certificates,
             Self::EndSessions { .. }
             | Self::Unlock { .. }
             | Self::Invite { .. }

@@ -10,6 +10,7 @@ use super::deed::{Consent, Deed};
 use super::health::Health;
 use super::ledger::Ledger;
 use super::rulebook::{Amend, Rulebook};
+use crate::acme::Line;
 use crate::control::{Refusal, ban};
 use crate::edits::Edit;
 
@@ -53,6 +54,8 @@ pub(crate) trait Console: Send + Sync {
     fn sessions(&self, user: Option<&str>, slice: Slice) -> Page<SessionLine>;
     /// Lists the bans in force.
     async fn bans(&self) -> Result<Vec<ban::Line>, Refusal>;
+    /// Lists the certificates in force and those that are wanted, the one that ends first at the top.
+    fn certificates(&self) -> Vec<Line>;
     /// Lists the accounts that wait because of many wrong tries.
     fn locked(&self) -> Vec<Locked>;
     /// Tells what an edit would change, in the files and in what people may do.

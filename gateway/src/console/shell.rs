@@ -20,13 +20,15 @@ pub(crate) enum Section {
     Decisions,
     /// What decides.
     Policy,
+    /// What the doors show.
+    Certificates,
     /// How the gateway is.
     Health,
 }
 
 impl Section {
     /// All parts, in the order of the menu.
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::People,
         Self::Groups,
         Self::Devices,
@@ -34,6 +36,7 @@ impl Section {
         Self::Bans,
         Self::Decisions,
         Self::Policy,
+        Self::Certificates,
         Self::Health,
     ];
 
@@ -47,6 +50,7 @@ impl Section {
             Self::Bans => "/admin/bans",
             Self::Decisions => "/admin/decisions",
             Self::Policy => "/admin/policy",
+            Self::Certificates => "/admin/certs",
             Self::Health => "/admin/health",
         }
     }
@@ -60,6 +64,7 @@ impl Section {
             Self::Bans => w.bans,
             Self::Decisions => w.decisions,
             Self::Policy => w.policy,
+            Self::Certificates => w.certificates,
             Self::Health => w.health,
         }
     }

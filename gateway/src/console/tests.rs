@@ -11,13 +11,14 @@ use crate::pages::tests::fake::Fake;
 use crate::pages::tests::handlers::{get, post, token_of_session};
 
 /// Every act by an address of its own, and where it leads; a link is shown instead of that.
-const ACTS: [(&str, &str); 15] = [
+const ACTS: [(&str, &str); 16] = [
     ("end-session?session=saaaaaaaaaaaaa", "/admin/sessions"),
     ("end-sessions?user=zoe", "/admin/person?user=zoe"),
     ("revoke-device?device=d7", "/admin/devices"),
     ("mark-device?device=d7&class=managed", "/admin/devices"),
     ("ban?network=192.0.2.1&time=1h&note=", "/admin/bans"),
     ("unban?network=192.0.2.1%2F32", "/admin/bans"),
+    ("renew-certificate?name=gate.example.org", "/admin/certs"),
     ("unlock?user=zoe", "/admin/person?user=zoe"),
     ("invite?user=zoe", "link"),
     ("reset?user=zoe&reason=lost+phone", "link"),
@@ -241,6 +242,11 @@ async fn each_list_is_a_page_in_three_languages_and_one_model_in_json() {
             ["Signed in", "Connexion", "Angemeldet"],
         ),
         ("/admin/bans", "bans", ["Bans", "Bannissements", "Sperren"]),
+        (
+            "/admin/certs",
+            "certificates",
+            ["Next order", "Prochaine commande", "Nächste Bestellung"],
+        ),
     ] {
         let office = Office::default();
         for (lang, title) in ["en", "fr", "de"].into_iter().zip(title) {

@@ -29,6 +29,7 @@ macro_rules! words {
 
 mod acts;
 mod bans;
+mod certs;
 mod decisions;
 mod devices;
 mod frame;
@@ -40,6 +41,7 @@ mod sessions;
 
 pub(crate) use acts::Words as Acts;
 pub(crate) use bans::Words as Bans;
+pub(crate) use certs::Words as Certs;
 pub(crate) use decisions::Words as Decisions;
 pub(crate) use devices::Words as Devices;
 pub(crate) use frame::Words as Frame;
@@ -53,12 +55,15 @@ pub(crate) use sessions::Words as Sessions;
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{Acts, Bans, Decisions, Devices, Frame, Groups, Health, People, Policy, Sessions};
+    use super::{
+        Acts, Bans, Certs, Decisions, Devices, Frame, Groups, Health, People, Policy, Sessions,
+    };
 
     /// Every table; a new one is entered here.
     const TABLES: &[&[(&str, [&str; 3])]] = &[
         Acts::ALL,
         Bans::ALL,
+        Certs::ALL,
         Decisions::ALL,
         Devices::ALL,
         Frame::ALL,

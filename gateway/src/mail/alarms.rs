@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::letters::{self, Reader};
-use super::{DAY, Mail, with_sender};
+use super::letters::{self, Reader, Sender};
+use super::{DAY, Letter, Mail, with_sender};
+use crate::acme::Ending;
 use crate::clock;
 use crate::gateway::Gateway;
 use crate::pages::Lang;
@@ -63,18 +64,31 @@ impl Mail {
     }
 
     async fn tell_admins(&self, alarm: &Alarm) {
+        let at = clock::unix();
+        self.to_admins(|reader, from| match alarm {
+            Alarm::Series { user, source } => letters::series(reader, from, at, user, *source),
+            Alarm::Spraying { accounts } => letters::spraying(reader, from, at, *accounts),
+        })
+        .await;
+    }
+
+    /// Tells the administrators of certificates that end; returns once the mails are kept.
+    pub(crate) async fn certificates(&self, found: &[Ending]) {
+        if self.is_on() {
+            self.to_admins(|reader, from| letters::certificates(reader, from, found))
+                .await;
+        }
+    }
+
+    async fn to_admins(&self, compose: impl Fn(&Reader, &Sender<'_>) -> Letter) {
         let Some(gw) = self.gateway() else {
             return;
         };
-        let at = clock::unix();
         let snap = gw.snapshot.load_full();
         let found = Arc::clone(&gw);
         let readers = tokio::task::spawn_blocking(move || readers(&found, &snap));
         for reader in readers.await.unwrap_or_default() {
-            let letter = with_sender(&gw, |from| match alarm {
-                Alarm::Series { user, source } => letters::series(&reader, from, at, user, *source),
-                Alarm::Spraying { accounts } => letters::spraying(&reader, from, at, *accounts),
-            });
+            let letter = with_sender(&gw, |from| compose(&reader, from));
             self.keep(&gw, "", &letter, DAY).await;
         }
     }

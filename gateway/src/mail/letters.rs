@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::Letter;
 use super::words;
+use crate::acme::Ending;
 use crate::identity::Notice;
 use crate::pages::{Lang, fill, minute, notice_text};
 
@@ -80,6 +81,26 @@ pub(super) fn spraying(reader: &Reader, from: &Sender<'_>, at: i64, accounts: us
     )
 }
 
+/// Tells administrators of certificates that end.
+pub(super) fn certificates(reader: &Reader, from: &Sender<'_>, found: &[Ending]) -> Letter {
+    let words = words::of(reader.lang);
+    let mut parts = Vec::new();
+    for ending in found {
+        let text = fill(words.ends_text, "name", &ending.name);
+        let text = fill(&text, "days", &ending.days.to_string());
+        let text = fill(&text, "time", &minute(ending.not_after));
+        let cause = match ending.detail.as_str() {
+            "" => ending.cause.clone(),
+            detail => format!("{}: {detail}", ending.cause),
+        };
+        let why = fill(words.ends_cause, "cause", &cause);
+        let todo = fill(words.ends_advice, "advice", &ending.advice);
+        parts.push(format!("{text}\n{why}\n{todo}"));
+    }
+    parts.push(words.ends_hint.to_owned());
+    letter(reader, from, words.ends_subject, &parts)
+}
+
 /// Shows that mails arrive.
 pub(super) fn test(reader: &Reader, from: &Sender<'_>) -> Letter {
     let words = words::of(reader.lang);
@@ -110,6 +131,45 @@ fn letter(reader: &Reader, from: &Sender<'_>, subject: &str, parts: &[String]) -
 mod tests {
     use super::*;
     use crate::identity::NoticeKind;
+
+    #[test]
+    fn the_end_of_a_certificate_is_told_with_its_cause_and_what_to_do() {
+        let from = Sender {
+            host: "gate.example.org",
+            url: "https://gate.example.org",
+        };
+        let ending = |name: &str, detail: &str| Ending {
+            name: name.to_owned(),
+            days: 7,
+            not_after: 1_800_000_000,
+            cause: "dns".to_owned(),
+            detail: detail.to_owned(),
+            advice: "mend the zone".to_owned(),
+        };
+        let found = [
+            ending("a.example.org", "no A record"),
+            ending("b.example.org", ""),
+        ];
+        for lang in [Lang::En, Lang::Fr, Lang::De] {
+            let reader = Reader {
+                to: "ops@example.org".to_owned(),
+                lang,
+                name: String::new(),
+            };
+            let letter = certificates(&reader, &from, &found);
+            for part in [
+                "a.example.org",
+                "b.example.org",
+                " 7 ",
+                "dns: no A record",
+                "mend the zone",
+            ] {
+                assert!(letter.text.contains(part), "{part}: {}", letter.text);
+            }
+            assert!(!letter.text.contains('{'), "{}", letter.text);
+            assert!(letter.subject.contains("gate.example.org"));
+        }
+    }
 
     #[test]
     fn a_mail_speaks_the_language_of_its_reader() {

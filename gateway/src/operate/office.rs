@@ -11,6 +11,7 @@ use async_trait::async_trait;
 
 use super::Desk;
 use crate::access::{self, Caller, Permit};
+use crate::acme::{self, Line};
 use crate::audit::{Event, Record, reason};
 use crate::console::{
     Act, Acts, Amend, Consent, Console, Deed, Device, GroupLine, GroupView, Health, Ledger, Locked,
@@ -163,6 +164,14 @@ impl Console for Office {
 
     async fn bans(&self) -> Result<Vec<ban::Line>, Refusal> {
         self.0.bans(&ban::Ask::List).await
+    }
+
+    fn certificates(&self) -> Vec<Line> {
+        let mut lines = acme::lines(&self.0.gw);
+        lines.sort_by(|a, b| {
+            (a.not_after.as_ref(), &a.names).cmp(&(b.not_after.as_ref(), &b.names))
+        });
+        lines
     }
 
     fn locked(&self) -> Vec<Locked> {

@@ -141,7 +141,7 @@ fn known(spec: &Spec, name: &str) -> Option<&'static str> {
     all.copied().find(|held| *held == name)
 }
 
-/// Undoes `application/x-www-form-urlencoded`; `None` for a broken escape or bad UTF-8.
+/// Undoes `application/x-www-form-urlencoded`; `None` for a broken escape, bad UTF-8 or NUL.
 ///
 /// Source: [URL Standard section 5.1](https://url.spec.whatwg.org/#urlencoded-parsing), made strict.
 pub(crate) fn decode(text: &[u8]) -> Option<Zeroizing<String>> {
@@ -155,6 +155,9 @@ pub(crate) fn decode(text: &[u8]) -> Option<Zeroizing<String>> {
         });
     }
     let text = std::str::from_utf8(&out).ok()?;
+    if text.contains('\0') {
+        return None;
+    }
     Some(Zeroizing::new(text.to_owned()))
 }
 

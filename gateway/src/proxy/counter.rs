@@ -379,7 +379,7 @@ impl Desk for Counter {
 
     fn ca_root(&self) -> Option<String> {
         let authority = self.gw.authority.as_ref()?;
-        Some(authority.root_pem().to_owned())
+        Some(authority.root_pem())
     }
 
     fn apps(&self) -> Vec<App> {

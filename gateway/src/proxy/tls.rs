@@ -18,7 +18,7 @@ use rustls::{ServerConfig, SupportedProtocolVersion};
 
 use crate::acme::names::Names;
 
-pub(crate) use authority::InternalCa;
+pub(crate) use authority::{InternalCa, install as install_authority};
 pub(crate) use files::{FileError, Readers, read_public, read_secret};
 pub(crate) use profiles::Profiles;
 

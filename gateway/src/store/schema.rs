@@ -79,6 +79,16 @@ const STEPS: &[&str] = &[
 ",
 ];
 
+/// Tells a store that a later version wrote, and brings nothing up to date.
+pub(super) fn is_known(db: &Connection) -> Result<(), StoreError> {
+    let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
+    let found: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    match found > known {
+        true => Err(StoreError::Newer { found, known }),
+        false => Ok(()),
+    }
+}
+
 /// Brings the schema up to date.
 pub(super) fn migrate(db: &mut Connection) -> Result<(), StoreError> {
     let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);

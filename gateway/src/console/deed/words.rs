@@ -24,6 +24,7 @@ impl Deed {
             Self::Unlock { user } => fill(w.unlock, "user", user),
             Self::Invite { user } => fill(w.invite, "user", user),
             Self::Reset { user, .. } => fill(w.reset, "user", user),
+            Self::RenewCertificate { name } => fill(w.renew, "name", name),
             Self::Edit(edit) => edit_question(edit, w),
         }
     }
@@ -39,6 +40,7 @@ impl Deed {
             Self::Unlock { .. } => w.unlock_effect,
             Self::Invite { .. } => w.invite_effect,
             Self::Reset { .. } => w.reset_effect,
+            Self::RenewCertificate { .. } => w.renew_effect,
             Self::Edit(edit) => match edit {
                 Edit::Add(_) => w.add_effect,
                 Edit::Disable { .. } => w.disable_effect,
@@ -60,6 +62,7 @@ impl Deed {
             Self::Unlock { .. } => w.unlock_button,
             Self::Invite { .. } => w.invite_button,
             Self::Reset { .. } => w.reset_button,
+            Self::RenewCertificate { .. } => w.renew_button,
             Self::Edit(_) => w.apply_button,
         }
     }

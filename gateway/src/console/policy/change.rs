@@ -147,6 +147,9 @@ pub(crate) async fn carry_out(call: Call, body: Body) -> Response {
     let Some(subject) = subject(&call) else {
         return call.ctx.problem(Problem::NotFound);
     };
+    if !is_whole(&subject, &fields) {
+        return call.ctx.problem(Problem::BadRequest);
+    }
     let Some(acts) = call.console.acts() else {
         return call.ctx.problem(Problem::Denied);
     };
@@ -181,6 +184,13 @@ pub(crate) async fn carry_out(call: Call, body: Body) -> Response {
         model.base = Some(sent.base);
     }
     page(&call, &subject, status, &model, confirm)
+}
+
+/// Whether a form has what its subject needs; an edit without its text would empty the file.
+fn is_whole(subject: &Subject, fields: &Fields) -> bool {
+    let has_text = ["text", "base"].iter().all(|f| fields.find(f).is_some());
+    let is_edit = matches!(subject, Subject::File(_));
+    matches!(fields.value("do"), "check" | "apply") && (has_text || !is_edit)
 }
 
 /// `POST /admin/policy/confirm`: what waits stays.

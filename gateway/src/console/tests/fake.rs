@@ -244,6 +244,22 @@ impl Console for Office {
         page(session())
     }
 
+    fn certificates(&self) -> Vec<crate::acme::Line> {
+        let line = serde_json::json!({
+            "names": ["gate.example.org"], "source": "directory",
+            "not_before": "2026-01-01T00:00:00.000Z", "not_after": "2026-04-01T00:00:00.000Z",
+            "days_left": 5, "next": "2026-03-02T00:00:00.000Z",
+            "cause": "dns", "detail": "<i>zoe: no record", "advice": "mend the zone",
+        });
+        let own = serde_json::json!({
+            "names": ["app.example.org"], "source": "file",
+            "not_before": "2026-01-01T00:00:00.000Z", "not_after": "2026-06-01T00:00:00.000Z",
+            "days_left": 66,
+        });
+        let read = |line| serde_json::from_value(line).unwrap();
+        vec![read(line), read(own)]
+    }
+
     async fn bans(&self) -> Result<Vec<ban::Line>, Refusal> {
         Ok(vec![ban::Line {
             network: "192.0.2.9/32".parse().unwrap(),

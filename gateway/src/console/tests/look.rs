@@ -276,7 +276,7 @@ pub(super) fn health() -> Health {
     }
 }
 
-const PAGES: [&str; 11] = [
+const PAGES: [&str; 12] = [
     "/admin/decisions",
     "/admin/decisions?user=nobody&live=1",
     "/admin/decisions/7",
@@ -287,6 +287,7 @@ const PAGES: [&str; 11] = [
     "/admin/policy/findings",
     "/admin/policy/ask",
     "/admin/policy/ask?ask=who-can&resource=app.wiki",
+    "/admin/certs",
     "/admin/health",
 ];
 const FILE: &str = "/admin/policy/file?name=policy.toml";
@@ -328,6 +329,7 @@ async fn who_may_only_look_is_offered_no_act() {
         ("/admin/group?group=it", true),
         ("/admin/devices", true),
         ("/admin/bans", true),
+        ("/admin/certs", true),
         ("/admin/decisions", false),
         ("/admin/health", false),
     ] {
@@ -401,6 +403,7 @@ async fn nothing_is_changed_without_token_or_a_permit_to_act() {
     ] {
         let good = match path {
             "/admin/policy/confirm" => with_token(""),
+            FILE => with_token("&do=apply&text=a&base=b"),
             _ => with_token("&do=apply"),
         };
         for (console, body) in [
@@ -421,6 +424,22 @@ async fn nothing_is_changed_without_token_or_a_permit_to_act() {
         let made = office.book.puts.lock().drain(..).count();
         let kept = std::mem::take(&mut *office.book.confirmed.lock());
         assert_eq!(made + kept, 1, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn an_edit_without_its_text_or_a_word_of_what_to_do_is_no_edit() {
+    let (office, nadia) = (Office::default(), Fake::nadia());
+    for more in [
+        "&do=apply",
+        "&do=apply&text=a",
+        "&do=apply&base=b",
+        "&do=nonsense&text=a&base=b",
+    ] {
+        let sent = post(FILE, &with_token(more));
+        let answer = nadia.console(Some(office.acting()), sent).await;
+        assert_eq!(answer.status(), 400, "{more}");
+        assert!(office.book.puts.lock().is_empty(), "{more}");
     }
 }
 

@@ -47,6 +47,11 @@ words! {
             "Les sessions se ferment et les codes de secours sont annulés ; le mot de passe reste. La personne lira le motif. Vous recevez un lien vers une nouvelle application, qui demande le mot de passe.",
             "Sitzungen enden, Wiederherstellungscodes verfallen, das Passwort bleibt. Die Person liest den Grund. Sie erhalten einen Link zu einer neuen App, der nach dem Passwort fragt.";
         reset_button: "Take it away", "Retirer", "Entfernen";
+        renew: "Renew the certificate of {name} now?", "Renouveler maintenant le certificat de {name} ?", "Zertifikat von {name} jetzt erneuern?";
+        renew_effect: "It is ordered although it is not due; the limits of the directories are kept. The old one stays until a new one was checked.",
+            "Il est commandé bien que son heure ne soit pas venue ; les limites des autorités sont respectées. L’ancien reste jusqu’à ce qu’un nouveau soit vérifié.",
+            "Es wird bestellt, obwohl es nicht fällig ist; die Grenzen der Aussteller werden eingehalten. Das alte bleibt, bis ein neues geprüft ist.";
+        renew_button: "Renew", "Renouveler", "Erneuern";
         add: "Declare {user}?", "Déclarer {user} ?", "{user} anlegen?";
         add_effect: "The person is written into the policy files, and an enrolment link is made and shown once.",
             "La personne est inscrite dans les fichiers de la politique, et un lien d’inscription est créé et montré une fois.",

@@ -12,6 +12,7 @@ words! {
         bans: "Bans", "Bannissements", "Sperren";
         decisions: "Decisions", "Décisions", "Entscheidungen";
         policy: "Policy", "Politique", "Regelwerk";
+        certificates: "Certificates", "Certificats", "Zertifikate";
         health: "Health", "État", "Zustand";
         done: "Done.", "C’est fait.", "Erledigt.";
         refused: "Not done", "Non effectué", "Nicht ausgeführt";

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use super::super::internal;
 use super::Inner;
-use crate::audit::{Durability, Record};
+use crate::audit::{Durability, Event, Record, reason};
 use crate::clock;
 use crate::config::duration;
 use crate::console::{Consent, Deed, NotDone, Outcome};
-use crate::control::{Code, DeviceClass, Operator, Refusal, Which, ban};
+use crate::control::{Code, DeviceClass, Operator, Refusal, Which, ban, cert};
 use crate::identity::Device;
 use crate::ids::{DeviceId, SessionId};
 
@@ -38,6 +38,7 @@ impl Inner {
             Deed::Unlock { user } => self.unlock(user).await,
             Deed::Invite { user } => self.invite(user).await,
             Deed::Reset { user, reason } => self.reset(user, reason).await,
+            Deed::RenewCertificate { name } => self.renew_certificate(name).await,
             Deed::Edit(edit) => return self.apply(edit, consent).await,
         };
         Ok(done?)
@@ -152,6 +153,42 @@ impl Inner {
                 "no user {} in the policy in force",
                 user.escape_debug()
             ))),
+        }
+    }
+
+    async fn renew_certificate(&self, name: &str) -> Result<Outcome, Refusal> {
+        let mut record = Record::new(Event::CertificateChanged, "ok", reason::BY_OPERATOR);
+        record.detail = Some(format!("console: {} is to be renewed", name.escape_debug()));
+        self.granted(self.stamp(record)).await?;
+        let ask = cert::Ask::Renew {
+            name: Some(name.to_owned()),
+            force: true,
+        };
+        let told = self.operator().certs(&ask).await?;
+        let done = told.renewed.into_iter().next();
+        let done = done.ok_or_else(|| data("nothing was ordered"))?;
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        match done.outcome.as_str() {
+            // one that takes long goes on by itself
+            "renewed" | "under-way" => Ok(Outcome::Done),
+            "unknown" => Err(data(format!(
+                "no certificate of a directory is called {}",
+                name.escape_debug()
+            ))),
+            "guarded" => Err(data(format!(
+                "the directories' limits forbid an order before {}",
+                text(&done.next)
+            ))),
+            _ => Err(Refusal::new(
+                Code::Unavailable,
+                format!(
+                    "{}: {}; {}; the old one stays, tried again at {}",
+                    text(&done.cause),
+                    text(&done.detail),
+                    text(&done.advice),
+                    text(&done.next)
+                ),
+            )),
         }
     }
 

@@ -67,9 +67,13 @@ fn each_field_is_known_and_stands_once() {
 }
 
 #[test]
-fn blanks_nul_and_unicode_of_a_password_are_kept() {
-    let fields = parse(&SPEC, "username=a&password=+%2B%00%C3%A9=é ".as_bytes()).unwrap();
-    assert_eq!(fields.value("password"), " +\0é=é ");
+fn blanks_and_unicode_of_a_password_are_kept_and_nul_is_none() {
+    let fields = parse(&SPEC, "username=a&password=+%2B%01%C3%A9=é ".as_bytes()).unwrap();
+    assert_eq!(fields.value("password"), " +\u{1}é=é ");
+    for nul in ["a%00", "%00", "a\0"] {
+        let refused = parse(&SPEC, format!("username=a&password={nul}").as_bytes());
+        assert_eq!(refused.err(), Some(FormError::Encoding), "{nul}");
+    }
 }
 
 async fn read_as(kind: Option<&'static str>, body: String) -> Option<FormError> {

@@ -4,6 +4,8 @@
 //! (0600) in one folder (0700). `root.key` is needed only to renew the intermediate and may be
 //! moved offline.
 
+mod import;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
+pub(crate) use self::import::install;
 use super::CertError;
 use super::files::{self, FileError, Readers};
 
@@ -23,7 +26,6 @@ use super::files::{self, FileError, Readers};
 pub(crate) struct InternalCa {
     files: Files,
     name: String,
-    root_pem: String,
     ca: RwLock<Arc<Ca>>,
 }
 
@@ -44,7 +46,6 @@ impl InternalCa {
             files.create(name, now)
         }?;
         Ok(Self {
-            root_pem: ca.root_pem().to_owned(),
             name: name.to_owned(),
             files,
             ca: RwLock::new(Arc::new(ca)),
@@ -52,8 +53,25 @@ impl InternalCa {
     }
 
     /// Returns the root certificate as PEM.
-    pub(crate) fn root_pem(&self) -> &str {
-        &self.root_pem
+    pub(crate) fn root_pem(&self) -> String {
+        self.ca().root_pem().to_owned()
+    }
+
+    /// Takes the authority over that was imported since; what it is now stays on any failure.
+    ///
+    /// # Errors
+    /// [`CertError::File`] or [`CertError::Authority`] for one that cannot be used.
+    pub(crate) fn follow(&self, now: i64) -> Result<(), CertError> {
+        let (held, files) = (self.ca(), &self.files);
+        let (Ok(root), Ok(cert)) = (text(&files.root_cert), text(&files.cert)) else {
+            return Ok(());
+        };
+        if (root.as_str(), cert.as_str()) == (held.root_pem(), held.pem()) {
+            return Ok(());
+        }
+        let ca = self.files.load(&self.name, now)?;
+        *self.ca.write() = Arc::new(ca);
+        Ok(())
     }
 
     pub(super) fn ca(&self) -> Arc<Ca> {

@@ -126,7 +126,7 @@ fn known_hosts_are_served_under_the_root_and_unknown_ones_are_not() {
     assert!(set.same_certificate(Some("gate.test"), "gate.test"));
     assert!(!set.same_certificate(Some("gate.test"), "app.gate.test"));
     assert!(!set.same_certificate(None, "gate.test"));
-    let (server, client) = (serve(set), client(ca.root_pem(), &[b"h2"]));
+    let (server, client) = (serve(set), client(&ca.root_pem(), &[b"h2"]));
     for host in ["gate.test", "app.gate.test"] {
         let (c, _) = handshake(&client, &server, host).unwrap();
         assert_eq!(c.alpn_protocol(), Some(&b"h2"[..]));
@@ -159,7 +159,7 @@ fn a_ticket_resumes_the_session_and_early_data_is_off() {
         now(),
     )
     .unwrap();
-    let (server, client) = (serve(set), client(ca.root_pem(), &[b"http/1.1"]));
+    let (server, client) = (serve(set), client(&ca.root_pem(), &[b"http/1.1"]));
     assert_eq!(server.max_early_data_size, 0);
     let (first, _) = handshake(&client, &server, "gate.test").unwrap();
     let (second, _) = handshake(&client, &server, "gate.test").unwrap();
@@ -257,8 +257,8 @@ fn own_files_go_before_the_internal_authority() {
     let hosts = names(&["gate.test", "app.test"]);
     let set = CertSet::build(&own, &Ordered::default(), Some(&ca), &hosts, None, now()).unwrap();
     let server = serve(set);
-    let ours = client(ca.root_pem(), &[]);
-    let theirs = client(foreign.root_pem(), &[]);
+    let ours = client(&ca.root_pem(), &[]);
+    let theirs = client(&foreign.root_pem(), &[]);
     assert!(handshake(&theirs, &server, "gate.test").is_ok());
     assert!(handshake(&ours, &server, "gate.test").is_err());
     assert!(handshake(&ours, &server, "app.test").is_ok());
@@ -430,7 +430,7 @@ fn profiles(dir: &Folder, ca: &InternalCa, profile: &[Profile]) -> Result<Profil
 }
 
 fn asking(dir: &Folder, ca: &InternalCa) -> Vec<Profile> {
-    let roots = dir.file("clients.pem", ca.root_pem(), 0o644);
+    let roots = dir.file("clients.pem", &ca.root_pem(), 0o644);
     vec![
         Profile {
             hosts: names(&["safe.test"]),
@@ -450,7 +450,7 @@ fn a_host_that_asks_for_client_certificates_refuses_who_has_none() {
     let dir = Folder::new();
     let ca = dir.ca(now()).unwrap();
     let profiles = profiles(&dir, &ca, &asking(&dir, &ca)).unwrap();
-    let client = client(ca.root_pem(), &[b"h2"]);
+    let client = client(&ca.root_pem(), &[b"h2"]);
     let safe = profiles.pick(Some("SAFE.test"));
     assert!(handshake(&client, safe, "safe.test").is_err());
     let ordinary = profiles.pick(Some("gate.test"));
@@ -478,7 +478,7 @@ fn a_host_for_new_clients_refuses_old_ones_and_the_others_do_not() {
     let new = profiles.pick(Some("new.test"));
     assert!(handshake(&old, new, "new.test").is_err());
     assert!(handshake(&old, profiles.pick(Some("gate.test")), "gate.test").is_ok());
-    assert!(handshake(&client(ca.root_pem(), &[]), new, "new.test").is_ok());
+    assert!(handshake(&client(&ca.root_pem(), &[]), new, "new.test").is_ok());
 }
 
 #[test]
@@ -486,7 +486,7 @@ fn a_session_of_one_profile_is_not_resumed_under_another() {
     let dir = Folder::new();
     let ca = dir.ca(now()).unwrap();
     let profiles = profiles(&dir, &ca, &asking(&dir, &ca)).unwrap();
-    let client = client(ca.root_pem(), &[]);
+    let client = client(&ca.root_pem(), &[]);
     let ordinary = profiles.pick(Some("gate.test"));
     handshake(&client, ordinary, "gate.test").unwrap();
     let (_, again) = handshake(&client, ordinary, "gate.test").unwrap();
@@ -512,5 +512,5 @@ fn a_missing_or_empty_file_of_client_roots_opens_no_door() {
     assert!(with(dir.0.join("none.pem")).is_err());
     assert!(with(dir.file("empty.pem", "", 0o644)).is_err());
     assert!(with(dir.file("text.pem", "no certificate", 0o644)).is_err());
-    assert!(with(dir.file("good.pem", ca.root_pem(), 0o644)).is_ok());
+    assert!(with(dir.file("good.pem", &ca.root_pem(), 0o644)).is_ok());
 }
