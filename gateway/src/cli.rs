@@ -237,6 +237,7 @@ const USER: &str = "Examples:
 const DEVICE: &str = "Examples:
   postern device add zoe laptop --generate --qr
   postern device add zoe phone --public-key 'xTIB...='
+  postern device rotate-psk d7
   postern device mark d7 managed";
 const SESSION: &str = "Examples:
   postern session list

@@ -213,6 +213,12 @@ impl Operator for Desk {
         done
     }
 
+    async fn device_rotate_psk(&self, id: &str) -> Result<DeviceAdded, Refusal> {
+        let done = self.acts(&self.0.snapshot.load()).device_rotate_psk(id).await;
+        self.0.sync_tunnel().await;
+        done
+    }
+
     async fn device_mark(&self, id: &str, class: DeviceClass) -> Result<DeviceLine, Refusal> {
         let done = self
             .acts(&self.0.snapshot.load())

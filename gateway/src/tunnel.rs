@@ -18,6 +18,7 @@ mod reach;
 mod shard;
 mod sys;
 mod udp;
+pub(crate) mod ula;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -157,10 +158,10 @@ fn settings(gw: &Gateway) -> Result<Settings, TunnelError> {
     Ok(Settings {
         listen: config.tunnel.listen,
         private_key,
-        networks: vec![config.tunnel.network.into()],
+        networks: client::own(config),
         names: Names {
             gateway4: config.tunnel.gateway4(),
-            gateway6: None,
+            gateway6: config.tunnel.gateway6(),
             resolvers: config.tunnel.dns.clone(),
             zones: zones
                 .map(|(zone, servers)| (zone.to_lowercase(), servers.clone()))

@@ -66,6 +66,8 @@ pub(crate) const DEVICE_REVOKED: &str = "device-revoked";
 pub(crate) const DEVICE_ADDED: &str = "device-added";
 pub(crate) const DEVICE_MARKED: &str = "device-marked";
 pub(crate) const DEVICE_RENAMED: &str = "device-renamed";
+pub(crate) const DEVICE_PSK_CHANGED: &str = "device-psk-changed";
+pub(crate) const DEVICE_IMPORTED: &str = "device-imported";
 
 // Requests and flows.
 pub(crate) const BAD_REQUEST: &str = "bad-request";
@@ -173,6 +175,8 @@ pub(crate) const ALL: &[&str] = &[
     DEVICE_ADDED,
     DEVICE_MARKED,
     DEVICE_RENAMED,
+    DEVICE_PSK_CHANGED,
+    DEVICE_IMPORTED,
     BAD_REQUEST,
     TOO_LARGE,
     RATE_LIMITED,

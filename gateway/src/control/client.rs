@@ -142,6 +142,10 @@ impl Operator for Remote {
         let id = id.to_owned();
         self.ask(&Request::DeviceRevoke { id }).await
     }
+    async fn device_rotate_psk(&self, id: &str) -> Result<DeviceAdded, Refusal> {
+        let id = id.to_owned();
+        self.ask(&Request::DeviceRotatePsk { id }).await
+    }
     async fn ban(&self, ask: &ban::Ask) -> Result<Vec<ban::Line>, Refusal> {
         let ask = ask.clone();
         self.ask(&Request::Ban { ask }).await

@@ -13,7 +13,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::offline::Stopped;
 use crate::clock;
 use crate::config::Config;
-use crate::control::{DeviceAdded, NewDevice};
+use crate::control::{DeviceAdded, NewDevice, Preshared};
 use crate::ids;
 
 /// What the trial tells and keeps in `demo.json`, mode 0600.
@@ -144,6 +144,7 @@ async fn register(stopped: &Stopped, laptop: &Laptop) -> Result<DeviceAdded, Fai
         user: "demo".to_owned(),
         name: "laptop".to_owned(),
         public_key: laptop.public_key.clone(),
+        preshared: Preshared::Draw,
     };
     Ok(stopped.acts().device_add(&new).await?)
 }
