@@ -188,6 +188,9 @@ pub(crate) struct Tunnel {
     /// Networks that device configs route besides the tunnel's; absent means those of the policy.
     #[serde(deserialize_with = "value::some_list")]
     pub(crate) routes: Option<Vec<IpNet>>,
+    /// A socket that `wg show` can ask, such as `/run/wireguard/postern.sock`; none if absent.
+    #[serde(deserialize_with = "value::some")]
+    pub(crate) wg_socket: Option<PathBuf>,
 }
 
 impl Tunnel {
@@ -374,6 +377,8 @@ impl Config {
             *path = base.join(&*path);
         }
         self.acme.anchor(&base);
+        let wg_socket = &mut self.tunnel.wg_socket;
+        *wg_socket = wg_socket.take().map(|path| base.join(path));
         for file in [&mut self.mail.password_file, &mut self.mail.ca] {
             *file = file.take().map(|path| base.join(path));
         }
@@ -451,6 +456,7 @@ impl Default for Tunnel {
             dns: Vec::new(),
             zones: BTreeMap::new(),
             routes: None,
+            wg_socket: None,
         }
     }
 }

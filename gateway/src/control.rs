@@ -3,12 +3,14 @@
 pub(crate) mod acts;
 pub(crate) mod cert;
 mod client;
+pub(crate) mod import;
 mod policy;
 mod server;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use crate::doctor::Diagnosis;
 use crate::reload::history::{By, Entry};
 
 pub(crate) use crate::bans::line as ban;
@@ -66,6 +68,14 @@ pub(crate) trait Operator: Send + Sync {
     async fn device_add(&self, new: &NewDevice) -> Result<DeviceAdded, Refusal>;
     /// Revokes a device; its tunnel ends at once.
     async fn device_revoke(&self, id: &str) -> Result<DeviceLine, Refusal>;
+    /// Takes the devices of a WireGuard server over, all or none.
+    async fn device_import(&self, _: &import::Import) -> Result<import::DevicesImported, Refusal> {
+        cannot()
+    }
+    /// Walks why a device does not get through.
+    async fn device_doctor(&self, _which: &str) -> Result<Diagnosis, Refusal> {
+        cannot()
+    }
     /// Gives a device another preshared key; its session ends, and the next handshake needs the new one.
     async fn device_rotate_psk(&self, _id: &str) -> Result<DeviceAdded, Refusal> {
         cannot()
@@ -146,6 +156,10 @@ pub(crate) enum Request {
     DeviceAdd { new: NewDevice },
     /// See [`Operator::device_revoke`].
     DeviceRevoke { id: String },
+    /// See [`Operator::device_doctor`].
+    DeviceDoctor { which: String },
+    /// See [`Operator::device_import`].
+    DeviceImport { import: import::Import },
     /// See [`Operator::device_rotate_psk`].
     DeviceRotatePsk { id: String },
     /// See [`Operator::ban`].
@@ -309,6 +323,9 @@ pub(crate) struct DeviceStatus {
     pub(crate) name: String,
     /// Its address in the tunnel.
     pub(crate) address: String,
+    /// Its IPv6 address in the tunnel, where that has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) address6: Option<String>,
     /// Where it was last heard.
     pub(crate) endpoint: Option<String>,
     /// Seconds since its last handshake.

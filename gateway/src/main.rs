@@ -10,6 +10,7 @@ mod config;
 mod console;
 mod control;
 mod demo;
+mod doctor;
 mod door;
 mod edits;
 mod explain;
@@ -31,6 +32,7 @@ mod store;
 mod streams;
 mod tunnel;
 mod upstreams;
+mod wgquick;
 
 use std::process::ExitCode;
 

@@ -47,7 +47,10 @@ impl Namespace {
     /// Names the link that has an address.
     fn link_of(&self, address: &str) -> String {
         let address = address.split('/').next().unwrap();
-        let shown = must("ip", &["-n", &self.name, "-o", "addr", "show", "to", address]);
+        let shown = must(
+            "ip",
+            &["-n", &self.name, "-o", "addr", "show", "to", address],
+        );
         let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
         let link = shown.split_whitespace().nth(1);
         link.unwrap_or_else(|| panic!("nothing has {address}"))

@@ -1,5 +1,7 @@
 //! `postern device`.
 
+mod import;
+
 use clap::{ArgGroup, Args, Subcommand};
 use data_encoding::BASE64;
 use serde::Serialize;
@@ -18,6 +20,9 @@ pub(crate) enum Command {
     Add(Add),
     /// List devices, revoked ones too
     List,
+    /// Take the clients of a WireGuard server over from its wg-quick file
+    #[command(after_help = import::EXAMPLES)]
+    Import(import::Options),
     /// Say whether a device is kept by the administrators
     Mark {
         /// The device, such as d7
@@ -104,6 +109,7 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<(), Failure> {
     match command {
         Command::Add(add) => register(add, config, global.json),
         Command::List => list(config, global.json),
+        Command::Import(options) => import::run(options, config, global.json),
         Command::Mark { id, class } => {
             let device = block_on(async {
                 let gateway = offline::any(config).await?;

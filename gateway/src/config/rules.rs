@@ -166,7 +166,9 @@ fn wrong_network6(network: Ipv6Net) -> Option<String> {
     let [first, ..] = network.addr().segments();
     let ours = network.contains(&POOL6) || POOL6.contains(&network);
     if !(16..=64).contains(&network.prefix_len()) {
-        return Some(format!("the IPv6 network {network} is not between /16 and /64"));
+        return Some(format!(
+            "the IPv6 network {network} is not between /16 and /64"
+        ));
     }
     let private_or_global = network.addr().is_unique_local() || first & 0xe000 == 0x2000;
     if ours || !private_or_global {

@@ -1,5 +1,7 @@
 //! What operators do to people, sessions and devices; the same for a running gateway and a stopped one.
 
+mod import;
+
 use data_encoding::BASE64;
 use policy::Policy;
 
@@ -290,7 +292,8 @@ fn session_line(session: &Session) -> SessionLine {
     }
 }
 
-fn device_line(device: &Device) -> DeviceLine {
+/// Writes a device as lists show it.
+pub(crate) fn device_line(device: &Device) -> DeviceLine {
     DeviceLine {
         id: device.id.to_string(),
         user: device.user.to_string(),

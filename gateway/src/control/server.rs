@@ -149,6 +149,8 @@ async fn dispatch(operator: &dyn Operator, request: Request, uid: u32) -> Vec<u8
         Request::DeviceList => line(operator.device_list().await),
         Request::DeviceAdd { new } => line(operator.device_add(&new).await),
         Request::DeviceRevoke { id } => line(operator.device_revoke(&id).await),
+        Request::DeviceDoctor { which } => line(operator.device_doctor(&which).await),
+        Request::DeviceImport { import } => line(operator.device_import(&import).await),
         Request::DeviceRotatePsk { id } => line(operator.device_rotate_psk(&id).await),
         Request::Ban { ask } => line(operator.ban(&ask).await),
         Request::Certs { what } => line(operator.certs(&what).await),

@@ -195,7 +195,8 @@ mod tests {
         let again = std::fs::read_to_string(folder.path().join("laptop.conf")).unwrap();
         assert_eq!(conf, again);
         assert!(
-            conf.contains("DNS = 10.200.200.1\n") && conf.contains("Endpoint = 127.0.0.1:51820\n")
+            conf.contains("DNS = 10.200.200.1, fd")
+                && conf.contains("Endpoint = 127.0.0.1:51820\n")
         );
         for name in ["demo.json", "laptop.conf", "keys/master.key"] {
             let meta = folder.path().join(name).metadata().unwrap();

@@ -3,6 +3,7 @@
 mod addresses;
 mod addresses6;
 mod error;
+mod many;
 #[cfg(test)]
 mod tests;
 
@@ -215,7 +216,7 @@ impl Devices {
     /// [`DeviceError`] with what stands against it; nothing was kept then.
     pub(crate) async fn add(&self, new: NewDevice<'_>) -> Result<Arc<Device>, DeviceError> {
         let _change = self.change.lock().await;
-        self.enter(self.admit(&new)?, None).await
+        self.enter(self.admit(&self.list(), &new)?, None).await
     }
 
     /// As [`Devices::add`], by its owner's own request.
@@ -228,7 +229,7 @@ impl Devices {
         from: &Context<'_>,
     ) -> Result<Arc<Device>, DeviceError> {
         let _change = self.change.lock().await;
-        let device = self.admit(&new)?;
+        let device = self.admit(&self.list(), &new)?;
         let since = new.now.saturating_sub(DAY_SECS);
         let all = self.all.read().values().map(Arc::clone).collect::<Vec<_>>();
         let recent = |d: &&Arc<Device>| d.user == device.user && d.created > since;
@@ -416,8 +417,8 @@ impl Devices {
         self.changes.subscribe()
     }
 
-    fn admit(&self, new: &NewDevice<'_>) -> Result<Device, DeviceError> {
-        let all = self.list();
+    /// Checks a device against those there are.
+    fn admit(&self, all: &[Arc<Device>], new: &NewDevice<'_>) -> Result<Device, DeviceError> {
         wg::PublicKey::from_bytes(new.public_key).map_err(|_| DeviceError::BadKey)?;
         let twin = all.iter().find(|d| d.public_key == new.public_key);
         match twin {
@@ -426,12 +427,12 @@ impl Devices {
             None => {}
         }
         let user: Arc<str> = new.user.into();
-        check_name(&all, &user, new.name)?;
+        check_name(all, &user, new.name)?;
         let own = |d: &&Arc<Device>| d.revoked.is_none() && d.user == user;
         if all.iter().filter(own).count() >= self.per_user {
             return Err(DeviceError::TooMany(user, self.per_user));
         }
-        let addresses = Addresses::new(self.network, self.gateway4, &all);
+        let addresses = Addresses::new(self.network, self.gateway4, all);
         let address4 = match new.address4 {
             Some(wanted) if addresses.is_free(wanted) => wanted,
             Some(wanted) => return Err(DeviceError::BadAddress(wanted)),
@@ -439,7 +440,7 @@ impl Devices {
                 .next()
                 .ok_or(DeviceError::NoAddress(self.network))?,
         };
-        let address6 = self.address6(new.address6, address4, &all)?;
+        let address6 = self.address6(new.address6, address4, all)?;
         let last = all.last().map_or(0, |device| device.id.0);
         let id = DeviceId(last.saturating_add(1));
         Ok(Device {

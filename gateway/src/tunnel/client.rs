@@ -17,7 +17,10 @@ pub(crate) fn routes(config: &Config, policy: &Policy) -> Vec<IpNet> {
 pub(crate) fn own(config: &Config) -> Vec<IpNet> {
     let six = config.tunnel.network6.map(IpNet::V6);
     let four = IpNet::V4(config.tunnel.network);
-    std::iter::once(four).chain(six).map(|n| n.trunc()).collect()
+    std::iter::once(four)
+        .chain(six)
+        .map(|n| n.trunc())
+        .collect()
 }
 
 /// Merges networks that lie in each other; the tunnel's own stand first.

@@ -71,7 +71,11 @@ mod tests {
 
     #[test]
     fn the_gateways_addresses_and_those_outside_are_no_devices() {
-        for bad in ["fd12:3456:789a:1::", "fd12:3456:789a:1::1", "fd12:3456:789a:2::9"] {
+        for bad in [
+            "fd12:3456:789a:1::",
+            "fd12:3456:789a:1::1",
+            "fd12:3456:789a:2::9",
+        ] {
             assert!(!inside().holds(six(bad)), "{bad}");
         }
         assert!(inside().holds(six("fd12:3456:789a:1::2")));

@@ -47,7 +47,9 @@ pub(crate) enum DeviceError {
     #[error("no device {0}")]
     Unknown(DeviceId),
     /// No master key opens its pre-shared key.
-    #[error("the preshared key of device {0} cannot be opened; give it another: postern device rotate-psk {0}")]
+    #[error(
+        "the preshared key of device {0} cannot be opened; give it another: postern device rotate-psk {0}"
+    )]
     SealedPsk(DeviceId),
     /// It could not be written.
     #[error(transparent)]

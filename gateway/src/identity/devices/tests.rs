@@ -188,7 +188,12 @@ async fn a_pre_shared_key_is_taken_over_drawn_or_absent() {
     let drawn = devices.add(with(2, Psk::Generate)).await.unwrap();
     let absent = devices.add(with(3, Psk::Absent)).await.unwrap();
     assert_eq!(devices.psk(taken.id).unwrap(), Some(given.clone()));
-    assert!(devices.psk(drawn.id).unwrap().is_some_and(|key| key != given));
+    assert!(
+        devices
+            .psk(drawn.id)
+            .unwrap()
+            .is_some_and(|key| key != given)
+    );
     assert_eq!(devices.psk(absent.id).unwrap(), None);
     assert!(
         !taken
