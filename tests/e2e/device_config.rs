@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use postern_tests::apps;
 use postern_tests::curl::Answer;
 use postern_tests::gateway::Gateway;
 use postern_tests::journal;
@@ -232,13 +233,15 @@ fn look_up6(office: &Office, server: IpAddr, name: &str) -> Option<IpAddr> {
 }
 
 #[test]
-fn wg_quick_takes_every_configuration_that_is_printed() {
+fn wg_quick_and_the_apps_take_every_configuration_that_is_printed() {
     let gateway = Gateway::demo();
     let generated = gateway.must(&["device", "add", "demo", "desk", "--generate"]);
     let (private, public) = key_pair();
     let own_key = gateway.must(&["device", "add", "demo", "phone", "--public-key", &public]);
     let own_key = own_key.replace("<the private key of this device>", &private);
-    for config in [generated, own_key] {
+    let demo = gateway.facts.wg_config.clone().unwrap();
+    for config in [generated, own_key, demo] {
+        apps::accept(&config).unwrap();
         let dir = Temp::new();
         let file = dir.write("wg0.conf", &config);
         let stripped = Command::new("wg-quick").arg("strip").arg(&file).output();

@@ -23,7 +23,8 @@ pub(crate) enum Operation {
     Get,
 }
 
-/// Why a message is refused; a number of `errno.h`.
+/// Why a message is refused; a number of `errno.h`, which the tools expect negative as
+/// wireguard-go sends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Errno {
     /// Devices are changed by `postern device`, which asks and records.
@@ -33,10 +34,10 @@ pub(crate) enum Errno {
 }
 
 impl Errno {
-    fn number(self) -> u8 {
+    fn number(self) -> i32 {
         match self {
-            Self::NotPermitted => 1,
-            Self::Invalid => 22,
+            Self::NotPermitted => -1,
+            Self::Invalid => -22,
         }
     }
 }
@@ -119,7 +120,7 @@ mod tests {
         assert_eq!(operation(b"get=1\n\n"), Ok(Operation::Get));
         let set = b"set=1\nprivate_key=00\n\n";
         assert_eq!(operation(set), Err(Errno::NotPermitted));
-        assert_eq!(refusal(Errno::NotPermitted), "errno=1\n\n");
+        assert_eq!(refusal(Errno::NotPermitted), "errno=-1\n\n");
         for bad in [&b"get=2\n\n"[..], b"get=1\nfoo=1\n\n", b"\n", b""] {
             assert_eq!(operation(bad), Err(Errno::Invalid));
         }

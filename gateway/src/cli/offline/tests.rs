@@ -1,3 +1,5 @@
+mod devices;
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
