@@ -263,3 +263,28 @@ fn wg_quick_and_the_apps_take_every_configuration_that_is_printed() {
         }
     }
 }
+
+#[test]
+fn an_installation_without_ipv6_goes_on_as_before() {
+    let mut gateway = Gateway::demo();
+    let both = Config::parse(gateway.facts.wg_config.as_ref().unwrap());
+    assert!(both.address6().is_some() && both.gateway6().is_some());
+    let file = gateway.facts.config.clone();
+    let text = std::fs::read_to_string(&file).unwrap();
+    let lines = text.lines().filter(|l| !l.starts_with("network6"));
+    let older: Vec<&str> = lines.collect();
+    assert_eq!(older.len() + 1, text.lines().count());
+    gateway.stop();
+    std::fs::write(&file, older.join("\n")).unwrap();
+    gateway.start_again();
+    let config = Config::parse(gateway.facts.wg_config.as_ref().unwrap());
+    assert_eq!((config.address6(), config.gateway6()), (None, None));
+    assert_eq!(config.address(), both.address());
+    assert_eq!(config.peer["PresharedKey"], both.peer["PresharedKey"]);
+    assert!(devices(&gateway)[0]["address6"].is_null());
+    gateway.stop();
+    std::fs::write(&file, &text).unwrap();
+    gateway.start_again();
+    let config = Config::parse(gateway.facts.wg_config.as_ref().unwrap());
+    assert_eq!(config.interface, both.interface, "as it was");
+}

@@ -16,8 +16,9 @@ const LEADS: [&str; 7] = [
 /// Takes the name out of a comment, such as `## Client alice` or `friendly_name = alice`.
 pub(super) fn of_comment(comment: &str) -> Option<String> {
     let is_frame = |c: char| c == '#' || c == '-' || c == '=' || c == ':' || c.is_whitespace();
+    let is_gap = |c: char| c == '=' || c == ':' || c.is_whitespace();
     let mut rest = comment.trim_matches(is_frame);
-    while let Some((word, after)) = rest.split_once(is_frame) {
+    while let Some((word, after)) = rest.split_once(is_gap) {
         let is_lead = LEADS.iter().any(|lead| word.eq_ignore_ascii_case(lead));
         if !is_lead {
             break;

@@ -17,6 +17,7 @@ use crate::cli::{block_on, offline, out, policies};
 use crate::config::{Config, Problem, Tunnel};
 use crate::control::import::{DevicesImported, Import, KeyChoice, Mode, Planned, ServerKey};
 use crate::snapshot::files;
+use crate::tunnel;
 use crate::wgquick::{self, At, Peer, Server};
 
 /// The largest file in bytes.
@@ -311,13 +312,11 @@ impl Check<'_> {
 
 /// Says which IPv6 network the file's server has.
 fn network6_of(server: &Server) -> String {
-    let nets = server.addresses.iter().filter_map(|a| match a.value {
+    let mut nets = server.addresses.iter().filter_map(|a| match a.value {
         IpNet::V6(net) if net.prefix_len() < 128 => Some(net.trunc()),
         IpNet::V4(_) | IpNet::V6(_) => None,
     });
-    let net = nets
-        .last()
-        .map_or("fd12:3456:789a:1::/64".to_owned(), |n| n.to_string());
+    let net = nets.next().unwrap_or_else(tunnel::ula::draw);
     format!("set `network6 = \"{net}\"` in [tunnel]")
 }
 

@@ -125,9 +125,9 @@ fn bytes(base64: &str) -> Result<Zeroizing<[u8; 32]>, Refusal> {
     Ok(Zeroizing::new(key))
 }
 
-fn at(planned: &Planned, refusal: Refusal) -> Refusal {
-    let text = format!("{}: {}", planned.place, refusal.message);
-    Refusal::new(refusal.code, text)
+fn at(planned: &Planned, mut refusal: Refusal) -> Refusal {
+    refusal.message = format!("{}: {}", planned.place, refusal.message);
+    refusal
 }
 
 fn internal(error: impl std::fmt::Display) -> Refusal {

@@ -36,7 +36,7 @@ impl Owners {
         map: Option<(&Path, &str)>,
         knows: &dyn Fn(&str) -> bool,
     ) -> Result<Self, Vec<Problem>> {
-        let (file, text) = map.unwrap_or((Path::new(""), ""));
+        let (file, text) = map.unwrap_or_else(|| (Path::new(""), ""));
         let mut owners = Self {
             file: file.to_owned(),
             text: text.to_owned(),
@@ -171,24 +171,24 @@ fn by_comment(comment: &str, knows: &dyn Fn(&str) -> bool) -> Option<Owner> {
 mod tests {
     use super::{Owner, by_comment};
 
-    fn owner(user: &str, name: Option<&str>) -> Option<Owner> {
-        Some(Owner::User {
+    fn owner(user: &str, name: Option<&str>) -> Owner {
+        Owner::User {
             user: user.to_owned(),
             name: name.map(str::to_owned),
-        })
+        }
     }
 
     #[test]
     fn a_comment_that_begins_with_a_user_names_the_owner() {
         let knows = |user: &str| ["zoe", "zoe-q", "max"].contains(&user);
         for (comment, found) in [
-            ("zoe", owner("zoe", None)),
-            ("Zoe", owner("zoe", None)),
-            ("zoe laptop", owner("zoe", Some("laptop"))),
-            ("zoe-laptop", owner("zoe", Some("laptop"))),
-            ("Zoe's old phone", owner("zoe", Some("old phone"))),
-            ("zoe-q: laptop", owner("zoe-q", Some("laptop"))),
-            ("max (desk)", owner("max", Some("desk"))),
+            ("zoe", Some(owner("zoe", None))),
+            ("Zoe", Some(owner("zoe", None))),
+            ("zoe laptop", Some(owner("zoe", Some("laptop")))),
+            ("zoe-laptop", Some(owner("zoe", Some("laptop")))),
+            ("Zoe's old phone", Some(owner("zoe", Some("old phone")))),
+            ("zoe-q: laptop", Some(owner("zoe-q", Some("laptop")))),
+            ("max (desk)", Some(owner("max", Some("desk")))),
             ("zoeline", None),
             ("Add each remote user", None),
             ("", None),

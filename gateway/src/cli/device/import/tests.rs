@@ -31,9 +31,13 @@ AllowedIPs = 10.200.200.3/32
         .replace("<user2-public-key>", SECOND)
 }
 
-fn read(text: &str, map: Option<&str>, tunnel: &str) -> Result<Plan, Vec<Problem>> {
+fn configured(tunnel: &str) -> Config {
     let config = format!("[http]\nsign-in = [\"gate\"]\n[tunnel]\n{tunnel}\n");
-    let config = Config::parse(Path::new("/x/postern.toml"), &config).unwrap();
+    Config::parse(Path::new("/x/postern.toml"), &config).unwrap()
+}
+
+fn read(text: &str, map: Option<&str>, tunnel: &str) -> Result<Plan, Vec<Problem>> {
+    let config = configured(tunnel);
     let knows = |user: &str| ["comptable1", "zoe"].contains(&user);
     let map = map.map(|text| (Path::new("owners.txt"), text));
     plan(Path::new("wg0.conf"), text, map, &knows, &config.tunnel)
