@@ -338,7 +338,7 @@ fn decide_http(snap: &Snapshot, facts: &Facts, target: &Target, method: &str) ->
 /// Decides a flow of a tunnel device to an office host.
 pub(crate) fn flow(gw: &Gateway, device: &Arc<Device>, dst: SocketAddr, proto: Proto) -> Verdict {
     let snap = gw.snapshot.load_full();
-    let caller = device_caller(gw, device);
+    let caller = device_caller(gw, device, dst);
     let facts = caller.facts(&snap, clock::unix());
     let decision = decide_flow(&snap, &facts, dst, proto);
     let refused = match caller.session {
@@ -381,11 +381,12 @@ fn decide_flow(snap: &Snapshot, facts: &Facts, dst: SocketAddr, proto: Proto) ->
         .decide_flow(&subject, dst.ip(), dst.port(), proto, &context)
 }
 
-fn device_caller(gw: &Gateway, device: &Arc<Device>) -> Caller {
+fn device_caller(gw: &Gateway, device: &Arc<Device>, dst: SocketAddr) -> Caller {
+    let six = device.address6.filter(|_| dst.is_ipv6()).map(IpAddr::V6);
     Caller {
         session: gw.sessions.opened_by(device.id, clock::unix()),
         device: Some(Arc::clone(device)),
-        source: IpAddr::V4(device.address4),
+        source: six.unwrap_or(IpAddr::V4(device.address4)),
         door: Door::Tunnel,
     }
 }
@@ -495,7 +496,7 @@ impl Question for FlowQuestion {
         let Some(device) = self.gw.devices.get(self.device) else {
             return Answer::Gone(reason::DEVICE_REVOKED);
         };
-        let caller = device_caller(&self.gw, &device);
+        let caller = device_caller(&self.gw, &device, self.destination);
         if caller.session.is_none() || device.revoked.is_some() {
             return Answer::Gone(reason::REVOKED);
         }

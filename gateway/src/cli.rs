@@ -7,6 +7,7 @@ mod ban;
 mod cert;
 mod check;
 pub(crate) mod device;
+mod doctor;
 pub(crate) mod exit;
 mod folder;
 mod init;
@@ -93,6 +94,9 @@ enum Command {
     /// Show how the running gateway is
     #[command(after_help = STATUS)]
     Status,
+    /// Walk why a device does not get through the tunnel
+    #[command(after_help = DOCTOR)]
+    Doctor(doctor::Options),
     /// Load policy and certificates again; the old set stays if the new one is wrong
     #[command(after_help = RELOAD)]
     Reload,
@@ -158,6 +162,7 @@ fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Run(options) => serve::run(global.config()?, &options),
         Command::Check => check::run(global),
         Command::Status => status::status(global),
+        Command::Doctor(options) => doctor::run(&options, global),
         Command::Reload => status::reload(global),
         Command::User(command) => user::run(&command, global),
         Command::Device(command) => device::run(&command, global),
@@ -248,6 +253,11 @@ const CHECK: &str = "Examples:
 const STATUS: &str = "Examples:
   postern status
   postern status --json";
+const DOCTOR: &str = "Examples:
+  postern doctor --peer zoe/laptop
+  postern doctor --peer 10.200.200.2 --json
+
+Exit codes: 0 it gets through, 69 it does not";
 const RELOAD: &str = "Examples:
   postern reload";
 const USER: &str = "Examples:
@@ -259,6 +269,8 @@ const USER: &str = "Examples:
 const DEVICE: &str = "Examples:
   postern device add zoe laptop --generate --qr
   postern device add zoe phone --public-key 'xTIB...='
+  postern device import /etc/wireguard/wg0.conf --map owners.txt --dry-run
+  postern device rotate-psk d7
   postern device mark d7 managed";
 const SESSION: &str = "Examples:
   postern session list

@@ -10,11 +10,11 @@ mod rules;
 mod value;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::Deserialize;
 
 pub(crate) use acme::{Acme, Challenge, Directory, Dns};
@@ -173,6 +173,9 @@ pub(crate) struct Tunnel {
     /// Where devices get their addresses; the gateway is the first host.
     #[serde(deserialize_with = "value::one")]
     pub(crate) network: Ipv4Net,
+    /// Where devices get an IPv6 address besides; without it the tunnel carries IPv4 only.
+    #[serde(deserialize_with = "value::some")]
+    pub(crate) network6: Option<Ipv6Net>,
     /// The largest inner packet in bytes.
     #[serde(deserialize_with = "value::range::<_, _, 1280, 1500>")]
     pub(crate) mtu: u16,
@@ -185,12 +188,21 @@ pub(crate) struct Tunnel {
     /// Networks that device configs route besides the tunnel's; absent means those of the policy.
     #[serde(deserialize_with = "value::some_list")]
     pub(crate) routes: Option<Vec<IpNet>>,
+    /// A socket that `wg show` can ask, such as `/run/wireguard/postern.sock`; none if absent.
+    #[serde(deserialize_with = "value::some")]
+    pub(crate) wg_socket: Option<PathBuf>,
 }
 
 impl Tunnel {
     /// Returns the gateway's own address inside the tunnel: the first host of the network.
     pub(crate) fn gateway4(&self) -> Ipv4Addr {
         Ipv4Addr::from(u32::from(self.network.network()).saturating_add(1))
+    }
+
+    /// Returns the gateway's own IPv6 address inside the tunnel: the first of the network.
+    pub(crate) fn gateway6(&self) -> Option<Ipv6Addr> {
+        let network = u128::from(self.network6?.network());
+        Some(Ipv6Addr::from(network.saturating_add(1)))
     }
 }
 
@@ -380,6 +392,8 @@ impl Config {
             *path = base.join(&*path);
         }
         self.acme.anchor(&base);
+        let wg_socket = &mut self.tunnel.wg_socket;
+        *wg_socket = wg_socket.take().map(|path| base.join(path));
         for file in [&mut self.mail.password_file, &mut self.mail.ca] {
             *file = file.take().map(|path| base.join(path));
         }
@@ -452,10 +466,12 @@ impl Default for Tunnel {
             listen: any(51820),
             own_endpoint: None,
             network: Ipv4Net::new_assert(Ipv4Addr::new(10, 200, 200, 0), 24),
+            network6: None,
             mtu: 1420,
             dns: Vec::new(),
             zones: BTreeMap::new(),
             routes: None,
+            wg_socket: None,
         }
     }
 }

@@ -3,12 +3,14 @@
 pub(crate) mod acts;
 pub(crate) mod cert;
 mod client;
+pub(crate) mod import;
 mod policy;
 mod server;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use crate::doctor::Diagnosis;
 use crate::reload::history::{By, Entry};
 
 pub(crate) use crate::bans::line as ban;
@@ -66,6 +68,18 @@ pub(crate) trait Operator: Send + Sync {
     async fn device_add(&self, new: &NewDevice) -> Result<DeviceAdded, Refusal>;
     /// Revokes a device; its tunnel ends at once.
     async fn device_revoke(&self, id: &str) -> Result<DeviceLine, Refusal>;
+    /// Takes the devices of a WireGuard server over, all or none.
+    async fn device_import(&self, _: &import::Import) -> Result<import::DevicesImported, Refusal> {
+        cannot()
+    }
+    /// Walks why a device does not get through.
+    async fn device_doctor(&self, _which: &str) -> Result<Diagnosis, Refusal> {
+        cannot()
+    }
+    /// Gives a device another preshared key; its session ends, and the next handshake needs the new one.
+    async fn device_rotate_psk(&self, _id: &str) -> Result<DeviceAdded, Refusal> {
+        cannot()
+    }
     /// Lists, makes and lifts bans.
     async fn ban(&self, _ask: &ban::Ask) -> Result<Vec<ban::Line>, Refusal> {
         let text = "this gateway knows no bans";
@@ -142,6 +156,12 @@ pub(crate) enum Request {
     DeviceAdd { new: NewDevice },
     /// See [`Operator::device_revoke`].
     DeviceRevoke { id: String },
+    /// See [`Operator::device_doctor`].
+    DeviceDoctor { which: String },
+    /// See [`Operator::device_import`].
+    DeviceImport { import: import::Import },
+    /// See [`Operator::device_rotate_psk`].
+    DeviceRotatePsk { id: String },
     /// See [`Operator::ban`].
     Ban { ask: ban::Ask },
     /// See [`Operator::certs`].
@@ -303,6 +323,9 @@ pub(crate) struct DeviceStatus {
     pub(crate) name: String,
     /// Its address in the tunnel.
     pub(crate) address: String,
+    /// Its IPv6 address in the tunnel, where that has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) address6: Option<String>,
     /// Where it was last heard.
     pub(crate) endpoint: Option<String>,
     /// Seconds since its last handshake.
@@ -447,8 +470,14 @@ pub(crate) struct DeviceLine {
     pub(crate) name: String,
     /// Its address in the tunnel.
     pub(crate) address: String,
+    /// Its IPv6 address in the tunnel, where that has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) address6: Option<String>,
     /// Its public key in base64.
     pub(crate) public_key: String,
+    /// Whether a preshared key is part of its handshakes.
+    #[serde(default)]
+    pub(crate) preshared: bool,
     /// Known or managed.
     pub(crate) class: DeviceClass,
     /// Where it was last heard.
@@ -488,10 +517,24 @@ pub(crate) struct NewDevice {
     pub(crate) name: String,
     /// Its public key in base64.
     pub(crate) public_key: String,
+    /// Whether it gets a preshared key.
+    #[serde(default)]
+    pub(crate) preshared: Preshared,
+}
+
+/// Whether a new device gets a preshared key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Preshared {
+    /// A random one of its own.
+    #[default]
+    Draw,
+    /// None.
+    Omit,
 }
 
 /// A device that was registered, with what its configuration needs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DeviceAdded {
     /// The device.
     pub(crate) device: DeviceLine,
@@ -501,10 +544,24 @@ pub(crate) struct DeviceAdded {
     pub(crate) endpoint: String,
     /// The gateway's address in the tunnel, also its resolver.
     pub(crate) dns: String,
+    /// The gateway's IPv6 address in the tunnel, where that has one.
+    #[serde(default)]
+    pub(crate) dns6: Option<String>,
     /// The largest inner packet in bytes.
     pub(crate) mtu: u16,
     /// The networks to route through the tunnel.
     pub(crate) allowed_ips: Vec<String>,
+    /// The preshared key in base64, if the device has one; a secret.
+    #[serde(default)]
+    pub(crate) preshared_key: Option<String>,
+}
+
+impl std::fmt::Debug for DeviceAdded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DeviceAdded")
+            .field("device", &self.device)
+            .finish_non_exhaustive()
+    }
 }
 
 #[cfg(test)]

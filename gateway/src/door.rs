@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::access::{self, FlowQuestion, Permit};
 use crate::audit::{Event, Record, reason};
@@ -176,14 +176,24 @@ fn proto(proto: Proto) -> policy::Proto {
     }
 }
 
+/// The inner addresses that are the device's own, and no other.
+fn addresses(device: &Device) -> Vec<IpNet> {
+    let six = device.address6.map(|a| IpNet::V6(Ipv6Net::from(a)));
+    let four = IpNet::V4(Ipv4Net::from(device.address4));
+    std::iter::once(four).chain(six).collect()
+}
+
 fn peer(gw: &Gateway, device: &Device) -> Option<wg::PeerConfig> {
     let public_key = wg::PublicKey::from_bytes(device.public_key).ok()?;
-    let preshared_key = gw.devices.psk(device.id);
+    let preshared_key = gw.devices.psk(device.id).map_err(|error| {
+        tracing::error!(%error, "a device is left out of the tunnel");
+    });
+    let preshared_key = preshared_key.ok()?;
     Some(wg::PeerConfig {
         id: wg::PeerId(device.id.0),
         public_key,
         preshared_key: preshared_key.map(|k| wg::PresharedKey::from_bytes(*k)),
-        allowed_ips: vec![IpNet::V4(Ipv4Net::from(device.address4))],
+        allowed_ips: addresses(device),
         keepalive: None,
         endpoint: device.endpoint,
         handshake_mark: device.mark,

@@ -28,7 +28,7 @@ use std::num::NonZero;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use zeroize::Zeroizing;
 
 pub(crate) use self::account::{ChangeStep, Others};
@@ -82,6 +82,7 @@ pub(crate) struct Settings {
     pub(crate) site_words: Vec<String>,
     pub(crate) tunnel_network: Ipv4Net,
     pub(crate) tunnel_gateway4: Ipv4Addr,
+    pub(crate) tunnel_network6: Option<Ipv6Net>,
 }
 
 impl Settings {
@@ -251,6 +252,7 @@ impl Identity {
             Arc::clone(&recorder),
             settings.tunnel_network,
             settings.tunnel_gateway4,
+            settings.tunnel_network6,
             settings.max_devices,
         );
         let passwords = Passwords::new(hasher, threads)?;

@@ -12,6 +12,7 @@ mod console;
 mod control;
 mod demo;
 mod disk;
+mod doctor;
 mod door;
 mod edits;
 mod explain;
@@ -34,6 +35,7 @@ mod streams;
 mod tunnel;
 mod upstreams;
 mod uri;
+mod wgquick;
 
 use std::process::ExitCode;
 

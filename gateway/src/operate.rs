@@ -1,11 +1,13 @@
 //! The running gateway as operators see it through the control socket.
 
 mod cert;
+mod doctor;
 mod health;
 mod ledger;
 pub(crate) mod office;
 mod policy;
 mod rulebook;
+pub(crate) mod uapi;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,11 +21,13 @@ use crate::cli::reading;
 use crate::clock;
 use crate::control::acts::Acts;
 use crate::control::cert as ask;
+use crate::control::import::{DevicesImported, Import, Mode, ServerKey};
 use crate::control::{
     Apply, AuditStatus, Code, Confirmed, DeviceAdded, DeviceClass, DeviceLine, DeviceStatus, Ended,
     Imported, Invitation, MailSent, NewDevice, Operator, PolicyStatus, Refusal, Reloaded, Rollback,
     SessionLine, Status, TunnelStatus, UpstreamStatus, UserAct, Verdict, Which, ban,
 };
+use crate::doctor::Diagnosis;
 use crate::gateway::Gateway;
 use crate::identity::Device;
 use crate::mail::TestError;
@@ -213,6 +217,34 @@ impl Operator for Desk {
         done
     }
 
+    async fn device_import(&self, import: &Import) -> Result<DevicesImported, Refusal> {
+        let done = self
+            .acts(&self.0.snapshot.load())
+            .device_import(import)
+            .await;
+        let committed = import.mode == Mode::Commit;
+        if let (Ok(done), Some(tunnel), true) = (&done, self.0.tunnel.get(), committed)
+            && done.server_key == ServerKey::Replaced
+        {
+            tunnel.reopen(&self.0).await;
+        }
+        self.0.sync_tunnel().await;
+        done
+    }
+
+    async fn device_doctor(&self, which: &str) -> Result<Diagnosis, Refusal> {
+        doctor::diagnose(&self.0, which).await
+    }
+
+    async fn device_rotate_psk(&self, id: &str) -> Result<DeviceAdded, Refusal> {
+        let done = self
+            .acts(&self.0.snapshot.load())
+            .device_rotate_psk(id)
+            .await;
+        self.0.sync_tunnel().await;
+        done
+    }
+
     async fn device_mark(&self, id: &str, class: DeviceClass) -> Result<DeviceLine, Refusal> {
         let done = self
             .acts(&self.0.snapshot.load())
@@ -287,6 +319,7 @@ impl Desk {
             user: device.user.to_string(),
             name: device.name.to_string(),
             address: device.address4.to_string(),
+            address6: device.address6.map(|a| a.to_string()),
             endpoint: endpoint.map(|e| e.to_string()),
             handshake_age_s: peer
                 .as_ref()

@@ -334,6 +334,7 @@ async fn open_tunnel(gw: &Arc<Gateway>) {
         tracing::error!(%why, "the tunnel door stays shut; the HTTPS door is open");
     }
     drop(gw.tunnel.set(handle));
+    operate::uapi::open(gw);
 }
 
 fn open_control(gw: &Arc<Gateway>) -> Result<(), StartError> {

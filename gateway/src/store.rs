@@ -122,6 +122,8 @@ pub(crate) trait Store: MailStore {
     async fn devices(&self) -> Result<Vec<DeviceRow>, StoreError>;
     /// Keeps a device, new or changed.
     async fn put_device(&self, row: DeviceRow) -> Result<(), StoreError>;
+    /// Keeps new devices, all or none.
+    async fn put_devices(&self, rows: Vec<DeviceRow>) -> Result<(), StoreError>;
     /// Notes where devices were heard and their greatest handshake time stamps.
     async fn heard_devices(&self, rows: Vec<HeardRow>) -> Result<(), StoreError>;
 

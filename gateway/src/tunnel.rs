@@ -17,7 +17,9 @@ mod peers;
 mod reach;
 mod shard;
 mod sys;
+pub(crate) mod uapi;
 mod udp;
+pub(crate) mod ula;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +51,9 @@ struct Inner {
     why_down: Mutex<Option<String>>,
     closing: CancellationToken,
     keeper: Mutex<Option<tokio::task::JoinHandle<()>>>,
+    settings: Mutex<Option<Settings>>,
+    /// Held while one door is put in the place of another.
+    turning: tokio::sync::Mutex<()>,
 }
 
 impl Handle {
@@ -59,13 +64,16 @@ impl Handle {
             why_down: Mutex::new(None),
             closing: CancellationToken::new(),
             keeper: Mutex::new(None),
+            settings: Mutex::new(None),
+            turning: tokio::sync::Mutex::default(),
         });
         let gate: Arc<dyn Gate> = Arc::new(TunnelGate(Arc::clone(gw)));
         match settings(gw) {
             Err(why) => inner.shut(&why),
             Ok(settings) => {
+                *inner.settings.lock() = Some(settings.clone());
                 if inner.open(&settings, &gate).await {
-                    let keep = keep(Arc::clone(&inner), settings, gate);
+                    let keep = keep(Arc::clone(&inner), gate);
                     *inner.keeper.lock() = Some(tokio::spawn(keep));
                 }
             }
@@ -86,9 +94,32 @@ impl Handle {
         }
     }
 
+    /// Opens the door anew with the key that lies in the state folder; a door that is shut stays so.
+    pub(crate) async fn reopen(&self, gw: &Arc<Gateway>) {
+        let inner = &self.0;
+        let _turning = inner.turning.lock().await;
+        let Some(door) = inner.door.swap(None) else {
+            return;
+        };
+        door.shutdown().await;
+        match settings(gw) {
+            Err(why) => inner.shut(&why),
+            Ok(settings) => {
+                *inner.settings.lock() = Some(settings.clone());
+                let gate: Arc<dyn Gate> = Arc::new(TunnelGate(Arc::clone(gw)));
+                inner.open(&settings, &gate).await;
+            }
+        }
+    }
+
     /// Returns the state of a device's WireGuard session; `None` for one that is not in force.
     pub(crate) async fn peer_status(&self, device: DeviceId) -> Option<wg::PeerStatus> {
         self.0.door.load_full()?.peer_status(device).await
+    }
+
+    /// Returns what passed and what was dropped since the door was opened; `None` while it is shut.
+    pub(crate) async fn counters(&self) -> Option<wg::Counters> {
+        self.0.door.load_full()?.counters().await
     }
 
     /// Ends every flow, the packet thread and the namespace.
@@ -125,7 +156,7 @@ impl Inner {
 }
 
 /// Opens the door anew whenever its thread has ended, until the gateway stops.
-async fn keep(inner: Arc<Inner>, settings: Settings, gate: Arc<dyn Gate>) {
+async fn keep(inner: Arc<Inner>, gate: Arc<dyn Gate>) {
     let mut pause = REOPEN;
     loop {
         let door = inner.door.load_full();
@@ -133,6 +164,11 @@ async fn keep(inner: Arc<Inner>, settings: Settings, gate: Arc<dyn Gate>) {
             tokio::select! {
                 () = inner.closing.cancelled() => return,
                 () = door.ended() => {}
+            }
+            let _turning = inner.turning.lock().await;
+            let current = inner.door.load_full();
+            if current.is_some_and(|current| !Arc::ptr_eq(&current, &door)) {
+                continue;
             }
             tracing::error!("the tunnel door fell shut and is opened anew");
             *inner.why_down.lock() = Some("the packet thread ended unexpectedly".to_owned());
@@ -144,7 +180,11 @@ async fn keep(inner: Arc<Inner>, settings: Settings, gate: Arc<dyn Gate>) {
             () = tokio::time::sleep(pause) => {}
         }
         pause = (pause * 2).min(REOPEN_MAX);
-        inner.open(&settings, &gate).await;
+        let _turning = inner.turning.lock().await;
+        let settings = inner.settings.lock().clone();
+        if let Some(settings) = settings.filter(|_| inner.door.load().is_none()) {
+            inner.open(&settings, &gate).await;
+        }
     }
 }
 
@@ -157,10 +197,10 @@ fn settings(gw: &Gateway) -> Result<Settings, TunnelError> {
     Ok(Settings {
         listen: config.tunnel.listen,
         private_key,
-        networks: vec![config.tunnel.network.into()],
+        networks: client::own(config),
         names: Names {
             gateway4: config.tunnel.gateway4(),
-            gateway6: None,
+            gateway6: config.tunnel.gateway6(),
             resolvers: config.tunnel.dns.clone(),
             zones: zones
                 .map(|(zone, servers)| (zone.to_lowercase(), servers.clone()))

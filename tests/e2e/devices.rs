@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use postern_tests::apps;
 use postern_tests::chrome::Chrome;
 use postern_tests::curl::{Answer, Client};
 use postern_tests::gateway::{Gateway, Person};
@@ -111,6 +112,7 @@ fn add(chrome: &Chrome, gateway: &Gateway, name: &str) -> Shown {
     let side = text("return document.getElementById('qr').getAttribute('viewBox')");
     assert_eq!(decode(&side, &path), config, "the picture");
 
+    apps::accept(&config).unwrap();
     let private = wireguard::Config::parse(&config).interface["PrivateKey"].clone();
     let public = public_of(&private);
     let sent = chrome.run("return window.sent.join()", &[]).to_string();
@@ -503,7 +505,9 @@ fn without_a_script_a_person_adds_a_key_of_her_own_renames_and_revokes() {
     let config = config.replace("&#60;the private key of this device&#62;", &private);
     let config = wireguard::Config::parse(&config);
     assert_eq!(config.interface["PrivateKey"], private);
-    assert_eq!(config.interface["DNS"], config.gateway());
+    let both = format!("{}, {}", config.gateway(), config.gateway6().unwrap());
+    assert_eq!(config.interface["DNS"], both);
+    assert_eq!(config.peer["PresharedKey"].len(), 44);
     assert!(config.peer["PublicKey"].len() == 44 && config.peer.contains_key("Endpoint"));
     assert_eq!(device(&gateway, "desk")["class"], "known");
 

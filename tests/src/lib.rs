@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: the real binary, real clients, and a record of what reached
 //! the protected side.
 
+pub mod apps;
 pub mod chrome;
 pub mod curl;
 pub mod gateway;

@@ -44,6 +44,19 @@ impl Namespace {
         must("ip", &all);
     }
 
+    /// Names the link that has an address.
+    fn link_of(&self, address: &str) -> String {
+        let address = address.split('/').next().unwrap();
+        let shown = must(
+            "ip",
+            &["-n", &self.name, "-o", "addr", "show", "to", address],
+        );
+        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+        let link = shown.split_whitespace().nth(1);
+        link.unwrap_or_else(|| panic!("nothing has {address}"))
+            .to_owned()
+    }
+
     /// Returns the words that start a program inside.
     #[must_use]
     pub fn wrap(&self) -> Vec<String> {
@@ -104,9 +117,30 @@ pub fn join(a: &Namespace, a_address: &str, b: &Namespace, b_address: &str) {
         ],
     );
     for (namespace, link, address) in [(a, &left, a_address), (b, &right, b_address)] {
-        namespace.ip(&["addr", "add", address, "dev", link]);
+        add_address(namespace, link, address);
         namespace.ip(&["link", "set", link, "up"]);
     }
+}
+
+/// Joins two namespaces by a cable that carries both families.
+pub fn join_both(a: &Namespace, a_addresses: [&str; 2], b: &Namespace, b_addresses: [&str; 2]) {
+    join(a, a_addresses[0], b, b_addresses[0]);
+    for (namespace, address, other) in [
+        (a, a_addresses[0], a_addresses[1]),
+        (b, b_addresses[0], b_addresses[1]),
+    ] {
+        let link = namespace.link_of(address);
+        add_address(namespace, &link, other);
+    }
+}
+
+/// An IPv6 address is usable at once only without the search for another that has it.
+fn add_address(namespace: &Namespace, link: &str, address: &str) {
+    let mut args = vec!["addr", "add", address, "dev", link];
+    if address.contains(':') {
+        args.push("nodad");
+    }
+    namespace.ip(&args);
 }
 
 /// Returns the words that run a program inside as user `nobody`, with a tunnel device that this

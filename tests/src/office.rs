@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::curl;
 use crate::gateway::{Gateway, Setup, binary};
-use crate::netns::{Namespace, as_nobody, join};
+use crate::netns::{Namespace, as_nobody, join_both};
 use crate::policy;
 use crate::temp::Temp;
 use crate::upstream::Recorder;
@@ -22,8 +22,14 @@ pub const OFFICE_NETWORK: &str = "10.78.0.0/24";
 /// A service that the policy permits to demo, and one that it permits to nobody.
 pub const PERMITTED: &str = "10.78.0.2:7000";
 pub const FORBIDDEN: &str = "10.78.0.2:7001";
+/// The same over IPv6.
+pub const OFFICE_NETWORK6: &str = "fd78::/64";
+pub const PERMITTED6: &str = "[fd78::2]:7000";
+pub const FORBIDDEN6: &str = "[fd78::2]:7001";
 
-const EDGE: &str = "10.77.0.1";
+/// The tunnel's address at the edge, in both families.
+pub const EDGE: &str = "10.77.0.1";
+pub const EDGE6: &str = "fd77::1";
 
 /// The whole scene; dropped in the order of the fields.
 #[derive(Debug)]
@@ -42,30 +48,47 @@ impl Office {
     #[must_use]
     #[expect(clippy::new_without_default, reason = "it starts programs")]
     pub fn new() -> Self {
+        Self::at(EDGE)
+    }
+
+    /// Builds the scene with the tunnel on one of the edge's addresses.
+    #[must_use]
+    pub fn at(listen: &str) -> Self {
         let (outside, edge, inside) = (
             Namespace::new("out"),
             Namespace::new("edge"),
             Namespace::new("in"),
         );
-        join(&outside, "10.77.0.2/24", &edge, "10.77.0.1/24");
-        join(&edge, "10.78.0.1/24", &inside, "10.78.0.2/24");
+        join_both(
+            &outside,
+            ["10.77.0.2/24", "fd77::2/64"],
+            &edge,
+            ["10.77.0.1/24", "fd77::1/64"],
+        );
+        join_both(
+            &edge,
+            ["10.78.0.1/24", "fd78::1/64"],
+            &inside,
+            ["10.78.0.2/24", "fd78::2/64"],
+        );
         inside.enter(|| {
-            for address in [PERMITTED, FORBIDDEN] {
+            for address in [PERMITTED, FORBIDDEN, PERMITTED6, FORBIDDEN6] {
                 serve_echo(address);
             }
         });
         let recorder = edge.enter(Recorder::new);
-        let (copy, gateway) = start_as_nobody(&edge, &recorder);
+        let (copy, gateway) = start_as_nobody(&edge, &recorder, listen);
         gateway.set_policy(&policy::two_apps(&recorder.url(), SERVICE));
         let config = gateway.facts.wg_config.as_ref();
         let config = config.unwrap_or_else(|| panic!("no tunnel: {}", gateway.stderr()));
         let config = wireguard::Config::parse(config);
         assert!(
-            config.peer["Endpoint"].starts_with(EDGE),
+            config.peer["Endpoint"].contains(listen),
             "the device config names {}, not the tunnel's address",
             config.peer["Endpoint"]
         );
-        let laptop = wireguard::Client::start(&outside, config, &[OFFICE_NETWORK]);
+        let office = [OFFICE_NETWORK, OFFICE_NETWORK6];
+        let laptop = wireguard::Client::start(&outside, config, &office);
         Self {
             laptop,
             gateway,
@@ -88,6 +111,14 @@ impl Office {
     pub fn browser(&self) -> curl::Client {
         let address = self.tunnel_address();
         let resolve = [443, 80].map(|port| format!("*:{port}:{address}"));
+        curl::Client::with(&self.gateway.facts.ca_root, &resolve, &self.outside.wrap())
+    }
+
+    /// Returns a client on the laptop that asks over IPv6 inside the tunnel.
+    #[must_use]
+    pub fn browser6(&self) -> curl::Client {
+        let address = self.laptop.config.gateway6().unwrap();
+        let resolve = [443, 80].map(|port| format!("*:{port}:[{address}]"));
         curl::Client::with(&self.gateway.facts.ca_root, &resolve, &self.outside.wrap())
     }
 
@@ -130,19 +161,19 @@ pub fn echoes(stream: &mut TcpStream, text: &str) -> std::io::Result<bool> {
 }
 
 const SERVICE: &str = r#"[net.echo]
-to = "10.78.0.2"
+to = ["10.78.0.2", "fd78::2"]
 port = "7000/tcp"
 allow.demo = { who = "demo" }
 "#;
 
-fn start_as_nobody(edge: &Namespace, recorder: &Recorder) -> (Temp, Gateway) {
+fn start_as_nobody(edge: &Namespace, recorder: &Recorder, listen: &str) -> (Temp, Gateway) {
     let copy = Temp::new();
     let path = copy.path().join("postern");
     std::fs::copy(binary(), &path).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     let gateway = Gateway::start(Setup {
         upstream: Some(recorder.url()),
-        tunnel_listen: Some(EDGE.to_owned()),
+        tunnel_listen: Some(listen.to_owned()),
         wrap: as_nobody(edge),
         binary: Some(path),
         owner: Some(NOBODY),

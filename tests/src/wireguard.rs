@@ -64,6 +64,20 @@ impl Config {
         v4.unwrap().to_owned()
     }
 
+    /// Returns the device's IPv6 address with its prefix.
+    #[must_use]
+    pub fn address6(&self) -> Option<String> {
+        let mut addresses = self.interface["Address"].split(',').map(str::trim);
+        addresses.find(|a| a.contains(':')).map(str::to_owned)
+    }
+
+    /// Returns the second DNS entry: the gateway's IPv6 address in the tunnel.
+    #[must_use]
+    pub fn gateway6(&self) -> Option<String> {
+        let mut dns = self.interface["DNS"].split(',').map(str::trim);
+        dns.find(|a| a.contains(':')).map(str::to_owned)
+    }
+
     /// Returns the config as `wg setconf` takes it.
     #[must_use]
     pub fn for_wg(&self) -> String {
@@ -87,7 +101,7 @@ pub struct Client {
     pub config: Config,
     pub link: String,
     _program: Program,
-    _dir: Temp,
+    dir: Temp,
 }
 
 impl Client {
@@ -99,9 +113,9 @@ impl Client {
         let dir = Temp::new();
         let mut networks: Vec<String> = (config.peer["AllowedIPs"].split(','))
             .map(|n| n.trim().to_owned())
-            .filter(|n| n.contains('.'))
             .collect();
         networks.extend(also.iter().map(|n| (*n).to_owned()));
+        networks.retain(|n| n.contains('.') || config.address6().is_some());
         networks.sort();
         networks.dedup();
         config
@@ -117,6 +131,9 @@ impl Client {
         let file = dir.write("wg.conf", config.for_wg());
         must("wg", &["setconf", &link, file.to_str().unwrap()]);
         namespace.ip(&["addr", "add", &config.address(), "dev", &link]);
+        if let Some(address) = config.address6() {
+            namespace.ip(&["addr", "add", &address, "dev", &link, "nodad"]);
+        }
         let mtu = config.interface.get("MTU").map_or("1420", String::as_str);
         namespace.ip(&["link", "set", &link, "mtu", mtu, "up"]);
         for network in &networks {
@@ -126,8 +143,17 @@ impl Client {
             config,
             link,
             _program: program,
-            _dir: dir,
+            dir,
         }
+    }
+
+    /// Gives the client another preshared key, as a person does who edits the file: what was
+    /// agreed on before is forgotten.
+    pub fn use_preshared_key(&mut self, key: &str) {
+        let peer = &mut self.config.peer;
+        peer.insert("PresharedKey".to_owned(), key.to_owned());
+        let file = self.dir.write("wg.conf", self.config.for_wg());
+        must("wg", &["setconf", &self.link, file.to_str().unwrap()]);
     }
 
     /// Says whether a handshake has succeeded.
@@ -156,6 +182,8 @@ mod tests {
         let config = Config::parse(TEXT);
         assert_eq!(config.gateway(), "10.1.0.1");
         assert_eq!(config.address(), "10.1.0.2/32");
+        assert_eq!(config.address6().as_deref(), Some("fd00::2/128"));
+        assert_eq!(config.gateway6(), None);
         let text = config.for_wg();
         assert!(text.contains("PrivateKey = aaa=") && text.contains("PublicKey = bbb="));
         for other in ["Address", "DNS", "MTU"] {

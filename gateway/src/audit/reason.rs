@@ -67,6 +67,8 @@ pub(crate) const DEVICE_ADDED: &str = "device-added";
 pub(crate) const DEVICE_MARKED: &str = "device-marked";
 pub(crate) const DEVICE_RENAMED: &str = "device-renamed";
 pub(crate) const KEY_SEEN_TWICE: &str = "key-seen-twice";
+pub(crate) const DEVICE_PSK_CHANGED: &str = "device-psk-changed";
+pub(crate) const DEVICE_IMPORTED: &str = "device-imported";
 
 // Requests and flows.
 pub(crate) const BAD_REQUEST: &str = "bad-request";
@@ -176,6 +178,8 @@ pub(crate) const ALL: &[&str] = &[
     DEVICE_MARKED,
     DEVICE_RENAMED,
     KEY_SEEN_TWICE,
+    DEVICE_PSK_CHANGED,
+    DEVICE_IMPORTED,
     BAD_REQUEST,
     TOO_LARGE,
     RATE_LIMITED,

@@ -1,5 +1,7 @@
 //! `postern device`.
 
+mod import;
+
 use clap::{ArgGroup, Args, Subcommand};
 use data_encoding::BASE64;
 use serde::Serialize;
@@ -8,7 +10,7 @@ use zeroize::Zeroizing;
 use super::exit::{Exit, Failure};
 use super::{Global, block_on, offline, out};
 use crate::config::Config;
-use crate::control::{DeviceAdded, DeviceClass, DeviceLine, NewDevice};
+use crate::control::{DeviceAdded, DeviceClass, DeviceLine, NewDevice, Preshared};
 use crate::ids;
 
 /// The commands about devices.
@@ -18,6 +20,9 @@ pub(crate) enum Command {
     Add(Add),
     /// List devices, revoked ones too
     List,
+    /// Take the clients of a WireGuard server over from its wg-quick file
+    #[command(after_help = import::EXAMPLES)]
+    Import(import::Options),
     /// Say whether a device is kept by the administrators
     Mark {
         /// The device, such as d7
@@ -30,7 +35,17 @@ pub(crate) enum Command {
         /// The device, such as d7
         id: String,
     },
+    /// Give a device another preshared key; its session ends, and it needs the new one to come back
+    #[command(after_help = ROTATE)]
+    RotatePsk {
+        /// The device, such as d7
+        id: String,
+    },
 }
+
+const ROTATE: &str = "Examples:
+  postern device rotate-psk d7          the line for [Peer] of the device's configuration, shown once
+  postern device rotate-psk d7 --json";
 
 /// A device to register.
 #[derive(Debug, Args)]
@@ -49,6 +64,9 @@ pub(crate) struct Add {
     /// Draw the configuration as a QR code too
     #[arg(long, requires = "generate")]
     qr: bool,
+    /// Do without the preshared key that each device gets of its own
+    #[arg(long)]
+    no_preshared_key: bool,
 }
 
 /// A private key of a device, made here.
@@ -91,6 +109,7 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<(), Failure> {
     match command {
         Command::Add(add) => register(add, config, global.json),
         Command::List => list(config, global.json),
+        Command::Import(options) => import::run(options, config, global.json),
         Command::Mark { id, class } => {
             let device = block_on(async {
                 let gateway = offline::any(config).await?;
@@ -107,6 +126,7 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<(), Failure> {
             tell(&device, global.json, "is revoked");
             Ok(())
         }
+        Command::RotatePsk { id } => rotate_psk(id, config, global.json),
     }
 }
 
@@ -116,16 +136,27 @@ pub(crate) const NO_PRIVATE_KEY: &str = "<the private key of this device>";
 /// Writes the configuration of a device: keys of wg(8) plus Address, DNS and MTU only.
 pub(crate) fn client_config(added: &DeviceAdded, private: Option<&str>) -> Zeroizing<String> {
     let private = private.unwrap_or(NO_PRIVATE_KEY);
+    let psk = added.preshared_key.as_deref().map(preshared_line);
+    let psk = psk.as_ref().map_or("", |line| line.as_str());
+    let device = &added.device;
+    let address6 = device.address6.as_ref().map(|a| format!(", {a}/128"));
+    let dns6 = added.dns6.as_ref().filter(|_| address6.is_some());
+    let dns6 = dns6.map(|a| format!(", {a}")).unwrap_or_default();
     Zeroizing::new(format!(
-        "[Interface]\nPrivateKey = {private}\nAddress = {}/32\nDNS = {}\nMTU = {}\n\n\
-         [Peer]\nPublicKey = {}\nEndpoint = {}\nAllowedIPs = {}\nPersistentKeepalive = 25\n",
-        added.device.address,
+        "[Interface]\nPrivateKey = {private}\nAddress = {}/32{}\nDNS = {}{dns6}\nMTU = {}\n\n\
+         [Peer]\nPublicKey = {}\n{psk}Endpoint = {}\nAllowedIPs = {}\nPersistentKeepalive = 25\n",
+        device.address,
+        address6.unwrap_or_default(),
         added.dns,
         added.mtu,
         added.server_public_key,
         added.endpoint,
         added.allowed_ips.join(", "),
     ))
+}
+
+fn preshared_line(key: &str) -> Zeroizing<String> {
+    Zeroizing::new(format!("PresharedKey = {key}\n"))
 }
 
 fn register(add: &Add, config: Config, json: bool) -> Result<(), Failure> {
@@ -139,6 +170,11 @@ fn register(add: &Add, config: Config, json: bool) -> Result<(), Failure> {
         user: add.user.clone(),
         name: add.name.clone(),
         public_key,
+        preshared: if add.no_preshared_key {
+            Preshared::Omit
+        } else {
+            Preshared::Draw
+        },
     };
     let added = block_on(async {
         let gateway = offline::any(config).await?;
@@ -160,6 +196,36 @@ fn register(add: &Add, config: Config, json: bool) -> Result<(), Failure> {
     }
     let (id, user) = (&added.device.id, &added.device.user);
     out::note(&format!("device {id} of {user}; this is shown once"));
+    Ok(())
+}
+
+/// The answer of `device rotate-psk --json`.
+#[derive(Serialize)]
+struct Rekeyed<'a> {
+    #[serde(flatten)]
+    device: &'a DeviceLine,
+    preshared_key: &'a str,
+}
+
+fn rotate_psk(id: &str, config: Config, json: bool) -> Result<(), Failure> {
+    let added = block_on(async {
+        let gateway = offline::any(config).await?;
+        Ok(gateway.device_rotate_psk(id).await?)
+    })?;
+    let preshared_key = added.preshared_key.as_deref().unwrap_or_default();
+    let device = &added.device;
+    if json {
+        out::json(&Rekeyed {
+            device,
+            preshared_key,
+        });
+        return Ok(());
+    }
+    out::raw(&preshared_line(preshared_key));
+    out::note(&format!(
+        "{} of {} needs this line in [Peer] of its configuration; it is shown once",
+        device.id, device.user
+    ));
     Ok(())
 }
 
@@ -239,7 +305,9 @@ mod tests {
                 user: "ann".to_owned(),
                 name: "laptop".to_owned(),
                 address: "10.200.200.2".to_owned(),
+                address6: None,
                 public_key: "K".to_owned(),
+                preshared: true,
                 class: DeviceClass::Known,
                 endpoint: None,
                 created: String::new(),
@@ -248,13 +316,16 @@ mod tests {
             server_public_key: "S=".to_owned(),
             endpoint: "gate.example.org:51820".to_owned(),
             dns: "10.200.200.1".to_owned(),
+            dns6: None,
             mtu: 1420,
             allowed_ips: vec!["10.200.200.0/24".to_owned(), "192.168.1.0/24".to_owned()],
+            preshared_key: Some("Q=".to_owned()),
         };
+        assert!(!format!("{added:?}").contains("Q="));
         assert_eq!(
             *client_config(&added, Some("P=")),
             "[Interface]\nPrivateKey = P=\nAddress = 10.200.200.2/32\nDNS = 10.200.200.1\nMTU = 1420\n\n\
-             [Peer]\nPublicKey = S=\nEndpoint = gate.example.org:51820\n\
+             [Peer]\nPublicKey = S=\nPresharedKey = Q=\nEndpoint = gate.example.org:51820\n\
              AllowedIPs = 10.200.200.0/24, 192.168.1.0/24\nPersistentKeepalive = 25\n"
         );
     }

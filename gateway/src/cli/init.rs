@@ -15,6 +15,7 @@ use crate::config::{Config, is_host_name};
 use crate::identity::UserName;
 use crate::ids;
 use crate::secrets::Keys;
+use crate::tunnel;
 
 /// What to write.
 #[derive(Debug, Args)]
@@ -188,6 +189,7 @@ fn tell(options: &Options, link: String, json: bool) {
 }
 
 fn config_text(domain: &str) -> String {
+    let network6 = tunnel::ula::draw();
     format!(
         r#"# Postern. Everything has a default; unknown keys are errors. Paths start at this file's folder.
 data = "data"                     # state, 0700
@@ -207,6 +209,7 @@ internal-ca = true                # for names no certificate below covers
 listen = "0.0.0.0:51820"
 endpoint = "{domain}:51820"
 network = "10.200.200.0/24"       # the gateway is 10.200.200.1
+network6 = "{network6}" # drawn for this installation; the gateway is ::1 of it
 
 [bans]                            # sources that guess are shut out, before TLS
 maxretry = 20                     # wrong passwords and codes of one address ...

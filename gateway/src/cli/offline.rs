@@ -12,6 +12,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::config::lock::{self, Lock};
 use crate::control::acts::{Acts, settings};
+use crate::control::import::{DevicesImported, Import};
 use crate::control::{
     Code, DeviceAdded, DeviceClass, DeviceLine, Ended, Imported, Invitation, NewDevice, Operator,
     Refusal, Reloaded, Remote, SessionLine, Status, UserAct, Which, ban,
@@ -172,6 +173,12 @@ impl Operator for Stopped {
     }
     async fn device_revoke(&self, id: &str) -> Result<DeviceLine, Refusal> {
         self.acts().device_revoke(id).await
+    }
+    async fn device_import(&self, import: &Import) -> Result<DevicesImported, Refusal> {
+        self.acts().device_import(import).await
+    }
+    async fn device_rotate_psk(&self, id: &str) -> Result<DeviceAdded, Refusal> {
+        self.acts().device_rotate_psk(id).await
     }
     async fn device_mark(&self, id: &str, class: DeviceClass) -> Result<DeviceLine, Refusal> {
         self.acts().device_mark(id, class).await

@@ -109,19 +109,20 @@ fn text(status: &Status) -> String {
     }
     for d in &status.devices {
         let endpoint = d.endpoint.as_deref().unwrap_or("-");
-        let age = d
-            .handshake_age_s
-            .map_or_else(|| "-".to_owned(), |s| format!("{s} s"));
+        let age = d.handshake_age_s.map_or_else(|| "-".to_owned(), ago);
+        let why = d.why.as_deref().map(|why| format!(": {why}"));
         lines.push(format!(
-            "device    {} {} {} {} from {endpoint}, handshake {age}, rx {} tx {}, {} {}",
+            "device    {} {} {} {} {}{}",
             d.id,
             d.user,
             d.name,
             d.address,
-            d.rx,
-            d.tx,
             d.state,
-            d.why.as_deref().unwrap_or_default()
+            why.unwrap_or_default()
+        ));
+        lines.push(format!(
+            "          from {endpoint}, handshake {age}, rx {} tx {}",
+            d.rx, d.tx
         ));
     }
     let mut text = String::new();
@@ -132,6 +133,32 @@ fn text(status: &Status) -> String {
     text
 }
 
+/// Writes an age in the largest whole unit.
+fn ago(secs: u64) -> String {
+    let units = [(86_400, "d"), (3_600, "h"), (60, "min")];
+    let unit = units.into_iter().find(|(size, _)| secs >= *size);
+    let (size, name) = unit.unwrap_or((1, "s"));
+    format!("{} {name} ago", secs / size)
+}
+
 fn short(digest: &str) -> &str {
     digest.get(..12).unwrap_or(digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ago;
+
+    #[test]
+    fn an_age_is_written_in_its_largest_unit() {
+        for (secs, text) in [
+            (0, "0 s ago"),
+            (59, "59 s ago"),
+            (60, "1 min ago"),
+            (7_300, "2 h ago"),
+            (200_000, "2 d ago"),
+        ] {
+            assert_eq!(ago(secs), text);
+        }
+    }
 }

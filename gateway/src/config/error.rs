@@ -45,7 +45,7 @@ impl fmt::Display for Problem {
 
 impl Problem {
     /// Makes a problem that stands at a byte range of the file's text.
-    pub(super) fn at(file: &Path, text: &str, span: Option<Range<usize>>, what: String) -> Self {
+    pub(crate) fn at(file: &Path, text: &str, span: Option<Range<usize>>, what: String) -> Self {
         let before = text.get(..span.map_or(0, |s| s.start)).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |i| i + 1);
         Self {
@@ -58,7 +58,7 @@ impl Problem {
     }
 
     /// Adds what to do about it.
-    pub(super) fn help(mut self, help: String) -> Self {
+    pub(crate) fn help(mut self, help: String) -> Self {
         self.help = Some(help);
         self
     }

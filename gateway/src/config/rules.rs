@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::Path;
 
+use ipnet::Ipv6Net;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{Config, ConfigError, Problem};
+use crate::tunnel::namespace::POOL6;
 
 /// Checks what single values cannot say.
 ///
@@ -143,6 +145,10 @@ fn tunnel(config: &Config, found: &mut Found<'_>) {
         );
         found.add(&["tunnel", "network"], &what, None);
     }
+    if let Some(wrong) = tunnel.network6.and_then(wrong_network6) {
+        let help = format!("such as {}", crate::tunnel::ula::draw());
+        found.add(&["tunnel", "network6"], &wrong, Some(&help));
+    }
     if tunnel.enabled && tunnel.listen.port() == 0 {
         let what = "device configs name the port of the tunnel, it cannot be 0";
         found.add(&["tunnel", "listen"], what, None);
@@ -153,6 +159,22 @@ fn tunnel(config: &Config, found: &mut Found<'_>) {
             found.add(&["tunnel", "zones", zone], &what, None);
         }
     }
+}
+
+/// Devices need room for their IPv4 host number, and addresses that nobody else has.
+fn wrong_network6(network: Ipv6Net) -> Option<String> {
+    let [first, ..] = network.addr().segments();
+    let ours = network.contains(&POOL6) || POOL6.contains(&network);
+    if !(16..=64).contains(&network.prefix_len()) {
+        return Some(format!(
+            "the IPv6 network {network} is not between /16 and /64"
+        ));
+    }
+    let private_or_global = network.addr().is_unique_local() || first & 0xe000 == 0x2000;
+    if ours || !private_or_global {
+        return Some(format!("the IPv6 network {network} is not one for hosts"));
+    }
+    None
 }
 
 fn identity(config: &Config, found: &mut Found<'_>) {

@@ -78,6 +78,10 @@ fn every_key_is_read() {
         Path::new("/etc/postern/x.pem")
     );
     assert_eq!(config.admin.listen, Some("127.0.0.1:8444".parse().unwrap()));
+    let gateway6 = config.tunnel.gateway6().unwrap().to_string();
+    assert_eq!(gateway6, "fd12:3456:789a:1::1");
+    let socket = config.tunnel.wg_socket.as_deref();
+    assert_eq!(socket, Some(Path::new("/etc/postern/data/wg.sock")));
     assert_eq!(config.tunnel.routes.unwrap().len(), 1);
 }
 
@@ -109,6 +113,8 @@ network = "10.9.0.0/16"
 mtu = 1380
 dns = ["192.168.1.1", "192.168.1.2:5353"]
 routes = ["192.168.1.0/24"]
+network6 = "fd12:3456:789a:1::/64"
+wg-socket = "data/wg.sock"
 [tunnel.zones]
 "corp.example" = ["192.168.1.10"]
 [identity]
@@ -341,6 +347,26 @@ const BAD: &[(&str, &str, &str)] = &[
         "[tunnel]\nnetwork = \"fd00::/64\"",
         "2:11",
         "is not an IPv4 network",
+    ),
+    (
+        "[tunnel]\nnetwork6 = \"10.9.0.0/24\"",
+        "2:12",
+        "is not an IPv6 network",
+    ),
+    (
+        "[tunnel]\nnetwork6 = \"fd12::/80\"",
+        "2:12",
+        "not between /16 and /64; such as fd",
+    ),
+    (
+        "[tunnel]\nnetwork6 = \"fe80::/64\"",
+        "2:12",
+        "is not one for hosts; such as fd",
+    ),
+    (
+        "[tunnel]\nnetwork6 = \"fd0b:3c6e:91d2:7a40::/64\"",
+        "2:12",
+        "is not one for hosts",
     ),
     ("[tunnel]\nmtu = 100", "2:7", "not between 1280 and 1500"),
     (

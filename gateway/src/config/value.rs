@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 
@@ -226,6 +226,23 @@ impl Leaf for Ipv4Net {
         let net: Self = text.parse().map_err(|_| {
             let text = text.escape_debug();
             format!("`{text}` is not an IPv4 network such as 10.200.200.0/24")
+        })?;
+        if net != net.trunc() {
+            return Err(format!(
+                "{net} has host bits; the network is {}",
+                net.trunc()
+            ));
+        }
+        Ok(net)
+    }
+}
+
+impl Leaf for Ipv6Net {
+    const WHAT: &'static str = "an IPv6 network such as \"fd12:3456:789a:1::/64\"";
+    fn read(text: &str) -> Result<Self, String> {
+        let net: Self = text.parse().map_err(|_| {
+            let text = text.escape_debug();
+            format!("`{text}` is not an IPv6 network such as fd12:3456:789a:1::/64")
         })?;
         if net != net.trunc() {
             return Err(format!(

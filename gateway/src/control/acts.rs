@@ -1,11 +1,13 @@
 //! What operators do to people, sessions and devices; the same for a running gateway and a stopped one.
 
+mod import;
+
 use data_encoding::BASE64;
 use policy::Policy;
 
 use super::{
-    Code, DeviceAdded, DeviceClass, DeviceLine, Ended, Imported, Invitation, NewDevice, Refusal,
-    SessionLine, Which,
+    Code, DeviceAdded, DeviceClass, DeviceLine, Ended, Imported, Invitation, NewDevice, Preshared,
+    Refusal, SessionLine, Which,
 };
 use crate::clock;
 use crate::config::Config;
@@ -54,6 +56,7 @@ pub(crate) fn settings(config: &Config) -> Settings {
         site_words: words.map(str::to_owned).collect(),
         tunnel_network: config.tunnel.network,
         tunnel_gateway4: config.tunnel.gateway4(),
+        tunnel_network6: config.tunnel.network6,
     }
 }
 
@@ -180,8 +183,12 @@ impl Acts<'_> {
                 user: &new.user,
                 name: &new.name,
                 public_key: key,
-                psk: Psk::Absent,
+                psk: match new.preshared {
+                    Preshared::Draw => Psk::Generate,
+                    Preshared::Omit => Psk::Absent,
+                },
                 address4: None,
+                address6: None,
                 now: clock::unix(),
             })
             .await?;
@@ -201,14 +208,24 @@ impl Acts<'_> {
         let key = tunnel::server_key(self.config, self.keys);
         let key = key.map_err(|e| Refusal::new(Code::Internal, e.to_string()))?;
         let allowed = tunnel::client::routes(self.config, self.policy);
+        let psk = self.identity.devices().psk(device.id);
+        let psk = psk.map_err(|e| Refusal::new(Code::Internal, e.to_string()))?;
         Ok(DeviceAdded {
             device: device_line(device),
             server_public_key: key.public_key().to_string(),
             endpoint: self.config.endpoint(),
             dns: tunnel.gateway4().to_string(),
+            dns6: tunnel.gateway6().map(|a| a.to_string()),
             mtu: tunnel.mtu,
             allowed_ips: allowed.iter().map(ToString::to_string).collect(),
+            preshared_key: psk.map(|key| BASE64.encode(&*key)),
         })
+    }
+
+    /// See [`super::Operator::device_rotate_psk`]; the session ends as the tunnel is brought in line.
+    pub(crate) async fn device_rotate_psk(&self, id: &str) -> Result<DeviceAdded, Refusal> {
+        let device = self.identity.devices().rotate_psk(device_id(id)?).await?;
+        self.added(&device)
     }
 
     /// See [`super::Operator::device_revoke`]; the tunnel ends as the change is announced.
@@ -275,13 +292,16 @@ fn session_line(session: &Session) -> SessionLine {
     }
 }
 
-fn device_line(device: &Device) -> DeviceLine {
+/// Writes a device as lists show it.
+pub(crate) fn device_line(device: &Device) -> DeviceLine {
     DeviceLine {
         id: device.id.to_string(),
         user: device.user.to_string(),
         name: device.name.to_string(),
         address: device.address4.to_string(),
+        address6: device.address6.map(|a| a.to_string()),
         public_key: BASE64.encode(&device.public_key),
+        preshared: device.psk.is_some(),
         class: match device.class {
             Class::Known => DeviceClass::Known,
             Class::Managed => DeviceClass::Managed,
@@ -305,7 +325,9 @@ impl From<StoreError> for Refusal {
 impl From<DeviceError> for Refusal {
     fn from(error: DeviceError) -> Self {
         let code = match &error {
-            DeviceError::Store(_) | DeviceError::Audit(_) => Code::Internal,
+            DeviceError::Store(_) | DeviceError::Audit(_) | DeviceError::SealedPsk(_) => {
+                Code::Internal
+            }
             DeviceError::BadKey
             | DeviceError::KeyTaken(_)
             | DeviceError::KeyRevoked(_)
@@ -315,6 +337,7 @@ impl From<DeviceError> for Refusal {
             | DeviceError::TooFast(_)
             | DeviceError::NoAddress(_)
             | DeviceError::BadAddress(_)
+            | DeviceError::BadAddress6(_)
             | DeviceError::Unknown(_) => Code::Data,
         };
         Self::new(code, error.to_string())

@@ -10,11 +10,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
+use super::import::{DevicesImported, Import};
 use super::{
     Answer, Apply, Code, Confirmed, DeviceAdded, DeviceClass, DeviceLine, Ended, Imported,
     Invitation, MailSent, NewDevice, Operator, Refusal, Reloaded, Request, Rollback, SessionLine,
     Status, UserAct, Verdict, Which, ban, cert,
 };
+use crate::doctor::Diagnosis;
 use crate::reload::history::Entry;
 
 /// What connecting says where no gateway listens.
@@ -141,6 +143,18 @@ impl Operator for Remote {
     async fn device_revoke(&self, id: &str) -> Result<DeviceLine, Refusal> {
         let id = id.to_owned();
         self.ask(&Request::DeviceRevoke { id }).await
+    }
+    async fn device_doctor(&self, which: &str) -> Result<Diagnosis, Refusal> {
+        let which = which.to_owned();
+        self.ask(&Request::DeviceDoctor { which }).await
+    }
+    async fn device_import(&self, import: &Import) -> Result<DevicesImported, Refusal> {
+        let import = import.clone();
+        self.ask(&Request::DeviceImport { import }).await
+    }
+    async fn device_rotate_psk(&self, id: &str) -> Result<DeviceAdded, Refusal> {
+        let id = id.to_owned();
+        self.ask(&Request::DeviceRotatePsk { id }).await
     }
     async fn ban(&self, ask: &ban::Ask) -> Result<Vec<ban::Line>, Refusal> {
         let ask = ask.clone();

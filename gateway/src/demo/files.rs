@@ -10,6 +10,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::config::lock;
 use crate::disk;
 use crate::secrets::Keys;
+use crate::tunnel;
 
 /// The sign-in hosts: outside, and inside the tunnel.
 pub(super) const SIGN_IN: [&str; 2] = ["gate.localhost", "gate.postern.internal"];
@@ -64,7 +65,9 @@ pub(super) fn write(dir: &Path, ports: &Ports, upstream: &str) -> Result<(), Fai
     if !key.exists() {
         Keys::create(&key)?;
     }
-    update(&dir.join("postern.toml"), CONFIG, |d| set_ports(d, ports))?;
+    let network6 = format!("network6 = \"{}\"\n\n[identity]", tunnel::ula::draw());
+    let config = CONFIG.replacen("\n[identity]", &network6, 1);
+    update(&dir.join("postern.toml"), &config, |d| set_ports(d, ports))?;
     update(&dir.join("policy/policy.toml"), POLICY, |d| {
         set_upstream(d, upstream)
     })?;

@@ -13,7 +13,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::offline::Stopped;
 use crate::clock;
 use crate::config::Config;
-use crate::control::{DeviceAdded, NewDevice};
+use crate::control::{DeviceAdded, NewDevice, Preshared};
 use crate::ids;
 
 /// What the trial tells and keeps in `demo.json`, mode 0600.
@@ -144,6 +144,7 @@ async fn register(stopped: &Stopped, laptop: &Laptop) -> Result<DeviceAdded, Fai
         user: "demo".to_owned(),
         name: "laptop".to_owned(),
         public_key: laptop.public_key.clone(),
+        preshared: Preshared::Draw,
     };
     Ok(stopped.acts().device_add(&new).await?)
 }
@@ -194,7 +195,8 @@ mod tests {
         let again = std::fs::read_to_string(folder.path().join("laptop.conf")).unwrap();
         assert_eq!(conf, again);
         assert!(
-            conf.contains("DNS = 10.200.200.1\n") && conf.contains("Endpoint = 127.0.0.1:51820\n")
+            conf.contains("DNS = 10.200.200.1, fd")
+                && conf.contains("Endpoint = 127.0.0.1:51820\n")
         );
         for name in ["demo.json", "laptop.conf", "keys/master.key"] {
             let meta = folder.path().join(name).metadata().unwrap();

@@ -1,7 +1,9 @@
 //! The registry of tunnel devices: in memory, written through.
 
 mod addresses;
+mod addresses6;
 mod error;
+mod many;
 #[cfg(test)]
 mod tests;
 
@@ -9,12 +11,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use parking_lot::RwLock;
 use tokio::sync::{Mutex, broadcast};
 use zeroize::Zeroizing;
 
 use self::addresses::Addresses;
+use self::addresses6::Inside6;
 pub(crate) use self::error::DeviceError;
 use super::record::{Context, Recorder};
 use crate::audit::{AuditError, Event, Record, reason};
@@ -114,13 +117,6 @@ impl Device {
 }
 
 /// The pre-shared key of a new device.
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "devices are made without one until configurations are imported"
-    )
-)]
 pub(crate) enum Psk {
     /// Draw one.
     Generate,
@@ -138,6 +134,8 @@ pub(crate) struct NewDevice<'a> {
     pub(crate) psk: Psk,
     /// The address the client already has, if its configuration is taken over.
     pub(crate) address4: Option<Ipv4Addr>,
+    /// As above.
+    pub(crate) address6: Option<Ipv6Addr>,
     /// UNIX seconds of the wall clock.
     pub(crate) now: i64,
 }
@@ -148,6 +146,7 @@ pub(crate) enum DeviceChange {
     Added(DeviceId),
     Revoked(DeviceId),
     Marked(DeviceId),
+    Rekeyed(DeviceId),
 }
 
 /// All devices of the gateway.
@@ -160,6 +159,7 @@ pub(crate) struct Devices {
     changes: broadcast::Sender<DeviceChange>,
     network: Ipv4Net,
     gateway4: Ipv4Addr,
+    inside6: Option<Inside6>,
     /// Devices of one person that are not revoked.
     per_user: usize,
     keys: Arc<Keys>,
@@ -174,7 +174,8 @@ impl std::fmt::Debug for Devices {
 }
 
 impl Devices {
-    /// Takes up the devices that were kept. `gateway4` is never given to a device.
+    /// Takes up the devices that were kept. `gateway4` is never given to a device; with `network6`
+    /// each has an IPv6 address too, those from before as well.
     ///
     /// # Errors
     /// [`StoreError`] if they cannot be read.
@@ -184,13 +185,16 @@ impl Devices {
         recorder: Arc<dyn Recorder>,
         network: Ipv4Net,
         gateway4: Ipv4Addr,
+        network6: Option<Ipv6Net>,
         per_user: usize,
     ) -> Result<Self, StoreError> {
         let rows = store.devices().await?;
-        let all = rows
+        let mut all: BTreeMap<DeviceId, Arc<Device>> = rows
             .into_iter()
             .map(|row| (row.id, Arc::new(Device::from_row(row))))
             .collect();
+        let inside6 = network6.map(|network6| Inside6::new(network6, network));
+        give_addresses6(&mut all, inside6);
         Ok(Self {
             all: RwLock::new(all),
             heard: parking_lot::Mutex::default(),
@@ -198,6 +202,7 @@ impl Devices {
             changes: broadcast::channel(CHANGES).0,
             network,
             gateway4,
+            inside6,
             per_user,
             keys,
             store,
@@ -211,7 +216,7 @@ impl Devices {
     /// [`DeviceError`] with what stands against it; nothing was kept then.
     pub(crate) async fn add(&self, new: NewDevice<'_>) -> Result<Arc<Device>, DeviceError> {
         let _change = self.change.lock().await;
-        self.enter(self.admit(&new)?, None).await
+        self.enter(self.admit(&self.list(), &new)?, None).await
     }
 
     /// As [`Devices::add`], by its owner's own request.
@@ -224,7 +229,7 @@ impl Devices {
         from: &Context<'_>,
     ) -> Result<Arc<Device>, DeviceError> {
         let _change = self.change.lock().await;
-        let device = self.admit(&new)?;
+        let device = self.admit(&self.list(), &new)?;
         let since = new.now.saturating_sub(DAY_SECS);
         let all = self.all.read().values().map(Arc::clone).collect::<Vec<_>>();
         let recent = |d: &&Arc<Device>| d.user == device.user && d.created > since;
@@ -263,12 +268,35 @@ impl Devices {
             .is_some_and(|d| d.revoked.is_none() && *d.user == *user)
     }
 
-    /// Opens the pre-shared key of a device.
-    pub(crate) fn psk(&self, id: DeviceId) -> Option<Zeroizing<[u8; 32]>> {
-        let device = self.get(id)?;
-        let sealed = device.psk.as_ref()?;
-        let plain = self.keys.open(PSK, &id.to_string(), sealed)?;
-        plain.as_slice().try_into().ok().map(Zeroizing::new)
+    /// Opens the pre-shared key of a device; `None` for one that has none.
+    ///
+    /// # Errors
+    /// [`DeviceError::SealedPsk`] if no master key opens it: the device must not be let in without.
+    pub(crate) fn psk(&self, id: DeviceId) -> Result<Option<Zeroizing<[u8; 32]>>, DeviceError> {
+        let Some(sealed) = self.get(id).and_then(|device| device.psk.clone()) else {
+            return Ok(None);
+        };
+        let plain = self.keys.open(PSK, &id.to_string(), &sealed);
+        let key = plain.and_then(|plain| plain.as_slice().try_into().ok());
+        key.map(|key| Some(Zeroizing::new(key)))
+            .ok_or(DeviceError::SealedPsk(id))
+    }
+
+    /// Gives a device that is not revoked another pre-shared key, or its first.
+    ///
+    /// # Errors
+    /// [`DeviceError`]; nothing changed then.
+    pub(crate) async fn rotate_psk(&self, id: DeviceId) -> Result<Arc<Device>, DeviceError> {
+        let _change = self.change.lock().await;
+        let before = self.get(id).filter(|d| d.revoked.is_none());
+        let mut device = Device::clone(&*before.ok_or(DeviceError::Unknown(id))?);
+        device.psk = self.seal(id, &Psk::Generate);
+        self.record(&device, reason::DEVICE_PSK_CHANGED, None)
+            .await?;
+        self.store.put_device(device.row()).await?;
+        self.alter(id, |kept| kept.psk.clone_from(&device.psk));
+        self.tell(DeviceChange::Rekeyed(id));
+        self.get(id).ok_or(DeviceError::Unknown(id))
     }
 
     /// Revokes a device for ever; says whether it was not revoked before. The change is told
@@ -389,8 +417,8 @@ impl Devices {
         self.changes.subscribe()
     }
 
-    fn admit(&self, new: &NewDevice<'_>) -> Result<Device, DeviceError> {
-        let all = self.list();
+    /// Checks a device against those there are.
+    fn admit(&self, all: &[Arc<Device>], new: &NewDevice<'_>) -> Result<Device, DeviceError> {
         wg::PublicKey::from_bytes(new.public_key).map_err(|_| DeviceError::BadKey)?;
         let twin = all.iter().find(|d| d.public_key == new.public_key);
         match twin {
@@ -399,12 +427,12 @@ impl Devices {
             None => {}
         }
         let user: Arc<str> = new.user.into();
-        check_name(&all, &user, new.name)?;
+        check_name(all, &user, new.name)?;
         let own = |d: &&Arc<Device>| d.revoked.is_none() && d.user == user;
         if all.iter().filter(own).count() >= self.per_user {
             return Err(DeviceError::TooMany(user, self.per_user));
         }
-        let addresses = Addresses::new(self.network, self.gateway4, &all);
+        let addresses = Addresses::new(self.network, self.gateway4, all);
         let address4 = match new.address4 {
             Some(wanted) if addresses.is_free(wanted) => wanted,
             Some(wanted) => return Err(DeviceError::BadAddress(wanted)),
@@ -412,6 +440,7 @@ impl Devices {
                 .next()
                 .ok_or(DeviceError::NoAddress(self.network))?,
         };
+        let address6 = self.address6(new.address6, address4, all)?;
         let last = all.last().map_or(0, |device| device.id.0);
         let id = DeviceId(last.saturating_add(1));
         Ok(Device {
@@ -421,13 +450,30 @@ impl Devices {
             public_key: new.public_key,
             psk: self.seal(id, &new.psk),
             address4,
-            address6: None,
+            address6,
             class: Class::Known,
             created: new.now,
             revoked: None,
             endpoint: None,
             mark: None,
         })
+    }
+
+    fn address6(
+        &self,
+        wanted: Option<Ipv6Addr>,
+        address4: Ipv4Addr,
+        all: &[Arc<Device>],
+    ) -> Result<Option<Ipv6Addr>, DeviceError> {
+        let live = || all.iter().filter(|d| d.revoked.is_none());
+        let taken = |address| live().any(|d| d.address6 == Some(address));
+        match (self.inside6, wanted) {
+            (Some(inside), Some(wanted)) if inside.holds(wanted) && !taken(wanted) => {
+                Ok(Some(wanted))
+            }
+            (_, Some(wanted)) => Err(DeviceError::BadAddress6(wanted)),
+            (inside, None) => Ok(inside.and_then(|inside| inside.beside(address4, taken))),
+        }
     }
 
     fn seal(&self, id: DeviceId, psk: &Psk) -> Option<Vec<u8>> {
@@ -468,6 +514,24 @@ impl Devices {
     fn tell(&self, change: DeviceChange) {
         // Nobody listens: then there is no tunnel to change.
         drop(self.changes.send(change));
+    }
+}
+
+/// Keeps the IPv6 addresses that lie in the network and gives one to each device without.
+fn give_addresses6(all: &mut BTreeMap<DeviceId, Arc<Device>>, inside: Option<Inside6>) {
+    let mut taken = BTreeSet::new();
+    for device in all.values_mut().map(Arc::make_mut) {
+        let holds = |a: &Ipv6Addr| inside.is_some_and(|inside| inside.holds(*a));
+        device.address6 = device.address6.filter(holds);
+        let live = device.revoked.is_none();
+        taken.extend(device.address6.filter(|_| live));
+    }
+    for device in all.values_mut().map(Arc::make_mut) {
+        if device.address6.is_none() && device.revoked.is_none() {
+            let free = inside.and_then(|i| i.beside(device.address4, |a| taken.contains(&a)));
+            device.address6 = free;
+            taken.extend(free);
+        }
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) enum OwnDeviceError {
 }
 
 impl Identity {
-    /// Registers a device for the person of a confirmed session, without a preshared key as
+    /// Registers a device for the person of a confirmed session, with a preshared key as
     /// `postern device add` does.
     ///
     /// # Errors
@@ -38,8 +38,9 @@ impl Identity {
             user: &session.user,
             name,
             public_key,
-            psk: Psk::Absent,
+            psk: Psk::Generate,
             address4: None,
+            address6: None,
             now: from.now,
         };
         let device = self.devices.add_own(new, from).await?;

@@ -248,6 +248,7 @@ fn settings() -> Settings {
         site_words: vec![HOST.to_owned()],
         tunnel_network: "10.200.200.0/24".parse().unwrap(),
         tunnel_gateway4: "10.200.200.1".parse().unwrap(),
+        tunnel_network6: Some("fd12:3456:789a:1::/64".parse().unwrap()),
     }
 }
 

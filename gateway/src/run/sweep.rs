@@ -73,7 +73,7 @@ async fn revoke(gw: Arc<Gateway>) {
                     gw.streams.kill_device(id);
                     gw.sync_tunnel().await;
                 }
-                Ok(DeviceChange::Added(_)) => gw.sync_tunnel().await,
+                Ok(DeviceChange::Added(_) | DeviceChange::Rekeyed(_)) => gw.sync_tunnel().await,
                 Ok(DeviceChange::Marked(id)) => {
                     gw.streams.ask_device(id);
                 }

@@ -77,6 +77,27 @@ pub(crate) fn renew(path: &Path, kind: &'static str, keys: &Keys) -> io::Result<
     disk::put(path, &anew, None).map(|()| true)
 }
 
+/// Seals another key in the place of the one there is, at once.
+///
+/// # Errors
+/// [`SealedError::Io`]; the file is then as it was.
+pub(crate) fn replace(
+    path: &Path,
+    kind: &'static str,
+    keys: &Keys,
+    key: &[u8],
+) -> Result<(), SealedError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let draft = path.with_extension(ids::token());
+    let sealed = keys.seal(kind, &name, key);
+    let replaced = write(&draft, &sealed).and_then(|()| fs::rename(&draft, path));
+    replaced.map_err(|source| {
+        drop(fs::remove_file(&draft));
+        let path = path.to_owned();
+        SealedError::Io { path, source }
+    })
+}
+
 /// Writes the file whole or not at all; one that another process wrote meanwhile stays.
 fn keep(path: &Path, sealed: &[u8]) -> io::Result<()> {
     let draft = path.with_extension(ids::token());

@@ -349,6 +349,11 @@ impl Store for Sqlite {
         self.write(move |tx| rows::put_device(tx, &row)).await
     }
 
+    async fn put_devices(&self, new: Vec<DeviceRow>) -> Result<(), StoreError> {
+        self.write(move |tx| new.iter().try_for_each(|row| rows::put_device(tx, row)))
+            .await
+    }
+
     async fn heard_devices(&self, heard: Vec<HeardRow>) -> Result<(), StoreError> {
         self.write(move |tx| rows::heard(tx, &heard)).await
     }

@@ -10,15 +10,27 @@ use crate::config::Config;
 pub(crate) fn routes(config: &Config, policy: &Policy) -> Vec<IpNet> {
     let routes = config.tunnel.routes.clone();
     let routes = routes.unwrap_or_else(|| policy.networks().collect());
-    merged(IpNet::V4(config.tunnel.network), routes)
+    merged(own(config), routes)
 }
 
-/// Merges networks that lie in each other; the tunnel's own stands first.
-fn merged(own: IpNet, others: impl IntoIterator<Item = IpNet>) -> Vec<IpNet> {
-    let mut all = vec![own.trunc()];
+/// Lists the networks of the devices themselves, one of each family.
+pub(crate) fn own(config: &Config) -> Vec<IpNet> {
+    let six = config.tunnel.network6.map(IpNet::V6);
+    let four = IpNet::V4(config.tunnel.network);
+    std::iter::once(four)
+        .chain(six)
+        .map(|n| n.trunc())
+        .collect()
+}
+
+/// Merges networks that lie in each other; the tunnel's own stand first.
+fn merged(own: Vec<IpNet>, others: impl IntoIterator<Item = IpNet>) -> Vec<IpNet> {
     let others = IpNet::aggregate(&others.into_iter().collect());
-    all.extend(others.into_iter().filter(|net| !own.contains(net)));
-    all
+    let others = others.into_iter();
+    let others: Vec<_> = others
+        .filter(|net| !own.iter().any(|own| own.contains(net)))
+        .collect();
+    own.into_iter().chain(others).collect()
 }
 
 #[cfg(test)]
@@ -34,7 +46,7 @@ mod tests {
             "fd00:1::/64",
         ];
         let nets = nets.map(|net| net.parse().unwrap());
-        let merged = merged("10.200.200.0/24".parse().unwrap(), nets);
+        let merged = merged(vec!["10.200.200.0/24".parse().unwrap()], nets);
         let merged: Vec<_> = merged.iter().map(ToString::to_string).collect();
         assert_eq!(merged, ["10.200.200.0/24", "192.168.1.0/24", "fd00:1::/64"]);
     }

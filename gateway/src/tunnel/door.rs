@@ -138,6 +138,11 @@ impl Door {
         shard.ask(|answer| Command::Status(peer, answer)).await?
     }
 
+    /// Returns what passed and what was dropped since the door was opened.
+    pub(crate) async fn counters(&self) -> Option<wg::Counters> {
+        self.shard()?.ask(Command::Counters).await
+    }
+
     /// Waits until the packet thread has ended.
     pub(crate) async fn ended(&self) {
         self.ended.cancelled().await;

@@ -72,6 +72,8 @@ pub(super) enum Command {
     SetPeers(Vec<PeerConfig>, oneshot::Sender<Result<(), wg::NodeError>>),
     /// Asks for the state of one peer.
     Status(PeerId, oneshot::Sender<Option<PeerStatus>>),
+    /// Asks what passed and what was dropped.
+    Counters(oneshot::Sender<wg::Counters>),
 }
 
 /// A TCP flow's life as the shard reports it.
@@ -446,6 +448,10 @@ impl Loop {
             }
             Command::Status(peer, answer) => {
                 let _ = answer.send(node.peer_status(peer, now));
+                Ok(())
+            }
+            Command::Counters(answer) => {
+                let _ = answer.send(node.counters().clone());
                 Ok(())
             }
         };

@@ -1,3 +1,5 @@
+mod devices;
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -8,7 +10,7 @@ use crate::audit::Audit;
 use crate::cli::check;
 use crate::cli::exit::Exit;
 use crate::config::Config;
-use crate::control::{Imported, NewDevice, Operator, UserAct};
+use crate::control::{Imported, NewDevice, Operator, Preshared, UserAct};
 use crate::secrets::Keys;
 use crate::store::tests::Folder;
 
@@ -61,6 +63,7 @@ async fn settled(site: &Site) -> (Stopped, String) {
         user: "ann".to_owned(),
         name: "laptop".to_owned(),
         public_key: data_encoding::BASE64.encode(&[9; 32]),
+        preshared: Preshared::Draw,
     };
     let id = stopped.device_add(&new).await.unwrap().device.id;
     (stopped, id)

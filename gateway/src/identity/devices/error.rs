@@ -1,6 +1,6 @@
 //! Why a device is not taken.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use ipnet::Ipv4Net;
@@ -40,9 +40,17 @@ pub(crate) enum DeviceError {
     /// The wanted address is outside the network, reserved or taken.
     #[error("address {0} is outside the tunnel network, reserved or taken")]
     BadAddress(Ipv4Addr),
+    /// The wanted IPv6 address is outside the network, reserved or taken.
+    #[error("address {0} is outside the tunnel's IPv6 network, reserved or taken")]
+    BadAddress6(Ipv6Addr),
     /// There is no such device.
     #[error("no device {0}")]
     Unknown(DeviceId),
+    /// No master key opens its pre-shared key.
+    #[error(
+        "the preshared key of device {0} cannot be opened; give it another: postern device rotate-psk {0}"
+    )]
+    SealedPsk(DeviceId),
     /// It could not be written.
     #[error(transparent)]
     Store(#[from] StoreError),

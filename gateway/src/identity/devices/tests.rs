@@ -150,7 +150,7 @@ async fn devices_survive_a_restart_with_their_keys_marks_and_classes() {
     let devices = bench.identity.devices();
     let device = devices.add(new_device("alice", 1)).await.unwrap();
     let revoked = devices.add(new_device("alice", 2)).await.unwrap();
-    let psk = devices.psk(device.id).unwrap();
+    let psk = devices.psk(device.id).unwrap().unwrap();
     devices.mark(device.id, Class::Managed).await.unwrap();
     devices.revoke(revoked.id, NOW).await.unwrap();
     let endpoint = Some("198.51.100.4:5000".parse().unwrap());
@@ -163,7 +163,7 @@ async fn devices_survive_a_restart_with_their_keys_marks_and_classes() {
     let kept = devices.get(device.id).unwrap();
     assert_eq!(kept.class, Class::Managed);
     assert_eq!((kept.mark, kept.endpoint), (Some([5; 12]), endpoint));
-    assert_eq!(devices.psk(device.id).unwrap(), psk);
+    assert_eq!(devices.psk(device.id).unwrap(), Some(psk));
     assert_eq!(devices.get(revoked.id).unwrap().revoked, Some(NOW));
     assert!(!devices.is_of(revoked.id, "alice"));
     assert_eq!(
@@ -187,9 +187,14 @@ async fn a_pre_shared_key_is_taken_over_drawn_or_absent() {
         .unwrap();
     let drawn = devices.add(with(2, Psk::Generate)).await.unwrap();
     let absent = devices.add(with(3, Psk::Absent)).await.unwrap();
-    assert_eq!(devices.psk(taken.id), Some(given.clone()));
-    assert!(devices.psk(drawn.id).is_some_and(|key| key != given));
-    assert_eq!(devices.psk(absent.id), None);
+    assert_eq!(devices.psk(taken.id).unwrap(), Some(given.clone()));
+    assert!(
+        devices
+            .psk(drawn.id)
+            .unwrap()
+            .is_some_and(|key| key != given)
+    );
+    assert_eq!(devices.psk(absent.id).unwrap(), None);
     assert!(
         !taken
             .psk
@@ -198,4 +203,71 @@ async fn a_pre_shared_key_is_taken_over_drawn_or_absent() {
             .windows(32)
             .any(|w| w == [3; 32])
     );
+}
+
+#[tokio::test]
+async fn a_pre_shared_key_is_replaced_for_a_device_in_force_only() {
+    let bench = Bench::new().await;
+    let devices = bench.identity.devices();
+    let device = devices.add(new_device("alice", 1)).await.unwrap();
+    let without = NewDevice {
+        psk: Psk::Absent,
+        ..new_device("alice", 2)
+    };
+    let without = devices.add(without).await.unwrap();
+    let before = devices.psk(device.id).unwrap().unwrap();
+    let mut changes = devices.subscribe();
+    for id in [device.id, without.id] {
+        devices.rotate_psk(id).await.unwrap();
+        assert_eq!(changes.recv().await.unwrap(), DeviceChange::Rekeyed(id));
+    }
+    let after = devices.psk(device.id).unwrap().unwrap();
+    assert_ne!(before, after);
+    assert!(devices.psk(without.id).unwrap().is_some());
+    let recorded = bench
+        .journal
+        .count(Event::DeviceChanged, "device-psk-changed");
+    assert_eq!(recorded, 2);
+    devices.revoke(without.id, NOW).await.unwrap();
+    let refused = devices.rotate_psk(without.id).await;
+    assert!(matches!(refused, Err(DeviceError::Unknown(id)) if id == without.id));
+
+    let bench = bench.restart(NOW).await;
+    let devices = bench.identity.devices();
+    assert_eq!(devices.psk(device.id).unwrap(), Some(after));
+}
+
+#[tokio::test]
+async fn both_addresses_are_given_kept_and_refused_alike() {
+    let bench = Bench::new().await;
+    let devices = bench.identity.devices();
+    let wanted = |n, wanted: &str| NewDevice {
+        address6: Some(wanted.parse().unwrap()),
+        ..new_device("alice", n)
+    };
+    let first = devices.add(new_device("alice", 1)).await.unwrap();
+    let six = |text: &str| Some(text.parse::<std::net::Ipv6Addr>().unwrap());
+    assert_eq!(first.address6, six("fd12:3456:789a:1::2"));
+    for bad in [
+        "fd12:3456:789a:1::1",
+        "fd12:3456:789a:1::2",
+        "fd12:3456:789a:2::7",
+    ] {
+        let refused = devices.add(wanted(2, bad)).await;
+        assert!(matches!(refused, Err(DeviceError::BadAddress6(_))), "{bad}");
+    }
+    let given = devices.add(wanted(2, "fd12:3456:789a:1::4")).await.unwrap();
+    assert_eq!(given.address6, six("fd12:3456:789a:1::4"));
+    assert_eq!(given.address4, address(3));
+    let beside = devices.add(new_device("alice", 3)).await.unwrap();
+    assert_eq!(beside.address4, address(4));
+    assert_eq!(beside.address6, six("fd12:3456:789a:1:0:1:0:4"));
+    let before = devices.list();
+    let bench = bench.restart(NOW).await;
+    let after = bench.identity.devices().list();
+    let addresses = |list: &[std::sync::Arc<super::Device>]| {
+        let both = list.iter().map(|d| (d.address4, d.address6));
+        both.collect::<Vec<_>>()
+    };
+    assert_eq!(addresses(&after), addresses(&before));
 }

@@ -465,6 +465,7 @@ pub(crate) fn new_device(user: &str, n: u8) -> super::super::NewDevice<'_> {
         public_key,
         psk: super::super::Psk::Generate,
         address4: None,
+        address6: None,
         now: NOW,
     }
 }

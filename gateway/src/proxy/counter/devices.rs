@@ -175,9 +175,11 @@ impl Counter {
             DeviceError::NameTaken(..) => DeviceFault::NameTaken,
             DeviceError::TooMany(_, most) => DeviceFault::TooMany(most),
             DeviceError::TooFast(_) => DeviceFault::TooFast,
-            DeviceError::NoAddress(_) | DeviceError::BadAddress(_) => DeviceFault::NoAddress,
+            DeviceError::NoAddress(_)
+            | DeviceError::BadAddress(_)
+            | DeviceError::BadAddress6(_) => DeviceFault::NoAddress,
             DeviceError::Unknown(_) => DeviceFault::Unknown,
-            DeviceError::Store(_) | DeviceError::Audit(_) => {
+            DeviceError::Store(_) | DeviceError::Audit(_) | DeviceError::SealedPsk(_) => {
                 let request = &self.visit.request_id;
                 tracing::error!(%error, %request, "a device could not be changed");
                 DeviceFault::Unavailable
