@@ -182,6 +182,18 @@ fn metrics(gw: &Gateway) -> String {
         "Accounts with failed sign-ins of late.",
         count(bans.accounts),
     );
+    let refusals = gw.edges.get().map(|edges| edges.refusals.counts());
+    let (unlisted, bad) = refusals.unwrap_or_default();
+    gauge(
+        "proxy_headers_unlisted",
+        "Connections closed for a PROXY header of a source that is not listed.",
+        unlisted.into(),
+    );
+    gauge(
+        "proxy_headers_bad",
+        "Connections of listed proxies closed for want of a sound PROXY header.",
+        bad.into(),
+    );
     gauge("spray_alarms", "Alarms of spraying.", bans.alarms.into());
     gauge(
         "policy_generation",

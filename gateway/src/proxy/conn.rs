@@ -41,6 +41,8 @@ pub(crate) struct ConnOrigin {
     pub(crate) device: Option<DeviceId>,
     /// Whether TLS is to be spoken (port 443) or not (port 80).
     pub(crate) tls: bool,
+    /// Whether the peer is a listed proxy, whose header names the client.
+    pub(crate) proxied: bool,
 }
 
 /// What is known of a connection for its whole life.
