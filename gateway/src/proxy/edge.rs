@@ -252,6 +252,11 @@ fn run(
                 _ = stopping.changed() => break,
             }
         }
+        // what was dealt before the end is served to its end
+        inbox.close();
+        while let Some((stream, origin, place)) = inbox.recv().await {
+            open.spawn(serve(Arc::clone(&edge), stream, origin, place));
+        }
         let finish = async { while open.join_next().await.is_some() {} };
         let _ = timeout(Duration::from_secs(10), finish).await;
     });
