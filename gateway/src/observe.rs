@@ -14,7 +14,7 @@ use crate::clock;
 use crate::gateway::Gateway;
 use crate::snapshot::Snapshot;
 use crate::streams::Kind;
-use crate::upstreams::{Health, Member};
+use crate::upstreams::{Health, Member, Pool};
 
 const CALLERS: usize = 16;
 const HEAD_MAX: usize = 8 * 1024;
@@ -241,6 +241,7 @@ fn metrics(gw: &Gateway) -> String {
     }
     certificates(gw, now, &mut text);
     upstreams(gw, &snap, &mut text);
+    loads(gw, &snap, &mut text);
     text
 }
 
@@ -299,6 +300,35 @@ fn upstreams(gw: &Gateway, snap: &Snapshot, text: &mut String) {
     figure("failures", "counter", "Requests it failed.", &|m| {
         m.counts().1.into()
     });
+}
+
+/// Writes what is under way where the policy limits it.
+fn loads(gw: &Gateway, snap: &Snapshot, text: &mut String) {
+    let now = clock::now();
+    let rows = crate::upstreams::loads(gw.fronts(snap), &snap.policy);
+    let mut figure = |name: &str, kind: &str, help: &str, of: &dyn Fn(&Pool) -> i128| {
+        let name = format!("postern_area_{name}");
+        let _done = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        for row in &rows {
+            let (app, area, value) = (&row.app, &row.area, of(&row.pool));
+            let _done = writeln!(text, "{name}{{app=\"{app}\",area=\"{area}\"}} {value}");
+        }
+    };
+    figure("open", "gauge", "Requests under way.", &|p| {
+        p.load.counts().0.into()
+    });
+    figure(
+        "refused",
+        "counter",
+        "Requests refused for what others do.",
+        &|p| p.load.counts().1.into(),
+    );
+    figure(
+        "breaker_open",
+        "gauge",
+        "Whether requests are refused at once.",
+        &|p| (p.load.breaker(now) != "closed").into(),
+    );
 }
 
 fn count(n: usize) -> i128 {

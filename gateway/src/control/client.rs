@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::{
     Answer, Apply, Code, Confirmed, DeviceAdded, DeviceClass, DeviceLine, Ended, Imported,
     Invitation, MailSent, NewDevice, Operator, Refusal, Reloaded, Request, Rollback, SessionLine,
-    Status, UserAct, Verdict, Which, ban, cert,
+    Status, UserAct, Verdict, Which, ban, cert, purge,
 };
 use crate::reload::history::Entry;
 
@@ -141,6 +141,10 @@ impl Operator for Remote {
     async fn device_revoke(&self, id: &str) -> Result<DeviceLine, Refusal> {
         let id = id.to_owned();
         self.ask(&Request::DeviceRevoke { id }).await
+    }
+    async fn cache_purge(&self, ask: &purge::Ask, _uid: u32) -> Result<purge::Purged, Refusal> {
+        let ask = ask.clone();
+        self.ask(&Request::CachePurge { ask }).await
     }
     async fn ban(&self, ask: &ban::Ask) -> Result<Vec<ban::Line>, Refusal> {
         let ask = ask.clone();

@@ -66,7 +66,7 @@ pub(super) const TUNNEL: Keys = Keys {
 };
 
 /// Keys of the front that are not built yet.
-const FRONT: &[&str] = &["device-only", "justify", "maintenance"];
+const FRONT: &[&str] = &["device-only", "justify"];
 
 pub(super) const SCHEDULE: Keys = Keys {
     built: &["days", "time", "between", "tz"],
@@ -88,6 +88,8 @@ pub(super) const APP: Keys = Keys {
         "balance",
         "sticky",
         "check",
+        "concurrency",
+        "breaker",
         "static",
         "redirect",
         "timeout",
@@ -103,6 +105,7 @@ pub(super) const APP: Keys = Keys {
         "cors",
         "compress",
         "cache",
+        "maintenance",
     ],
     later: FRONT,
 };
@@ -117,6 +120,8 @@ pub(super) const AREA: Keys = Keys {
         "balance",
         "sticky",
         "check",
+        "concurrency",
+        "breaker",
         "static",
         "redirect",
         "timeout",
@@ -132,6 +137,7 @@ pub(super) const AREA: Keys = Keys {
         "cors",
         "compress",
         "cache",
+        "maintenance",
     ],
     later: FRONT,
 };
@@ -146,6 +152,11 @@ pub(super) const CHECK: Keys = Keys {
     built: &[
         "path", "status", "every", "timeout", "up", "down", "body", "json",
     ],
+    later: &[],
+};
+
+pub(super) const BREAKER: Keys = Keys {
+    built: &["failures", "rest"],
     later: &[],
 };
 
