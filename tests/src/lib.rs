@@ -1,12 +1,16 @@
 //! What the end-to-end tests share: the real binary, real clients, and a record of what reached
 //! the protected side.
 
+pub mod cases;
 pub mod chrome;
 pub mod curl;
+pub mod frames;
 pub mod gateway;
+pub mod grpc;
 pub mod guess;
 pub mod html;
 pub mod journal;
+pub mod mirror;
 pub mod netns;
 pub mod office;
 pub mod pebble;
