@@ -4,6 +4,7 @@ mod apply;
 mod audit;
 mod backup;
 mod ban;
+mod cache;
 mod cert;
 mod check;
 pub(crate) mod device;
@@ -112,6 +113,9 @@ enum Command {
     /// Sources that are shut out
     #[command(subcommand, after_help = BAN)]
     Ban(ban::Command),
+    /// Kept answers of apps
+    #[command(subcommand, after_help = CACHE)]
+    Cache(cache::Command),
     /// Questions about the policy, and changes of the one in force
     #[command(subcommand, after_help = POLICY)]
     Policy(policies::Command),
@@ -168,6 +172,7 @@ fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Device(command) => device::run(&command, global),
         Command::Session(command) => session::run(&command, global),
         Command::Ban(command) => ban::run(&command, global),
+        Command::Cache(command) => cache::run(&command, global),
         Command::Policy(command) => policies::run(&command, global),
         Command::Audit(command) => {
             let code = audit::run(&command, &global.config()?, global.json)?;
@@ -280,6 +285,10 @@ const BAN: &str = "Examples:
   postern ban add 192.0.2.7 --for 1h --reason 'scans'
   postern ban remove 192.0.2.7
   postern ban export | nft -f -";
+const CACHE: &str = "Examples:
+  postern cache purge shop
+  postern cache purge shop --path /prices
+  postern cache purge shop --tag product-7";
 const POLICY: &str = "Examples:
   postern policy check --policy ./policy
   postern policy explain --user zoe --from office https://app.example.org/admin

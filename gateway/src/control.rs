@@ -5,6 +5,7 @@ pub(crate) mod cert;
 mod client;
 pub(crate) mod import;
 mod policy;
+pub(crate) mod purge;
 mod server;
 
 use async_trait::async_trait;
@@ -85,6 +86,10 @@ pub(crate) trait Operator: Send + Sync {
         let text = "this gateway knows no bans";
         Err(Refusal::new(Code::Unavailable, text))
     }
+    /// Forgets kept answers and records that this local user said so.
+    async fn cache_purge(&self, _ask: &purge::Ask, _uid: u32) -> Result<purge::Purged, Refusal> {
+        cannot()
+    }
     /// Lists, orders and tests certificates.
     async fn certs(&self, _ask: &cert::Ask) -> Result<cert::Told, Refusal> {
         cannot()
@@ -164,6 +169,8 @@ pub(crate) enum Request {
     DeviceRotatePsk { id: String },
     /// See [`Operator::ban`].
     Ban { ask: ban::Ask },
+    /// See [`Operator::cache_purge`]; the user is the one who asks.
+    CachePurge { ask: purge::Ask },
     /// See [`Operator::certs`].
     Certs { what: cert::Ask },
     /// See [`Operator::device_mark`].
@@ -251,6 +258,26 @@ pub(crate) struct Status {
     /// The upstreams of all apps.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) upstreams: Vec<UpstreamStatus>,
+    /// What is under way at the areas that have a limit or a breaker.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) loads: Vec<LoadStatus>,
+}
+
+/// What is under way at the upstreams of an area, in a [`Status`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LoadStatus {
+    /// The app and area that names them, such as `app.paie/api`.
+    pub(crate) area: String,
+    /// Requests under way.
+    pub(crate) open: u32,
+    /// The most that may be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) limit: Option<u32>,
+    /// Requests refused since the start.
+    pub(crate) refused: u64,
+    /// `closed`, `open` or `trying`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) breaker: Option<String>,
 }
 
 /// An upstream in a [`Status`].

@@ -118,6 +118,7 @@ impl Gate for TunnelGate {
             peer: portal.peer,
             device: Some(portal.device),
             tls: portal.port == 443,
+            proxied: false,
         };
         if let Some(edges) = self.0.edges.get() {
             edges.give(stream, origin);

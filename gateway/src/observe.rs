@@ -14,7 +14,7 @@ use crate::clock;
 use crate::gateway::Gateway;
 use crate::snapshot::Snapshot;
 use crate::streams::Kind;
-use crate::upstreams::{Health, Member};
+use crate::upstreams::{Health, Member, Pool};
 
 const CALLERS: usize = 16;
 const HEAD_MAX: usize = 8 * 1024;
@@ -182,6 +182,18 @@ fn metrics(gw: &Gateway) -> String {
         "Accounts with failed sign-ins of late.",
         count(bans.accounts),
     );
+    let refusals = gw.edges.get().map(|edges| edges.refusals.counts());
+    let (unlisted, bad) = refusals.unwrap_or_default();
+    gauge(
+        "proxy_headers_unlisted",
+        "Connections closed for a PROXY header of a source that is not listed.",
+        unlisted.into(),
+    );
+    gauge(
+        "proxy_headers_bad",
+        "Connections of listed proxies closed for want of a sound PROXY header.",
+        bad.into(),
+    );
     gauge("spray_alarms", "Alarms of spraying.", bans.alarms.into());
     gauge(
         "policy_generation",
@@ -229,6 +241,7 @@ fn metrics(gw: &Gateway) -> String {
     }
     certificates(gw, now, &mut text);
     upstreams(gw, &snap, &mut text);
+    loads(gw, &snap, &mut text);
     text
 }
 
@@ -287,6 +300,35 @@ fn upstreams(gw: &Gateway, snap: &Snapshot, text: &mut String) {
     figure("failures", "counter", "Requests it failed.", &|m| {
         m.counts().1.into()
     });
+}
+
+/// Writes what is under way where the policy limits it.
+fn loads(gw: &Gateway, snap: &Snapshot, text: &mut String) {
+    let now = clock::now();
+    let rows = crate::upstreams::loads(gw.fronts(snap), &snap.policy);
+    let mut figure = |name: &str, kind: &str, help: &str, of: &dyn Fn(&Pool) -> i128| {
+        let name = format!("postern_area_{name}");
+        let _done = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        for row in &rows {
+            let (app, area, value) = (&row.app, &row.area, of(&row.pool));
+            let _done = writeln!(text, "{name}{{app=\"{app}\",area=\"{area}\"}} {value}");
+        }
+    };
+    figure("open", "gauge", "Requests under way.", &|p| {
+        p.load.counts().0.into()
+    });
+    figure(
+        "refused",
+        "counter",
+        "Requests refused for what others do.",
+        &|p| p.load.counts().1.into(),
+    );
+    figure(
+        "breaker_open",
+        "gauge",
+        "Whether requests are refused at once.",
+        &|p| (p.load.breaker(now) != "closed").into(),
+    );
 }
 
 fn count(n: usize) -> i128 {

@@ -6,6 +6,7 @@ mod health;
 mod ledger;
 pub(crate) mod office;
 mod policy;
+mod purge;
 mod rulebook;
 pub(crate) mod uapi;
 
@@ -22,10 +23,12 @@ use crate::clock;
 use crate::control::acts::Acts;
 use crate::control::cert as ask;
 use crate::control::import::{DevicesImported, Import, Mode, ServerKey};
+use crate::control::purge::{self as to_forget, Purged};
 use crate::control::{
     Apply, AuditStatus, Code, Confirmed, DeviceAdded, DeviceClass, DeviceLine, DeviceStatus, Ended,
-    Imported, Invitation, MailSent, NewDevice, Operator, PolicyStatus, Refusal, Reloaded, Rollback,
-    SessionLine, Status, TunnelStatus, UpstreamStatus, UserAct, Verdict, Which, ban,
+    Imported, Invitation, LoadStatus, MailSent, NewDevice, Operator, PolicyStatus, Refusal,
+    Reloaded, Rollback, SessionLine, Status, TunnelStatus, UpstreamStatus, UserAct, Verdict, Which,
+    ban,
 };
 use crate::doctor::Diagnosis;
 use crate::gateway::Gateway;
@@ -83,6 +86,7 @@ impl Operator for Desk {
             },
             certificates: crate::acme::failing(gw),
             upstreams: upstreams(gw, &snap),
+            loads: loads(gw, &snap),
         })
     }
 
@@ -179,6 +183,10 @@ impl Operator for Desk {
         let trusted = gw.bans.gather(gw);
         let tell = |record| gw.record_or_owe(record);
         gw.bans.act(ask, &trusted, tell).await
+    }
+
+    async fn cache_purge(&self, ask: &to_forget::Ask, uid: u32) -> Result<Purged, Refusal> {
+        purge::purge(&self.0, ask, uid).await
     }
 
     async fn certs(&self, ask: &ask::Ask) -> Result<ask::Told, Refusal> {
@@ -353,6 +361,24 @@ fn upstreams(gw: &Gateway, snap: &Snapshot) -> Vec<UpstreamStatus> {
             open: u64::try_from(row.member.open()).unwrap_or(u64::MAX),
             requests,
             failures,
+        }
+    })
+    .collect()
+}
+
+/// Lists what is under way where the policy in force limits it.
+fn loads(gw: &Gateway, snap: &Snapshot) -> Vec<LoadStatus> {
+    let now = clock::now();
+    let rows = crate::upstreams::loads(gw.fronts(snap), &snap.policy).into_iter();
+    rows.map(|row| {
+        let (open, refused) = row.pool.load.counts();
+        let breaker = row.pool.breaker.is_some();
+        LoadStatus {
+            area: format!("{}{}", row.app, row.area),
+            open,
+            limit: row.pool.most,
+            refused,
+            breaker: breaker.then(|| row.pool.load.breaker(now).to_owned()),
         }
     })
     .collect()

@@ -20,6 +20,7 @@ mod offence;
 pub(crate) mod own;
 pub(crate) mod pep;
 pub(crate) mod preflight;
+mod proxied;
 mod record;
 mod served;
 pub(crate) mod statement;

@@ -1,5 +1,6 @@
 //! Serving: from a checked configuration to a clean stop.
 
+mod inherited;
 mod notify;
 mod sweep;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 
 use crate::acme::Acme;
 use crate::audit::{Audit, AuditError, Durability, Event, Record, reason};
@@ -41,6 +43,7 @@ use crate::streams::Streams;
 use crate::tunnel;
 use crate::upstreams::{self, Upstreams};
 
+use self::inherited::Inherited;
 use self::notify::Notify;
 
 /// Why the gateway does not start. Exit codes follow sysexits(3).
@@ -136,7 +139,7 @@ pub(crate) fn serve(
         let mut signals = Signals::catch()?;
         let gw = open(config, keys, fallback).await?;
         let listeners = Listeners::bind(&gw.config)?;
-        start(&gw, listeners, ready).await?;
+        let doors = start(&gw, listeners, ready).await?;
         let notify = Notify::from_environment();
         notify.ready();
         tokio::select! {
@@ -144,6 +147,7 @@ pub(crate) fn serve(
             () = notify.watch(|| gw.is_alive(clock::unix())) => {}
         }
         notify.stopping();
+        shut(doors).await;
         stop(&gw, lock).await;
         Ok(())
     })
@@ -260,14 +264,28 @@ struct Listeners {
 
 impl Listeners {
     fn bind(config: &Config) -> Result<Self, StartError> {
-        let bind = |addresses: &[SocketAddr]| -> Result<Vec<TcpListener>, StartError> {
-            addresses.iter().map(|a| listen(*a)).collect()
+        let passed = Inherited::from_environment();
+        let mut passed = passed.map_err(|source| system("take the sockets passed", source))?;
+        let mut open = |address: SocketAddr| match passed.take(address) {
+            Some(listener) => Ok(listener),
+            None => listen(address),
         };
-        Ok(Self {
+        let mut bind = |addresses: &[SocketAddr]| -> Result<Vec<TcpListener>, StartError> {
+            addresses.iter().map(|a| open(*a)).collect()
+        };
+        let all = Self {
             https: bind(&config.http.https)?,
             http: bind(&config.http.http)?,
-            admin: config.admin.listen.map(listen).transpose()?,
-        })
+            admin: config.admin.listen.map(open).transpose()?,
+        };
+        match passed.left() {
+            None => Ok(all),
+            Some(address) => {
+                let text = "a socket is passed for it that the configuration does not name";
+                let source = std::io::Error::other(text);
+                Err(StartError::Listen { address, source })
+            }
+        }
     }
 }
 
@@ -292,7 +310,7 @@ async fn start(
     gw: &Arc<Gateway>,
     listeners: Listeners,
     ready: impl FnOnce(&Arc<Gateway>),
-) -> Result<(), StartError> {
+) -> Result<Vec<JoinHandle<()>>, StartError> {
     let current = Arc::clone(gw);
     let tls = tls::Profiles::new(&gw.config.tls.profile, move || {
         Arc::clone(&current.snapshot.load().certs)
@@ -304,9 +322,10 @@ async fn start(
     let edges = Edges::start(gw, &Arc::new(tls), count)
         .map_err(|source| system("start an edge thread", source))?;
     drop(gw.edges.set(edges));
+    let mut doors = Vec::new();
     for (listeners, tls) in [(listeners.https, true), (listeners.http, false)] {
         for listener in listeners {
-            tokio::spawn(edge::accept(Arc::clone(gw), listener, tls));
+            doors.push(tokio::spawn(edge::accept(Arc::clone(gw), listener, tls)));
         }
     }
     if let Some(listener) = listeners.admin {
@@ -322,7 +341,16 @@ async fn start(
     record.detail = Some(env!("CARGO_PKG_VERSION").to_owned());
     gw.audit.write(record, Durability::Durable).await?;
     ready(gw);
-    Ok(())
+    Ok(doors)
+}
+
+/// Ends the acceptance of connections: whoever connects from here on waits for the next gateway, if a service manager
+/// holds the sockets, and is refused else.
+async fn shut(doors: Vec<JoinHandle<()>>) {
+    for door in doors {
+        door.abort();
+        drop(door.await);
+    }
 }
 
 async fn open_tunnel(gw: &Arc<Gateway>) {

@@ -3,6 +3,7 @@
 //! What is known of an upstream outlives a reload: it is kept by its address. A request holds the pool of the policy
 //! that decided it.
 
+mod load;
 mod member;
 mod pool;
 mod probe;
@@ -20,10 +21,10 @@ use policy::{Policy, Upstream};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use self::pool::Progress;
 use crate::clock;
 use crate::secrets::Keys;
 
+pub(crate) use load::{Full, Load, Slot};
 pub(crate) use member::{Health, InUse, Member};
 pub(crate) use pool::{Choice, Limits, Pool, bit};
 pub(crate) use probe::run as watch;
@@ -45,7 +46,7 @@ pub(crate) struct Row {
 pub(crate) struct Upstreams {
     members: Mutex<HashMap<Key, Arc<Member>>>,
     /// By app and area.
-    progress: Mutex<HashMap<(Arc<str>, String), Arc<Progress>>>,
+    loads: Mutex<HashMap<Place, Arc<Load>>>,
     hasher: RandomState,
     key: Zeroizing<[u8; 32]>,
     /// Where the times of members begin.
@@ -55,12 +56,15 @@ pub(crate) struct Upstreams {
 /// A member belongs to one app: what one app's check says of an address is nothing another's needs.
 type Key = (Arc<str>, Upstream);
 
+/// An app and one of its areas.
+type Place = (Arc<str>, String);
+
 impl Upstreams {
     /// Knows nothing yet.
     pub(crate) fn new(keys: &Keys) -> Self {
         Self {
             members: Mutex::default(),
-            progress: Mutex::default(),
+            loads: Mutex::default(),
             hasher: RandomState::new(),
             key: keys.derive("upstream-pin"),
             base: clock::now(),
@@ -83,22 +87,30 @@ impl Upstreams {
             member.checked_by(written.check.is_some());
             pool::Place {
                 pin: self.pin(&app.id, area, &m.to),
-                group: self.hasher.hash_one((&app.id, area, digest, &m.tls)),
+                group: self
+                    .hasher
+                    .hash_one((&app.id, area, digest, &m.tls, m.to.http2)),
                 weight: m.weight,
                 drain: m.drain,
                 tls: tls::Towards::load(&m.to, &m.tls),
                 member,
             }
         });
-        let place = (Arc::clone(&app.id), area.to_owned());
-        let progress = Arc::clone(self.progress.lock().entry(place).or_default());
-        Pool::new(members.collect(), written, progress)
+        Pool::new(members.collect(), written, self.load(app, area, written))
     }
 
-    /// Forgets upstreams that no app of a policy names, and turns that no pool takes.
+    fn load(&self, app: &policy::App, area: &str, written: &Written) -> Arc<Load> {
+        let mut loads = self.loads.lock();
+        let key = (Arc::clone(&app.id), area.to_owned());
+        let load = Arc::clone(loads.entry(key).or_default());
+        if written.breaker.is_none() {
+            load.unruled();
+        }
+        load
+    }
+
+    /// Forgets upstreams that no app of a policy names, and what no pool holds.
     pub(crate) fn keep_only(&self, policy: &Policy) {
-        let in_use = |progress: &mut Arc<Progress>| Arc::strong_count(progress) > 1;
-        self.progress.lock().retain(|_, progress| in_use(progress));
         let mut known = self.members.lock();
         let mut named: HashMap<Key, Arc<Member>> = HashMap::new();
         for (_, app) in policy.apps() {
@@ -110,6 +122,9 @@ impl Upstreams {
             }
         }
         *known = named;
+        // a pool of a policy holds its own
+        let mut loads = self.loads.lock();
+        loads.retain(|_, load| Arc::strong_count(load) > 1);
     }
 
     /// What a browser shows to come back to an upstream; nobody can make one up.
@@ -145,6 +160,37 @@ pub(crate) fn rows(fronts: &crate::proxy::front::Fronts, policy: &Policy) -> Vec
                 member: Arc::clone(&place.member),
                 drain: place.drain,
             }));
+        }
+    }
+    rows
+}
+
+/// What is under way at an area's upstreams, as `status` and the metrics show it.
+pub(crate) struct LoadRow {
+    /// The app, such as `app.paie`.
+    pub(crate) app: Arc<str>,
+    /// The area that names the upstreams, such as `/`.
+    pub(crate) area: String,
+    /// The pool.
+    pub(crate) pool: Arc<Pool>,
+}
+
+/// Lists the areas of a policy whose upstreams have a limit or a breaker.
+pub(crate) fn loads(fronts: &crate::proxy::front::Fronts, policy: &Policy) -> Vec<LoadRow> {
+    let mut rows: Vec<LoadRow> = Vec::new();
+    for (at, app) in policy.apps() {
+        for (front, written) in fronts.of_app(at).iter().zip(&app.fronts) {
+            let Some(pool) = front.pool().filter(|pool| pool.is_limited()) else {
+                continue;
+            };
+            if rows.iter().any(|row| Arc::ptr_eq(&row.pool, pool)) {
+                continue;
+            }
+            rows.push(LoadRow {
+                app: Arc::clone(&app.id),
+                area: written.source_at.clone(),
+                pool: Arc::clone(pool),
+            });
         }
     }
     rows

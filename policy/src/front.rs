@@ -47,6 +47,8 @@ pub struct Front {
     pub compress: Option<Compress>,
     /// What is kept to be answered again.
     pub cache: Option<Cache>,
+    /// Whether people get the page of maintenance instead.
+    pub maintenance: Maintenance,
 }
 
 impl Default for Front {
@@ -68,8 +70,22 @@ impl Default for Front {
             cors: None,
             compress: None,
             cache: None,
+            maintenance: Maintenance::Off,
         }
     }
+}
+
+/// When the page of maintenance stands for an area's answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Maintenance {
+    /// Never.
+    #[default]
+    Off,
+    /// As long as the policy says so.
+    On,
+    /// As long as the check of every upstream fails.
+    Auto,
 }
 
 /// Where the answers of an area come from.
@@ -95,6 +111,21 @@ pub struct Pool {
     pub sticky: bool,
     /// How upstreams are probed.
     pub check: Option<Check>,
+    /// Most requests under way at all of them together; one more is refused, never made to wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<u32>,
+    /// When requests are refused at once because those before got no answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub breaker: Option<Breaker>,
+}
+
+/// When requests are refused at once because those before got no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Breaker {
+    /// Requests without an answer, one after another, that open it.
+    pub failures: u32,
+    /// Seconds until one request is let through to try.
+    pub rest: u32,
 }
 
 /// One upstream of several.
@@ -337,6 +368,8 @@ pub(crate) struct Written {
     /// `Some(None)` is an area that says `compress = false`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) compress: Option<Option<Compress>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) maintenance: Option<Maintenance>,
 }
 
 impl Written {

@@ -177,6 +177,9 @@ pub(crate) struct App {
 pub struct Upstream {
     /// Whether the gateway speaks TLS to it.
     pub tls: bool,
+    /// Whether the gateway speaks HTTP/2 to it, and nothing else.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub http2: bool,
     /// Its address.
     pub at: At,
 }
@@ -196,15 +199,30 @@ impl Upstream {
     pub(crate) fn none() -> Self {
         Self {
             tls: false,
+            http2: false,
             at: At::Net(String::new(), 0),
         }
+    }
+
+    /// Its address as an app writes it in a redirect.
+    pub fn origin(&self) -> String {
+        let plain = Self {
+            http2: false,
+            ..self.clone()
+        };
+        plain.to_string()
     }
 }
 
 /// Writes it as the policy has it, the port always.
 impl std::fmt::Display for Upstream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let scheme = if self.tls { "https" } else { "http" };
+        let scheme = match (self.http2, self.tls) {
+            (false, false) => "http",
+            (false, true) => "https",
+            (true, false) => "h2c",
+            (true, true) => "h2",
+        };
         match &self.at {
             At::Net(host, port) if host.contains(':') => write!(f, "{scheme}://[{host}]:{port}"),
             At::Net(host, port) => write!(f, "{scheme}://{host}:{port}"),

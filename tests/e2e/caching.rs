@@ -188,3 +188,53 @@ fn what_was_answered_before_stands_in_for_an_app_that_fails() {
         scene.demo.fetch(&scene.at("/list")).status == 200 && scene.hits("/list") > 1
     });
 }
+
+#[test]
+fn an_operator_forgets_what_is_kept_by_app_path_or_tag_and_that_is_on_record() {
+    let areas = "[app.app.\"/prices\"]\ncache = { ttl = \"5m\" }\nset = { Cache-Tag = \"a, prices\" }\nPEOPLE\n";
+    let scene = Scene::new("cache = { ttl = \"5m\" }", areas);
+    let ask = |path: &str| {
+        let answer = scene.demo.fetch(&scene.at(path));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(answer.header("cache-tag"), None, "{answer:?}");
+        scene.hits(path)
+    };
+    let fill = || {
+        for path in ["/prices", "/report", "/report/7"] {
+            ask(path);
+        }
+    };
+    let purge = |more: &[&str]| {
+        let words = [&["cache", "purge", "app", "--json"], more].concat();
+        let purged: serde_json::Value = serde_json::from_str(&scene.gateway.must(&words)).unwrap();
+        assert_eq!(purged["app"], "app.app");
+        purged["answers"].as_u64().unwrap()
+    };
+    // what the sign-ins opened
+    purge(&[]);
+    fill();
+    fill();
+    assert_eq!((scene.hits("/prices"), scene.hits("/report")), (1, 1));
+    assert_eq!(purge(&["--tag", "prices"]), 1);
+    fill();
+    assert_eq!((scene.hits("/prices"), scene.hits("/report")), (2, 1));
+    assert_eq!(purge(&["--path", "/report"]), 2);
+    fill();
+    let all = ["/prices", "/report", "/report/7"].map(|path| scene.hits(path));
+    assert_eq!(all, [2, 2, 2]);
+    assert_eq!(purge(&["--tag", "nobody"]), 0);
+    assert_eq!(purge(&[]), 3);
+    journal::wait_for(&scene.gateway, "cache-purged.1", |r| {
+        let detail = r["detail"].as_str().unwrap_or_default();
+        r["reason"] == "by-operator" && detail.ends_with("purge app.app tag prices")
+    });
+    let unknown = scene.gateway.run(&["cache", "purge", "nothing"]);
+    assert_eq!(unknown.status.code(), Some(65));
+    let odd = scene
+        .gateway
+        .run(&["cache", "purge", "app", "--path", "report"]);
+    assert_eq!(odd.status.code(), Some(65));
+    fill();
+    fill();
+    assert_eq!(scene.hits("/report"), 3);
+}

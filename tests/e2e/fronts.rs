@@ -373,3 +373,70 @@ fn two_apps_on_one_host_are_told_apart_by_path() {
     assert_eq!(client.fetch(&at("/api/docs")).status, 403);
     assert_eq!(api.seen().len(), 1);
 }
+
+#[test]
+fn a_request_keeps_its_id_and_its_place_in_a_trace_if_they_are_sound_and_else_gets_new_ones() {
+    let scene = Scene::new("", "");
+    let url = scene.at("/traced");
+    let ask = |fields: &[&str]| {
+        let mut words = Vec::new();
+        for field in fields {
+            words.extend(["-H", field]);
+        }
+        let answer = scene.client.send(&url, &words);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let seen = scene.recorder.last();
+        let one = |name: &str| {
+            let all = seen.values(name);
+            assert!(all.len() < 2, "{name}: {all:?}");
+            all.first().map(|value| (*value).to_owned())
+        };
+        let id = one("x-request-id").expect("an id");
+        assert_eq!(
+            answer.header("x-request-id"),
+            Some(id.as_str()),
+            "both sides know it"
+        );
+        (
+            id,
+            one("traceparent").expect("a place in a trace"),
+            one("tracestate"),
+        )
+    };
+    let sound = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let (id, place, state) = ask(&[
+        "X-Request-ID: client-7f3a",
+        &format!("Traceparent: {sound}"),
+        "Tracestate: a=b",
+    ]);
+    assert_eq!(
+        (id.as_str(), place.as_str(), state.as_deref()),
+        ("client-7f3a", sound, Some("a=b"))
+    );
+    let is_new =
+        |place: &str| place.len() == 55 && place.starts_with("00-") && place.ends_with("-00");
+    for fields in [
+        &[][..],
+        &[
+            "X-Request-ID: no",
+            "Traceparent: 00-nothing-01",
+            "Tracestate: a=b",
+        ],
+        &[
+            "X-Request-ID: with<script>",
+            "Traceparent: ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        ],
+        &["X-Request-ID: client-7f3a", "X-Request-ID: client-7f3b"],
+    ] {
+        let (id, place, state) = ask(fields);
+        assert!(id.len() == 22 && !id.contains("client"), "{fields:?}: {id}");
+        assert!(is_new(&place), "{fields:?}: {place}");
+        assert_eq!(state, None, "{fields:?}");
+    }
+    // it decides nothing: the same id twice is two requests of two records
+    let same = ask(&["X-Request-ID: client-7f3a"]);
+    assert_eq!(same.0, "client-7f3a");
+    journal::wait_for(&scene.gateway, "request-ended.1", |r| {
+        r["request_id"] == "client-7f3a"
+    });
+}

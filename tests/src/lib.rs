@@ -2,12 +2,16 @@
 //! the protected side.
 
 pub mod apps;
+pub mod cases;
 pub mod chrome;
 pub mod curl;
+pub mod frames;
 pub mod gateway;
+pub mod grpc;
 pub mod guess;
 pub mod html;
 pub mod journal;
+pub mod mirror;
 pub mod netns;
 pub mod office;
 pub mod pebble;

@@ -44,7 +44,7 @@ pub fn tls_over(tcp: TcpStream, sni: &str, root: &Path, limit: Duration) -> Tls 
     tcp.set_read_timeout(Some(limit)).unwrap();
     tcp.set_nodelay(true).unwrap();
     let name = ServerName::try_from(sni.to_owned()).unwrap();
-    let connection = ClientConnection::new(config(root), name).unwrap();
+    let connection = ClientConnection::new(client_config(root, &["http/1.1"]), name).unwrap();
     StreamOwned::new(connection, tcp)
 }
 
@@ -110,7 +110,9 @@ fn is_timeout(error: &io::Error) -> bool {
     )
 }
 
-fn config(root: &Path) -> Arc<ClientConfig> {
+/// Makes the TLS settings of a client that trusts `root` and offers these protocols.
+#[must_use]
+pub fn client_config(root: &Path, alpn: &[&str]) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     let pem = std::fs::read(root).unwrap();
     for der in CertificateDer::pem_slice_iter(&pem) {
@@ -122,6 +124,6 @@ fn config(root: &Path) -> Arc<ClientConfig> {
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     Arc::new(config)
 }

@@ -66,6 +66,12 @@ impl<S: Read + Write> Socket<S> {
         while !matches!(read_frame(&mut self.stream), Err(_) | Ok((CLOSE, _))) {}
     }
 
+    /// Gives the stream back for frames of one's own.
+    #[must_use]
+    pub fn into_stream(self) -> S {
+        self.stream
+    }
+
     #[must_use]
     pub fn stream(&self) -> &S {
         &self.stream
@@ -94,13 +100,13 @@ pub fn echo(reader: &mut BufReader<TcpStream>, request: &Seen) {
 }
 
 /// RFC 6455 section 4.2.2.
-fn accept(key: &str) -> String {
+pub(crate) fn accept(key: &str) -> String {
     use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
     let text = format!("{key}{MAGIC}");
     BASE64.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()).as_ref())
 }
 
-fn read_head(stream: &mut impl Read) -> io::Result<String> {
+pub(crate) fn read_head(stream: &mut impl Read) -> io::Result<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];

@@ -27,11 +27,12 @@ pub(crate) enum Event {
     ClockJumped,
     AuditRead,
     MailFailed,
+    CachePurged,
 }
 
 impl Event {
     /// Every event, in the order of the contract.
-    pub(crate) const ALL: [Self; 24] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::SignedIn,
         Self::SignInFailed,
         Self::SignedOut,
@@ -56,6 +57,7 @@ impl Event {
         Self::ClockJumped,
         Self::AuditRead,
         Self::MailFailed,
+        Self::CachePurged,
     ];
 
     /// Names the event as the journal writes it.
@@ -85,6 +87,7 @@ impl Event {
             Self::ClockJumped => "clock-jumped.1",
             Self::AuditRead => "audit-read.1",
             Self::MailFailed => "mail-failed.1",
+            Self::CachePurged => "cache-purged.1",
         }
     }
 

@@ -76,6 +76,9 @@ pub(crate) const TOO_LARGE: &str = "too-large";
 pub(crate) const RATE_LIMITED: &str = "rate-limited";
 pub(crate) const TOO_MANY_CONNECTIONS: &str = "too-many-connections";
 pub(crate) const TIMEOUT: &str = "timeout";
+pub(crate) const APP_BUSY: &str = "app-busy";
+pub(crate) const APP_RESTS: &str = "app-rests";
+pub(crate) const MAINTENANCE: &str = "maintenance";
 pub(crate) const UPSTREAM_DOWN: &str = "upstream-down";
 pub(crate) const UPSTREAM_BAD: &str = "upstream-bad";
 pub(crate) const UPSTREAM_TLS: &str = "upstream-tls";
@@ -185,6 +188,9 @@ pub(crate) const ALL: &[&str] = &[
     RATE_LIMITED,
     TOO_MANY_CONNECTIONS,
     TIMEOUT,
+    APP_BUSY,
+    APP_RESTS,
+    MAINTENANCE,
     UPSTREAM_DOWN,
     UPSTREAM_BAD,
     UPSTREAM_TLS,

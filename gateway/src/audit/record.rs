@@ -111,6 +111,7 @@ impl Record {
             | Event::PolicyApplied
             | Event::PolicyRejected
             | Event::CertificateChanged
+            | Event::CachePurged
             | Event::KeyRotated
             | Event::Started
             | Event::Stopped

@@ -26,6 +26,8 @@ impl Trusted {
         ];
         let allowed = config.bans.allow.iter();
         all.extend(allowed.map(|net| (*net, "on the allow-list")));
+        let proxies = config.http.proxy_protocol_from.iter();
+        all.extend(proxies.map(|net| (*net, "a proxy of ours")));
         let listeners = config.http.https.iter().chain(&config.http.http);
         let listeners = listeners.map(|address| address.ip());
         let own = listeners

@@ -107,6 +107,18 @@ fn text(status: &Status) -> String {
             u.failures
         ));
     }
+    for l in &status.loads {
+        let limit = l.limit.map(|most| format!(" of {most}"));
+        let breaker = l.breaker.as_deref().map(|b| format!(", breaker {b}"));
+        lines.push(format!(
+            "load      {} {}{} requests, {} refused{}",
+            l.area,
+            l.open,
+            limit.unwrap_or_default(),
+            l.refused,
+            breaker.unwrap_or_default()
+        ));
+    }
     for d in &status.devices {
         let endpoint = d.endpoint.as_deref().unwrap_or("-");
         let age = d.handshake_age_s.map_or_else(|| "-".to_owned(), ago);

@@ -14,7 +14,7 @@ use super::import::{DevicesImported, Import};
 use super::{
     Answer, Apply, Code, Confirmed, DeviceAdded, DeviceClass, DeviceLine, Ended, Imported,
     Invitation, MailSent, NewDevice, Operator, Refusal, Reloaded, Request, Rollback, SessionLine,
-    Status, UserAct, Verdict, Which, ban, cert,
+    Status, UserAct, Verdict, Which, ban, cert, purge,
 };
 use crate::doctor::Diagnosis;
 use crate::reload::history::Entry;
@@ -155,6 +155,10 @@ impl Operator for Remote {
     async fn device_rotate_psk(&self, id: &str) -> Result<DeviceAdded, Refusal> {
         let id = id.to_owned();
         self.ask(&Request::DeviceRotatePsk { id }).await
+    }
+    async fn cache_purge(&self, ask: &purge::Ask, _uid: u32) -> Result<purge::Purged, Refusal> {
+        let ask = ask.clone();
+        self.ask(&Request::CachePurge { ask }).await
     }
     async fn ban(&self, ask: &ban::Ask) -> Result<Vec<ban::Line>, Refusal> {
         let ask = ask.clone();

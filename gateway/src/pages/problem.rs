@@ -44,6 +44,8 @@ pub(crate) enum Problem {
     BadUpstream,
     /// 503: not now.
     Unavailable,
+    /// 503: the application is being worked on.
+    Maintenance,
     /// 504: the application took too long.
     UpstreamTimeout,
 }
@@ -51,7 +53,7 @@ pub(crate) enum Problem {
 impl Problem {
     /// Every problem, for tables and tests.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::BadRequest,
         Self::SignInNeeded,
         Self::StepUpNeeded,
@@ -66,6 +68,7 @@ impl Problem {
         Self::Internal,
         Self::BadUpstream,
         Self::Unavailable,
+        Self::Maintenance,
         Self::UpstreamTimeout,
     ];
 
@@ -83,7 +86,7 @@ impl Problem {
             Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::BadUpstream => StatusCode::BAD_GATEWAY,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable | Self::Maintenance => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -105,6 +108,7 @@ impl Problem {
             Self::Internal => "internal",
             Self::BadUpstream => "bad-upstream",
             Self::Unavailable => "unavailable",
+            Self::Maintenance => "maintenance",
             Self::UpstreamTimeout => "upstream-timeout",
         }
     }
@@ -125,6 +129,7 @@ impl Problem {
             Self::Internal => (t.internal_title, t.internal_text),
             Self::BadUpstream => (t.bad_upstream_title, t.bad_upstream_text),
             Self::Unavailable => (t.unavailable_title, t.unavailable_text),
+            Self::Maintenance => (t.maintenance_title, t.maintenance_text),
             Self::UpstreamTimeout => (t.upstream_timeout_title, t.upstream_timeout_text),
         }
     }

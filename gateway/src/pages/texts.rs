@@ -225,6 +225,8 @@ texts! {
     bad_upstream_text,
     unavailable_title,
     unavailable_text,
+    maintenance_title,
+    maintenance_text,
     upstream_timeout_title,
     upstream_timeout_text,
 }

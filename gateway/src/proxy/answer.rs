@@ -52,6 +52,46 @@ pub(crate) fn clean(upstream: &mut ResponseHeader) -> Result<()> {
     Ok(())
 }
 
+/// The most fields behind an answer's body, and the most bytes of their names and values.
+const TRAILERS: (usize, usize) = (100, 32 * 1024);
+
+/// Removes from the fields behind an answer's body what may only stand before it, or only the gateway may say; too
+/// many of them are all removed. Source: RFC 9110 section 6.5.1.
+pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
+    let bytes = trailers.iter().map(|(n, v)| n.as_str().len() + v.len());
+    if trailers.len() > TRAILERS.0 || bytes.sum::<usize>() > TRAILERS.1 {
+        trailers.clear();
+        return;
+    }
+    const BEFORE: [HeaderName; 12] = [
+        header::SET_COOKIE,
+        header::CONTENT_LENGTH,
+        header::CONTENT_TYPE,
+        header::CONTENT_ENCODING,
+        header::CONTENT_RANGE,
+        header::CACHE_CONTROL,
+        header::LOCATION,
+        header::TRANSFER_ENCODING,
+        header::CONNECTION,
+        header::WWW_AUTHENTICATE,
+        header::CONTENT_SECURITY_POLICY,
+        header::VARY,
+    ];
+    let ours = |name: &HeaderName| {
+        let name = name.as_str();
+        ANSWER_DROPPED.contains(&name)
+            || name.starts_with("x-postern-")
+            || name.starts_with("access-control-")
+            || BASE.iter().any(|(base, _)| *base == name)
+    };
+    let names: Vec<HeaderName> = trailers.keys().cloned().collect();
+    for name in names {
+        if BEFORE.contains(&name) || ours(&name) {
+            trailers.remove(&name);
+        }
+    }
+}
+
 /// Changes an app's answer as the policy of its area says.
 ///
 /// # Errors
@@ -319,7 +359,8 @@ async fn drain(session: &mut Session) {
 
 #[cfg(test)]
 mod tests {
-    use super::clean;
+    use super::{clean, clean_trailers};
+    use http::{HeaderMap, HeaderValue};
     use pingora_http::ResponseHeader;
 
     fn answer(status: u16, fields: &[(&'static str, &str)]) -> ResponseHeader {
@@ -344,6 +385,31 @@ mod tests {
         clean(&mut head).unwrap();
         assert!(!head.headers.contains_key("x-inner"));
         assert!(head.headers.contains_key("x-outer") && head.headers.contains_key("etag"));
+    }
+
+    #[test]
+    fn trailers_of_grpc_pass_and_what_belongs_into_the_head_does_not() {
+        let mut trailers = HeaderMap::new();
+        for name in [
+            "grpc-status",
+            "grpc-message",
+            "set-cookie",
+            "x-postern-user",
+        ] {
+            trailers.insert(name, HeaderValue::from_static("0"));
+        }
+        trailers.insert(
+            "strict-transport-security",
+            HeaderValue::from_static("max-age=0"),
+        );
+        clean_trailers(&mut trailers);
+        let mut left: Vec<&str> = trailers.keys().map(|name| name.as_str()).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["grpc-message", "grpc-status"]);
+        let large = HeaderValue::from_str(&"a".repeat(33 * 1024)).unwrap();
+        trailers.insert("x-large", large);
+        clean_trailers(&mut trailers);
+        assert!(trailers.is_empty());
     }
 
     #[test]

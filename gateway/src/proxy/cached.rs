@@ -11,7 +11,7 @@ use pingora_proxy::Session;
 use policy::front::Shared;
 
 use super::answer;
-use super::front::cache::{self, Key, Lead, Said, Stored, Times};
+use super::front::cache::{self, Answer, Key, Label, Lead, Said, Stored, Times};
 use super::pep::Ctx;
 use crate::clock;
 use crate::gateway::Gateway;
@@ -31,6 +31,7 @@ pub(crate) struct Keeping {
 /// An answer on its way into the store.
 struct Part {
     head: ResponseHeader,
+    label: Label,
     times: Times,
     body: BytesMut,
     most: u64,
@@ -121,7 +122,16 @@ pub(crate) fn head_came(ctx: &mut Ctx, answer: &ResponseHeader) -> bool {
         ctx.keeping.lead = None;
         return false;
     };
+    let (Some(target), Some(app)) = (&ctx.target, ctx.app) else {
+        return false;
+    };
+    let label = Label {
+        app: Arc::clone(&ctx.snap.policy.app(app).id),
+        path: target.path.as_str().to_owned(),
+        tags: cache::tags(answer),
+    };
     let mut head = answer.clone();
+    head.remove_header(cache::TAGS);
     for name in [
         header::TRANSFER_ENCODING,
         header::CONNECTION,
@@ -131,6 +141,7 @@ pub(crate) fn head_came(ctx: &mut Ctx, answer: &ResponseHeader) -> bool {
     }
     ctx.keeping.part = Some(Part {
         head,
+        label,
         times,
         body: BytesMut::new(),
         most: written.most,
@@ -151,7 +162,12 @@ pub(crate) fn part_came(ctx: &mut Ctx, bytes: Option<&Bytes>, end: bool) {
         return;
     }
     if end && let (Some(part), Some(lead)) = (ctx.keeping.part.take(), ctx.keeping.lead.take()) {
-        lead.keep(part.head, part.body.freeze(), part.times, clock::now());
+        let answer = Answer {
+            head: part.head,
+            body: part.body.freeze(),
+            label: part.label,
+        };
+        lead.keep(answer, part.times, clock::now());
     }
 }
 

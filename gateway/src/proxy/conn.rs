@@ -28,6 +28,8 @@ const HEAD: Duration = Duration::from_secs(10);
 /// The length of HTTP/2's connection preface. Source: RFC 9113 section 3.4.
 const PREFACE: usize = 24;
 const IDLE: Duration = Duration::from_secs(60);
+/// How long the first request of a connection may take to come when the gateway stops.
+const FIRST: Duration = Duration::from_secs(3);
 const REQUESTS_PER_CONNECTION: u32 = 1000;
 
 /// Where a connection came in.
@@ -41,6 +43,8 @@ pub(crate) struct ConnOrigin {
     pub(crate) device: Option<DeviceId>,
     /// Whether TLS is to be spoken (port 443) or not (port 80).
     pub(crate) tls: bool,
+    /// Whether the peer is a listed proxy, whose header names the client.
+    pub(crate) proxied: bool,
 }
 
 /// What is known of a connection for its whole life.
@@ -172,11 +176,13 @@ async fn carry(edge: Arc<Edge>, io: Box<dyn Transport>, ctx: Arc<ConnCtx>, h2: b
 
 async fn http1(app: &Arc<App>, mut stream: Box<ClientStream>) {
     let mut settings: Option<HttpPersistentSettings> = None;
+    let mut grace = FIRST;
     loop {
         let shutdown = app.edge.shutdown.clone();
-        if !wait_for_request(app, &mut stream).await {
+        if !wait_for_request(app, &mut stream, grace).await {
             return;
         }
+        grace = Duration::ZERO;
         if let Err(refused) = strict_head(&mut stream).await {
             return refuse(app, &mut stream, refused).await;
         }
@@ -199,14 +205,19 @@ async fn http1(app: &Arc<App>, mut stream: Box<ClientStream>) {
     }
 }
 
-async fn wait_for_request(app: &App, stream: &mut ClientStream) -> bool {
+/// Waits for the next request; `false` when none comes. When the gateway stops, one that is here is still served, and
+/// `grace` is left for one to come.
+async fn wait_for_request(app: &App, stream: &mut ClientStream, grace: Duration) -> bool {
     let mut shutdown = app.edge.shutdown.clone();
-    if *shutdown.borrow() {
-        return false;
-    }
+    let over = async {
+        // an error is a gateway that is gone
+        drop(shutdown.wait_for(|stops| *stops).await);
+        tokio::time::sleep(grace).await;
+    };
     tokio::select! {
+        biased;
         parked = timeout(IDLE, stream.park()) => matches!(parked, Ok(Ok(true))),
-        _ = shutdown.changed() => false,
+        () = over => false,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The edge threads: each serves its share of the connections on a runtime of its own.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,15 +12,19 @@ use pingora_core::server::ShutdownWatch;
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, http_proxy};
 use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 
 use super::conn::{self, ConnOrigin};
 use super::pep::Pep;
+use super::proxied::{self, Refusals};
 use super::tls::Profiles;
 use crate::gateway::Gateway;
 use crate::ids::Door;
 use crate::limits::Source;
 
 const QUEUE: usize = 1024;
+/// How long the header of a proxy may take.
+const HEADER: Duration = Duration::from_secs(10);
 
 /// What one edge thread serves with.
 pub(crate) struct Edge {
@@ -31,6 +36,7 @@ pub(crate) struct Edge {
     pub(crate) tls: Arc<Profiles>,
     /// Turns true when the gateway stops.
     pub(crate) shutdown: ShutdownWatch,
+    refusals: Arc<Refusals>,
 }
 
 /// All edge threads; connections are dealt to them in turn.
@@ -40,6 +46,8 @@ pub(crate) struct Edges {
     stop: watch::Sender<bool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     caps: Arc<Caps>,
+    /// Connections closed for a PROXY header.
+    pub(crate) refusals: Arc<Refusals>,
 }
 
 impl Edges {
@@ -57,15 +65,16 @@ impl Edges {
             gw.config.http.max_connections,
             gw.config.http.max_connections_per_source,
         ));
+        let refusals = Arc::new(Refusals::default());
         let mut lanes = Vec::new();
         let mut threads = Vec::new();
         for at in 0..count.max(1) {
             let (lane, inbox) = mpsc::channel(QUEUE);
             let (gw, tls) = (Arc::clone(gw), Arc::clone(tls));
-            let shutdown = shutdown.clone();
+            let (shutdown, refusals) = (shutdown.clone(), Arc::clone(&refusals));
             let thread = std::thread::Builder::new()
                 .name(format!("edge-{at}"))
-                .spawn(move || run(gw, tls, shutdown, inbox))?;
+                .spawn(move || run(gw, tls, shutdown, refusals, inbox))?;
             lanes.push(lane);
             threads.push(thread);
         }
@@ -75,12 +84,15 @@ impl Edges {
             stop,
             threads: Mutex::new(threads),
             caps,
+            refusals,
         })
     }
 
     /// Deals a connection to the next edge; over the caps or with full lanes it is closed.
     pub(crate) fn give(&self, stream: TcpStream, origin: ConnOrigin) {
-        let Some(place) = Place::take(&self.caps, origin.peer.ip()) else {
+        // whose place it is stands in the header of a proxy
+        let source = (!origin.proxied).then(|| origin.peer.ip());
+        let Some(place) = Place::take(&self.caps, source) else {
             return;
         };
         let at = self.next.fetch_add(1, Ordering::Relaxed) % self.lanes.len().max(1);
@@ -113,15 +125,25 @@ impl Edges {
 /// One connection's place under the caps; it is free again when this is dropped.
 struct Place {
     caps: Arc<Caps>,
-    source: IpAddr,
+    /// Whose it is, once that is known.
+    source: Option<IpAddr>,
 }
 
 impl Place {
-    fn take(caps: &Arc<Caps>, source: IpAddr) -> Option<Self> {
+    fn take(caps: &Arc<Caps>, source: Option<IpAddr>) -> Option<Self> {
         caps.enter(source).then(|| Self {
             caps: Arc::clone(caps),
             source,
         })
+    }
+
+    /// Says whose it is; `false` where that source has as many as it may.
+    fn settle(&mut self, source: IpAddr) -> bool {
+        let fits = self.source.is_none() && self.caps.settle(source);
+        if fits {
+            self.source = Some(source);
+        }
+        fits
     }
 }
 
@@ -139,7 +161,7 @@ struct Caps {
     total: AtomicUsize,
     most: usize,
     per_source: usize,
-    sources: Mutex<std::collections::HashMap<Source, usize>>,
+    sources: Mutex<HashMap<Source, usize>>,
 }
 
 impl Caps {
@@ -152,22 +174,40 @@ impl Caps {
         }
     }
 
-    fn enter(&self, source: IpAddr) -> bool {
-        let source = Source::of(source);
+    fn enter(&self, source: Option<IpAddr>) -> bool {
         let mut sources = self.sources.lock();
-        let open = sources.get(&source).copied().unwrap_or(0);
-        if open >= self.per_source || self.total.load(Ordering::Relaxed) >= self.most {
+        if self.total.load(Ordering::Relaxed) >= self.most {
             return false;
         }
-        sources.insert(source, open + 1);
+        if let Some(source) = source.map(Source::of)
+            && !self.count(&mut sources, source)
+        {
+            return false;
+        }
         self.total.fetch_add(1, Ordering::Relaxed);
         true
     }
 
-    fn leave(&self, source: IpAddr) {
-        let source = Source::of(source);
+    /// Counts a connection that is in already for its source.
+    fn settle(&self, source: IpAddr) -> bool {
+        self.count(&mut self.sources.lock(), Source::of(source))
+    }
+
+    fn count(&self, sources: &mut HashMap<Source, usize>, source: Source) -> bool {
+        let open = sources.entry(source).or_insert(0);
+        if *open >= self.per_source {
+            return false;
+        }
+        *open += 1;
+        true
+    }
+
+    fn leave(&self, source: Option<IpAddr>) {
         let mut sources = self.sources.lock();
         self.total.fetch_sub(1, Ordering::Relaxed);
+        let Some(source) = source.map(Source::of) else {
+            return;
+        };
         match sources.get_mut(&source) {
             Some(open) if *open > 1 => *open -= 1,
             _ => {
@@ -181,6 +221,7 @@ fn run(
     gw: Arc<Gateway>,
     tls: Arc<Profiles>,
     shutdown: ShutdownWatch,
+    refusals: Arc<Refusals>,
     mut inbox: mpsc::Receiver<Given>,
 ) {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -197,6 +238,7 @@ fn run(
             proxy: Arc::new(proxy),
             tls,
             shutdown: shutdown.clone(),
+            refusals,
         });
         let mut stopping = shutdown;
         let mut open = tokio::task::JoinSet::new();
@@ -210,8 +252,13 @@ fn run(
                 _ = stopping.changed() => break,
             }
         }
+        // what was dealt before the end is served to its end
+        inbox.close();
+        while let Some((stream, origin, place)) = inbox.recv().await {
+            open.spawn(serve(Arc::clone(&edge), stream, origin, place));
+        }
         let finish = async { while open.join_next().await.is_some() {} };
-        let _ = tokio::time::timeout(Duration::from_secs(10), finish).await;
+        let _ = timeout(Duration::from_secs(10), finish).await;
     });
 }
 
@@ -224,12 +271,45 @@ fn server_conf() -> ServerConf {
     }
 }
 
-async fn serve(edge: Arc<Edge>, stream: TcpStream, origin: ConnOrigin, _place: Place) {
+async fn serve(edge: Arc<Edge>, stream: TcpStream, mut origin: ConnOrigin, mut place: Place) {
     drop(stream.set_nonblocking(true));
     drop(stream.set_nodelay(true));
-    if let Ok(stream) = tokio::net::TcpStream::from_std(stream) {
+    let Ok(mut stream) = tokio::net::TcpStream::from_std(stream) else {
+        return;
+    };
+    if real_source(&edge, &mut stream, &mut origin, &mut place).await {
         conn::serve(edge, stream, origin).await;
     }
+}
+
+/// Finds out who stands behind a connection; `false` where it must be closed.
+async fn real_source(
+    edge: &Edge,
+    stream: &mut tokio::net::TcpStream,
+    origin: &mut ConnOrigin,
+    place: &mut Place,
+) -> bool {
+    if !origin.proxied {
+        let nobody = edge.gw.config.http.proxy_protocol_from.is_empty();
+        if nobody || origin.door != Door::Web {
+            return true;
+        }
+        let begun = timeout(HEADER, proxied::begins(stream)).await;
+        if begun == Ok(true) {
+            edge.refusals.unlisted();
+        }
+        return begun == Ok(false);
+    }
+    let Ok(Ok(source)) = timeout(HEADER, proxied::read(stream)).await else {
+        edge.refusals.bad();
+        return false;
+    };
+    if let Some(source) = source {
+        origin.peer = source;
+    }
+    let ip = origin.peer.ip();
+    let banned = source.is_some() && edge.gw.bans.refuses(ip);
+    !banned && place.settle(ip)
 }
 
 /// Accepts on a listener of the web door until the gateway stops. It never waits for a client;
@@ -246,13 +326,17 @@ pub(crate) async fn accept(gw: Arc<Gateway>, listener: TcpListener, tls: bool) {
         let accepted = listener.accept().await;
         let accepted = accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer)));
         match accepted {
-            Ok((_, peer)) if gw.bans.refuses(peer.ip()) => {}
             Ok((stream, peer)) => {
+                let proxied = proxied::is_listed(&gw.config.http.proxy_protocol_from, peer.ip());
+                if !proxied && gw.bans.refuses(peer.ip()) {
+                    continue;
+                }
                 let origin = ConnOrigin {
                     door: Door::Web,
                     peer: std::net::SocketAddr::new(peer.ip().to_canonical(), peer.port()),
                     device: None,
                     tls,
+                    proxied,
                 };
                 if let Some(edges) = gw.edges.get() {
                     edges.give(stream, origin);
@@ -275,19 +359,19 @@ mod tests {
     fn one_source_cannot_take_every_place() {
         let caps = Caps::new(3, 2);
         let (a, b) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
-        assert!(caps.enter(a));
-        assert!(caps.enter(a));
-        assert!(!caps.enter(a));
-        assert!(caps.enter(b));
-        assert!(!caps.enter("192.0.2.3".parse().unwrap()));
-        caps.leave(a);
-        assert!(caps.enter(a));
+        assert!(caps.enter(Some(a)));
+        assert!(caps.enter(Some(a)));
+        assert!(!caps.enter(Some(a)));
+        assert!(caps.enter(Some(b)));
+        assert!(!caps.enter("192.0.2.3".parse().ok()));
+        caps.leave(Some(a));
+        assert!(caps.enter(Some(a)));
     }
 
     #[test]
     fn a_place_is_free_again_even_after_a_panic() {
         let caps = Arc::new(Caps::new(1, 1));
-        let a = "192.0.2.1".parse().unwrap();
+        let a = "192.0.2.1".parse().ok();
         let place = Place::take(&caps, a);
         assert!(place.is_some() && Place::take(&caps, a).is_none());
         let broke = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
@@ -299,10 +383,27 @@ mod tests {
     }
 
     #[test]
+    fn those_behind_a_proxy_are_counted_one_by_one_and_in_all() {
+        let caps = Arc::new(Caps::new(3, 1));
+        let (a, b) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        let mut first = Place::take(&caps, None).unwrap();
+        let mut second = Place::take(&caps, None).unwrap();
+        let mut third = Place::take(&caps, None).unwrap();
+        assert!(Place::take(&caps, None).is_none(), "in all");
+        assert!(first.settle(a) && !first.settle(b), "once");
+        assert!(!second.settle(a) && third.settle(b));
+        drop(first);
+        assert!(second.settle(a));
+        drop((second, third));
+        assert_eq!(caps.sources.lock().len(), 0);
+        assert!(Place::take(&caps, Some(a)).is_some());
+    }
+
+    #[test]
     fn addresses_of_one_ipv6_site_share_a_place() {
         let caps = Caps::new(10, 1);
-        assert!(caps.enter("2001:db8::1".parse().unwrap()));
-        assert!(!caps.enter("2001:db8::2".parse().unwrap()));
-        assert!(caps.enter("2001:db8:0:1::1".parse().unwrap()));
+        assert!(caps.enter("2001:db8::1".parse().ok()));
+        assert!(!caps.enter("2001:db8::2".parse().ok()));
+        assert!(caps.enter("2001:db8:0:1::1".parse().ok()));
     }
 }

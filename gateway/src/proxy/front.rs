@@ -11,9 +11,9 @@ pub(crate) mod redirect;
 pub(crate) mod target;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use policy::front::{Front as Written, Source};
+use policy::front::{Front as Written, Maintenance, Source};
 use policy::{AppIx, Policy};
 
 use self::compress::Compress;
@@ -27,6 +27,8 @@ const HEAD: u32 = 60;
 const IDLE: u32 = 60;
 /// How long a WebSocket may be silent.
 const STREAM: u32 = 3600;
+/// When it is worth to come again to what is closed until the policy says otherwise.
+const CLOSED: Duration = Duration::from_secs(300);
 
 /// The settings of one area.
 pub(crate) struct Front {
@@ -58,6 +60,7 @@ pub(crate) struct Front {
     pub(crate) compress: Option<Compress>,
     /// What is kept.
     pub(crate) cache: Option<policy::front::Cache>,
+    maintenance: Maintenance,
 }
 
 /// Where answers come from.
@@ -89,6 +92,7 @@ impl Front {
             cors: written.cors.clone().map(Cors::new),
             compress: written.compress.clone().map(Compress::new),
             cache: written.cache.clone(),
+            maintenance: written.maintenance,
         }
     }
 
@@ -102,10 +106,24 @@ impl Front {
                 reason: "method-not-allowed",
             });
         }
-        (upgrade && !self.websocket).then(|| Refused {
+        let websocket = self.websocket && !self.pool().is_some_and(|pool| pool.http2());
+        (upgrade && !websocket).then(|| Refused {
             status: hidden(403),
             reason: "no-websockets",
         })
+    }
+
+    /// Tells whether people get the page of maintenance now, and when it is worth to come again.
+    pub(crate) fn is_closed(&self, now: Instant) -> Option<Duration> {
+        match self.maintenance {
+            Maintenance::Off => None,
+            Maintenance::On => Some(CLOSED),
+            Maintenance::Auto => {
+                let pool = self.pool().filter(|pool| pool.is_down(now))?;
+                let every = pool.check.as_ref().map_or(0, |check| check.every);
+                Some(Duration::from_secs(every.into()))
+            }
+        }
     }
 
     /// Its upstreams, if answers come from some.

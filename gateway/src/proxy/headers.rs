@@ -5,6 +5,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::head::fold_name;
+use crate::ids::label;
 
 /// Names (folded) that only the gateway may set towards an app.
 const IDENTITY: [&str; 17] = [
@@ -96,15 +97,51 @@ pub(crate) fn hsts(seconds: u64) -> String {
     }
 }
 
-/// Reads a client's request id if it is one: 8 to 64 letters, digits, `-` or `_`.
+/// Reads a client's request id if it is one, and only one: 8 to 64 letters, digits, `-` or `_`.
 pub(crate) fn request_id(headers: &HeaderMap) -> Option<String> {
-    let id = headers.get("x-request-id")?.to_str().ok()?;
+    let mut lines = headers.get_all("x-request-id").iter();
+    let (id, None) = (lines.next()?.to_str().ok()?, lines.next()) else {
+        return None;
+    };
     let fine = (8..=64).contains(&id.len())
         && id
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
     fine.then(|| id.to_owned())
 }
+
+/// Reads where in a trace a client says that its request stands, written as version 00; more than one place is none.
+/// Source: W3C Trace Context, section 3.2.
+pub(crate) fn traceparent(headers: &HeaderMap) -> Option<String> {
+    let mut lines = headers.get_all(TRACEPARENT).iter();
+    let (line, None) = (lines.next()?.to_str().ok()?, lines.next()) else {
+        return None;
+    };
+    let hex = |text: &str, digits: usize| {
+        let known = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        text.len() == digits && text.bytes().all(known)
+    };
+    let named = |text: &str, digits: usize| hex(text, digits) && text.bytes().any(|b| b != b'0');
+    let mut parts = line.split('-');
+    let (version, trace) = (parts.next()?, parts.next()?);
+    let (parent, flags) = (parts.next()?, parts.next()?);
+    // what a later version adds comes behind another hyphen
+    let whole = version != "00" || parts.next().is_none();
+    let sound = hex(version, 2) && version != "ff" && hex(flags, 2);
+    (sound && whole && named(trace, 32) && named(parent, 16))
+        .then(|| format!("00-{trace}-{parent}-{flags}"))
+}
+
+/// Begins a trace that nobody has to record.
+pub(crate) fn new_trace() -> String {
+    let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(bytes);
+    format!("00-{}-{}-00", hex(&label::<16>()), hex(&label::<8>()))
+}
+
+/// The field that says where in a trace a request stands...
+pub(crate) const TRACEPARENT: &str = "traceparent";
+/// ...and the one that means nothing without it.
+pub(crate) const TRACESTATE: &str = "tracestate";
 
 /// Makes a header value of text that is known to be clean; empty if it is not.
 pub(crate) fn value(text: &str) -> HeaderValue {
@@ -113,8 +150,45 @@ pub(crate) fn value(text: &str) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
-    use super::{hsts, is_reserved, request_id};
+    use super::{hsts, is_reserved, new_trace, request_id, traceparent};
     use http::{HeaderMap, HeaderValue};
+
+    #[test]
+    fn a_place_in_a_trace_is_kept_if_it_is_one_and_a_new_one_is_one() {
+        let read = |lines: &[&str]| {
+            let mut map = HeaderMap::new();
+            for line in lines {
+                map.append("traceparent", HeaderValue::from_str(line).unwrap());
+            }
+            traceparent(&map)
+        };
+        let sound = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert_eq!(read(&[sound]).as_deref(), Some(sound));
+        let later = sound.replacen("00-", "cc-", 1) + "-what-comes-later";
+        assert_eq!(read(&[&later]).as_deref(), Some(sound));
+        let new = new_trace();
+        assert_eq!(read(&[&new]), Some(new.clone()));
+        assert_ne!(new, new_trace());
+        let zeros = |n: usize| "0".repeat(n);
+        for bad in [
+            String::new(),
+            sound.replacen("00-", "ff-", 1),
+            sound.replacen("00-", "0-", 1),
+            sound.to_uppercase(),
+            format!("{sound}-more"),
+            format!("{sound} "),
+            sound.replace("-01", ""),
+            sound.replace("-01", "-1"),
+            sound.replace("0af7651916cd43dd8448eb211c80319c", &zeros(32)),
+            sound.replace("b7ad6b7169203331", &zeros(16)),
+            sound.replace("b7ad", "b7a"),
+            sound.replace("b7ad", "b7ag"),
+        ] {
+            assert_eq!(read(&[&bad]), None, "{bad}");
+        }
+        assert_eq!(read(&[sound, sound]), None);
+        assert_eq!(read(&[]), None);
+    }
 
     #[test]
     fn identity_names_and_their_twins_are_reserved() {
@@ -166,6 +240,9 @@ mod tests {
         assert_eq!(given("abcdef-123").as_deref(), Some("abcdef-123"));
         assert_eq!(given("short"), None);
         assert_eq!(given("bad id with blanks"), None);
+        let mut two = map(&[("x-request-id", "abcdef-123")]);
+        two.append("x-request-id", HeaderValue::from_static("abcdef-124"));
+        assert_eq!(request_id(&two), None);
     }
 
     #[test]

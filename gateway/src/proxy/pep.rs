@@ -19,9 +19,11 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use super::app::RequestCtl;
 use super::cached::Keeping;
 use super::frames::Frames;
+use super::front::cache::TAGS;
 use super::front::compress::Compressor;
 use super::gate::{self, Answered, Passed};
 use super::head::Target;
+use super::headers::{TRACEPARENT, TRACESTATE};
 use super::statement::{Claims, FIELD};
 use super::upstream::{self, Route};
 use super::{answer, cached, cookies, headers, own, served};
@@ -59,6 +61,8 @@ pub(crate) struct Ctx {
     pub(crate) app: Option<policy::AppIx>,
     pub(crate) session: Option<Arc<SignIn>>,
     pub(crate) budget: Option<crate::limits::Budget>,
+    /// Where in a trace it stands, once it was forwarded.
+    trace: Option<String>,
     pub(crate) forwarded: bool,
     pub(crate) upgrade: bool,
     pub(crate) wants_page: bool,
@@ -192,6 +196,20 @@ fn set_fields(upstream: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
     Ok(())
 }
 
+/// Says where in a trace the request stands: where its client says, else where one begins. Nothing is decided by it.
+fn trace(
+    session: &Session,
+    upstream: &mut RequestHeader,
+    known: &mut Option<String>,
+) -> Result<()> {
+    let of_client = headers::traceparent(&session.req_header().headers);
+    if of_client.is_none() {
+        upstream.remove_header(TRACESTATE);
+    }
+    let place = known.get_or_insert_with(|| of_client.unwrap_or_else(headers::new_trace));
+    upstream.insert_header(TRACEPARENT, place.as_str())
+}
+
 pub(super) fn internal(why: &'static str) -> Box<Error> {
     Error::explain(ErrorType::InternalError, why)
 }
@@ -211,6 +229,7 @@ impl ProxyHttp for Pep {
             app: None,
             session: None,
             budget: None,
+            trace: None,
             forwarded: false,
             upgrade: false,
             wants_page: false,
@@ -250,6 +269,19 @@ impl ProxyHttp for Pep {
             Answered::Yes => Ok(true),
             Answered::No(passed) => {
                 ctx.pass(*passed);
+                let front = ctx.route.front.as_ref();
+                if let Some(wait) = front.and_then(|front| front.is_closed(clock::now())) {
+                    let problem = Problem::Maintenance;
+                    ctx.route.failed = Some((reason::MAINTENANCE, String::new()));
+                    ctx.status(problem.status().as_u16());
+                    ctx.failed(problem);
+                    answer::problem(&self.gw, session, ctx, problem, Some(wait)).await?;
+                    return Ok(true);
+                }
+                if upstream::is_call(session, ctx) {
+                    ctx.route.calls = true;
+                    ctl.body_ended();
+                }
                 if let Some(most) = ctx.route.front.as_ref().and_then(|f| f.body_max) {
                     ctx.body_max = most;
                 }
@@ -284,10 +316,11 @@ impl ProxyHttp for Pep {
         ctx: &mut Ctx,
     ) -> Result<()> {
         if let (Some(ctl), Some(front)) = (&ctx.ctl, &ctx.route.front) {
+            let silence = upstream::silence(ctx, front);
             ctl.watch(
                 fd,
                 front.head,
-                (front.idle < front.head).then_some(front.idle),
+                (silence < front.head || ctx.route.calls).then_some(silence),
             );
         }
         Ok(())
@@ -299,6 +332,7 @@ impl ProxyHttp for Pep {
         upstream: &mut RequestHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
+        upstream::same_version(ctx, upstream.version)?;
         let (Some(ctl), Some(target), Some(app)) = (&ctx.ctl, &ctx.target, ctx.app) else {
             return Err(internal("no target"));
         };
@@ -331,6 +365,7 @@ impl ProxyHttp for Pep {
         upstream.insert_header("X-Forwarded-Host", target.authority())?;
         upstream.insert_header("X-Forwarded-Port", target.port.unwrap_or(443).to_string())?;
         upstream.insert_header("X-Request-ID", &*ctx.request_id)?;
+        trace(session, upstream, &mut ctx.trace)?;
         if let Some(rule) = &ctx.rule {
             upstream.insert_header("X-Postern-Rule", &**rule)?;
         }
@@ -408,6 +443,7 @@ impl ProxyHttp for Pep {
                 let why = "what is kept stands in";
                 return Err(Error::explain(ErrorType::HTTPStatus(502), why).into_up());
             }
+            upstream.remove_header(TAGS);
             answer::to_others(session, upstream, ctx)?;
         }
         answer::finish(&self.gw, upstream, ctx)?;
@@ -437,6 +473,25 @@ impl ProxyHttp for Pep {
         }
         ctx.sent(body.as_ref().map_or(0, Bytes::len));
         Ok(None)
+    }
+
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        trailers: &mut http::HeaderMap,
+        ctx: &mut Ctx,
+    ) -> Result<Option<Bytes>> {
+        if let Some(ctl) = &ctx.ctl {
+            ctl.part_came();
+        }
+        answer::clean_trailers(trailers);
+        let Some(compressor) = &mut ctx.compressor else {
+            return Ok(None);
+        };
+        // what was compressed must be made whole; it ends the answer, and the trailers have no place
+        let mut rest = None;
+        compressor.part(&mut rest, true);
+        Ok(rest)
     }
 
     fn fail_to_connect(
@@ -478,7 +533,7 @@ impl ProxyHttp for Pep {
             };
         }
         if unanswered {
-            drop(answer::problem(&self.gw, session, ctx, problem, None).await);
+            drop(answer::problem(&self.gw, session, ctx, problem, ctx.route.wait).await);
         }
         FailToProxy {
             error_code: if dead { 0 } else { status },

@@ -1,6 +1,7 @@
 //! Step 7: the upstream of a request, what it is told when one fails, and whether another is asked.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header;
 use pingora_core::upstreams::peer::HttpPeer;
@@ -14,7 +15,7 @@ use super::pep::Ctx;
 use crate::audit::reason;
 use crate::clock;
 use crate::pages::Problem;
-use crate::upstreams::{Choice, InUse, Limits, Pool, bit};
+use crate::upstreams::{Choice, Full, InUse, Limits, Pool, Slot, bit};
 
 /// The most pools of one host that a browser can be pinned in.
 const PINS: usize = 6;
@@ -26,12 +27,17 @@ pub(crate) struct Route {
     pub(crate) front: Option<Arc<Front>>,
     /// The pins its browser showed.
     pub(crate) pin: Option<String>,
+    /// Whether it is a call of gRPC.
+    pub(crate) calls: bool,
     /// Whether the head of an answer came.
     pub(crate) answered: bool,
     /// Why it got no answer: a code of [`reason`], and what went wrong with which upstream.
     pub(crate) failed: Option<(&'static str, String)>,
+    /// When it may be made again, where it was refused for what others do.
+    pub(crate) wait: Option<Duration>,
     choice: Option<Choice>,
     using: Option<InUse>,
+    slot: Option<Slot>,
     tried: u64,
 }
 
@@ -50,6 +56,12 @@ impl Route {
         let rests = using.0.broke(&why, clock::now(), clock::unix());
         if rests {
             tracing::warn!(upstream = %using.0.to, why = what, "an upstream rests");
+        }
+        let pool = self.front.as_ref().and_then(|front| front.pool());
+        if let (Some(pool), Some(slot)) = (pool, &mut self.slot)
+            && pool.broke(slot, clock::now())
+        {
+            tracing::warn!(upstream = %using.0.to, "a breaker opens");
         }
         self.failed = Some((reason, why));
     }
@@ -72,6 +84,12 @@ pub(crate) async fn peer(ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
         return Err(super::pep::internal("no upstreams"));
     };
     let now = clock::now();
+    if ctx.route.slot.is_none() {
+        match pool.admit(now) {
+            Ok(slot) => ctx.route.slot = Some(slot),
+            Err(full) => return Err(refused(ctx, full)),
+        }
+    }
     let choice = pool.choose(ctx.route.pin.as_deref(), ctx.route.tried, now);
     let Some((choice, using)) = choice.and_then(|c| Some((c, pool.enter(c)?))) else {
         ctx.route.failed = Some((reason::UPSTREAM_DOWN, "no upstream is well".to_owned()));
@@ -90,7 +108,7 @@ pub(crate) async fn peer(ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
     };
     let limits = Limits {
         connect: front.connect,
-        read: (!ctx.upgrade).then(|| front.head.max(front.idle)),
+        read: (!ctx.upgrade).then(|| front.head.max(silence(ctx, &front))),
     };
     match pool.peer(choice, address, limits, ctx.upgrade) {
         Ok(peer) => Ok(Box::new(peer)),
@@ -99,6 +117,50 @@ pub(crate) async fn peer(ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
             Err(Error::explain(ErrorType::InvalidCert, why).into_up())
         }
     }
+}
+
+/// Refuses a request at once for what others do; it never waits its turn.
+fn refused(ctx: &mut Ctx, full: Full) -> Box<Error> {
+    ctx.route.wait = Some(full.wait());
+    let (reason, why) = match full {
+        Full::Busy(_) => (reason::APP_BUSY, "as many requests as may be are under way"),
+        Full::Broken(_) => (reason::APP_RESTS, "those before got no answer"),
+    };
+    ctx.route.failed = Some((reason, why.to_owned()));
+    Error::explain(ErrorType::HTTPStatus(503), why)
+}
+
+/// Tells how long an answer may be silent.
+pub(super) fn silence(ctx: &Ctx, front: &Front) -> Duration {
+    if ctx.route.calls {
+        front.stream
+    } else {
+        front.idle
+    }
+}
+
+/// Tells whether a request is a call of gRPC to an upstream that can take it: both sides may speak when they like, for
+/// as long as an area's streams may.
+pub(super) fn is_call(session: &Session, ctx: &Ctx) -> bool {
+    let kind = session.req_header().headers.get(header::CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok());
+    ctx.route.pool().is_some_and(|pool| pool.http2())
+        && kind.is_some_and(|kind| kind.starts_with("application/grpc"))
+}
+
+/// Refuses to go on over HTTP/1.1 with an upstream that was to speak HTTP/2.
+///
+/// # Errors
+/// 502 where the connection came out as another version.
+pub(super) fn same_version(ctx: &mut Ctx, version: http::Version) -> Result<()> {
+    let wanted = ctx.route.pool().is_some_and(|pool| pool.http2());
+    if wanted && version != http::Version::HTTP_2 {
+        let to = ctx.route.using.as_ref().map(|using| using.0.to.to_string());
+        let why = format!("does not speak HTTP/2: {}", to.unwrap_or_default());
+        ctx.route.failed = Some((reason::UPSTREAM_BAD, why));
+        return Err(Error::explain(ErrorType::HTTPStatus(502), "not HTTP/2").into_up());
+    }
+    Ok(())
 }
 
 /// Notes that no connection came about. Nothing was sent, so another upstream may be asked whatever the method, as
@@ -125,7 +187,9 @@ pub(crate) fn broke(
     let safe = matches!(ctx.method.as_str(), "GET" | "HEAD" | "OPTIONS");
     let unanswered = session.response_written().is_none() && !ctx.route.answered;
     let whole = !session.as_ref().retry_buffer_truncated();
-    let closed = is_closed(e.etype());
+    // what the library says may be made again was not begun: a stream refused, a connection that ends in good order
+    let unbegun = *e.etype() == ErrorType::H2Error && e.retry();
+    let closed = is_closed(e.etype()) || unbegun;
     let again = safe && whole && unanswered && closed && !late;
     if again && reused {
         // a connection that waited too long says nothing of the upstream
@@ -196,6 +260,11 @@ pub(crate) fn answered(ctx: &mut Ctx, answer: &mut ResponseHeader) -> Result<()>
     if let Some(using) = &ctx.route.using {
         using.0.worked();
     }
+    if let Some(slot) = &mut ctx.route.slot
+        && let Some(pool) = ctx.route.front.as_ref().and_then(|front| front.pool())
+    {
+        pool.worked(slot);
+    }
     let Some((pool, choice)) = ctx.route.pool().zip(ctx.route.choice) else {
         return Ok(());
     };
@@ -217,7 +286,7 @@ pub(crate) fn answered(ctx: &mut Ctx, answer: &mut ResponseHeader) -> Result<()>
 
 /// The address of the upstream that was asked, as an app may write it in a redirect.
 pub(crate) fn asked(ctx: &Ctx) -> Option<String> {
-    Some(ctx.route.using.as_ref()?.0.to.to_string())
+    Some(ctx.route.using.as_ref()?.0.to.origin())
 }
 
 /// Tells whether a request says that its body is over the limit.

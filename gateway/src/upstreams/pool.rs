@@ -1,21 +1,25 @@
 //! Several upstreams of one area: which one a request goes to, and whether it may be tried again.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use pingora_core::protocols::ALPN;
 use pingora_core::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use policy::At;
-use policy::front::{Balance, Check, Pool as Written};
+use policy::front::{Balance, Breaker, Check, Pool as Written};
 use subtle::ConstantTimeEq;
 
+use super::load::{Full, Load, Slot};
 use super::member::{Address, Health, InUse, Member};
 use super::tls::Towards;
 
 /// What a second try takes from the budget; a request gives one.
 const TRY: i64 = 5;
 /// The most the budget holds.
-const BUDGET: i64 = 200;
+pub(super) const BUDGET: i64 = 200;
+/// Most bytes of an HTTP/2 answer that wait here for a client who reads slowly.
+const WINDOW: u32 = 1 << 20;
 /// How long a connection waits for its next request.
 const POOLED: Duration = Duration::from_secs(60);
 
@@ -41,25 +45,14 @@ pub(crate) struct Pool {
     pub(crate) sticky: bool,
     /// How its upstreams are probed.
     pub(crate) check: Option<Check>,
+    /// What is under way at all of them.
+    pub(crate) load: Arc<Load>,
+    /// The most that may be.
+    pub(crate) most: Option<u32>,
+    /// When requests are refused at once.
+    pub(crate) breaker: Option<Breaker>,
     /// Places in the order of turns, each as often as its weight.
     turns: Vec<usize>,
-    progress: Arc<Progress>,
-}
-
-/// How far the turns of an area are, and what is left for second tries; it outlives a reload.
-#[derive(Debug)]
-pub(super) struct Progress {
-    next: AtomicUsize,
-    budget: AtomicI64,
-}
-
-impl Default for Progress {
-    fn default() -> Self {
-        Self {
-            next: AtomicUsize::new(0),
-            budget: AtomicI64::new(BUDGET / 2),
-        }
-    }
 }
 
 /// The upstream a request goes to.
@@ -82,15 +75,53 @@ pub(crate) struct Limits {
 
 impl Pool {
     /// Puts it together.
-    pub(super) fn new(places: Vec<Place>, written: &Written, progress: Arc<Progress>) -> Self {
+    pub(super) fn new(places: Vec<Place>, written: &Written, load: Arc<Load>) -> Self {
         Self {
             turns: turns(&places.iter().map(|p| p.weight).collect::<Vec<u32>>()),
             places,
             balance: written.balance,
             sticky: written.sticky,
             check: written.check.clone(),
-            progress,
+            load,
+            most: written.concurrency,
+            breaker: written.breaker,
         }
+    }
+
+    /// Takes a place for a request, whichever upstream it goes to.
+    ///
+    /// # Errors
+    /// [`Full`] where as many are under way as may be, or those before got no answer.
+    pub(crate) fn admit(&self, now: Instant) -> Result<Slot, Full> {
+        self.load.enter(self.most, self.breaker, now)
+    }
+
+    /// Whether the policy limits what may be under way, or has a breaker.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.most.is_some() || self.breaker.is_some()
+    }
+
+    /// Whether each of its upstreams fails its check.
+    pub(crate) fn is_down(&self, now: Instant) -> bool {
+        let mut places = self.places.iter();
+        self.check.is_some() && places.all(|place| place.member.health(now) == Health::Down)
+    }
+
+    /// Notes an answer to an admitted request.
+    pub(crate) fn worked(&self, slot: &mut Slot) {
+        if self.breaker.is_some() {
+            slot.worked();
+        }
+    }
+
+    /// Notes that an admitted request got no answer; returns whether the breaker opens.
+    pub(crate) fn broke(&self, slot: &mut Slot, now: Instant) -> bool {
+        self.breaker.is_some_and(|rule| slot.broke(rule, now))
+    }
+
+    /// Whether its upstreams speak HTTP/2 and nothing else.
+    pub(crate) fn http2(&self) -> bool {
+        self.places.iter().any(|place| place.member.to.http2)
     }
 
     /// Its upstreams.
@@ -108,7 +139,7 @@ impl Pool {
             return Some(Choice { at, pinned: true });
         }
         let wants = [Want::Well, Want::Resting, Want::Draining];
-        let first = self.progress.next.fetch_add(1, Ordering::Relaxed);
+        let first = self.load.next.fetch_add(1, Ordering::Relaxed);
         let by_turn = |want: &Want| self.by_turn(first, tried, now, *want);
         let at = wants.iter().find_map(by_turn);
         at.map(|at| Choice { at, pinned: false })
@@ -168,7 +199,7 @@ impl Pool {
     /// Counts a request at an upstream.
     pub(crate) fn enter(&self, choice: Choice) -> Option<InUse> {
         let place = self.places.get(choice.at)?;
-        self.progress
+        self.load
             .budget
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |b| {
                 (b < BUDGET).then_some(b + 1)
@@ -180,7 +211,7 @@ impl Pool {
     /// Takes a second try from the budget; `false` when too many requests were tried again of late.
     pub(crate) fn may_retry(&self) -> bool {
         let take = |b: i64| (b >= TRY).then_some(b - TRY);
-        self.progress
+        self.load
             .budget
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
             .is_ok()
@@ -235,6 +266,13 @@ impl Place {
         peer.options.read_timeout = limits.read;
         peer.options.write_timeout = Some(POOLED);
         peer.options.idle_timeout = Some(POOLED);
+        if self.member.to.http2 {
+            // one stream a connection: what cuts, stalls or delays one request touches no other
+            peer.options.alpn = ALPN::H2;
+            peer.options.max_h2_streams = 1;
+            peer.options.h2_stream_window_size = Some(WINDOW);
+            peer.options.h2_connection_window_size = Some(WINDOW);
+        }
         peer.options.http_upstream_request_policy = if upgrade {
             HttpUpstreamRequestPolicy::default()
         } else {

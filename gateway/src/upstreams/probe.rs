@@ -110,21 +110,36 @@ async fn ask(
     let peer = place.peer(address, limits, false)?;
     let session = connector.get_http_session(&peer).await;
     let (mut session, _) = session.map_err(|e| e.etype().as_str().to_owned())?;
-    let found = exchange(&mut session, check, host).await;
+    let found = exchange(&mut session, check, host, &place.member.to).await;
     session.shutdown().await;
     found
 }
 
-async fn exchange(session: &mut HttpSession, check: &Check, host: &str) -> Result<(), String> {
+async fn exchange(
+    session: &mut HttpSession,
+    check: &Check,
+    host: &str,
+    to: &policy::Upstream,
+) -> Result<(), String> {
+    let (tls, http2) = (to.tls, to.http2);
     let text = |e: Box<pingora_error::Error>| e.etype().as_str().to_owned();
     let mut request = RequestHeader::build("GET", check.path.as_bytes(), Some(4)).map_err(text)?;
-    request.insert_header(header::HOST, host).map_err(text)?;
     request
         .insert_header(header::USER_AGENT, "postern-check")
         .map_err(text)?;
-    request
-        .insert_header(header::CONNECTION, "close")
-        .map_err(text)?;
+    if matches!(session, HttpSession::H2(_)) {
+        let scheme = if tls { "https" } else { "http" };
+        let uri = format!("{scheme}://{host}{}", check.path).parse();
+        request.set_uri(uri.map_err(|_| "the path of the check is no part of a URL")?);
+        request.set_version(http::Version::HTTP_2);
+    } else if http2 {
+        return Err("it does not speak HTTP/2".to_owned());
+    } else {
+        request.insert_header(header::HOST, host).map_err(text)?;
+        request
+            .insert_header(header::CONNECTION, "close")
+            .map_err(text)?;
+    }
     session
         .write_request_header(Box::new(request))
         .await

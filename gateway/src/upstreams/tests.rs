@@ -22,6 +22,7 @@ fn member(last: u8, weight: u32, drain: bool) -> WrittenMember {
     WrittenMember {
         to: Upstream {
             tls: false,
+            http2: false,
             at: At::Net(format!("192.0.2.{last}"), 80),
         },
         weight,
@@ -36,6 +37,8 @@ fn written(members: Vec<WrittenMember>) -> Written {
         balance: Balance::RoundRobin,
         sticky: true,
         check: None,
+        concurrency: None,
+        breaker: None,
     }
 }
 
@@ -326,6 +329,7 @@ fn connections_of_another_policy_or_with_other_tls_are_never_shared() {
 async fn a_tenants_name_never_leads_to_the_gateways_own_machine() {
     let own = Upstream {
         tls: false,
+        http2: false,
         at: At::Net("localhost".to_owned(), 80),
     };
     let now = clock::now();

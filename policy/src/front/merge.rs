@@ -102,6 +102,7 @@ fn over(outer: &Front, own: Option<&Written>, at: &str, depth: usize) -> Front {
         cache.shared = Shared::No;
     }
     keep(&mut front.cache, own.cache.clone());
+    keep(&mut front.maintenance, own.maintenance);
     front
 }
 

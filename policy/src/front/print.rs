@@ -1,6 +1,6 @@
 //! The front's keys written out again.
 
-use super::{Cache, Check, Compress, Cors, Member, Pool, Shared, Source, Written};
+use super::{Cache, Check, Compress, Cors, Maintenance, Member, Pool, Shared, Source, Written};
 use crate::print::words::{list, pair, quote};
 use crate::resolve::values::show_duration;
 
@@ -73,6 +73,12 @@ impl Written {
             Some(None) => pair(out, "compress", "false"),
             None => {}
         }
+        match self.maintenance {
+            Some(Maintenance::Off) => pair(out, "maintenance", "false"),
+            Some(Maintenance::On) => pair(out, "maintenance", "true"),
+            Some(Maintenance::Auto) => pair(out, "maintenance", "\"auto\""),
+            None => {}
+        }
     }
 }
 
@@ -83,6 +89,16 @@ fn print_pool(out: &mut String, pool: &Pool) {
     pair(out, "sticky", word(pool.sticky));
     if let Some(check) = &pool.check {
         print_check(out, check);
+    }
+    if let Some(most) = pool.concurrency {
+        pair(out, "concurrency", &most.to_string());
+    }
+    if let Some(breaker) = pool.breaker {
+        let parts = [
+            ("failures", breaker.failures.to_string()),
+            ("rest", quote(&show_duration(breaker.rest))),
+        ];
+        pair(out, "breaker", &inline(&parts));
     }
 }
 

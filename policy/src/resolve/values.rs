@@ -86,7 +86,8 @@ pub(crate) fn bytes(text: &str) -> Option<u64> {
     count.checked_mul(1 << shift)
 }
 
-/// Reads `http://host`, `https://host:port` and `unix:/path`; no path in the app, no user.
+/// Reads `http://host`, `https://host:port`, `unix:/path`, and `h2c://` and `h2://` for what speaks HTTP/2 without and
+/// with TLS; no path in the app, no user.
 pub(crate) fn upstream(text: &str) -> Option<Upstream> {
     if let Some(path) = text.strip_prefix("unix:") {
         // the longest path a socket's address holds. Source: unix(7)
@@ -94,12 +95,15 @@ pub(crate) fn upstream(text: &str) -> Option<Upstream> {
         let sound = sound && !path.chars().any(char::is_control);
         return sound.then(|| Upstream {
             tls: false,
+            http2: false,
             at: At::Unix(path.to_owned()),
         });
     }
-    let (tls, rest) = match text.split_once("://")? {
-        ("http", rest) => (false, rest),
-        ("https", rest) => (true, rest),
+    let (http2, tls, rest) = match text.split_once("://")? {
+        ("http", rest) => (false, false, rest),
+        ("https", rest) => (false, true, rest),
+        ("h2c", rest) => (true, false, rest),
+        ("h2", rest) => (true, true, rest),
         _ => return None,
     };
     let rest = rest.strip_suffix('/').unwrap_or(rest);
@@ -121,6 +125,7 @@ pub(crate) fn upstream(text: &str) -> Option<Upstream> {
     let host = host.as_str().trim_start_matches('[').trim_end_matches(']');
     Some(Upstream {
         tls,
+        http2,
         at: At::Net(host.to_owned(), port),
     })
 }

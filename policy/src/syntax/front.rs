@@ -10,16 +10,20 @@ use super::Sp;
 use super::read::Reader;
 use super::tree::Entry;
 use crate::diag::{Diagnostic, show};
-use crate::front::{Balance, Check, Member, Pool, Redirect, Source, Static, Written};
+use crate::front::{
+    Balance, Breaker, Check, Maintenance, Member, Pool, Redirect, Source, Static, Written,
+};
 use crate::resolve::values;
 use crate::source::Span;
 
 /// The keys, in the order in which they are read.
-pub(super) const KEYS: [&str; 19] = [
+pub(super) const KEYS: [&str; 22] = [
     "upstream",
     "balance",
     "sticky",
     "check",
+    "concurrency",
+    "breaker",
     "static",
     "redirect",
     "timeout",
@@ -35,6 +39,7 @@ pub(super) const KEYS: [&str; 19] = [
     "cors",
     "compress",
     "cache",
+    "maintenance",
 ];
 
 /// What the front's keys of one table say.
@@ -53,8 +58,12 @@ pub(crate) struct FrontAst {
     pub(crate) cache: Option<Span>,
     sources: Vec<(&'static str, Span)>,
     balance: Option<Sp<Balance>>,
+    websocket: Option<Span>,
     sticky: Option<Sp<bool>>,
     check: Option<Sp<Check>>,
+    concurrency: Option<Sp<u32>>,
+    breaker: Option<Sp<Breaker>>,
+    auto: Option<Span>,
 }
 
 /// Reads one key.
@@ -71,6 +80,16 @@ pub(super) fn key(r: &mut Reader<'_>, e: &Entry<'_>, front: &mut FrontAst, place
             front.sticky = Some(Sp { v, span: e.span });
         }
         "check" => front.check = upstreams::check(r, e, place),
+        "concurrency" => {
+            let found = upstreams::count(r, e, upstreams::AT_ONCE);
+            front.concurrency = found.map(|v| Sp { v, span: e.span });
+        }
+        "breaker" => front.breaker = upstreams::breaker(r, e, place),
+        "maintenance" => {
+            written.maintenance = answers::maintenance(r, e);
+            let auto = written.maintenance == Some(Maintenance::Auto);
+            front.auto = auto.then_some(e.span);
+        }
         "static" => {
             front.sources.push(("static", e.span));
             front.files = Some(e.span);
@@ -84,7 +103,10 @@ pub(super) fn key(r: &mut Reader<'_>, e: &Entry<'_>, front: &mut FrontAst, place
         "timeout" => upstreams::timeout(r, e, place, written),
         "body-max" => written.body_max = bytes(r, e),
         "methods" => written.methods = methods(r, e),
-        "websocket" => written.websocket = r.boolean(e),
+        "websocket" => {
+            written.websocket = r.boolean(e);
+            front.websocket = (written.websocket == Some(true)).then_some(e.span);
+        }
         "strip-prefix" => {
             front.strip = Some(e.span);
             written.strip = prefix(r, e);
@@ -121,6 +143,8 @@ pub(super) fn finish(r: &mut Reader<'_>, front: &mut FrontAst, place: &dyn Displ
         ("balance", front.balance.as_ref().map(|b| b.span)),
         ("sticky", front.sticky.as_ref().map(|s| s.span)),
         ("check", front.check.as_ref().map(|c| c.span)),
+        ("concurrency", front.concurrency.as_ref().map(|c| c.span)),
+        ("breaker", front.breaker.as_ref().map(|b| b.span)),
     ];
     for (key, span) in spans {
         if let (false, Some(span)) = (pooled, span) {
@@ -134,6 +158,30 @@ pub(super) fn finish(r: &mut Reader<'_>, front: &mut FrontAst, place: &dyn Displ
             );
         }
     }
+    if let (None, Some(span)) = (&front.check, front.auto) {
+        r.push(
+            Diagnostic::error(
+                "misplaced",
+                span,
+                format!("`maintenance = \"auto\"` in [{place}], which has no `check`"),
+            )
+            .help(
+                "only a check tells when it begins and ends; write one here, or say true or false",
+            ),
+        );
+    }
+    let http2 = front.members.iter().find(|m| m.v.to.http2);
+    if let (Some(member), Some(span)) = (http2, front.websocket) {
+        r.push(
+            Diagnostic::error(
+                "misplaced",
+                span,
+                format!("`websocket` in [{place}], whose upstream speaks HTTP/2"),
+            )
+            .related(member.span, "this upstream")
+            .help("give the path of the WebSocket an area of its own with an upstream of http:// or https://"),
+        );
+    }
     if !front.members.is_empty() {
         front.written.source = Some(Source::Pool(Pool {
             members: front.members.iter().map(|m| m.v.clone()).collect(),
@@ -143,6 +191,8 @@ pub(super) fn finish(r: &mut Reader<'_>, front: &mut FrontAst, place: &dyn Displ
                 .map_or_else(Balance::default, |b| b.v),
             sticky: front.sticky.as_ref().is_some_and(|s| s.v),
             check: front.check.as_ref().map(|c| c.v.clone()),
+            concurrency: front.concurrency.as_ref().map(|c| c.v),
+            breaker: front.breaker.as_ref().map(|b| b.v),
         }));
     }
 }

@@ -81,7 +81,7 @@ pub(super) const TUNNEL: Keys = Keys {
 };
 
 /// Keys of the front that are not built yet.
-const FRONT: &[&str] = &["device-only", "justify", "maintenance"];
+const FRONT: &[&str] = &["device-only", "justify"];
 
 pub(super) const SCHEDULE: Keys = Keys {
     built: &["days", "time", "between", "tz"],
@@ -122,6 +122,12 @@ pub(super) const CHECK: Keys = Keys {
     built: &[
         "path", "status", "every", "timeout", "up", "down", "body", "json",
     ],
+    front: &[],
+    later: &[],
+};
+
+pub(super) const BREAKER: Keys = Keys {
+    built: &["failures", "rest"],
     front: &[],
     later: &[],
 };

@@ -1,7 +1,7 @@
 //! The front's keys: what an area inherits, and that nothing of them is lost when a policy is written out again.
 
 use policy::canon;
-use policy::front::{Balance, Front, Preset, Shared, Source};
+use policy::front::{Balance, Breaker, Front, Maintenance, Preset, Shared, Source};
 use policy::{Policy, Sources};
 
 const TEXT: &str = r#"postern = 1
@@ -17,6 +17,8 @@ upstream = [
 balance = "least-connections"
 sticky = true
 check = { path = "/health?x=1", status = 200, every = "5s", timeout = "2s", up = 1, down = 2, body = "ok", json = { "dependencies.db" = "up" } }
+concurrency = 40
+breaker = { failures = 4, rest = "15s" }
 timeout = { connect = "2s", head = "5m" }
 body-max = "100MiB"
 preset = "owasp"
@@ -33,8 +35,10 @@ allow.it = { who = "@it" }
 [app.a."/api/admin"]
 body-max = "64KiB"
 cors = false
+maintenance = true
 allow.it = { who = "@it" }
 [app.a."/api/*/files"]
+maintenance = false
 websocket = false
 allow.it = { who = "@it" }
 [app.a."/api/admin/files"]
@@ -59,6 +63,7 @@ host = "p.example"
 upstream = "http://10.0.0.5"
 allow.it = { who = "@it" }
 [app.plain."/x"]
+upstream = "h2c://10.0.0.5:50051"
 allow.it = { who = "@it" }
 [app.kept]
 host = "k.example"
@@ -127,6 +132,9 @@ fn an_area_has_what_it_writes_and_the_rest_from_the_nearest_area_around_it() {
     );
     assert!(admin.websocket && !at("/api/u/files/1").websocket);
     assert!(at("/api/u/files/1").cors.is_some());
+    let closed = |path: &str| at(path).maintenance;
+    assert_eq!(closed("/api/admin/x"), Maintenance::On);
+    assert_eq!(closed("/api/u/files/1"), Maintenance::Off);
     // the area both overlap in is inside both; it inherits from the one that is last in rank
     let both = at("/api/admin/files");
     assert_eq!(to(both), ["http://10.0.0.9:8000"]);
@@ -141,11 +149,13 @@ fn an_area_has_what_it_writes_and_the_rest_from_the_nearest_area_around_it() {
     assert_eq!(to(at("/old/x")).len(), 3);
     let www = front(&policy, "www.a.example", "/x");
     assert!(matches!(&www.source, Source::Redirect(to) if to.keep && to.status == 308));
-    let plain = front(&policy, "p.example", "/x/y");
+    let plain = front(&policy, "p.example", "/y");
     assert_eq!(
         (to(plain), plain.preset),
         (vec!["http://10.0.0.5:80".to_owned()], None)
     );
+    let calls = to(front(&policy, "p.example", "/x/y"));
+    assert_eq!(calls, ["h2c://10.0.0.5:50051"]);
 }
 
 #[test]
@@ -171,6 +181,12 @@ fn upstreams_are_read_as_written() {
         (pool.balance, pool.sticky),
         (Balance::LeastConnections, true)
     );
+    assert_eq!(pool.concurrency, Some(40));
+    let breaker = Breaker {
+        failures: 4,
+        rest: 15,
+    };
+    assert_eq!(pool.breaker, Some(breaker));
     let second = pool.members.get(1).unwrap();
     assert_eq!((second.weight, second.drain), (3, true));
     assert_eq!(second.tls.name.as_deref(), Some("app.internal"));
@@ -201,6 +217,10 @@ fn a_policy_written_out_again_has_the_same_front_and_every_key_counts() {
         ),
         ("sticky = true", "sticky = false"),
         ("down = 2", "down = 3"),
+        ("concurrency = 40", "concurrency = 41"),
+        ("failures = 4", "failures = 5"),
+        ("rest = \"15s\"", "rest = \"16s\""),
+        ("maintenance = true\n", ""),
         (
             "\"dependencies.db\" = \"up\"",
             "\"dependencies.db\" = \"down\"",
@@ -225,6 +245,8 @@ fn a_policy_written_out_again_has_the_same_front_and_every_key_counts() {
         ("the same for all\"", "the same for you\""),
         ("most = \"64KiB\"", "most = \"65KiB\""),
         ("cache = false\n", ""),
+        ("h2c://10.0.0.5", "h2://10.0.0.5"),
+        ("h2c://10.0.0.5", "http://10.0.0.5"),
         ("https://a.example/*", "https://a.example/"),
     ] {
         assert!(TEXT.contains(from), "{from}");

@@ -195,6 +195,8 @@ pub(crate) const DE: Texts = Texts {
     bad_upstream_text: "Postern hat sie angefragt, aber keine brauchbare Antwort erhalten. Bitte versuchen Sie es gleich noch einmal.",
     unavailable_title: "Zurzeit nicht verfügbar",
     unavailable_text: "Bitte versuchen Sie es gleich noch einmal.",
+    maintenance_title: "An der Anwendung wird gearbeitet",
+    maintenance_text: "Sie ist bald wieder da. Ihre anderen Anwendungen sind nicht betroffen.",
     upstream_timeout_title: "Die Anwendung braucht zu lange",
     upstream_timeout_text: "Sie hat nicht rechtzeitig geantwortet. Bitte versuchen Sie es gleich noch einmal.",
 };

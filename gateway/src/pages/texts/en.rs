@@ -195,6 +195,8 @@ pub(crate) const EN: Texts = Texts {
     bad_upstream_text: "Postern reached for it, but got no usable answer. Please try again shortly.",
     unavailable_title: "Not available at the moment",
     unavailable_text: "Please try again shortly.",
+    maintenance_title: "The application is being worked on",
+    maintenance_text: "It will be back soon. Your other applications are not affected.",
     upstream_timeout_title: "The application takes too long",
     upstream_timeout_text: "It did not answer in time. Please try again shortly.",
 };

@@ -195,6 +195,8 @@ pub(crate) const FR: Texts = Texts {
     bad_upstream_text: "Postern l’a contactée sans obtenir de réponse utilisable. Veuillez réessayer dans un instant.",
     unavailable_title: "Indisponible pour le moment",
     unavailable_text: "Veuillez réessayer dans un instant.",
+    maintenance_title: "L’application est en maintenance",
+    maintenance_text: "Elle sera bientôt de retour. Vos autres applications restent disponibles.",
     upstream_timeout_title: "L’application met trop de temps",
     upstream_timeout_text: "Elle n’a pas répondu à temps. Veuillez réessayer dans un instant.",
 };

@@ -29,6 +29,8 @@ pub(crate) struct Stored {
     pub(crate) head: ResponseHeader,
     /// The body.
     pub(crate) body: Bytes,
+    /// What it answers, for those who forget by that.
+    pub(crate) label: Label,
     since: Instant,
     fresh: Duration,
     stale: Duration,
@@ -38,6 +40,40 @@ impl Stored {
     /// Its age in seconds.
     pub(crate) fn age(&self, now: Instant) -> u64 {
         now.saturating_duration_since(self.since).as_secs()
+    }
+}
+
+/// What an answer is to, and what its app calls it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Label {
+    /// The app, such as `app.paie`.
+    pub(crate) app: Arc<str>,
+    /// The canonical path.
+    pub(crate) path: String,
+    /// The tags of its app.
+    pub(crate) tags: Vec<String>,
+}
+
+/// Which answers are forgotten: of an app, and where these are given, of a path and of a tag.
+#[derive(Clone, Debug)]
+pub(crate) struct Which {
+    /// The app, such as `app.paie`.
+    pub(crate) app: Arc<str>,
+    /// A canonical path; those below it count.
+    pub(crate) path: Option<String>,
+    /// A tag.
+    pub(crate) tag: Option<String>,
+}
+
+impl Which {
+    fn is(&self, label: &Label) -> bool {
+        let below = |path: &String| {
+            let rest = label.path.strip_prefix(path.trim_end_matches('/'));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        self.app == label.app
+            && self.path.as_ref().is_none_or(below)
+            && self.tag.as_ref().is_none_or(|tag| label.tags.contains(tag))
     }
 }
 
@@ -51,6 +87,8 @@ struct Inner {
     used: BTreeMap<u64, Key>,
     next: u64,
     bytes: u64,
+    /// How often something was forgotten: what was asked for before is not kept after.
+    purges: u64,
     /// Who is being asked right now.
     flights: HashMap<Key, watch::Receiver<()>>,
 }
@@ -69,6 +107,7 @@ pub(crate) enum Said {
 pub(crate) struct Lead {
     store: Arc<Store>,
     key: Key,
+    purges: u64,
     _done: watch::Sender<()>,
 }
 
@@ -97,24 +136,67 @@ impl Store {
         let lead = Lead {
             store: Arc::clone(self),
             key,
+            purges: inner.purges,
             _done: done,
         };
         Said::Ask(lead, usable)
+    }
+
+    /// Forgets answers, also those on their way; returns how many there were.
+    pub(crate) fn purge(&self, which: &Which) -> usize {
+        let mut inner = self.0.lock();
+        inner.purges += 1;
+        let found = inner.kept.iter();
+        let found = found.filter(|(_, (stored, _))| which.is(&stored.label));
+        let keys: Vec<Key> = found.map(|(key, _)| *key).collect();
+        for key in &keys {
+            inner.drop_one(key);
+        }
+        keys.len()
     }
 }
 
 impl Lead {
     /// Keeps the answer that came.
-    pub(crate) fn keep(self, head: ResponseHeader, body: Bytes, times: Times, now: Instant) {
+    pub(crate) fn keep(self, answer: Answer, times: Times, now: Instant) {
         let stored = Arc::new(Stored {
-            head,
-            body,
+            head: answer.head,
+            body: answer.body,
+            label: answer.label,
             since: now,
             fresh: times.fresh,
             stale: times.stale,
         });
-        self.store.0.lock().put(self.key, stored);
+        let mut inner = self.store.0.lock();
+        if inner.purges == self.purges {
+            inner.put(self.key, stored);
+        }
     }
+}
+
+/// An answer that is to be kept.
+pub(crate) struct Answer {
+    /// Status and fields.
+    pub(crate) head: ResponseHeader,
+    /// The body.
+    pub(crate) body: Bytes,
+    /// What it answers.
+    pub(crate) label: Label,
+}
+
+/// The field in which an app names its answers; it ends at the gateway.
+pub(crate) const TAGS: &str = "cache-tag";
+/// The most tags of an answer that count, and the longest of them in bytes.
+const TAGS_MOST: (usize, usize) = (32, 128);
+
+/// Reads the tags of an answer.
+pub(crate) fn tags(answer: &ResponseHeader) -> Vec<String> {
+    let lines = answer.headers.get_all(TAGS).iter();
+    let words = lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(',').map(str::trim));
+    let sound = words.filter(|tag| (1..=TAGS_MOST.1).contains(&tag.len()));
+    sound.take(TAGS_MOST.0).map(str::to_owned).collect()
 }
 
 impl Drop for Lead {
@@ -160,7 +242,9 @@ impl Inner {
 fn size(stored: &Stored) -> u64 {
     let fields = stored.head.headers.iter();
     let fields: usize = fields.map(|(n, v)| n.as_str().len() + v.len() + 64).sum();
-    u64::try_from(stored.body.len() + fields).unwrap_or(BYTES)
+    let tags: usize = stored.label.tags.iter().map(|tag| tag.len() + 24).sum();
+    let label = stored.label.path.len() + tags;
+    u64::try_from(stored.body.len() + fields + label).unwrap_or(BYTES)
 }
 
 /// How long an answer stands, and how long it may stand in after that.
@@ -245,7 +329,10 @@ mod tests {
     use pingora_http::ResponseHeader;
     use policy::front::{Cache, Shared};
 
-    use super::{ANSWERS, BYTES, Lead, Said, Store, Times, key, may_keep, may_look};
+    use super::{
+        ANSWERS, Answer, BYTES, Label, Lead, Said, Store, Times, Which, key, may_keep, may_look,
+        tags,
+    };
     use crate::clock;
 
     const TIMES: Times = Times {
@@ -255,6 +342,22 @@ mod tests {
 
     fn ok() -> ResponseHeader {
         ResponseHeader::build(200, None).unwrap()
+    }
+
+    fn answer(body: Vec<u8>) -> Answer {
+        labelled(body, "app.shop", "/", &[])
+    }
+
+    fn labelled(body: Vec<u8>, app: &str, path: &str, tags: &[&str]) -> Answer {
+        Answer {
+            head: ok(),
+            body: Bytes::from(body),
+            label: Label {
+                app: app.into(),
+                path: path.to_owned(),
+                tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+            },
+        }
     }
 
     fn lead(said: Said) -> (Lead, bool) {
@@ -275,7 +378,7 @@ mod tests {
             panic!("two ask")
         };
         assert!(waiting.has_changed().is_ok());
-        first.keep(ok(), Bytes::from_static(b"x"), TIMES, now);
+        first.keep(answer(b"x".to_vec()), TIMES, now);
         assert!(waiting.has_changed().is_err(), "the wait is over");
         assert!(matches!(store.look(name, now), Said::Answer(kept) if kept.body == "x"));
         // whom the app did not answer leaves the duty to the next
@@ -289,7 +392,7 @@ mod tests {
         let (store, now) = (Arc::new(Store::default()), clock::now());
         let name = key(&["a"], "");
         let (first, _) = lead(store.look(name, now));
-        first.keep(ok(), Bytes::new(), TIMES, now);
+        first.keep(answer(Vec::new()), TIMES, now);
         let at = |secs| now + Duration::from_secs(secs);
         assert!(matches!(store.look(name, at(9)), Said::Answer(kept) if kept.age(at(9)) == 9));
         let (asks, stale) = lead(store.look(name, at(11)));
@@ -301,11 +404,60 @@ mod tests {
     }
 
     #[test]
+    fn what_is_forgotten_is_of_the_app_the_path_and_the_tag_and_nothing_else() {
+        let (store, now) = (Arc::new(Store::default()), clock::now());
+        let all = [
+            ("app.shop", "/prices", &["p", "q"][..]),
+            ("app.shop", "/prices/7", &["p"][..]),
+            ("app.shop", "/pricesx", &["q"][..]),
+            ("app.other", "/prices", &["p"][..]),
+        ];
+        let name = |app: &str, path: &str| key(&[app, path], "");
+        let fill = || {
+            for (app, path, tags) in all {
+                if let Said::Ask(lead, _) = store.look(name(app, path), now) {
+                    lead.keep(labelled(Vec::new(), app, path, tags), TIMES, now);
+                }
+            }
+        };
+        let forget = |path: Option<&str>, tag: Option<&str>| {
+            fill();
+            store.purge(&Which {
+                app: "app.shop".into(),
+                path: path.map(str::to_owned),
+                tag: tag.map(str::to_owned),
+            })
+        };
+        assert_eq!(forget(None, None), 3);
+        assert_eq!(forget(Some("/prices"), None), 2);
+        assert_eq!(forget(Some("/"), None), 3);
+        assert_eq!(forget(None, Some("p")), 2);
+        assert_eq!(forget(Some("/pricesx"), Some("p")), 0);
+        let other = store.look(name("app.other", "/prices"), now);
+        assert!(matches!(other, Said::Answer(_)), "another app's stays");
+        // what was asked for before is old when it comes
+        let (late, _) = lead(store.look(name("app.shop", "/late"), now));
+        assert_eq!(forget(Some("/late"), None), 0);
+        late.keep(labelled(Vec::new(), "app.shop", "/late", &[]), TIMES, now);
+        lead(store.look(name("app.shop", "/late"), now));
+    }
+
+    #[test]
+    fn tags_are_words_between_commas_and_not_too_many() {
+        let mut head = ok();
+        head.append_header("cache-tag", "a, b,,c").unwrap();
+        head.append_header("cache-tag", "d".repeat(200)).unwrap();
+        assert_eq!(tags(&head), ["a", "b", "c"]);
+        head.insert_header("cache-tag", "x,".repeat(100)).unwrap();
+        assert_eq!(tags(&head).len(), 32);
+    }
+
+    #[test]
     fn what_is_kept_is_bounded_and_the_least_used_goes_first() {
         let (store, now) = (Arc::new(Store::default()), clock::now());
         let put = |n: usize, bytes: usize| {
             let (lead, _) = lead(store.look(key(&[&n.to_string()], ""), now));
-            lead.keep(ok(), Bytes::from(vec![0; bytes]), TIMES, now);
+            lead.keep(answer(vec![0; bytes]), TIMES, now);
         };
         for n in 0..ANSWERS + 5 {
             put(n, 1);

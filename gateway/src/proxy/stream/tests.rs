@@ -80,6 +80,7 @@ fn stream(h2: bool, room: usize) -> (ClientStream, Arc<Mutex<Wire>>, Arc<Mutex<S
         peer: "192.0.2.1:1".parse().unwrap(),
         device: None,
         tls: true,
+        proxied: false,
     };
     let ctx = ConnCtx::new(&origin, None);
     let stream = ClientStream::new(Box::new(Recorder(Arc::clone(&seen))), ctx, h2);

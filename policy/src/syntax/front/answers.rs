@@ -9,7 +9,7 @@ use super::super::tree::Entry;
 use super::upstreams::secs;
 use super::{bad, bytes, put};
 use crate::diag::{Diagnostic, show};
-use crate::front::{COMPRESSED, Cache, Compress, Cors, Preset, Shared};
+use crate::front::{COMPRESSED, Cache, Compress, Cors, Maintenance, Preset, Shared};
 
 /// Most fields of one key.
 const MOST: usize = 32;
@@ -307,6 +307,19 @@ pub(super) fn compress(
         }
     }
     Some(Some(compress))
+}
+
+/// Reads `maintenance = true`, `false` or `"auto"`.
+pub(super) fn maintenance(r: &mut Reader<'_>, e: &Entry<'_>) -> Option<Maintenance> {
+    match (e.value.as_bool(), e.value.as_str()) {
+        (Some(true), _) => Some(Maintenance::On),
+        (Some(false), _) => Some(Maintenance::Off),
+        (None, Some("auto")) => Some(Maintenance::Auto),
+        (None, _) => {
+            r.wrong_type(e.value, e.key, "true, false or \"auto\"");
+            None
+        }
+    }
 }
 
 fn types(r: &mut Reader<'_>, e: &Entry<'_>) -> Option<Vec<String>> {

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::keys;
 use super::super::schema::{table, words};
+use super::upstreams::AT_ONCE;
 use crate::front::{Balance, Preset};
 
 /// The value of a key in an app's or an area's table.
@@ -57,6 +58,18 @@ pub(in crate::syntax) fn value(key: &str) -> Value {
         ),
         "set" => described(fields(), "fields of answers, in place of the app's own"),
         "add" => described(fields(), "fields added to answers"),
+        "concurrency" => described(
+            count(AT_ONCE),
+            "most requests under way; one more is refused",
+        ),
+        "breaker" => described(
+            breaker(),
+            "when requests are refused at once because those before got no answer",
+        ),
+        "maintenance" => described(
+            json!({ "enum": [true, false, "auto"] }),
+            "whether people get the page of maintenance; auto: while every check fails",
+        ),
         "remove" => described(words(), "fields taken off answers"),
         "cors" => described(cors(), "which other origins' pages may read answers"),
         "cache" => described(
@@ -104,7 +117,7 @@ fn fields() -> Value {
 }
 
 fn upstream() -> Value {
-    let url = json!({ "type": "string", "pattern": "^(https?://|unix:/)" });
+    let url = json!({ "type": "string", "pattern": "^(https?://|h2c?://|unix:/)" });
     let member = table(keys::UPSTREAM, |key| match key {
         "url" => url.clone(),
         "weight" => count(100),
@@ -128,6 +141,14 @@ fn check() -> Value {
         "json" => fields(),
         _ => text(),
     })
+}
+
+fn breaker() -> Value {
+    let written = table(keys::BREAKER, |key| match key {
+        "failures" => count(1000),
+        _ => duration(),
+    });
+    json!({ "anyOf": [{ "const": true }, written] })
 }
 
 fn cors() -> Value {

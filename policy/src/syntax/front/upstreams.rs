@@ -8,13 +8,15 @@ use super::super::read::Reader;
 use super::super::tree::{Entry, Value};
 use super::{bad, file, put};
 use crate::diag::{Diagnostic, show};
-use crate::front::{Balance, Check, Member, TlsTo, Written};
+use crate::front::{Balance, Breaker, Check, Member, TlsTo, Written};
 use crate::ir::At;
 use crate::resolve::values;
 use crate::source::Span;
 
 /// Most upstreams of one area.
 const MOST: usize = 32;
+/// The highest limit of requests under way.
+pub(super) const AT_ONCE: u32 = 100_000;
 
 /// A URL, a table, or a list of both.
 pub(super) fn members(r: &mut Reader<'_>, e: &Entry<'_>, local: &mut Vec<Span>) -> Vec<Sp<Member>> {
@@ -45,6 +47,18 @@ pub(super) fn members(r: &mut Reader<'_>, e: &Entry<'_>, local: &mut Vec<Span>) 
                     .help("give it a `weight` if it shall get more"),
             );
             continue;
+        }
+        let first = members.first();
+        if let Some(first) = first.filter(|first| first.v.to.http2 != found.v.to.http2) {
+            let title = format!(
+                "upstream `{}` speaks another HTTP than the first",
+                found.v.to
+            );
+            r.push(
+                Diagnostic::error("misplaced", found.span, title)
+                    .related(first.span, "the first")
+                    .help("give those that speak HTTP/2 (h2c:// and h2://) an area of their own"),
+            );
         }
         members.push(found);
     }
@@ -100,7 +114,7 @@ fn member(
     more.to = member?;
     if more.tls != TlsTo::default() && !more.to.tls {
         let title = format!("`{}` is not reached by TLS", more.to);
-        let help = "leave ca, name, cert and key out, or write https://";
+        let help = "leave ca, name, cert and key out, or write https:// (h2:// for HTTP/2)";
         bad(r, span, title, help);
     }
     if matches!(more.to.at, At::Unix(_)) {
@@ -113,8 +127,8 @@ fn url(r: &mut Reader<'_>, text: &str, span: Span) -> Option<crate::ir::Upstream
     let found = values::upstream(text);
     if found.is_none() {
         let title = format!("`{}` is not an upstream", show(text));
-        let help =
-            "write http://host:port, https://host:port or unix:/path/of.socket, without a path";
+        let help = "write http://host:port, https://host:port or unix:/path/of.socket, without a path; h2c://host:port or \
+             h2://host:port (with TLS) for what speaks HTTP/2, such as gRPC";
         bad(r, span, title, help);
     }
     found
@@ -186,6 +200,34 @@ pub(super) fn check(r: &mut Reader<'_>, e: &Entry<'_>, place: &dyn Display) -> O
     })
 }
 
+/// Reads `breaker = { failures = 5, rest = "10s" }`; `breaker = true` is that.
+pub(super) fn breaker(
+    r: &mut Reader<'_>,
+    e: &Entry<'_>,
+    place: &dyn Display,
+) -> Option<Sp<Breaker>> {
+    let mut v = Breaker {
+        failures: 5,
+        rest: 10,
+    };
+    let span = e.span;
+    if e.value.as_bool() == Some(true) {
+        return Some(Sp { v, span });
+    }
+    let Some(table) = e.value.as_table() else {
+        r.wrong_type(e.value, e.key, "true or a table");
+        return None;
+    };
+    for e in table.entries() {
+        match e.key {
+            "failures" => put(&mut v.failures, count(r, &e, 1000)),
+            "rest" => put(&mut v.rest, secs(r, &e)),
+            _ => r.stray_key(&e, keys::BREAKER, format!("`breaker` of [{place}]")),
+        }
+    }
+    Some(Sp { v, span })
+}
+
 fn path(r: &mut Reader<'_>, e: &Entry<'_>) -> Option<String> {
     let word = r.string(e)?;
     let plain = |b: u8| (0x21..0x7f).contains(&b) && b != b'#';
@@ -224,7 +266,7 @@ fn json(r: &mut Reader<'_>, e: &Entry<'_>) -> Option<Vec<(String, String)>> {
     Some(out)
 }
 
-fn count(r: &mut Reader<'_>, e: &Entry<'_>, most: u32) -> Option<u32> {
+pub(super) fn count(r: &mut Reader<'_>, e: &Entry<'_>, most: u32) -> Option<u32> {
     let number = r.integer(e)?;
     let found = u32::try_from(number.v).ok();
     let found = found.filter(|n| (1..=most).contains(n));

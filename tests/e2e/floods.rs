@@ -1,0 +1,207 @@
+//! Floods of HTTP/2, slow clients and storms of connections: each is ended, and who behaves is served all the while.
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use postern_tests::cases::*;
+use postern_tests::curl::{Client, host};
+use postern_tests::frames::*;
+use postern_tests::{raw, wait};
+
+/// Floods a connection until the other side ends it; returns how it ended.
+fn flood(scene: &Scene, first: &[u8], block: &[u8], times: usize) -> Vec<Came> {
+    let mut wire = scene.wire();
+    wire.send(first);
+    for _ in 0..times {
+        wire.send(block);
+    }
+    reaction(&mut wire, |came| matches!(came, Came::End(_)))
+}
+
+#[test]
+fn floods_end_their_connection_and_a_canary_is_served_all_the_while() {
+    let scene = Scene::new();
+    let canary = Client::new(&scene.gateway);
+    assert_eq!(
+        canary
+            .sign_in(&scene.gateway.facts.app, &scene.gateway.facts.demo)
+            .status,
+        200
+    );
+    let cancel = 8_u32.to_be_bytes();
+    let reset = |streams: std::ops::Range<u32>| -> Vec<u8> {
+        streams
+            .flat_map(|at| {
+                [
+                    scene.ask(1 + 2 * at),
+                    frame(RST_STREAM, 0, 1 + 2 * at, &cancel),
+                ]
+                .concat()
+            })
+            .collect()
+    };
+    // rapid reset: CVE-2023-44487
+    let all = flood(&scene, &reset(0..2000), &[], 0);
+    assert!(
+        matches!(all.last(), Some(Came::End(CALM) | Came::Closed)),
+        "{all:?}"
+    );
+    // CONTINUATION without an end: CVE-2024-27316
+    let head = frame(HEADERS, END_STREAM, 1, &scene.get());
+    let part = frame(
+        CONTINUATION,
+        0,
+        1,
+        &fields(&[("x-wrong", &"x".repeat(8000))]),
+    );
+    let all = flood(&scene, &head, &part, 200);
+    assert!(
+        matches!(
+            all.last(),
+            Some(Came::End(CALM | PROTOCOL | COMPRESSION) | Came::Closed)
+        ),
+        "{all:?}"
+    );
+    let none = frame(CONTINUATION, 0, 1, b"");
+    let all = flood(&scene, &head, &none.repeat(1000), 20);
+    assert!(
+        matches!(
+            all.last(),
+            Some(Came::End(CALM | PROTOCOL | COMPRESSION) | Came::Closed)
+        ),
+        "{all:?}"
+    );
+    assert_eq!(canary.fetch(&scene.gateway.facts.app).status, 200);
+    // a list of fields over the limit, on one stream
+    let large: Vec<(String, String)> = (0..120)
+        .map(|at| (format!("x-{at}"), "x".repeat(100)))
+        .collect();
+    let mut named = scene.fields("GET", "/p");
+    named.extend(
+        large
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str())),
+    );
+    named.push(("x-wrong", "1"));
+    let mut wire = scene.wire();
+    wire.send(&frame(
+        HEADERS,
+        END_HEADERS | END_STREAM,
+        1,
+        &fields(&named),
+    ));
+    let all = reaction(&mut wire, |came| {
+        matches!(came, Came::Status(_) | Came::Reset(_) | Came::End(_))
+    });
+    assert!(
+        matches!(
+            all.last(),
+            Some(Came::Status(400 | 431) | Came::Reset(_) | Came::End(_))
+        ),
+        "{all:?}"
+    );
+    assert!(
+        scene
+            .recorder
+            .seen()
+            .iter()
+            .all(|seen| seen.values("x-wrong").is_empty())
+    );
+    // settings, pings and empty data that nobody reads the answers of; what is bounded is that others are served
+    let mut open = Vec::new();
+    for block in [
+        settings(&[(4, 65_535)]),
+        frame(PING, 0, 0, b"whatever"),
+        frame(PRIORITY, 0, 1, &[0, 0, 0, 0, 9]),
+    ] {
+        let mut wire = scene.wire();
+        wire.send(&block.repeat(2000));
+        open.push(wire);
+        assert_eq!(canary.fetch(&scene.gateway.facts.app).status, 200);
+    }
+    let mut wire = scene.wire();
+    wire.send(&scene.begin(1));
+    wire.send(&frame(DATA, 0, 1, b"").repeat(5000));
+    open.push(wire);
+    // connections that say nothing, and heads that never end
+    for _ in 0..50 {
+        let mut quiet = scene.bare();
+        quiet.send(&PREFACE[..20]);
+        open.push(quiet);
+    }
+    for _ in 0..20 {
+        let begin = Instant::now();
+        assert_eq!(canary.fetch(&scene.gateway.facts.app).status, 200);
+        assert!(
+            begin.elapsed() < Duration::from_secs(10),
+            "{:?}",
+            begin.elapsed()
+        );
+    }
+    drop(open);
+    assert_eq!(canary.fetch(&scene.gateway.facts.app).status, 200);
+}
+
+/// Slow ones, each on a connection of its own: a head, or a body, that comes byte by byte or not at all.
+#[test]
+fn slow_heads_and_bodies_and_a_storm_of_connections_are_ended_and_a_canary_is_served() {
+    let scene = Scene::new();
+    let canary = Client::new(&scene.gateway);
+    let demo = &scene.gateway.facts.demo;
+    assert_eq!(canary.sign_in(&scene.gateway.facts.app, demo).status, 200);
+    let to = SocketAddr::from(([127, 0, 0, 1], scene.gateway.https_port()));
+    let name = host(&scene.gateway.facts.app);
+    let root = &scene.gateway.facts.ca_root;
+    let before = scene.recorder.seen().len();
+    let open = |text: String| {
+        let mut tls = raw::tls(to, name, root, Duration::from_secs(60));
+        tls.write_all(text.as_bytes()).unwrap();
+        tls
+    };
+    let (authority, cookie) = (&scene.authority, &scene.cookie);
+    let mut slow: Vec<raw::Tls> = (0..20)
+        .map(|_| open(format!("GET /slow HTTP/1.1\r\nHost: {authority}\r\nX-A: ")))
+        .collect();
+    slow.extend((0..10).map(|_| {
+        open(format!(
+            "POST /slow HTTP/1.1\r\nHost: {authority}\r\nCookie: {cookie}\r\nContent-Length: 100000\r\n\r\nab"
+        ))
+    }));
+    // a source may have so many connections and no more; those over it are closed at once
+    let storm: Vec<TcpStream> = (0..400)
+        .filter_map(|_| TcpStream::connect(to).ok())
+        .collect();
+    let mut refused = 0;
+    for stream in &storm {
+        stream.set_nonblocking(true).unwrap();
+    }
+    wait::until_true(LIMIT, "those over the cap are closed", || {
+        refused = storm
+            .iter()
+            .filter(|stream| matches!(stream.peek(&mut [0]), Ok(0)))
+            .count();
+        refused >= 100
+    });
+    assert!(refused < 400, "those within it wait");
+    drop(storm);
+    for _ in 0..10 {
+        assert_eq!(canary.fetch(&scene.gateway.facts.app).status, 200);
+    }
+    let begin = Instant::now();
+    for mut tls in slow {
+        let answer = raw::read_all(&mut tls);
+        assert!(answer.closed, "{:?}", answer.bytes);
+    }
+    assert!(
+        begin.elapsed() < Duration::from_secs(45),
+        "{:?}",
+        begin.elapsed()
+    );
+    let whole = scene.recorder.seen();
+    let whole = whole[before..]
+        .iter()
+        .filter(|seen| seen.target() == "/slow");
+    assert_eq!(whole.count(), 0, "none of them was whole");
+    assert_eq!(canary.fetch(&scene.gateway.facts.app).status, 200);
+}

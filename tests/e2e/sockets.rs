@@ -1,0 +1,222 @@
+//! WebSockets pass unchanged: every frame of RFC 6455, sound or not, is the app's and the client's affair.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use postern_tests::curl::{Client, host};
+use postern_tests::gateway::Gateway;
+use postern_tests::mirror::{BYE, Mirror};
+use postern_tests::raw::{self, Tls};
+use postern_tests::wait;
+use postern_tests::websocket::Socket;
+
+const SOON: Duration = Duration::from_secs(20);
+const TEXT: u8 = 0x1;
+const BINARY: u8 = 0x2;
+const MORE: u8 = 0x0;
+const CLOSE: u8 = 0x8;
+const PING: u8 = 0x9;
+const PONG: u8 = 0xa;
+const FIN: u8 = 0x80;
+
+struct Scene {
+    mirror: Mirror,
+    gateway: Gateway,
+    cookie: String,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let mirror = Mirror::new();
+        let gateway = Gateway::demo_before(&mirror.url());
+        let client = Client::new(&gateway);
+        let page = client.sign_in(&gateway.facts.app, &gateway.facts.demo);
+        assert_eq!(page.status, 200, "{page:?}");
+        let cookie = client
+            .cookie(host(&gateway.facts.app), "__Host-postern")
+            .unwrap();
+        Self {
+            mirror,
+            gateway,
+            cookie: format!("__Host-postern={cookie}"),
+        }
+    }
+
+    fn open(&self, path: &str) -> Tls {
+        let name = host(&self.gateway.facts.app);
+        let tcp = TcpStream::connect(("127.0.0.1", self.gateway.https_port())).unwrap();
+        let tls = raw::tls_over(tcp, name, &self.gateway.facts.ca_root, SOON);
+        let authority = format!("{name}:{}", self.gateway.https_port());
+        Socket::open(tls, &authority, path, Some(&self.cookie))
+            .unwrap()
+            .into_stream()
+    }
+
+    /// Sends parts, each as a write of its own, and checks that both sides got each byte.
+    fn passes(&self, socket: &mut Tls, name: &str, parts: &[Vec<u8>]) {
+        let mut back = Vec::new();
+        for part in parts {
+            // what comes back must be read, or nobody could go on writing
+            for block in part.chunks(64 * 1024) {
+                socket.write_all(block).unwrap();
+                socket.flush().unwrap();
+                let before = back.len();
+                back.resize(before + block.len(), 0);
+                socket.read_exact(&mut back[before..]).unwrap();
+            }
+        }
+        let sent = parts.concat();
+        assert!(back == sent, "{name}: what came back differs");
+        assert!(
+            self.mirror.came() == sent,
+            "{name}: what the app got differs"
+        );
+    }
+}
+
+/// Writes a frame of a client, masked by a key that shows.
+fn frame(first: u8, data: &[u8]) -> Vec<u8> {
+    let mut out = vec![first];
+    match u16::try_from(data.len()) {
+        Ok(short @ 0..126) => out.push(0x80 | short.to_be_bytes()[1]),
+        Ok(long) => {
+            out.push(0x80 | 126);
+            out.extend(long.to_be_bytes());
+        }
+        Err(_) => {
+            out.push(0x80 | 127);
+            out.extend(u64::try_from(data.len()).unwrap().to_be_bytes());
+        }
+    }
+    let key = [0x37, 0xfa, 0x21, 0x3d];
+    out.extend(key);
+    out.extend(
+        data.iter()
+            .zip(key.iter().cycle())
+            .map(|(byte, key)| byte ^ key),
+    );
+    out
+}
+
+fn close(code: u16, why: &str) -> Vec<u8> {
+    frame(
+        FIN | CLOSE,
+        &[&code.to_be_bytes()[..], why.as_bytes()].concat(),
+    )
+}
+
+#[test]
+fn frames_of_every_kind_and_length_pass_as_they_are() {
+    let scene = Scene::new();
+    let mut socket = scene.open("/ws");
+    for length in [0, 1, 125, 126, 127, 128, 65_535, 65_536, 1 << 20] {
+        for kind in [TEXT, BINARY] {
+            let name = format!("{length} bytes of kind {kind}");
+            let data = vec![b'*'; length];
+            scene.passes(&mut socket, &name, &[frame(FIN | kind, &data)]);
+        }
+    }
+    let bits = (0_u8..8).map(|bits| frame(FIN | bits << 4 | TEXT, b"reserved bits"));
+    let kinds = (3_u8..8)
+        .chain(0xb..=0xf)
+        .map(|kind| frame(FIN | kind, b"reserved kinds"));
+    for odd in bits.chain(kinds) {
+        scene.passes(&mut socket, "reserved", &[odd]);
+    }
+    let bytes = frame(
+        FIN | TEXT,
+        "\u{3ba}\u{1f79}\u{3c3}\u{3bc}\u{3b5}".as_bytes(),
+    );
+    let single: Vec<Vec<u8>> = bytes.iter().map(|byte| vec![*byte]).collect();
+    scene.passes(&mut socket, "byte by byte", &single);
+    scene.passes(
+        &mut socket,
+        "no text",
+        &[frame(FIN | TEXT, b"\xce\xba\xed\xa0\x80")],
+    );
+    scene.passes(&mut socket, "not masked", &[b"\x81\x02hi".to_vec()]);
+    let many: Vec<u8> = (0..2000)
+        .flat_map(|_| frame(FIN | BINARY, &[7; 16]))
+        .collect();
+    scene.passes(&mut socket, "many small ones at once", &[many]);
+    let large = frame(FIN | BINARY, &vec![9; 16 << 20]);
+    scene.passes(&mut socket, "a large one", &[large]);
+}
+
+#[test]
+fn fragments_and_what_stands_between_them_pass_in_their_order() {
+    let scene = Scene::new();
+    let mut socket = scene.open("/ws");
+    let parts = [
+        frame(TEXT, b"one "),
+        frame(FIN | PING, b"between"),
+        frame(MORE, b""),
+        frame(MORE, b"two "),
+        frame(FIN | PONG, b"nobody asked"),
+        frame(FIN | MORE, b"three"),
+    ];
+    scene.passes(&mut socket, "in writes of their own", &parts);
+    scene.passes(&mut socket, "in one write", &[parts.concat()]);
+    scene.passes(
+        &mut socket,
+        "an end without a beginning",
+        &[frame(FIN | MORE, b"x")],
+    );
+    scene.passes(
+        &mut socket,
+        "a beginning without an end",
+        &[frame(TEXT, b"x"), frame(FIN | TEXT, b"y")],
+    );
+    let pings: Vec<Vec<u8>> = (0..10).map(|at| frame(FIN | PING, &[at; 125])).collect();
+    scene.passes(&mut socket, "ten pings", &pings);
+    scene.passes(
+        &mut socket,
+        "a ping in fragments",
+        &[frame(PING, b"no"), frame(FIN | MORE, b"t so")],
+    );
+    scene.passes(
+        &mut socket,
+        "a ping that is too long",
+        &[frame(FIN | PING, &[1; 126])],
+    );
+}
+
+#[test]
+fn every_way_to_say_good_bye_passes_and_both_sides_learn_of_the_end() {
+    let scene = Scene::new();
+    let codes = [
+        1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 4999, 0, 1005, 1006, 5000,
+    ];
+    for (at, code) in codes.into_iter().enumerate() {
+        let mut socket = scene.open("/ws");
+        scene.passes(&mut socket, "a code", &[close(code, "why")]);
+        assert_eq!(
+            scene.mirror.ended(),
+            at,
+            "the app is not cut for what it was told"
+        );
+        drop(socket);
+        wait::until_true(SOON, "the app learns of the end", || {
+            scene.mirror.ended() == at + 1
+        });
+    }
+    for odd in [
+        frame(FIN | CLOSE, b""),
+        frame(FIN | CLOSE, b"\x03"),
+        close(1000, &"x".repeat(123)),
+    ] {
+        let mut socket = scene.open("/ws");
+        scene.passes(&mut socket, "an odd one", &[odd]);
+    }
+    let mut socket = scene.open("/bye");
+    let answer = raw::read_all(&mut socket);
+    assert!(answer.closed && answer.bytes == BYE, "{:?}", answer.bytes);
+    // what comes after the other side said good bye is still the app's
+    let mut socket = scene.open("/ws");
+    scene.passes(
+        &mut socket,
+        "after the end",
+        &[close(1000, ""), frame(FIN | TEXT, b"late")],
+    );
+}
