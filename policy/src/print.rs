@@ -1,5 +1,6 @@
 //! A policy written out again, with every default and every name in one order.
 
+mod tunnel;
 pub(crate) mod words;
 
 use crate::compile::Policy;
@@ -44,21 +45,6 @@ struct Printer<'a> {
     ir: &'a Ir,
     /// Whose files are written; `None` is the root.
     tenant: Option<&'a str>,
-}
-
-/// Writes what closes a device as an inline table.
-fn reprove(reprove: &ir::Reprove) -> String {
-    let moved = reprove.moved.then(|| "moved = true".to_owned());
-    let age = |key: &str, secs: Option<u32>| {
-        secs.map(|secs| format!("{key} = {}", quote(&show_duration(secs))))
-    };
-    let parts = [
-        moved,
-        age("after", reprove.after),
-        age("idle", reprove.idle),
-    ];
-    let parts: Vec<String> = parts.into_iter().flatten().collect();
-    format!("{{ {} }}", parts.join(", "))
 }
 
 impl Printer<'_> {
@@ -127,25 +113,7 @@ impl Printer<'_> {
         if let Some(extend) = defaults.extend {
             pair(out, "extend", &quote(&show_duration(extend)));
         }
-        let door = match self.ir.sign_in {
-            ir::SignInDoor::Tunnel => "tunnel",
-            ir::SignInDoor::Web => "web",
-        };
-        push(out, &format!("\n[tunnel]\nsign-in = \"{door}\""));
-        if !self.ir.reprove.is_nothing() {
-            pair(out, "reprove", &reprove(&self.ir.reprove));
-        }
-        for (at, entry) in self.ir.headless.iter().enumerate() {
-            if at == 0 {
-                out.push_str("\n[tunnel.headless]\n");
-            }
-            let ids = entry
-                .nets
-                .iter()
-                .filter_map(|&ix| self.ir.nets.get(ix as usize));
-            let nets: Vec<&str> = ids.map(|net| net.id.as_str()).collect();
-            pair(out, &quote(&entry.name(&self.ir.users)), &list(&nets));
-        }
+        tunnel::write(self.ir, out);
     }
 
     fn tenants(&self, out: &mut String) {

@@ -29,6 +29,7 @@ pub(crate) const REVOKED: &str = "revoked";
 pub(crate) const REPLACED: &str = "replaced";
 pub(crate) const USER_CHANGED: &str = "user-changed";
 pub(crate) const STEP_UP: &str = "step-up";
+pub(crate) const EXTENDED: &str = "extended";
 pub(crate) const STEP_UP_NEEDED: &str = "step-up-needed";
 pub(crate) const NOT_SIGNED_IN: &str = "not-signed-in";
 pub(crate) const ENROLLED: &str = "enrolled";
@@ -66,6 +67,11 @@ pub(crate) const DEVICE_REVOKED: &str = "device-revoked";
 pub(crate) const DEVICE_ADDED: &str = "device-added";
 pub(crate) const DEVICE_MARKED: &str = "device-marked";
 pub(crate) const DEVICE_RENAMED: &str = "device-renamed";
+pub(crate) const DEVICE_MOVED: &str = "device-moved";
+pub(crate) const DEVICE_PROOF_OLD: &str = "device-proof-old";
+pub(crate) const DEVICE_IDLE: &str = "device-idle";
+pub(crate) const DEVICE_PROVED: &str = "device-proved";
+pub(crate) const HEADLESS: &str = "headless";
 
 // Requests and flows.
 pub(crate) const BAD_REQUEST: &str = "bad-request";
@@ -143,6 +149,7 @@ pub(crate) const ALL: &[&str] = &[
     REPLACED,
     USER_CHANGED,
     STEP_UP,
+    EXTENDED,
     STEP_UP_NEEDED,
     NOT_SIGNED_IN,
     ENROLLED,
@@ -173,6 +180,11 @@ pub(crate) const ALL: &[&str] = &[
     DEVICE_ADDED,
     DEVICE_MARKED,
     DEVICE_RENAMED,
+    DEVICE_MOVED,
+    DEVICE_PROOF_OLD,
+    DEVICE_IDLE,
+    DEVICE_PROVED,
+    HEADLESS,
     BAD_REQUEST,
     TOO_LARGE,
     RATE_LIMITED,

@@ -13,8 +13,8 @@ use crate::config::Config;
 use crate::config::lock::{self, Lock};
 use crate::control::acts::{Acts, settings};
 use crate::control::{
-    Code, DeviceAdded, DeviceClass, DeviceLine, Ended, Imported, Invitation, NewDevice, Operator,
-    Refusal, Reloaded, Remote, SessionLine, Status, UserAct, Which, ban,
+    AppClock, Code, DeviceAdded, DeviceClass, DeviceLine, Ended, Imported, Invitation, NewDevice,
+    Operator, Refusal, Reloaded, Remote, SessionLine, Status, UserAct, Which, ban,
 };
 use crate::identity::{EndReason, Identity};
 use crate::secrets::Keys;
@@ -132,6 +132,9 @@ impl Operator for Stopped {
     }
     async fn user_enrolled(&self) -> Result<Vec<String>, Refusal> {
         self.acts().user_enrolled().await
+    }
+    async fn user_clocks(&self) -> Result<Vec<AppClock>, Refusal> {
+        Ok(self.acts().user_clocks())
     }
     async fn user_invite(&self, user: &str) -> Result<Invitation, Refusal> {
         self.acts().user_invite(user).await

@@ -11,9 +11,9 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::{
-    Answer, Apply, Code, Confirmed, DeviceAdded, DeviceClass, DeviceLine, Ended, Imported,
-    Invitation, MailSent, NewDevice, Operator, Refusal, Reloaded, Request, Rollback, SessionLine,
-    Status, UserAct, Verdict, Which, ban, cert,
+    Answer, AppClock, Apply, Code, Confirmed, DeviceAdded, DeviceClass, DeviceLine, Ended,
+    Imported, Invitation, MailSent, NewDevice, Operator, Refusal, Reloaded, Request, Rollback,
+    SessionLine, Status, UserAct, Verdict, Which, ban, cert,
 };
 use crate::reload::history::Entry;
 
@@ -98,6 +98,9 @@ impl Operator for Remote {
     }
     async fn user_enrolled(&self) -> Result<Vec<String>, Refusal> {
         self.ask(&Request::UserEnrolled).await
+    }
+    async fn user_clocks(&self) -> Result<Vec<AppClock>, Refusal> {
+        self.ask(&Request::UserClocks).await
     }
     async fn user_invite(&self, user: &str) -> Result<Invitation, Refusal> {
         let user = user.to_owned();

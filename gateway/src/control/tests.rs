@@ -84,6 +84,7 @@ fn status() -> Status {
         audit: AuditStatus { seq: 0, ok: true },
         certificates: Vec::new(),
         upstreams: Vec::new(),
+        app_clocks: Vec::new(),
     }
 }
 

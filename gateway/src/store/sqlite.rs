@@ -16,7 +16,7 @@ use super::{
     NoticeRow, Redeemed, Reseal, SessionRow, Store, StoreError, UseRow, Visited, factors, guard,
     mail, reseal, rows, schema,
 };
-use crate::ids::{DeviceId, SessionId};
+use crate::ids::SessionId;
 
 /// Jobs that may wait for the thread; who comes later waits for a place.
 const QUEUE: usize = 256;
@@ -318,18 +318,6 @@ impl Store for Sqlite {
 
     async fn touch_sessions(&self, used: Vec<(SessionId, UseRow)>) -> Result<(), StoreError> {
         self.write(move |tx| rows::touch_sessions(tx, &used)).await
-    }
-
-    async fn bind_device(&self, session: SessionId, device: DeviceId) -> Result<(), StoreError> {
-        self.write(move |tx| {
-            tx.prepare_cached(
-                "INSERT OR REPLACE INTO session_devices (device, session)
-                 SELECT ?1, id FROM sessions WHERE id = ?2",
-            )?
-            .execute((device.0, session.0.cast_signed()))
-            .map(drop)
-        })
-        .await
     }
 
     async fn devices(&self) -> Result<Vec<DeviceRow>, StoreError> {

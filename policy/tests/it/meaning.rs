@@ -446,3 +446,22 @@ fn a_new_exemption_widens_and_one_that_goes_narrows() {
     let narrower = policy::diff(&some, &none);
     assert!(!narrower.widens && narrower.changes.len() == 1);
 }
+
+#[test]
+fn what_closes_devices_and_needs_no_sign_in_is_written_out_as_it_was_read() {
+    let policy = load(&format!(
+        "{PRINTER}[default]\nextend = \"90m\"\n[tunnel]\nreprove = {{ moved = true, idle = \"30m\" }}\n[tunnel.headless]\n\"plotter/in the \\\"hall\\\"\" = \"net.print\"\n\"plotter/*\" = \"net.ssh\"\n"
+    ));
+    let written = policy.canonical();
+    let text = written
+        .files()
+        .map(|file| written.text(file))
+        .collect::<String>();
+    assert!(
+        text.contains("reprove = { moved = true, idle = \"30m\" }"),
+        "{text}"
+    );
+    let again = policy::load(&written).unwrap().policy;
+    assert_eq!(again.digest(), policy.digest(), "{text}");
+    assert_ne!(load(PRINTER).digest(), policy.digest());
+}

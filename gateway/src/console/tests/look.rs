@@ -247,6 +247,7 @@ pub(super) fn health() -> Health {
             audit: AuditStatus { seq: 9, ok: true },
             certificates: Vec::new(),
             upstreams: Vec::new(),
+            app_clocks: Vec::new(),
         },
         certificates: vec![Certificate {
             names: vec!["gate.example".to_owned()],
