@@ -5,23 +5,26 @@
 //! value. No record, no access.
 
 mod console;
+mod flow;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use policy::{Decision, Outcome, Proto};
+use policy::{Decision, Outcome};
 
 use crate::audit::{Answer as Said, Audit, Durability, Event, Inputs, Record, reason};
 use crate::clock;
 use crate::gateway::Gateway;
-use crate::identity::{Class, Device, Session};
-use crate::ids::{DeviceId, Door};
+use crate::identity::{Class, Device, Due, Session};
+use crate::ids::Door;
 use crate::proxy::head::Target;
+use crate::reproof::Standing;
 use crate::snapshot::Snapshot;
 use crate::streams::{Answer, Question};
 
 pub(crate) use console::{console, may_act, shows_console};
+pub(crate) use flow::{FlowQuestion, flow};
 
 /// Who asks, from where, through which door.
 #[derive(Clone)]
@@ -99,6 +102,16 @@ struct Facts {
 }
 
 impl Facts {
+    /// As if the owner of a device had given a code this instant.
+    fn as_if_signed_in(self, snap: &Snapshot, user: &Arc<str>) -> Self {
+        Self {
+            bits: snap.subject(user),
+            mfa_age: Some(0),
+            login_age: 0,
+            ..self
+        }
+    }
+
     fn subject(&self) -> policy::Subject<'_> {
         policy::Subject {
             bits: self.bits.as_deref(),
@@ -133,11 +146,14 @@ impl Facts {
     }
 }
 
-/// Returns the seconds since the sign-in, in the session's own time, which no clock change sets back.
+/// Returns the seconds since the sign-in, in the session's own time, which no clock change sets back;
+/// by as much as its end was put off it counts as younger.
 pub(crate) fn login_age(session: &Session, now: i64) -> u32 {
     let between = session.mfa_at().saturating_sub(session.login_at).max(0);
     let between = u32::try_from(between).unwrap_or(u32::MAX);
-    secs(session.mfa_age(now)).saturating_add(between)
+    let put_off = u32::try_from(session.extended()).unwrap_or(0);
+    let age = secs(session.mfa_age(now)).saturating_add(between);
+    age.saturating_sub(put_off)
 }
 
 fn secs(age: Duration) -> u32 {
@@ -150,8 +166,21 @@ fn secs(age: Duration) -> u32 {
 pub(crate) enum Quarantine {
     /// The rules of the policy apply.
     Open,
-    /// Nothing but the gateway's own pages may be reached.
+    /// Nothing but the gateway's own pages may be reached: nobody has signed in.
     Closed,
+    /// As `Closed`, until its person gives another proof.
+    Held(Due),
+}
+
+impl Quarantine {
+    /// Says why nothing else may be reached.
+    pub(crate) fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::Open => None,
+            Self::Closed => Some(reason::QUARANTINE),
+            Self::Held(due) => Some(due.reason()),
+        }
+    }
 }
 
 /// What the policy said, with the record of it, not yet in force.
@@ -289,10 +318,10 @@ pub(crate) fn http(
     door: Quarantine,
 ) -> Verdict {
     let (facts, decision) = ask_http(snap, caller, target, method);
-    let refused = match door {
-        Quarantine::Closed => Some(reason::QUARANTINE),
-        Quarantine::Open if caller.mismatch() => Some(reason::DEVICE_MISMATCH),
-        Quarantine::Open => lapsed(snap, caller, decision),
+    let refused = match door.reason() {
+        Some(why) => Some(why),
+        None if caller.mismatch() => Some(reason::DEVICE_MISMATCH),
+        None => lapsed(snap, caller, decision),
     };
     let mut record = base_record(Event::AccessDecided, snap, caller, decision, refused);
     record.inputs = Some(facts.inputs(snap, decision, refused.is_some()));
@@ -335,35 +364,6 @@ fn decide_http(snap: &Snapshot, facts: &Facts, target: &Target, method: &str) ->
         .decide_http(&subject, &target.host, &target.path, method, &context)
 }
 
-/// Decides a flow of a tunnel device to an office host.
-pub(crate) fn flow(gw: &Gateway, device: &Arc<Device>, dst: SocketAddr, proto: Proto) -> Verdict {
-    let snap = gw.snapshot.load_full();
-    let caller = device_caller(gw, device, dst);
-    let facts = caller.facts(&snap, clock::unix());
-    let decision = decide_flow(&snap, &facts, dst, proto);
-    let refused = match caller.session {
-        _ if gw.sessions.is_disputed(device.id) => Some(reason::KEY_SEEN_TWICE),
-        None => Some(reason::QUARANTINE),
-        Some(_) => lapsed(&snap, &caller, decision),
-    };
-    let mut record = base_record(Event::FlowDecided, &snap, &caller, decision, refused);
-    record.inputs = Some(facts.inputs(&snap, decision, refused.is_some()));
-    record.user = Some(Arc::clone(&device.user));
-    record.host = Some(dst.ip().to_string().into());
-    record.method = Some(proto_name(proto).into());
-    record.path = Some(format!("{}://{dst}", proto_name(proto)));
-    let allowed = refused.is_none() && decision.outcome == Outcome::Allow;
-    Verdict {
-        decision,
-        refused,
-        session: caller.session.as_ref().map(Arc::clone),
-        record,
-        durability: durability(!allowed && refused.is_none()),
-        class: caller.class(),
-        snap,
-    }
-}
-
 /// Says why an allow does not hold for a session: it once lay unused for longer than the rule
 /// lets sessions be. Signing in anew helps.
 fn lapsed(snap: &Snapshot, caller: &Caller, decision: Decision) -> Option<&'static str> {
@@ -373,31 +373,6 @@ fn lapsed(snap: &Snapshot, caller: &Caller, decision: Decision) -> Option<&'stat
         .filter(|_| decision.outcome == Outcome::Allow)?;
     let session = caller.session.as_ref()?;
     session.has_paused(idle).then_some(reason::IDLE)
-}
-
-fn decide_flow(snap: &Snapshot, facts: &Facts, dst: SocketAddr, proto: Proto) -> Decision {
-    let (subject, context) = (facts.subject(), facts.context());
-    snap.policy
-        .decide_flow(&subject, dst.ip(), dst.port(), proto, &context)
-}
-
-fn device_caller(gw: &Gateway, device: &Arc<Device>, dst: SocketAddr) -> Caller {
-    let six = device.address6.filter(|_| dst.is_ipv6()).map(IpAddr::V6);
-    Caller {
-        session: gw.sessions.opened_by(device.id, clock::unix()),
-        device: Some(Arc::clone(device)),
-        source: six.unwrap_or(IpAddr::V4(device.address4)),
-        door: Door::Tunnel,
-    }
-}
-
-/// Names a flow's protocol as records and policy targets write it.
-pub(crate) fn proto_name(proto: Proto) -> &'static str {
-    match proto {
-        Proto::Tcp => "tcp",
-        Proto::Udp => "udp",
-        Proto::Icmp => "icmp",
-    }
 }
 
 fn durability(durable: bool) -> Durability {
@@ -464,13 +439,10 @@ impl Question for HttpQuestion {
             let Some(device) = device.filter(|d| d.revoked.is_none()) else {
                 return Answer::Gone(reason::DEVICE_REVOKED);
             };
-            if self
-                .gw
-                .sessions
-                .opened_by(device.id, clock::unix())
-                .is_none()
-            {
-                return Answer::Gone(reason::QUARANTINE);
+            match self.gw.standing(device.id) {
+                Standing::Open(_) => {}
+                Standing::Held(_, due) => return Answer::Gone(due.reason()),
+                Standing::Shut => return Answer::Gone(reason::QUARANTINE),
             }
             caller.device = Some(device);
             if caller.mismatch() {
@@ -479,29 +451,6 @@ impl Question for HttpQuestion {
         }
         let facts = caller.facts(&snap, clock::unix());
         answer(decide_http(&snap, &facts, &self.target, &self.method))
-    }
-}
-
-/// The question behind an open flow.
-pub(crate) struct FlowQuestion {
-    pub(crate) gw: Arc<Gateway>,
-    pub(crate) device: DeviceId,
-    pub(crate) destination: SocketAddr,
-    pub(crate) proto: Proto,
-}
-
-impl Question for FlowQuestion {
-    fn ask(&self) -> Answer {
-        let snap = self.gw.snapshot.load_full();
-        let Some(device) = self.gw.devices.get(self.device) else {
-            return Answer::Gone(reason::DEVICE_REVOKED);
-        };
-        let caller = device_caller(&self.gw, &device, self.destination);
-        if caller.session.is_none() || device.revoked.is_some() {
-            return Answer::Gone(reason::REVOKED);
-        }
-        let facts = caller.facts(&snap, clock::unix());
-        answer(decide_flow(&snap, &facts, self.destination, self.proto))
     }
 }
 

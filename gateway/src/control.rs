@@ -33,6 +33,13 @@ pub(crate) trait Operator: Send + Sync {
     async fn user_changed(&self, user: &str, act: UserAct) -> Result<Reloaded, Refusal>;
     /// Lists the users who have both factors.
     async fn user_enrolled(&self) -> Result<Vec<String>, Refusal>;
+    /// Lists the people whose authenticator app shows another time.
+    async fn user_clocks(&self) -> Result<Vec<AppClock>, Refusal> {
+        Err(Refusal::new(
+            Code::Unavailable,
+            "this gateway does not say whose clock is off",
+        ))
+    }
     /// Makes a one-time enrolment link; an earlier one of the same user is void.
     async fn user_invite(&self, user: &str) -> Result<Invitation, Refusal>;
     /// Forgets the factors of a user, ends what they opened and revokes their devices; the name may be gone from the
@@ -139,6 +146,8 @@ pub(crate) enum Request {
     UserChanged { user: String, act: UserAct },
     /// See [`Operator::user_enrolled`].
     UserEnrolled,
+    /// See [`Operator::user_clocks`].
+    UserClocks,
     /// See [`Operator::user_invite`].
     UserInvite { user: String },
     /// See [`Operator::user_forget`].
@@ -261,6 +270,9 @@ pub(crate) struct Status {
     /// What is under way at the areas that have a limit or a breaker.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) loads: Vec<LoadStatus>,
+    /// People whose authenticator app shows another time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) app_clocks: Vec<AppClock>,
 }
 
 /// What is under way at the upstreams of an area, in a [`Status`].
@@ -278,6 +290,25 @@ pub(crate) struct LoadStatus {
     /// `closed`, `open` or `trying`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) breaker: Option<String>,
+}
+
+/// A person whose authenticator app shows another time, as the last refused code told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AppClock {
+    /// The name to sign in with.
+    pub(crate) user: String,
+    /// By how many seconds; positive is ahead.
+    pub(crate) off_s: i64,
+    /// When that code was refused, RFC 3339.
+    pub(crate) at: String,
+}
+
+impl AppClock {
+    /// Says it in words.
+    pub(crate) fn words(&self) -> String {
+        let side = if self.off_s < 0 { "behind" } else { "ahead" };
+        format!("about {} s {side}", self.off_s.unsigned_abs())
+    }
 }
 
 /// An upstream in a [`Status`].

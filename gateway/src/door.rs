@@ -10,7 +10,7 @@ use crate::access::{self, FlowQuestion, Permit};
 use crate::audit::{Event, Record, reason};
 use crate::clock;
 use crate::gateway::Gateway;
-use crate::identity::{Device, Directory, Session, Standing};
+use crate::identity::{Binding, Device, Directory, Session, Standing};
 use crate::ids::{DeviceId, Door};
 use crate::limits;
 use crate::proxy::ConnOrigin;
@@ -27,6 +27,7 @@ struct FlowTicket {
     kill: KillSwitch,
     record: Record,
     session: Option<Arc<Session>>,
+    binding: Option<Arc<Binding>>,
     _open: StreamGuard,
 }
 
@@ -39,6 +40,9 @@ impl Ticket for FlowTicket {
     fn used(&self) {
         if let Some(session) = &self.session {
             session.touch(clock::unix());
+        }
+        if let Some(binding) = &self.binding {
+            binding.touch(clock::unix());
         }
     }
 
@@ -107,6 +111,7 @@ impl Gate for TunnelGate {
             permit,
             kill,
             session: record.session.and_then(|id| gw.sessions.find_by_id(id)),
+            binding: gw.sessions.binding(ask.device),
             record,
             _open: open,
         }))
@@ -126,7 +131,7 @@ impl Gate for TunnelGate {
     }
 
     fn is_open(&self, device: DeviceId) -> bool {
-        self.0.sessions.opened_by(device, clock::unix()).is_some()
+        self.0.opened_by(device).is_some() || self.0.is_headless(device)
     }
 
     fn is_ours(&self, host: &str) -> bool {
@@ -159,7 +164,7 @@ impl Gate for TunnelGate {
     }
 
     fn heard(&self, device: DeviceId, mark: Option<[u8; 12]>, endpoint: Option<SocketAddr>) {
-        self.0.devices.heard(device, mark, endpoint);
+        self.0.heard(device, mark, endpoint);
     }
 
     async fn seen_twice(&self, device: DeviceId, here: SocketAddr, there: SocketAddr) {

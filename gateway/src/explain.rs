@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::audit::again::{Decided, Said};
 use crate::cli::render;
+use crate::identity::Due;
 
 /// How a decision on record is named.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,7 +140,8 @@ impl Past {
             self.seq, self.time, self.target
         );
         if let Some(why) = &self.refused {
-            text.push_str(&format!("  the gateway refused it: {why}\n"));
+            let words = Due::of(why).map_or(String::new(), |due| format!(" ({})", due.words()));
+            text.push_str(&format!("  the gateway refused it: {why}{words}\n"));
         }
         text.push_str(&format!("  the policy answered {}\n", self.then));
         if let Some(shadow) = &self.shadow {

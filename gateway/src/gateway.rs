@@ -19,9 +19,11 @@ use crate::proxy::Edges;
 use crate::proxy::front::Fronts;
 use crate::proxy::front::cache::Store;
 use crate::proxy::handover::Handover;
+use crate::proxy::kept::Kept;
 use crate::proxy::statement::Signer;
 use crate::proxy::tls::InternalCa;
 use crate::reload::history::History;
+use crate::reproof::Reproof;
 use crate::secrets::Keys;
 use crate::snapshot::Snapshot;
 use crate::store::StoreError;
@@ -66,6 +68,10 @@ pub(crate) struct Gateway {
     pub(crate) upstreams: Upstreams,
     /// Pending hand-overs.
     pub(crate) handover: Handover,
+    /// Forms that wait for their person to sign in again.
+    pub(crate) kept: Kept,
+    /// Devices that wait for another proof.
+    pub(crate) reproof: Reproof,
     /// The threads that serve connections.
     pub(crate) edges: OnceLock<Edges>,
     /// The internal authority, unless it is switched off.
@@ -132,6 +138,7 @@ impl Gateway {
         user: &str,
         why: EndReason,
     ) -> Result<Vec<SessionId>, StoreError> {
+        self.kept.drop_user(user);
         let ended = self.sessions.end_user(user, why).await;
         self.streams.kill_user(user);
         ended

@@ -3,9 +3,11 @@
 mod account;
 mod agent;
 mod browsers;
+mod clocks;
 mod devices;
 mod engine;
 mod enrolment;
+mod extend;
 mod factors;
 mod forgot;
 mod lockout;
@@ -50,7 +52,7 @@ pub(crate) use self::post::Post;
 pub(crate) use self::record::{Context, Recorder};
 pub(crate) use self::recovery::{RecoverStep, ShownCodes};
 pub(crate) use self::reseal::reseal;
-pub(crate) use self::session::{EndReason, Session, SessionChange, Sessions};
+pub(crate) use self::session::{Binding, Due, EndReason, Session, SessionChange, Sessions};
 use self::session::{Lifetimes, token_hash};
 pub(crate) use self::steady::Steady;
 use crate::audit::{Event, Record};
@@ -188,6 +190,7 @@ pub(crate) struct Identity {
     /// Secrets that wait for their first code, in place of one in use.
     replacing: account::Replacing,
     halves: Halves,
+    clocks: clocks::Clocks,
     sessions: Arc<Sessions>,
     devices: Arc<Devices>,
     /// Brings news to people besides our pages.
@@ -265,6 +268,7 @@ impl Identity {
             enrolling: tokio::sync::Mutex::default(),
             replacing: account::Replacing::default(),
             halves: Halves::default(),
+            clocks: clocks::Clocks::load(&*store).await?,
             post: OnceLock::new(),
             sessions: Arc::new(sessions.await?),
             devices: Arc::new(devices.await?),

@@ -26,6 +26,7 @@ mod operate;
 mod pages;
 mod proxy;
 mod reload;
+mod reproof;
 mod rotation;
 mod run;
 mod secrets;

@@ -108,7 +108,7 @@ fn metrics(gw: &Gateway) -> String {
     let now = clock::unix();
     let open = devices
         .iter()
-        .filter(|d| gw.sessions.opened_by(d.id, now).is_some())
+        .filter(|d| gw.opened_by(d.id).is_some())
         .count();
     let connections = gw.edges.get().map_or(0, crate::proxy::Edges::connections);
     let tunnel = gw.tunnel.get().is_some_and(|t| t.why_down().is_none());

@@ -25,10 +25,10 @@ use crate::control::cert as ask;
 use crate::control::import::{DevicesImported, Import, Mode, ServerKey};
 use crate::control::purge::{self as to_forget, Purged};
 use crate::control::{
-    Apply, AuditStatus, Code, Confirmed, DeviceAdded, DeviceClass, DeviceLine, DeviceStatus, Ended,
-    Imported, Invitation, LoadStatus, MailSent, NewDevice, Operator, PolicyStatus, Refusal,
-    Reloaded, Rollback, SessionLine, Status, TunnelStatus, UpstreamStatus, UserAct, Verdict, Which,
-    ban,
+    AppClock, Apply, AuditStatus, Code, Confirmed, DeviceAdded, DeviceClass, DeviceLine,
+    DeviceStatus, Ended, Imported, Invitation, LoadStatus, MailSent, NewDevice, Operator,
+    PolicyStatus, Refusal, Reloaded, Rollback, SessionLine, Status, TunnelStatus, UpstreamStatus,
+    UserAct, Verdict, Which, ban,
 };
 use crate::doctor::Diagnosis;
 use crate::gateway::Gateway;
@@ -37,6 +37,7 @@ use crate::mail::TestError;
 use crate::reload;
 use crate::reload::change::{Done, Wanted};
 use crate::reload::history::{By, Entry, How};
+use crate::reproof::Standing;
 use crate::snapshot::Snapshot;
 use crate::tunnel;
 use crate::upstreams::Health;
@@ -87,6 +88,7 @@ impl Operator for Desk {
             certificates: crate::acme::failing(gw),
             upstreams: upstreams(gw, &snap),
             loads: loads(gw, &snap),
+            app_clocks: self.acts(&snap).user_clocks(),
         })
     }
 
@@ -140,6 +142,10 @@ impl Operator for Desk {
 
     async fn user_enrolled(&self) -> Result<Vec<String>, Refusal> {
         self.acts(&self.0.snapshot.load()).user_enrolled().await
+    }
+
+    async fn user_clocks(&self) -> Result<Vec<AppClock>, Refusal> {
+        Ok(self.acts(&self.0.snapshot.load()).user_clocks())
     }
 
     async fn user_invite(&self, user: &str) -> Result<Invitation, Refusal> {
@@ -310,16 +316,13 @@ impl Desk {
             Some(tunnel) => tunnel.peer_status(device.id).await,
             None => None,
         };
-        let opened = gw.sessions.opened_by(device.id, clock::unix());
+        let standing = gw.standing(device.id);
         let heard = peer.as_ref().is_some_and(|p| p.handshake_age.is_some());
-        let (state, why) = match (&device.revoked, &opened) {
+        let (state, why) = match (&device.revoked, &standing) {
             (Some(_), _) => ("revoked", None),
-            (None, Some(session)) => ("open", Some(format!("session {}", session.id))),
-            (None, None) if device.mark.is_none() && !heard => ("never", None),
-            (None, None) => (
-                "quarantine",
-                Some(format!("{} has not signed in through it", device.user)),
-            ),
+            (None, Standing::Open(session)) => ("open", Some(format!("session {}", session.id))),
+            (None, Standing::Shut) if device.mark.is_none() && !heard => ("never", None),
+            (None, closed) => ("quarantine", gw.why_closed(device, closed)),
         };
         let endpoint = peer.as_ref().and_then(|p| p.endpoint).or(device.endpoint);
         DeviceStatus {

@@ -2,6 +2,7 @@
 
 mod accept;
 mod account;
+mod again;
 mod answer;
 mod assets;
 mod ca;
@@ -18,6 +19,7 @@ mod lang;
 mod notices;
 mod portal;
 mod problem;
+mod proofs;
 mod qr;
 mod recovery;
 mod signin;
@@ -30,12 +32,13 @@ use axum::extract::RawQuery;
 use axum::response::Response;
 use axum::routing::{get, post};
 
-pub(crate) use accept::{may_redirect, wants_html};
+pub(crate) use accept::{is_kept_form, may_redirect, wants_html};
 pub(crate) use answer::{Policy, json};
 pub(crate) use assets::{SCRIPT_VERSION as SCRIPT, VERSION as STYLE};
 pub(crate) use csrf::is_same_origin;
 pub(crate) use ctx::{Ctx, Proof, SharedDesk, see_other};
 pub(crate) use desk::devices::{DeviceDesk, DeviceFault, DeviceView, NewConfig};
+pub(crate) use desk::proofs::{Ending, Held, KeptForm, ProofDesk, Watch};
 pub(crate) use desk::{
     App, Ask, ChangeStep, Credentials, Desk, DeviceLine, DeviceState, EnrolStep, Enrolment,
     FirstStep, ForgotStep, Here, Person, RecoveryStep, ResetStep, SecondStep, SessionRow, Visit,
@@ -62,12 +65,16 @@ pub(crate) fn sign_in_host() -> Router {
             "/signin/step-up",
             get(signin::step_up_form).post(signin::step_up),
         )
+        .route("/signin/device", get(proofs::form).post(proofs::prove))
+        .route("/signin/device/key", post(proofs::key))
+        .route("/signin/device/proof", post(proofs::signature))
         .route("/signout", post(portal::sign_out))
         .route("/account", get(account::account))
         .route("/account/end", post(account::end))
         .route("/account/end-others", post(account::end_others))
         .route("/account/end-all", post(account::end_all))
         .route("/account/notice", post(account::dismiss))
+        .route("/account/extend", post(proofs::extend))
         .route("/account/confirm", post(account::confirm))
         .route(
             "/account/password",
@@ -87,6 +94,7 @@ pub(crate) fn sign_in_host() -> Router {
             get(devices::add_form).post(devices::add),
         )
         .route("/.postern/devices.js", get(key_maker))
+        .route("/.postern/watch.js", get(watch))
         .route("/ca", get(ca::page))
         .route("/ca/root.pem", get(ca::pem))
         .route("/ca/root.crt", get(ca::der))
@@ -101,10 +109,11 @@ pub(crate) fn sign_in_host() -> Router {
 
 /// The routes under `/.postern/` of an application's host.
 pub(crate) fn app_host() -> Router {
-    finished(Router::new().route(
-        "/.postern/signout",
-        get(portal::leave_form).post(portal::leave_app),
-    ))
+    let signout = get(portal::leave_form).post(portal::leave_app);
+    let routes = Router::new()
+        .route("/.postern/signout", signout)
+        .route("/.postern/again", get(again::page));
+    finished(routes)
 }
 
 /// Adds what every kind of host has, and the last word on headers.
@@ -128,6 +137,10 @@ async fn script(RawQuery(query): RawQuery) -> Response {
 
 async fn key_maker(RawQuery(query): RawQuery) -> Response {
     assets::key_maker(query.as_deref()).map(Body::from)
+}
+
+async fn watch(RawQuery(query): RawQuery) -> Response {
+    assets::watch(query.as_deref()).map(Body::from)
 }
 
 async fn icon() -> Response {

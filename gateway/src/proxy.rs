@@ -16,6 +16,7 @@ pub(crate) mod handover;
 pub(crate) mod head;
 pub(crate) mod headers;
 pub(crate) mod identify;
+pub(crate) mod kept;
 mod offence;
 pub(crate) mod own;
 pub(crate) mod pep;

@@ -29,6 +29,7 @@ use crate::mail::{Mail, Relay, RelayError};
 use crate::observe;
 use crate::operate;
 use crate::proxy::handover::Handover;
+use crate::proxy::kept::Kept;
 use crate::proxy::statement::{Signer, StatementError};
 use crate::proxy::tls::{self, CertError, InternalCa};
 use crate::proxy::{Edges, edge};
@@ -36,6 +37,7 @@ use crate::reload::change::Wanted;
 use crate::reload::history::{By, History, How};
 use crate::reload::start::Fallback;
 use crate::reload::{self, Rejected};
+use crate::reproof::Reproof;
 use crate::rotation;
 use crate::secrets::{KeyError, Keys};
 use crate::store::{self, StoreError};
@@ -204,6 +206,7 @@ async fn open(
     let relay = Relay::open(&config.mail, own.map_or("localhost", String::as_str))?;
     let mail = Mail::new(relay, Arc::clone(&store), Arc::clone(&keys));
     let signer = Signer::open(&config.data, &keys)?;
+    let reproof = Reproof::with_keys(sessions.browser_keys().await?);
     let gw = Arc::new(Gateway {
         acme: Acme::new(&config, &keys),
         bans,
@@ -223,6 +226,8 @@ async fn open(
         streams: Streams::new(),
         limits: Arc::new(Limits::new(&Rate::of_source(), clock::now())),
         handover: Handover::default(),
+        kept: Kept::default(),
+        reproof,
         edges: OnceLock::new(),
         reloading: tokio::sync::Mutex::default(),
         tunnel: OnceLock::new(),

@@ -4,6 +4,7 @@ pub(crate) mod copy;
 mod factors;
 mod guard;
 mod mail;
+mod proofs;
 mod reseal;
 mod rows;
 mod schema;
@@ -23,6 +24,7 @@ pub(crate) use self::guard::{BanRow, BrowserRow};
 #[cfg(test)]
 pub(crate) use self::mail::MAILS_OF_ONE;
 pub(crate) use self::mail::{MailRow, MailStore, ResetRow};
+pub(crate) use self::proofs::{BindingRow, ClockRow, Point, ProofStore};
 pub(crate) use self::reseal::{Reseal, Sealed};
 use crate::ids::{DeviceId, Door, SessionId};
 
@@ -36,7 +38,7 @@ pub(crate) fn open(data_dir: &Path) -> Result<Arc<dyn Store>, StoreError> {
 
 /// What is kept over a restart. Each call that returned `Ok` survives a crash of the machine.
 #[async_trait]
-pub(crate) trait Store: MailStore {
+pub(crate) trait Store: MailStore + ProofStore {
     /// Reads the factors of a user.
     async fn credentials(&self, user: &str) -> Result<Option<Credentials>, StoreError>;
     /// Sets the factors of a user; the last accepted step never becomes smaller.
@@ -113,8 +115,6 @@ pub(crate) trait Store: MailStore {
     async fn end_sessions(&self, ids: Vec<SessionId>) -> Result<(), StoreError>;
     /// Notes how sessions were used.
     async fn touch_sessions(&self, used: Vec<(SessionId, UseRow)>) -> Result<(), StoreError>;
-    /// Says that a session opens a device; an earlier one of the device no longer does.
-    async fn bind_device(&self, session: SessionId, device: DeviceId) -> Result<(), StoreError>;
     /// Says that no session opens a device any more.
     async fn release_device(&self, device: DeviceId) -> Result<(), StoreError>;
 
@@ -331,6 +331,8 @@ pub(crate) struct UseRow {
     pub(crate) idle: Option<i64>,
     /// Sessions of its person at a time.
     pub(crate) most: Option<u32>,
+    /// Seconds by which its end was put off, once.
+    pub(crate) extended: i64,
 }
 
 /// One cookie of a session; it counts on one host only.

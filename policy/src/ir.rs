@@ -341,6 +341,9 @@ pub(crate) struct Defaults {
     pub(crate) device: Device,
     pub(crate) idle: Option<u32>,
     pub(crate) sessions: Option<u32>,
+    /// Seconds by which one code may put off the end of a session, once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) extend: Option<u32>,
     pub(crate) hide: bool,
 }
 
@@ -353,6 +356,45 @@ pub enum SignInDoor {
     Tunnel,
     /// Any sign-in of that person.
     Web,
+}
+
+/// What closes a tunnel device again that its person has opened, though the session goes on. The default is nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Reprove {
+    /// It is heard from another address than the proof was given at.
+    pub moved: bool,
+    /// Seconds since the last code of its person.
+    pub after: Option<u32>,
+    /// Seconds without data from the device.
+    pub idle: Option<u32>,
+}
+
+impl Reprove {
+    /// Whether nothing closes a device but the end of its session.
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Managed devices that need no sign-in for some nets.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Headless {
+    /// Whose device it is.
+    pub(crate) user: u32,
+    /// Its name; `None` is every managed device of that user.
+    pub(crate) device: Option<String>,
+    /// Sorted.
+    pub(crate) nets: Vec<u32>,
+    #[serde(skip)]
+    pub(crate) span: Span,
+}
+
+impl Headless {
+    /// As the file names it.
+    pub(crate) fn name(&self, users: &[User]) -> String {
+        let user = users.get(self.user as usize).map_or("", |user| &*user.name);
+        format!("{user}/{}", self.device.as_deref().unwrap_or("*"))
+    }
 }
 
 /// One policy, resolved.
@@ -368,6 +410,11 @@ pub(crate) struct Ir {
     pub(crate) header_sets: Vec<HeaderSet>,
     pub(crate) defaults: Defaults,
     pub(crate) sign_in: SignInDoor,
+    #[serde(skip_serializing_if = "Reprove::is_nothing")]
+    pub(crate) reprove: Reprove,
+    /// Sorted by user and device.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) headless: Vec<Headless>,
     pub(crate) apps: Vec<App>,
     pub(crate) nets: Vec<Net>,
     pub(crate) guards: Vec<Guard>,

@@ -37,7 +37,7 @@ pub use compile::{
 pub use decide::{Context, Decision, Outcome, Subject};
 pub use diag::{Diagnostic, Severity};
 pub use headers::{HeaderField, HeaderSet, HeaderValues, Person};
-pub use ir::{At, Device, Proto, SignInDoor, Upstream};
+pub use ir::{At, Device, Proto, Reprove, SignInDoor, Upstream};
 pub use query::{Query, QueryError, QueryField, QueryText};
 pub use replay::{AuditInput, AuditTarget, ReplayChange, Replayer, replay};
 pub use resolve::{Wanted, cut_area, wanted};

@@ -49,6 +49,7 @@ impl Policy {
         self.idle_guards(&deciding, &mut out);
         self.few_admins(&mut out);
         self.unused(&mut out);
+        self.headless_devices(&mut out);
         self.overlapping_zones(&mut out);
         self.past(now, &mut out);
         out.sort_by_key(|d| (d.span.file, d.span.start));
@@ -87,6 +88,22 @@ impl Policy {
             group.is_some_and(|group| !group.members.is_empty())
         };
         !who.any_user && !who.anyone && who.users.is_empty() && !who.groups.iter().any(member)
+    }
+
+    /// Devices that reach nets though nobody has signed in.
+    fn headless_devices(&self, out: &mut Vec<Diagnostic>) {
+        for entry in &self.ir.headless {
+            let ids = entry
+                .nets
+                .iter()
+                .filter_map(|&ix| self.ir.nets.get(ix as usize));
+            let nets: Vec<&str> = ids.map(|net| net.id.as_str()).collect();
+            let whose = entry.name(&self.ir.users);
+            let title = format!("{whose} reaches {} without a sign-in", nets.join(", "));
+            out.push(Diagnostic::warning("headless", entry.span, title).help(
+                "keep it only where nobody can sign in, with as few nets as the device needs",
+            ));
+        }
     }
 
     /// A console in which one person, or nobody, can act at any time.

@@ -1,5 +1,6 @@
 //! A policy written out again, with every default and every name in one order.
 
+mod tunnel;
 pub(crate) mod words;
 
 use crate::compile::Policy;
@@ -109,11 +110,10 @@ impl Printer<'_> {
         if let Some(sessions) = defaults.sessions {
             pair(out, "sessions", &sessions.to_string());
         }
-        let door = match self.ir.sign_in {
-            ir::SignInDoor::Tunnel => "tunnel",
-            ir::SignInDoor::Web => "web",
-        };
-        push(out, &format!("\n[tunnel]\nsign-in = \"{door}\""));
+        if let Some(extend) = defaults.extend {
+            pair(out, "extend", &quote(&show_duration(extend)));
+        }
+        tunnel::write(self.ir, out);
     }
 
     fn tenants(&self, out: &mut String) {

@@ -13,6 +13,7 @@ mod schedules;
 mod sessions;
 mod settings;
 pub(crate) mod tenants;
+mod tunnel;
 pub(crate) mod values;
 
 use std::collections::BTreeMap;
@@ -75,6 +76,7 @@ fn settled(
     let nets = resource::nets(&mut cx, &ast.nets);
     let admin = resource::admin(&mut cx, &ast.admin);
     let guards = access::guards(&mut cx, &ast.guards, &apps, &nets);
+    let (reprove, headless) = tunnel::resolve(&mut cx, &ast.tunnel, &nets);
     let invariants = invariants::invariants(&mut cx, &ast.invariants, &apps, &nets);
     if diags.iter().any(|d| d.severity == Severity::Error) {
         return None;
@@ -88,6 +90,8 @@ fn settled(
         header_sets,
         defaults,
         sign_in,
+        reprove,
+        headless,
         apps,
         nets,
         guards,

@@ -188,12 +188,25 @@ pub(crate) struct DefaultAst {
     pub(crate) device: Option<Word>,
     pub(crate) idle: Option<Word>,
     pub(crate) sessions: Option<Sp<u64>>,
+    pub(crate) extend: Option<Word>,
     pub(crate) hide: Option<bool>,
 }
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TunnelAst {
     pub(crate) sign_in: Option<Word>,
+    pub(crate) reprove: Option<ReproveAst>,
+    /// Devices, as `USER/DEVICE`, and the nets that each may reach without a sign-in.
+    pub(crate) headless: Vec<Def<Sp<Vec<Word>>>>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ReproveAst {
+    /// At its key.
+    pub(crate) span: Span,
+    pub(crate) moved: Option<bool>,
+    pub(crate) after: Option<Word>,
+    pub(crate) idle: Option<Word>,
 }
 
 #[derive(Clone, Debug, Default)]

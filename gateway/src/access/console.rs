@@ -23,10 +23,10 @@ pub(crate) fn console(
     door: Quarantine,
 ) -> Verdict {
     let (facts, said, decision) = decide(snap, caller, method);
-    let refused = match door {
-        Quarantine::Closed => Some(reason::QUARANTINE),
-        Quarantine::Open if caller.mismatch() => Some(reason::DEVICE_MISMATCH),
-        Quarantine::Open => lapsed(snap, caller, decision),
+    let refused = match door.reason() {
+        Some(why) => Some(why),
+        None if caller.mismatch() => Some(reason::DEVICE_MISMATCH),
+        None => lapsed(snap, caller, decision),
     };
     let mut record = base_record(Event::AccessDecided, snap, caller, decision, refused);
     let differs = refused.is_some() || said.outcome != decision.outcome;

@@ -248,6 +248,10 @@ fn of_policy(why: &str) -> bool {
         reason::NO_SUCH_SERVICE,
         reason::QUARANTINE,
         reason::DEVICE_MISMATCH,
+        reason::DEVICE_MOVED,
+        reason::DEVICE_PROOF_OLD,
+        reason::DEVICE_IDLE,
+        reason::HEADLESS,
     ]
     .contains(&why)
 }

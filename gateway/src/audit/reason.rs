@@ -29,6 +29,7 @@ pub(crate) const REVOKED: &str = "revoked";
 pub(crate) const REPLACED: &str = "replaced";
 pub(crate) const USER_CHANGED: &str = "user-changed";
 pub(crate) const STEP_UP: &str = "step-up";
+pub(crate) const EXTENDED: &str = "extended";
 pub(crate) const STEP_UP_NEEDED: &str = "step-up-needed";
 pub(crate) const NOT_SIGNED_IN: &str = "not-signed-in";
 pub(crate) const ENROLLED: &str = "enrolled";
@@ -69,6 +70,11 @@ pub(crate) const DEVICE_RENAMED: &str = "device-renamed";
 pub(crate) const KEY_SEEN_TWICE: &str = "key-seen-twice";
 pub(crate) const DEVICE_PSK_CHANGED: &str = "device-psk-changed";
 pub(crate) const DEVICE_IMPORTED: &str = "device-imported";
+pub(crate) const DEVICE_MOVED: &str = "device-moved";
+pub(crate) const DEVICE_PROOF_OLD: &str = "device-proof-old";
+pub(crate) const DEVICE_IDLE: &str = "device-idle";
+pub(crate) const DEVICE_PROVED: &str = "device-proved";
+pub(crate) const HEADLESS: &str = "headless";
 
 // Requests and flows.
 pub(crate) const BAD_REQUEST: &str = "bad-request";
@@ -150,6 +156,7 @@ pub(crate) const ALL: &[&str] = &[
     REPLACED,
     USER_CHANGED,
     STEP_UP,
+    EXTENDED,
     STEP_UP_NEEDED,
     NOT_SIGNED_IN,
     ENROLLED,
@@ -183,6 +190,11 @@ pub(crate) const ALL: &[&str] = &[
     KEY_SEEN_TWICE,
     DEVICE_PSK_CHANGED,
     DEVICE_IMPORTED,
+    DEVICE_MOVED,
+    DEVICE_PROOF_OLD,
+    DEVICE_IDLE,
+    DEVICE_PROVED,
+    HEADLESS,
     BAD_REQUEST,
     TOO_LARGE,
     RATE_LIMITED,

@@ -14,8 +14,8 @@ use crate::config::lock::{self, Lock};
 use crate::control::acts::{Acts, settings};
 use crate::control::import::{DevicesImported, Import};
 use crate::control::{
-    Code, DeviceAdded, DeviceClass, DeviceLine, Ended, Imported, Invitation, NewDevice, Operator,
-    Refusal, Reloaded, Remote, SessionLine, Status, UserAct, Which, ban,
+    AppClock, Code, DeviceAdded, DeviceClass, DeviceLine, Ended, Imported, Invitation, NewDevice,
+    Operator, Refusal, Reloaded, Remote, SessionLine, Status, UserAct, Which, ban,
 };
 use crate::identity::{EndReason, Identity};
 use crate::secrets::Keys;
@@ -133,6 +133,9 @@ impl Operator for Stopped {
     }
     async fn user_enrolled(&self) -> Result<Vec<String>, Refusal> {
         self.acts().user_enrolled().await
+    }
+    async fn user_clocks(&self) -> Result<Vec<AppClock>, Refusal> {
+        Ok(self.acts().user_clocks())
     }
     async fn user_invite(&self, user: &str) -> Result<Invitation, Refusal> {
         self.acts().user_invite(user).await

@@ -91,6 +91,12 @@ fn text(status: &Status) -> String {
             failing.name, failing.cause, failing.detail
         ));
     }
+    for off in &status.app_clocks {
+        let (user, words, at) = (&off.user, off.words(), &off.at);
+        lines.push(format!(
+            "clock     {user}: authenticator app {words}, at {at}"
+        ));
+    }
     for u in &status.upstreams {
         let drain = if u.drain { ", drains" } else { "" };
         let since = u.since.as_deref().map(|at| format!(" since {at}"));

@@ -10,7 +10,7 @@ use super::folder::{Folder, Order};
 use super::offline::Stopped;
 use super::{Global, block_on, offline, out, policies};
 use crate::config::Config;
-use crate::control::{Operator, Remote, UserAct};
+use crate::control::{AppClock, Operator, Remote, UserAct};
 use crate::edits::{Edit, NewUser};
 
 /// The commands about people.
@@ -261,6 +261,11 @@ struct Line<'a> {
     groups: Vec<&'a str>,
     disabled: bool,
     enrolled: Option<bool>,
+    /// By how many seconds the clock of the authenticator app is off; positive is ahead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app_clock_off_s: Option<i64>,
+    #[serde(skip)]
+    clock: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -278,11 +283,13 @@ fn done(user: &str, state: &str, json: bool) {
 }
 
 fn list(policy: Option<&std::path::Path>, global: &Global) -> Result<(), Failure> {
-    let (dir, enrolled) = match policy {
-        Some(dir) => (dir.to_owned(), None),
+    let (dir, enrolled, clocks) = match policy {
+        Some(dir) => (dir.to_owned(), None, Vec::new()),
         None => {
             let config = global.config()?;
-            (config.policy_dir.clone(), enrolled(config))
+            let dir = config.policy_dir.clone();
+            let (enrolled, clocks) = asked(config);
+            (dir, enrolled, clocks)
         }
     };
     let policy = policies::load(&dir)?.policy;
@@ -296,6 +303,8 @@ fn list(policy: Option<&std::path::Path>, global: &Global) -> Result<(), Failure
             enrolled: enrolled
                 .as_ref()
                 .map(|e| e.iter().any(|n| **n == *user.name)),
+            app_clock_off_s: off(&clocks, &user.name).map(|clock| clock.off_s),
+            clock: off(&clocks, &user.name).map(AppClock::words),
         })
         .collect();
     lines.sort_by_key(|l| l.user);
@@ -306,8 +315,16 @@ fn list(policy: Option<&std::path::Path>, global: &Global) -> Result<(), Failure
         return Ok(());
     }
     let rows: Vec<Vec<String>> = lines.iter().map(row).collect();
-    out::table(&["USER", "NAME", "GROUPS", "STATE", "ENROLLED"], &rows);
+    let mut head = vec!["USER", "NAME", "GROUPS", "STATE", "ENROLLED"];
+    if !clocks.is_empty() {
+        head.push("APP CLOCK");
+    }
+    out::table(&head, &rows);
     Ok(())
+}
+
+fn off<'a>(clocks: &'a [AppClock], user: &str) -> Option<&'a AppClock> {
+    clocks.iter().find(|clock| clock.user == user)
 }
 
 fn row(line: &Line<'_>) -> Vec<String> {
@@ -317,22 +334,28 @@ fn row(line: &Line<'_>) -> Vec<String> {
         Some(false) => "no",
         None => "?",
     };
-    vec![
+    let mut row = vec![
         line.user.to_owned(),
         line.name.to_owned(),
         line.groups.join(" "),
         state.to_owned(),
         enrolled.to_owned(),
-    ]
+    ];
+    row.extend(line.clock.clone());
+    row
 }
 
-/// Asks who has both factors; `None` where that cannot be known from here.
-fn enrolled(config: Config) -> Option<Vec<String>> {
+/// Asks who has both factors, and whose authenticator app shows another time; `None` and nobody
+/// where that cannot be known from here.
+fn asked(config: Config) -> (Option<Vec<String>>, Vec<AppClock>) {
     let asked = block_on(async {
         let gateway = offline::any(config).await?;
-        Ok(gateway.user_enrolled().await?)
+        let clocks = gateway.user_clocks().await.unwrap_or_default();
+        Ok((gateway.user_enrolled().await?, clocks))
     });
-    asked.ok()
+    asked.map_or((None, Vec::new()), |(enrolled, clocks)| {
+        (Some(enrolled), clocks)
+    })
 }
 
 #[cfg(test)]

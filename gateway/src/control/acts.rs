@@ -6,7 +6,8 @@ use data_encoding::BASE64;
 use policy::Policy;
 
 use super::{
-    Code, DeviceAdded, DeviceClass, DeviceLine, Ended, Imported, Invitation, NewDevice, Preshared,
+    AppClock, Code, DeviceAdded, DeviceClass, DeviceLine, Ended, Imported, Invitation, NewDevice,
+    Preshared,
     Refusal, SessionLine, Which,
 };
 use crate::clock;
@@ -70,6 +71,18 @@ impl Acts<'_> {
             }
         }
         Ok(enrolled)
+    }
+
+    /// See [`super::Operator::user_clocks`].
+    pub(crate) fn user_clocks(&self) -> Vec<AppClock> {
+        let rows = self.identity.app_clocks().into_iter();
+        rows.filter(|row| self.policy.user(&row.user).is_some())
+            .map(|row| AppClock {
+                user: row.user,
+                off_s: row.off,
+                at: clock::rfc3339(u64::try_from(row.at).unwrap_or(0).saturating_mul(1000)),
+            })
+            .collect()
     }
 
     /// See [`super::Operator::user_invite`].

@@ -12,9 +12,9 @@ use tokio::time::timeout;
 
 use super::import::{DevicesImported, Import};
 use super::{
-    Answer, Apply, Code, Confirmed, DeviceAdded, DeviceClass, DeviceLine, Ended, Imported,
-    Invitation, MailSent, NewDevice, Operator, Refusal, Reloaded, Request, Rollback, SessionLine,
-    Status, UserAct, Verdict, Which, ban, cert, purge,
+    Answer, AppClock, Apply, Code, Confirmed, DeviceAdded, DeviceClass, DeviceLine, Ended,
+    Imported, Invitation, MailSent, NewDevice, Operator, Refusal, Reloaded, Request, Rollback,
+    SessionLine, Status, UserAct, Verdict, Which, ban, cert, purge,
 };
 use crate::doctor::Diagnosis;
 use crate::reload::history::Entry;
@@ -100,6 +100,9 @@ impl Operator for Remote {
     }
     async fn user_enrolled(&self) -> Result<Vec<String>, Refusal> {
         self.ask(&Request::UserEnrolled).await
+    }
+    async fn user_clocks(&self) -> Result<Vec<AppClock>, Refusal> {
+        self.ask(&Request::UserClocks).await
     }
     async fn user_invite(&self, user: &str) -> Result<Invitation, Refusal> {
         let user = user.to_owned();

@@ -138,6 +138,7 @@ async fn dispatch(operator: &dyn Operator, request: Request, uid: u32) -> Vec<u8
         Request::Reload => line(operator.reload().await),
         Request::UserChanged { user, act } => line(operator.user_changed(&user, act).await),
         Request::UserEnrolled => line(operator.user_enrolled().await),
+        Request::UserClocks => line(operator.user_clocks().await),
         Request::UserInvite { user } => line(operator.user_invite(&user).await),
         Request::UserForget { user } => line(operator.user_forget(&user).await),
         Request::UserReset { user } => line(operator.user_reset(&user).await),

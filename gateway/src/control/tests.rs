@@ -85,6 +85,7 @@ fn status() -> Status {
         certificates: Vec::new(),
         upstreams: Vec::new(),
         loads: Vec::new(),
+        app_clocks: Vec::new(),
     }
 }
 

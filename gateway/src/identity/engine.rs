@@ -220,7 +220,7 @@ impl Identity {
             .and_then(|c| totp::check(&secret, c, from.now));
         let Some(matched) = matched else {
             let off = typed.and_then(|c| totp::off_by(&secret, &c, from.now));
-            self.note_clock(user, off, from);
+            self.note_clock(user, off, from).await;
             return Err(Failed::Refused(Refusal::BadCode));
         };
         let accepted = self
@@ -229,11 +229,12 @@ impl Identity {
             .await?;
         let proof = CodeProof::new(user, matched, accepted, now).map_err(Failed::Refused)?;
         self.lockout.undo(tried, now);
+        self.forget_clock(user.as_str()).await;
         Ok(proof)
     }
 
     /// Records that the clock of a person's app seems to be off, which the person is not told.
-    fn note_clock(&self, user: &UserName, off: Option<i64>, from: &Context<'_>) {
+    async fn note_clock(&self, user: &UserName, off: Option<i64>, from: &Context<'_>) {
         let Some(off) = off else { return };
         let side = if off < 0 { "behind" } else { "ahead" };
         let mut record = Record::new(Event::ClockJumped, "ok", reason::APP_CLOCK_OFF);
@@ -243,6 +244,7 @@ impl Identity {
             "the authenticator app is about {secs} s {side}, or the code was an old one"
         ));
         self.recorder.note(from.stamp(record));
+        self.keep_clock(user.as_str(), off, from.now).await;
     }
 
     async fn totp_secret(

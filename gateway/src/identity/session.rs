@@ -1,5 +1,6 @@
 //! Sessions: in memory, written through.
 
+mod binding;
 mod state;
 mod tables;
 #[cfg(test)]
@@ -16,6 +17,8 @@ use parking_lot::{Mutex, RwLock};
 use sha2::{Digest, Sha256};
 use tokio::sync::broadcast;
 
+use self::binding::Bindings;
+pub(crate) use self::binding::{Binding, Due};
 use self::state::seconds;
 pub(crate) use self::state::{EndReason, Lifetimes, Session};
 use self::tables::Tables;
@@ -66,6 +69,7 @@ pub(crate) enum SessionError {
 /// not be written is tried again at each sweep.
 pub(crate) struct Sessions {
     tables: RwLock<Tables>,
+    bindings: Bindings,
     /// Ended in memory, not yet in the store.
     unwritten: Mutex<Vec<SessionId>>,
     changes: broadcast::Sender<SessionChange>,
@@ -100,6 +104,7 @@ impl Sessions {
         let browsers = Browsers::load(store.browsers().await?);
         let sessions = Self {
             tables: RwLock::default(),
+            bindings: Bindings::default(),
             unwritten: Mutex::default(),
             changes: broadcast::channel(CHANGES).0,
             lifetimes,
@@ -110,6 +115,10 @@ impl Sessions {
             recorder,
         };
         let now = sessions.time();
+        for row in sessions.store.bindings().await? {
+            let steady = Arc::clone(&sessions.steady);
+            sessions.bindings.put(Binding::new(&row, steady));
+        }
         {
             let mut tables = sessions.tables.write();
             for row in rows {
@@ -137,6 +146,23 @@ impl Sessions {
         }
         session.touch(now);
         Some(session)
+    }
+
+    /// As [`Sessions::find`], for a page that asks by itself: that is no use.
+    pub(crate) fn glance(&self, cookie: &str, host: &str, now: i64) -> Option<Arc<Session>> {
+        let session = self.tables.read().by_cookie(&token_hash(cookie)?, host)?;
+        session.is_live(now).then_some(session)
+    }
+
+    /// Tells whose session a cookie was of that ran out lately, idle or old; not of one that was
+    /// ended in any other way.
+    pub(crate) fn ran_out(&self, cookie: &str, host: &str, now: i64) -> Option<Arc<str>> {
+        let hash = token_hash(cookie)?;
+        let tables = self.tables.read();
+        if let Some(session) = tables.by_cookie(&hash, host) {
+            return (!session.is_live(now)).then(|| Arc::clone(&session.user));
+        }
+        tables.ran_out(&hash, host, self.steady.at(now))
     }
 
     /// Finds a session that has not ended, live or waiting for its sweep.
@@ -225,6 +251,18 @@ impl Sessions {
         Ok(token)
     }
 
+    /// Puts off the end of a session, unless it was put off before.
+    ///
+    /// # Errors
+    /// [`SessionError`]; it holds until a restart if only the store failed.
+    pub(super) async fn extend(&self, session: &Session, by: Duration) -> Result<(), SessionError> {
+        if !session.is_live(i64::MIN) || !session.extend(seconds(by)) {
+            return Err(SessionError::Ended);
+        }
+        let row = (session.id, session.used());
+        Ok(self.store.touch_sessions(vec![row]).await?)
+    }
+
     /// Ends a session; says whether there was one.
     ///
     /// # Errors
@@ -309,55 +347,21 @@ impl Sessions {
                 .list()
                 .into_iter()
                 .filter(|s| !s.is_live(now) && s.why_over(time) == why)
-                .filter_map(|s| self.tables.write().remove(s.id))
+                .filter_map(|s| self.tables.write().retire(s.id, time))
                 .collect();
             gone.extend(over.iter().map(Arc::clone));
             report(self.finish(over, why).await);
         }
         self.replace_bound().await;
         report(self.write_uses().await);
+        report(self.write_bindings().await);
         report(self.write_ends().await);
         self.forget_the_rest().await;
         gone
     }
 
-    /// Says that a live session opens a device; an earlier session of it no longer does.
-    ///
-    /// # Errors
-    /// [`SessionError`]; nothing changed.
-    pub(crate) async fn bind_device(
-        &self,
-        session: &Session,
-        device: DeviceId,
-    ) -> Result<(), SessionError> {
-        if !session.is_live(i64::MIN) {
-            return Err(SessionError::Ended);
-        }
-        self.store.bind_device(session.id, device).await?;
-        if !self.tables.write().bind(session.id, device) {
-            return Err(SessionError::Ended);
-        }
-        self.tell(SessionChange::DeviceBound(device));
-        Ok(())
-    }
-
-    /// Closes a device until somebody signs in for it; says whether it was not closed so before.
-    ///
-    /// # Errors
-    /// [`StoreError`]: it is closed, but a restart might open it.
-    pub(crate) async fn dispute_device(&self, device: DeviceId) -> Result<bool, StoreError> {
-        let news = self.tables.write().dispute(device);
-        self.tell(SessionChange::DeviceReleased(device));
-        self.store.release_device(device).await?;
-        Ok(news)
-    }
-
-    /// Says whether a device is closed by [`Sessions::dispute_device`].
-    pub(crate) fn is_disputed(&self, device: DeviceId) -> bool {
-        self.tables.read().is_disputed(device)
-    }
-
-    /// Finds the live session that opened a tunnel device.
+    /// Finds the live session that opened a tunnel device; whether a proof is due again is not
+    /// asked.
     pub(crate) fn opened_by(&self, device: DeviceId, now: i64) -> Option<Arc<Session>> {
         let session = self.tables.read().by_device(device)?;
         session.is_live(now).then_some(session)

@@ -22,6 +22,7 @@ use crate::store::{self, LinkKind, Store, tests::Folder};
 
 mod account;
 mod enrol;
+mod extend;
 pub(crate) mod flow;
 mod forgot;
 mod guess;

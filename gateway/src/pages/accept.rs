@@ -4,6 +4,7 @@ use http::header::{ACCEPT, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method};
 
 use super::lang::weight;
+use super::{csrf, form};
 
 /// Says whether an answer should be a page: `Accept` names text/html with a weight above 0,
 /// `Sec-Fetch-Mode` is absent or `navigate`, and it is no upgrade.
@@ -30,6 +31,13 @@ pub(crate) fn wants_html(headers: &HeaderMap) -> bool {
 /// Says whether a request that needs a sign-in may be redirected to it instead of getting 401.
 pub(crate) fn may_redirect(method: &Method, headers: &HeaderMap) -> bool {
     (method == Method::GET || method == Method::HEAD) && wants_html(headers)
+}
+
+/// Says whether a POST is a plain form that a browser's page of the same origin sent by navigation;
+/// a client that says nothing of where a request comes from is none.
+pub(crate) fn is_kept_form(headers: &HeaderMap, authority: &str) -> bool {
+    let page = wants_html(headers) && csrf::is_same_origin(headers, authority);
+    page && form::is_urlencoded(headers)
 }
 
 /// Says whether a request plainly comes from a script: a browser says it is no navigation, or

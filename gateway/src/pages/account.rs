@@ -16,7 +16,7 @@ use super::portal::{BARE_FORM, gone, stranger};
 use super::problem::Problem;
 use super::qr::Qr;
 use super::texts::fill;
-use super::{codes, notices, views};
+use super::{codes, notices, proofs, views};
 use crate::identity::Others;
 use crate::ids::SessionId;
 
@@ -400,14 +400,21 @@ async fn account_page(
         0 => t.codes_none.to_owned(),
         left => fill(t.codes_left, "count", &left.to_string()),
     });
+    let quiet = proofs::quiet(ctx);
+    let (frame, to) = match quiet.watch || quiet.wait_secs.is_some() {
+        true => (ctx.watching(ctx.frame_of(person, "/account")), Policy::Live),
+        false => (ctx.frame_of(person, "/account"), Policy::Page),
+    };
     let view = views::Account {
+        ending: proofs::banner(ctx),
+        quiet,
         csrf: ctx.session_token(),
-        f: ctx.frame_of(person, "/account"),
+        f: frame,
         notices: notices::lines(ctx).await,
         codes: left,
         sessions: ctx.desk.sessions().into_iter().map(Into::into).collect(),
         devices: ctx.desk.devices(),
         error,
     };
-    ctx.page(status, &view, Policy::Page)
+    ctx.page(status, &view, to)
 }

@@ -23,6 +23,8 @@ const KEY_MAKER: &str = concat!(
     include_str!("../../templates/devices/qr.js"),
     include_str!("../../templates/devices/add.js")
 );
+/// Watches the device of an open page, and shows the end of its session in time.
+const WATCH: &str = include_str!("../../templates/watch.js");
 const ICON: &str = include_str!("../../templates/icon.svg");
 
 /// The SHA-256 of [`BASE`] as a content policy writes it.
@@ -37,6 +39,9 @@ pub(crate) static SCRIPT_VERSION: LazyLock<String> = LazyLock::new(|| version(SC
 
 /// As [`VERSION`], of the script that makes keys.
 pub(crate) static KEY_MAKER_VERSION: LazyLock<String> = LazyLock::new(|| version(KEY_MAKER));
+
+/// As [`VERSION`], of the script that watches a device.
+pub(crate) static WATCH_VERSION: LazyLock<String> = LazyLock::new(|| version(WATCH));
 
 fn version(text: &str) -> String {
     let mut name = HEXLOWER.encode(&Sha256::digest(text.as_bytes()));
@@ -60,6 +65,11 @@ pub(crate) fn script(query: Option<&str>) -> Response<Bytes> {
 /// Answers with the script that makes keys; kept for a year if `query` names its version.
 pub(crate) fn key_maker(query: Option<&str>) -> Response<Bytes> {
     javascript(KEY_MAKER, &KEY_MAKER_VERSION, query)
+}
+
+/// Answers with the script that watches a device; kept for a year if `query` names its version.
+pub(crate) fn watch(query: Option<&str>) -> Response<Bytes> {
+    javascript(WATCH, &WATCH_VERSION, query)
 }
 
 fn javascript(text: &'static str, version: &str, query: Option<&str>) -> Response<Bytes> {
@@ -89,7 +99,7 @@ fn cached(mut answer: Response<Bytes>, for_good: bool) -> Response<Bytes> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ICON, KEY_MAKER, SCRIPT, SHEET, VERSION, stylesheet};
+    use super::{ICON, KEY_MAKER, SCRIPT, SHEET, VERSION, WATCH, stylesheet};
 
     #[test]
     fn only_the_right_version_is_kept_for_good() {
@@ -137,6 +147,19 @@ mod tests {
         // It asks one address, that of its form.
         assert_eq!(KEY_MAKER.matches("fetch(").count(), 1);
         assert!(KEY_MAKER.contains("fetch(form.action, "));
+        for word in [
+            "http:",
+            "https:",
+            "import",
+            "eval",
+            "innerHTML",
+            "cookie",
+            "Storage",
+        ] {
+            assert!(!WATCH.contains(word), "{word}");
+        }
+        // The key can be used by the page and read by nobody.
+        assert!(WATCH.contains("}, false, [\"sign\", \"verify\"]);"));
         assert!(!ICON.contains("href") && !ICON.contains("script"));
     }
 }

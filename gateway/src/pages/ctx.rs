@@ -46,6 +46,8 @@ pub(crate) enum Proof {
     Browser,
     /// The session.
     Session,
+    /// The session of a device that waits for another proof.
+    Held,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Ctx {
@@ -112,6 +114,10 @@ impl Ctx {
                 let person = self.person()?;
                 Some(csrf::token(person.csrf.as_bytes(), host, ""))
             }
+            Proof::Held => {
+                let held = self.desk.held()?;
+                Some(csrf::token(held.csrf.as_bytes(), host, ""))
+            }
         }
     }
 
@@ -161,6 +167,11 @@ impl Ctx {
         }
     }
 
+    /// Returns the token for forms with a proof; empty where it cannot be given.
+    pub(crate) fn proof(&self, proof: Proof) -> String {
+        self.expected(proof).unwrap_or_default()
+    }
+
     /// Returns the token for the forms of the session; empty without one.
     pub(crate) fn session_token(&self) -> String {
         self.expected(Proof::Session).unwrap_or_default()
@@ -181,6 +192,15 @@ impl Ctx {
         let version = assets::SCRIPT_VERSION.as_str();
         Frame {
             script: Some(format!("/.postern/pages.js?v={version}")),
+            ..frame
+        }
+    }
+
+    /// As [`Ctx::scripted`], with the script that watches a device; answer with [`Policy::Live`].
+    pub(crate) fn watching<'a>(&self, frame: Frame<'a>) -> Frame<'a> {
+        let version = assets::WATCH_VERSION.as_str();
+        Frame {
+            script: Some(format!("/.postern/watch.js?v={version}")),
             ..frame
         }
     }

@@ -1,6 +1,7 @@
 //! What the pages ask of the rest of the gateway, as plain values.
 
 pub(crate) mod devices;
+pub(crate) mod proofs;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,13 +11,14 @@ use async_trait::async_trait;
 use zeroize::Zeroizing;
 
 use self::devices::DeviceDesk;
+use self::proofs::ProofDesk;
 use super::texts::Texts;
 use crate::identity::{Notice, Others, ShownCodes};
 use crate::ids::{Door, SessionId};
 
 /// The gateway as one request to the pages sees it.
 #[async_trait]
-pub(crate) trait Desk: DeviceDesk + Send + Sync {
+pub(crate) trait Desk: DeviceDesk + ProofDesk + Send + Sync {
     /// Tells who asks, from where, and under which name of ours.
     fn visit(&self) -> &Visit;
     /// Returns a cookie of the request that stands exactly once.

@@ -85,7 +85,7 @@ pub(crate) async fn read(
     }
 }
 
-fn is_urlencoded(headers: &HeaderMap) -> bool {
+pub(super) fn is_urlencoded(headers: &HeaderMap) -> bool {
     if headers.contains_key(CONTENT_ENCODING) {
         return false;
     }

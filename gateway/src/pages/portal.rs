@@ -10,7 +10,7 @@ use super::ctx::{Ctx, Page, Proof, see_other};
 use super::form::{FORM_MAX, Spec};
 use super::problem::Problem;
 use super::texts::fill;
-use super::{notices, views};
+use super::{notices, proofs, views};
 
 pub(super) const BARE_FORM: Spec = Spec {
     required: &[],
@@ -24,17 +24,24 @@ pub(crate) async fn portal(ctx: Ctx) -> Response {
         return stranger(&ctx);
     };
     let codes_left = ctx.desk.codes_left().await;
+    let quiet = proofs::quiet(&ctx);
+    let (frame, to) = match quiet.watch || quiet.wait_secs.is_some() {
+        true => (ctx.watching(ctx.frame_of(person, "/")), Policy::Live),
+        false => (ctx.frame_of(person, "/"), Policy::Page),
+    };
     let view = views::Portal {
+        ending: proofs::banner(&ctx),
+        quiet,
         notices: notices::lines(&ctx).await,
         csrf: ctx.session_token(),
         offer_codes: codes_left == Some(0),
-        f: ctx.frame_of(person, "/"),
+        f: frame,
         greeting: fill(ctx.t().portal_greeting, "name", &person.user),
         here: &ctx.visit().here,
         apps: ctx.desk.apps(),
         devices: ctx.desk.devices(),
     };
-    ctx.page(StatusCode::OK, &view, Policy::Page).into()
+    ctx.page(StatusCode::OK, &view, to).into()
 }
 
 /// `POST /signout` on the sign-in host.

@@ -42,6 +42,9 @@ pub(crate) async fn form(mut ctx: Ctx) -> Response {
     if ctx.person().is_some() && !ctx.anew {
         return onward(&ctx, rt.as_deref()).await;
     }
+    if ctx.desk.held().is_some() && !ctx.anew {
+        return see_other(&with_rt("/signin/device", rt.as_deref())).into();
+    }
     password_page(&mut ctx, rt.as_deref(), "", None).into()
 }
 
@@ -154,7 +157,7 @@ async fn onward(ctx: &Ctx, rt: Option<&str>) -> Response {
     see_other(next.as_deref().unwrap_or("/")).into()
 }
 
-fn entered(cookie: &str, next: Option<&str>) -> Response {
+pub(super) fn entered(cookie: &str, next: Option<&str>) -> Response {
     let mut page = see_other(next.unwrap_or("/"));
     answer::signed_in(&mut page.0, cookie);
     page.into()

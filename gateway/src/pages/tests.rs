@@ -5,4 +5,5 @@ pub(crate) mod fake;
 mod forgot;
 mod golden;
 pub(crate) mod handlers;
+mod proofs;
 mod words;

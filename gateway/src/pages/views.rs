@@ -87,7 +87,7 @@ pub(crate) struct Code<'a> {
     pub(crate) f: Frame<'a>,
     pub(crate) action: &'static str,
     pub(crate) heading: &'static str,
-    pub(crate) lead: &'static str,
+    pub(crate) lead: &'a str,
     pub(crate) button: &'static str,
     pub(crate) back: String,
     pub(crate) back_text: &'static str,
@@ -110,6 +110,31 @@ pub(crate) struct Portal<'a> {
     pub(crate) here: &'a Here,
     pub(crate) apps: Vec<App>,
     pub(crate) devices: Vec<DeviceLine>,
+    pub(crate) ending: Option<EndingBanner>,
+    pub(crate) quiet: Quiet,
+}
+
+/// Says that the session is about to end.
+pub(crate) struct EndingBanner {
+    pub(crate) text: String,
+    pub(crate) more: Option<EndingForm>,
+}
+
+/// The form that puts the end off.
+pub(crate) struct EndingForm {
+    pub(crate) csrf: String,
+    pub(crate) text: String,
+    pub(crate) button: &'static str,
+}
+
+/// What a page does by itself.
+pub(crate) struct Quiet {
+    /// Seconds until it is to say that the session ends.
+    pub(crate) wait_secs: Option<u64>,
+    pub(crate) csrf: String,
+    /// Whether it watches the device it came by.
+    pub(crate) watch: bool,
+    pub(crate) new_key: bool,
 }
 
 impl Portal<'_> {
@@ -128,6 +153,8 @@ pub(crate) struct Account<'a> {
     pub(crate) codes: Option<String>,
     pub(crate) sessions: Vec<SessionLine>,
     pub(crate) devices: Vec<DeviceLine>,
+    pub(crate) ending: Option<EndingBanner>,
+    pub(crate) quiet: Quiet,
     pub(crate) error: Option<String>,
 }
 

@@ -3,6 +3,7 @@
 mod devices;
 mod forgot;
 mod lines;
+mod proofs;
 
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use parking_lot::Mutex;
 use policy::{Outcome, SignInDoor};
 use zeroize::Zeroizing;
 
+pub(crate) use self::proofs::here_now;
 use super::app::RequestCtl;
 use super::conn::ConnCtx;
 use super::cookies::{self, Cookies};
@@ -39,6 +41,8 @@ pub(crate) struct Counter {
     snap: Arc<Snapshot>,
     caller: Caller,
     quarantine: Quarantine,
+    /// The person's session, where only another proof for the device is due.
+    held: Option<Arc<Session>>,
     cookies: Cookies,
     visit: Visit,
     agent: String,
@@ -82,6 +86,7 @@ impl Counter {
             snap: Arc::clone(&ctx.snap),
             caller: who.caller,
             quarantine: who.quarantine,
+            held: who.held,
             cookies: who.cookies,
             visit,
             agent: agent.chars().take(256).collect(),
@@ -127,7 +132,9 @@ impl Counter {
             );
         }
         for device in opened {
-            if let Err(error) = self.gw.sessions.bind_device(session, device).await {
+            let place = self.gw.place_of(device);
+            let bound = self.gw.sessions.bind_device(session, device, place);
+            if let Err(error) = bound.await {
                 tracing::error!(%error, %device, "the device stays closed");
             }
         }
@@ -172,7 +179,7 @@ fn here(gw: &Gateway, device: Option<DeviceId>, who: &Identified) -> Here {
     }
     match who.quarantine {
         Quarantine::Open => Here::Open(name),
-        Quarantine::Closed => Here::Closed(name),
+        Quarantine::Closed | Quarantine::Held(_) => Here::Closed(name),
     }
 }
 
@@ -383,7 +390,7 @@ impl Desk for Counter {
     }
 
     fn apps(&self) -> Vec<App> {
-        if self.quarantine == Quarantine::Closed {
+        if self.quarantine != Quarantine::Open {
             return Vec::new();
         }
         let port = self.port.map(|p| format!(":{p}")).unwrap_or_default();
@@ -414,7 +421,6 @@ impl Desk for Counter {
         let Some(session) = &self.caller.session else {
             return Vec::new();
         };
-        let now = clock::unix();
         let mine = self.gw.devices.list().into_iter();
         mine.filter(|d| d.user == session.user)
             .map(|d| DeviceLine {
@@ -422,7 +428,7 @@ impl Desk for Counter {
                 name: d.name.to_string(),
                 address: d.address4.to_string(),
                 managed: d.class == Class::Managed,
-                state: devices::state(&self.gw, &d, now),
+                state: devices::state(&self.gw, &d),
             })
             .collect()
     }

@@ -1,5 +1,7 @@
 //! The gate: steps 2 to 6 of a request, in their order, and every answer that is not an app's.
 
+mod keep;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +11,7 @@ use http::{Response, StatusCode, header};
 use pingora_error::Result;
 use pingora_proxy::Session;
 
+use self::keep::{Leave, keep_form};
 use super::app::RequestCtl;
 use super::head::{self, Refused, Target};
 use super::identify::{Identified, identify};
@@ -66,7 +69,13 @@ pub(crate) async fn pass(
     };
     ctx.target = Some(target.clone());
     let headers = &session.req_header().headers;
-    let who = identify(gw, &ctl.conn, headers, target.host.as_str());
+    let who = identify(
+        gw,
+        &ctl.conn,
+        headers,
+        target.host.as_str(),
+        own::usage(&target),
+    );
     ctx.session = who.caller.session.clone();
     if let Err(retry) = limit_source(gw, &who) {
         return limited(gw, ctl, session, ctx, "source", retry.wait).await;
@@ -169,7 +178,7 @@ async fn plain_http(
         Door::Tunnel => None,
         Door::Web => https_port(gw),
     };
-    let to_portal = who.quarantine == Quarantine::Closed && matches!(place, Place::App(_));
+    let to_portal = who.quarantine != Quarantine::Open && matches!(place, Place::App(_));
     let (host, path) = if to_portal {
         (
             own::sign_in_host_for(gw, target.host.as_str()),
@@ -300,6 +309,15 @@ async fn to_app(
             if matches!(denied, Denied::Deny { .. }) {
                 offence::note(gw, ctl, ctx, &session.req_header().headers, Offence::Probe);
             }
+            if denied == Denied::Login
+                && let Some(leave) = keep_form(gw, ctl, session, ctx, &who).await?
+            {
+                let path = match who.caller.session {
+                    Some(_) => "/signin?anew=1&",
+                    None => "/signin?",
+                };
+                return depart(gw, session, ctx, &who, path, &leave).await;
+            }
             turn_away(gw, session, ctx, &who, denied).await
         }
     }
@@ -388,7 +406,7 @@ pub(super) async fn turn_away(
 ) -> Result<Answered> {
     let needed = match denied {
         Denied::Login => Problem::SignInNeeded,
-        Denied::Deny { reason } if reason == reason::QUARANTINE => Problem::SignInNeeded,
+        Denied::Deny { .. } if who.quarantine != Quarantine::Open => Problem::SignInNeeded,
         Denied::StepUp => Problem::StepUpNeeded,
         Denied::Deny { .. } if ctx.snap.policy.hide() => {
             return problem(gw, session, ctx, Problem::NotFound).await;
@@ -410,7 +428,6 @@ async fn to_sign_in(
     let Some(target) = ctx.target.clone() else {
         return problem(gw, session, ctx, needed).await;
     };
-    let base = own::sign_in_origin(gw, &target);
     if !ctx.wants_page {
         return problem(gw, session, ctx, needed).await;
     }
@@ -420,11 +437,31 @@ async fn to_sign_in(
         (_, Some(_)) => "/signin?anew=1&",
         (_, None) => "/signin?",
     };
+    let leave = Leave {
+        to: target.path_and_query(),
+        nonce: None,
+    };
+    depart(gw, session, ctx, who, path, &leave).await
+}
+
+/// Sends a browser to a form of the sign-in host, to come back to this app.
+async fn depart(
+    gw: &Arc<Gateway>,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    who: &Identified,
+    path: &str,
+    leave: &Leave,
+) -> Result<Answered> {
+    let Some(target) = ctx.target.clone() else {
+        return problem(gw, session, ctx, Problem::SignInNeeded).await;
+    };
+    let base = own::sign_in_origin(gw, &target);
     let departure = gw.handover.depart(
         target.host.as_str(),
         &target.authority(),
-        &target.path_and_query(),
-        who.cookies.one(cookies::NONCE),
+        &leave.to,
+        leave.nonce.as_deref().or(who.cookies.one(cookies::NONCE)),
         who.caller.source,
         clock::now(),
     );

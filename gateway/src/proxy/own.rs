@@ -10,10 +10,10 @@ use pingora_proxy::Session;
 use tower::ServiceExt;
 
 use super::app::RequestCtl;
-use super::counter::Counter;
+use super::counter::{self, Counter};
 use super::gate::{self, Answered};
 use super::head::Target;
-use super::identify::Identified;
+use super::identify::{Identified, Use};
 use super::pep::Ctx;
 use super::statement::KEYS_PATH;
 use super::{admin, answer, cookies, headers, offence};
@@ -28,11 +28,23 @@ use crate::pages::{self, Problem, SharedDesk};
 static SIGN_IN_HOST: LazyLock<axum::Router> = LazyLock::new(pages::sign_in_host);
 static APP_HOST: LazyLock<axum::Router> = LazyLock::new(pages::app_host);
 
+/// Where an open page asks how its device stands; no use, and so often that it is not on record.
+const HERE_PATH: &str = "/.postern/here";
 const MAX_BODY: usize = 64 * 1024;
 
 /// Tells whether a path belongs to the gateway on every host.
 pub(crate) fn is_own_path(path: &str) -> bool {
     path == "/.postern" || path.starts_with("/.postern/")
+}
+
+/// Tells whether a request is use by a person: our pages mark what they ask by themselves, which
+/// opens nothing that asking openly would not.
+pub(crate) fn usage(target: &Target) -> Use {
+    let (path, query) = (target.path.as_str(), target.query.as_deref());
+    match (path, query) {
+        (HERE_PATH, _) | ("/" | "/account", Some("glance")) => Use::Glance,
+        _ => Use::Counts,
+    }
 }
 
 /// Writes a path for a record; a one-time link is a secret as long as it is good.
@@ -84,6 +96,12 @@ pub(crate) async fn sign_in_host(
     }
     if target.path.as_str() == KEYS_PATH && matches!(ctx.method.as_str(), "GET" | "HEAD") {
         let response = answer::json(StatusCode::OK, gw.signer.key_set());
+        answer::send(gw, session, ctx, response).await?;
+        return Ok(Answered::Yes);
+    }
+    if target.path.as_str() == HERE_PATH && ctx.method == "GET" {
+        let now = counter::here_now(gw, ctl.conn.device, &who);
+        let response = answer::json(StatusCode::OK, format!("{now}\n"));
         answer::send(gw, session, ctx, response).await?;
         return Ok(Answered::Yes);
     }

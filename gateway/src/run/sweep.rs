@@ -96,6 +96,7 @@ async fn keep_house(gw: Arc<Gateway>) {
         tokio::select! {
             _ = second.tick() => {
                 gw.identity.sweep(clock::unix()).await;
+                gw.look_at_devices();
                 gw.pay_owed().await;
                 watch.look(&gw);
             }

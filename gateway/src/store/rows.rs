@@ -72,7 +72,7 @@ pub(super) fn sessions(db: &Connection) -> Sql<Vec<SessionRow>> {
     let mut all: Vec<SessionRow> = db
         .prepare_cached(
             "SELECT id, user, door, source, created, login_at, mfa_at, last_used, expires, agent,
-                    pause, idle, most
+                    pause, idle, most, extended
              FROM sessions ORDER BY id",
         )?
         .query_map([], session)?
@@ -121,6 +121,7 @@ fn session(row: &Row<'_>) -> Sql<SessionRow> {
             pause: row.get(10)?,
             idle: row.get(11)?,
             most: row.get(12)?,
+            extended: row.get(13)?,
         },
         expires: row.get(8)?,
         agent: row.get(9)?,
@@ -155,7 +156,8 @@ pub(super) fn put_session(tx: &Transaction<'_>, row: &SessionRow) -> Sql<()> {
 
 pub(super) fn touch_sessions(tx: &Transaction<'_>, used: &[(SessionId, UseRow)]) -> Sql<()> {
     let mut touch = tx.prepare_cached(
-        "UPDATE sessions SET last_used = ?2, pause = ?3, idle = ?4, most = ?5 WHERE id = ?1",
+        "UPDATE sessions SET last_used = ?2, pause = ?3, idle = ?4, most = ?5, extended = ?6
+         WHERE id = ?1",
     )?;
     used.iter().try_for_each(|(id, row)| {
         touch
@@ -164,7 +166,8 @@ pub(super) fn touch_sessions(tx: &Transaction<'_>, used: &[(SessionId, UseRow)])
                 row.last,
                 row.pause,
                 row.idle,
-                row.most
+                row.most,
+                row.extended
             ])
             .map(drop)
     })

@@ -77,6 +77,17 @@ const STEPS: &[&str] = &[
         expires INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     CREATE INDEX resets_user ON resets (user);
 ",
+    "
+    ALTER TABLE session_devices ADD COLUMN place TEXT;
+    ALTER TABLE session_devices ADD COLUMN used INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE session_devices ADD COLUMN pause INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE sessions ADD COLUMN extended INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE session_keys (
+        session INTEGER PRIMARY KEY REFERENCES sessions ON DELETE CASCADE,
+        point BLOB NOT NULL) STRICT;
+    CREATE TABLE app_clocks (
+        user TEXT PRIMARY KEY, off INTEGER NOT NULL, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// Tells a store that a later version wrote, and brings nothing up to date.

@@ -320,18 +320,6 @@ impl Store for Sqlite {
         self.write(move |tx| rows::touch_sessions(tx, &used)).await
     }
 
-    async fn bind_device(&self, session: SessionId, device: DeviceId) -> Result<(), StoreError> {
-        self.write(move |tx| {
-            tx.prepare_cached(
-                "INSERT OR REPLACE INTO session_devices (device, session)
-                 SELECT ?1, id FROM sessions WHERE id = ?2",
-            )?
-            .execute((device.0, session.0.cast_signed()))
-            .map(drop)
-        })
-        .await
-    }
-
     async fn release_device(&self, device: DeviceId) -> Result<(), StoreError> {
         self.write(move |tx| {
             tx.prepare_cached("DELETE FROM session_devices WHERE device = ?1")?

@@ -19,7 +19,7 @@ pub(crate) trait Gate: Send + Sync + 'static {
     /// Takes over one connection to the gateway's own tunnel address, and returns at once.
     fn serve(&self, stream: TcpStream, portal: Portal);
 
-    /// Says whether a live session holds the device open.
+    /// Says whether a live session holds the device open, or the policy needs none of it.
     fn is_open(&self, device: DeviceId) -> bool;
 
     /// Says whether a lower-case host name is served by this gateway.

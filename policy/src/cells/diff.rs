@@ -1,6 +1,6 @@
 //! What changes from one policy to another, exactly.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -9,6 +9,7 @@ use crate::compile::{Policy, RuleIx};
 use crate::decide::Outcome;
 use crate::ir::Allow;
 use crate::resolve::invariants::Place;
+use crate::source::Span;
 
 /// One change for one person in one place.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -103,8 +104,32 @@ pub fn diff(before: &Policy, after: &Policy) -> Diff {
             }
         }
     }
+    exempt(before, after, Outcome::Login, Outcome::Allow, &mut out);
+    exempt(after, before, Outcome::Allow, Outcome::Login, &mut out);
     out.changes.sort();
     out
+}
+
+/// Adds the devices that need no sign-in for a net under the second policy, and need one under the first.
+fn exempt(one: &Policy, other: &Policy, before: Outcome, after: Outcome, out: &mut Diff) {
+    let had: BTreeSet<_> = exemptions(one).map(|(of, _)| of).collect();
+    let new = exemptions(other).filter(|(of, _)| !had.contains(of));
+    for ((user, device, net), span) in new {
+        let (file, line) = match other.places.line(span) {
+            Some((file, line)) => (file.to_string(), line),
+            None => (String::new(), 0),
+        };
+        out.widens |= after == Outcome::Allow;
+        out.changes.push(Change {
+            user,
+            resource: net,
+            before,
+            after,
+            contexts: vec![format!("without a sign-in, through {device}")],
+            file,
+            line,
+        });
+    }
 }
 
 /// All that rules refer to, in one comparable form; `None` if it cannot be written, which equals nothing here.
@@ -145,6 +170,22 @@ fn rules<'p>(side: &Side<'p>) -> Option<&'p [Allow]> {
             Some(&areas.get(area as usize)?.allows)
         }
     }
+}
+
+/// The devices that need no sign-in, with whose they are, by which net, and where that is said.
+fn exemptions(policy: &Policy) -> impl Iterator<Item = ((String, String, String), Span)> + '_ {
+    let ir = &policy.ir;
+    ir.headless.iter().flat_map(move |entry| {
+        let user = ir.users.get(entry.user as usize);
+        let user = user.map_or(String::new(), |user| user.name.to_string());
+        let device = entry.name(&ir.users);
+        let nets = entry.nets.iter();
+        nets.filter_map(|&ix| ir.nets.get(ix as usize))
+            .map(move |net| {
+                let of = (user.clone(), device.clone(), net.id.to_string());
+                (of, entry.span)
+            })
+    })
 }
 
 type Key = (usize, Outcome, Outcome, RuleIx, RuleIx);

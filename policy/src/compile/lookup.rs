@@ -8,7 +8,7 @@ use super::{
     SubjectBits, TimeClass, User, ZoneClass,
 };
 use crate::canon::{CanonHost, CanonPath, PathOpts};
-use crate::ir::SignInDoor;
+use crate::ir::{Headless, Proto, Reprove, SignInDoor};
 
 impl Policy {
     /// Hex SHA-256 over the canonical policy; the order of files, tables and keys does not change it.
@@ -195,6 +195,47 @@ impl Policy {
     /// Which sign-ins open a quarantined tunnel device.
     pub fn tunnel_sign_in(&self) -> SignInDoor {
         self.ir.sign_in
+    }
+
+    /// What closes a tunnel device again that its person has opened.
+    pub fn tunnel_reprove(&self) -> Reprove {
+        self.ir.reprove
+    }
+
+    /// Whether the policy lets a managed device reach some net without a sign-in. It does not hold for devices that
+    /// no administrator has marked as managed.
+    pub fn is_headless(&self, user: &str, device: &str) -> bool {
+        self.headless(user, device).next().is_some()
+    }
+
+    /// Whether a managed device needs no sign-in for the net of a destination; who may reach that net is asked all
+    /// the same. The port of ICMP is not read.
+    pub fn headless_reaches(
+        &self,
+        (user, device): (&str, &str),
+        dst: IpAddr,
+        port: u16,
+        proto: Proto,
+    ) -> bool {
+        let Some(net) = self.net_table.find(dst, port, proto) else {
+            return false;
+        };
+        let mut own = self.headless(user, device);
+        own.any(|entry| entry.nets.binary_search(&net).is_ok())
+    }
+
+    fn headless<'a>(&'a self, user: &str, device: &'a str) -> impl Iterator<Item = &'a Headless> {
+        let user = self.ir.user(user);
+        self.ir.headless.iter().filter(move |entry| {
+            let named = entry.device.as_deref().is_none_or(|own| own == device);
+            Some(entry.user) == user && named
+        })
+    }
+
+    /// By how much one code may put off the end of a session, once; `None` where the policy does not say.
+    pub fn session_extend(&self) -> Option<Duration> {
+        let secs = self.ir.defaults.extend?;
+        Some(Duration::from_secs(secs.into()))
     }
 
     /// How long a session may lie unused; `None` when the policy does not say.

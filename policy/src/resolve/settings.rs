@@ -59,6 +59,7 @@ pub(super) fn defaults(
         device: Device::Any,
         idle: None,
         sessions: None,
+        extend: None,
         hide: false,
     };
     let defs = unique(defs, "table", diags);
@@ -103,6 +104,9 @@ fn over(
     }
     if let Some(word) = &ast.idle {
         out.idle = positive(word, diags);
+    }
+    if let Some(word) = &ast.extend {
+        out.extend = positive(word, diags);
     }
     out.hide = ast.hide.unwrap_or(false);
     if let Some(count) = &ast.sessions {

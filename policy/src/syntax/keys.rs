@@ -68,16 +68,23 @@ pub(super) const USER: Keys = Keys {
 
 pub(super) const DEFAULT: Keys = Keys {
     built: &[
-        "mfa", "login", "rate", "device", "headers", "idle", "sessions", "hide",
+        "mfa", "login", "rate", "device", "headers", "idle", "sessions", "extend", "hide",
     ],
     front: &[],
     later: &[],
 };
 
 pub(super) const TUNNEL: Keys = Keys {
-    built: &["sign-in"],
+    built: &["sign-in", "reprove", "headless"],
     front: &[],
-    later: &["reprove", "headless", "dns"],
+    later: &["dns"],
+};
+
+/// `[tunnel] reprove`: what closes a device again that its person has opened, though the session goes on.
+pub(super) const REPROVE: Keys = Keys {
+    built: &["moved", "after", "idle"],
+    front: &[],
+    later: &[],
 };
 
 /// Keys of the front that are not built yet.

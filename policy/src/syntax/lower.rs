@@ -7,7 +7,9 @@ use super::keys;
 use super::read::Reader;
 use super::tenants;
 use super::tree::{Entry, Table};
-use super::{Ast, Def, DefaultAst, GroupAst, ScheduleAst, TunnelAst, UserAst, Word, append};
+use super::{
+    Ast, Def, DefaultAst, GroupAst, ReproveAst, ScheduleAst, Sp, TunnelAst, UserAst, Word, append,
+};
 use crate::diag::{Diagnostic, Shown, show};
 use crate::source::Span;
 
@@ -175,6 +177,7 @@ fn default(r: &mut Reader<'_>, table: Table<'_>) -> DefaultAst {
             "device" => default.device = r.string(&e),
             "idle" => default.idle = r.string(&e),
             "sessions" => default.sessions = r.integer(&e),
+            "extend" => default.extend = r.string(&e),
             "hide" => default.hide = r.boolean(&e),
             _ => r.stray_key(&e, keys::DEFAULT, "[default]"),
         }
@@ -187,8 +190,46 @@ fn tunnel(r: &mut Reader<'_>, table: Table<'_>) -> TunnelAst {
     for e in table.entries() {
         match e.key {
             "sign-in" => tunnel.sign_in = r.string(&e),
+            "reprove" => tunnel.reprove = reprove(r, &e),
+            "headless" => tunnel.headless = headless(r, &e),
             _ => r.stray_key(&e, keys::TUNNEL, "[tunnel]"),
         }
     }
     tunnel
+}
+
+fn reprove(r: &mut Reader<'_>, entry: &Entry<'_>) -> Option<ReproveAst> {
+    let Some(table) = entry.value.as_table() else {
+        r.push(
+            Diagnostic::error("wrong-type", entry.span, "`reprove` must be a table")
+                .help("write it as reprove = { moved = true, after = \"8h\", idle = \"30m\" }"),
+        );
+        return None;
+    };
+    let mut reprove = ReproveAst {
+        span: entry.span,
+        ..ReproveAst::default()
+    };
+    for e in table.entries() {
+        match e.key {
+            "moved" => reprove.moved = r.boolean(&e),
+            "after" => reprove.after = r.string(&e),
+            "idle" => reprove.idle = r.string(&e),
+            _ => r.stray_key(&e, keys::REPROVE, "[tunnel] reprove"),
+        }
+    }
+    Some(reprove)
+}
+
+/// Devices have names that are none of the language, so they are judged later.
+fn headless(r: &mut Reader<'_>, entry: &Entry<'_>) -> Vec<Def<Sp<Vec<Word>>>> {
+    let Some(table) = r.table(entry) else {
+        return Vec::new();
+    };
+    let mut out = Vec::new();
+    for e in table.entries() {
+        let name = r.word(&e);
+        out.extend(r.strings(&e).map(|body| Def { name, body }));
+    }
+    out
 }

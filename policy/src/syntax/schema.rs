@@ -25,7 +25,7 @@ pub fn json_schema() -> Value {
         "schedule" => named(&table(keys::SCHEDULE, value)),
         "user" => named(&table(keys::USER, value)),
         "default" => table(keys::DEFAULT, value),
-        "tunnel" => table(keys::TUNNEL, value),
+        "tunnel" => table(keys::TUNNEL, tunnel),
         "app" => named(&app()),
         "net" => named(&table(keys::NET, |key| rules_or(key, keys::ALLOW_PLAIN))),
         "admin" => table(keys::ADMIN, |key| rules_or(key, keys::ALLOW_ADMIN)),
@@ -52,6 +52,21 @@ fn header_set() -> Value {
         "patternProperties": { HEADER: { "type": "string", "maxLength": 1024 } },
         "additionalProperties": false,
     })
+}
+
+fn tunnel(key: &str) -> Value {
+    match key {
+        "reprove" => table(keys::REPROVE, |key| match key {
+            "moved" => json!({ "type": "boolean" }),
+            _ => value("idle"),
+        }),
+        "headless" => json!({
+            "type": "object",
+            "patternProperties": { "^[a-z0-9][a-z0-9._-]*/.+$": words() },
+            "additionalProperties": false,
+        }),
+        _ => value(key),
+    }
 }
 
 fn tenant() -> Value {
@@ -94,7 +109,7 @@ fn value(key: &str) -> Value {
         "device" => json!({ "enum": ["any", "known", "managed"] }),
         "device-not" => json!({ "enum": ["known", "managed"] }),
         "sign-in" => json!({ "enum": ["tunnel", "web"] }),
-        "login" | "idle" => json!({ "type": "string", "pattern": "^[0-9]+[smhd]$" }),
+        "login" | "idle" | "extend" => json!({ "type": "string", "pattern": "^[0-9]+[smhd]$" }),
         "attributes" => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
         "as" => table(keys::AS, value),
         "requires" => table(keys::REQUIRES, value),
@@ -161,6 +176,7 @@ mod tests {
             (&["tenant", "*", "quota"], keys::QUOTA),
             (&["default"], keys::DEFAULT),
             (&["tunnel"], keys::TUNNEL),
+            (&["tunnel", "reprove"], keys::REPROVE),
             (&["app", "*"], keys::APP),
             (&["app", "*", "/"], keys::AREA),
             (&["app", "*", "allow", "*"], keys::ALLOW),

@@ -117,6 +117,7 @@ fn every_reason_code_has_a_folder() {
         "expired",
         "group-cycle",
         "guard-never-fires",
+        "headless",
         "host-bits",
         "host-twice",
         "in-tenant-domain",

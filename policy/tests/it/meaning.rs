@@ -254,10 +254,13 @@ fn bits_and_classes_of_another_policy_open_nothing() {
 #[test]
 fn obligations_and_expiry_follow_the_rule_that_allowed() {
     let policy = load(
-        "[group]\nit = [\"nadia\"]\n[default]\nlogin = \"10h\"\nidle = \"30m\"\nsessions = 3\nhide = true\nrate = \"std\"\n[rate]\nstd = \"20/s burst 60\"\n[tunnel]\nsign-in = \"web\"\n[app.a]\nhost = \"a.example\"\nupstream = \"http://h\"\nallow.it = { who = \"@it\", mfa = \"15m\" }\n",
+        "[group]\nit = [\"nadia\"]\n[default]\nlogin = \"10h\"\nidle = \"30m\"\nsessions = 3\nhide = true\nrate = \"std\"\n[rate]\nstd = \"20/s burst 60\"\n[tunnel]\nsign-in = \"web\"\nreprove = { moved = true, after = \"8h\" }\n[app.a]\nhost = \"a.example\"\nupstream = \"http://h\"\nallow.it = { who = \"@it\", mfa = \"15m\" }\n",
     );
     assert!(policy.hide());
     assert_eq!(policy.tunnel_sign_in(), SignInDoor::Web);
+    let reprove = policy.tunnel_reprove();
+    assert_eq!((reprove.moved, reprove.after), (true, Some(28_800)));
+    assert_eq!((reprove.idle, policy.session_extend()), (None, None));
     assert_eq!(policy.default_idle().unwrap().as_secs(), 1800);
     assert_eq!(policy.default_login().as_secs(), 36_000);
     assert_eq!(policy.default_sessions(), Some(3));
@@ -298,7 +301,7 @@ fn obligations_and_expiry_follow_the_rule_that_allowed() {
     let rule = policy.rule(allowed.rule);
     assert_eq!(
         (&*rule.id, &*rule.file, rule.line),
-        ("app.a#it", "policy.toml", 17)
+        ("app.a#it", "policy.toml", 18)
     );
     let flow = Subject {
         bits: Some(&bits),
@@ -395,4 +398,70 @@ fn explain_says_what_and_why_in_a_fixed_shape() {
         serde_json::Value::Null
     );
     assert_eq!(json("https://web.example/")["area"], "app.web/");
+}
+
+const PRINTER: &str = "[group]\nstaff = [\"nadia\", \"plotter\"]\n[net.print]\nto = \"10.0.0.9\"\nport = \"631/tcp\"\nallow.staff = { who = \"@staff\" }\n[net.ssh]\nto = \"10.0.0.9\"\nport = \"22/tcp\"\nallow.staff = { who = \"@staff\" }\n";
+
+#[test]
+fn only_the_device_that_is_named_needs_no_sign_in_and_only_for_the_net_that_is_named() {
+    let policy = load(&format!(
+        "{PRINTER}[tunnel.headless]\n\"plotter/hall\" = \"net.print\"\n"
+    ));
+    let host = "10.0.0.9".parse().unwrap();
+    let reaches =
+        |user, device, port| policy.headless_reaches((user, device), host, port, Proto::Tcp);
+    assert!(policy.is_headless("plotter", "hall"));
+    assert!(reaches("plotter", "hall", 631));
+    assert!(!reaches("plotter", "hall", 22));
+    assert!(!reaches("plotter", "lobby", 631));
+    assert!(!reaches("nadia", "hall", 631));
+    assert!(!reaches("nobody", "hall", 631));
+    assert!(!policy.is_headless("plotter", "*"));
+}
+
+#[test]
+fn a_star_is_every_device_of_that_user_and_nothing_is_exempt_by_default() {
+    let policy = load(&format!(
+        "{PRINTER}[tunnel.headless]\n\"plotter/*\" = [\"net.print\", \"net.ssh\"]\n"
+    ));
+    assert!(policy.is_headless("plotter", "lobby"));
+    assert!(!policy.is_headless("nadia", "lobby"));
+    assert!(!load(PRINTER).is_headless("plotter", "lobby"));
+}
+
+#[test]
+fn a_new_exemption_widens_and_one_that_goes_narrows() {
+    let (none, some) = (
+        load(PRINTER),
+        load(&format!(
+            "{PRINTER}[tunnel.headless]\n\"plotter/hall\" = \"net.print\"\n"
+        )),
+    );
+    let wider = policy::diff(&none, &some);
+    assert!(wider.widens);
+    let change = wider.changes.first().unwrap();
+    assert_eq!(change.resource, "net.print");
+    assert_eq!(change.contexts, ["without a sign-in, through plotter/hall"]);
+    assert!(change.line > 0);
+    let narrower = policy::diff(&some, &none);
+    assert!(!narrower.widens && narrower.changes.len() == 1);
+}
+
+#[test]
+fn what_closes_devices_and_needs_no_sign_in_is_written_out_as_it_was_read() {
+    let policy = load(&format!(
+        "{PRINTER}[default]\nextend = \"90m\"\n[tunnel]\nreprove = {{ moved = true, idle = \"30m\" }}\n[tunnel.headless]\n\"plotter/in the \\\"hall\\\"\" = \"net.print\"\n\"plotter/*\" = \"net.ssh\"\n"
+    ));
+    let written = policy.canonical();
+    let text = written
+        .files()
+        .map(|file| written.text(file))
+        .collect::<String>();
+    assert!(
+        text.contains("reprove = { moved = true, idle = \"30m\" }"),
+        "{text}"
+    );
+    let again = policy::load(&written).unwrap().policy;
+    assert_eq!(again.digest(), policy.digest(), "{text}");
+    assert_ne!(load(PRINTER).digest(), policy.digest());
 }

@@ -248,6 +248,7 @@ pub(super) fn health() -> Health {
             certificates: Vec::new(),
             upstreams: Vec::new(),
             loads: Vec::new(),
+            app_clocks: Vec::new(),
         },
         certificates: vec![Certificate {
             names: vec!["gate.example".to_owned()],

@@ -101,7 +101,10 @@ pub(crate) struct Session {
     /// `last_used` as the store has it.
     pub(super) kept_used: AtomicI64,
     ceiling: Arc<Ceiling>,
+    /// Before it was put off.
     absolute_end: i64,
+    /// Seconds by which the end was put off, once.
+    extended: AtomicI64,
     pub(super) ended: AtomicBool,
     known_browser: AtomicBool,
     pub(super) devices: Mutex<Vec<DeviceId>>,
@@ -139,6 +142,7 @@ impl Session {
             kept_used: AtomicI64::new(row.used.last),
             ceiling: Arc::clone(&lifetimes.ceiling),
             absolute_end: if sane { end.min(row.expires) } else { i64::MIN },
+            extended: AtomicI64::new(row.used.extended.max(0)),
             ended: AtomicBool::new(false),
             known_browser: AtomicBool::new(false),
             devices: Mutex::new(row.devices.clone()),
@@ -178,7 +182,36 @@ impl Session {
         let bound = self.bound_idle.load(Ordering::Acquire);
         let idle = bound.min(self.ceiling.idle.load(Ordering::Acquire));
         let idle = self.last_used().saturating_add(idle);
-        idle.min(self.absolute_end)
+        idle.min(self.absolute_end())
+    }
+
+    /// When the session ends, however much it is used.
+    pub(crate) fn absolute_end(&self) -> i64 {
+        self.absolute_end.saturating_add(self.extended())
+    }
+
+    /// How long it goes on, however much it is used, where a sign-in counts for `login`.
+    pub(crate) fn ends_in(&self, login: Duration, now: i64) -> Duration {
+        let counts = self.login_at.saturating_add(seconds(login));
+        let end = self
+            .absolute_end()
+            .min(counts.saturating_add(self.extended()));
+        let left = end.saturating_sub(self.steady.at(now));
+        Duration::from_secs(u64::try_from(left).unwrap_or(0))
+    }
+
+    /// By how many seconds its end was put off; 0 if it was not.
+    pub(crate) fn extended(&self) -> i64 {
+        self.extended.load(Ordering::Acquire)
+    }
+
+    /// Puts its end off; says whether it was not put off before.
+    pub(super) fn extend(&self, secs: i64) -> bool {
+        let (none, order) = (0, Ordering::AcqRel);
+        let put_off = self
+            .extended
+            .compare_exchange(none, secs, order, Ordering::Acquire);
+        put_off.is_ok()
     }
 
     /// Tightens the session to what the rule that lets it in asks for; never loosens it.
@@ -242,7 +275,7 @@ impl Session {
     }
 
     pub(super) fn why_over(&self, time: i64) -> EndReason {
-        if time < self.absolute_end {
+        if time < self.absolute_end() {
             EndReason::Idle
         } else {
             EndReason::Expired
@@ -257,6 +290,7 @@ impl Session {
             pause: self.pause.load(Ordering::Acquire),
             idle: Some(idle).filter(|idle| *idle < i64::MAX),
             most: Some(most).filter(|most| *most < u32::MAX),
+            extended: self.extended(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The indexes over the sessions; every change keeps all of them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -15,10 +15,23 @@ pub(super) struct Tables {
     by_device: HashMap<DeviceId, SessionId>,
     /// Closed until the next sign-in, whatever else would open them.
     disputed: BTreeSet<DeviceId>,
+    /// Whose cookies of sessions that ran out were, with when they did, the oldest first.
+    past: VecDeque<Past>,
     /// How often the sessions of a user were ended as a whole.
     epochs: BTreeMap<String, u64>,
     /// How often those of everybody were.
     epoch: u64,
+}
+
+/// Cookies of sessions that ran out which are remembered, and for how long in seconds.
+const PAST_MOST: usize = 4096;
+const PAST_SECS: i64 = 15 * 60;
+
+#[derive(Debug)]
+struct Past {
+    cookie: CookieRow,
+    user: Arc<str>,
+    at: i64,
 }
 
 #[derive(Debug)]
@@ -142,6 +155,31 @@ impl Tables {
         Some(session)
     }
 
+    /// As [`Tables::remove`], for a session that ran out; its cookies still tell whose it was.
+    pub(super) fn retire(&mut self, id: SessionId, at: i64) -> Option<Arc<Session>> {
+        let entry = self.by_id.get(&id)?;
+        let user = &entry.session.user;
+        let past = entry.cookies.iter().map(|cookie| Past {
+            cookie: cookie.clone(),
+            user: Arc::clone(user),
+            at,
+        });
+        self.past.extend(past.collect::<Vec<_>>());
+        while self.past.len() > PAST_MOST {
+            self.past.pop_front();
+        }
+        self.past
+            .retain(|past| at.saturating_sub(past.at) < PAST_SECS);
+        self.remove(id)
+    }
+
+    /// Tells whose session of a host ran out within a quarter of an hour.
+    pub(super) fn ran_out(&self, hash: &Hash, host: &str, now: i64) -> Option<Arc<str>> {
+        let mut past = self.past.iter().rev();
+        let found = past.find(|past| past.cookie.hash == *hash && past.cookie.host == host)?;
+        (now.saturating_sub(found.at) < PAST_SECS).then(|| Arc::clone(&found.user))
+    }
+
     /// Makes sign-ins of a user that are under way come to nothing.
     pub(super) fn next_epoch(&mut self, user: &str) {
         let count = self.epochs.entry(user.to_owned()).or_insert(0);
@@ -150,6 +188,7 @@ impl Tables {
 
     pub(super) fn remove_user(&mut self, user: &str) -> Vec<Arc<Session>> {
         self.next_epoch(user);
+        self.past.retain(|past| *past.user != *user);
         let all = self.of_user(user);
         all.into_iter().filter_map(|s| self.remove(s.id)).collect()
     }
@@ -166,6 +205,7 @@ impl Tables {
 
     pub(super) fn remove_all(&mut self) -> Vec<Arc<Session>> {
         self.epoch = self.epoch.wrapping_add(1);
+        self.past.clear();
         let all = self.all();
         all.into_iter().filter_map(|s| self.remove(s.id)).collect()
     }

@@ -58,7 +58,10 @@ async fn a_live_session_survives_a_restart_with_its_times_and_devices() {
     let (session, cookie) = bench.sign_in("alice", NOW).await;
     let sessions = bench.identity.sessions();
     let app = sessions.mint(&session, APP).await.unwrap();
-    sessions.bind_device(&session, DeviceId(7)).await.unwrap();
+    sessions
+        .bind_device(&session, DeviceId(7), None)
+        .await
+        .unwrap();
     assert!(sessions.find(&cookie, HOST, NOW + 600).is_some());
     sessions.expired(NOW + 600).await;
     let csrf = session.csrf();
@@ -147,7 +150,7 @@ async fn an_ended_session_gets_no_cookie_and_no_device() {
     sessions.end(session.id, EndReason::Revoked).await.unwrap();
     let minted = sessions.mint(&session, APP).await;
     assert!(matches!(minted, Err(SessionError::Ended)));
-    let bound = sessions.bind_device(&session, DeviceId(1)).await;
+    let bound = sessions.bind_device(&session, DeviceId(1), None).await;
     assert!(matches!(bound, Err(SessionError::Ended)));
     assert!(sessions.opened_by(DeviceId(1), NOW).is_none());
 }
@@ -182,8 +185,8 @@ async fn a_device_has_one_session_and_closes_with_it() {
     let sessions = bench.identity.sessions();
     let device = DeviceId(3);
     let mut changes = sessions.subscribe();
-    sessions.bind_device(&first, device).await.unwrap();
-    sessions.bind_device(&second, device).await.unwrap();
+    sessions.bind_device(&first, device, None).await.unwrap();
+    sessions.bind_device(&second, device, None).await.unwrap();
     assert!(first.devices().is_empty());
     assert_eq!(sessions.opened_by(device, NOW).unwrap().id, second.id);
     sessions.end(first.id, EndReason::Revoked).await.unwrap();

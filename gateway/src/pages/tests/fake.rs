@@ -19,6 +19,7 @@ use crate::identity::{Notice, NoticeKind, Others, ShownCodes};
 use crate::ids::{DeviceId, Door, SessionId};
 use crate::pages::ctx::SharedDesk;
 use crate::pages::desk::devices::{DeviceDesk, DeviceFault, DeviceView, NewConfig};
+use crate::pages::desk::proofs::{Ending, Held, KeptForm, ProofDesk, Watch};
 use crate::pages::desk::{
     App, Ask, ChangeStep, Credentials, Desk, DeviceLine, DeviceState, EnrolStep, Enrolment,
     FirstStep, ForgotStep, Here, Person, RecoveryStep, ResetStep, SecondStep, SessionRow, Visit,
@@ -47,6 +48,9 @@ pub(crate) struct Fake {
     pub(super) codes_left: usize,
     pub(super) notices: Vec<Notice>,
     pub(super) ask: Ask,
+    pub(super) held: Option<Held>,
+    pub(super) watch: Option<Watch>,
+    pub(super) ending: Option<Ending>,
     pub(super) acts: Arc<Mutex<Vec<String>>>,
 }
 
@@ -72,6 +76,9 @@ impl Fake {
             codes_left: 10,
             notices: Vec::new(),
             ask: Ask::NewPassword,
+            held: None,
+            watch: None,
+            ending: None,
             acts: Arc::default(),
         }
     }
@@ -179,6 +186,54 @@ impl DeviceDesk for Fake {
             DeviceId(1 | 2) => Ok(()),
             _ => Err(DeviceFault::Unknown),
         }
+    }
+}
+
+#[async_trait]
+impl ProofDesk for Fake {
+    fn held(&self) -> Option<Held> {
+        self.held.clone()
+    }
+
+    async fn prove_again(&self, code: &str, rt: Option<&str>) -> SecondStep {
+        self.note(format!("prove {code} {rt:?}"));
+        second("half", code, rt)
+    }
+
+    fn watch(&self) -> Option<Watch> {
+        self.watch
+    }
+
+    async fn keep_key(&self, raw: &[u8]) -> bool {
+        self.note(format!("key of {} bytes", raw.len()));
+        raw.len() == 65
+    }
+
+    async fn signed(&self, signature: &[u8]) -> bool {
+        self.note(format!("signature of {} bytes", signature.len()));
+        signature.len() == 64
+    }
+
+    fn ending(&self) -> Option<Ending> {
+        self.ending
+    }
+
+    fn kept_form(&self, id: &str) -> Option<KeptForm> {
+        self.note(format!("form {id}"));
+        let text = |text: &str| Zeroizing::new(text.to_owned());
+        (id == "note").then(|| KeptForm {
+            to: "/notes?x=1&y=2".to_owned(),
+            fields: vec![
+                (text("title"), text("\"Fish\" & <chips>")),
+                (text("csrf_token"), text("s3cr3t")),
+                (text("body"), text(&"long ".repeat(60))),
+            ],
+        })
+    }
+
+    async fn extend(&self, code: &str) -> SecondStep {
+        self.note(format!("extend {code}"));
+        second("half", code, None)
     }
 }
 

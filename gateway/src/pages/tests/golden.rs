@@ -1,12 +1,15 @@
 //! Every page as the browser gets it, in files under `golden/`; `BLESS=1` writes them anew.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Method, Request};
 
 use super::fake::{Answer, Fake, GOOD_KEY, NONCE, news};
 use super::handlers::{get, post, token_of_browser, token_of_session};
+use super::proofs::{ending, held};
+use crate::identity::Due;
 use crate::pages::desk::{Ask, Here};
 use crate::pages::lang::Lang;
 use crate::pages::problem::{Detail, Problem, problem};
@@ -22,6 +25,7 @@ fn check(name: &str, body: &str) {
     let body = body.replace(crate::pages::assets::VERSION.as_str(), "VERSION");
     let body = body.replace(crate::pages::assets::SCRIPT_VERSION.as_str(), "VERSION");
     let body = body.replace(crate::pages::assets::KEY_MAKER_VERSION.as_str(), "VERSION");
+    let body = body.replace(crate::pages::assets::WATCH_VERSION.as_str(), "VERSION");
     let body = body.replace(crate::pages::assets::BASE, "STYLE");
     if std::env::var_os("BLESS").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -162,6 +166,41 @@ async fn factors() -> Vec<(&'static str, Answer)> {
                 .await,
         ),
         ("portal-told", told.gate(get("/")).await),
+        ("again", nadia.app(get("/.postern/again?form=note")).await),
+        (
+            "again-gone-de",
+            nadia.app(get("/.postern/again?form=x&lang=de")).await,
+        ),
+        (
+            "portal-ending",
+            ending(7, Some(Duration::from_secs(7200)))
+                .gate(get("/"))
+                .await,
+        ),
+        (
+            "portal-ending-fr",
+            ending(1, None).gate(get("/?lang=fr")).await,
+        ),
+        (
+            "account-ending-de",
+            ending(15, Some(Duration::from_secs(5400)))
+                .gate(get("/account?lang=de"))
+                .await,
+        ),
+        (
+            "device-moved",
+            held(Due::Moved).gate(get("/signin/device")).await,
+        ),
+        (
+            "device-idle-fr",
+            held(Due::Idle).gate(get("/signin/device?lang=fr")).await,
+        ),
+        (
+            "device-old-de",
+            held(Due::Age)
+                .gate(get("/signin/device?lang=de&rt=app1"))
+                .await,
+        ),
         ("account-told-de", told.gate(get("/account?lang=de")).await),
         ("confirm", nadia.gate(get("/account/password")).await),
         ("confirm-fr", nadia.gate(get("/account/app?lang=fr")).await),

@@ -20,8 +20,8 @@ use crate::tunnel;
 const TAI64_EPOCH: i64 = (1 << 62) + 37;
 
 /// Tells whether a device may pass traffic.
-pub(super) fn state(gw: &Gateway, device: &Device, now: i64) -> DeviceState {
-    match (device.revoked, gw.sessions.opened_by(device.id, now)) {
+pub(super) fn state(gw: &Gateway, device: &Device) -> DeviceState {
+    match (device.revoked, gw.opened_by(device.id)) {
         (Some(_), _) => DeviceState::Revoked,
         (None, Some(_)) => DeviceState::Open,
         (None, None) if device.mark.is_none() => DeviceState::Never,
@@ -139,7 +139,7 @@ impl Counter {
             name: device.name.to_string(),
             address: device.address4.to_string(),
             managed: device.class == Class::Managed,
-            state: state(&self.gw, device, now),
+            state: state(&self.gw, device),
             here: self
                 .caller
                 .device

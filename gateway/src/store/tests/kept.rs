@@ -4,7 +4,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use super::super::open;
-use super::super::{CookieRow, CounterRow, Credentials, SessionRow, Store, StoreError, UseRow};
+use super::super::{
+    BindingRow, CookieRow, CounterRow, Credentials, SessionRow, Store, StoreError, UseRow,
+};
 use super::Folder;
 use crate::ids::{DeviceId, Door, SessionId};
 
@@ -38,6 +40,15 @@ fn session(id: u64, cookie: u8) -> SessionRow {
             hash: [cookie; 32],
             host: "gate".to_owned(),
         }],
+    }
+}
+
+fn binding(device: u32) -> BindingRow {
+    BindingRow {
+        device: DeviceId(device),
+        place: Some("192.0.2.7".parse().unwrap()),
+        used: 9,
+        pause: 5,
     }
 }
 
@@ -87,12 +98,35 @@ async fn sessions_come_back_as_they_were() {
     let store = open(folder.path()).unwrap();
     store.put_session(session(u64::MAX, 1)).await.unwrap();
     store.put_session(session(7, 2)).await.unwrap();
-    store.bind_device(SessionId(7), DeviceId(3)).await.unwrap();
+    store.bind(SessionId(7), binding(3)).await.unwrap();
     let store = reopened(store, &folder).await;
     let mut bound = session(7, 2);
     bound.devices.push(DeviceId(3));
     let all = store.sessions().await.unwrap();
     assert_eq!(all, [session(u64::MAX, 1), bound]);
+}
+
+#[tokio::test]
+async fn where_a_device_was_proved_comes_back_and_goes_with_its_session() {
+    let folder = Folder::new();
+    let store = open(folder.path()).unwrap();
+    store.put_session(session(7, 2)).await.unwrap();
+    store.bind(SessionId(7), binding(3)).await.unwrap();
+    assert!(store.put_browser_key(SessionId(7), [4; 65]).await.unwrap());
+    assert!(!store.put_browser_key(SessionId(8), [4; 65]).await.unwrap());
+    let store = reopened(store, &folder).await;
+    assert_eq!(store.bindings().await.unwrap(), [binding(3)]);
+    let keys = store.browser_keys().await.unwrap();
+    assert_eq!(keys, [(SessionId(7), [4; 65])]);
+    let used = BindingRow {
+        used: 70,
+        ..binding(3)
+    };
+    store.touch_bindings(vec![used]).await.unwrap();
+    assert_eq!(store.bindings().await.unwrap(), [used]);
+    store.end_sessions(vec![SessionId(7)]).await.unwrap();
+    assert!(store.bindings().await.unwrap().is_empty());
+    assert!(store.browser_keys().await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -106,7 +140,7 @@ async fn an_ended_session_takes_its_cookies_and_devices_with_it() {
         host: "app".to_owned(),
     };
     assert!(!store.put_cookie(SessionId(7), late, None).await.unwrap());
-    store.bind_device(SessionId(7), DeviceId(3)).await.unwrap();
+    store.bind(SessionId(7), binding(3)).await.unwrap();
     // The same cookie hash can be stored again, so the old row is gone.
     store.put_session(session(8, 2)).await.unwrap();
     assert_eq!(store.sessions().await.unwrap(), [session(8, 2)]);
@@ -186,6 +220,11 @@ async fn a_store_of_the_first_version_keeps_its_sessions() {
          ALTER TABLE sessions DROP COLUMN pause;
          ALTER TABLE sessions DROP COLUMN idle;
          ALTER TABLE sessions DROP COLUMN most;
+         ALTER TABLE sessions DROP COLUMN extended;
+         ALTER TABLE session_devices DROP COLUMN place;
+         ALTER TABLE session_devices DROP COLUMN used;
+         ALTER TABLE session_devices DROP COLUMN pause;
+         DROP TABLE session_keys; DROP TABLE app_clocks;
          DROP TABLE browsers; DROP TABLE browser_sessions; DROP TABLE bans;
           DROP TABLE recovery; DROP TABLE places; DROP TABLE notices;
          DROP TABLE mails; DROP TABLE resets;

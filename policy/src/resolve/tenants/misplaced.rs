@@ -53,6 +53,7 @@ fn global(def: &Def<DefaultAst>, tenant: &str, diags: &mut Vec<Diagnostic>) {
     let keys = [
         ("idle", ast.idle.as_ref().map(|word| word.span)),
         ("sessions", ast.sessions.as_ref().map(|count| count.span)),
+        ("extend", ast.extend.as_ref().map(|word| word.span)),
         ("hide", hide),
     ];
     for (key, span) in keys {
