@@ -5,11 +5,12 @@ use axum::response::Response;
 use http::StatusCode;
 use serde::Serialize;
 
-use super::call::{Call, encode};
+use super::call::Call;
 use super::shell::{Section, Shell};
 use super::texts;
 use crate::acme::Line;
 use crate::pages::fill;
+use crate::uri::encode;
 
 /// The page and its JSON.
 #[derive(Serialize)]

@@ -411,8 +411,8 @@ async fn a_disputed_device_is_closed_over_a_restart_until_the_next_sign_in() {
     let (session, _) = bench.sign_in("alice", NOW).await;
     let sessions = bench.identity.sessions();
     let (device, other) = (DeviceId(3), DeviceId(4));
-    sessions.bind_device(&session, device).await.unwrap();
-    sessions.bind_device(&session, other).await.unwrap();
+    sessions.bind_device(&session, device, None).await.unwrap();
+    sessions.bind_device(&session, other, None).await.unwrap();
     assert!(sessions.dispute_device(device).await.unwrap());
     assert!(!sessions.dispute_device(device).await.unwrap(), "no news");
     assert!(sessions.is_disputed(device) && !sessions.is_disputed(other));
@@ -425,7 +425,7 @@ async fn a_disputed_device_is_closed_over_a_restart_until_the_next_sign_in() {
     assert!(sessions.opened_by(other, NOW + 1).is_some());
     sessions.dispute_device(device).await.unwrap();
     let (session, _) = bench.sign_in("alice", NOW + 30).await;
-    sessions.bind_device(&session, device).await.unwrap();
+    sessions.bind_device(&session, device, None).await.unwrap();
     assert!(!sessions.is_disputed(device));
     assert!(sessions.opened_by(device, NOW + 30).is_some());
 }
