@@ -23,7 +23,7 @@ pub(super) async fn listen(gate: Arc<dyn Gate>, mut notes: mpsc::Receiver<Event>
         }
         if matches!(event, Event::Handshake { .. }) {
             // one that waits already will write this one too
-            drop(shaken.try_send(()));
+            let _ = shaken.try_send(());
         }
     }
     drop(shaken);
