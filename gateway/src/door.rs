@@ -167,6 +167,12 @@ impl Gate for TunnelGate {
         self.0.heard(device, mark, endpoint);
     }
 
+    async fn keep_heard(&self) {
+        if let Err(error) = self.0.devices.flush().await {
+            tracing::warn!(%error, "handshake marks are not on disk yet");
+        }
+    }
+
     async fn seen_twice(&self, device: DeviceId, here: SocketAddr, there: SocketAddr) {
         if let Some(device) = self.0.devices.get(device) {
             self.0.close_twin(&device, here, there).await;

@@ -252,6 +252,34 @@ fn a_reader_that_pauses_stops_the_sender_and_loses_nothing() {
     eprintln!("{sent} bytes were on their way");
 }
 
+#[test]
+fn keys_change_after_two_minutes_and_not_before() {
+    let long = std::env::var_os("POSTERN_LONG").is_some();
+    let mut site = Site::new(Outer::V4);
+    let place = site.place();
+    let answers = |site: &Site| {
+        let sent = site.relay.handshakes(Way::ToDevice);
+        sent.iter().filter(|message| message[0] == 2).count()
+    };
+    site.sign_in(&place);
+    let stream = connect(&place, ECHO);
+    let (start, first) = (Instant::now(), answers(&site));
+    wait::stays(Duration::from_secs(8), "the first keys", || {
+        exchange(&stream, 1000, 8);
+        answers(&site) == first
+    });
+    if long {
+        wait::until_true(Duration::from_secs(150), "new keys", || {
+            exchange(&stream, 1000, 9);
+            answers(&site) > first
+        });
+        // some of the 120 seconds had passed when the sign-in was done
+        let age = start.elapsed();
+        assert!(age > Duration::from_secs(60), "{age:?}");
+        exchange(&stream, 100_000, 10);
+    }
+}
+
 /// What belongs to the host: links, addresses, routes, rules and the firewall.
 fn host(namespace: &Namespace) -> String {
     let asked: [&[&str]; 6] = [

@@ -31,6 +31,9 @@ pub(crate) trait Gate: Send + Sync + 'static {
     /// Keeps the newest handshake mark or outer address of a device.
     fn heard(&self, device: DeviceId, mark: Option<[u8; 12]>, endpoint: Option<SocketAddr>);
 
+    /// Writes what was heard; what cannot be written is tried again within a second.
+    async fn keep_heard(&self);
+
     /// Closes a device whose key is used at both outer addresses, and raises the alarm.
     async fn seen_twice(&self, device: DeviceId, here: SocketAddr, there: SocketAddr);
 }
