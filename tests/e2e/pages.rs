@@ -251,7 +251,7 @@ fn of_a_stranger(look: &mut Look<'_>, gateway: &Gateway, sink: &Sink) {
         look.open("ca", &at(gateway, "/ca"));
         look.chrome.open(&at(gateway, "/signin"));
         password(look.chrome, &gateway.facts.demo);
-        look.at("code");
+        look.open("code", &at(gateway, "/signin/code"));
         look.open("recovery", &at(gateway, "/signin/recovery"));
         enrols(look, gateway, language);
         forgets(look, gateway, sink, language);
