@@ -7,10 +7,11 @@ pub(crate) mod lock;
 mod mail;
 mod resolv;
 mod rules;
+mod tunnel;
 mod value;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -194,19 +195,6 @@ pub(crate) struct Tunnel {
     /// A socket that `wg show` can ask, such as `/run/wireguard/postern.sock`; none if absent.
     #[serde(deserialize_with = "value::some")]
     pub(crate) wg_socket: Option<PathBuf>,
-}
-
-impl Tunnel {
-    /// Returns the gateway's own address inside the tunnel: the first host of the network.
-    pub(crate) fn gateway4(&self) -> Ipv4Addr {
-        Ipv4Addr::from(u32::from(self.network.network()).saturating_add(1))
-    }
-
-    /// Returns the gateway's own IPv6 address inside the tunnel: the first of the network.
-    pub(crate) fn gateway6(&self) -> Option<Ipv6Addr> {
-        let network = u128::from(self.network6?.network());
-        Some(Ipv6Addr::from(network.saturating_add(1)))
-    }
 }
 
 /// The section `[identity]`.

@@ -4,6 +4,7 @@ mod addresses;
 mod addresses6;
 mod error;
 mod many;
+mod psk;
 #[cfg(test)]
 mod tests;
 
@@ -14,14 +15,15 @@ use std::sync::Arc;
 use ipnet::{Ipv4Net, Ipv6Net};
 use parking_lot::RwLock;
 use tokio::sync::{Mutex, broadcast};
-use zeroize::Zeroizing;
 
 use self::addresses::Addresses;
-use self::addresses6::Inside6;
+use self::addresses6::{Inside6, give_addresses6};
 pub(crate) use self::error::DeviceError;
+pub(super) use self::psk::PSK;
+pub(crate) use self::psk::Psk;
 use super::record::{Context, Recorder};
 use crate::audit::{AuditError, Event, Record, reason};
-use crate::ids::{self, DeviceId};
+use crate::ids::DeviceId;
 use crate::secrets::Keys;
 use crate::store::{DeviceRow, HeardRow, Store, StoreError};
 
@@ -31,8 +33,6 @@ const PER_DAY: usize = 20;
 const DAY_SECS: i64 = 24 * 60 * 60;
 const NAME_MAX: usize = 64;
 const CHANGES: usize = 1024;
-/// The kind of sealed pre-shared keys.
-pub(super) const PSK: &str = "psk";
 
 /// How far a device is trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -114,16 +114,6 @@ impl Device {
             mark: row.mark,
         }
     }
-}
-
-/// The pre-shared key of a new device.
-pub(crate) enum Psk {
-    /// Draw one.
-    Generate,
-    /// Take over one that the client has.
-    Given(Zeroizing<[u8; 32]>),
-    /// The client has none.
-    Absent,
 }
 
 /// A device to register.
@@ -266,37 +256,6 @@ impl Devices {
     pub(crate) fn is_of(&self, id: DeviceId, user: &str) -> bool {
         self.get(id)
             .is_some_and(|d| d.revoked.is_none() && *d.user == *user)
-    }
-
-    /// Opens the pre-shared key of a device; `None` for one that has none.
-    ///
-    /// # Errors
-    /// [`DeviceError::SealedPsk`] if no master key opens it: the device must not be let in without.
-    pub(crate) fn psk(&self, id: DeviceId) -> Result<Option<Zeroizing<[u8; 32]>>, DeviceError> {
-        let Some(sealed) = self.get(id).and_then(|device| device.psk.clone()) else {
-            return Ok(None);
-        };
-        let plain = self.keys.open(PSK, &id.to_string(), &sealed);
-        let key = plain.and_then(|plain| plain.as_slice().try_into().ok());
-        key.map(|key| Some(Zeroizing::new(key)))
-            .ok_or(DeviceError::SealedPsk(id))
-    }
-
-    /// Gives a device that is not revoked another pre-shared key, or its first.
-    ///
-    /// # Errors
-    /// [`DeviceError`]; nothing changed then.
-    pub(crate) async fn rotate_psk(&self, id: DeviceId) -> Result<Arc<Device>, DeviceError> {
-        let _change = self.change.lock().await;
-        let before = self.get(id).filter(|d| d.revoked.is_none());
-        let mut device = Device::clone(&*before.ok_or(DeviceError::Unknown(id))?);
-        device.psk = self.seal(id, &Psk::Generate);
-        self.record(&device, reason::DEVICE_PSK_CHANGED, None)
-            .await?;
-        self.store.put_device(device.row()).await?;
-        self.alter(id, |kept| kept.psk.clone_from(&device.psk));
-        self.tell(DeviceChange::Rekeyed(id));
-        self.get(id).ok_or(DeviceError::Unknown(id))
     }
 
     /// Revokes a device for ever; says whether it was not revoked before. The change is told
@@ -459,35 +418,6 @@ impl Devices {
         })
     }
 
-    fn address6(
-        &self,
-        wanted: Option<Ipv6Addr>,
-        address4: Ipv4Addr,
-        all: &[Arc<Device>],
-    ) -> Result<Option<Ipv6Addr>, DeviceError> {
-        let live = || all.iter().filter(|d| d.revoked.is_none());
-        let taken = |address| live().any(|d| d.address6 == Some(address));
-        match (self.inside6, wanted) {
-            (Some(inside), Some(wanted)) if inside.holds(wanted) && !taken(wanted) => {
-                Ok(Some(wanted))
-            }
-            (_, Some(wanted)) => Err(DeviceError::BadAddress6(wanted)),
-            (inside, None) => Ok(inside.and_then(|inside| inside.beside(address4, taken))),
-        }
-    }
-
-    fn seal(&self, id: DeviceId, psk: &Psk) -> Option<Vec<u8>> {
-        let owner = id.to_string();
-        match psk {
-            Psk::Generate => {
-                let drawn = Zeroizing::new(ids::random::<32>());
-                Some(self.keys.seal(PSK, &owner, &*drawn))
-            }
-            Psk::Given(given) => Some(self.keys.seal(PSK, &owner, &**given)),
-            Psk::Absent => None,
-        }
-    }
-
     fn alter(&self, id: DeviceId, change: impl FnOnce(&mut Device)) {
         if let Some(device) = self.all.write().get_mut(&id) {
             change(Arc::make_mut(device));
@@ -514,24 +444,6 @@ impl Devices {
     fn tell(&self, change: DeviceChange) {
         // Nobody listens: then there is no tunnel to change.
         drop(self.changes.send(change));
-    }
-}
-
-/// Keeps the IPv6 addresses that lie in the network and gives one to each device without.
-fn give_addresses6(all: &mut BTreeMap<DeviceId, Arc<Device>>, inside: Option<Inside6>) {
-    let mut taken = BTreeSet::new();
-    for device in all.values_mut().map(Arc::make_mut) {
-        let holds = |a: &Ipv6Addr| inside.is_some_and(|inside| inside.holds(*a));
-        device.address6 = device.address6.filter(holds);
-        let live = device.revoked.is_none();
-        taken.extend(device.address6.filter(|_| live));
-    }
-    for device in all.values_mut().map(Arc::make_mut) {
-        if device.address6.is_none() && device.revoked.is_none() {
-            let free = inside.and_then(|i| i.beside(device.address4, |a| taken.contains(&a)));
-            device.address6 = free;
-            taken.extend(free);
-        }
     }
 }
 

@@ -1,8 +1,13 @@
 //! Which IPv6 address a device has inside the tunnel.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use ipnet::{Ipv4Net, Ipv6Net};
+
+use super::{Device, DeviceError, Devices};
+use crate::ids::DeviceId;
 
 /// Rounds in which another address is tried when an imported device has the usual one.
 const ROUNDS: u128 = 64;
@@ -41,6 +46,44 @@ impl Inside6 {
 
     fn number(&self, address: Ipv6Addr) -> u128 {
         u128::from(address) - u128::from(self.network.network())
+    }
+}
+
+impl Devices {
+    /// Chooses the IPv6 address of a new device.
+    pub(super) fn address6(
+        &self,
+        wanted: Option<Ipv6Addr>,
+        address4: Ipv4Addr,
+        all: &[Arc<Device>],
+    ) -> Result<Option<Ipv6Addr>, DeviceError> {
+        let live = || all.iter().filter(|d| d.revoked.is_none());
+        let taken = |address| live().any(|d| d.address6 == Some(address));
+        match (self.inside6, wanted) {
+            (Some(inside), Some(wanted)) if inside.holds(wanted) && !taken(wanted) => {
+                Ok(Some(wanted))
+            }
+            (_, Some(wanted)) => Err(DeviceError::BadAddress6(wanted)),
+            (inside, None) => Ok(inside.and_then(|inside| inside.beside(address4, taken))),
+        }
+    }
+}
+
+/// Keeps the IPv6 addresses that lie in the network and gives one to each device without.
+pub(super) fn give_addresses6(all: &mut BTreeMap<DeviceId, Arc<Device>>, inside: Option<Inside6>) {
+    let mut taken = BTreeSet::new();
+    for device in all.values_mut().map(Arc::make_mut) {
+        let holds = |a: &Ipv6Addr| inside.is_some_and(|inside| inside.holds(*a));
+        device.address6 = device.address6.filter(holds);
+        let live = device.revoked.is_none();
+        taken.extend(device.address6.filter(|_| live));
+    }
+    for device in all.values_mut().map(Arc::make_mut) {
+        if device.address6.is_none() && device.revoked.is_none() {
+            let free = inside.and_then(|i| i.beside(device.address4, |a| taken.contains(&a)));
+            device.address6 = free;
+            taken.extend(free);
+        }
     }
 }
 
