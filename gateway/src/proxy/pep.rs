@@ -3,6 +3,8 @@
 //! Accept (conn), strict head, identify, limit, decide, commit, forward, answer. A request that is not forwarded is answered here; there is no path
 //! to [`Pep::upstream_peer`] without a [`Permit`].
 
+mod told;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,11 +25,9 @@ use super::front::cache::TAGS;
 use super::front::compress::Compressor;
 use super::gate::{self, Answered, Passed};
 use super::head::Target;
-use super::headers::{TRACEPARENT, TRACESTATE};
-use super::statement::{Claims, FIELD};
 use super::upstream::{self, Route};
-use super::{answer, cached, cookies, headers, own, served};
-use crate::access::{self, Permit};
+use super::{answer, cached, cookies, headers, served};
+use crate::access::Permit;
 use crate::audit::{Record, reason};
 use crate::clock;
 use crate::gateway::Gateway;
@@ -142,72 +142,6 @@ impl Drop for Ctx {
         record.ms = u64::try_from(age.as_millis()).ok();
         ctl.edge.gw.audit.note(record);
     }
-}
-
-/// Makes the signed statement about the person for the app that is asked.
-fn statement(gw: &Gateway, ctx: &Ctx, target: &Target, signed_in: &SignIn) -> Option<String> {
-    let user = ctx.snap.policy.user(&signed_in.user)?;
-    let claims = Claims {
-        session: signed_in.id,
-        issuer: format!("{}/", own::sign_in_origin(gw, target)),
-        audience: format!("https://{}/", target.authority()),
-        subject: signed_in.user.to_string(),
-        groups: groups(ctx, user)
-            .split_terminator(',')
-            .map(str::to_owned)
-            .collect(),
-        rule: ctx.rule.as_ref()?.to_string(),
-    };
-    gw.signer.sign(claims, clock::unix(), clock::now())
-}
-
-/// The groups of a person as the app that is asked may know them.
-fn groups(ctx: &Ctx, user: &policy::User) -> String {
-    let app = ctx.app.map(|app| ctx.snap.policy.app(app));
-    app.map(|app| app.groups_of(user)).unwrap_or_default()
-}
-
-/// Sets the fields of the header set the decision carries.
-fn set_fields(upstream: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
-    let Some(permit) = &ctx.permit else {
-        return Err(internal("no permit"));
-    };
-    let Some(set) = permit.headers() else {
-        return Ok(());
-    };
-    let user = ctx.session.as_ref().and_then(|signed_in| {
-        let user = ctx.snap.policy.user(&signed_in.user)?;
-        Some((signed_in, groups(ctx, user)))
-    });
-    let values = policy::HeaderValues {
-        person: user.as_ref().map(|(signed_in, groups)| policy::Person {
-            name: &signed_in.user,
-            groups,
-            session_secs: access::login_age(signed_in, clock::unix()).into(),
-        }),
-        rule: permit.rule(),
-        device: permit.device(),
-    };
-    for field in &set.fields {
-        if let Some(text) = field.fill(&values) {
-            upstream.insert_header(field.name.clone(), text)?;
-        }
-    }
-    Ok(())
-}
-
-/// Says where in a trace the request stands: where its client says, else where one begins. Nothing is decided by it.
-fn trace(
-    session: &Session,
-    upstream: &mut RequestHeader,
-    known: &mut Option<String>,
-) -> Result<()> {
-    let of_client = headers::traceparent(&session.req_header().headers);
-    if of_client.is_none() {
-        upstream.remove_header(TRACESTATE);
-    }
-    let place = known.get_or_insert_with(|| of_client.unwrap_or_else(headers::new_trace));
-    upstream.insert_header(TRACEPARENT, place.as_str())
 }
 
 pub(super) fn internal(why: &'static str) -> Box<Error> {
@@ -365,20 +299,8 @@ impl ProxyHttp for Pep {
         upstream.insert_header("X-Forwarded-Host", target.authority())?;
         upstream.insert_header("X-Forwarded-Port", target.port.unwrap_or(443).to_string())?;
         upstream.insert_header("X-Request-ID", &*ctx.request_id)?;
-        trace(session, upstream, &mut ctx.trace)?;
-        if let Some(rule) = &ctx.rule {
-            upstream.insert_header("X-Postern-Rule", &**rule)?;
-        }
-        if let Some(signed_in) = &ctx.session {
-            upstream.insert_header("X-Postern-User", &*signed_in.user)?;
-            let user = ctx.snap.policy.user(&signed_in.user);
-            let groups = user.map(|user| groups(ctx, user)).unwrap_or_default();
-            upstream.insert_header("X-Postern-Groups", groups)?;
-            if let Some(statement) = statement(&self.gw, ctx, target, signed_in) {
-                upstream.insert_header(FIELD, statement)?;
-            }
-        }
-        set_fields(upstream, ctx)?;
+        told::trace(session, upstream, &mut ctx.trace)?;
+        told::who(&self.gw, upstream, ctx, target)?;
         if ctx.upgrade {
             // a client's own list could name, and so take away, what is set here
             upstream.insert_header(header::CONNECTION, "upgrade")?;

@@ -148,17 +148,17 @@ pub(super) fn is_call(session: &Session, ctx: &Ctx) -> bool {
         && kind.is_some_and(|kind| kind.starts_with("application/grpc"))
 }
 
+/// What an upstream did that answered in HTTP/1.1 where it was to speak HTTP/2.
+const NOT_HTTP2: ErrorType = ErrorType::new("NotHttp2");
+
 /// Refuses to go on over HTTP/1.1 with an upstream that was to speak HTTP/2.
 ///
 /// # Errors
-/// 502 where the connection came out as another version.
-pub(super) fn same_version(ctx: &mut Ctx, version: http::Version) -> Result<()> {
+/// Where the connection came out as another version; nothing was sent over it.
+pub(super) fn same_version(ctx: &Ctx, version: http::Version) -> Result<()> {
     let wanted = ctx.route.pool().is_some_and(|pool| pool.http2());
     if wanted && version != http::Version::HTTP_2 {
-        let to = ctx.route.using.as_ref().map(|using| using.0.to.to_string());
-        let why = format!("does not speak HTTP/2: {}", to.unwrap_or_default());
-        ctx.route.failed = Some((reason::UPSTREAM_BAD, why));
-        return Err(Error::explain(ErrorType::HTTPStatus(502), "not HTTP/2").into_up());
+        return Err(Error::explain(NOT_HTTP2, "not HTTP/2").into_up());
     }
     Ok(())
 }
@@ -237,7 +237,9 @@ fn told(error: &Error, late: bool) -> (&'static str, &'static str) {
         kind,
         E::InvalidHTTPHeader | E::UnknownError | E::H2Error | E::InvalidH2
     );
-    if of_tls {
+    if *kind == NOT_HTTP2 {
+        (reason::UPSTREAM_BAD, "does not speak HTTP/2")
+    } else if of_tls {
         (reason::UPSTREAM_TLS, "TLS fails")
     } else if of_http {
         (reason::UPSTREAM_BAD, "not an answer of HTTP")

@@ -472,7 +472,7 @@ mod tests {
         };
         assert!(!has(4) && has(5));
         for n in 0..20 {
-            put(100_000 + n, 8 << 20);
+            put(100_000 + n, (8 << 20) - 64);
         }
         let inner = store.0.lock();
         assert!(
