@@ -103,7 +103,7 @@ struct Facts {
 
 impl Facts {
     /// As if the owner of a device had given a code this instant.
-    fn as_if_signed_in(self, snap: &Snapshot, user: &Arc<str>) -> Self {
+    fn with_fresh_proofs(self, snap: &Snapshot, user: &Arc<str>) -> Self {
         Self {
             bits: snap.subject(user),
             mfa_age: Some(0),

@@ -86,7 +86,7 @@ impl FlowAsked {
         };
         let facts = caller.facts(snap, clock::unix());
         let facts = match headless {
-            true => facts.as_if_signed_in(snap, &device.user),
+            true => facts.with_fresh_proofs(snap, &device.user),
             false => facts,
         };
         Self {

@@ -21,6 +21,7 @@ use crate::secrets::Keys;
 use crate::store::{self, LinkKind, Store, tests::Folder};
 
 mod account;
+mod clocks;
 mod enrol;
 mod extend;
 pub(crate) mod flow;

@@ -220,7 +220,8 @@ impl Desk for Counter {
             CodeStep::SignedIn { cookie, session } => {
                 self.open_devices(&session).await;
                 self.remember_browser(&session).await;
-                if let Some(before) = &self.caller.session {
+                let before = self.caller.session.as_ref();
+                if let Some(before) = before.or(self.held.as_ref()) {
                     self.finish(before.id, EndReason::Replaced).await;
                 }
                 let strange = self

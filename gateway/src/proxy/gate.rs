@@ -461,7 +461,10 @@ async fn depart(
         target.host.as_str(),
         &target.authority(),
         &leave.to,
-        leave.nonce.as_deref().or(who.cookies.one(cookies::NONCE)),
+        leave
+            .nonce
+            .as_deref()
+            .or_else(|| who.cookies.one(cookies::NONCE)),
         who.caller.source,
         clock::now(),
     );

@@ -62,7 +62,7 @@ pub(crate) struct Browsers {
 }
 
 impl Browsers {
-    /// Reads a public key as WebCrypto exports it raw; only the form is looked at.
+    /// Reads a public key as `WebCrypto` exports it raw; only the form is looked at.
     pub(crate) fn point(raw: &[u8]) -> Option<Point> {
         let point: Point = raw.try_into().ok()?;
         (point.first() == Some(&UNCOMPRESSED)).then_some(point)

@@ -17,7 +17,7 @@ pub(super) fn resolve(
         return (Reprove::default(), Vec::new());
     };
     let reprove = def.body.reprove.as_ref();
-    let reprove = reprove.map_or(Reprove::default(), |ast| self::reprove(ast, cx.diags));
+    let reprove = reprove.map_or_else(Reprove::default, |ast| self::reprove(ast, cx.diags));
     let entries = def.body.headless.iter();
     let mut headless: Vec<_> = entries.filter_map(|def| exempt(cx, def, nets)).collect();
     headless.sort_by(|a, b| (a.user, &a.device).cmp(&(b.user, &b.device)));

@@ -60,7 +60,10 @@ impl ProofDesk for Counter {
                 let next = rt.and_then(|rt| self.arrive(rt, session));
                 SecondStep::Done { cookie, next }
             }
-            refused => step(refused),
+            refused @ (StepUp::Refused
+            | StepUp::Throttled { .. }
+            | StepUp::Expired
+            | StepUp::Unavailable) => step(refused),
         }
     }
 
@@ -135,10 +138,7 @@ impl ProofDesk for Counter {
         };
         let most = self.snap.policy.session_extend();
         let (identity, from) = (&self.gw.identity, self.from());
-        match identity.extend(session, code, most, &from).await {
-            StepUp::Done { cookie } => SecondStep::Done { cookie, next: None },
-            refused => step(refused),
-        }
+        step(identity.extend(session, code, most, &from).await)
     }
 }
 
