@@ -84,6 +84,8 @@ pub(crate) struct Facts {
     pub(crate) zones: Vec<String>,
     /// The sign-in that opens it, with its end.
     pub(crate) session: Option<(String, String)>,
+    /// Why it is closed though somebody did sign in through it.
+    pub(crate) closed: Option<String>,
     /// Sign-ins of its owner that do not open it.
     pub(crate) other_sessions: usize,
     /// Services of the policy that its owner reaches, with the conditions.
@@ -321,10 +323,11 @@ fn open(facts: &Facts) -> Finding {
         return ok("sign-in", text);
     }
     let user = &facts.device.user;
-    let found = match facts.other_sessions {
-        0 => format!("quarantine: {user} is not signed in"),
-        1 => format!("quarantine: {user} is signed in elsewhere, not through this device"),
-        n => {
+    let found = match (&facts.closed, facts.other_sessions) {
+        (Some(why), _) => format!("quarantine: {why}"),
+        (None, 0) => format!("quarantine: {user} is not signed in"),
+        (None, 1) => format!("quarantine: {user} is signed in elsewhere, not through this device"),
+        (None, n) => {
             format!("quarantine: {user} is signed in {n} times elsewhere, not through this device")
         }
     };

@@ -23,6 +23,10 @@ use crate::ids::{DeviceId, SessionId};
 use crate::limits::Source;
 use crate::store::Point;
 
+/// What an operator is told of a device whose key was used in two places.
+pub(crate) const DISPUTED: &str =
+    "its key was used in two places: sign in through it, or revoke it";
+
 /// Whether a device may pass.
 #[derive(Clone)]
 pub(crate) enum Standing {
@@ -99,12 +103,7 @@ impl Gateway {
 
     /// Keeps where a device is heard; one that is heard elsewhere is looked at before its next
     /// flow is decided.
-    pub(crate) fn heard(
-        &self,
-        id: DeviceId,
-        mark: Option<[u8; 12]>,
-        endpoint: Option<SocketAddr>,
-    ) {
+    pub(crate) fn heard(&self, id: DeviceId, mark: Option<[u8; 12]>, endpoint: Option<SocketAddr>) {
         let before = self.devices.get(id).and_then(|d| d.endpoint);
         self.devices.heard(id, mark, endpoint);
         let place = |endpoint: SocketAddr| Source::of(endpoint.ip());
@@ -213,6 +212,7 @@ impl Gateway {
         let why = match standing {
             Standing::Open(_) => return None,
             Standing::Held(_, due) => due.words().to_owned(),
+            Standing::Shut if self.sessions.is_disputed(device.id) => DISPUTED.to_owned(),
             Standing::Shut => format!("{} has not signed in through it", device.user),
         };
         match self.is_headless(device.id) {

@@ -126,7 +126,7 @@ fn a_browser_and_a_script_of_http_1_are_served_by_an_app_of_http_2() {
         "compress = { types = \"text/plain\" }\nallow.people",
     );
     let (gateway, client, cookie) = signed_in(&text);
-    let page = format!("by HTTP/2: /page\n").repeat(200);
+    let page = "by HTTP/2: /page\n".repeat(200);
     let url = format!("{}page", gateway.facts.app);
     for version in ["--http1.1", "--http2"] {
         let answer = client.send(&url, &[version]);
@@ -137,11 +137,7 @@ fn a_browser_and_a_script_of_http_1_are_served_by_an_app_of_http_2() {
         );
         // made shorter, it must still be whole though trailers came behind it
         let short = client.send(&url, &[version, "--compressed"]);
-        assert_eq!(
-            short.header("content-encoding").is_some(),
-            true,
-            "{short:?}"
-        );
+        assert!(short.header("content-encoding").is_some(), "{short:?}");
         assert_eq!(short.body, page, "{version}");
     }
     let name = host(&gateway.facts.app);

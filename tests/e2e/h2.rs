@@ -20,7 +20,7 @@ fn weight(on: u32, weight: u8) -> Vec<u8> {
 fn what_begins_a_connection_and_what_is_unknown() {
     let scene = Scene::new();
     let mut wire = scene.wire();
-    let first = wire.next().unwrap().unwrap();
+    let first = wire.next_frame().unwrap().unwrap();
     assert_eq!(
         (first.kind, first.flags, first.stream),
         (SETTINGS, 0, 0),
@@ -291,8 +291,8 @@ fn windows_are_kept_to() {
     wire.send(&[PREFACE, &settings(&[(4, 1)])].concat());
     wire.send(&scene.ask(1));
     let data = |wire: &mut Wire| loop {
-        let frame = wire.next().unwrap().expect("an answer");
-        if frame.kind == DATA && !(frame.payload.is_empty() && !frame.has(END_STREAM)) {
+        let frame = wire.next_frame().unwrap().expect("an answer");
+        if frame.kind == DATA && (!frame.payload.is_empty() || frame.has(END_STREAM)) {
             break frame.payload.len();
         }
     };
@@ -309,7 +309,7 @@ fn windows_are_kept_to() {
     wire.send(&[PREFACE, &settings(&[(4, 100), (4, 1)]), &scene.ask(1)].concat());
     let mut acknowledged = 0;
     let length = loop {
-        let frame = wire.next().unwrap().expect("an answer");
+        let frame = wire.next_frame().unwrap().expect("an answer");
         match frame.kind {
             SETTINGS if frame.has(ACK) => acknowledged += 1,
             DATA if !frame.payload.is_empty() => break frame.payload.len(),

@@ -146,7 +146,7 @@ pub fn reaction(wire: &mut Wire, wanted: impl Fn(&Came) -> bool) -> Vec<Came> {
     let mut all = Vec::new();
     let end = Instant::now() + LIMIT;
     while Instant::now() < end {
-        let came = match wire.next() {
+        let came = match wire.next_frame() {
             Err(_) => Came::Silence,
             Ok(None) => Came::Closed,
             Ok(Some(frame)) => match frame.kind {

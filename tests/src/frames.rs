@@ -212,7 +212,7 @@ impl Wire {
     ///
     /// # Errors
     /// When nothing came in time.
-    pub fn next(&mut self) -> io::Result<Option<Frame>> {
+    pub fn next_frame(&mut self) -> io::Result<Option<Frame>> {
         if !self.fill(9)? {
             return Ok(None);
         }

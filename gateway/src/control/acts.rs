@@ -7,8 +7,7 @@ use policy::Policy;
 
 use super::{
     AppClock, Code, DeviceAdded, DeviceClass, DeviceLine, Ended, Imported, Invitation, NewDevice,
-    Preshared,
-    Refusal, SessionLine, Which,
+    Preshared, Refusal, SessionLine, Which,
 };
 use crate::clock;
 use crate::config::Config;

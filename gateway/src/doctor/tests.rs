@@ -42,6 +42,7 @@ fn healthy() -> Facts {
         },
         zones: vec!["internet".to_owned()],
         session: Some(("saaa".to_owned(), "later".to_owned())),
+        closed: None,
         other_sessions: 0,
         services: vec!["net.ssh".to_owned()],
         resolvers: vec![("192.168.1.1:53".to_owned(), true)],
@@ -184,6 +185,14 @@ fn quarantine_and_small_troubles_are_told_with_the_next_step() {
         "sign-in",
         Verdict::Fault,
         "2 times elsewhere",
+        "https://gate/",
+    );
+    facts.closed = Some("device moved: sign in again".to_owned());
+    one(
+        &facts,
+        "sign-in",
+        Verdict::Fault,
+        "quarantine: device moved",
         "https://gate/",
     );
     let mut facts = healthy();

@@ -14,6 +14,7 @@ use crate::control::{Code, Refusal};
 use crate::doctor::{Conf, Diagnosis, Facts, Noise, examine};
 use crate::gateway::Gateway;
 use crate::identity::{Device, Directory};
+use crate::reproof::{DISPUTED, Standing};
 use crate::snapshot::Snapshot;
 use crate::tunnel;
 
@@ -76,7 +77,12 @@ async fn facts(gw: &Gateway, snap: &Snapshot, device: &Arc<Device>) -> Result<Fa
     let outer = peer.as_ref().and_then(|p| p.endpoint).or(device.endpoint);
     let zones = outer.map(|outer| zones(snap, outer)).unwrap_or_default();
     let stamp = device.mark.as_ref().and_then(stamp);
-    let session = gw.sessions.opened_by(device.id, now);
+    let (session, closed) = match gw.standing(device.id) {
+        Standing::Open(session) => (Some(session), None),
+        Standing::Held(_, due) => (None, Some(due.words())),
+        Standing::Shut if gw.sessions.is_disputed(device.id) => (None, Some(DISPUTED)),
+        Standing::Shut => (None, None),
+    };
     let others = gw.sessions.of_user(&device.user).into_iter();
     let own = session.as_ref().map(|s| s.id);
     let others = others.filter(|s| Some(s.id) != own && s.is_live(gw.sessions.time()));
@@ -95,6 +101,7 @@ async fn facts(gw: &Gateway, snap: &Snapshot, device: &Arc<Device>) -> Result<Fa
         noise: noise(tunnel).await,
         zones,
         session: session.map(|s| (s.id.to_string(), time(s.expires()))),
+        closed: closed.map(str::to_owned),
         other_sessions: others.count(),
         services: services(snap, &device.user),
         resolvers: resolvers(&gw.config.tunnel.dns).await,

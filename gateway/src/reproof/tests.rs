@@ -33,7 +33,9 @@ async fn opened(bench: &Bench, place: Option<&str>) -> Arc<Session> {
 }
 
 fn due(bench: &Bench, session: &Session, heard: &str, reprove: Reprove, now: i64) -> Option<Due> {
-    let binding = bench.identity.sessions().binding(DEVICE).unwrap();
+    let Some(binding) = bench.identity.sessions().binding(DEVICE) else {
+        panic!("not bound");
+    };
     binding.due(session, Some(ip(heard)), &reprove, now)
 }
 

@@ -293,7 +293,7 @@ pub(super) fn denied(lang: Lang) -> String {
 
 #[tokio::test]
 async fn pages_look_as_the_golden_files_say() {
-    for (name, answer) in all().await {
+    for (name, answer) in Box::pin(all()).await {
         check(name, answer.body());
     }
     for (name, lang) in [("denied", Lang::En), ("denied-fr", Lang::Fr)] {
@@ -303,7 +303,7 @@ async fn pages_look_as_the_golden_files_say() {
 
 #[tokio::test]
 async fn every_page_names_its_language_and_loads_nothing_foreign() {
-    for (name, answer) in all().await {
+    for (name, answer) in Box::pin(all()).await {
         let body = answer.body();
         assert!(body.contains("<html lang=\""), "{name}");
         // Where there is a script it is a file of ours, and the answer allows no other.
@@ -342,7 +342,7 @@ async fn pages_can_be_written_out_for_looking_at() {
     let sheet = Fake::stranger().gate(get("/postern.css")).await;
     let style = format!("<style>{}</style></head>", sheet.body());
     std::fs::create_dir_all(&dir).unwrap();
-    for (name, answer) in all().await {
+    for (name, answer) in Box::pin(all()).await {
         let page = answer.body().replacen("</head>", &style, 1);
         std::fs::write(dir.join(format!("{name}.html")), page).unwrap();
     }

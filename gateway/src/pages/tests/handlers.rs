@@ -509,7 +509,11 @@ async fn the_language_is_chosen_kept_and_not_lost_on_the_way() {
 #[tokio::test]
 async fn no_answer_is_without_its_headers() {
     let nadia = Fake::nadia();
-    let mut answers: Vec<_> = golden::all().await.into_iter().map(|(_, a)| a).collect();
+    let mut answers: Vec<_> = Box::pin(golden::all())
+        .await
+        .into_iter()
+        .map(|(_, a)| a)
+        .collect();
     for uri in [
         "/",
         "/signin",
