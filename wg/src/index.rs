@@ -50,6 +50,7 @@ impl Indices {
         self.taken.get(&(receiver >> 8)).copied()
     }
 
+    #[cfg(any(test, debug_assertions))]
     pub(crate) fn len(&self) -> usize {
         self.taken.len()
     }
