@@ -124,7 +124,9 @@ fn sources(dir: &Path, found: &mut Vec<(PathBuf, String)>) {
         if path.is_dir() {
             sources(&path, found);
         } else if path.extension().is_some_and(|e| e == "rs") {
-            found.push((path.clone(), std::fs::read_to_string(&path).unwrap()));
+            let text = std::fs::read_to_string(&path).unwrap();
+            let own = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap();
+            found.push((path, own.to_owned()));
         }
     }
 }

@@ -109,11 +109,11 @@ pub(crate) fn sign_in_host() -> Router {
 
 /// The routes under `/.postern/` of an application's host.
 pub(crate) fn app_host() -> Router {
-    let signout = get(portal::leave_form).post(portal::leave_app);
-    let routes = Router::new()
-        .route("/.postern/signout", signout)
-        .route("/.postern/again", get(again::page));
-    finished(routes)
+    let routes = Router::new().route(
+        "/.postern/signout",
+        get(portal::leave_form).post(portal::leave_app),
+    );
+    finished(routes.route("/.postern/again", get(again::page)))
 }
 
 /// Adds what every kind of host has, and the last word on headers.

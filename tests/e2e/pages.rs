@@ -30,11 +30,12 @@ const PASSWORD: &str = "nine pears in a bowl";
 const BETTER: &str = "ten plums under a tree";
 
 /// What answers GET and is no page: files, and what leads on to a page.
-const NO_PAGES: [&str; 13] = [
+const NO_PAGES: [&str; 15] = [
     "/.postern/devices.js",
     "/.postern/icon.svg",
     "/.postern/pages.js",
     "/.postern/postern.css",
+    "/.postern/watch.js",
     "/account/devices/change",
     "/admin",
     "/admin/decisions/events",
@@ -43,6 +44,8 @@ const NO_PAGES: [&str; 13] = [
     "/ca/root.pem",
     "/enrol/{token}",
     "/postern.css",
+    // only for a device in the tunnel that waits for a proof; `reproof.rs` types into it
+    "/signin/device",
     "/signin/reset/{token}",
 ];
 
@@ -311,6 +314,8 @@ fn of_a_person(look: &mut Look<'_>, gateway: &Gateway) {
         let leave = format!("{}.postern/signout", gateway.facts.app);
         look.chrome.open(&gateway.facts.app);
         look.open("leave", &leave);
+        let again = format!("{}.postern/again", gateway.facts.app);
+        look.open("again-gone", &again);
     }
     look.speak("en");
     look.chrome.open(&at(gateway, "/account/password"));
