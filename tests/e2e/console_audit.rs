@@ -271,7 +271,7 @@ fn new_decisions_come_to_a_page_that_waits() {
     assert_eq!(seen.status, 200);
     // an allow is written behind the answer
     journal::wait_for(&scene.gateway, "access-decided.1", |r| {
-        journal::is(r, "host", "second.gate.localhost") && journal::is(r, "outcome", "allow")
+        journal::is(r, "rule", "app.second#people") && journal::is(r, "outcome", "allow")
     });
     let url = format!(
         "{}{}",
