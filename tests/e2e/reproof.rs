@@ -172,7 +172,15 @@ fn an_open_page_of_the_portal_opens_a_moved_device_silently() {
     let server = format!("nameserver {}\n", office.tunnel_address());
     std::fs::write(resolv.join("resolv.conf"), server).unwrap();
     let chrome = Chrome::start_in(&office.outside, &gateway.facts.ca_root);
-    chrome.open(&gateway.facts.tunnel_portal);
+    // its first questions may come before the tunnel is there
+    wait::until_true(LIMIT, "the sign-in page opens in the tunnel", || {
+        chrome.open(&gateway.facts.tunnel_portal);
+        let opens = chrome.has("input[name=username]");
+        if !opens {
+            println!("{}: {}", chrome.url(), chrome.text());
+        }
+        opens
+    });
     chrome.type_into("input[name=username]", &demo.user);
     chrome.type_into("input[name=password]", &format!("{}\n", demo.password));
     chrome.type_into("input[name=code]", &format!("{}\n", demo.code()));
