@@ -8,7 +8,7 @@ mod browser;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -24,8 +24,7 @@ use crate::limits::Source;
 use crate::store::Point;
 
 /// What an operator is told of a device whose key was used in two places.
-pub(crate) const DISPUTED: &str =
-    "its key was used in two places: sign in through it, or revoke it";
+const DISPUTED: &str = "its key was used in two places: sign in through it, or revoke it";
 
 /// Whether a device may pass.
 #[derive(Clone)]
@@ -122,8 +121,8 @@ impl Gateway {
         for id in ids {
             self.look_at(id);
         }
-        let live: HashMap<SessionId, ()> = opened.iter().map(|s| (s.id, ())).collect();
-        self.reproof.browsers.keep(|id| live.contains_key(&id));
+        let live: HashSet<SessionId> = opened.iter().map(|s| s.id).collect();
+        self.reproof.browsers.keep(|id| live.contains(&id));
     }
 
     /// Records a device that waits for a proof or does so no longer, and has its flows asked.
@@ -197,23 +196,35 @@ impl Gateway {
     /// Says whether the policy lets a device reach some nets though nobody has signed in: it is
     /// named there, and an administrator has marked it as managed.
     pub(crate) fn is_headless(&self, id: DeviceId) -> bool {
-        let device = self.devices.get(id).filter(|d| d.revoked.is_none());
-        device.is_some_and(|d| {
-            if self.sessions.is_disputed(id) {
-                return false;
-            }
+        self.devices.get(id).is_some_and(|d| {
             let policy = &self.snapshot.load().policy;
-            d.class == Class::Managed && policy.is_headless(&d.user, &d.name)
+            self.may_be_headless(&d) && policy.is_headless(&d.user, &d.name)
         })
+    }
+
+    /// Says whether a device is one that a policy can let through with nobody signed in.
+    pub(crate) fn may_be_headless(&self, device: &Device) -> bool {
+        let managed = device.class == Class::Managed && device.revoked.is_none();
+        managed && !self.sessions.is_disputed(device.id)
+    }
+
+    /// Says what closes a device besides that nobody is signed in through it.
+    pub(crate) fn closed_by(&self, device: &Device, standing: &Standing) -> Option<&'static str> {
+        match standing {
+            Standing::Held(_, due) => Some(due.words()),
+            Standing::Shut if self.sessions.is_disputed(device.id) => Some(DISPUTED),
+            Standing::Open(_) | Standing::Shut => None,
+        }
     }
 
     /// Says what stands in the way of a device that is not open, for operators.
     pub(crate) fn why_closed(&self, device: &Device, standing: &Standing) -> Option<String> {
-        let why = match standing {
-            Standing::Open(_) => return None,
-            Standing::Held(_, due) => due.words().to_owned(),
-            Standing::Shut if self.sessions.is_disputed(device.id) => DISPUTED.to_owned(),
-            Standing::Shut => format!("{} has not signed in through it", device.user),
+        if matches!(standing, Standing::Open(_)) {
+            return None;
+        }
+        let why = match self.closed_by(device, standing) {
+            Some(why) => why.to_owned(),
+            None => format!("{} has not signed in through it", device.user),
         };
         match self.is_headless(device.id) {
             true => Some(format!(

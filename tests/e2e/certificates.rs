@@ -153,13 +153,10 @@ fn administrators_are_told_by_mail_once_that_a_certificate_ends_and_not_again_af
     let sink = Sink::new();
     let mut gateway = Gateway::demo();
     gateway.stop();
-    let mut config = fs::read_to_string(&gateway.facts.config).unwrap();
-    config.push_str(&format!(
-        "\n[mail]\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\nfrom = \"gate@example.org\"\n\
-         admins = [\"ops@example.org\"]\n",
-        sink.port()
-    ));
-    fs::write(&gateway.facts.config, config).unwrap();
+    gateway.edit_config(|text| {
+        text.push_str(&sink.section());
+        text.push_str("admins = [\"ops@example.org\"]\n");
+    });
     let dir = Temp::new();
     let now = i64::try_from(now()).unwrap();
     let begin = now - 35 * DAY;

@@ -423,12 +423,7 @@ fn what_no_page_of_the_console_sends_is_refused_on_record_and_changes_nothing() 
 fn with_mail(sink: &Sink) -> Gateway {
     let mut gateway = Gateway::demo();
     gateway.stop();
-    let mut config = std::fs::read_to_string(&gateway.facts.config).unwrap();
-    config.push_str(&format!(
-        "\n[mail]\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\nfrom = \"gate@example.org\"\n",
-        sink.port()
-    ));
-    std::fs::write(&gateway.facts.config, config).unwrap();
+    gateway.edit_config(|text| text.push_str(&sink.section()));
     gateway.start_again();
     gateway
 }

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use postern_tests::curl::{Client, host};
+use postern_tests::curl::{Client, host, signed_in};
 use postern_tests::gateway::Gateway;
 use postern_tests::grpc::{App, Channel};
 use postern_tests::temp::Temp;
@@ -28,12 +28,8 @@ fn over(app: &App) -> String {
 }
 
 /// A gateway with a policy, and the cookie of demo, who is signed in.
-fn signed_in(text: &str) -> (Gateway, Client, String) {
-    let gateway = Gateway::demo();
-    gateway.set_policy(text);
-    let client = Client::new(&gateway);
-    let page = client.sign_in(&gateway.facts.app, &gateway.facts.demo);
-    assert!(page.status < 600, "{page:?}");
+fn with_cookie(text: &str) -> (Gateway, Client, String) {
+    let (gateway, client) = signed_in(text);
     let cookie = client
         .cookie(host(&gateway.facts.app), "__Host-postern")
         .unwrap();
@@ -48,7 +44,7 @@ fn channel(gateway: &Gateway, cookie: Option<&str>) -> Channel {
 #[test]
 fn calls_of_one_answer_of_many_and_of_both_at_once_pass_with_their_trailers() {
     let app = App::new();
-    let (gateway, _, cookie) = signed_in(&over(&app));
+    let (gateway, _, cookie) = with_cookie(&over(&app));
     let channel = channel(&gateway, Some(&cookie));
     let said = channel.call("/echo.Echo/Say", &["hello"], 1).unwrap();
     assert_eq!(
@@ -99,7 +95,7 @@ fn calls_of_one_answer_of_many_and_of_both_at_once_pass_with_their_trailers() {
 #[test]
 fn a_call_without_a_session_never_reaches_the_app_and_one_that_is_revoked_ends() {
     let app = App::new();
-    let (gateway, _, cookie) = signed_in(&over(&app));
+    let (gateway, _, cookie) = with_cookie(&over(&app));
     let before = app.seen().len();
     let refused = channel(&gateway, None)
         .call("/echo.Echo/Say", &["x"], 1)
@@ -125,7 +121,7 @@ fn a_browser_and_a_script_of_http_1_are_served_by_an_app_of_http_2() {
         "allow.people",
         "compress = { types = \"text/plain\" }\nallow.people",
     );
-    let (gateway, client, cookie) = signed_in(&text);
+    let (gateway, client, cookie) = with_cookie(&text);
     let page = "by HTTP/2: /page\n".repeat(200);
     let url = format!("{}page", gateway.facts.app);
     for version in ["--http1.1", "--http2"] {
@@ -157,7 +153,7 @@ fn a_browser_and_a_script_of_http_1_are_served_by_an_app_of_http_2() {
 fn an_app_that_is_late_or_speaks_something_else_gets_its_page_and_others_are_not_cut() {
     let app = App::new();
     let text = over(&app).replace("allow.people", "timeout = { head = \"2s\" }\nallow.people");
-    let (gateway, client, cookie) = signed_in(&text);
+    let (gateway, client, cookie) = with_cookie(&text);
     let chat = std::thread::spawn({
         let open = channel(&gateway, Some(&cookie));
         move || open.call("/echo.Echo/Chat", &["a", "b"], 2)
@@ -210,7 +206,7 @@ fn tls_to_an_app_must_come_out_as_http_2() {
         ))
     };
     const CHECK: &str = "check = { path = \"/health\", every = \"1s\", up = 1, down = 1 }";
-    let (gateway, client, cookie) = signed_in(&with(&right, "app.internal", CHECK));
+    let (gateway, client, cookie) = with_cookie(&with(&right, "app.internal", CHECK));
     let channel = channel(&gateway, Some(&cookie));
     let said = channel.call("/echo.Echo/Say", &["x"], 1).unwrap();
     assert_eq!((said.status, said.messages.concat().as_str()), (200, "x"));
@@ -251,7 +247,7 @@ fn tls_to_an_app_must_come_out_as_http_2() {
 #[test]
 fn the_gateway_itself_takes_no_h2_without_tls() {
     let app = App::new();
-    let (gateway, _, _) = signed_in(&over(&app));
+    let (gateway, _, _) = with_cookie(&over(&app));
     let before = app.seen().len();
     for port in [gateway.http_port(), gateway.https_port()] {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();

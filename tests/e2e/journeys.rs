@@ -392,9 +392,8 @@ fn drawn(most: usize) -> usize {
 fn a_power_cut_at_any_point_of_a_journey_takes_nothing_back_and_revives_nothing() {
     let mut gateway = Gateway::demo();
     gateway.stop();
-    let config = std::fs::read_to_string(&gateway.facts.config).unwrap();
     let light = "[identity]\nargon2 = { memory-kib = 19456, passes = 2 }\n";
-    std::fs::write(&gateway.facts.config, config.replace("[identity]\n", light)).unwrap();
+    gateway.edit_config(|text| *text = text.replace("[identity]\n", light));
     gateway.start_again();
     let first = drawn(STEPS.len() + 1);
     for cut in 0..cuts() {

@@ -3,7 +3,7 @@
 use std::net::TcpStream;
 use std::time::Duration;
 
-use postern_tests::curl::{Answer, Client, host};
+use postern_tests::curl::{Answer, Client, host, signed_in};
 use postern_tests::gateway::Gateway;
 use postern_tests::raw::{self, Tls};
 use postern_tests::replica::{Mode, Replica};
@@ -21,15 +21,6 @@ fn policy(app: &Replica, keys: &str, areas: &str) -> String {
         app.url(),
         areas.replace("PEOPLE", people)
     )
-}
-
-fn signed_in(text: &str) -> (Gateway, Client) {
-    let gateway = Gateway::demo();
-    gateway.set_policy(text);
-    let client = Client::new(&gateway);
-    let page = client.sign_in(&gateway.facts.app, &gateway.facts.demo);
-    assert!(page.status < 600, "{page:?}");
-    (gateway, client)
 }
 
 fn socket(gateway: &Gateway, client: &Client) -> Result<Socket<Tls>, String> {

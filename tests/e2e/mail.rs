@@ -29,10 +29,8 @@ fn with_mail(port: u16) -> Gateway {
 fn configured(server: &str) -> Gateway {
     let mut gateway = Gateway::demo();
     gateway.stop();
-    let mut config = fs::read_to_string(&gateway.facts.config).unwrap();
     let from = "from = \"Gate <gate@example.org>\"\nadmins = [\"ops@example.org\"]\n";
-    config.push_str(&format!("\n[mail]\n{server}{from}"));
-    fs::write(&gateway.facts.config, config).unwrap();
+    gateway.edit_config(|text| text.push_str(&format!("\n[mail]\n{server}{from}")));
     let users = gateway.facts.policy.join("users.toml");
     let text = fs::read_to_string(&users).unwrap();
     let text = text.replace(

@@ -478,14 +478,7 @@ fn what_is_listed_as_no_page_is_none() {
 fn with_mail(sink: &Sink) -> Gateway {
     let mut gateway = Gateway::demo();
     gateway.stop();
-    let mut config = fs::read_to_string(&gateway.facts.config).unwrap();
-    let port = sink.port();
-    write!(
-        config,
-        "\n[mail]\nhost = \"127.0.0.1\"\nport = {port}\ntls = \"none\"\nfrom = \"gate@example.org\"\n"
-    )
-    .unwrap();
-    fs::write(&gateway.facts.config, config).unwrap();
+    gateway.edit_config(|text| text.push_str(&sink.section()));
     let users = gateway.facts.policy.join("users.toml");
     let mut text = fs::read_to_string(&users).unwrap();
     for user in LANGUAGES {

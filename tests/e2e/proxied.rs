@@ -32,11 +32,11 @@ impl Scene {
             recorder.url()
         ));
         gateway.stop();
-        let config = std::fs::read_to_string(&gateway.facts.config).unwrap();
         let listed = format!("[http]\nproxy-protocol-from = [\"{PROXY}/32\"]\n");
-        let config = config.replacen("[http]\n", &listed, 1);
-        assert!(config.contains("proxy-protocol-from"), "{config}");
-        std::fs::write(&gateway.facts.config, config).unwrap();
+        gateway.edit_config(|text| {
+            *text = text.replacen("[http]\n", &listed, 1);
+            assert!(text.contains("proxy-protocol-from"), "{text}");
+        });
         gateway.start_again();
         let client = Client::new(&gateway);
         let page = client.sign_in(&gateway.facts.app, &gateway.facts.demo);

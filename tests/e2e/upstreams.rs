@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use postern_tests::curl::{Client, host};
+use postern_tests::curl::{Client, host, signed_in};
 use postern_tests::gateway::Gateway;
 use postern_tests::process::Program;
 use postern_tests::raw::{self, Tls};
@@ -32,16 +32,6 @@ fn two(a: &Replica, b: &Replica, more: &str) -> String {
         a.url(),
         b.url()
     ))
-}
-
-/// A gateway with a policy, and a browser of demo's that is signed in.
-fn signed_in(text: &str) -> (Gateway, Client) {
-    let gateway = Gateway::demo();
-    gateway.set_policy(text);
-    let client = Client::new(&gateway);
-    let page = client.sign_in(&gateway.facts.app, &gateway.facts.demo);
-    assert!(page.status < 600, "{page:?}");
-    (gateway, client)
 }
 
 /// The name of the replica that answered.

@@ -335,3 +335,13 @@ fn last_head(text: &str) -> Vec<(String, String)> {
         .map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()))
         .collect()
 }
+/// Starts a gateway with a policy, and a browser of demo's that is signed in.
+#[must_use]
+pub fn signed_in(policy: &str) -> (Gateway, Client) {
+    let gateway = Gateway::demo();
+    gateway.set_policy(policy);
+    let client = Client::new(&gateway);
+    let page = client.sign_in(&gateway.facts.app, &gateway.facts.demo);
+    assert!(page.status < 600, "{page:?}");
+    (gateway, client)
+}

@@ -161,6 +161,13 @@ impl Gateway {
         start.elapsed()
     }
 
+    /// Changes the configuration; that counts from the next start.
+    pub fn edit_config(&self, edit: impl FnOnce(&mut String)) {
+        let mut text = fs::read_to_string(&self.facts.config).unwrap();
+        edit(&mut text);
+        fs::write(&self.facts.config, text).unwrap();
+    }
+
     /// Ends it as a power cut does.
     pub fn kill(&mut self) {
         self.program.kill();

@@ -122,6 +122,15 @@ impl Sink {
         self.port
     }
 
+    /// Returns the section of a configuration that sends mails here.
+    #[must_use]
+    pub fn section(&self) -> String {
+        format!(
+            "\n[mail]\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\nfrom = \"gate@example.org\"\n",
+            self.port
+        )
+    }
+
     /// Returns what has arrived so far.
     #[must_use]
     pub fn mails(&self) -> Vec<Mail> {

@@ -9,7 +9,7 @@ use super::{Caller, Facts, Verdict, answer, base_record, durability, lapsed};
 use crate::audit::{Event, reason};
 use crate::clock;
 use crate::gateway::Gateway;
-use crate::identity::{Class, Device};
+use crate::identity::Device;
 use crate::ids::{DeviceId, Door};
 use crate::reproof::Standing;
 use crate::snapshot::Snapshot;
@@ -67,11 +67,9 @@ impl FlowAsked {
             snap.policy
                 .headless_reaches(whose, dst.ip(), dst.port(), proto)
         };
-        let disputed = gw.sessions.is_disputed(device.id);
-        let managed = device.class == Class::Managed && device.revoked.is_none();
-        let headless = managed && !disputed && exempt();
+        let headless = gw.may_be_headless(device) && exempt();
         let (session, shut) = match (headless, gw.standing(device.id)) {
-            _ if disputed => (None, Some(reason::KEY_SEEN_TWICE)),
+            _ if gw.sessions.is_disputed(device.id) => (None, Some(reason::KEY_SEEN_TWICE)),
             (true, _) => (None, None),
             (false, Standing::Open(session)) => (Some(session), None),
             (false, Standing::Held(_, due)) => (None, Some(due.reason())),

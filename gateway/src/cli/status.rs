@@ -3,6 +3,7 @@
 use super::exit::Failure;
 use super::{Global, block_on, offline, out};
 use crate::control::{Operator, Status};
+use crate::explain::short;
 
 /// Shows how the running gateway is.
 ///
@@ -157,10 +158,6 @@ fn ago(secs: u64) -> String {
     let unit = units.into_iter().find(|(size, _)| secs >= *size);
     let (size, name) = unit.unwrap_or((1, "s"));
     format!("{} {name} ago", secs / size)
-}
-
-fn short(digest: &str) -> &str {
-    digest.get(..12).unwrap_or(digest)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::call::Call;
 use super::shell::{Section, Shell};
 use super::texts;
 use crate::control::Status;
+use crate::explain::short;
 use crate::pages::fill;
 
 /// What `postern status --json` tells, and what else can be seen from inside.
@@ -125,8 +126,7 @@ impl Health {
     }
 
     fn short(&self) -> &str {
-        let digest = &self.status.policy.digest;
-        digest.get(..12).unwrap_or(digest)
+        short(&self.status.policy.digest)
     }
 
     fn free(&self) -> String {

@@ -12,6 +12,7 @@ use super::call::Call;
 use super::rulebook::{FileLine, Findings, Overview, Past};
 use super::shell::{Section, Shell};
 use super::texts;
+use crate::explain::short;
 use crate::pages::fill;
 use crate::uri::encode;
 
@@ -63,7 +64,7 @@ pub(crate) async fn findings(call: Call) -> Response {
 
 impl Overview {
     fn short(&self) -> &str {
-        self.digest.get(..12).unwrap_or(&self.digest)
+        short(&self.digest)
     }
 
     fn waits(&self, w: &texts::Policy) -> Option<String> {

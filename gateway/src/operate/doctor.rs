@@ -14,7 +14,7 @@ use crate::control::{Code, Refusal};
 use crate::doctor::{Conf, Diagnosis, Facts, Noise, examine};
 use crate::gateway::Gateway;
 use crate::identity::{Device, Directory};
-use crate::reproof::{DISPUTED, Standing};
+use crate::reproof::Standing;
 use crate::snapshot::Snapshot;
 use crate::tunnel;
 
@@ -77,11 +77,11 @@ async fn facts(gw: &Gateway, snap: &Snapshot, device: &Arc<Device>) -> Result<Fa
     let outer = peer.as_ref().and_then(|p| p.endpoint).or(device.endpoint);
     let zones = outer.map(|outer| zones(snap, outer)).unwrap_or_default();
     let stamp = device.mark.as_ref().and_then(stamp);
-    let (session, closed) = match gw.standing(device.id) {
-        Standing::Open(session) => (Some(session), None),
-        Standing::Held(_, due) => (None, Some(due.words())),
-        Standing::Shut if gw.sessions.is_disputed(device.id) => (None, Some(DISPUTED)),
-        Standing::Shut => (None, None),
+    let standing = gw.standing(device.id);
+    let closed = gw.closed_by(device, &standing);
+    let session = match standing {
+        Standing::Open(session) => Some(session),
+        Standing::Held(..) | Standing::Shut => None,
     };
     let others = gw.sessions.of_user(&device.user).into_iter();
     let own = session.as_ref().map(|s| s.id);

@@ -88,13 +88,9 @@ pub(crate) fn replace(
     key: &[u8],
 ) -> Result<(), SealedError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let draft = path.with_extension(ids::token());
-    let sealed = keys.seal(kind, &name, key);
-    let replaced = write(&draft, &sealed).and_then(|()| fs::rename(&draft, path));
-    replaced.map_err(|source| {
-        drop(fs::remove_file(&draft));
-        let path = path.to_owned();
-        SealedError::Io { path, source }
+    disk::put(path, keys.seal(kind, &name, key), None).map_err(|source| SealedError::Io {
+        path: path.to_owned(),
+        source,
     })
 }
 
