@@ -17,7 +17,7 @@ use postern_tests::websocket::Socket;
 use postern_tests::{journal, policy, raw, wait};
 use serde_json::Value;
 
-const START: Duration = Duration::from_secs(30);
+const START: Duration = postern_tests::wait::PATIENCE;
 const STRANGER: &str = "10.79.0.2";
 const OFFICE: &str = "10.79.1.2";
 const WRONG: &str = "not the password at all";

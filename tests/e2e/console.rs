@@ -16,7 +16,7 @@ use postern_tests::wait;
 use postern_tests::websocket::Socket;
 
 const SECOND: Duration = Duration::from_secs(1);
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = postern_tests::wait::PATIENCE;
 
 /// A policy whose console asks for nothing but the session's code; comments must outlive every edit.
 const POLICY: &str = r#"postern = 1

@@ -34,7 +34,7 @@ const ACTING: [&str; 6] = [
     "policy",
     "policy/file?name=policy.toml",
 ];
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = postern_tests::wait::PATIENCE;
 const JSON: [&str; 2] = ["-H", "Accept: application/json"];
 
 struct Scene {

@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 const LIST: &str = "/account/devices";
 const ADD: &str = "/account/devices/add";
 const SECOND: Duration = Duration::from_secs(1);
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = postern_tests::wait::PATIENCE;
 
 /// Keeps what the page sends and counts the key pairs WebCrypto made.
 const WATCH: &str = r#"

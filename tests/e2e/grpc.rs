@@ -13,7 +13,7 @@ use postern_tests::websocket::Socket;
 use postern_tests::{journal, raw, wait};
 use serde_json::Value;
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = postern_tests::wait::PATIENCE;
 
 fn policy(app: &str) -> String {
     format!(

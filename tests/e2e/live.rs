@@ -13,7 +13,7 @@ use postern_tests::raw::{self, Tls};
 use postern_tests::upstream::Recorder;
 use postern_tests::websocket::Socket;
 
-const LIMIT: Duration = Duration::from_secs(90);
+const LIMIT: Duration = postern_tests::wait::PATIENCE;
 
 /// Opens streams to apps of a gateway as one signed-in person.
 struct Visitor<'a> {

@@ -11,7 +11,7 @@ use postern_tests::websocket::Socket;
 use postern_tests::{journal, wait};
 use serde_json::Value;
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = postern_tests::wait::PATIENCE;
 
 fn policy(app: &Replica, keys: &str, areas: &str) -> String {
     let people = "allow.people = { who = \"demo\" }";

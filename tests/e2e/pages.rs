@@ -23,7 +23,7 @@ const SCHEMES: [&str; 2] = ["light", "dark"];
 /// A name, width and height in CSS pixels.
 const SIZES: [(&str, u32, u32); 2] = [("phone", 360, 740), ("desktop", 1280, 800)];
 /// How long anything may take on a busy machine.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = postern_tests::wait::PATIENCE;
 const TAB: char = '\u{e004}';
 const ENTER: char = '\u{e007}';
 const PASSWORD: &str = "nine pears in a bowl";

@@ -18,7 +18,7 @@ const OK: i32 = 0;
 const HELD: i32 = 3;
 const DATA: i32 = 65;
 const CONFIG: i32 = 78;
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = postern_tests::wait::PATIENCE;
 
 struct Scene {
     recorder: Recorder,

@@ -11,7 +11,7 @@ use postern_tests::{journal, raw, wait};
 
 const PROXY: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
 const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 8);
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = postern_tests::wait::PATIENCE;
 
 struct Scene {
     recorder: Recorder,

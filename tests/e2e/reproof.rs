@@ -13,7 +13,7 @@ use postern_tests::policy;
 use postern_tests::wait;
 use serde_json::Value;
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = postern_tests::wait::PATIENCE;
 const SERVICE: &str = r#"[net.echo]
 to = "10.78.0.2"
 port = "7000/tcp"

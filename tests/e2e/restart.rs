@@ -19,7 +19,7 @@ use postern_tests::upstream::Recorder;
 use postern_tests::wait;
 
 /// A restart on a busy machine takes a while.
-const SOON: Duration = Duration::from_secs(90);
+const SOON: Duration = postern_tests::wait::PATIENCE;
 
 /// A gateway that was passed its sockets; it ends with this.
 struct Passed(Child);

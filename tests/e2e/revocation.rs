@@ -16,7 +16,7 @@ use postern_tests::upstream::Recorder;
 use postern_tests::websocket::Socket;
 
 const SECOND: Duration = Duration::from_secs(1);
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = postern_tests::wait::PATIENCE;
 
 /// How streams to an app are opened: where, under which name, with which cookie.
 struct Door<'a> {

@@ -11,7 +11,7 @@ use postern_tests::raw::{self, Tls};
 use postern_tests::wait;
 use postern_tests::websocket::Socket;
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = postern_tests::wait::PATIENCE;
 const TEXT: u8 = 0x1;
 const BINARY: u8 = 0x2;
 const MORE: u8 = 0x0;

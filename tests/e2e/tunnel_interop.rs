@@ -12,7 +12,7 @@ use postern_tests::relay::{Fates, Way, Weather};
 use postern_tests::site::{CLOSED, ECHO, LONG, Outer, Place, Site, exchange};
 use postern_tests::wait;
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = postern_tests::wait::PATIENCE;
 const MIB: usize = 1 << 20;
 
 /// 100 MiB in the long run.

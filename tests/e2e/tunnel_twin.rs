@@ -7,7 +7,7 @@ use postern_tests::journal;
 use postern_tests::site::{ECHO, Outer, Place, Site};
 use postern_tests::wait;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = postern_tests::wait::PATIENCE;
 
 /// Sends one datagram to the echo and says whether it comes back.
 fn echoes(socket: &UdpSocket) -> bool {

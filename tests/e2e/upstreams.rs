@@ -15,7 +15,7 @@ use postern_tests::{journal, ports, wait};
 use serde_json::Value;
 
 const PIN: &str = "__Host-postern-pin";
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = postern_tests::wait::PATIENCE;
 
 /// A policy whose app has these keys.
 fn policy(app: &str) -> String {

@@ -15,7 +15,7 @@ pub const FRAME_SIZE: u32 = 6;
 pub const REFUSED: u32 = 7;
 pub const COMPRESSION: u32 = 9;
 pub const CALM: u32 = 11;
-pub const LIMIT: Duration = Duration::from_secs(20);
+pub const LIMIT: Duration = crate::wait::PATIENCE;
 /// A ping of ours.
 pub const ASKED: &[u8] = b"postern!";
 

@@ -14,7 +14,7 @@ use crate::temp::Temp;
 use crate::wait;
 
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = crate::wait::PATIENCE;
 
 /// A browser that trusts one root besides those of the system.
 #[derive(Debug)]
@@ -267,8 +267,10 @@ fn capabilities(preferences: &Value) -> Value {
         "args": flags,
         "prefs": preferences,
     });
+    let patience = LIMIT.as_secs() * 1000;
     json!({ "capabilities": { "alwaysMatch": {
         "browserName": "chrome",
+        "timeouts": { "script": patience, "pageLoad": patience },
         "goog:chromeOptions": options,
     } } })
 }

@@ -15,7 +15,7 @@ use crate::temp::Temp;
 use crate::totp;
 use crate::wait;
 
-const START: Duration = Duration::from_secs(30);
+const START: Duration = crate::wait::PATIENCE;
 
 /// A person with what they know and own.
 #[derive(Debug)]

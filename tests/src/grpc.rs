@@ -21,7 +21,7 @@ use tokio::runtime::Runtime;
 use crate::raw;
 
 /// No step of a call takes longer.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = crate::wait::PATIENCE;
 
 /// A request as it reached the app.
 #[derive(Clone, Debug)]

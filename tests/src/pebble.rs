@@ -15,7 +15,7 @@ use crate::process::{Program, find};
 use crate::temp::Temp;
 use crate::{totp, wait};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = crate::wait::PATIENCE;
 
 /// How a directory is started.
 #[derive(Debug)]

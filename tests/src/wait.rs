@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+/// How long something that must happen may take on a machine with much other work: no figure of the gateway's.
+pub const PATIENCE: Duration = Duration::from_secs(150);
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Polls `probe` until it gives a value; panics with `what` after `limit`.
