@@ -197,28 +197,37 @@ fn already_canonical(raw: &[u8]) -> Option<&str> {
     }
 }
 
-/// Whether a path without query is plain, eight bytes at a time; a `false` says nothing.
+/// Whether a path without query is plain, eight bytes at a time; a `false` says nothing. Each two neighbours
+/// stand in one word, and what is looked at twice does no harm.
 fn plain_in_eights(raw: &[u8]) -> bool {
-    let (words, rest) = raw.as_chunks::<8>();
-    let mut last = [b'a'; 8];
-    for (slot, byte) in last.iter_mut().zip(rest) {
-        *slot = *byte;
-    }
-    let (mut odd, mut slash) = (0, 0);
-    for word in words.iter().chain([&last]) {
-        let word = u64::from_le_bytes(*word);
-        let slashes = equal(word, b'/');
-        // what stands behind a slash, the first byte of this word too
-        let behind = slashes << 8 | slash >> 56;
-        odd |= behind & (slashes | equal(word, b'.'));
-        // controls and blanks borrow from the high bit; others have it
-        odd |= word.wrapping_sub(every(0x21)) | word | equal(word, 0x7f);
-        for byte in *b"%\\;?#" {
-            odd |= equal(word, byte);
+    let Some(last) = raw.last_chunk::<8>() else {
+        let mut short = [b'a'; 8];
+        for (slot, byte) in short.iter_mut().zip(raw) {
+            *slot = *byte;
         }
-        slash = slashes;
+        return odd(short) == 0;
+    };
+    let mut found = odd(*last);
+    let mut rest = raw;
+    while let Some((word, _)) = rest.split_first_chunk::<8>() {
+        found |= odd(*word);
+        rest = rest.get(7..).unwrap_or_default();
     }
-    odd & every(0x80) == 0
+    found == 0
+}
+
+/// Marks every byte that wants a closer look, and some others: controls, blanks and what is not ASCII, `%` and its
+/// like in `!#%'`, `;` and `?`, `\\` and `|`, and a slash or dot behind a slash.
+fn odd(word: [u8; 8]) -> u64 {
+    let word = u64::from_le_bytes(word);
+    let slashes = equal(word, b'/');
+    let behind = slashes << 8 & equal(word | every(1), b'/');
+    // controls and blanks borrow from the high bit, DEL carries into it, others have it
+    let control = word.wrapping_sub(every(0x21)) | word.wrapping_add(every(1)) | word;
+    let escape = equal(word & !every(6), b'!');
+    let stop = equal(word & !every(4), b';');
+    let bar = equal(word & !every(0x20), b'\\');
+    (behind | control | escape | stop | bar) & every(0x80)
 }
 
 /// The high bit of every byte that is `byte`, and perhaps of others behind one that is.

@@ -96,6 +96,34 @@ impl Trees {
     #[inline]
     pub(crate) fn find(&self, tree: Tree, path: &str) -> Option<u32> {
         let rest = path.strip_prefix('/').unwrap_or(path).as_bytes();
+        let mut rest = if rest.is_empty() { None } else { Some(rest) };
+        let (mut at, mut best) = (tree.root, NONE);
+        // where nothing but literals can match, what is deeper is more specific
+        while let Some(node) = self.nodes.get(at as usize) {
+            if node.star != NONE {
+                return self.among_stars(tree, path);
+            }
+            if node.prefix != NONE {
+                best = node.prefix;
+            }
+            let Some(path) = rest else {
+                if node.exact != NONE {
+                    best = node.exact;
+                }
+                break;
+            };
+            if node.count == 0 {
+                break;
+            }
+            let segment = Segment::first(path);
+            rest = segment.rest;
+            at = self.literal(node, &segment, tree.fold).unwrap_or(NONE);
+        }
+        (best != NONE).then_some(best)
+    }
+
+    fn among_stars(&self, tree: Tree, path: &str) -> Option<u32> {
+        let rest = path.strip_prefix('/').unwrap_or(path).as_bytes();
         let rest = if rest.is_empty() { None } else { Some(rest) };
         let mut best = None;
         self.walk(tree.root, tree.fold, rest, (0, 0), &mut best);
@@ -206,26 +234,54 @@ struct Segment<'a> {
 }
 
 impl<'a> Segment<'a> {
+    #[inline]
     fn first(path: &'a [u8]) -> Self {
-        let (mut head, mut escaped, mut len) = (0, false, 0);
-        for &byte in path {
-            if byte == b'/' {
+        let (mut head, mut escapes, mut len) = (0, 0, 0);
+        loop {
+            let ahead = path.get(len..).unwrap_or_default();
+            let word = match ahead.first_chunk::<8>() {
+                Some(word) => u64::from_be_bytes(*word),
+                None => short(ahead),
+            };
+            // the first slash, or the end, and nothing behind it
+            let stops = equal(word, b'/') | equal(word, 0);
+            let held = stops.leading_zeros() / 8;
+            let own = word & !u64::MAX.checked_shr(held * 8).unwrap_or(0);
+            if len == 0 {
+                head = own;
+            }
+            escapes |= equal(own, b'%');
+            len += held as usize;
+            if held < 8 {
                 break;
             }
-            if len < 8 {
-                head |= u64::from(byte) << (56 - 8 * len);
-            }
-            escaped |= byte == b'%';
-            len += 1;
         }
         let (text, rest) = path.split_at_checked(len).unwrap_or((path, &[]));
         Self {
             text,
             head,
-            escaped,
+            escaped: escapes != 0,
             rest: rest.split_first().map(|(_, rest)| rest),
         }
     }
+}
+
+/// Fewer than eight bytes as the first ones of a word that ends in zeros.
+#[inline]
+fn short(bytes: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    for (slot, byte) in word.iter_mut().zip(bytes) {
+        *slot = *byte;
+    }
+    u64::from_be_bytes(word)
+}
+
+/// The high bit of every byte that is `byte`, and of no other.
+#[inline]
+fn equal(word: u64, byte: u8) -> u64 {
+    const LOW: u64 = u64::from_be_bytes([0x7f; 8]);
+    let differ = word ^ u64::from_be_bytes([byte; 8]);
+    !(((differ & LOW) + LOW) | differ | LOW)
 }
 
 /// The first eight bytes as a number that orders as they do; shorter texts end in zeros, which no segment holds.
