@@ -4,6 +4,7 @@
 pub mod apps;
 pub mod cases;
 pub mod chrome;
+pub mod compare;
 pub mod curl;
 pub mod frames;
 pub mod gateway;
@@ -13,7 +14,9 @@ pub mod html;
 pub mod journal;
 pub mod mirror;
 pub mod netns;
+pub mod nginx;
 pub mod office;
+pub mod origin;
 pub mod pebble;
 pub mod policy;
 pub mod ports;

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use postern_tests::gateway::binary;
+use postern_tests::nginx::Nginx;
 use postern_tests::process::Program;
 use postern_tests::temp::Temp;
 use postern_tests::wait;
 
-use crate::nginx::Nginx;
 use crate::report::{Goal, Report, Row};
 use crate::rounds::{interleaved, median};
 use crate::scene::{HOST, Scene};

@@ -8,11 +8,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use postern_tests::curl;
 use postern_tests::gateway::{Gateway, Setup};
+use postern_tests::nginx::Nginx;
 use postern_tests::policy;
 
 use crate::cpus;
 use crate::load::{self, Sample, Shape};
-use crate::nginx::{self, Guard, Nginx};
+use crate::nginx::{self, Guard};
 use crate::tls::{self, Client};
 
 /// The app's host on every target.

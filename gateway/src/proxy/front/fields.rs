@@ -62,7 +62,7 @@ const SPA: Written = (
         ("referrer-policy", "no-referrer-when-downgrade"),
         (
             "content-security-policy",
-            "default-src 'self' http: https: data: blob: 'unsafe-inline'",
+            "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline';",
         ),
     ],
 );
