@@ -1,16 +1,11 @@
 //! A person at a real browser before a real Streamlit app.
 
-use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use postern_tests::chrome::Chrome;
 use postern_tests::curl::Client;
 use postern_tests::gateway::Gateway;
-use postern_tests::ports::free_tcp;
-use postern_tests::process::Program;
-use postern_tests::temp::Temp;
+use postern_tests::streamlit::Streamlit;
 use postern_tests::wait;
 
 const APP: &str = r#"
@@ -21,49 +16,9 @@ if st.button("Greet"):
     st.write(f"Good day {name}, says the server")
 "#;
 
-struct Streamlit {
-    url: String,
-    _program: Program,
-    _dir: Temp,
-}
-
-impl Streamlit {
-    fn start() -> Self {
-        let (dir, port) = (Temp::new(), free_tcp());
-        let app = dir.write("app.py", APP);
-        let mut command = Command::new(streamlit());
-        command.arg("run").arg(app).args([
-            "--server.address=127.0.0.1",
-            &format!("--server.port={port}"),
-            "--server.headless=true",
-            "--server.fileWatcherType=none",
-            "--browser.gatherUsageStats=false",
-        ]);
-        command.env("HOME", dir.path()).current_dir(dir.path());
-        let program = Program::start(command, dir.path(), "streamlit");
-        wait::until_true(Duration::from_secs(90), "Streamlit listens", || {
-            std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
-        });
-        Self {
-            url: format!("http://127.0.0.1:{port}"),
-            _program: program,
-            _dir: dir,
-        }
-    }
-}
-
-/// Returns the program that tests/run has installed.
-fn streamlit() -> PathBuf {
-    let venv = std::env::var_os("POSTERN_VENV");
-    let venv = venv.expect("POSTERN_VENV names no Python environment: run tests/run");
-    let path = PathBuf::from(venv).join("bin/streamlit");
-    assert!(fs::exists(&path).unwrap(), "{} is missing", path.display());
-    path
-}
-
 #[test]
 fn a_person_signs_in_by_typing_and_uses_a_streamlit_app() {
-    let app = Streamlit::start();
+    let app = Streamlit::start(APP);
     let gateway = Gateway::demo_before(&app.url);
     let demo = &gateway.facts.demo;
     let chrome = Chrome::start(&gateway.facts.ca_root);

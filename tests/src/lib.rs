@@ -28,6 +28,7 @@ pub mod routes;
 pub mod scale;
 pub mod site;
 pub mod smtp;
+pub mod streamlit;
 pub mod temp;
 pub mod totp;
 pub mod upstream;

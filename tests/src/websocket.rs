@@ -8,6 +8,7 @@ use data_encoding::BASE64;
 use crate::upstream::Seen;
 
 const TEXT: u8 = 0x1;
+const BINARY: u8 = 0x2;
 const CLOSE: u8 = 0x8;
 const MAGIC: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -58,6 +59,30 @@ impl<S: Read + Write> Socket<S> {
             (TEXT, text) => Ok(String::from_utf8_lossy(&text).into_owned()),
             (CLOSE, _) => Err(io::ErrorKind::ConnectionAborted.into()),
             (kind, _) => panic!("frame of kind {kind}"),
+        }
+    }
+
+    /// Sends at most 125 bytes.
+    ///
+    /// # Errors
+    /// When the stream has ended.
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        write_frame(&mut self.stream, BINARY, bytes, true)
+    }
+
+    /// Reads frames until one holds this text, and returns that one as text.
+    ///
+    /// # Errors
+    /// When the stream has ended or a close frame came before.
+    pub fn read_until(&mut self, text: &str) -> io::Result<String> {
+        loop {
+            let (kind, data) = read_frame(&mut self.stream)?;
+            if kind == CLOSE {
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+            if data.windows(text.len()).any(|part| part == text.as_bytes()) {
+                return Ok(String::from_utf8_lossy(&data).into_owned());
+            }
         }
     }
 
@@ -132,8 +157,14 @@ fn write_frame(stream: &mut impl Write, kind: u8, data: &[u8], masked: bool) -> 
 fn read_frame(stream: &mut impl Read) -> io::Result<(u8, Vec<u8>)> {
     let mut head = [0; 2];
     stream.read_exact(&mut head)?;
-    let length = usize::from(head[1] & 0x7f);
-    assert!(length < 126, "only short frames are used");
+    let mut length = usize::from(head[1] & 0x7f);
+    if length > 125 {
+        let mut long = [0; 8];
+        let at = if length == 126 { 6 } else { 0 };
+        stream.read_exact(&mut long[at..])?;
+        length = usize::try_from(u64::from_be_bytes(long)).unwrap();
+        assert!(length < 1 << 24, "a frame of {length} bytes");
+    }
     let mut mask = [0; 4];
     if head[1] & 0x80 != 0 {
         stream.read_exact(&mut mask)?;
