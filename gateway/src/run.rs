@@ -205,7 +205,7 @@ async fn open(
     let own = config.http.sign_in.first();
     let relay = Relay::open(&config.mail, own.map_or("localhost", String::as_str))?;
     let mail = Mail::new(relay, Arc::clone(&store), Arc::clone(&keys));
-    let signer = Signer::open(&config.data, &keys)?;
+    let signer = Signer::open(&config.data, &keys, clock::unix())?;
     let reproof = Reproof::with_keys(sessions.browser_keys().await?);
     let gw = Arc::new(Gateway {
         acme: Acme::new(&config, &keys),

@@ -43,6 +43,7 @@ pub(crate) const MAIL_TOO_OLD: &str = "mail-too-old";
 
 // Keys.
 pub(crate) const MASTER_KEY: &str = "master-key";
+pub(crate) const STATEMENT_KEY: &str = "statement-key";
 
 // Guessing.
 pub(crate) const MANY_FAILURES: &str = "many-failures";

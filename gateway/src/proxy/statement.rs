@@ -4,21 +4,24 @@
 //! URL, `sub`, `groups`, `rule`. The public key is at `/.well-known/postern/jwks.json` of the
 //! sign-in hosts. Source: RFC 7515, RFC 7517, RFC 7519; ASVS 4.1.5.
 
+mod ring;
+
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+use aws_lc_rs::signature::KeyPair;
 use data_encoding::BASE64URL_NOPAD;
 use parking_lot::Mutex;
 use serde_json::json;
-use sha2::{Digest, Sha256};
-use zeroize::Zeroizing;
 
 use crate::ids::SessionId;
 use crate::secrets::Keys;
-use crate::secrets::sealed::{SealedError, read_or_draw};
+use crate::secrets::sealed::{self, SealedError, read_or_draw};
+use ring::{Key, Ring};
 
 /// The header field it travels in.
 pub(crate) const FIELD: &str = "X-Postern-Jwt";
@@ -62,32 +65,47 @@ pub(crate) struct Claims {
 
 /// Signs statements.
 pub(crate) struct Signer {
-    key: EcdsaKeyPair,
-    kid: String,
+    path: PathBuf,
+    keys: Arc<Keys>,
+    ring: ArcSwap<Ring>,
     recent: Mutex<HashMap<Claims, (String, Instant)>>,
 }
 
 impl Signer {
-    /// Opens the key in the state folder, or draws it the first time.
+    /// Opens the keys in the state folder, or draws the first one.
     ///
     /// # Errors
     /// [`StatementError`].
-    pub(crate) fn open(data: &Path, keys: &Keys) -> Result<Self, StatementError> {
+    pub(crate) fn open(data: &Path, keys: &Arc<Keys>, unix: i64) -> Result<Self, StatementError> {
+        let path = data.join(FILE);
         let draw = || {
-            let drawn = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING);
-            let bytes = drawn.and_then(|key| key.to_pkcs8v1());
-            Zeroizing::new(bytes.map(|b| b.as_ref().to_vec()).unwrap_or_default())
+            Ring::draw(unix)
+                .map(|ring| ring.write())
+                .unwrap_or_default()
         };
-        let bytes = read_or_draw(&data.join(FILE), KIND, keys, draw)?;
-        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &bytes)
-            .map_err(|_| StatementError::Damaged)?;
-        let digest = Sha256::digest(key.public_key().as_ref());
-        let kid = BASE64URL_NOPAD.encode(digest.get(..12).unwrap_or_default());
+        let bytes = read_or_draw(&path, KIND, keys, draw)?;
+        let ring = Ring::read(&bytes, unix).ok_or(StatementError::Damaged)?;
         Ok(Self {
-            key,
-            kid,
+            path,
+            keys: Arc::clone(keys),
+            ring: ArcSwap::from_pointee(ring),
             recent: Mutex::default(),
         })
+    }
+
+    /// Draws the next key when it is time, and lets one go that signs no more; says whether a key was drawn.
+    ///
+    /// # Errors
+    /// What the disk refuses; the keys are then as they were.
+    pub(crate) fn turn(&self, unix: i64) -> Result<bool, StatementError> {
+        let ring = self.ring.load_full();
+        let Some(turned) = ring.turned(unix) else {
+            return Ok(false);
+        };
+        sealed::replace(&self.path, KIND, &self.keys, &turned.write())?;
+        let drawn = turned.all().count() > ring.all().count();
+        self.ring.store(Arc::new(turned));
+        Ok(drawn)
     }
 
     /// Returns a statement good for at least 40 s; the same one for a while, since signing costs
@@ -98,7 +116,7 @@ impl Signer {
         {
             return Some(token.clone());
         }
-        let token = self.make(&claims, unix)?;
+        let token = make(self.ring.load().signs(unix), &claims, unix)?;
         let mut recent = self.recent.lock();
         if recent.len() >= MOST {
             recent.retain(|_, (_, at)| now.saturating_duration_since(*at) < FRESH);
@@ -109,47 +127,54 @@ impl Signer {
         Some(token)
     }
 
-    fn make(&self, claims: &Claims, unix: i64) -> Option<String> {
-        let head = json!({ "alg": "ES256", "typ": "JWT", "kid": self.kid });
-        let body = json!({
-            "iss": claims.issuer,
-            "aud": claims.audience,
-            "sub": claims.subject,
-            "groups": claims.groups,
-            "rule": claims.rule,
-            "iat": unix,
-            "exp": unix.saturating_add(LIFE_SECS),
-        });
-        let encode =
-            |value: &serde_json::Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
-        let signed = format!("{}.{}", encode(&head), encode(&body));
-        let signature = self
-            .key
-            .sign(&SystemRandom::new(), signed.as_bytes())
-            .ok()?;
-        let signature = BASE64URL_NOPAD.encode(signature.as_ref());
-        Some(format!("{signed}.{signature}"))
-    }
-
     /// Writes the public keys as a JWK set.
     pub(crate) fn key_set(&self) -> String {
-        let point = self.key.public_key().as_ref();
-        let part = |range| BASE64URL_NOPAD.encode(point.get(range).unwrap_or_default());
-        let set = json!({ "keys": [{
-            "kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": self.kid,
-            "x": part(1..33), "y": part(33..65),
-        }]});
-        format!("{set}\n")
+        let ring = self.ring.load();
+        let keys: Vec<_> = ring.all().map(public).collect();
+        format!("{}\n", json!({ "keys": keys }))
     }
+}
+
+fn make(key: &Key, claims: &Claims, unix: i64) -> Option<String> {
+    let head = json!({ "alg": "ES256", "typ": "JWT", "kid": key.kid });
+    let body = json!({
+        "iss": claims.issuer,
+        "aud": claims.audience,
+        "sub": claims.subject,
+        "groups": claims.groups,
+        "rule": claims.rule,
+        "iat": unix,
+        "exp": unix.saturating_add(LIFE_SECS),
+    });
+    let encode = |value: &serde_json::Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
+    let signed = format!("{}.{}", encode(&head), encode(&body));
+    let signature = key
+        .pair
+        .sign(&SystemRandom::new(), signed.as_bytes())
+        .ok()?;
+    let signature = BASE64URL_NOPAD.encode(signature.as_ref());
+    Some(format!("{signed}.{signature}"))
+}
+
+/// A public key as a JWK. Source: RFC 7518 section 6.2.1.
+fn public(key: &Key) -> serde_json::Value {
+    let point = key.pair.public_key().as_ref();
+    let part = |range| BASE64URL_NOPAD.encode(point.get(range).unwrap_or_default());
+    json!({
+        "kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": key.kid,
+        "x": part(1..33), "y": part(33..65),
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
     use data_encoding::BASE64URL_NOPAD;
 
+    use super::ring::{AHEAD, LIFE};
     use super::{Claims, Signer};
     use crate::clock;
     use crate::ids::{self, SessionId};
@@ -174,8 +199,8 @@ mod tests {
     fn a_statement_verifies_by_the_published_key_and_a_changed_one_does_not() {
         let folder = std::env::temp_dir().join(ids::token());
         std::fs::create_dir(&folder).unwrap();
-        let keys = Keys::create(&folder.join("master")).unwrap();
-        let signer = Signer::open(&folder, &keys).unwrap();
+        let keys = Arc::new(Keys::create(&folder.join("master")).unwrap());
+        let signer = Signer::open(&folder, &keys, 1000).unwrap();
         let now = clock::now();
         let token = signer.sign(claims("app.pay#payroll"), 1000, now).unwrap();
         let (signed, signature) = token.rsplit_once('.').unwrap();
@@ -190,7 +215,7 @@ mod tests {
         let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(body["sub"], "ines");
         assert_eq!(body["exp"], 1060);
-        let again = Signer::open(&folder, &keys).unwrap();
+        let again = Signer::open(&folder, &keys, 1000).unwrap();
         assert_eq!(again.key_set(), signer.key_set());
         std::fs::remove_dir_all(&folder).unwrap();
     }
@@ -199,8 +224,8 @@ mod tests {
     fn a_statement_is_made_anew_before_it_ends_and_for_other_claims() {
         let folder = std::env::temp_dir().join(ids::token());
         std::fs::create_dir(&folder).unwrap();
-        let keys = Keys::create(&folder.join("master")).unwrap();
-        let signer = Signer::open(&folder, &keys).unwrap();
+        let keys = Arc::new(Keys::create(&folder.join("master")).unwrap());
+        let signer = Signer::open(&folder, &keys, 1000).unwrap();
         let now = clock::now();
         let first = signer.sign(claims("a"), 1000, now).unwrap();
         let soon = now + Duration::from_secs(10);
@@ -208,6 +233,40 @@ mod tests {
         let later = now + Duration::from_secs(21);
         assert_ne!(signer.sign(claims("a"), 1021, later).unwrap(), first);
         assert_ne!(signer.sign(claims("b"), 1010, soon).unwrap(), first);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn the_next_key_is_in_the_set_before_it_signs_and_after_a_restart() {
+        let folder = std::env::temp_dir().join(ids::token());
+        std::fs::create_dir(&folder).unwrap();
+        let keys = Arc::new(Keys::create(&folder.join("master")).unwrap());
+        let signer = Signer::open(&folder, &keys, 1000).unwrap();
+        let kid = |token: &str| {
+            let head = decode(token.split('.').next().unwrap());
+            let head: serde_json::Value = serde_json::from_slice(&head).unwrap();
+            head["kid"].as_str().unwrap().to_owned()
+        };
+        let old = kid(&signer.sign(claims("a"), 1000, clock::now()).unwrap());
+        assert!(!signer.turn(1000).unwrap());
+        let drawn = 1000 + LIFE;
+        assert!(signer.turn(drawn).unwrap());
+        let set: serde_json::Value = serde_json::from_str(&signer.key_set()).unwrap();
+        let new = set["keys"][0]["kid"].as_str().unwrap();
+        assert_eq!(set["keys"][1]["kid"], old.as_str());
+        let again = Signer::open(&folder, &keys, drawn).unwrap();
+        assert_eq!(again.key_set(), signer.key_set());
+        assert_eq!(
+            kid(&again.sign(claims("b"), drawn, clock::now()).unwrap()),
+            old
+        );
+        let then = drawn + AHEAD;
+        assert_eq!(
+            kid(&again.sign(claims("c"), then, clock::now()).unwrap()),
+            new
+        );
+        assert!(!again.turn(then + 3600).unwrap(), "one goes, none is drawn");
+        assert!(!again.key_set().contains(&old));
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -113,6 +113,19 @@ async fn renew(gw: Arc<Gateway>) {
         if gw.snapshot.load().certs.is_due(clock::unix()) {
             drop(crate::reload::renew_certificates(&gw, None).await);
         }
+        turn_statements(&gw).await;
+    }
+}
+
+/// Draws the next key of signed statements when it is time; what fails is tried again in an hour.
+async fn turn_statements(gw: &Gateway) {
+    match gw.signer.turn(clock::unix()) {
+        Ok(false) => {}
+        Ok(true) => {
+            let record = Record::new(Event::KeyRotated, "ok", reason::STATEMENT_KEY);
+            gw.record_or_owe(record).await;
+        }
+        Err(why) => tracing::error!(%why, "the next key of signed statements is not drawn"),
     }
 }
 
