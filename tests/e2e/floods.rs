@@ -2,8 +2,10 @@
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use postern_tests::canary::Canary;
 use postern_tests::cases::*;
 use postern_tests::curl::{Client, host};
 use postern_tests::frames::*;
@@ -29,6 +31,7 @@ fn floods_end_their_connection_and_a_canary_is_served_all_the_while() {
             .status,
         200
     );
+    let working = Canary::start(&scene);
     let cancel = 8_u32.to_be_bytes();
     let reset = |streams: std::ops::Range<u32>| -> Vec<u8> {
         streams
@@ -141,6 +144,21 @@ fn floods_end_their_connection_and_a_canary_is_served_all_the_while() {
     }
     drop(open);
     assert_eq!(canary.fetch(&scene.gateway.facts.app).status, 200);
+    well(&scene, working, "floods of HTTP/2");
+}
+
+/// Who works meanwhile is served, and memory stays within its bound; afterwards all is as before.
+fn well(scene: &Scene, working: Canary, beside: &str) {
+    let went = working.went(scene);
+    writeln!(std::io::stderr(), "beside {beside}: {went:?}").unwrap();
+    assert!(went.answers > 20, "{went:?}");
+    assert!(went.p99 < 2_500.0, "{went:?}");
+    assert!(went.peak < 512.0, "{went:?}");
+    let after = Canary::start(scene);
+    thread::sleep(Duration::from_secs(1));
+    let after = after.went(scene);
+    writeln!(std::io::stderr(), "and a second after: {after:?}").unwrap();
+    assert!(after.p99 < 2_500.0, "{after:?}");
 }
 
 /// Slow ones, each on a connection of its own: a head, or a body, that comes byte by byte or not at all.
@@ -154,6 +172,7 @@ fn slow_heads_and_bodies_and_a_storm_of_connections_are_ended_and_a_canary_is_se
     let name = host(&scene.gateway.facts.app);
     let root = &scene.gateway.facts.ca_root;
     let before = scene.recorder.seen().len();
+    let working = Canary::start(&scene);
     let open = |text: String| {
         let mut tls = raw::tls(to, name, root, Duration::from_secs(60));
         tls.write_all(text.as_bytes()).unwrap();
@@ -204,4 +223,5 @@ fn slow_heads_and_bodies_and_a_storm_of_connections_are_ended_and_a_canary_is_se
         .filter(|seen| seen.target() == "/slow");
     assert_eq!(whole.count(), 0, "none of them was whole");
     assert_eq!(canary.fetch(&scene.gateway.facts.app).status, 200);
+    well(&scene, working, "slow clients and a storm of connections");
 }

@@ -2,6 +2,7 @@
 //! the protected side.
 
 pub mod apps;
+pub mod canary;
 pub mod cases;
 pub mod chrome;
 pub mod compare;

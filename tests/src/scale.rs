@@ -170,8 +170,9 @@ impl<'a> Form<'a> {
     }
 }
 
-/// Reads a figure of the gateway's memory, in MiB.
-fn memory(gateway: &Gateway, name: &str) -> f64 {
+/// Reads a figure of the gateway's memory, such as `VmRSS`, in MiB.
+#[must_use]
+pub fn memory(gateway: &Gateway, name: &str) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.facts.pid)).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     let kib = line
