@@ -269,7 +269,7 @@ fn a_restore_without_a_folder_puts_all_where_it_was_and_never_over_what_is_there
     refused(73, text(&key(&gateway)), &words);
     let place = key(&gateway);
     let foreign = [text(&file), "--master-key", text(&place)];
-    refused(65, "does not open with this key", &foreign);
+    refused(65, "is sealed under the master key", &foreign);
     refused(64, "what opens the backup?", &[text(&file)]);
 
     // with the right key in its place, that is kept; all else comes back
