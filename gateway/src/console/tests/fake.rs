@@ -190,7 +190,7 @@ impl Console for Office {
             enrolled: true,
             sessions: 1,
             locked: false,
-            app_clock: (user == "zora").then(|| self.app_clock).flatten(),
+            app_clock: self.app_clock.filter(|_| user == "zora"),
         };
         Ok(Page {
             total: 120,
