@@ -29,8 +29,8 @@ use axum::routing::{get, post};
 
 pub(crate) use deed::{Consent, Deed};
 pub(crate) use desk::{
-    Acts, Again, At, Console, Device, Factors, FileDiff, GroupLine, GroupOf, GroupView, Locked,
-    Member, NotDone, Outcome, Page, PersonLine, PersonView, Preview, Reach, SessionLine,
+    Acts, Again, AppClock, At, Console, Device, Factors, FileDiff, GroupLine, GroupOf, GroupView,
+    Locked, Member, NotDone, Outcome, Page, PersonLine, PersonView, Preview, Reach, SessionLine,
     SharedConsole, Slice, StopLine,
 };
 pub(crate) use health::{Certificate, Disk, Health, Journal, StreamCount, Upstream};

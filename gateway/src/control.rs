@@ -1,6 +1,7 @@
 //! The local control socket: one JSON request line, one JSON answer line, nothing for anybody but the owner and root.
 
 pub(crate) mod acts;
+mod apps;
 pub(crate) mod cert;
 mod client;
 mod device;
@@ -16,6 +17,7 @@ use crate::doctor::Diagnosis;
 use crate::reload::history::{By, Entry};
 
 pub(crate) use crate::bans::line as ban;
+pub(crate) use apps::AppClock;
 pub(crate) use client::Remote;
 pub(crate) use device::{DeviceAdded, DeviceClass, DeviceLine, NewDevice, Preshared};
 pub(crate) use policy::{Apply, Confirmed, Rollback, Verdict};
@@ -292,25 +294,6 @@ pub(crate) struct LoadStatus {
     /// `closed`, `open` or `trying`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) breaker: Option<String>,
-}
-
-/// A person whose authenticator app shows another time, as the last refused code told.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct AppClock {
-    /// The name to sign in with.
-    pub(crate) user: String,
-    /// By how many seconds; positive is ahead.
-    pub(crate) off_s: i64,
-    /// When that code was refused, RFC 3339.
-    pub(crate) at: String,
-}
-
-impl AppClock {
-    /// Says it in words.
-    pub(crate) fn words(&self) -> String {
-        let side = if self.off_s < 0 { "behind" } else { "ahead" };
-        format!("about {} s {side}", self.off_s.unsigned_abs())
-    }
 }
 
 /// An upstream in a [`Status`].

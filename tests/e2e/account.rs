@@ -260,13 +260,17 @@ fn an_imported_person_signs_in_once_with_the_old_password_and_enrols() {
     let gateway = Gateway::demo();
     gateway.must(&["user", "add", "zoe", "--group", "admins", "--no-link"]);
     let file = gateway.dir().join("htpasswd");
-    fs::write(&file, format!("zoe:{BROUGHT}\nnobody:secret\n")).unwrap();
+    let dear = "$2y$14$abcdefghijklmnopqrstuu8HGcnEyVkGAUO2Nu40wB3qdsQ2CDtgC";
+    let wrong = format!("zoe:{BROUGHT}\nnobody:secret\nguest:{dear}\n");
+    fs::write(&file, wrong).unwrap();
     let path = file.to_str().unwrap();
     let refused = gateway.run(&["user", "import", path]);
     assert_eq!(refused.status.code(), Some(65), "{refused:?}");
     let text = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(text.contains("htpasswd:2: no user nobody"), "{text}");
     assert!(!text.contains("secret"), "{text}");
+    let costly = "htpasswd:3: guest: a bcrypt verifier that costs too much";
+    assert!(text.contains(costly) && !text.contains(dear), "{text}");
     fs::write(&file, format!("zoe:{BROUGHT}\ndemo:{BROUGHT}\n")).unwrap();
     let out = gateway.must(&["user", "import", path, "--json"]);
     assert!(

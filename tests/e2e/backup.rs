@@ -60,8 +60,14 @@ fn lose(gateway: &Gateway) {
 
 /// Restores into a folder; gives the exit code, stdout and stderr.
 fn restore(dir: &Path, words: &[&str]) -> (i32, String, String) {
+    restore_there(&[&["--dir", text(dir)], words].concat())
+}
+
+/// Restores to where everything was; gives the exit code, stdout and stderr.
+fn restore_there(words: &[&str]) -> (i32, String, String) {
     let mut command = std::process::Command::new(gateway::binary());
-    command.arg("restore").arg("--dir").arg(dir).args(words);
+    // the places are those of the backup, not those of this folder
+    command.current_dir("/").arg("restore").args(words);
     let output = command.output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (
@@ -69,6 +75,22 @@ fn restore(dir: &Path, words: &[&str]) -> (i32, String, String) {
         text(&output.stdout),
         text(&output.stderr),
     )
+}
+
+/// Every file and folder below a folder, with what it holds.
+fn held(dir: &Path) -> Vec<(PathBuf, Option<Vec<u8>>)> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.push((path.clone(), None));
+            all.extend(held(&path));
+        } else if path.is_file() && !path.ends_with("LOCK") {
+            all.push((path.clone(), Some(fs::read(&path).unwrap())));
+        }
+    }
+    all.sort();
+    all
 }
 
 #[test]
@@ -206,4 +228,73 @@ fn a_damaged_backup_or_a_wrong_passphrase_is_told_and_writes_nothing() {
         said.contains("is there already; nothing was restored"),
         "{said}"
     );
+}
+
+#[test]
+fn a_restore_without_a_folder_puts_all_where_it_was_and_never_over_what_is_there() {
+    let (mut gateway, away) = (Gateway::demo(), Temp::new());
+    let old = Client::new(&gateway);
+    let app = old.sign_in(&gateway.facts.app, &gateway.facts.demo);
+    assert_eq!(app.status, 200, "{app:?}");
+    let (file, kept) = (away.path().join("gate.postern"), away.path().join("key"));
+    gateway.must(&["backup", text(&file)]);
+    fs::copy(key(&gateway), &kept).unwrap();
+    let words = [text(&file), "--master-key", text(&kept), "--json"];
+    let (code, _, said) = restore_there(&words);
+    assert_eq!(code, 69, "beside a gateway that runs: {said}");
+    assert_eq!(old.fetch(&gateway.facts.app).status, 200);
+    gateway.stop();
+
+    let dir = gateway.facts.config.parent().unwrap().to_owned();
+    let (data, policy) = (dir.join("data"), dir.join("policy"));
+    let refused = |code: i32, what: &str, words: &[&str]| {
+        let before = held(&dir);
+        let (given, _, said) = restore_there(words);
+        assert_eq!(given, code, "{what}: {said}");
+        assert!(said.contains(what), "{what}: {said}");
+        assert!(held(&dir) == before, "{what}: something was written");
+    };
+    // each thing in the way is refused for itself
+    refused(73, text(&data), &words);
+    fs::remove_dir_all(&data).unwrap();
+    refused(73, text(&policy), &words);
+    fs::remove_dir_all(&policy).unwrap();
+    refused(73, text(&gateway.facts.config), &words);
+    fs::remove_file(&gateway.facts.config).unwrap();
+    let other = {
+        let twin = Gateway::demo();
+        fs::read(key(&twin)).unwrap()
+    };
+    fs::write(key(&gateway), &other).unwrap();
+    refused(73, text(&key(&gateway)), &words);
+    let place = key(&gateway);
+    let foreign = [text(&file), "--master-key", text(&place)];
+    refused(65, "is sealed under the master key", &foreign);
+    refused(64, "what opens the backup?", &[text(&file)]);
+
+    // with the right key in its place, that is kept; all else comes back
+    fs::copy(&kept, key(&gateway)).unwrap();
+    let (code, out, said) = restore_there(&words);
+    assert_eq!(code, 0, "{said}");
+    let restored = json(&out);
+    for (part, path) in [
+        ("config", &gateway.facts.config),
+        ("policy", &policy),
+        ("data", &data),
+        ("master_key", &key(&gateway)),
+    ] {
+        assert_eq!(restored[part], text(path), "{restored}");
+        assert!(path.exists(), "{part}");
+    }
+    assert_eq!(restored["kept"], serde_json::json!([text(&key(&gateway))]));
+    gateway.start_again();
+    let again = old.fetch(&gateway.facts.app);
+    assert_eq!(again.status, 401, "a session from before: {again:?}");
+    let demo = &gateway.facts.demo;
+    // codes up to the one after that of the restore may have been used already
+    let skipped: Vec<_> = (0..2).map(|_| demo.code()).collect();
+    assert_eq!(skipped.len(), 2);
+    let back = Client::new(&gateway).sign_in(&gateway.facts.app, demo);
+    assert_eq!(back.status, 200, "{back:?}");
+    gateway.must(&["audit", "verify"]);
 }

@@ -173,7 +173,7 @@ impl Journey {
         form.set("password", OLD);
         form.set("again", OLD);
         form.set("code", &self.code());
-        let mut page = self.client.try_submit(&page, &form)?;
+        let mut page = submit(&self.client, &page, &form)?;
         if page.status == 422 {
             // the step went by meanwhile
             let mut form = form_to(&page, "/enrol");
@@ -181,7 +181,7 @@ impl Journey {
             form.set("again", OLD);
             self.shown.clear();
             form.set("code", &self.code());
-            page = self.client.try_submit(&page, &form)?;
+            page = submit(&self.client, &page, &form)?;
         }
         let page = must(page, 200);
         let list = between(&page.body, "<ol class=\"codes\"", "</ol>");
@@ -209,7 +209,7 @@ impl Journey {
         let mut form = form_to(&page, "/account/confirm");
         form.set("password", OLD);
         form.set("code", &self.code());
-        must(self.client.try_submit(&page, &form)?, 303);
+        must(submit(&self.client, &page, &form)?, 303);
         self.keep_cookie(gateway);
         Ok(())
     }
@@ -222,7 +222,7 @@ impl Journey {
         let mut form = form_to(&page, "/account/password");
         form.set("password", NEW);
         form.set("again", NEW);
-        must(self.client.try_submit(&page, &form)?, 303);
+        must(submit(&self.client, &page, &form)?, 303);
         Ok(())
     }
 
@@ -298,7 +298,10 @@ impl Journey {
         let takes = |word: &str| {
             let client = Client::at(gateway, &format!("127.3.{}", self.place()));
             let page = password(&client, gateway, &self.user, word);
-            html::form_with(&page.unwrap_or_else(|_| panic!("no answer")).body, "code").is_some()
+            let page = page.unwrap_or_else(|_| panic!("no answer"));
+            let taken = html::form_with(&page.body, "code").is_some();
+            assert!(taken || page.status == 401, "{seen}: {page:?}");
+            taken
         };
         let (old, new) = (takes(OLD), takes(NEW));
         assert!(old != new, "{seen}: old password {old}, new password {new}");
@@ -356,7 +359,16 @@ fn password(client: &Client, gateway: &Gateway, user: &str, word: &str) -> Resul
     let mut form = page.form("password");
     form.set("username", user);
     form.set("password", word);
-    Ok(client.try_submit(&page, &form)?)
+    submit(client, &page, &form)
+}
+
+/// Sends a form; again where a busy machine found no place to compare the password.
+fn submit(client: &Client, page: &Answer, form: &Form) -> Result<Answer, Cut> {
+    wait::until(Duration::from_secs(60), "a place for a password", || {
+        let sent = client.try_submit(page, form);
+        let busy = sent.as_ref().is_ok_and(|answer| answer.status == 503);
+        (!busy).then(|| Ok(sent?))
+    })
 }
 
 fn submit_code(client: &Client, page: &Answer, code: &str) -> Result<Answer, Cut> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use data_encoding::BASE64;
 use postern_tests::curl::{Answer, Client, host, origin};
 use postern_tests::gateway::Gateway;
 use postern_tests::upstream::Recorder;
@@ -99,6 +100,43 @@ fn without_tokens(page: &str) -> String {
     let words = page.split(|c: char| !(c.is_ascii_alphanumeric() || "-_".contains(c)));
     let short: Vec<_> = words.filter(|word| word.len() < 16).collect();
     short.join(" ")
+}
+
+#[test]
+fn factors_in_a_header_or_in_the_address_open_nothing() {
+    let (recorder, gateway) = demo();
+    let demo = &gateway.facts.demo;
+    let (user, password, code) = (&demo.user, &demo.password, demo.code());
+    let pair = BASE64.encode(format!("{user}:{password}").as_bytes());
+    let both = BASE64.encode(format!("{user}:{password}{code}").as_bytes());
+    let account = format!("{}account", gateway.facts.portal);
+    for url in [&gateway.facts.app, &gateway.facts.portal, &account] {
+        let asked = format!(
+            "{url}?username={user}&user={user}&password={password}&code={code}&token={code}"
+        )
+        .replace(' ', "+");
+        for (url, field) in [
+            (url, format!("Authorization: Basic {pair}")),
+            (url, format!("Authorization: Basic {both}")),
+            (url, format!("Authorization: Bearer {password}")),
+            (url, format!("X-Postern-User: {user}")),
+            (url, format!("Remote-User: {user}")),
+            (&asked, "X-None: of these".to_owned()),
+        ] {
+            let client = Client::new(&gateway);
+            let answer = client.send(url, &["-H", &field]);
+            let sent_on = answer.status == 303 || answer.status == 401;
+            assert!(sent_on, "{url} {field}: {answer:?}");
+            assert_eq!(client.open(&gateway.facts.app).status, 303, "{field}");
+        }
+    }
+    assert!(recorder.seen().is_empty());
+    let tried = journal::search(&gateway, &["--event", "sign-in-failed.1"]);
+    assert!(tried.is_empty(), "{tried:?}");
+    // the twin: the same, typed into the form
+    let client = Client::new(&gateway);
+    let form = client.password(&gateway.facts.app, demo, password);
+    assert!(is_the_app(&client.code(&form, &code)));
 }
 
 #[test]

@@ -130,17 +130,7 @@ impl From<ConfigError> for Failure {
 
 impl From<EditError> for Failure {
     fn from(error: EditError) -> Self {
-        let exit = match &error {
-            EditError::NotToml { .. } => Exit::Config,
-            EditError::NoUser(_)
-            | EditError::Exists(_)
-            | EditError::BadName(_)
-            | EditError::NoGroup { .. }
-            | EditError::NotNamed { .. }
-            | EditError::NoUsersFile
-            | EditError::NotDeclared(_) => Exit::Data,
-        };
-        Self::new(exit, error.to_string())
+        Refusal::from(error).into()
     }
 }
 

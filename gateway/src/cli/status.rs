@@ -2,7 +2,7 @@
 
 use super::exit::Failure;
 use super::{Global, block_on, offline, out};
-use crate::control::{Operator, Status};
+use crate::control::{AppClock, Operator, Status};
 use crate::explain::short;
 
 /// Shows how the running gateway is.
@@ -96,6 +96,13 @@ fn text(status: &Status) -> String {
         let (user, words, at) = (&off.user, off.words(), &off.at);
         lines.push(format!(
             "clock     {user}: authenticator app {words}, at {at}"
+        ));
+    }
+    if let Some(off) = AppClock::of_gateway(&status.app_clocks) {
+        let side = if off < 0 { "BEHIND" } else { "AHEAD" };
+        lines.push(format!(
+            "clock     this machine is about {} s {side}, going by these apps: set it, and keep it by NTP",
+            off.unsigned_abs()
         ));
     }
     for u in &status.upstreams {

@@ -15,8 +15,8 @@ use crate::control::{Refusal, ban};
 use crate::edits::Edit;
 
 pub(crate) use model::{
-    At, Device, Factors, FileDiff, GroupLine, GroupOf, GroupView, Locked, Member, Page, PersonLine,
-    PersonView, Preview, Reach, SessionLine, Slice, StopLine,
+    AppClock, At, Device, Factors, FileDiff, GroupLine, GroupOf, GroupView, Locked, Member, Page,
+    PersonLine, PersonView, Preview, Reach, SessionLine, Slice, StopLine,
 };
 
 /// The console of one request, as an extension of it.

@@ -9,7 +9,7 @@ use super::act;
 use super::call::Call;
 use super::shell::{Section, Shell};
 use super::texts;
-use crate::control::Status;
+use crate::control::{AppClock, Status};
 use crate::explain::short;
 use crate::pages::fill;
 
@@ -144,6 +144,17 @@ impl Health {
         );
         let text = fill(&text, "files", &self.journal.files.to_string());
         fill(&text, "size", &bytes(self.journal.bytes))
+    }
+
+    /// What several apps say about the clock of this machine.
+    pub(super) fn clock(&self, w: &texts::Health) -> Option<String> {
+        let off = AppClock::of_gateway(&self.status.app_clocks)?;
+        let text = if off < 0 {
+            w.clock_behind
+        } else {
+            w.clock_ahead
+        };
+        Some(fill(text, "seconds", &off.unsigned_abs().to_string()))
     }
 
     fn store(&self) -> String {

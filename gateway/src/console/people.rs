@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::act::failure;
 use super::call::Call;
-use super::desk::{Page, PersonLine, PersonView};
+use super::desk::{AppClock, Page, PersonLine, PersonView};
 use super::pager::Pager;
 use super::shell::{Section, Shell};
 use super::texts;
@@ -79,6 +79,27 @@ pub(crate) async fn person(call: Call) -> Response {
         p: &found,
     };
     call.reply(StatusCode::OK, &found, &view)
+}
+
+impl People {
+    fn any_clock(&self) -> bool {
+        self.people.lines.iter().any(|p| p.app_clock.is_some())
+    }
+}
+
+impl AppClock {
+    fn words(self, w: &texts::People) -> String {
+        let text = if self.off_s < 0 {
+            w.app_behind
+        } else {
+            w.app_ahead
+        };
+        fill(text, "seconds", &self.off_s.unsigned_abs().to_string())
+    }
+
+    fn advice(self, w: &texts::People) -> String {
+        fill(w.app_advice, "time", &self.at.to_string())
+    }
 }
 
 impl PersonLine {

@@ -277,6 +277,44 @@ async fn each_list_is_a_page_in_three_languages_and_one_model_in_json() {
 }
 
 #[tokio::test]
+async fn an_app_of_another_time_is_shown_with_the_person_and_an_app_of_ours_is_not() {
+    let nadia = Fake::nadia();
+    for (off, said) in [
+        (
+            120,
+            [
+                "about 120 s ahead",
+                "environ 120 s d’avance",
+                "geht etwa 120 s vor",
+            ],
+        ),
+        (
+            -90,
+            [
+                "about 90 s behind",
+                "environ 90 s de retard",
+                "geht etwa 90 s nach",
+            ],
+        ),
+    ] {
+        for path in ["/admin/people", "/admin/person?user=zoe"] {
+            let (off_one, none) = (Office::with_clock(off), Office::default());
+            for (lang, said) in ["en", "fr", "de"].into_iter().zip(said) {
+                let joint = if path.contains('?') { '&' } else { '?' };
+                let asked = || get(&format!("{path}{joint}lang={lang}"));
+                let page = nadia.console(Some(off_one.looking()), asked()).await;
+                assert_eq!(page.body().matches(said).count(), 1, "{path} {lang}");
+                let page = nadia.console(Some(none.looking()), asked()).await;
+                assert!(page.is_page() && !page.body().contains("120 s"), "{path}");
+            }
+            let json = asking_json(path);
+            let json = nadia.console(Some(off_one.looking()), json).await;
+            assert!(json.body().contains(&format!("\"off_s\":{off}")), "{path}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn who_is_not_there_is_not_found() {
     let (office, nadia) = (Office::default(), Fake::nadia());
     for path in [

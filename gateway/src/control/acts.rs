@@ -11,6 +11,7 @@ use super::{
 };
 use crate::clock;
 use crate::config::Config;
+use crate::edits::EditError;
 use crate::identity::{
     Class, Device, DeviceError, EndReason, FactorError, Foreign, Identity,
     NewDevice as Registration, NoticeKind, Psk, Session, Settings,
@@ -365,6 +366,22 @@ impl From<FactorError> for Refusal {
             | FactorError::Device(_)
             | FactorError::Store(_)
             | FactorError::Audit(_) => Code::Internal,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<EditError> for Refusal {
+    fn from(error: EditError) -> Self {
+        let code = match error {
+            EditError::NotToml { .. } => Code::Config,
+            EditError::NoUser(_)
+            | EditError::Exists(_)
+            | EditError::BadName(_)
+            | EditError::NoGroup { .. }
+            | EditError::NotNamed { .. }
+            | EditError::NoUsersFile
+            | EditError::NotDeclared(_) => Code::Data,
         };
         Self::new(code, error.to_string())
     }

@@ -152,8 +152,7 @@ impl Identity {
         self.recorder.durable(from.stamp(record)).await?;
         let cookie = self.sessions.stepped_up(session, from.host, &proof).await?;
         session.confirm(proof.at());
-        self.lockout.clear(&who, now);
-        self.keep_cleared().await;
+        self.forgive(user.as_str(), &who, from.now).await;
         Ok(cookie)
     }
 

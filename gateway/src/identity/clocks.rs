@@ -34,6 +34,11 @@ impl Identity {
         self.clocks.0.lock().values().cloned().collect()
     }
 
+    /// Tells by how much the authenticator app of a person is off; `None` if that is not known.
+    pub(crate) fn app_clock(&self, user: &str) -> Option<ClockRow> {
+        self.clocks.0.lock().get(user).cloned()
+    }
+
     /// Keeps that the app of a person is off by so many seconds.
     pub(super) async fn keep_clock(&self, user: &str, off: i64, at: i64) {
         let row = ClockRow {

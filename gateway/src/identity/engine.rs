@@ -172,8 +172,7 @@ impl Identity {
         self.recorder.durable(record).await?;
         let opened = self.sessions.open(id, both, from).await?;
         self.tell_place(place, &opened.0, from).await;
-        self.lockout.clear(&who, now);
-        self.keep_cleared().await;
+        self.forgive(user.as_str(), &who, from.now).await;
         Ok(opened)
     }
 
@@ -194,8 +193,7 @@ impl Identity {
         record.session = Some(session.id);
         self.recorder.durable(from.stamp(record)).await?;
         let cookie = self.sessions.stepped_up(session, from.host, &proof).await?;
-        self.lockout.clear(&who, now);
-        self.keep_cleared().await;
+        self.forgive(user.as_str(), &who, from.now).await;
         Ok(cookie)
     }
 

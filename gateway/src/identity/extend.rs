@@ -69,8 +69,7 @@ impl Identity {
         self.recorder.durable(record).await?;
         let cookie = self.sessions.stepped_up(session, from.host, &proof).await?;
         self.sessions.extend(session, by).await?;
-        self.lockout.clear(&who, now);
-        self.keep_cleared().await;
+        self.forgive(user.as_str(), &who, from.now).await;
         Ok(cookie)
     }
 }

@@ -239,6 +239,20 @@ impl Lockout {
         total.max(code).map(Duration::from_secs)
     }
 
+    /// Tells how many tries of an account failed since the last whole proof, in this place and in those
+    /// nobody knows; `None` below as many as make a pair wait.
+    pub(crate) fn series(&self, who: &Who, now: i64) -> Option<i64> {
+        let tables = self.tables.lock();
+        let count = |key: Key| {
+            let counter = tables.accounts.peek(key);
+            let counter = counter.filter(|c| now.saturating_sub(c.last) < KEEP);
+            counter.map_or(0, |counter| counter.count)
+        };
+        let own = if who.known { count(who.total) } else { 0 };
+        let failed = count(who.account).saturating_add(own);
+        (failed >= i64::from(self.limits.failures)).then_some(failed)
+    }
+
     /// Forgets the failures of an account after a whole sign-in, or when an admin says so.
     pub(crate) fn clear(&self, who: &Who, now: i64) {
         let mut tables = self.tables.lock();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Identity;
 use super::agent::browser;
 use super::engine::Failed;
+use super::lockout::Who;
 use super::login::UserName;
 use super::record::Context;
 use super::session::Session;
@@ -40,10 +41,12 @@ pub(crate) enum NoticeKind {
     DeviceRevoked,
     /// The key of a tunnel device was used in two places; the detail is the device's name.
     KeySeenTwice,
+    /// There were wrong tries before this proof; the detail says how many.
+    ManyFailures,
 }
 
 impl NoticeKind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::NewPlace,
         Self::RecoveryUsed,
         Self::CodesRenewed,
@@ -54,6 +57,7 @@ impl NoticeKind {
         Self::DeviceAdded,
         Self::DeviceRevoked,
         Self::KeySeenTwice,
+        Self::ManyFailures,
     ];
 
     fn name(self) -> &'static str {
@@ -68,6 +72,7 @@ impl NoticeKind {
             Self::DeviceAdded => "device-added",
             Self::DeviceRevoked => "device-revoked",
             Self::KeySeenTwice => "key-seen-twice",
+            Self::ManyFailures => "many-failures",
         }
     }
 }
@@ -169,6 +174,20 @@ impl Identity {
             let detail = browser(from.agent);
             let row = row(NoticeKind::NewPlace, from.now, source, id, &detail);
             self.put_notice(&session.user, row).await;
+        }
+    }
+
+    /// Forgets the failures of an account after a whole proof; a series of them is told, since it
+    /// may have been somebody else's.
+    pub(super) async fn forgive(&self, user: &str, who: &Who, at: i64) {
+        let now = self.steady(at);
+        let failed = self.lockout.series(who, now);
+        self.lockout.clear(who, now);
+        self.keep_cleared().await;
+        if let Some(count) = failed {
+            let detail = count.to_string();
+            let row = row(NoticeKind::ManyFailures, at, None, None, &detail);
+            self.put_notice(user, row).await;
         }
     }
 

@@ -42,6 +42,7 @@ pub(crate) fn text(t: &Texts, notice: &Notice) -> String {
             None => t.notice_device_revoked_by_admin,
         },
         NoticeKind::KeySeenTwice => t.notice_key_seen_twice,
+        NoticeKind::ManyFailures => t.notice_many_failures,
     };
     let place = notice.source.map(|ip| ip.to_canonical().to_string());
     let detail = match (notice.kind, notice.detail.is_empty()) {

@@ -92,6 +92,7 @@ texts! {
     notice_device_revoked,
     notice_device_revoked_by_admin,
     notice_key_seen_twice,
+    notice_many_failures,
     portal_apps,
     portal_none,
     portal_needs_code,

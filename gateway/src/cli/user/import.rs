@@ -153,7 +153,11 @@ fn help_for(bad: BadForeign) -> &'static str {
             "delete the line and give the person a link instead: postern user invite NAME"
         }
         BadForeign::Malformed(_) => "copy the whole verifier, with every $ in it",
-        BadForeign::Costly(..) | BadForeign::Unknown => {
+        BadForeign::Costly(..) => {
+            "everybody's sign-in would take as long while it waits for its person; delete the line \
+             and make a link: postern user invite NAME"
+        }
+        BadForeign::Unknown => {
             "take apr1, bcrypt, {SHA}, $5$, $6$ or pbkdf2_sha256; for others make a link: \
              postern user invite NAME"
         }
@@ -250,6 +254,7 @@ mod tests {
     use super::{htpasswd, pbkdf2_json};
 
     const APR1: &str = "$apr1$abcdefgh$nPQESR5Xy6o6pZFOac3oY/";
+    const DEAR: &str = "$2y$14$abcdefghijklmnopqrstuu8HGcnEyVkGAUO2Nu40wB3qdsQ2CDtgC";
     const HASH: &str = "23a8dad9284991bacc4d398555bcf716857bab146c1d98af811601dd8778a29f";
 
     fn exists(user: &str) -> bool {
@@ -269,7 +274,7 @@ mod tests {
     #[test]
     fn every_wrong_line_is_named_with_help_and_nothing_is_taken() {
         let text = format!(
-            "admin:{APR1}\nadmin:{APR1}\nnobody:{APR1}\ncomptable1:hunter2\nno colon\n-bad:{APR1}\n"
+            "admin:{APR1}\nadmin:{APR1}\nnobody:{APR1}\ncomptable1:hunter2\nno colon\n-bad:{APR1}\ncomptable1:{DEAR}\n"
         );
         let wrong = htpasswd(Path::new(".htpasswd"), &text, &exists).unwrap_err();
         for (line, what, help) in [
@@ -278,13 +283,14 @@ mod tests {
             (4, "in clear", "postern user invite"),
             (5, "no colon", "NAME:VERIFIER"),
             (6, "not a user name", "lower-case"),
+            (7, "costs too much to compare, at most 12", "invite"),
         ] {
             let start = format!("error: .htpasswd:{line}: ");
             let found = wrong.iter().find(|w| w.starts_with(&start));
             let found = found.unwrap_or_else(|| panic!("{line}: {wrong:?}"));
             assert!(found.contains(what) && found.contains(help), "{found}");
         }
-        assert_eq!(wrong.len(), 5);
+        assert_eq!(wrong.len(), 6);
         assert!(!wrong.join(" ").contains("hunter2"));
     }
 

@@ -73,6 +73,18 @@ pub(crate) struct PersonLine {
     pub(crate) sessions: usize,
     /// Waits because of many wrong tries.
     pub(crate) locked: bool,
+    /// By how much the clock of the authenticator app is off, where a code told that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) app_clock: Option<AppClock>,
+}
+
+/// The clock of an authenticator app that shows another time, as the last refused code told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct AppClock {
+    /// By how many seconds; positive is ahead.
+    pub(crate) off_s: i64,
+    /// When that code was refused.
+    pub(crate) at: At,
 }
 
 /// All of one person.
@@ -94,6 +106,9 @@ pub(crate) struct PersonView {
     pub(crate) joinable: Vec<String>,
     /// What they sign in with.
     pub(crate) factors: Factors,
+    /// By how much the clock of the authenticator app is off, where a code told that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) app_clock: Option<AppClock>,
     /// When they last signed in.
     pub(crate) last_sign_in: Option<At>,
     /// Seconds until the next try from places nobody knows.

@@ -9,9 +9,9 @@ use parking_lot::Mutex;
 use super::line;
 use super::look::Book;
 use crate::console::{
-    Act, Acts, Again, Amend, At, Consent, Console, Deed, Device, Factors, FileDiff, GroupLine,
-    GroupOf, GroupView, Health, Ledger, Locked, Member, NotDone, Outcome, Page, PersonLine,
-    PersonView, Preview, Reach, Rulebook, SessionLine, SharedConsole, Slice,
+    Act, Acts, Again, Amend, AppClock, At, Consent, Console, Deed, Device, Factors, FileDiff,
+    GroupLine, GroupOf, GroupView, Health, Ledger, Locked, Member, NotDone, Outcome, Page,
+    PersonLine, PersonView, Preview, Reach, Rulebook, SessionLine, SharedConsole, Slice,
 };
 use crate::control::{Code, Refusal, ban};
 use crate::edits::Edit;
@@ -38,6 +38,8 @@ pub(super) struct Office {
     /// Policy and journal.
     pub(super) book: Book,
     may_act: bool,
+    /// The clock of the app of zoe's page and zora's line.
+    app_clock: Option<AppClock>,
 }
 
 impl Default for Office {
@@ -55,6 +57,16 @@ impl Office {
             done: Log::default(),
             book: Book::default(),
             may_act: true,
+            app_clock: None,
+        }
+    }
+
+    /// As it is once a code was of another time.
+    pub(super) fn with_clock(off_s: i64) -> Self {
+        let at = At(1_763_629_740);
+        Self {
+            app_clock: Some(AppClock { off_s, at }),
+            ..Self::default()
         }
     }
 
@@ -178,6 +190,7 @@ impl Console for Office {
             enrolled: true,
             sessions: 1,
             locked: false,
+            app_clock: self.app_clock.filter(|_| user == "zora"),
         };
         Ok(Page {
             total: 120,
@@ -205,6 +218,7 @@ impl Console for Office {
                 recovery_codes: 9,
                 invited: false,
             },
+            app_clock: self.app_clock,
             last_sign_in: Some(At(1_763_629_740)),
             locked_s: Some(61),
             sessions: vec![session()],

@@ -12,9 +12,12 @@ use crate::console::{
     Findings, Health, Journal, Ledger, Listing, NotMade, Overview, Past, Question, Rulebook,
     StreamCount, TestLine, Told, Upstream, Waiting,
 };
-use crate::control::{AuditStatus, Code, PolicyStatus, Refusal, Status, TunnelStatus, Verdict};
+use crate::control::{
+    AppClock, AuditStatus, Code, PolicyStatus, Refusal, Status, TunnelStatus, Verdict,
+};
 use crate::edits::lines::Mark;
 use crate::explain::Which;
+use crate::pages::Lang;
 use crate::pages::tests::fake::Fake;
 use crate::pages::tests::handlers::{get, post};
 use crate::reload::Finding;
@@ -315,6 +318,28 @@ async fn every_page_is_shown_in_every_language_and_as_json_and_marks_up_nothing_
             let model: serde_json::Value = serde_json::from_str(json.body()).unwrap();
             assert!(model.is_object(), "{path}");
         }
+    }
+}
+
+#[test]
+fn the_clock_of_the_machine_is_told_once_three_apps_agree() {
+    let words = |lang| crate::console::texts::Health::of(lang);
+    let mut health = health();
+    let app = AppClock {
+        user: "zoe".to_owned(),
+        off_s: 120,
+        at: String::new(),
+    };
+    health.status.app_clocks = vec![app.clone(); 2];
+    assert_eq!(health.clock(words(Lang::En)), None);
+    health.status.app_clocks.push(app);
+    for (lang, said) in [
+        (Lang::En, "about 120 s behind"),
+        (Lang::Fr, "retarde d’environ 120 s"),
+        (Lang::De, "etwa 120 s nach"),
+    ] {
+        let told = health.clock(words(lang)).unwrap();
+        assert!(told.contains(said), "{told}");
     }
 }
 

@@ -21,6 +21,9 @@ words! {
         journal_bad: "takes no records: nothing is granted", "n’accepte plus rien : aucun accès n’est accordé", "nimmt nichts an: es wird nichts gewährt";
         store: "Store", "Base", "Speicher";
         disk: "Free on disk", "Libre sur le disque", "Frei auf der Platte";
+        clock: "Clock", "Horloge", "Uhr";
+        clock_ahead: "this machine is about {seconds} s ahead, going by several people’s apps", "cette machine avance d’environ {seconds} s, d’après les applications de plusieurs personnes", "dieser Rechner geht nach den Apps mehrerer Personen etwa {seconds} s vor";
+        clock_behind: "this machine is about {seconds} s behind, going by several people’s apps", "cette machine retarde d’environ {seconds} s, d’après les applications de plusieurs personnes", "dieser Rechner geht nach den Apps mehrerer Personen etwa {seconds} s nach";
         certificates: "Certificates", "Certificats", "Zertifikate";
         names: "Names", "Noms", "Namen";
         until: "Until", "Jusqu’au", "Bis";

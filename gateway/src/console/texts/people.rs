@@ -29,6 +29,10 @@ words! {
         has_password: "password", "mot de passe", "Passwort";
         has_totp: "authenticator app", "application de codes", "Codes-App";
         codes: "{count} recovery codes", "{count} codes de secours", "{count} Wiederherstellungscodes";
+        app_clock: "App clock", "Heure de l’application", "Uhr der App";
+        app_ahead: "about {seconds} s ahead", "environ {seconds} s d’avance", "geht etwa {seconds} s vor";
+        app_behind: "about {seconds} s behind", "environ {seconds} s de retard", "geht etwa {seconds} s nach";
+        app_advice: "as the code refused at {time} told; the phone should set its clock automatically", "d’après le code refusé le {time} ; le téléphone devrait régler son heure automatiquement", "nach dem Code, der am {time} abgelehnt wurde; das Handy sollte seine Uhr automatisch stellen";
         no_factors: "none yet", "aucun pour l’instant", "noch keine";
         invited: "an enrolment link waits", "un lien d’inscription est en attente", "ein Registrierungslink ist offen";
         attributes: "Attributes", "Attributs", "Attribute";

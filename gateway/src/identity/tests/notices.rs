@@ -89,6 +89,44 @@ async fn a_used_code_that_is_tried_again_is_told() {
 }
 
 #[tokio::test]
+async fn a_series_of_failures_is_told_at_the_next_proof_and_a_slip_is_not() {
+    let bench = Bench::new().await;
+    bench.sign_in("alice", NOW).await;
+    let wrong = async |source: &str, at| {
+        let step = bench.password("alice", "wrong", bench.from(at, source));
+        assert!(matches!(step.await, PasswordStep::Refused));
+    };
+    for _ in 0..4 {
+        wrong("192.0.2.1", NOW).await;
+    }
+    bench.sign_in("alice", NOW + 30).await;
+    assert!(kinds(&bench, "alice").await.is_empty(), "four are a slip");
+    for n in 0..4 {
+        wrong("192.0.2.1", NOW + 30).await;
+        wrong(&format!("198.51.100.{n}"), NOW + 30).await;
+    }
+    assert!(
+        kinds(&bench, "alice").await.is_empty(),
+        "nobody came in yet"
+    );
+    let (session, _) = bench.sign_in("alice", NOW + 60).await;
+    let told = bench.identity.notices("alice").await.unwrap();
+    let told: Vec<_> = told.iter().map(|n| (n.kind, n.detail.as_str())).collect();
+    assert_eq!(told, [(NoticeKind::ManyFailures, "8")]);
+    for n in 0..5 {
+        wrong(&format!("203.0.113.{n}"), NOW + 60).await;
+    }
+    let from = bench.at(NOW + 90);
+    let code = code(NOW + 90);
+    let step = bench.identity.step_up(&session, &code, &from).await;
+    assert!(matches!(step, StepUp::Done { .. }), "{step:?}");
+    assert_eq!(kinds(&bench, "alice").await.len(), 2);
+    bench.sign_in("alice", NOW + 120).await;
+    assert_eq!(kinds(&bench, "alice").await.len(), 2, "each series once");
+    assert!(kinds(&bench, "bob").await.is_empty());
+}
+
+#[tokio::test]
 async fn notices_and_places_are_bounded_and_the_newest_stay() {
     let bench = Bench::new().await;
     for n in 0..30 {

@@ -8,7 +8,7 @@ use crate::audit::reason;
 use crate::clock;
 use crate::console::{Again, Consent, FileDiff, NotDone, Outcome, Preview, StopLine};
 use crate::control::{Code, Operator, Refusal, Verdict};
-use crate::edits::{Drafts, Edit, EditError, lines};
+use crate::edits::{Drafts, Edit, lines};
 use crate::ids::Door;
 use crate::reload;
 use crate::reload::change::{Files, Wanted};
@@ -76,8 +76,8 @@ impl Inner {
             let before = Folder::read(&gw.config.policy_dir);
             let before = before.map_err(|e| config(crate::cli::exit::chain(&e)))?;
             let files = before.policy_files();
-            let mut drafts = Drafts::open(&files).map_err(|e| refusal(&e))?;
-            drafts.make(&edit).map_err(|e| refusal(&e))?;
+            let mut drafts = Drafts::open(&files)?;
+            drafts.make(&edit)?;
             let changed = drafts.all.iter().filter(|draft| draft.is_changed());
             let diff = changed.map(|draft| FileDiff {
                 path: draft.path.clone(),
@@ -190,20 +190,6 @@ fn described(edit: &Edit) -> (&'static str, String) {
         Edit::Join { group, .. } => (reason::CHANGED, format!("put into {group}")),
         Edit::Leave { group, .. } => (reason::CHANGED, format!("taken out of {group}")),
     }
-}
-
-fn refusal(error: &EditError) -> Refusal {
-    let code = match error {
-        EditError::NotToml { .. } => Code::Config,
-        EditError::NoUser(_)
-        | EditError::Exists(_)
-        | EditError::BadName(_)
-        | EditError::NoGroup { .. }
-        | EditError::NotNamed { .. }
-        | EditError::NoUsersFile
-        | EditError::NotDeclared(_) => Code::Data,
-    };
-    Refusal::new(code, error.to_string())
 }
 
 fn preview(plan: Plan, verdict: Verdict) -> Preview {

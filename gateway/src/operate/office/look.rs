@@ -9,7 +9,7 @@ use super::super::{Desk, internal};
 use super::Inner;
 use crate::clock;
 use crate::console::{
-    At, Device, Factors, GroupLine, GroupOf, GroupView, Locked, Member, Page, PersonLine,
+    AppClock, At, Device, Factors, GroupLine, GroupOf, GroupView, Locked, Member, Page, PersonLine,
     PersonView, Reach, SessionLine, Slice,
 };
 use crate::control::{Code, Refusal};
@@ -61,6 +61,15 @@ impl Inner {
             enrolled: gw.identity.is_enrolled(&user.name).await?,
             sessions: gw.sessions.of_user(&user.name).len(),
             locked: gw.identity.locked(&user.name, clock::unix()).is_some(),
+            app_clock: self.app_clock(&user.name),
+        })
+    }
+
+    fn app_clock(&self, user: &str) -> Option<AppClock> {
+        let row = self.gw.identity.app_clock(user)?;
+        Some(AppClock {
+            off_s: row.off,
+            at: At(row.at),
         })
     }
 
@@ -105,6 +114,7 @@ impl Inner {
                 recovery_codes: kept.codes,
                 invited: kept.invited,
             },
+            app_clock: self.app_clock(&user.name),
             last_sign_in: kept.last_sign_in.map(At),
             locked_s: kept.locked.map(|left| left.as_secs()),
             sessions: self.sessions(Some(&user.name)),
@@ -169,8 +179,7 @@ impl Inner {
             let folder = Folder::read(&dir);
             let folder =
                 folder.map_err(|e| Refusal::new(Code::Config, crate::cli::exit::chain(&e)))?;
-            let drafts = Drafts::open(&folder.policy_files());
-            let drafts = drafts.map_err(|e| Refusal::new(Code::Config, e.to_string()))?;
+            let drafts = Drafts::open(&folder.policy_files())?;
             let all = drafts.groups().into_iter().collect();
             Ok(Groups { all, drafts })
         });

@@ -555,6 +555,7 @@ pub(super) fn news() -> Vec<Notice> {
         (NoticeKind::DeviceAdded, "laptop"),
         (NoticeKind::DeviceRevoked, "<old> phone"),
         (NoticeKind::KeySeenTwice, "<work> laptop"),
+        (NoticeKind::ManyFailures, "12"),
     ];
     let notice = |(id, (kind, detail)): (i64, (NoticeKind, &str))| Notice {
         id,

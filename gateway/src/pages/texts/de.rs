@@ -62,6 +62,7 @@ pub(crate) const DE: Texts = Texts {
     notice_device_revoked: "{time}: Ein Gerät von Ihnen wurde von {place} aus gesperrt: {detail}",
     notice_device_revoked_by_admin: "{time}: Die Administration hat ein Gerät von Ihnen gesperrt: {detail}",
     notice_key_seen_twice: "{time}: Der Schlüssel Ihres Geräts {detail} wurde von zwei Orten zugleich benutzt; das Gerät ist geschlossen, bis Sie sich über das Gerät anmelden. Jedes Gerät braucht einen eigenen Schlüssel: Gehört das zweite nicht Ihnen, sperren Sie dieses Gerät.",
+    notice_many_failures: "{time}: Davor waren {detail} Versuche gescheitert, sich mit Ihrem Namen anzumelden. Waren es nicht Ihre, rät jemand: Ihr Passwort darf nirgends sonst in Gebrauch sein.",
     portal_apps: "Anwendungen",
     portal_none: "Von hier aus können Sie keine Anwendung öffnen. Fehlt Ihnen eine, fragen Sie Ihre Administration.",
     portal_needs_code: "verlangt einen neuen Code",
