@@ -12,6 +12,7 @@ pub mod guess;
 pub mod html;
 pub mod journal;
 pub mod mirror;
+pub mod named;
 pub mod netns;
 pub mod office;
 pub mod pebble;
