@@ -9,7 +9,7 @@ use serde_json::json;
 const GATE: &str = "gate.example.test";
 const OPEN: &str = "open.example.test";
 const WILD: &str = "*.example.test";
-const RECORD: &str = "'_acme-challenge.example.test' TXT";
+const RECORD: &str = "_acme-challenge.example.test";
 
 struct Scene {
     site: Site,

@@ -86,7 +86,10 @@ fn python_verifies_the_demo_strictly_and_refuses_a_name_that_is_not_ours() {
 /// Returns the command that the page of the root gives for Chromium.
 fn chromiums_step(gateway: &Gateway) -> String {
     let page = Client::new(gateway).fetch(&format!("{}ca", gateway.facts.portal));
-    let from = page.body.find("certutil ").expect("the page has the step");
+    let from = page
+        .body
+        .find("mkdir -p $HOME/.pki/nssdb; certutil ")
+        .expect("the page has the step");
     let step = page.body[from..].split('<').next().unwrap();
     step.trim().to_owned()
 }

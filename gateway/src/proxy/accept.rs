@@ -16,7 +16,9 @@ use crate::ids::Door;
 /// run out it pauses instead of spinning.
 pub(super) async fn accept(gw: Arc<Gateway>, listener: TcpListener, tls: bool, at: usize) {
     // what is accepted inherits it
-    drop(sockopt::set_tcp_nodelay(&listener, true));
+    if let Err(error) = sockopt::set_tcp_nodelay(&listener, true) {
+        tracing::warn!(%error, "short answers may wait for those before them");
+    }
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => {
