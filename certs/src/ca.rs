@@ -1,27 +1,24 @@
 //! The internal authority: a root, an intermediate below it, and leaves below that.
 
 mod import;
+mod params;
+mod read;
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CidrSubnet, CustomExtension, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    NameConstraints, PKCS_ECDSA_P256_SHA256, SanType, SerialNumber,
+    BasicConstraints, CustomExtension, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
 };
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use x509_parser::extensions::GeneralName;
-use x509_parser::prelude::{FromDer, X509Certificate};
-use x509_parser::time::ASN1Time;
 use zeroize::Zeroizing;
 
 pub use self::import::{ImportError, Imported};
+pub(crate) use self::params::alternative;
+use self::params::{Span, authority, constraints, params};
+use self::read::{permitted, read_authority, verify_signed_by};
 use crate::DAY;
 
-/// Tolerated lag of a client's clock.
-const BACKDATE: i64 = 3600;
 const ROOT_LIFE: i64 = 3650 * DAY;
 const INTERMEDIATE_LIFE: i64 = 1826 * DAY;
 
@@ -341,160 +338,6 @@ pub(crate) fn self_signed(
         not_before: span.not_before,
         not_after: span.not_after,
     })
-}
-
-#[derive(Clone, Copy)]
-struct Span {
-    not_before: i64,
-    not_after: i64,
-}
-
-impl Span {
-    fn new(now: i64, life: i64) -> Self {
-        Self {
-            not_before: now.saturating_sub(BACKDATE),
-            not_after: now.saturating_add(life),
-        }
-    }
-
-    fn within(self, outer: Self) -> Self {
-        Self {
-            not_before: self.not_before.max(outer.not_before),
-            not_after: self.not_after.min(outer.not_after),
-        }
-    }
-}
-
-fn authority(
-    name: &str,
-    reach: BasicConstraints,
-    span: Span,
-) -> Result<CertificateParams, CaError> {
-    let mut subject = DistinguishedName::new();
-    subject.push(DnType::CommonName, name);
-    let mut params = params(subject, span)?;
-    params.is_ca = IsCa::Ca(reach);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    Ok(params)
-}
-
-/// Hosts in the domains, and no address of either family.
-fn constraints(domains: &BTreeSet<String>) -> NameConstraints {
-    let dns = |domain: &String| GeneralSubtree::DnsName(domain.clone());
-    NameConstraints {
-        permitted_subtrees: domains.iter().map(dns).collect(),
-        excluded_subtrees: vec![
-            GeneralSubtree::IpAddress(CidrSubnet::V4([0; 4], [0; 4])),
-            GeneralSubtree::IpAddress(CidrSubnet::V6([0; 16], [0; 16])),
-        ],
-    }
-}
-
-/// Reads the domains that a certificate limits its holder to.
-fn permitted(pem: &str) -> Result<Option<BTreeSet<String>>, CaError> {
-    let what = "intermediate";
-    let unreadable = || CaError::Unreadable { what };
-    let der = der(what, pem)?;
-    let (_, cert) = X509Certificate::from_der(&der).map_err(|_| unreadable())?;
-    let found = cert.name_constraints().map_err(|_| unreadable())?;
-    let Some(subtrees) = found.and_then(|found| found.value.permitted_subtrees.as_ref()) else {
-        return Ok(None);
-    };
-    let domains = subtrees.iter().filter_map(|subtree| match subtree.base {
-        GeneralName::DNSName(domain) => Some(domain.to_ascii_lowercase()),
-        GeneralName::OtherName(..)
-        | GeneralName::RFC822Name(_)
-        | GeneralName::X400Address(_)
-        | GeneralName::DirectoryName(_)
-        | GeneralName::EDIPartyName(_)
-        | GeneralName::URI(_)
-        | GeneralName::IPAddress(_)
-        | GeneralName::RegisteredID(_)
-        | GeneralName::Invalid(..) => None,
-    });
-    Ok(Some(domains.collect()))
-}
-
-fn params(subject: DistinguishedName, span: Span) -> Result<CertificateParams, CaError> {
-    let mut params = CertificateParams::default();
-    params.distinguished_name = subject;
-    params.not_before = instant(span.not_before)?.to_datetime();
-    params.not_after = instant(span.not_after)?.to_datetime();
-    params.serial_number = Some(serial()?);
-    params.use_authority_key_identifier_extension = true;
-    Ok(params)
-}
-
-fn instant(seconds: i64) -> Result<ASN1Time, CaError> {
-    ASN1Time::from_timestamp(seconds).map_err(|_| CaError::Time(seconds))
-}
-
-/// Draws 126 random bits and sets the one below the sign: positive, and of constant length.
-fn serial() -> Result<SerialNumber, CaError> {
-    let mut bytes = [0_u8; 16];
-    rustls::crypto::aws_lc_rs::default_provider()
-        .secure_random
-        .fill(&mut bytes)
-        .map_err(|_| CaError::Random)?;
-    if let Some(first) = bytes.first_mut() {
-        *first = (*first & 0x3f) | 0x40;
-    }
-    Ok(SerialNumber::from_slice(&bytes))
-}
-
-pub(crate) fn alternative(name: &str) -> Result<SanType, CaError> {
-    let bad = || CaError::Name {
-        name: name.to_owned(),
-    };
-    let plain = name.strip_prefix("*.").unwrap_or(name);
-    rustls::pki_types::DnsName::try_from(plain).map_err(|_| bad())?;
-    Ok(SanType::DnsName(name.try_into().map_err(|_| bad())?))
-}
-
-fn read_authority(
-    what: &'static str,
-    cert_pem: &str,
-    key_pem: &str,
-    now: i64,
-) -> Result<(Issuer<'static, KeyPair>, Span), CaError> {
-    let unreadable = |_| CaError::Unreadable { what };
-    let key = KeyPair::from_pem(key_pem).map_err(unreadable)?;
-    let der = der(what, cert_pem)?;
-    let (_, cert) = X509Certificate::from_der(&der).map_err(|_| CaError::Unreadable { what })?;
-    if cert.public_key().raw != rcgen::PublicKeyData::subject_public_key_info(&key) {
-        return Err(CaError::Mismatch { what });
-    }
-    let span = valid_span(what, &cert, now)?;
-    let issuer = Issuer::from_ca_cert_der(&der, key).map_err(unreadable)?;
-    Ok((issuer, span))
-}
-
-fn verify_signed_by(root_pem: &str, cert_pem: &str, now: i64) -> Result<(), CaError> {
-    let root_der = der("root", root_pem)?;
-    let (_, root) =
-        X509Certificate::from_der(&root_der).map_err(|_| CaError::Unreadable { what: "root" })?;
-    valid_span("root", &root, now)?;
-    let cert_der = der("intermediate", cert_pem)?;
-    let (_, cert) = X509Certificate::from_der(&cert_der).map_err(|_| CaError::Unreadable {
-        what: "intermediate",
-    })?;
-    cert.verify_signature(Some(root.public_key()))
-        .map_err(|_| CaError::Stranger)
-}
-
-fn der(what: &'static str, pem: &str) -> Result<CertificateDer<'static>, CaError> {
-    CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| CaError::Unreadable { what })
-}
-
-fn valid_span(what: &'static str, cert: &X509Certificate<'_>, now: i64) -> Result<Span, CaError> {
-    let span = Span {
-        not_before: cert.validity().not_before.timestamp(),
-        not_after: cert.validity().not_after.timestamp(),
-    };
-    if now < span.not_before || now > span.not_after {
-        return Err(CaError::Dates { what });
-    }
-    Ok(span)
 }
 
 #[cfg(test)]

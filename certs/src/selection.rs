@@ -1,6 +1,7 @@
 //! The choice of a chain by host name.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use rustls::sign::CertifiedKey;
@@ -11,8 +12,8 @@ use crate::Chain;
 /// that names nothing.
 #[derive(Debug)]
 pub struct Selection {
-    exact: BTreeMap<String, Arc<Chain>>,
-    wildcard: BTreeMap<String, Arc<Chain>>,
+    exact: HashMap<String, Arc<Chain>>,
+    wildcard: HashMap<String, Arc<Chain>>,
     nameless: Arc<CertifiedKey>,
 }
 
@@ -21,8 +22,8 @@ impl Selection {
     #[must_use]
     pub fn new(nameless: Arc<CertifiedKey>) -> Self {
         Self {
-            exact: BTreeMap::new(),
-            wildcard: BTreeMap::new(),
+            exact: HashMap::new(),
+            wildcard: HashMap::new(),
             nameless,
         }
     }
@@ -41,8 +42,8 @@ impl Selection {
     /// Returns the chain that names `host`, if one does.
     #[must_use]
     pub fn find(&self, host: &str) -> Option<&Arc<Chain>> {
-        let host = same_host_form(host);
-        if let Some(chain) = self.exact.get(&host) {
+        let host = form(host);
+        if let Some(chain) = self.exact.get(&*host) {
             return Some(chain);
         }
         let (label, parent) = host.split_once('.')?;
@@ -76,8 +77,15 @@ impl Selection {
 /// Returns a host name as it is compared: lower case, without a final dot.
 #[must_use]
 pub fn same_host_form(host: &str) -> String {
+    form(host).into_owned()
+}
+
+fn form(host: &str) -> Cow<'_, str> {
     let host = host.strip_suffix('.').unwrap_or(host);
-    host.to_ascii_lowercase()
+    match host.bytes().any(|b| b.is_ascii_uppercase()) {
+        true => Cow::Owned(host.to_ascii_lowercase()),
+        false => Cow::Borrowed(host),
+    }
 }
 
 #[cfg(test)]

@@ -187,8 +187,10 @@ async fn act(gw: Arc<Gateway>, output: Output) {
             };
             let asked = Box::pin(order::window(&gw.acme, &gw.config, &name, at)).await;
             let (window, again) = asked.unzip();
-            let mut plan = gw.acme.plan.lock();
-            plan.handle_window(&name, window, again, clock::unix());
+            let now = clock::unix();
+            gw.acme.plan.lock().handle_window(&name, window, again, now);
+            // it may be that the window is now
+            gw.acme.wake.notify_one();
         }
     }
 }

@@ -125,6 +125,8 @@ impl Gate for TunnelGate {
             tls: portal.port == 443,
             proxied: false,
         };
+        drop(stream.set_nonblocking(true));
+        drop(stream.set_nodelay(true));
         if let Some(edges) = self.0.edges.get() {
             edges.give(stream, origin);
         }

@@ -1,5 +1,6 @@
 //! The HTTP plane: one pipeline for both doors.
 
+mod accept;
 mod admin;
 pub(crate) mod answer;
 pub(crate) mod app;
@@ -7,7 +8,7 @@ mod cached;
 pub(crate) mod conn;
 pub(crate) mod cookies;
 pub(crate) mod counter;
-pub(crate) mod edge;
+mod edge;
 pub(crate) mod frames;
 pub(crate) mod front;
 pub(crate) mod gate;

@@ -28,11 +28,11 @@ use crate::limits::{Limits, Rate};
 use crate::mail::{Mail, Relay, RelayError};
 use crate::observe;
 use crate::operate;
+use crate::proxy::Edges;
 use crate::proxy::handover::Handover;
 use crate::proxy::kept::Kept;
 use crate::proxy::statement::{Signer, StatementError};
 use crate::proxy::tls::{self, CertError, InternalCa};
-use crate::proxy::{Edges, edge};
 use crate::reload::change::Wanted;
 use crate::reload::history::{By, History, How};
 use crate::reload::start::Fallback;
@@ -326,13 +326,12 @@ async fn start(
     };
     let edges = Edges::start(gw, &Arc::new(tls), count)
         .map_err(|source| system("start an edge thread", source))?;
-    drop(gw.edges.set(edges));
-    let mut doors = Vec::new();
-    for (listeners, tls) in [(listeners.https, true), (listeners.http, false)] {
-        for listener in listeners {
-            doors.push(tokio::spawn(edge::accept(Arc::clone(gw), listener, tls)));
-        }
-    }
+    let edges = gw.edges.get_or_init(|| edges);
+    let https = listeners.https.into_iter().map(|listener| (listener, true));
+    let http = listeners.http.into_iter().map(|listener| (listener, false));
+    let doors = https.chain(http).enumerate();
+    let doors = doors.filter_map(|(at, (listener, tls))| edges.listen(gw, listener, tls, at));
+    let doors = doors.collect();
     if let Some(listener) = listeners.admin {
         tokio::spawn(observe::serve(Arc::clone(gw), listener));
     }

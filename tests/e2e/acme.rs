@@ -492,10 +492,14 @@ fn a_kill_in_the_middle_never_leaves_a_key_without_its_certificate() {
             .arg(site.config());
         let order = Program::start(order, pebble.folder(), "order");
         let before = fs::read(&file).unwrap();
-        let pause = Duration::from_millis(step * 120);
+        // the last falls upon the swap, however slow the machine is
+        let pause = match step {
+            7 => Duration::from_secs(60),
+            step => Duration::from_millis(step * 120),
+        };
         let end = Instant::now() + pause;
         let changed = || fs::read(&file).unwrap() != before;
-        wait::until_true(Duration::from_secs(30), "the moment of the kill", || {
+        wait::until_true(Duration::from_secs(70), "the moment of the kill", || {
             Instant::now() >= end || changed()
         });
         program.kill();
@@ -509,7 +513,7 @@ fn a_kill_in_the_middle_never_leaves_a_key_without_its_certificate() {
         assert_eq!(site.get(&root, GATE, "/healthz"), Ok(200), "step {step}");
         stop(program);
     }
-    assert!(!seen.is_empty());
+    assert!(seen.len() > 1, "one was swapped at least");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use certs::{DAY, Root};
+use postern_tests::chrome::Chrome;
 use postern_tests::curl::Client;
 use postern_tests::gateway::Gateway;
 use postern_tests::smtp::{Mail, Sink};
@@ -80,6 +81,105 @@ fn python_verifies_the_demo_strictly_and_refuses_a_name_that_is_not_ours() {
     }
     let error = python(&gateway, "other.localhost").unwrap_err();
     assert!(error.contains("CERTIFICATE_VERIFY_FAILED"), "{error}");
+}
+
+/// Returns the command that the page of the root gives for Chromium.
+fn chromiums_step(gateway: &Gateway) -> String {
+    let page = Client::new(gateway).fetch(&format!("{}ca", gateway.facts.portal));
+    let from = page
+        .body
+        .find("mkdir -p $HOME/.pki/nssdb; certutil ")
+        .expect("the page has the step");
+    let step = page.body[from..].split('<').next().unwrap();
+    step.trim().to_owned()
+}
+
+#[test]
+fn chromium_opens_the_gate_after_the_step_of_the_page_and_refuses_it_before() {
+    let (gateway, home) = (Gateway::demo(), Temp::new());
+    let portal = &gateway.facts.portal;
+    let strange = Chrome::start_at_home(home.path());
+    strange.open(portal);
+    strange.wait_for_text("NET::ERR_CERT_AUTHORITY_INVALID");
+    drop(strange);
+    let root = Client::new(&gateway).fetch(&format!("{portal}ca/root.pem"));
+    home.write("root.pem", root.body);
+    let step = chromiums_step(&gateway);
+    let done = Command::new("sh")
+        .args(["-c", &step])
+        .env("HOME", home.path())
+        .current_dir(home.path())
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{step}: {done:?}");
+    let knowing = Chrome::start_at_home(home.path());
+    knowing.open(portal);
+    assert!(knowing.has("input[name=password]"), "{}", knowing.text());
+    // another name under the same port is no more trusted than before
+    let other = format!("https://other.localhost:{}/", gateway.https_port());
+    knowing.open(&other);
+    knowing.wait_for_text("NET::ERR_CERT_");
+}
+
+#[test]
+fn curl_opens_the_gate_under_its_root_and_refuses_it_under_those_of_the_system() {
+    let gateway = Gateway::demo();
+    let curl = |args: &[&str]| {
+        let mut command = Command::new("curl");
+        command.args(["-q", "-sS", "-o", "/dev/null", "-w", "%{http_code}"]);
+        let url = format!("{}healthz", gateway.facts.portal);
+        command.args(args).arg(url).output().unwrap()
+    };
+    let root = gateway.facts.ca_root.to_str().unwrap();
+    let trusted = curl(&["--cacert", root]);
+    assert_eq!(trusted.stdout, b"200", "{trusted:?}");
+    // 60: the peer's certificate cannot be authenticated
+    assert_eq!(curl(&[]).status.code(), Some(60));
+}
+
+/// Returns the leaf that a handshake shows: its end, and its public key.
+fn leaf(gateway: &Gateway) -> (u64, String) {
+    let show = "openssl s_client -servername gate.localhost -connect 127.0.0.1:$0 </dev/null 2>/dev/null \
+        | openssl x509 -noout -enddate -pubkey -dateopt iso_8601";
+    let port = gateway.https_port().to_string();
+    let output = Command::new("sh")
+        .args(["-c", show, &port])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (end, key) = text.split_once('\n').unwrap();
+    let end = end.strip_prefix("notAfter=").unwrap();
+    let seconds = Command::new("date")
+        .args(["-d", end, "+%s"])
+        .output()
+        .unwrap();
+    let seconds = String::from_utf8(seconds.stdout).unwrap();
+    (seconds.trim().parse().unwrap(), key.to_owned())
+}
+
+/// Nothing revokes a leaf of the internal authority: it ends by itself, and soon.
+#[test]
+fn a_leaf_lives_two_weeks_at_most_and_its_key_is_in_no_file_and_ends_with_the_process() {
+    let mut gateway = Gateway::demo();
+    let (end, key) = leaf(&gateway);
+    assert!(end > now() && end <= now() + 14 * 86_400, "{end}");
+    let folder = gateway.facts.data.join("ca");
+    let files: Vec<_> = fs::read_dir(&folder).unwrap().flatten().collect();
+    let keys: Vec<_> = files
+        .iter()
+        .filter(|file| {
+            fs::read_to_string(file.path())
+                .unwrap()
+                .contains("PRIVATE KEY")
+        })
+        .map(|file| file.file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(keys.len(), 2, "root and intermediate: {keys:?}");
+    gateway.stop();
+    gateway.start_again();
+    let (_, other) = leaf(&gateway);
+    assert_ne!(key, other, "a restart makes another key");
+    assert!(python(&gateway, "gate.localhost").is_ok());
 }
 
 fn secret(dir: &Temp, name: &str, text: &str) -> PathBuf {

@@ -24,7 +24,7 @@ pub struct Chrome {
     /// The namespace it runs in, if not that of the test.
     namespace: Option<String>,
     _driver: Program,
-    _home: Temp,
+    _home: Option<Temp>,
 }
 
 impl Chrome {
@@ -56,23 +56,41 @@ impl Chrome {
         Self::launch(root, driver, None, &json!({ blocked: 2 }))
     }
 
+    /// Starts Chromium as somebody with this home folder does: it trusts what that folder says.
+    #[must_use]
+    pub fn start_at_home(home: &Path) -> Self {
+        let driver = Command::new(find(&["chromedriver"]));
+        Self::launch_at(home, driver, None, &json!({}))
+    }
+
     fn launch(
         root: &Path,
-        mut command: Command,
+        command: Command,
         namespace: Option<String>,
         preferences: &Value,
     ) -> Self {
         let home = Temp::new();
         trust(root, home.path());
-        command.arg("--port=0").env("HOME", home.path());
-        let driver = Program::start(command, home.path(), "chromedriver");
+        let mut chrome = Self::launch_at(home.path(), command, namespace, preferences);
+        chrome._home = Some(home);
+        chrome
+    }
+
+    fn launch_at(
+        home: &Path,
+        mut command: Command,
+        namespace: Option<String>,
+        preferences: &Value,
+    ) -> Self {
+        command.arg("--port=0").env("HOME", home);
+        let driver = Program::start(command, home, "chromedriver");
         let port = wait::until(LIMIT, "chromedriver listens", || port(&driver.stdout()));
         let mut chrome = Self {
             port,
             session: String::new(),
             namespace,
             _driver: driver,
-            _home: home,
+            _home: None,
         };
         let answer = chrome.call("POST", "/session", &capabilities(preferences));
         answer["sessionId"]

@@ -14,6 +14,7 @@ pub mod guess;
 pub mod html;
 pub mod journal;
 pub mod mirror;
+pub mod named;
 pub mod netns;
 pub mod nginx;
 pub mod office;

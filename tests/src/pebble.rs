@@ -28,6 +28,8 @@ pub struct Setup {
     pub validity: u64,
     /// An external account: identifier and key in base64url.
     pub external: Option<(String, String)>,
+    /// The port of loopback whose DNS it asks; its own DNS answers everything with loopback.
+    pub dns: Option<u16>,
 }
 
 impl Default for Setup {
@@ -37,6 +39,7 @@ impl Default for Setup {
             reuse: 0,
             validity: 90 * 86_400,
             external: None,
+            dns: None,
         }
     }
 }
@@ -61,6 +64,7 @@ impl Pebble {
         let [port, management, dns_port, dns_management] = [(); 4].map(|()| free_tcp());
         let dns = start_dns(&dir, dns_port, dns_management);
         own_certificate(&dir);
+        let asked = setup.dns.unwrap_or(dns_port);
         let external = setup.external.as_ref();
         let keys = external.map_or(json!({}), |(kid, key)| json!({ kid: key }));
         let config = json!({ "pebble": {
@@ -78,11 +82,7 @@ impl Pebble {
         let config = dir.write("pebble.json", config.to_string());
         let mut command = Command::new(find(&["pebble"]));
         command.arg("-config").arg(config);
-        command.args([
-            "-strict=false",
-            "-dnsserver",
-            &format!("127.0.0.1:{dns_port}"),
-        ]);
+        command.args(["-strict=false", "-dnsserver", &format!("127.0.0.1:{asked}")]);
         command.env("PEBBLE_VA_NOSLEEP", "1");
         command.env("PEBBLE_WFE_NONCEREJECT", setup.nonce_reject.to_string());
         command.env("PEBBLE_AUTHZREUSE", setup.reuse.to_string());
@@ -96,7 +96,7 @@ impl Pebble {
             dir,
             port,
             management,
-            dns_port,
+            dns_port: asked,
             dns_management,
             _dns: dns,
             _pebble: pebble,
@@ -308,8 +308,20 @@ impl Site {
 
     /// Opens a page with curl under a root; the status, or what curl says.
     pub fn get(&self, root: &Path, host: &str, path: &str) -> Result<u16, String> {
+        self.get_with(root, host, path, &[])
+    }
+
+    /// As [`Site::get`], with more words for curl.
+    pub fn get_with(
+        &self,
+        root: &Path,
+        host: &str,
+        path: &str,
+        more: &[&str],
+    ) -> Result<u16, String> {
         let url = format!("https://{host}:{}{path}", self.https);
-        self.curl(&url, &["--cacert", &root.display().to_string()])
+        let root = root.display().to_string();
+        self.curl(&url, &[&["--cacert", &root], more].concat())
     }
 
     /// Opens a page of the plain listener.

@@ -480,7 +480,7 @@ fn the_sections_of_the_guide_are_read_as_they_stand() {
     let blocks = guide.split("```toml\n").skip(1);
     let blocks = blocks.filter_map(|rest| rest.split("```").next());
     let sections: Vec<&str> = blocks.filter(|b| !b.contains("allow.")).collect();
-    assert_eq!(sections.len(), 2);
+    assert_eq!(sections.len(), 4);
     for text in sections {
         let read = Config::parse("/etc/postern/postern.toml".as_ref(), text);
         assert!(read.is_ok(), "{text}\n{:?}", read.err());

@@ -4,16 +4,19 @@ use std::collections::HashMap;
 use std::net::{IpAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::JoinHandle;
+use std::thread;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use pingora_core::server::ShutdownWatch;
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, http_proxy};
+use tokio::runtime::{self, Runtime};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::accept::accept;
 use super::conn::{self, ConnOrigin};
 use super::pep::Pep;
 use super::proxied::{self, Refusals};
@@ -23,6 +26,8 @@ use crate::ids::Door;
 use crate::limits::Source;
 
 const QUEUE: usize = 1024;
+/// How many connections more than the least busy edge one may have that keeps what it accepts.
+const SLACK: usize = 16;
 /// How long the header of a proxy may take.
 const HEADER: Duration = Duration::from_secs(10);
 
@@ -39,12 +44,12 @@ pub(crate) struct Edge {
     refusals: Arc<Refusals>,
 }
 
-/// All edge threads; connections are dealt to them in turn.
+/// All edge threads. The one that accepts a connection keeps it, unless another is less busy: a
+/// connection that changes threads costs two of them a wake-up.
 pub(crate) struct Edges {
-    lanes: Vec<mpsc::Sender<Given>>,
-    next: AtomicUsize,
+    lanes: Vec<Lane>,
     stop: watch::Sender<bool>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    threads: Mutex<Vec<thread::JoinHandle<()>>>,
     caps: Arc<Caps>,
     /// Connections closed for a PROXY header.
     pub(crate) refusals: Arc<Refusals>,
@@ -72,15 +77,21 @@ impl Edges {
             let (lane, inbox) = mpsc::channel(QUEUE);
             let (gw, tls) = (Arc::clone(gw), Arc::clone(tls));
             let (shutdown, refusals) = (shutdown.clone(), Arc::clone(&refusals));
-            let thread = std::thread::Builder::new()
+            let runtime = runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            lanes.push(Lane {
+                inbox: lane,
+                runtime: runtime.handle().clone(),
+                open: Arc::default(),
+            });
+            let thread = thread::Builder::new()
                 .name(format!("edge-{at}"))
-                .spawn(move || run(gw, tls, shutdown, refusals, inbox))?;
-            lanes.push(lane);
+                .spawn(move || run(&runtime, gw, tls, shutdown, refusals, inbox))?;
             threads.push(thread);
         }
         Ok(Self {
             lanes,
-            next: AtomicUsize::new(0),
             stop,
             threads: Mutex::new(threads),
             caps,
@@ -88,17 +99,58 @@ impl Edges {
         })
     }
 
-    /// Deals a connection to the next edge; over the caps or with full lanes it is closed.
+    /// Accepts on a listener of the web door, on the thread of one edge, until that is aborted.
+    pub(crate) fn listen(
+        &self,
+        gw: &Arc<Gateway>,
+        listener: TcpListener,
+        tls: bool,
+        at: usize,
+    ) -> Option<JoinHandle<()>> {
+        let at = at % self.lanes.len().max(1);
+        let lane = self.lanes.get(at)?;
+        let accept = accept(Arc::clone(gw), listener, tls, at);
+        Some(lane.runtime.spawn(accept))
+    }
+
+    /// Deals a connection, which does not block, to the least busy edge; over the caps or with
+    /// full lanes it is closed.
     pub(crate) fn give(&self, stream: TcpStream, origin: ConnOrigin) {
-        // whose place it is stands in the header of a proxy
-        let source = (!origin.proxied).then(|| origin.peer.ip());
-        let Some(place) = Place::take(&self.caps, source) else {
+        if let Some((_, least)) = self.least() {
+            self.deal(least, Socket::Free(stream), origin);
+        }
+    }
+
+    /// As [`Edges::give`], for a connection that an edge accepted and keeps, unless another is
+    /// less busy.
+    pub(super) fn keep(&self, stream: tokio::net::TcpStream, origin: ConnOrigin, by: usize) {
+        let Some((at, least)) = self.least() else {
             return;
         };
-        let at = self.next.fetch_add(1, Ordering::Relaxed) % self.lanes.len().max(1);
-        if let Some(lane) = self.lanes.get(at) {
+        match self.lanes.get(by) {
+            Some(own) if at == by || own.open() <= least.open().saturating_add(SLACK) => {
+                self.deal(own, Socket::Watched(stream), origin);
+            }
+            Some(_) | None => {
+                if let Ok(stream) = stream.into_std() {
+                    self.deal(least, Socket::Free(stream), origin);
+                }
+            }
+        }
+    }
+
+    fn least(&self) -> Option<(usize, &Lane)> {
+        let lanes = self.lanes.iter().enumerate();
+        lanes.min_by_key(|(_, lane)| lane.open())
+    }
+
+    fn deal(&self, lane: &Lane, socket: Socket, origin: ConnOrigin) {
+        // whose place it is stands in the header of a proxy
+        let source = (!origin.proxied).then(|| origin.peer.ip());
+        if let Some(place) = Place::take(&self.caps, source) {
+            let busy = Busy::new(&lane.open);
             // a full lane gives the connection back, and dropping it closes it
-            drop(lane.try_send((stream, origin, place)));
+            drop(lane.inbox.try_send((socket, origin, place, busy)));
         }
     }
 
@@ -119,6 +171,35 @@ impl Edges {
         for thread in threads {
             drop(thread.join());
         }
+    }
+}
+
+/// The way to one edge thread.
+struct Lane {
+    inbox: mpsc::Sender<Given>,
+    runtime: runtime::Handle,
+    open: Arc<AtomicUsize>,
+}
+
+impl Lane {
+    fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+}
+
+/// Counts a connection among those of its edge until it is dropped.
+struct Busy(Arc<AtomicUsize>);
+
+impl Busy {
+    fn new(open: &Arc<AtomicUsize>) -> Self {
+        open.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(open))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -154,7 +235,15 @@ impl Drop for Place {
 }
 
 /// A connection on its way to an edge.
-type Given = (TcpStream, ConnOrigin, Place);
+type Given = (Socket, ConnOrigin, Place, Busy);
+
+/// The socket of a connection.
+enum Socket {
+    /// Watched by the edge that it is for.
+    Watched(tokio::net::TcpStream),
+    /// Watched by nobody.
+    Free(TcpStream),
+}
 
 /// Caps on open connections, per source and in total.
 struct Caps {
@@ -218,19 +307,13 @@ impl Caps {
 }
 
 fn run(
+    runtime: &Runtime,
     gw: Arc<Gateway>,
     tls: Arc<Profiles>,
     shutdown: ShutdownWatch,
     refusals: Arc<Refusals>,
     mut inbox: mpsc::Receiver<Given>,
 ) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let Ok(runtime) = runtime else {
-        tracing::error!("no runtime for an edge thread");
-        return;
-    };
     runtime.block_on(async move {
         let proxy = http_proxy(&Arc::new(server_conf()), Pep::new(Arc::clone(&gw)));
         let edge = Arc::new(Edge {
@@ -245,8 +328,8 @@ fn run(
         loop {
             tokio::select! {
                 given = inbox.recv() => {
-                    let Some((stream, origin, place)) = given else { break };
-                    open.spawn(serve(Arc::clone(&edge), stream, origin, place));
+                    let Some(given) = given else { break };
+                    open.spawn(serve(Arc::clone(&edge), given));
                     while open.try_join_next().is_some() {}
                 }
                 _ = stopping.changed() => break,
@@ -254,8 +337,8 @@ fn run(
         }
         // what was dealt before the end is served to its end
         inbox.close();
-        while let Some((stream, origin, place)) = inbox.recv().await {
-            open.spawn(serve(Arc::clone(&edge), stream, origin, place));
+        while let Some(given) = inbox.recv().await {
+            open.spawn(serve(Arc::clone(&edge), given));
         }
         let finish = async { while open.join_next().await.is_some() {} };
         let _ = timeout(Duration::from_secs(10), finish).await;
@@ -271,10 +354,12 @@ fn server_conf() -> ServerConf {
     }
 }
 
-async fn serve(edge: Arc<Edge>, stream: TcpStream, mut origin: ConnOrigin, mut place: Place) {
-    drop(stream.set_nonblocking(true));
-    drop(stream.set_nodelay(true));
-    let Ok(mut stream) = tokio::net::TcpStream::from_std(stream) else {
+async fn serve(edge: Arc<Edge>, (socket, mut origin, mut place, _busy): Given) {
+    let stream = match socket {
+        Socket::Watched(stream) => Ok(stream),
+        Socket::Free(stream) => tokio::net::TcpStream::from_std(stream),
+    };
+    let Ok(mut stream) = stream else {
         return;
     };
     if real_source(&edge, &mut stream, &mut origin, &mut place).await {
@@ -310,44 +395,6 @@ async fn real_source(
     let ip = origin.peer.ip();
     let banned = source.is_some() && edge.gw.bans.refuses(ip);
     !banned && place.settle(ip)
-}
-
-/// Accepts on a listener of the web door until the gateway stops. It never waits for a client;
-/// when descriptors run out it pauses instead of spinning.
-pub(crate) async fn accept(gw: Arc<Gateway>, listener: TcpListener, tls: bool) {
-    let listener = match tokio::net::TcpListener::from_std(listener) {
-        Ok(listener) => listener,
-        Err(error) => {
-            tracing::error!(%error, "listener cannot be watched");
-            return;
-        }
-    };
-    loop {
-        let accepted = listener.accept().await;
-        let accepted = accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer)));
-        match accepted {
-            Ok((stream, peer)) => {
-                let proxied = proxied::is_listed(&gw.config.http.proxy_protocol_from, peer.ip());
-                if !proxied && gw.bans.refuses(peer.ip()) {
-                    continue;
-                }
-                let origin = ConnOrigin {
-                    door: Door::Web,
-                    peer: std::net::SocketAddr::new(peer.ip().to_canonical(), peer.port()),
-                    device: None,
-                    tls,
-                    proxied,
-                };
-                if let Some(edges) = gw.edges.get() {
-                    edges.give(stream, origin);
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "accept failed");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        }
-    }
 }
 
 #[cfg(test)]

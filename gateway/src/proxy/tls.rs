@@ -252,13 +252,19 @@ where
     let builder = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(versions)
         .map_err(internal)?;
+    let asks = clients.is_some();
     let builder = match clients {
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
     };
     let mut config = builder.with_cert_resolver(Arc::new(Resolver { current }));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    config.ticketer = aws_lc_rs::Ticketer::new().map_err(internal)?;
+    if asks {
+        // resumed, a client would come in by a certificate that has ended since
+        config.send_tls13_tickets = 0;
+    } else {
+        config.ticketer = aws_lc_rs::Ticketer::new().map_err(internal)?;
+    }
     config.ignore_client_order = true;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(config)

@@ -17,6 +17,16 @@ pub fn load() -> Vec<String> {
     pinned(if all.len() > 1 { &all[1..] } else { &all })
 }
 
+/// Returns the cores of the load, for threads of this process.
+#[must_use]
+pub fn load_set() -> CpuSet {
+    let all = allowed();
+    let mut set = CpuSet::new();
+    let cores = if all.len() > 1 { &all[1..] } else { &all[..] };
+    cores.iter().for_each(|cpu| set.set(*cpu).unwrap());
+    set
+}
+
 /// Returns how many cores the load has.
 #[must_use]
 pub fn load_count() -> usize {

@@ -42,9 +42,16 @@ const BENCHES: [(&str, Bench); 5] = [
 
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
-    if words.next().as_deref() == Some(decisions::LOAD_ONCE) {
-        decisions::load_once(words.next().unwrap().parse().unwrap());
-        return ExitCode::SUCCESS;
+    match words.next().as_deref() {
+        Some(decisions::LOAD_ONCE) => {
+            decisions::load_once(words.next().unwrap().parse().unwrap());
+            return ExitCode::SUCCESS;
+        }
+        Some(certificates::LOAD_ONCE) => {
+            certificates::load_once();
+            return ExitCode::SUCCESS;
+        }
+        _ => {}
     }
     let Some((benches, style)) = read(std::env::args().skip(1)) else {
         eprintln!("usage: tests/bench/run [http|tunnel|policy|certs|identity].. [--json]");

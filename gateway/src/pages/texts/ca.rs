@@ -83,7 +83,7 @@ const EN: CaTexts = CaTexts {
             steps: [
                 "Download root.pem.",
                 "Debian, Ubuntu: copy it to /usr/local/share/ca-certificates/postern.crt and run update-ca-certificates. Fedora: copy it to /etc/pki/ca-trust/source/anchors and run update-ca-trust.",
-                "Chrome and Chromium: certutil -d sql:$HOME/.pki/nssdb -A -t C,, -n postern -i root.pem",
+                "Chrome and Chromium: mkdir -p $HOME/.pki/nssdb; certutil -d sql:$HOME/.pki/nssdb -A -t C,, -n postern -i root.pem",
             ],
         },
     ],
@@ -142,7 +142,7 @@ const FR: CaTexts = CaTexts {
             steps: [
                 "Téléchargez root.pem.",
                 "Debian, Ubuntu : copiez-le sous /usr/local/share/ca-certificates/postern.crt et lancez update-ca-certificates. Fedora : copiez-le dans /etc/pki/ca-trust/source/anchors et lancez update-ca-trust.",
-                "Chrome et Chromium : certutil -d sql:$HOME/.pki/nssdb -A -t C,, -n postern -i root.pem",
+                "Chrome et Chromium : mkdir -p $HOME/.pki/nssdb; certutil -d sql:$HOME/.pki/nssdb -A -t C,, -n postern -i root.pem",
             ],
         },
     ],
@@ -201,7 +201,7 @@ const DE: CaTexts = CaTexts {
             steps: [
                 "Laden Sie root.pem herunter.",
                 "Debian, Ubuntu: kopieren Sie sie nach /usr/local/share/ca-certificates/postern.crt und starten Sie update-ca-certificates. Fedora: nach /etc/pki/ca-trust/source/anchors, dann update-ca-trust.",
-                "Chrome und Chromium: certutil -d sql:$HOME/.pki/nssdb -A -t C,, -n postern -i root.pem",
+                "Chrome und Chromium: mkdir -p $HOME/.pki/nssdb; certutil -d sql:$HOME/.pki/nssdb -A -t C,, -n postern -i root.pem",
             ],
         },
     ],

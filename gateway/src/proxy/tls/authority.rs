@@ -227,3 +227,6 @@ fn secret(path: &Path) -> Result<Zeroizing<String>, FileError> {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests;

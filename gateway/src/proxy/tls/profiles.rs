@@ -1,7 +1,8 @@
 //! TLS settings by host: the ordinary ones, and those of hosts that ask for more.
 //!
 //! Each profile has ticket keys of its own, so a session that was begun under one is never resumed
-//! under another, and no check of a client is skipped by resuming.
+//! under another. One that asks for client certificates resumes nothing: each connection is judged
+//! by the certificate it shows.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,0 +1,83 @@
+//! Reading the certificates of the authority back.
+
+use std::collections::BTreeSet;
+
+use rcgen::{Issuer, KeyPair};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::CaError;
+use super::params::Span;
+
+pub(super) fn read_authority(
+    what: &'static str,
+    cert_pem: &str,
+    key_pem: &str,
+    now: i64,
+) -> Result<(Issuer<'static, KeyPair>, Span), CaError> {
+    let unreadable = |_| CaError::Unreadable { what };
+    let key = KeyPair::from_pem(key_pem).map_err(unreadable)?;
+    let der = der(what, cert_pem)?;
+    let (_, cert) = X509Certificate::from_der(&der).map_err(|_| CaError::Unreadable { what })?;
+    if cert.public_key().raw != rcgen::PublicKeyData::subject_public_key_info(&key) {
+        return Err(CaError::Mismatch { what });
+    }
+    let span = valid_span(what, &cert, now)?;
+    let issuer = Issuer::from_ca_cert_der(&der, key).map_err(unreadable)?;
+    Ok((issuer, span))
+}
+
+pub(super) fn verify_signed_by(root_pem: &str, cert_pem: &str, now: i64) -> Result<(), CaError> {
+    let root_der = der("root", root_pem)?;
+    let (_, root) =
+        X509Certificate::from_der(&root_der).map_err(|_| CaError::Unreadable { what: "root" })?;
+    valid_span("root", &root, now)?;
+    let cert_der = der("intermediate", cert_pem)?;
+    let (_, cert) = X509Certificate::from_der(&cert_der).map_err(|_| CaError::Unreadable {
+        what: "intermediate",
+    })?;
+    cert.verify_signature(Some(root.public_key()))
+        .map_err(|_| CaError::Stranger)
+}
+
+fn der(what: &'static str, pem: &str) -> Result<CertificateDer<'static>, CaError> {
+    CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| CaError::Unreadable { what })
+}
+
+fn valid_span(what: &'static str, cert: &X509Certificate<'_>, now: i64) -> Result<Span, CaError> {
+    let span = Span {
+        not_before: cert.validity().not_before.timestamp(),
+        not_after: cert.validity().not_after.timestamp(),
+    };
+    if now < span.not_before || now > span.not_after {
+        return Err(CaError::Dates { what });
+    }
+    Ok(span)
+}
+
+/// Reads the domains that a certificate limits its holder to.
+pub(super) fn permitted(pem: &str) -> Result<Option<BTreeSet<String>>, CaError> {
+    let what = "intermediate";
+    let unreadable = || CaError::Unreadable { what };
+    let der = der(what, pem)?;
+    let (_, cert) = X509Certificate::from_der(&der).map_err(|_| unreadable())?;
+    let found = cert.name_constraints().map_err(|_| unreadable())?;
+    let Some(subtrees) = found.and_then(|found| found.value.permitted_subtrees.as_ref()) else {
+        return Ok(None);
+    };
+    let domains = subtrees.iter().filter_map(|subtree| match subtree.base {
+        GeneralName::DNSName(domain) => Some(domain.to_ascii_lowercase()),
+        GeneralName::OtherName(..)
+        | GeneralName::RFC822Name(_)
+        | GeneralName::X400Address(_)
+        | GeneralName::DirectoryName(_)
+        | GeneralName::EDIPartyName(_)
+        | GeneralName::URI(_)
+        | GeneralName::IPAddress(_)
+        | GeneralName::RegisteredID(_)
+        | GeneralName::Invalid(..) => None,
+    });
+    Ok(Some(domains.collect()))
+}

@@ -1,0 +1,166 @@
+//! When a directory says that a certificate should be renewed (RFC 9773).
+//!
+//! Debian's test directory does not say so: what stands before it here does, and hands on the rest.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use postern_tests::pebble::{Pebble, Setup, Site};
+use postern_tests::ports::free_tcp;
+use postern_tests::process::Program;
+use postern_tests::temp::Temp;
+use postern_tests::wait;
+
+const GATE: &str = "gate.example.test";
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Hands everything to the directory; says of the first certificate what its words are, and of
+/// each other one a window that is far away.
+const FRONT: &str = r#"
+import http.client, http.server, json, ssl, sys, threading
+port, behind, chain, key, first, asked = int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:7]
+far = {"start": "2126-01-01T00:00:00Z", "end": "2126-01-02T00:00:00Z"}
+seen, lock = [], threading.Lock()
+class Front(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def answer(self, code, fields, text):
+        self.send_response(code)
+        for name, value in fields: self.send_header(name, value)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        if self.command != "HEAD": self.wfile.write(text)
+    def window(self):
+        name = self.path.rsplit("/", 1)[1]
+        with lock:
+            if name not in seen:
+                seen.append(name)
+                with open(asked, "a") as file: file.write(name + "\n")
+        window = json.loads(first) if name == seen[0] else far
+        fields = [("Content-Type", "application/json"), ("Retry-After", "21600")]
+        self.answer(200, fields, json.dumps({"suggestedWindow": window}).encode())
+    def serve(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.path.startswith("/window/"): return self.window()
+        link = http.client.HTTPSConnection("127.0.0.1", behind, context=ssl._create_unverified_context())
+        kept = {n: v for n, v in self.headers.items() if n.lower() not in ("connection", "content-length")}
+        link.request(self.command, self.path, body or None, kept)
+        came = link.getresponse()
+        text = came.read()
+        if self.path == "/dir":
+            directory = json.loads(text)
+            directory["renewalInfo"] = f"https://localhost:{port}/window"
+            text = json.dumps(directory).encode()
+        hop = ("connection", "content-length", "transfer-encoding")
+        self.answer(came.status, [(n, v) for n, v in came.getheaders() if n.lower() not in hop], text)
+    do_GET = do_HEAD = do_POST = serve
+    def log_message(self, *_): pass
+server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Front)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(chain, key)
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
+"#;
+
+struct Scene {
+    site: Site,
+    asked: PathBuf,
+    pebble: Pebble,
+    _dir: Temp,
+    _front: Program,
+    _program: Program,
+}
+
+impl Scene {
+    /// `window` is what is said of the first certificate.
+    fn new(window: &str) -> Self {
+        let (site, dir) = (Site::new(""), Temp::new());
+        let pebble = Pebble::start(&site, &Setup::default());
+        let port = free_tcp();
+        let asked = dir.path().join("asked");
+        let mut command = Command::new("python3");
+        command.arg(dir.write("front.py", FRONT));
+        command.args([port.to_string(), pebble.port.to_string()]);
+        command.arg(pebble.folder().join("ca-chain.pem"));
+        command.arg(pebble.folder().join("ca.key"));
+        command.arg(window).arg(&asked);
+        let front = Program::start(command, dir.path(), "front");
+        wait::until_true(LIMIT, "what stands before the directory listens", || {
+            std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
+        let roots = pebble.folder().join("ca-root.pem");
+        let acme = format!(
+            "[acme]\nagree-to-terms = true\n[[acme.directory]]\n\
+             url = \"https://localhost:{port}/dir\"\nroots = \"{}\"\n",
+            roots.display()
+        );
+        site.configure(&pebble.resolver(), true, &acme);
+        let program = site.start();
+        site.wait_for(GATE);
+        Self {
+            site,
+            asked,
+            pebble,
+            _dir: dir,
+            _front: front,
+            _program: program,
+        }
+    }
+
+    /// How many certificates were asked about.
+    fn count(&self) -> usize {
+        let text = fs::read_to_string(&self.asked).unwrap_or_default();
+        text.lines().count()
+    }
+
+    fn next(&self) -> String {
+        let line = self.site.certificate(GATE).unwrap();
+        line["next"].as_str().unwrap().to_owned()
+    }
+}
+
+#[test]
+fn a_certificate_whose_window_is_past_is_renewed_by_itself_and_once() {
+    let scene = Scene::new(r#"{"start":"2020-01-01T00:00:00Z","end":"2020-01-02T00:00:00Z"}"#);
+    // the directory was asked about a second certificate, which nobody ordered but the plan
+    wait::until_true(LIMIT, "it is renewed", || scene.count() == 2);
+    let root = scene.pebble.root();
+    assert_eq!(scene.site.get(&root, GATE, "/healthz"), Ok(200));
+    let records = ["audit", "search", "--event", "certificate-changed.1"];
+    wait::until_true(LIMIT, "both are in the journal", || {
+        let records = scene.site.json(&records);
+        let done = |r: &&serde_json::Value| r["detail"] == GATE && r["outcome"] == "ok";
+        records.iter().filter(done).count() == 2
+    });
+    // of that one a window in a hundred years was told: it is renewed before its end all the same
+    let (next, line) = (scene.next(), scene.site.certificate(GATE).unwrap());
+    assert!(
+        next.as_str() < line["not_after"].as_str().unwrap(),
+        "{line}"
+    );
+    assert_eq!(scene.count(), 2);
+}
+
+#[test]
+fn a_certificate_is_renewed_in_the_window_of_its_directory_and_not_before() {
+    let day = |days: u64| rfc3339(postern_tests::totp::now() + days * 86_400);
+    // a third left would be after sixty days
+    let (start, end) = (day(20), day(21));
+    let scene = Scene::new(&format!(r#"{{"start":"{start}","end":"{end}"}}"#));
+    let within = || (start.as_str()..end.as_str()).contains(&scene.next().as_str());
+    wait::until_true(LIMIT, "the plan follows the window", within);
+    let before = scene.site.shown(GATE);
+    let lines = scene.site.json(&["cert", "renew", GATE]);
+    assert_eq!(lines[0]["outcome"], "not-due", "{lines:?}");
+    assert_eq!((scene.site.shown(GATE), scene.count()), (before, 1));
+}
+
+/// Writes a time as RFC 3339 does, in UTC.
+fn rfc3339(seconds: u64) -> String {
+    let output = Command::new("date")
+        .args(["-u", "-d", &format!("@{seconds}"), "+%Y-%m-%dT%H:%M:%SZ"])
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
