@@ -29,7 +29,10 @@ pub(crate) struct FirstMac(Zeroizing<[u8; 32]>);
 
 impl FirstMac {
     pub(crate) fn new(public: &PublicKey) -> Self {
-        Self(Zeroizing::new(hash(&[b"mac1----".as_slice(), public.as_bytes()])))
+        Self(Zeroizing::new(hash(&[
+            b"mac1----".as_slice(),
+            public.as_bytes(),
+        ])))
     }
 
     /// Says whether the first of the two MACs at the end of `message` is right.

@@ -13,11 +13,11 @@ use boringtun::noise::errors::WireGuardError;
 use boringtun::noise::rate_limiter::RateLimiter;
 use boringtun::noise::{Tunn, TunnResult};
 
-use crate::config::PeerConfig;
 use crate::counters::DropReason;
 use crate::initiation::{FirstMac, Reader};
 use crate::keys::{PresharedKey, PrivateKey, PublicKey};
 use crate::mark::Stamp;
+use crate::peer::Standing;
 use crate::twin::Sessions;
 
 /// Bytes a data message is longer than its plaintext: header 16, tag 16.
@@ -134,11 +134,11 @@ pub(crate) enum Tick<'a> {
 }
 
 impl Tunnel {
-    pub(crate) fn new(identity: &Identity, peer: &PeerConfig, index: u32, now: Instant) -> Self {
+    pub(crate) fn new(identity: &Identity, peer: &Standing, index: u32, now: Instant) -> Self {
         let tunn = Tunn::new(
             identity.private.secret().clone(),
             peer.public_key.to_dalek(),
-            peer.preshared_key.as_ref().map(PresharedKey::bytes),
+            peer.preshared_key.as_deref().map(PresharedKey::bytes),
             peer.keepalive.filter(|seconds| *seconds > 0),
             index,
             Some(Arc::clone(&identity.open)),

@@ -324,7 +324,8 @@ impl Node {
             self.peers.indices.release(index);
             return Err(DropReason::BadHandshake);
         };
-        peer.tunnel = Some(Tunnel::new(&self.identity, &peer.config, index, now));
+        let tunnel = Tunnel::new(&self.identity, &peer.config, index, now);
+        peer.tunnel = Some(Box::new(tunnel));
         self.peers.set_live(slot);
         Ok(())
     }
