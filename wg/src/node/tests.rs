@@ -5,6 +5,7 @@ mod guards;
 mod handshake;
 mod hostile;
 mod membership;
+mod scale;
 pub(crate) mod support;
 mod tcp;
 mod time;
