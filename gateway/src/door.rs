@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use policy::{DnsName, DnsRefusal};
 
 use crate::access::{self, FlowQuestion, Permit};
 use crate::audit::{Event, Record, reason};
@@ -132,17 +133,24 @@ impl Gate for TunnelGate {
         }
     }
 
-    fn is_open(&self, device: DeviceId) -> bool {
-        self.0.opened_by(device).is_some() || self.0.is_headless(device)
-    }
-
-    fn is_ours(&self, host: &str) -> bool {
+    fn own_name(&self, host: &str) -> Option<DnsName> {
         let gw = &self.0;
         if gw.config.http.sign_in.iter().any(|own| own == host) {
-            return true;
+            return Some(DnsName::SignIn);
         }
-        let host = policy::canon::host(host);
-        host.is_ok_and(|h| gw.snapshot.load().policy.app_for(&h).is_some())
+        let host = policy::canon::host(host).ok()?;
+        let policy = &gw.snapshot.load().policy;
+        policy.app_for(&host).map(|_| DnsName::Own)
+    }
+
+    fn may_look_up(&self, device: DeviceId, kind: DnsName, host: &str) -> Result<(), DnsRefusal> {
+        let gw = &self.0;
+        let open = gw.opened_by(device).is_some() || gw.is_headless(device);
+        gw.snapshot
+            .load()
+            .policy
+            .tunnel_dns()
+            .decide(kind, host, open)
     }
 
     fn refused(&self, refusal: Refusal) {

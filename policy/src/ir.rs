@@ -10,6 +10,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use serde::{Serialize, Serializer};
 
+use crate::dns::TunnelDns;
 use crate::front::Written;
 use crate::headers::HeaderSet;
 use crate::source::Span;
@@ -415,6 +416,8 @@ pub(crate) struct Ir {
     /// Sorted by user and device.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) headless: Vec<Headless>,
+    #[serde(skip_serializing_if = "TunnelDns::is_nothing")]
+    pub(crate) dns: TunnelDns,
     pub(crate) apps: Vec<App>,
     pub(crate) nets: Vec<Net>,
     pub(crate) guards: Vec<Guard>,

@@ -9,6 +9,7 @@ pub mod cells;
 mod compile;
 mod decide;
 mod diag;
+mod dns;
 pub mod front;
 pub mod guard;
 mod hash;
@@ -36,6 +37,7 @@ pub use compile::{
 };
 pub use decide::{Context, Decision, Outcome, Subject};
 pub use diag::{Diagnostic, Severity};
+pub use dns::{DnsName, DnsOthers, DnsQuarantine, DnsRefusal, TunnelDns};
 pub use headers::{HeaderField, HeaderSet, HeaderValues, Person};
 pub use ir::{At, Device, Proto, Reprove, SignInDoor, Upstream};
 pub use query::{Query, QueryError, QueryField, QueryText};

@@ -1,6 +1,7 @@
 //! Names to indexes, defaults written out, everything sorted: the tree becomes an [`Ir`].
 
 mod access;
+mod dns;
 mod front;
 mod headers;
 mod held;
@@ -77,6 +78,7 @@ fn settled(
     let admin = resource::admin(&mut cx, &ast.admin);
     let guards = access::guards(&mut cx, &ast.guards, &apps, &nets);
     let (reprove, headless) = tunnel::resolve(&mut cx, &ast.tunnel, &nets);
+    let dns = dns::resolve(&ast.tunnel, cx.diags);
     let invariants = invariants::invariants(&mut cx, &ast.invariants, &apps, &nets);
     if diags.iter().any(|d| d.severity == Severity::Error) {
         return None;
@@ -92,6 +94,7 @@ fn settled(
         sign_in,
         reprove,
         headless,
+        dns,
         apps,
         nets,
         guards,

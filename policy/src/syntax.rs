@@ -198,6 +198,14 @@ pub(crate) struct TunnelAst {
     pub(crate) reprove: Option<ReproveAst>,
     /// Devices, as `USER/DEVICE`, and the nets that each may reach without a sign-in.
     pub(crate) headless: Vec<Def<Sp<Vec<Word>>>>,
+    pub(crate) dns: Option<DnsAst>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct DnsAst {
+    pub(crate) others: Option<Word>,
+    pub(crate) quarantine: Option<Word>,
+    pub(crate) refuse: Option<Sp<Vec<Word>>>,
 }
 
 #[derive(Clone, Debug, Default)]

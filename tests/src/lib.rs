@@ -26,6 +26,7 @@ pub mod process;
 pub mod raw;
 pub mod relay;
 pub mod replica;
+pub mod resolver;
 pub mod routes;
 pub mod scale;
 pub mod site;

@@ -45,7 +45,8 @@ impl Namespace {
     }
 
     /// Names the link that has an address.
-    fn link_of(&self, address: &str) -> String {
+    #[must_use]
+    pub fn link_of(&self, address: &str) -> String {
         let address = address.split('/').next().unwrap();
         let shown = must(
             "ip",

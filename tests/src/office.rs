@@ -39,7 +39,7 @@ pub struct Office {
     pub recorder: Recorder,
     pub outside: Namespace,
     pub edge: Namespace,
-    _inside: Namespace,
+    pub inside: Namespace,
     _binary: Temp,
 }
 
@@ -95,7 +95,7 @@ impl Office {
             recorder,
             outside,
             edge,
-            _inside: inside,
+            inside,
             _binary: copy,
         }
     }

@@ -11,7 +11,8 @@ use crate::peer::PeerSlot;
 #[derive(Debug, Default)]
 pub(crate) struct AllowedIps {
     v4: BTreeMap<u8, HashMap<u32, PeerSlot>>,
-    v6: BTreeMap<u8, HashMap<u128, PeerSlot>>,
+    /// By bytes, which lie closer together than numbers of their size.
+    v6: BTreeMap<u8, HashMap<[u8; 16], PeerSlot>>,
 }
 
 impl AllowedIps {
@@ -24,7 +25,7 @@ impl AllowedIps {
             }
             IpNet::V6(net) => {
                 let table = self.v6.entry(net.prefix_len()).or_default();
-                table.insert(u128::from(net.network()), peer)
+                table.insert(net.network().octets(), peer)
             }
         }
     }
@@ -38,7 +39,7 @@ impl AllowedIps {
             }),
             IpAddr::V6(a) => self.v6.iter().rev().find_map(|(len, table)| {
                 let mask = u128::MAX.checked_shl(128 - u32::from(*len)).unwrap_or(0);
-                table.get(&(u128::from(a) & mask)).copied()
+                table.get(&(u128::from(a) & mask).to_be_bytes()).copied()
             }),
         }
     }

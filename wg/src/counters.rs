@@ -48,6 +48,8 @@ drop_reasons! {
     IpOptions = "ip-options",
     /// A protocol other than TCP, UDP and ICMP echo, or an IPv6 extension header.
     Protocol = "protocol",
+    /// A packet whose hops were used up before the office.
+    HopLimit = "hop-limit",
     /// A destination that is never forwarded to.
     Destination = "destination",
     /// A wrong transport checksum.

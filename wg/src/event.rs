@@ -45,6 +45,8 @@ pub enum Unreachable {
     Prohibited,
     /// The host does not answer.
     Host,
+    /// The way to the host takes packets of at most this many bytes, IP header included.
+    TooBig(u16),
 }
 
 /// One observation; poll until `None` after each input.

@@ -4,7 +4,8 @@
 //! message of the handshake is opened here as well.
 //! Source: WireGuard paper section 5.4.2 (`Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s`).
 
-use blake2::{Blake2s256, Digest};
+use blake2::digest::consts::U16;
+use blake2::{Blake2s256, Blake2sMac, Digest};
 use chacha20poly1305::aead::{AeadInOut, KeyInit as _};
 use chacha20poly1305::{ChaCha20Poly1305, Tag};
 use hmac::{Mac as _, SimpleHmac};
@@ -21,6 +22,32 @@ const CONSTRUCTION: &[u8] = b"Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s";
 const IDENTIFIER: &[u8] = b"WireGuard v1 zx2c4 Jason@zx2c4.com";
 
 type Key = Zeroizing<[u8; 32]>;
+
+/// Checks the first MAC of handshake messages: whoever makes it knows the gateway's public key.
+/// Source: WireGuard paper section 5.4.4.
+pub(crate) struct FirstMac(Zeroizing<[u8; 32]>);
+
+impl FirstMac {
+    pub(crate) fn new(public: &PublicKey) -> Self {
+        Self(Zeroizing::new(hash(&[
+            b"mac1----".as_slice(),
+            public.as_bytes(),
+        ])))
+    }
+
+    /// Says whether the first of the two MACs at the end of `message` is right.
+    pub(crate) fn is_right(&self, message: &[u8]) -> bool {
+        let macs = message.len().checked_sub(32);
+        let Some((body, macs)) = macs.and_then(|at| message.split_at_checked(at)) else {
+            return false;
+        };
+        let mac = Blake2sMac::<U16>::new_from_slice(&*self.0);
+        let (Ok(mac), Some(first)) = (mac, macs.get(..16)) else {
+            return false;
+        };
+        mac.chain_update(body).verify_slice(first).is_ok()
+    }
+}
 
 /// Opens initiations addressed to one private key.
 pub(crate) struct Reader {

@@ -154,6 +154,7 @@ impl Peers {
             }
         }
         self.owners = owners;
+        self.slots.shrink_to_fit();
     }
 
     /// Panics when the maps disagree; for tests.

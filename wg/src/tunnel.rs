@@ -13,11 +13,11 @@ use boringtun::noise::errors::WireGuardError;
 use boringtun::noise::rate_limiter::RateLimiter;
 use boringtun::noise::{Tunn, TunnResult};
 
-use crate::config::PeerConfig;
 use crate::counters::DropReason;
-use crate::initiation::Reader;
+use crate::initiation::{FirstMac, Reader};
 use crate::keys::{PresharedKey, PrivateKey, PublicKey};
 use crate::mark::Stamp;
+use crate::peer::Standing;
 use crate::twin::Sessions;
 
 /// Bytes a data message is longer than its plaintext: header 16, tag 16.
@@ -28,6 +28,8 @@ pub(crate) const SCRATCH: usize = 65_536 + OVERHEAD;
 const COUNTER_LIMIT: u64 = u64::MAX - (1 << 13);
 /// Handshakes a second answered without a cookie: about a quarter of a core.
 const HANDSHAKES_PER_SECOND: u64 = 1000;
+/// Cookies sent in a second: about 2 % of a core with their system calls.
+const COOKIES_PER_SECOND: u32 = 2000;
 /// boringtun reads the time only in `update_timers`.
 pub(crate) const STALE: Duration = Duration::from_millis(250);
 
@@ -36,11 +38,15 @@ pub(crate) struct Identity {
     pub(crate) private: PrivateKey,
     pub(crate) public: PublicKey,
     pub(crate) reader: Reader,
+    /// Looked at before anything else of a handshake message.
+    pub(crate) first_mac: FirstMac,
     /// Decides who must show a cookie.
     front: RateLimiter,
     /// Handed to every tunnel, so that none of them counts a handshake a second time.
     open: Arc<RateLimiter>,
     reset: Instant,
+    /// Cookies sent in this second.
+    cookies: u32,
 }
 
 impl Identity {
@@ -49,6 +55,8 @@ impl Identity {
         let key = public.to_dalek();
         Self {
             reader: Reader::new(&private),
+            first_mac: FirstMac::new(&public),
+            cookies: 0,
             front: RateLimiter::new(&key, HANDSHAKES_PER_SECOND),
             open: Arc::new(RateLimiter::new(&key, u64::MAX)),
             private,
@@ -57,7 +65,8 @@ impl Identity {
         }
     }
 
-    /// Checks the MACs of a handshake message. An error carries the cookie reply to send, if any.
+    /// Checks the MACs of a handshake message whose first one is right. An error carries the
+    /// cookie reply to send, if any.
     pub(crate) fn admit<'a>(
         &mut self,
         from: IpAddr,
@@ -68,7 +77,11 @@ impl Identity {
         self.reset_limiters(now);
         match self.front.verify_packet(Some(from), message, reply) {
             Ok(_) => Ok(()),
-            Err(TunnResult::WriteToNetwork(cookie)) => Err(Some(cookie)),
+            Err(TunnResult::WriteToNetwork(cookie)) => {
+                self.cookies = self.cookies.saturating_add(1);
+                let cookie: &[u8] = cookie;
+                Err((self.cookies <= COOKIES_PER_SECOND).then_some(cookie))
+            }
             Err(_) => Err(None),
         }
     }
@@ -78,6 +91,7 @@ impl Identity {
         if now.saturating_duration_since(self.reset) >= Duration::from_secs(1) {
             self.front.reset_count();
             self.open.reset_count();
+            self.cookies = 0;
             self.reset = now;
         }
     }
@@ -120,11 +134,11 @@ pub(crate) enum Tick<'a> {
 }
 
 impl Tunnel {
-    pub(crate) fn new(identity: &Identity, peer: &PeerConfig, index: u32, now: Instant) -> Self {
+    pub(crate) fn new(identity: &Identity, peer: &Standing, index: u32, now: Instant) -> Self {
         let tunn = Tunn::new(
             identity.private.secret().clone(),
             peer.public_key.to_dalek(),
-            peer.preshared_key.as_ref().map(PresharedKey::bytes),
+            peer.preshared_key.as_deref().map(PresharedKey::bytes),
             peer.keepalive.filter(|seconds| *seconds > 0),
             index,
             Some(Arc::clone(&identity.open)),

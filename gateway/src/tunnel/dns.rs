@@ -1,13 +1,17 @@
 //! The name server on the gateway's tunnel address.
 //!
-//! Stock apps send every query here. Names of this gateway are answered in every state, office
-//! zones only to an open device, everything else goes to the configured resolver.
+//! Stock apps send every query here. Where the policy says nothing else, names of this gateway are
+//! answered in every state, office zones only to an open device, and everything else goes to the
+//! configured resolver. What comes back is passed on as it is, and kept for as long as it says.
 
 mod answer;
+mod cache;
 mod forward;
 #[cfg(test)]
 mod tests;
+mod wire;
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +19,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use self::answer::Route;
+use self::cache::Cache;
 use super::bucket::Buckets;
 use super::gate::{Gate, Refusal, RefusalKind};
 use super::ledger::Ledger;
@@ -30,6 +35,8 @@ const QUERIES_PER_SECOND: u32 = 50;
 const QUERIES_AT_ONCE: u32 = 200;
 /// Forwarded queries that wait for an answer, over all devices.
 const OUTSTANDING: usize = 512;
+/// The same of one device.
+const OUTSTANDING_OF_DEVICE: usize = 64;
 /// How long a connection may be silent between two queries (RFC 7766 section 6.2.3).
 const STREAM_IDLE: Duration = Duration::from_secs(10);
 /// Answers on one connection before it is closed.
@@ -50,6 +57,9 @@ pub(crate) struct Names {
     pub(crate) mtu: u16,
 }
 
+/// No server answered in time, or too many queries wait.
+struct Unanswered;
+
 /// How a query came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
@@ -66,6 +76,28 @@ pub(super) struct Dns {
     ledger: Ledger,
     rate: Mutex<Buckets>,
     outstanding: Semaphore,
+    /// Devices with queries that wait, and how many; at most one entry for each place above.
+    waiting: Mutex<HashMap<DeviceId, usize>>,
+    cache: Mutex<Cache>,
+}
+
+/// The place of one query of a device among those that wait.
+struct Place<'a> {
+    dns: &'a Dns,
+    device: DeviceId,
+    _one_of_all: SemaphorePermit<'a>,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self.dns.waiting.lock();
+        if let Some(count) = waiting.get_mut(&self.device) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                waiting.remove(&self.device);
+            }
+        }
+    }
 }
 
 impl Dns {
@@ -77,6 +109,8 @@ impl Dns {
             ledger,
             rate: Mutex::new(Buckets::new(QUERIES_PER_SECOND, QUERIES_AT_ONCE)),
             outstanding: Semaphore::new(OUTSTANDING),
+            waiting: Mutex::default(),
+            cache: Mutex::default(),
         }
     }
 
@@ -91,31 +125,75 @@ impl Dns {
     /// Answers one query; `None` for what deserves none.
     pub(super) async fn answer(&self, device: DeviceId, query: &[u8], way: Way) -> Option<Vec<u8>> {
         if !self.rate.lock().take(device, clock::now()) {
+            self.refuse(device, reason::RATE_LIMITED, "dns".to_owned());
             return None;
         }
-        let ours = |host: &str| self.gate.is_ours(host);
-        let open = self.gate.is_open(device);
-        match answer::route(query, &self.names, open, ours)? {
+        let ours = |host: &str| self.gate.own_name(host);
+        let allowed = |kind, host: &str| self.gate.may_look_up(device, kind, host);
+        match answer::route(query, &self.names, ours, allowed)? {
             Route::Answer(reply) => Some(reply),
-            Route::Refuse { reply, name } => {
-                self.ledger.refuse(Refusal {
-                    device,
-                    kind: RefusalKind::Dns,
-                    reason: reason::QUARANTINE,
-                    source: None,
-                    target: name,
-                    more: 0,
-                });
+            Route::Refuse {
+                reply,
+                name,
+                reason,
+            } => {
+                self.refuse(device, reason, name);
                 Some(reply)
             }
             Route::Forward { servers } => {
-                let _place = self.outstanding.try_acquire().ok()?;
-                match forward::forward(servers, query, way).await {
-                    Some(reply) => answer::fit(query, reply, way, self.names.mtu),
-                    None => answer::failure(query),
+                let reply = self.look_up(device, servers, query, way).await;
+                match reply {
+                    Ok(reply) => answer::fit(query, reply, way, self.names.mtu),
+                    Err(Unanswered) => answer::failure(query),
                 }
             }
         }
+    }
+
+    /// Answers from what is kept, else asks the servers.
+    async fn look_up(
+        &self,
+        device: DeviceId,
+        servers: &[SocketAddr],
+        query: &[u8],
+        way: Way,
+    ) -> Result<Vec<u8>, Unanswered> {
+        if let Some(kept) = self.cache.lock().find(query, clock::now()) {
+            return Ok(kept);
+        }
+        let _place = self.place(device).ok_or(Unanswered)?;
+        let asked = forward::forward(servers, query, way).await;
+        let reply = asked.ok_or(Unanswered)?;
+        self.cache.lock().keep(query, &reply, clock::now());
+        Ok(reply)
+    }
+
+    /// Takes a place for a query that waits; `None` while all are taken.
+    fn place(&self, device: DeviceId) -> Option<Place<'_>> {
+        let one_of_all = self.outstanding.try_acquire().ok()?;
+        let mut waiting = self.waiting.lock();
+        let count = waiting.entry(device).or_default();
+        if *count >= OUTSTANDING_OF_DEVICE {
+            return None;
+        }
+        *count += 1;
+        drop(waiting);
+        Some(Place {
+            dns: self,
+            device,
+            _one_of_all: one_of_all,
+        })
+    }
+
+    fn refuse(&self, device: DeviceId, reason: &'static str, target: String) {
+        self.ledger.refuse(Refusal {
+            device,
+            kind: RefusalKind::Dns,
+            reason,
+            source: None,
+            target,
+            more: 0,
+        });
     }
 
     /// Answers queries on a connection until it falls silent.

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use policy::{DnsName, DnsRefusal};
 
 use crate::ids::DeviceId;
 
@@ -19,11 +20,11 @@ pub(crate) trait Gate: Send + Sync + 'static {
     /// Takes over one connection to the gateway's own tunnel address, and returns at once.
     fn serve(&self, stream: TcpStream, portal: Portal);
 
-    /// Says whether a live session holds the device open, or the policy needs none of it.
-    fn is_open(&self, device: DeviceId) -> bool;
+    /// Says which of the gateway's own names a lower-case host name is; `None` for any other.
+    fn own_name(&self, host: &str) -> Option<DnsName>;
 
-    /// Says whether a lower-case host name is served by this gateway.
-    fn is_ours(&self, host: &str) -> bool;
+    /// Says whether the name server answers a device that asks for a name.
+    fn may_look_up(&self, device: DeviceId, kind: DnsName, host: &str) -> Result<(), DnsRefusal>;
 
     /// Records a refusal that no policy decision stands behind.
     fn refused(&self, refusal: Refusal);

@@ -96,6 +96,7 @@ mod tests {
     use std::sync::Arc;
 
     use async_trait::async_trait;
+    use policy::{DnsName, DnsRefusal};
     use tokio::sync::mpsc;
     use wg::{Event, NodeError, PeerId, PrivateKey};
 
@@ -133,11 +134,11 @@ mod tests {
             Err(Refused)
         }
         fn serve(&self, _: std::net::TcpStream, _: Portal) {}
-        fn is_open(&self, _: DeviceId) -> bool {
-            false
+        fn own_name(&self, _: &str) -> Option<DnsName> {
+            None
         }
-        fn is_ours(&self, _: &str) -> bool {
-            false
+        fn may_look_up(&self, _: DeviceId, _: DnsName, _: &str) -> Result<(), DnsRefusal> {
+            Err(DnsRefusal::Policy)
         }
         fn refused(&self, _: Refusal) {
             self.0.try_send("refused").unwrap();

@@ -3,6 +3,7 @@
 //! Packets never leave this thread. What others want of the node is a [`Command`]; what the node
 //! reports goes out by bounded queues, and a full queue costs the report, never the thread.
 
+mod handshakes;
 mod io;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -16,6 +17,7 @@ use tokio::time::Sleep;
 use wg::{Event, FlowId, FlowRecord, Node, PeerConfig, PeerId, PeerStatus, Refusal, Unreachable};
 
 use crate::clock;
+use handshakes::Handshakes;
 use io::{Outer, Tun};
 
 pub(super) use io::bind_outer;
@@ -29,6 +31,8 @@ const COMMANDS_PER_ROUND: usize = 256;
 /// Packets read from the TUN device in one round, and the bytes after which they are sent.
 const TUN_READS_PER_ROUND: usize = 32;
 const TRANSMIT_AT: usize = 32 * 1024;
+/// How long handshakes are worked on in one round, behind the data.
+const HANDSHAKES_PER_ROUND: Duration = Duration::from_millis(1);
 /// Places in the queues into and out of the shard.
 const COMMAND_QUEUE: usize = 4096;
 const REPORT_QUEUE: usize = 1024;
@@ -194,6 +198,7 @@ pub(super) struct Loop {
     peers: BTreeSet<PeerId>,
     /// Ends that the queue had no place for; at most one for each flow of the node.
     closed: VecDeque<FlowId>,
+    handshakes: Handshakes,
 }
 
 enum Wake {
@@ -222,6 +227,7 @@ impl Loop {
             reports,
             peers: BTreeSet::new(),
             closed: VecDeque::new(),
+            handshakes: Handshakes::default(),
         })
     }
 
@@ -275,6 +281,7 @@ impl Loop {
         let received = self.receive(now);
         self.transmit().await;
         let read = self.read_tun(now).await;
+        self.shake_hands();
         if self.node.poll_timeout().is_none_or(|(at, _)| at <= now) {
             self.node.handle_timeout(now);
         }
@@ -286,14 +293,32 @@ impl Loop {
         }
     }
 
+    /// Works on handshakes that wait, for a bounded time: a storm of them leaves the rest of each
+    /// round to data.
+    fn shake_hands(&mut self) {
+        let wall = clock::wall();
+        let start = clock::now();
+        let mut now = start;
+        while now.saturating_duration_since(start) < HANDSHAKES_PER_ROUND {
+            let node = &mut self.node;
+            let handle = |from, message: &mut [u8]| node.handle_datagram(from, message, now, wall);
+            if !self.handshakes.next(handle) {
+                return;
+            }
+            now = clock::now();
+        }
+    }
+
     /// Decrypts one batch of datagrams; each buffer of the kernel is delivered as a whole, so that
     /// the segments of a flow in it are written to the TUN device together.
     fn receive(&mut self, now: Instant) -> std::io::Result<()> {
         let wall = clock::wall();
         for index in 0..self.outer.receive()? {
-            let node = &mut self.node;
+            let (node, handshakes) = (&mut self.node, &mut self.handshakes);
             self.outer.datagrams(index, |from, datagram| {
-                node.handle_datagram(from, datagram, now, wall);
+                if !handshakes.put_off(from, datagram) {
+                    node.handle_datagram(from, datagram, now, wall);
+                }
             });
             self.deliver();
         }
@@ -342,7 +367,11 @@ impl Loop {
 
     fn arm(&self, timer: Pin<&mut Sleep>) {
         let now = clock::now();
-        let latest = now + TICK;
+        let latest = if self.handshakes.is_empty() {
+            now + TICK
+        } else {
+            now
+        };
         let due = self.node.poll_timeout().map_or(latest, |(at, _)| at);
         timer.reset(tokio::time::Instant::from_std(due.clamp(now, latest)));
     }

@@ -5,6 +5,8 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::net::sockopt::{ip_mtu, ipv6_mtu};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
@@ -258,7 +260,7 @@ async fn relay(
                 // an ICMP error of an earlier datagram shows here; this one is lost with it
                 match socket.send(&payload).await {
                     Ok(_) => last = Some(payload),
-                    Err(why) => unreachable(ground, key, payload, &why),
+                    Err(why) => refused(ground, key, socket, payload, &why),
                 }
             }
             ready = socket.ready(Interest::READABLE | Interest::ERROR) => {
@@ -266,7 +268,7 @@ async fn relay(
                 if let Some(why) = broken.then(|| failure(socket)).flatten()
                     && let Some(payload) = last.take()
                 {
-                    unreachable(ground, key, payload, &why);
+                    refused(ground, key, socket, payload, &why);
                 }
                 buffer.resize(DATAGRAM_MAX, 0);
                 if let Ok(length) = socket.try_recv(&mut buffer) {
@@ -289,14 +291,40 @@ fn failure(socket: &UdpSocket) -> Option<io::Error> {
     taken.ok()
 }
 
+/// Tells the device what became of its datagram. One that a narrow path refused is sent again: the
+/// kernel knows the width of the path from then on and cuts it.
+fn refused(ground: &Ground, key: Key, socket: &UdpSocket, payload: Vec<u8>, why: &io::Error) {
+    if why.raw_os_error() != Some(Errno::MSGSIZE.raw_os_error()) {
+        return unreachable(ground, key, payload, why);
+    }
+    drop(socket.try_send(&payload));
+    if let Some(width) = width_of_path(socket) {
+        let why = Unreachable::TooBig(width);
+        tell(ground, key, payload, why);
+    }
+}
+
+/// Reads what the kernel has learnt of the path to the host, in bytes.
+fn width_of_path(socket: &UdpSocket) -> Option<u16> {
+    let width = match socket.peer_addr().ok()? {
+        SocketAddr::V4(_) => ip_mtu(socket),
+        SocketAddr::V6(_) => ipv6_mtu(socket),
+    };
+    u16::try_from(width.ok()?).ok()
+}
+
 /// Tells the device in its own terms what the host's network said.
 fn unreachable(ground: &Ground, key: Key, payload: Vec<u8>, why: &io::Error) {
+    tell(ground, key, payload, in_terms_of_icmp(why.kind()));
+}
+
+fn tell(ground: &Ground, key: Key, payload: Vec<u8>, why: Unreachable) {
     ground.shard.offer(Command::SendUnreachable {
         peer: key.peer,
         from: key.from,
         to: key.to,
         payload,
-        why: in_terms_of_icmp(why.kind()),
+        why,
     });
 }
 

@@ -8,6 +8,7 @@ use super::{
     SubjectBits, TimeClass, User, ZoneClass,
 };
 use crate::canon::{CanonHost, CanonPath, PathOpts};
+use crate::dns::TunnelDns;
 use crate::ir::{Headless, Proto, Reprove, SignInDoor};
 
 impl Policy {
@@ -200,6 +201,11 @@ impl Policy {
     /// What closes a tunnel device again that its person has opened.
     pub fn tunnel_reprove(&self) -> Reprove {
         self.ir.reprove
+    }
+
+    /// Which names the tunnel's name server looks up, and for whom.
+    pub fn tunnel_dns(&self) -> &TunnelDns {
+        &self.ir.dns
     }
 
     /// Whether the policy lets a managed device reach some net without a sign-in. It does not hold for devices that

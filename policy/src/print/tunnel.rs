@@ -1,6 +1,7 @@
 //! `[tunnel]` as a file would say it.
 
 use super::words::{list, pair, push, quote};
+use crate::dns::{DnsOthers, DnsQuarantine, TunnelDns};
 use crate::ir::{Ir, Reprove, SignInDoor};
 use crate::resolve::values::show_duration;
 
@@ -14,6 +15,9 @@ pub(super) fn write(ir: &Ir, out: &mut String) {
     if !ir.reprove.is_nothing() {
         pair(out, "reprove", &reprove(&ir.reprove));
     }
+    if !ir.dns.is_nothing() {
+        pair(out, "dns", &dns(&ir.dns));
+    }
     for (at, entry) in ir.headless.iter().enumerate() {
         if at == 0 {
             out.push_str("\n[tunnel.headless]\n");
@@ -23,6 +27,28 @@ pub(super) fn write(ir: &Ir, out: &mut String) {
         let ids: Vec<&str> = nets.map(|net| net.id.as_str()).collect();
         pair(out, &quote(&entry.name(&ir.users)), &list(&ids));
     }
+}
+
+/// Writes which names are looked up as an inline table.
+fn dns(dns: &TunnelDns) -> String {
+    let others = match dns.others {
+        DnsOthers::Forward => "forward",
+        DnsOthers::Refuse => "refuse",
+    };
+    let quarantine = match dns.quarantine {
+        DnsQuarantine::Forward => "forward",
+        DnsQuarantine::Own => "own",
+        DnsQuarantine::SignIn => "sign-in",
+    };
+    let mut parts = vec![
+        format!("others = {}", quote(others)),
+        format!("quarantine = {}", quote(quarantine)),
+    ];
+    if !dns.refuse.is_empty() {
+        let names: Vec<&str> = dns.refuse.iter().map(String::as_str).collect();
+        parts.push(format!("refuse = {}", list(&names)));
+    }
+    format!("{{ {} }}", parts.join(", "))
 }
 
 /// Writes what closes a device as an inline table.

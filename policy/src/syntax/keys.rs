@@ -75,9 +75,16 @@ pub(super) const DEFAULT: Keys = Keys {
 };
 
 pub(super) const TUNNEL: Keys = Keys {
-    built: &["sign-in", "reprove", "headless"],
+    built: &["sign-in", "reprove", "headless", "dns"],
     front: &[],
-    later: &["dns"],
+    later: &[],
+};
+
+/// `[tunnel] dns`: which names the tunnel's name server looks up.
+pub(super) const DNS: Keys = Keys {
+    built: &["others", "quarantine", "refuse"],
+    front: &[],
+    later: &[],
 };
 
 /// `[tunnel] reprove`: what closes a device again that its person has opened, though the session goes on.

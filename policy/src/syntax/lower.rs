@@ -8,7 +8,8 @@ use super::read::Reader;
 use super::tenants;
 use super::tree::{Entry, Table};
 use super::{
-    Ast, Def, DefaultAst, GroupAst, ReproveAst, ScheduleAst, Sp, TunnelAst, UserAst, Word, append,
+    Ast, Def, DefaultAst, DnsAst, GroupAst, ReproveAst, ScheduleAst, Sp, TunnelAst, UserAst, Word,
+    append,
 };
 use crate::diag::{Diagnostic, Shown, show};
 use crate::source::Span;
@@ -192,6 +193,7 @@ fn tunnel(r: &mut Reader<'_>, table: Table<'_>) -> TunnelAst {
             "sign-in" => tunnel.sign_in = r.string(&e),
             "reprove" => tunnel.reprove = reprove(r, &e),
             "headless" => tunnel.headless = headless(r, &e),
+            "dns" => tunnel.dns = dns(r, &e),
             _ => r.stray_key(&e, keys::TUNNEL, "[tunnel]"),
         }
     }
@@ -219,6 +221,20 @@ fn reprove(r: &mut Reader<'_>, entry: &Entry<'_>) -> Option<ReproveAst> {
         }
     }
     Some(reprove)
+}
+
+fn dns(r: &mut Reader<'_>, entry: &Entry<'_>) -> Option<DnsAst> {
+    let table = r.table(entry)?;
+    let mut dns = DnsAst::default();
+    for e in table.entries() {
+        match e.key {
+            "others" => dns.others = r.string(&e),
+            "quarantine" => dns.quarantine = r.string(&e),
+            "refuse" => dns.refuse = r.strings(&e),
+            _ => r.stray_key(&e, keys::DNS, "[tunnel] dns"),
+        }
+    }
+    Some(dns)
 }
 
 /// Devices have names that are none of the language, so they are judged later.

@@ -60,6 +60,11 @@ fn tunnel(key: &str) -> Value {
             "moved" => json!({ "type": "boolean" }),
             _ => value("idle"),
         }),
+        "dns" => table(keys::DNS, |key| match key {
+            "others" => json!({ "enum": ["forward", "refuse"] }),
+            "quarantine" => json!({ "enum": ["forward", "own", "sign-in"] }),
+            _ => words(),
+        }),
         "headless" => json!({
             "type": "object",
             "patternProperties": { "^[a-z0-9][a-z0-9._-]*/.+$": words() },
@@ -177,6 +182,7 @@ mod tests {
             (&["default"], keys::DEFAULT),
             (&["tunnel"], keys::TUNNEL),
             (&["tunnel", "reprove"], keys::REPROVE),
+            (&["tunnel", "dns"], keys::DNS),
             (&["app", "*"], keys::APP),
             (&["app", "*", "/"], keys::AREA),
             (&["app", "*", "allow", "*"], keys::ALLOW),

@@ -465,3 +465,21 @@ fn what_closes_devices_and_needs_no_sign_in_is_written_out_as_it_was_read() {
     assert_eq!(again.digest(), policy.digest(), "{text}");
     assert_ne!(load(PRINTER).digest(), policy.digest());
 }
+
+#[test]
+fn which_names_the_tunnel_looks_up_is_written_out_as_it_was_read() {
+    let policy = load(
+        "[tunnel]\ndns = { others = \"refuse\", quarantine = \"sign-in\", refuse = [\"Ads.Example.\", \"a.example\"] }\n",
+    );
+    let dns = policy.tunnel_dns();
+    assert_eq!(dns.others, policy::DnsOthers::Refuse);
+    assert_eq!(dns.quarantine, policy::DnsQuarantine::SignIn);
+    assert_eq!(dns.refuse, ["a.example", "ads.example"]);
+    let written = policy.canonical();
+    let again = policy::load(&written).unwrap().policy;
+    assert_eq!(again.tunnel_dns(), dns);
+    assert_eq!(again.digest(), policy.digest());
+    let silent = load("[tunnel]\nsign-in = \"tunnel\"\n");
+    assert!(silent.tunnel_dns().is_nothing());
+    assert_ne!(silent.digest(), policy.digest());
+}

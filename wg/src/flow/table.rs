@@ -262,7 +262,7 @@ impl Table {
         debug_assert_eq!(used, owned);
     }
 
-    #[cfg(debug_assertions)]
+    #[cfg(any(test, debug_assertions))]
     pub(crate) fn len(&self) -> usize {
         self.keys.len()
     }

@@ -203,15 +203,19 @@ impl Node {
         result
     }
 
-    /// Budget of the source, then MACs, then cookies: in this order, and before any key is used.
+    /// First MAC, then the budget of the source, then cookies: in this order, and before any key is
+    /// used. Who does not know the public key spends nobody's budget.
     fn admit(&mut self, from: SocketAddr, datagram: &[u8], now: Instant) -> Result<(), DropReason> {
+        if !self.identity.first_mac.is_right(datagram) {
+            return Err(DropReason::BadMac);
+        }
         if !self.budget.spend(from.ip(), now) {
             return Err(DropReason::SourceBudget);
         }
         let mut reply = [0; 64];
         match self.identity.admit(from.ip(), datagram, &mut reply, now) {
             Ok(()) => Ok(()),
-            Err(None) => Err(DropReason::BadMac),
+            Err(None) => Err(DropReason::SourceBudget),
             Err(Some(cookie)) => {
                 self.counters.cookies += 1;
                 // No peer is known yet; the reply travels outside all lanes.
@@ -320,7 +324,8 @@ impl Node {
             self.peers.indices.release(index);
             return Err(DropReason::BadHandshake);
         };
-        peer.tunnel = Some(Tunnel::new(&self.identity, &peer.config, index, now));
+        let tunnel = Tunnel::new(&self.identity, &peer.config, index, now);
+        peer.tunnel = Some(Box::new(tunnel));
         self.peers.set_live(slot);
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! Decrypted packets of a device.
 
-use super::{DropReason, Event, Instant, Node, PeerSlot};
-use super::{FlowId, SocketAddr};
+use std::net::IpAddr;
+
+use super::{DropReason, Event, FlowId, Instant, Node, PeerSlot, SocketAddr};
 use crate::flow::{Key, Step};
 use crate::ingress::{self, Refused};
 use crate::packet::build::{self, Reset};
@@ -41,6 +42,10 @@ impl Node {
         if !ingress::may_reach(ip.destination, &self.config, &self.peers.owners) {
             return Err(refuse(DropReason::Destination));
         }
+        if ip.hops <= 1 && !ingress::is_gateway(ip.destination, &self.config) {
+            self.hops_used_up(slot, &ip, packet);
+            return Ok(());
+        }
         match ip.protocol {
             ip::TCP => self.new_segment(slot, packet, &ip, now),
             ip::UDP => self.datagram_inside(slot, packet, &ip),
@@ -48,6 +53,21 @@ impl Node {
             ip::ICMP6 if ip.source.is_ipv6() => self.echo(slot, packet, &ip),
             _ => Err(refuse(DropReason::Protocol)),
         }
+    }
+
+    /// Drops a packet that ends here, as a router does; traceroute lives on the message.
+    fn hops_used_up(&mut self, slot: PeerSlot, ip: &Ip, packet: &[u8]) {
+        self.counters.drop(DropReason::HopLimit);
+        let gateway = match ip.source {
+            IpAddr::V4(_) => Some(self.config.gateway4.into()),
+            IpAddr::V6(_) => self.config.gateway6.map(IpAddr::from),
+        };
+        let packet = packet.get(..ip.total_len).unwrap_or_default();
+        let mut draft = std::mem::take(&mut self.draft);
+        if gateway.is_some_and(|own| build::time_exceeded(&mut draft, own, ip.source, packet)) {
+            self.seal(slot, &mut draft);
+        }
+        self.draft = draft;
     }
 
     /// Finds the flow of a segment. That its source is the peer's own was checked when the flow

@@ -3,6 +3,7 @@
 use super::{FlowId, Instant, Node, NodeError, PeerConfig, PeerId, PeerSlot};
 use crate::flow::Flow;
 use crate::ingress;
+use crate::peer::Standing;
 use crate::peers::validate;
 use std::collections::BTreeMap;
 
@@ -58,6 +59,7 @@ impl Node {
             return;
         };
         peer.mark.raise(config.handshake_mark);
+        let config = Standing::from(config);
         let rekey = peer.config.preshared_key != config.preshared_key;
         peer.config = config;
         if rekey {

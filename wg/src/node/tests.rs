@@ -1,9 +1,11 @@
 //! The node against a second boringtun, all in memory.
 
+mod fuzz;
 mod guards;
 mod handshake;
 mod hostile;
 mod membership;
+mod scale;
 pub(crate) mod support;
 mod tcp;
 mod time;

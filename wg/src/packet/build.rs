@@ -7,6 +7,8 @@ use super::{icmp, ip, tcp, udp};
 use crate::event::Unreachable;
 
 const TTL: u8 = 64;
+/// How much of a packet an error quotes: what every path takes (RFC 1812 section 4.3.2.3).
+const QUOTED: usize = 548;
 
 /// Appends an IP header for `len` bytes of payload; `false` if the families differ or the
 /// packet would be too long.
@@ -90,7 +92,8 @@ pub(crate) fn echo_reply(
 
 /// Writes the ICMP error for a UDP datagram that `device` sent to `target` into `out`.
 /// Source: [RFC 792](https://www.rfc-editor.org/rfc/rfc792),
-/// [RFC 4443 section 3.1](https://www.rfc-editor.org/rfc/rfc4443).
+/// [RFC 1191 section 4](https://www.rfc-editor.org/rfc/rfc1191),
+/// [RFC 4443 sections 3.1 and 3.2](https://www.rfc-editor.org/rfc/rfc4443).
 pub(crate) fn unreachable(
     out: &mut Vec<u8>,
     device: SocketAddr,
@@ -102,17 +105,37 @@ pub(crate) fn unreachable(
     if !udp(&mut original, device, target, payload) {
         return false;
     }
-    original.truncate(548);
+    original.truncate(QUOTED);
     let (kind, code) = match (device.is_ipv4(), why) {
         (true, Unreachable::Host) => (3, 1),
         (true, Unreachable::Port) => (3, 3),
+        (true, Unreachable::TooBig(_)) => (3, 4),
         (true, Unreachable::Prohibited) => (3, 13),
         (false, Unreachable::Prohibited) => (1, 1),
         (false, Unreachable::Host) => (1, 3),
         (false, Unreachable::Port) => (1, 4),
+        (false, Unreachable::TooBig(_)) => (2, 0),
     };
-    let head = [kind, code, 0, 0, 0, 0, 0, 0];
+    let [high, low] = match why {
+        Unreachable::TooBig(most) => most.to_be_bytes(),
+        Unreachable::Host | Unreachable::Port | Unreachable::Prohibited => [0, 0],
+    };
+    let head = [kind, code, 0, 0, 0, 0, high, low];
     icmp_message(out, target.ip(), device.ip(), head, &original)
+}
+
+/// Writes that `packet` of `device` has no hops left, in the name of the router `gateway`.
+/// Source: [RFC 792](https://www.rfc-editor.org/rfc/rfc792),
+/// [RFC 4443 section 3.3](https://www.rfc-editor.org/rfc/rfc4443).
+pub(crate) fn time_exceeded(
+    out: &mut Vec<u8>,
+    gateway: IpAddr,
+    device: IpAddr,
+    packet: &[u8],
+) -> bool {
+    let kind = if device.is_ipv4() { 11 } else { 3 };
+    let quote = packet.get(..QUOTED).unwrap_or(packet);
+    icmp_message(out, gateway, device, [kind, 0, 0, 0, 0, 0, 0, 0], quote)
 }
 
 fn icmp_message(

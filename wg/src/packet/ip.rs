@@ -20,6 +20,8 @@ pub(crate) struct Ip {
     pub(crate) source: IpAddr,
     pub(crate) destination: IpAddr,
     pub(crate) protocol: u8,
+    /// How many routers the packet may still pass, this one included.
+    pub(crate) hops: u8,
     /// Header length in bytes.
     pub(crate) header_len: usize,
     /// Length of header and payload in bytes, at most the buffer's.
@@ -92,6 +94,7 @@ fn parse4(packet: &[u8]) -> Result<Ip, DropReason> {
         source: Ipv4Addr::new(header[12], header[13], header[14], header[15]).into(),
         destination: Ipv4Addr::new(header[16], header[17], header[18], header[19]).into(),
         protocol: header[9],
+        hops: header[8],
         header_len,
         total_len,
         obstacle,
@@ -113,6 +116,7 @@ fn parse6(packet: &[u8]) -> Result<Ip, DropReason> {
         source: address6(source),
         destination: address6(destination),
         protocol: header[6],
+        hops: header[7],
         header_len: V6_LEN,
         total_len,
         obstacle: (header[6] == 44).then_some(DropReason::Fragment),

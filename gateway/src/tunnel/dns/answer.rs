@@ -6,7 +6,10 @@ use hickory_proto::op::{Edns, Message, MessageType, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
+use policy::{DnsName, DnsRefusal};
+
 use super::{Names, Way};
+use crate::audit::reason;
 
 /// Seconds a device may keep an answer of ours.
 const TTL: u32 = 60;
@@ -26,6 +29,8 @@ pub(super) enum Route<'a> {
         reply: Vec<u8>,
         /// The name asked for.
         name: String,
+        /// Why, as the journal says it.
+        reason: &'static str,
     },
     /// To one of these servers.
     Forward {
@@ -35,11 +40,13 @@ pub(super) enum Route<'a> {
 }
 
 /// Decides on one query; `None` for what is no query at all.
+///
+/// `ours` says which names are the gateway's own, `allowed` what the policy says of a name.
 pub(super) fn route<'a>(
     query: &[u8],
     names: &'a Names,
-    open: bool,
-    ours: impl Fn(&str) -> bool,
+    ours: impl Fn(&str) -> Option<DnsName>,
+    allowed: impl Fn(DnsName, &str) -> Result<(), DnsRefusal>,
 ) -> Option<Route<'a>> {
     let query = Message::from_vec(query).ok()?;
     if query.metadata.message_type != MessageType::Query {
@@ -57,18 +64,31 @@ pub(super) fn route<'a>(
         return reply(&query, ResponseCode::Refused).map(Route::Answer);
     }
     let host = host_of(&question.name);
-    if ours(&host) {
+    let own = ours(&host);
+    let zone = zone_of(&host, &names.zones);
+    let sort = own.unwrap_or(if zone.is_some() {
+        DnsName::Office
+    } else {
+        DnsName::Other
+    });
+    if let Err(refusal) = allowed(sort, &host) {
+        let reply = reply(&query, ResponseCode::Refused)?;
+        let reason = match refusal {
+            DnsRefusal::Quarantine => reason::QUARANTINE,
+            DnsRefusal::Policy => reason::POLICY,
+        };
+        let name = host;
+        return Some(Route::Refuse {
+            reply,
+            name,
+            reason,
+        });
+    }
+    if own.is_some() {
         return own_answer(&query, &question.name, kind, names).map(Route::Answer);
     }
-    let Some((_, servers)) = zone_of(&host, &names.zones) else {
-        let servers = &names.resolvers;
-        return Some(Route::Forward { servers });
-    };
-    if open {
-        return Some(Route::Forward { servers });
-    }
-    let reply = reply(&query, ResponseCode::Refused)?;
-    Some(Route::Refuse { reply, name: host })
+    let servers = zone.map_or(&names.resolvers, |(_, servers)| servers);
+    Some(Route::Forward { servers })
 }
 
 /// Answers that the resolvers cannot be reached.

@@ -4,9 +4,9 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use hickory_proto::op::{Message, MessageType};
 use tokio::net::{TcpStream, UdpSocket};
 
+use super::wire::{self, Map};
 use super::{Way, read_framed, write_framed};
 use crate::ids;
 
@@ -14,47 +14,40 @@ use crate::ids;
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Servers tried for one query.
 const TRIES: u32 = 2;
+/// The largest datagram a resolver is asked for (what passes unfragmented everywhere).
+const PAYLOAD: u16 = 1232;
 /// The largest datagram a resolver may answer with.
 const ANSWER_MAX: usize = 4096;
 
 /// Asks the first two servers in turn; the answer carries the id of `query`.
 pub(super) async fn forward(servers: &[SocketAddr], query: &[u8], way: Way) -> Option<Vec<u8>> {
-    let asked = Message::from_vec(query).ok()?;
     let one = servers.len() < 2;
     let patience = if one { PATIENCE } else { PATIENCE / TRIES };
     for server in servers.iter().take(2) {
-        let exchange = exchange(*server, query, &asked, way);
-        if let Ok(Ok(answer)) = tokio::time::timeout(patience, exchange).await {
-            return Some(with_id(&answer, asked.metadata.id));
+        let exchange = exchange(*server, query, way);
+        if let Ok(Ok(mut answer)) = tokio::time::timeout(patience, exchange).await {
+            wire::set_id(&mut answer, wire::id(query));
+            return Some(answer);
         }
     }
     None
 }
 
-async fn exchange(
-    server: SocketAddr,
-    query: &[u8],
-    asked: &Message,
-    way: Way,
-) -> io::Result<Vec<u8>> {
-    let id = u16::from_be_bytes(ids::random());
-    let query = with_id(query, id);
-    let answer = by_datagram(server, &query, id, asked).await?;
-    let cut = Message::from_vec(&answer).is_ok_and(|answer| answer.metadata.truncation);
+async fn exchange(server: SocketAddr, query: &[u8], way: Way) -> io::Result<Vec<u8>> {
+    let mut query = query.to_vec();
+    wire::set_id(&mut query, u16::from_be_bytes(ids::random()));
+    wire::limit_payload(&mut query, PAYLOAD);
+    let answer = by_datagram(server, &query).await?;
+    let is_cut = Map::read(&answer).is_some_and(|answer| answer.is_cut);
     // a device that asked by UDP asks again by TCP when it sees the cut
-    if cut && way == Way::Stream {
-        by_stream(server, &query, id, asked).await
+    if is_cut && way == Way::Stream {
+        by_stream(server, &query).await
     } else {
         Ok(answer)
     }
 }
 
-async fn by_datagram(
-    server: SocketAddr,
-    query: &[u8],
-    id: u16,
-    asked: &Message,
-) -> io::Result<Vec<u8>> {
+async fn by_datagram(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
     let any: SocketAddr = match server {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
@@ -66,42 +59,19 @@ async fn by_datagram(
     loop {
         let length = socket.recv(&mut answer).await?;
         let answer = answer.get(..length).unwrap_or_default();
-        if belongs(answer, id, asked) {
+        if wire::answers(answer, query) {
             return Ok(answer.to_vec());
         }
     }
 }
 
-async fn by_stream(
-    server: SocketAddr,
-    query: &[u8],
-    id: u16,
-    asked: &Message,
-) -> io::Result<Vec<u8>> {
+async fn by_stream(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(server).await?;
     write_framed(&mut stream, query).await?;
     let answer = read_framed(&mut stream).await?;
-    if belongs(&answer, id, asked) {
+    if wire::answers(&answer, query) {
         Ok(answer)
     } else {
         Err(io::ErrorKind::InvalidData.into())
     }
-}
-
-/// Says whether `answer` answers the question that was sent under `id`.
-fn belongs(answer: &[u8], id: u16, asked: &Message) -> bool {
-    Message::from_vec(answer).is_ok_and(|answer| {
-        answer.metadata.id == id
-            && answer.metadata.message_type == MessageType::Response
-            && answer.queries == asked.queries
-    })
-}
-
-/// Copies a message under another id.
-fn with_id(message: &[u8], id: u16) -> Vec<u8> {
-    let mut message = message.to_vec();
-    if let Some(field) = message.first_chunk_mut() {
-        *field = id.to_be_bytes();
-    }
-    message
 }

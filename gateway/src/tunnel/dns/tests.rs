@@ -3,9 +3,11 @@ use std::net::SocketAddr;
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 
-use super::answer::{Route, fit, route};
+use policy::{DnsName, DnsRefusal, TunnelDns};
+
+use super::answer::{Route, fit};
 use super::forward::forward;
-use super::{Names, Way};
+use super::{Names, Way, answer};
 
 fn names() -> Names {
     let server: SocketAddr = "192.0.2.53:53".parse().unwrap();
@@ -29,12 +31,24 @@ fn query(name: &str, kind: RecordType) -> Vec<u8> {
     message.to_vec().unwrap()
 }
 
-fn ours(host: &str) -> bool {
-    matches!(host, "app.example.org" | "gate.localhost")
+fn ours(host: &str) -> Option<DnsName> {
+    match host {
+        "app.example.org" => Some(DnsName::Own),
+        "gate.localhost" => Some(DnsName::SignIn),
+        _ => None,
+    }
+}
+
+/// Routes under a policy that says nothing.
+fn route<'a>(query: &[u8], names: &'a Names, open: bool) -> Option<Route<'a>> {
+    let policy = TunnelDns::default();
+    answer::route(query, names, ours, |kind, host| {
+        policy.decide(kind, host, open)
+    })
 }
 
 fn answered(name: &str, kind: RecordType, open: bool) -> Message {
-    match route(&query(name, kind), &names(), open, ours) {
+    match route(&query(name, kind), &names(), open) {
         Some(Route::Answer(reply) | Route::Refuse { reply, .. }) => {
             Message::from_vec(&reply).unwrap()
         }
@@ -78,7 +92,7 @@ fn office_names_are_refused_in_quarantine_and_forwarded_when_open() {
         assert_eq!(refused.metadata.response_code, ResponseCode::Refused);
         let asked = query(name, RecordType::A);
         let names = names();
-        let Some(Route::Forward { servers }) = route(&asked, &names, true, ours) else {
+        let Some(Route::Forward { servers }) = route(&asked, &names, true) else {
             panic!("{name} is forwarded");
         };
         assert_eq!(servers, names.zones[0].1);
@@ -86,15 +100,41 @@ fn office_names_are_refused_in_quarantine_and_forwarded_when_open() {
 }
 
 #[test]
+fn a_name_the_policy_refuses_is_refused_and_the_reason_is_the_policys() {
+    for (refusal, said) in [
+        (DnsRefusal::Policy, "policy"),
+        (DnsRefusal::Quarantine, "quarantine"),
+    ] {
+        let asked = query("a.example.", RecordType::TXT);
+        let names = names();
+        let routed = answer::route(&asked, &names, ours, |kind, host| {
+            assert_eq!((kind, host), (DnsName::Other, "a.example"));
+            Err(refusal)
+        });
+        let Some(Route::Refuse {
+            reply,
+            name,
+            reason,
+        }) = routed
+        else {
+            panic!("refused, not {routed:?}");
+        };
+        let reply = Message::from_vec(&reply).unwrap();
+        assert_eq!(reply.metadata.response_code, ResponseCode::Refused);
+        assert_eq!((name.as_str(), reason), ("a.example", said));
+    }
+}
+
+#[test]
 fn the_longest_zone_wins_and_a_zone_ends_at_a_label() {
     let names = names();
     let lab = query("a.lab.corp.example.", RecordType::A);
-    let Some(Route::Forward { servers }) = route(&lab, &names, true, ours) else {
+    let Some(Route::Forward { servers }) = route(&lab, &names, true) else {
         panic!("forwarded");
     };
     assert_eq!(servers, names.zones[1].1);
     let other = query("notcorp.example.", RecordType::A);
-    let Some(Route::Forward { servers }) = route(&other, &names, false, ours) else {
+    let Some(Route::Forward { servers }) = route(&other, &names, false) else {
         panic!("forwarded");
     };
     assert_eq!(servers, names.resolvers);
@@ -105,9 +145,9 @@ fn what_is_no_query_gets_no_answer() {
     let mut response = query("a.example.", RecordType::A);
     response[2] |= 0x80;
     for bad in [&response[..], &[], &[0; 11], &[0xff; 40]] {
-        assert_eq!(route(bad, &names(), true, ours), None);
+        assert_eq!(route(bad, &names(), true), None);
     }
-    assert!(route(&query("a.example.", RecordType::A), &names(), true, ours).is_some());
+    assert!(route(&query("a.example.", RecordType::A), &names(), true).is_some());
 }
 
 #[test]
@@ -157,4 +197,75 @@ async fn a_forged_answer_is_passed_over_and_the_true_one_gets_the_devices_id() {
     let answer = Message::from_vec(&answer.unwrap()).unwrap();
     assert_eq!(answer.metadata.id, 0x1234);
     assert_eq!(answer.metadata.response_code, ResponseCode::NoError);
+}
+
+/// Answers one query at the resolver with what `make` makes of it.
+async fn through(asked: &[u8], way: Way, make: impl Fn(Vec<u8>) -> Vec<u8>) -> (Vec<u8>, Vec<u8>) {
+    let resolver = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let server = resolver.local_addr().unwrap();
+    let serve = async {
+        let mut buffer = [0; 2048];
+        let (length, from) = resolver.recv_from(&mut buffer).await.unwrap();
+        let seen = buffer[..length].to_vec();
+        resolver.send_to(&make(seen.clone()), from).await.unwrap();
+        seen
+    };
+    let (answer, seen) = tokio::join!(forward(std::slice::from_ref(&server), asked, way), serve);
+    (answer.unwrap(), seen)
+}
+
+/// A record of a type that is signed data, behind an answer.
+const SIGNATURE: &[u8] = &[
+    0xc0, 12, 0, 46, 0, 1, 0, 0, 0, 60, 0, 22, 0, 1, 13, 2, 0, 0, 0, 60, 1, 2, 3, 4, 5, 6, 7, 8, 9,
+    10, 0, 1, 2, 3,
+];
+
+#[tokio::test]
+async fn signatures_and_the_wish_for_them_pass_unchanged() {
+    let mut message = Message::from_vec(&query("a.example.", RecordType::A)).unwrap();
+    let mut edns = hickory_proto::op::Edns::new();
+    edns.set_dnssec_ok(true).set_max_payload(4096);
+    message.edns = Some(edns);
+    let asked = message.to_vec().unwrap();
+    let (answer, seen) = through(&asked, Way::Datagram, |mut reply| {
+        let opt = reply.split_off(reply.len() - 11);
+        reply[2] |= 0x80;
+        reply[7] = 1;
+        reply.extend(SIGNATURE);
+        reply.extend(opt);
+        reply
+    })
+    .await;
+    let seen = Message::from_vec(&seen).unwrap();
+    let wish = seen.edns.unwrap();
+    assert!(wish.flags().dnssec_ok);
+    assert_eq!(wish.max_payload(), 1232);
+    assert_eq!(answer[..2], asked[..2]);
+    let found = answer.windows(SIGNATURE.len()).any(|w| w == SIGNATURE);
+    assert!(found, "{answer:02x?}");
+}
+
+#[tokio::test]
+async fn an_answer_that_was_cut_is_fetched_by_stream_for_a_stream() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let by_stream = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = by_stream.local_addr().unwrap();
+    let by_datagram = tokio::net::UdpSocket::bind(server).await.unwrap();
+    let asked = query("a.example.", RecordType::TXT);
+    let serve = async {
+        let mut buffer = [0; 512];
+        let (length, from) = by_datagram.recv_from(&mut buffer).await.unwrap();
+        buffer[2] |= 0x82;
+        by_datagram.send_to(&buffer[..length], from).await.unwrap();
+        let (mut stream, _) = by_stream.accept().await.unwrap();
+        let mut framed = vec![0; 2 + length];
+        stream.read_exact(&mut framed).await.unwrap();
+        framed[4] |= 0x80;
+        stream.write_all(&framed).await.unwrap();
+    };
+    let servers = [server];
+    let (answer, ()) = tokio::join!(forward(&servers, &asked, Way::Stream), serve);
+    let answer = Message::from_vec(&answer.unwrap()).unwrap();
+    assert_eq!(answer.metadata.id, 0x1234);
+    assert!(!answer.metadata.truncation);
 }

@@ -90,6 +90,38 @@ fn strangers_in_a_crowd_cost_an_established_tunnel_nothing() {
 }
 
 #[test]
+fn who_does_not_know_the_public_key_spends_nobodys_budget() {
+    let (mut world, mut device) = World::connected();
+    let mut junk = device.initiation();
+    junk[120] ^= 1; // within the first MAC
+    for _ in 0..1000 {
+        world.datagram(device.address, &junk);
+    }
+    let counters = world.node.counters();
+    assert_eq!(counters.dropped(DropReason::BadMac), 1000);
+    assert_eq!(counters.dropped(DropReason::SourceBudget), 0);
+    world.later(Duration::from_secs(1));
+    device.connect(&mut world);
+}
+
+#[test]
+fn no_more_cookies_are_sent_than_a_second_has_room_for() {
+    let mut world = World::new();
+    let server = config().private_key.public_key();
+    let initiation = Device::with(77, &device_key(77), server, None).initiation();
+    let storm = |world: &mut World| {
+        (0..4000_u32)
+            .map(|round| {
+                world.datagram(SocketAddr::from((round.to_be_bytes(), 9)), &initiation);
+                world.sent().len()
+            })
+            .sum::<usize>()
+    };
+    assert_eq!(storm(&mut world), 2000);
+    assert_eq!(world.node.counters().cookies, 2000);
+}
+
+#[test]
 fn a_replayed_initiation_at_full_speed_is_never_answered_twice() {
     let mut world = World::new();
     let mut device = Device::new(10);

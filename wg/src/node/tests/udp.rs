@@ -1,6 +1,6 @@
 use super::support::*;
-use crate::{Event, PeerId, SendError, Unreachable};
-use std::net::SocketAddr;
+use crate::{DropReason, Event, PeerId, SendError, Unreachable};
+use std::net::{IpAddr, SocketAddr};
 
 #[test]
 fn udp_travels_both_ways_in_both_families() {
@@ -153,6 +153,64 @@ fn an_unreachable_quotes_the_datagram() {
         assert_eq!(reference_sum(source, target, protocol, body), 0xffff);
         assert_eq!(&body[8..], udp_quote(from, to, head));
     }
+}
+
+#[test]
+fn a_path_that_is_too_narrow_is_told_with_its_width() {
+    let (mut world, mut device) = World::connected();
+    for (from, to, told) in [
+        (device.at4(9), "10.0.0.5:7", [3, 4, 0, 0, 5, 0]),
+        (device.at6(9), "[2001:db8::5]:7", [2, 0, 0, 0, 5, 0]),
+    ] {
+        let to: SocketAddr = to.parse().unwrap();
+        let why = Unreachable::TooBig(1280);
+        let node = &mut world.node;
+        let payload = [7; 1300];
+        node.send_unreachable(PeerId(10), from, to, &payload, why, world.now)
+            .unwrap();
+        let message = device.receive(&mut world).remove(0);
+        let (source, target, protocol, body) = open_ip(&message);
+        assert_eq!((source, target), (to.ip(), from.ip()));
+        assert_eq!([body[0], body[1], body[4], body[5], body[6], body[7]], told);
+        assert_eq!(reference_sum(source, target, protocol, body), 0xffff);
+        assert_eq!(body.len(), 8 + 548);
+    }
+}
+
+#[test]
+fn a_packet_without_hops_ends_here_and_the_sender_hears_of_it_from_the_gateway() {
+    let (mut world, mut device) = World::connected();
+    for (from, to, gateway, at, told) in [
+        (device.at4(9), "10.0.0.5:7", "10.8.0.1", 8, [11, 0]),
+        (device.at6(9), "[2001:db8::5]:7", "fd08::1", 7, [3, 0]),
+    ] {
+        let to: SocketAddr = to.parse().unwrap();
+        let gateway: IpAddr = gateway.parse().unwrap();
+        for (hops, passes) in [(0, false), (1, false), (2, true)] {
+            let mut packet = udp(from, to, b"probe");
+            packet[at] = hops;
+            if from.is_ipv4() {
+                seal_ip4(&mut packet);
+            }
+            device.send(&mut world, &packet);
+            assert_eq!(world.events().len(), usize::from(passes), "{hops}");
+            let heard = device.receive(&mut world);
+            assert_eq!(heard.len(), usize::from(!passes), "{hops}");
+            for message in heard {
+                let (source, target, protocol, body) = open_ip(&message);
+                assert_eq!((source, target), (gateway, from.ip()));
+                assert_eq!([body[0], body[1]], told);
+                assert_eq!(reference_sum(source, target, protocol, body), 0xffff);
+                assert_eq!(&body[8..], packet);
+            }
+        }
+    }
+    assert_eq!(world.node.counters().dropped(DropReason::HopLimit), 4);
+    let mut own = udp(device.at4(9), "10.8.0.1:53".parse().unwrap(), b"query");
+    own[8] = 1;
+    seal_ip4(&mut own);
+    device.send(&mut world, &own);
+    assert_eq!(world.events().len(), 1, "the gateway itself is reached");
 }
 
 fn udp_quote(from: SocketAddr, to: SocketAddr, head: usize) -> Vec<u8> {
