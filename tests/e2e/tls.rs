@@ -10,7 +10,10 @@ use postern_tests::gateway::Gateway;
 use postern_tests::raw;
 use rustls::ClientConnection;
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = postern_tests::wait::PATIENCE;
+
+/// What a client does on a connection that it then leaves open.
+type Way = Box<dyn Fn(&mut TcpStream) + Send>;
 
 fn connect(gateway: &Gateway) -> TcpStream {
     let addr: SocketAddr = (Ipv4Addr::LOCALHOST, gateway.https_port()).into();
@@ -46,7 +49,7 @@ fn is_served(gateway: &Gateway) -> bool {
 fn a_handshake_that_does_not_end_is_cut_after_ten_seconds() {
     let gateway = Gateway::demo();
     let hello = hello(&gateway);
-    let ways: Vec<(&str, Box<dyn Fn(&mut TcpStream) + Send>)> = vec![
+    let ways: Vec<(&str, Way)> = vec![
         ("silent", Box::new(|_| {})),
         ("half", {
             let half = hello[..hello.len() / 2].to_vec();

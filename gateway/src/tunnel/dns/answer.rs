@@ -66,10 +66,9 @@ pub(super) fn route<'a>(
     let host = host_of(&question.name);
     let own = ours(&host);
     let zone = zone_of(&host, &names.zones);
-    let sort = own.unwrap_or(if zone.is_some() {
-        DnsName::Office
-    } else {
-        DnsName::Other
+    let sort = own.unwrap_or(match zone {
+        Some(_) => DnsName::Office,
+        None => DnsName::Other,
     });
     if let Err(refusal) = allowed(sort, &host) {
         let reply = reply(&query, ResponseCode::Refused)?;

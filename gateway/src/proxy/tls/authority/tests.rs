@@ -54,7 +54,11 @@ fn a_power_cut_between_any_two_writes_leaves_an_authority_that_opens() {
         let cut = Folder::new();
         copy(&made.0, &cut.0, &ORDER[..count]);
         // half of the file that was being written
-        fs::write(cut.0.join("root.pem.new"), &root[..root.len() / 2]).unwrap();
+        fs::write(
+            cut.0.join("root.pem.new"),
+            &root.as_bytes()[..root.len() / 2],
+        )
+        .unwrap();
         let opened = opens(&cut.0, now);
         assert_eq!(opened == root, count == ORDER.len(), "after {count} files");
     }
