@@ -14,7 +14,7 @@ use postern_tests::temp::Temp;
 use postern_tests::wait;
 
 const GATE: &str = "gate.example.test";
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = postern_tests::wait::PATIENCE;
 
 /// Hands everything to the directory; says of the first certificate what its words are, and of
 /// each other one a window that is far away.

@@ -8,7 +8,7 @@ use postern_tests::{totp, wait};
 use serde_json::Value;
 
 /// How long anything may take on a busy machine.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = postern_tests::wait::PATIENCE;
 const PASSWORD: &str = "nine pears in a bowl";
 /// What the trial's app says on its front page.
 const APP: &str = "/vault";

@@ -25,7 +25,7 @@ use rustls::{ClientConfig, ClientConnection, HandshakeKind, StreamOwned};
 
 const GATE: &str = "gate.example.test";
 const SAFE: &str = "safe.example.test";
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = postern_tests::wait::PATIENCE;
 
 /// An authority for people, as `client-ca` names it.
 struct Authority {

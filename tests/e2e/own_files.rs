@@ -12,7 +12,7 @@ use postern_tests::temp::Temp;
 use postern_tests::wait;
 
 const GATE: &str = "gate.example.test";
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = postern_tests::wait::PATIENCE;
 
 struct Scene {
     site: Site,

@@ -160,8 +160,9 @@ fn of_fifteen_people_at_two_replicas_only_whom_it_concerns_notices_an_end() {
     gateway.must(&["session", "revoke", &session]);
     let (client, end) = watch.join().unwrap();
     let took = end.saturating_duration_since(start);
+    let mut out = std::io::stderr();
     writeln!(
-        std::io::stderr(),
+        out,
         "a Streamlit socket ended {took:?} after the command began"
     )
     .unwrap();

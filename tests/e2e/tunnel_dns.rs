@@ -9,7 +9,7 @@ use postern_tests::policy;
 use postern_tests::resolver::{LARGE, LIFETIME, Resolver};
 use postern_tests::wait;
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = postern_tests::wait::PATIENCE;
 const OFFICE_DNS: &str = "10.78.0.2:53";
 const OTHER_DNS: &str = "10.78.0.2:5353";
 const ADDRESS: &str = "192.0.2.77";

@@ -13,7 +13,7 @@ use postern_tests::policy;
 use postern_tests::process::must;
 use postern_tests::wait;
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = postern_tests::wait::PATIENCE;
 const HOSTS: [&str; 2] = ["10.78.0.2", "fd78::2"];
 /// Hosts behind a router whose far link takes packets of [`NARROW`] bytes.
 const FAR: [&str; 2] = ["10.78.0.130", "fd78::1:2"];
