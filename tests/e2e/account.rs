@@ -89,6 +89,19 @@ fn finish(client: &Client, page: &Answer, user: &str, password: &str) -> (Person
 }
 
 #[test]
+fn who_was_sent_to_sign_in_from_a_page_of_the_account_comes_back_to_it() {
+    let gateway = Gateway::demo();
+    let asked = at(&gateway, "/account/devices");
+    let client = Client::new(&gateway);
+    let page = client.sign_in(&asked, &gateway.facts.demo);
+    assert_eq!((page.status, &page.url), (200, &asked), "{page:?}");
+    // whoever signs in at the form itself is shown the portal
+    let other = Client::new(&gateway);
+    let page = other.sign_in(&at(&gateway, "/signin"), &gateway.facts.guest);
+    assert_eq!((page.status, page.url), (200, at(&gateway, "/")));
+}
+
+#[test]
 fn a_recovery_code_replaces_the_lost_app_and_opens_nothing_else() {
     let gateway = Gateway::demo();
     let demo = &gateway.facts.demo;

@@ -10,7 +10,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::header::{ACCEPT_LANGUAGE, HeaderValue, RETRY_AFTER, USER_AGENT};
 use http::request::Parts;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 
 use super::answer::{self, Policy};
 use super::desk::{Desk, Person, Visit};
@@ -34,6 +34,8 @@ pub(crate) struct Ctx {
     switched: bool,
     /// The return id in the URL.
     pub(crate) rt: Option<String>,
+    /// The path, where the request only looks.
+    pub(crate) looks_at: Option<String>,
     /// Whether a signed-in person is to sign in once more, because the sign-in is too old.
     pub(crate) anew: bool,
     nonce: Option<String>,
@@ -66,6 +68,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Ctx {
         Ok(Self {
             switched: wanted.as_deref().and_then(Lang::parse).is_some(),
             rt: parameter(query, "rt").filter(|rt| csrf::is_opaque(rt)),
+            looks_at: (parts.method == Method::GET).then(|| parts.uri.path().to_owned()),
             anew: parameter(query, "anew").is_some(),
             nonce: nonce.map(str::to_owned),
             headers: parts.headers.clone(),

@@ -45,6 +45,8 @@ pub(crate) trait Desk: DeviceDesk + ProofDesk + Send + Sync {
     async fn reset_user(&self, token: &str) -> Option<String>;
     /// Uses such a link up and sets the password.
     async fn reset(&self, token: &str, new: Zeroizing<String>) -> ResetStep;
+    /// Keeps a path of this host as a return target for after the sign-in.
+    fn leave(&self, path: &str) -> String;
     /// Sends the session of this request on to the return target `rt`; `None` if there is none.
     async fn onward(&self, rt: &str) -> Option<String>;
     /// Names the origin of a return target.

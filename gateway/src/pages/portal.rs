@@ -6,7 +6,7 @@ use http::StatusCode;
 
 use super::accept;
 use super::answer::{self, Policy};
-use super::ctx::{Ctx, Page, Proof, see_other};
+use super::ctx::{Ctx, Page, Proof, see_other, with_rt};
 use super::form::{FORM_MAX, Spec};
 use super::problem::Problem;
 use super::texts::fill;
@@ -87,12 +87,14 @@ async fn leave(ctx: &Ctx, body: Body, back: &str) -> Response {
     }
 }
 
-/// Sends a person who is not signed in to the form, and everything else away.
+/// Sends a person who is not signed in to the form, to come back here, and everything else away.
 pub(super) fn stranger(ctx: &Ctx) -> Response {
     if accept::is_script(&ctx.headers) {
         ctx.problem(Problem::SignInNeeded)
     } else {
-        see_other("/signin").into()
+        let here = ctx.looks_at.as_deref().filter(|path| *path != "/");
+        let rt = here.map(|path| ctx.desk.leave(path));
+        see_other(&with_rt("/signin", rt.as_deref())).into()
     }
 }
 

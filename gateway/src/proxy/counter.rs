@@ -377,6 +377,15 @@ impl Desk for Counter {
         forgot::answered(identity.reset_finish(token, new, &from).await)
     }
 
+    fn leave(&self, path: &str) -> String {
+        let Visit {
+            host, authority, ..
+        } = &self.visit;
+        let (handover, source) = (&self.gw.handover, self.caller.source);
+        let departure = handover.depart(host, authority, path, None, source, clock::now());
+        departure.rt
+    }
+
     async fn onward(&self, rt: &str) -> Option<String> {
         self.arrive(rt, self.caller.session.as_deref()?)
     }

@@ -177,7 +177,8 @@ async fn changes_ask_for_password_and_code_first() {
         let done = confirmed().gate(post(path, &form)).await;
         assert!(done.status() < 400, "{path}");
         let stranger = Fake::stranger().gate(get(path)).await;
-        assert_eq!(stranger.header("location"), "/signin");
+        let back_here = format!("/signin?rt={}", path.replace('/', "_"));
+        assert_eq!(stranger.header("location"), back_here);
     }
 }
 

@@ -111,7 +111,8 @@ async fn a_form_without_the_sessions_proof_changes_nothing() {
     }
     for path in [LIST, ADD, "/account/devices/change"] {
         let answer = Fake::stranger().gate(get(path)).await;
-        assert_eq!(answer.header("location"), "/signin", "{path}");
+        let back_here = format!("/signin?rt={}", path.replace('/', "_"));
+        assert_eq!(answer.header("location"), back_here);
     }
 }
 

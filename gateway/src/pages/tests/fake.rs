@@ -423,6 +423,10 @@ impl Desk for Fake {
         true
     }
 
+    fn leave(&self, path: &str) -> String {
+        path.replace('/', "_")
+    }
+
     async fn onward(&self, rt: &str) -> Option<String> {
         (rt == "app1").then(|| "https://app.example.org/.postern/enter?c=1".to_owned())
     }

@@ -41,10 +41,10 @@ fn password_form(user: &str, password: &str) -> String {
 #[tokio::test]
 async fn a_stranger_on_the_portal_is_sent_to_sign_in_and_a_script_is_told() {
     let stranger = Fake::stranger();
-    for path in ["/", "/account"] {
+    for (path, form) in [("/", "/signin"), ("/account", "/signin?rt=_account")] {
         let answer = stranger.gate(get(path)).await;
         assert_eq!(answer.status(), 303);
-        assert_eq!(answer.header("location"), "/signin");
+        assert_eq!(answer.header("location"), form);
         let mut request = get(path);
         request.headers_mut().remove("accept");
         assert_eq!(stranger.gate(request).await.status(), 303);
