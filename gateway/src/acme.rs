@@ -185,8 +185,14 @@ async fn act(gw: Arc<Gateway>, output: Output) {
             let Some(at) = gw.config.acme.directory.get(directory) else {
                 return;
             };
+            let held = || gw.acme.state(&name).and_then(|state| state.held);
+            let before = held();
             let asked = Box::pin(order::window(&gw.acme, &gw.config, &name, at)).await;
             let (window, again) = asked.unzip();
+            if held() != before {
+                // it was asked about a certificate that is replaced by now
+                return;
+            }
             let now = clock::unix();
             gw.acme.plan.lock().handle_window(&name, window, again, now);
             // it may be that the window is now

@@ -351,9 +351,12 @@ async fn start(
 /// Ends the acceptance of connections: whoever connects from here on waits for the next gateway, if a service manager
 /// holds the sockets, and is refused else.
 async fn shut(doors: Vec<JoinHandle<()>>) {
-    for door in doors {
+    for door in &doors {
         door.abort();
-        drop(door.await);
+    }
+    for door in doors {
+        // an edge thread that is stuck holds nothing up
+        drop(tokio::time::timeout(Duration::from_secs(1), door).await);
     }
 }
 

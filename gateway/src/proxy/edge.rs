@@ -26,7 +26,8 @@ use crate::ids::Door;
 use crate::limits::Source;
 
 const QUEUE: usize = 1024;
-/// How many connections more than the least busy edge one may have that keeps what it accepts.
+/// How many connections more than the least busy edge one may have that keeps what it accepts; as many as that one has,
+/// where these are fewer.
 const SLACK: usize = 16;
 /// How long the header of a proxy may take.
 const HEADER: Duration = Duration::from_secs(10);
@@ -128,7 +129,7 @@ impl Edges {
             return;
         };
         match self.lanes.get(by) {
-            Some(own) if at == by || own.open() <= least.open().saturating_add(SLACK) => {
+            Some(own) if at == by || own.open() <= least.open() + SLACK.min(least.open()) => {
                 self.deal(own, Socket::Watched(stream), origin);
             }
             Some(_) | None => {

@@ -21,7 +21,7 @@ use serde_json::json;
 use crate::ids::SessionId;
 use crate::secrets::Keys;
 use crate::secrets::sealed::{self, SealedError, read_or_draw};
-use ring::{Key, Ring};
+use ring::{Key, Ring, SINGLE};
 
 /// The header field it travels in.
 pub(crate) const FIELD: &str = "X-Postern-Jwt";
@@ -85,6 +85,10 @@ impl Signer {
         };
         let bytes = read_or_draw(&path, KIND, keys, draw)?;
         let ring = Ring::read(&bytes, unix).ok_or(StatementError::Damaged)?;
+        if bytes.first() == Some(&SINGLE) {
+            // its age counts from now on
+            sealed::replace(&path, KIND, keys, &ring.write())?;
+        }
         Ok(Self {
             path,
             keys: Arc::clone(keys),
@@ -103,7 +107,8 @@ impl Signer {
             return Ok(false);
         };
         sealed::replace(&self.path, KIND, &self.keys, &turned.write())?;
-        let drawn = turned.all().count() > ring.all().count();
+        let newest = |ring: &Ring| ring.all().next().map(|key| key.kid.clone());
+        let drawn = newest(&turned) != newest(&ring);
         self.ring.store(Arc::new(turned));
         Ok(drawn)
     }
@@ -171,14 +176,16 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
+    use aws_lc_rs::signature::{
+        ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, UnparsedPublicKey,
+    };
     use data_encoding::BASE64URL_NOPAD;
 
     use super::ring::{AHEAD, LIFE};
-    use super::{Claims, Signer};
+    use super::{Claims, FILE, KIND, Signer};
     use crate::clock;
     use crate::ids::{self, SessionId};
-    use crate::secrets::Keys;
+    use crate::secrets::{Keys, sealed};
 
     fn claims(rule: &str) -> Claims {
         Claims {
@@ -267,6 +274,34 @@ mod tests {
         );
         assert!(!again.turn(then + 3600).unwrap(), "one goes, none is drawn");
         assert!(!again.key_set().contains(&old));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn the_age_of_a_key_of_before_counts_from_the_first_start_and_over_restarts() {
+        let folder = std::env::temp_dir().join(ids::token());
+        std::fs::create_dir(&folder).unwrap();
+        let keys = Arc::new(Keys::create(&folder.join("master")).unwrap());
+        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+        let single = pair.to_pkcs8v1().unwrap();
+        sealed::replace(&folder.join(FILE), KIND, &keys, single.as_ref()).unwrap();
+        let first = Signer::open(&folder, &keys, 1000).unwrap();
+        let later = Signer::open(&folder, &keys, 1000 + LIFE - 1).unwrap();
+        assert_eq!(first.key_set(), later.key_set());
+        assert!(!later.turn(1000 + LIFE - 1).unwrap());
+        assert!(later.turn(1000 + LIFE).unwrap());
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_key_drawn_after_a_long_rest_is_told_though_there_are_as_many_as_before() {
+        let folder = std::env::temp_dir().join(ids::token());
+        std::fs::create_dir(&folder).unwrap();
+        let keys = Arc::new(Keys::create(&folder.join("master")).unwrap());
+        let signer = Signer::open(&folder, &keys, 1000).unwrap();
+        assert!(signer.turn(1000 + LIFE).unwrap());
+        assert!(signer.turn(1000 + 3 * LIFE).unwrap());
+        assert!(!signer.turn(1000 + 3 * LIFE).unwrap());
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -20,7 +20,7 @@ impl Dues {
     /// Reads the verifiers that are kept; those that cannot be read are never compared.
     pub(crate) fn of(verifiers: &[String]) -> Self {
         let mut dues = Self::default();
-        let readable = verifiers.iter().filter_map(|v| Foreign::parse(v).ok());
+        let readable = verifiers.iter().filter_map(|v| Foreign::kept(v).ok());
         readable.for_each(|foreign| dues.add(&foreign));
         dues
     }

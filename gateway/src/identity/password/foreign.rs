@@ -12,9 +12,11 @@ use sha1::{Digest, Sha1};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
-/// Greatest cost of bcrypt: a quarter of a second, which everybody's sign-in takes longer while one
+/// Greatest cost of bcrypt that is imported: a quarter of a second, which everybody's sign-in takes longer while one
 /// such verifier waits.
 const BCRYPT_MAX: u32 = 12;
+/// Greatest cost of bcrypt that was imported before.
+const BCRYPT_KEPT_MAX: u32 = 14;
 /// Rounds of MD5-crypt.
 const MD5_ROUNDS: u32 = 1000;
 /// Rounds of SHA-crypt where the verifier names none.
@@ -90,6 +92,18 @@ impl Foreign {
     /// # Errors
     /// [`BadForeign`]; nothing of the text is in it, for it may be a password.
     pub(crate) fn parse(text: &str) -> Result<Self, BadForeign> {
+        Self::within(text, BCRYPT_MAX)
+    }
+
+    /// Reads a verifier that was taken before, by the bounds of then.
+    ///
+    /// # Errors
+    /// As [`Foreign::parse`].
+    pub(super) fn kept(text: &str) -> Result<Self, BadForeign> {
+        Self::within(text, BCRYPT_KEPT_MAX)
+    }
+
+    fn within(text: &str, bcrypt_max: u32) -> Result<Self, BadForeign> {
         if text.len() > TEXT_MAX || !text.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(BadForeign::Unknown);
         }
@@ -105,7 +119,7 @@ impl Foreign {
             Some(("apr1" | "1", _)) => apr1::Md5Crypt::parse(text)
                 .map(Self::Md5Crypt)
                 .ok_or(BadForeign::Malformed("MD5-crypt")),
-            Some(("2a" | "2b" | "2y", rest)) => bcrypt_of(text, rest),
+            Some(("2a" | "2b" | "2y", rest)) => bcrypt_of(text, rest, bcrypt_max),
             Some(("5" | "6", rest)) => sha_crypt_of(text, rest),
             Some(_) => Err(BadForeign::Unknown),
             None => Err(BadForeign::Clear),
@@ -212,7 +226,7 @@ fn pbkdf2_of(rest: &str) -> Option<Result<Foreign, BadForeign>> {
 }
 
 /// `COST$` and 53 characters of salt and hash.
-fn bcrypt_of(text: &str, rest: &str) -> Result<Foreign, BadForeign> {
+fn bcrypt_of(text: &str, rest: &str, most: u32) -> Result<Foreign, BadForeign> {
     let bad = BadForeign::Malformed("bcrypt");
     let (cost, tail) = rest.split_once('$').ok_or(bad)?;
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'/';
@@ -222,8 +236,8 @@ fn bcrypt_of(text: &str, rest: &str) -> Result<Foreign, BadForeign> {
     let cost: u32 = cost.parse().map_err(|_| bad)?;
     match cost {
         0..=3 => Err(bad),
-        4..=BCRYPT_MAX => Ok(Foreign::Bcrypt(text.to_owned())),
-        _ => Err(BadForeign::Costly("bcrypt", BCRYPT_MAX)),
+        _ if cost <= most => Ok(Foreign::Bcrypt(text.to_owned())),
+        _ => Err(BadForeign::Costly("bcrypt", most)),
     }
 }
 

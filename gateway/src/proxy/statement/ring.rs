@@ -20,7 +20,7 @@ pub(super) const AHEAD: i64 = DAY;
 /// Seconds a key is published after it has signed for the last time.
 pub(super) const AFTER: i64 = 3600;
 /// What a key's file of before there were several begins with: the tag of PKCS #8.
-const SINGLE: u8 = 0x30;
+pub(super) const SINGLE: u8 = 0x30;
 
 /// One key.
 pub(super) struct Key {
@@ -130,9 +130,17 @@ impl Ring {
     }
 
     /// The ring as it has to be from now on, where that is another: with a successor, or without a key that signs
-    /// no more. A clock that stepped back changes nothing.
+    /// no more. A clock that steps back a little changes nothing; a key that was drawn more than a day ahead of it,
+    /// by a clock that was wrong then, is as old as if it were drawn now.
     pub(super) fn turned(&self, unix: i64) -> Option<Self> {
         let age = unix.saturating_sub(self.newest.born);
+        if age < -AHEAD {
+            let newest = Key::read(unix, self.newest.pkcs8.clone())?;
+            return Some(Self {
+                newest: Arc::new(newest),
+                older: self.older.clone(),
+            });
+        }
         if age >= LIFE {
             return Some(Self {
                 newest: Arc::new(Key::draw(unix)?),
@@ -179,10 +187,22 @@ mod tests {
     #[test]
     fn a_clock_that_steps_back_turns_nothing() {
         let ring = Ring::draw(NOW).unwrap();
-        assert!(ring.turned(NOW - LIFE).is_none());
-        assert!(ring.turned(i64::MIN).is_none());
+        assert!(ring.turned(NOW - AHEAD).is_none());
         let both = ring.turned(NOW + LIFE).unwrap();
-        assert!(both.turned(NOW).is_none());
+        assert!(both.turned(NOW + LIFE - AHEAD).is_none());
+    }
+
+    #[test]
+    fn a_key_drawn_by_a_clock_far_ahead_is_as_old_as_if_it_were_drawn_now() {
+        let ahead = NOW + 10 * LIFE;
+        let both = Ring::draw(NOW).unwrap().turned(ahead).unwrap();
+        let set_right = both.turned(NOW).unwrap();
+        assert_eq!(kids(&set_right), kids(&both));
+        assert_eq!(set_right.signs(NOW).kid, kids(&both)[1]);
+        assert_eq!(set_right.signs(NOW + AHEAD).kid, kids(&both)[0]);
+        assert!(set_right.turned(NOW).is_none());
+        assert!(set_right.turned(NOW + LIFE).is_some());
+        assert!(both.turned(i64::MIN).is_some());
     }
 
     #[test]

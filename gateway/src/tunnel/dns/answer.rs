@@ -8,7 +8,7 @@ use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
 use policy::{DnsName, DnsRefusal};
 
-use super::{Names, Way};
+use super::{Names, Way, wire};
 use crate::audit::reason;
 
 /// Seconds a device may keep an answer of ours.
@@ -48,6 +48,7 @@ pub(super) fn route<'a>(
     ours: impl Fn(&str) -> Option<DnsName>,
     allowed: impl Fn(DnsName, &str) -> Result<(), DnsRefusal>,
 ) -> Option<Route<'a>> {
+    let is_spelled_out = wire::is_spelled_out(query);
     let query = Message::from_vec(query).ok()?;
     if query.metadata.message_type != MessageType::Query {
         return None;
@@ -58,6 +59,9 @@ pub(super) fn route<'a>(
     let [question] = query.queries.as_slice() else {
         return reply(&query, ResponseCode::FormErr).map(Route::Answer);
     };
+    if !is_spelled_out {
+        return reply(&query, ResponseCode::FormErr).map(Route::Answer);
+    }
     let kind = question.query_type;
     if question.query_class != DNSClass::IN || kind == RecordType::AXFR || kind == RecordType::IXFR
     {

@@ -151,6 +151,30 @@ fn what_is_no_query_gets_no_answer() {
 }
 
 #[test]
+fn a_name_that_ends_in_the_header_is_judged_by_nobody_and_goes_nowhere() {
+    let mut pointing = vec![1, b'x', 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    pointing.extend(b"\x08intranet\x04corp\xc0\x00\x00\x01\x00\x01");
+    let read = Message::from_vec(&pointing).unwrap();
+    assert!(
+        read.queries[0]
+            .name
+            .to_string()
+            .starts_with("intranet.corp.x.")
+    );
+    let names = names();
+    let Some(Route::Answer(answer)) = route(&pointing, &names, true) else {
+        panic!("it is forwarded");
+    };
+    let answer = Message::from_vec(&answer).unwrap();
+    assert_eq!(answer.metadata.response_code, ResponseCode::FormErr);
+    let spelled = query("intranet.corp.x.", RecordType::A);
+    assert!(!matches!(
+        route(&spelled, &names, true),
+        Some(Route::Answer(_))
+    ));
+}
+
+#[test]
 fn a_zone_transfer_is_refused() {
     let answer = answered("corp.example.", RecordType::AXFR, true);
     assert_eq!(answer.metadata.response_code, ResponseCode::Refused);

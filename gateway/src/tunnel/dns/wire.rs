@@ -9,6 +9,16 @@ const HEADER: usize = 12;
 const SOA: u16 = 6;
 const OPT: u16 = 41;
 
+/// Says whether the question spells its name out. A pointer into the header would mean another name once the message
+/// travels under another id.
+pub(super) fn is_spelled_out(message: &[u8]) -> bool {
+    let mut at = HEADER;
+    while let Some(len @ 1..=63) = message.get(at) {
+        at += 1 + usize::from(*len);
+    }
+    message.get(at) == Some(&0)
+}
+
 /// Where the parts of a message are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Map {

@@ -18,7 +18,10 @@ pub(super) struct Handshakes {
 impl Handshakes {
     /// Keeps a datagram for later; false for one that is no handshake message and is due at once.
     pub(super) fn put_off(&mut self, from: SocketAddr, datagram: &[u8]) -> bool {
-        let is_handshake = matches!(datagram.first(), Some(1..=3));
+        let is_handshake = matches!(
+            (datagram.first(), datagram.len()),
+            (Some(1), LONGEST) | (Some(2), 92) | (Some(3), 64)
+        );
         let mut message = [0; LONGEST];
         let room = message.get_mut(..datagram.len());
         let Some(room) = room.filter(|_| is_handshake) else {
@@ -54,7 +57,14 @@ mod tests {
     fn handshakes_wait_in_their_order_and_data_does_not() {
         let mut handshakes = Handshakes::default();
         let from = "192.0.2.1:9".parse().unwrap();
-        for datagram in [&[4; 32][..], &[0; 8], &[], &[1; LONGEST + 1]] {
+        for datagram in [
+            &[4; 32][..],
+            &[0; 8],
+            &[],
+            &[1; LONGEST + 1],
+            &[1],
+            &[2; 64],
+        ] {
             assert!(!handshakes.put_off(from, datagram), "{datagram:?}");
         }
         assert!(handshakes.is_empty());

@@ -93,6 +93,9 @@ fn a_verifier_that_costs_too_much_is_refused() {
         let costly = Foreign::parse(&BCRYPT.replace("$04$", cost)).err();
         assert_eq!(costly, Some(BadForeign::Costly("bcrypt", 12)), "{cost}");
     }
+    // who was imported before keeps the password
+    assert!(Foreign::kept(&BCRYPT.replace("$04$", "$14$")).is_ok());
+    assert!(Foreign::kept(&BCRYPT.replace("$04$", "$15$")).is_err());
     let rounds = SHA512_CRYPT.replace("$6$", "$6$rounds=999999999$");
     let costly = Foreign::parse(&rounds).err();
     assert_eq!(costly, Some(BadForeign::Costly("SHA-crypt", 100_000)));
