@@ -1,11 +1,12 @@
 //! Serving: from a checked configuration to a clean stop.
 
 mod inherited;
+mod listeners;
 mod notify;
 mod sweep;
 
 use std::io::ErrorKind::PermissionDenied;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -45,7 +46,7 @@ use crate::streams::Streams;
 use crate::tunnel;
 use crate::upstreams::{self, Upstreams};
 
-use self::inherited::Inherited;
+use self::listeners::Listeners;
 use self::notify::Notify;
 
 /// Why the gateway does not start. Exit codes follow sysexits(3).
@@ -140,9 +141,9 @@ pub(crate) fn serve(
     runtime.block_on(async move {
         let mut signals = Signals::catch()?;
         let gw = open(config, keys, fallback).await?;
-        let listeners = Listeners::bind(&gw.config)?;
-        let doors = start(&gw, listeners, ready).await?;
         let notify = Notify::from_environment();
+        let listeners = Listeners::bind(&gw.config, &notify)?;
+        let doors = start(&gw, listeners, &notify, ready).await?;
         notify.ready();
         tokio::select! {
             () = signals.stop(&gw) => {}
@@ -260,60 +261,10 @@ pub(crate) fn open_authority(config: &Config) -> Result<Option<InternalCa>, Reje
     Ok(Some(authority))
 }
 
-/// The sockets of the web door; all of them or none.
-struct Listeners {
-    https: Vec<TcpListener>,
-    http: Vec<TcpListener>,
-    admin: Option<TcpListener>,
-}
-
-impl Listeners {
-    fn bind(config: &Config) -> Result<Self, StartError> {
-        let passed = Inherited::from_environment();
-        let mut passed = passed.map_err(|source| system("take the sockets passed", source))?;
-        let mut open = |address: SocketAddr| match passed.take(address) {
-            Some(listener) => Ok(listener),
-            None => listen(address),
-        };
-        let mut bind = |addresses: &[SocketAddr]| -> Result<Vec<TcpListener>, StartError> {
-            addresses.iter().map(|a| open(*a)).collect()
-        };
-        let all = Self {
-            https: bind(&config.http.https)?,
-            http: bind(&config.http.http)?,
-            admin: config.admin.listen.map(open).transpose()?,
-        };
-        match passed.left() {
-            None => Ok(all),
-            Some(address) => {
-                let text = "a socket is passed for it that the configuration does not name";
-                let source = std::io::Error::other(text);
-                Err(StartError::Listen { address, source })
-            }
-        }
-    }
-}
-
-fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    let open = || -> std::io::Result<TcpListener> {
-        use socket2::{Domain, Protocol, Socket, Type};
-        let domain = Domain::for_address(address);
-        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        if address.is_ipv6() {
-            socket.set_only_v6(false)?;
-        }
-        socket.bind(&address.into())?;
-        socket.listen(4096)?;
-        socket.set_nonblocking(true)?;
-        Ok(socket.into())
-    };
-    open().map_err(|source| StartError::Listen { address, source })
-}
-
 async fn start(
     gw: &Arc<Gateway>,
-    listeners: Listeners,
+    mut listeners: Listeners,
+    notify: &Notify,
     ready: impl FnOnce(&Arc<Gateway>),
 ) -> Result<Vec<JoinHandle<()>>, StartError> {
     let current = Arc::clone(gw);
@@ -335,7 +286,7 @@ async fn start(
     if let Some(listener) = listeners.admin {
         tokio::spawn(observe::serve(Arc::clone(gw), listener));
     }
-    open_tunnel(gw).await;
+    open_tunnel(gw, listeners.tunnel.take(), notify).await;
     open_control(gw)?;
     tokio::spawn(reload::watch::run(Arc::clone(gw)));
     tokio::spawn(sweep::run(Arc::clone(gw)));
@@ -360,11 +311,15 @@ async fn shut(doors: Vec<JoinHandle<()>>) {
     }
 }
 
-async fn open_tunnel(gw: &Arc<Gateway>) {
+async fn open_tunnel(gw: &Arc<Gateway>, passed: Option<UdpSocket>, notify: &Notify) {
     if !gw.config.tunnel.enabled {
         return;
     }
-    let handle = tunnel::Handle::start(gw).await;
+    let is_new = passed.is_none();
+    let handle = tunnel::Handle::start(gw, passed).await;
+    if let Some(socket) = handle.socket().filter(|_| is_new) {
+        notify.keep(&listeners::name("udp", gw.config.tunnel.listen), &*socket);
+    }
     if let Some(why) = handle.why_down() {
         tracing::error!(%why, "the tunnel door stays shut; the HTTPS door is open");
     }

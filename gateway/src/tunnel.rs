@@ -21,6 +21,7 @@ pub(crate) mod uapi;
 mod udp;
 pub(crate) mod ula;
 
+use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,8 +58,9 @@ struct Inner {
 }
 
 impl Handle {
-    /// Opens the door; where that fails the handle says why, and the web door is not concerned.
-    pub(crate) async fn start(gw: &Arc<Gateway>) -> Self {
+    /// Opens the door, on the socket that was passed for it or on one of its own; where that fails the handle says
+    /// why, and the web door is not concerned.
+    pub(crate) async fn start(gw: &Arc<Gateway>, passed: Option<UdpSocket>) -> Self {
         let inner = Arc::new(Inner {
             door: ArcSwapOption::empty(),
             why_down: Mutex::new(None),
@@ -68,17 +70,27 @@ impl Handle {
             turning: tokio::sync::Mutex::default(),
         });
         let gate: Arc<dyn Gate> = Arc::new(TunnelGate(Arc::clone(gw)));
-        match settings(gw) {
+        let outer = shard::outer(passed, gw.config.tunnel.listen);
+        let outer = outer.map_err(|why| TunnelError::new(Step::BindUdp, why));
+        match outer.and_then(|outer| settings(gw, Arc::new(outer))) {
             Err(why) => inner.shut(&why),
             Ok(settings) => {
-                *inner.settings.lock() = Some(settings.clone());
                 if inner.open(&settings, &gate).await {
+                    *inner.settings.lock() = Some(settings);
                     let keep = keep(Arc::clone(&inner), gate);
                     *inner.keeper.lock() = Some(tokio::spawn(keep));
                 }
             }
         }
         Self(inner)
+    }
+
+    /// Returns the UDP socket of a door that was opened.
+    pub(crate) fn socket(&self) -> Option<Arc<UdpSocket>> {
+        let settings = self.0.settings.lock();
+        settings
+            .as_ref()
+            .map(|settings| Arc::clone(&settings.outer))
     }
 
     /// Says why the door is shut; `None` while it is open.
@@ -98,11 +110,11 @@ impl Handle {
     pub(crate) async fn reopen(&self, gw: &Arc<Gateway>) {
         let inner = &self.0;
         let _turning = inner.turning.lock().await;
-        let Some(door) = inner.door.swap(None) else {
+        let Some((door, outer)) = inner.door.swap(None).zip(self.socket()) else {
             return;
         };
         door.shutdown().await;
-        match settings(gw) {
+        match settings(gw, outer) {
             Err(why) => inner.shut(&why),
             Ok(settings) => {
                 *inner.settings.lock() = Some(settings.clone());
@@ -189,13 +201,13 @@ async fn keep(inner: Arc<Inner>, gate: Arc<dyn Gate>) {
 }
 
 /// Reads from the configuration what the door needs.
-fn settings(gw: &Gateway) -> Result<Settings, TunnelError> {
+fn settings(gw: &Gateway, outer: Arc<UdpSocket>) -> Result<Settings, TunnelError> {
     let config = &gw.config;
     let private_key =
         server_key(config, &gw.keys).map_err(|why| TunnelError::new(Step::Key, why))?;
     let zones = config.tunnel.zones.iter();
     Ok(Settings {
-        listen: config.tunnel.listen,
+        outer,
         private_key,
         networks: client::own(config),
         names: Names {

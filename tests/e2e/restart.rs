@@ -1,12 +1,16 @@
 //! A restart in place: a service manager holds the sockets, and nobody who connects meanwhile is refused.
 
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::net::{SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -15,8 +19,11 @@ use nix::unistd::Pid;
 use postern_tests::curl::{Client, host};
 use postern_tests::gateway::{Gateway, binary};
 use postern_tests::raw;
+use postern_tests::temp::Temp;
 use postern_tests::upstream::Recorder;
 use postern_tests::wait;
+use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 /// A restart on a busy machine takes a while.
 const SOON: Duration = postern_tests::wait::PATIENCE;
@@ -60,76 +67,273 @@ fn local(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
+/// A service manager that keeps what it is given, and passes it to the next start.
+struct Manager {
+    _dir: Temp,
+    path: PathBuf,
+    kept: Arc<Mutex<BTreeMap<String, OwnedFd>>>,
+    ended: Arc<AtomicBool>,
+}
+
+impl Manager {
+    fn new() -> Self {
+        let dir = Temp::new();
+        let path = dir.path().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_millis(50)))
+            .unwrap();
+        let manager = Self {
+            _dir: dir,
+            path,
+            kept: Arc::default(),
+            ended: Arc::default(),
+        };
+        let (kept, ended) = (Arc::clone(&manager.kept), Arc::clone(&manager.ended));
+        thread::spawn(move || {
+            while !ended.load(Ordering::SeqCst) {
+                if let Some((text, fd)) = heard(&socket) {
+                    obey(&mut kept.lock().unwrap(), &text, fd);
+                }
+            }
+        });
+        manager
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.kept.lock().unwrap().keys().cloned().collect()
+    }
+
+    /// Starts a gateway with all that is kept.
+    fn start(&self, config: &Path, log: &Path) -> Passed {
+        let mut script = String::new();
+        let (mut names, mut copies) = (Vec::new(), Vec::new());
+        for (at, (name, fd)) in self.kept.lock().unwrap().iter().enumerate() {
+            // above what the shell gives away
+            let copy = fcntl_dupfd_cloexec(fd, 100).unwrap();
+            fcntl_setfd(&copy, FdFlags::empty()).unwrap();
+            let number = copy.as_raw_fd();
+            script += &format!("exec {}<&{number} {number}<&-; ", at + 3);
+            names.push(name.clone());
+            copies.push(copy);
+        }
+        script += &format!(
+            "LISTEN_PID=$$ LISTEN_FDS={} LISTEN_FDNAMES={} NOTIFY_SOCKET={} exec \"$0\" run --config \"$1\"",
+            names.len(),
+            names.join(":"),
+            self.path.display()
+        );
+        let mut command = Command::new("bash");
+        command.args(["-c", &script]).arg(binary()).arg(config);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command.stderr(File::create(log).unwrap());
+        Passed(command.spawn().unwrap())
+    }
+}
+
+impl Drop for Manager {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::SeqCst);
+    }
+}
+
+/// One message and the descriptor that came with it.
+fn heard(socket: &UnixDatagram) -> Option<(String, Option<OwnedFd>)> {
+    let (mut text, mut space) = ([0; 256], [MaybeUninit::uninit(); 64]);
+    let mut came = RecvAncillaryBuffer::new(&mut space);
+    let mut parts = [IoSliceMut::new(&mut text)];
+    let got = recvmsg(socket, &mut parts, &mut came, RecvFlags::CMSG_CLOEXEC).ok()?;
+    let fd = came.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+        _ => None,
+    });
+    let text = String::from_utf8(text[..got.bytes].to_vec()).unwrap();
+    Some((text, fd))
+}
+
+/// Source: `sd_pid_notify_with_fds(3)`.
+fn obey(kept: &mut BTreeMap<String, OwnedFd>, text: &str, fd: Option<OwnedFd>) {
+    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
+    let name = field("FDNAME=").unwrap_or_default().to_owned();
+    if field("FDSTORE=") == Some("1") {
+        assert!(!name.is_empty() && !name.contains(':'), "{text}");
+        kept.insert(name, fd.expect("a descriptor to keep"));
+    } else if field("FDSTOREREMOVE=") == Some("1") {
+        drop(kept.remove(&name));
+    }
+}
+
+/// A gateway that ended, whose sockets the test passes on, and a request of somebody signed in.
+struct Scene {
+    gateway: Gateway,
+    log: PathBuf,
+    request: String,
+    name: String,
+    _app: Recorder,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let app = Recorder::new();
+        let mut gateway = Gateway::demo_before(&app.url());
+        let client = Client::new(&gateway);
+        let page = client.sign_in(&gateway.facts.app, &gateway.facts.demo);
+        assert_eq!(page.status, 200, "{page:?}");
+        let name = host(&gateway.facts.app).to_owned();
+        let cookie = client.cookie(&name, "__Host-postern").unwrap();
+        gateway.stop();
+        let port = gateway.https_port();
+        Self {
+            log: gateway.dir().join("passed.log"),
+            request: format!(
+                "GET /counted-not HTTP/1.1\r\nHost: {name}:{port}\r\nCookie: __Host-postern={cookie}\r\nConnection: close\r\n\r\n"
+            ),
+            name,
+            gateway,
+            _app: app,
+        }
+    }
+
+    fn ask(&self) -> raw::RawAnswer {
+        let at = local(self.gateway.https_port());
+        let mut tls = raw::tls(at, &self.name, &self.gateway.facts.ca_root, SOON);
+        raw::exchange(&mut tls, self.request.as_bytes())
+    }
+
+    /// Asks all the while over two restarts, and says of what came that was no page of the app.
+    fn restarted_twice(&self, mut running: Passed, start: impl Fn() -> Passed) -> Passed {
+        // it waits in the queue of the socket until the gateway is up
+        assert_eq!(self.ask().status(), Some(200));
+        let (stop, served) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let ask = || {
+            let mut failed = Vec::new();
+            while !stop.load(Ordering::SeqCst) {
+                let answer = self.ask();
+                if answer.status() == Some(200) {
+                    served.fetch_add(1, Ordering::SeqCst);
+                } else {
+                    failed.push(String::from_utf8_lossy(&answer.bytes).into_owned());
+                }
+            }
+            failed
+        };
+        let more = |what: &str| {
+            let before = served.load(Ordering::SeqCst);
+            wait::until_true(SOON, what, || served.load(Ordering::SeqCst) >= before + 40);
+        };
+        let failed: Vec<String> = thread::scope(|scope| {
+            let workers: Vec<_> = (0..4).map(|_| scope.spawn(ask)).collect();
+            more("requests are served");
+            for _ in 0..2 {
+                running.stop();
+                running = start();
+                more("requests are served again");
+            }
+            stop.store(true, Ordering::SeqCst);
+            workers
+                .into_iter()
+                .flat_map(|w| w.join().unwrap())
+                .collect()
+        });
+        let served = served.into_inner();
+        assert!(
+            failed.is_empty(),
+            "{} of {served}: {failed:?}",
+            failed.len()
+        );
+        running
+    }
+}
+
 #[test]
 fn over_two_restarts_not_one_request_fails() {
-    let recorder = Recorder::new();
-    let mut gateway = Gateway::demo_before(&recorder.url());
-    let client = Client::new(&gateway);
-    let page = client.sign_in(&gateway.facts.app, &gateway.facts.demo);
-    assert_eq!(page.status, 200, "{page:?}");
-    let name = host(&gateway.facts.app).to_owned();
-    let cookie = client.cookie(&name, "__Host-postern").unwrap();
-    gateway.stop();
-    let (https, http) = (local(gateway.https_port()), local(gateway.http_port()));
-    let sockets = [https, http].map(|at| TcpListener::bind(at).unwrap());
-    let log = gateway.dir().join("passed.log");
-    let start = || Passed::start(&gateway.facts.config, &sockets[0], &sockets[1], &log);
-    let mut running = start();
-    let request = format!(
-        "GET /counted-not HTTP/1.1\r\nHost: {name}:{}\r\nCookie: __Host-postern={cookie}\r\nConnection: close\r\n\r\n",
-        https.port()
-    );
-    let ask = {
-        let root = gateway.facts.ca_root.clone();
-        move || {
-            let mut tls = raw::tls(https, &name, &root, SOON);
-            raw::exchange(&mut tls, request.as_bytes())
-        }
-    };
-    // it waits in the queue of the socket until the gateway is up
-    assert_eq!(ask().status(), Some(200));
-    let (stop, served) = (
-        Arc::new(AtomicBool::new(false)),
-        Arc::new(AtomicUsize::new(0)),
-    );
-    let workers: Vec<_> = (0..4)
-        .map(|_| {
-            let (ask, stop, served) = (ask.clone(), Arc::clone(&stop), Arc::clone(&served));
-            thread::spawn(move || {
-                let mut failed = Vec::new();
-                while !stop.load(Ordering::SeqCst) {
-                    match ask() {
-                        answer if answer.status() == Some(200) => {
-                            served.fetch_add(1, Ordering::SeqCst);
-                        }
-                        answer => failed.push(String::from_utf8_lossy(&answer.bytes).into_owned()),
-                    }
-                }
-                failed
-            })
-        })
-        .collect();
-    let more = |what: &str| {
-        let before = served.load(Ordering::SeqCst);
-        wait::until_true(SOON, what, || served.load(Ordering::SeqCst) >= before + 40);
-    };
-    more("requests are served");
-    for _ in 0..2 {
-        running.stop();
-        running = start();
-        more("requests are served again");
-    }
-    stop.store(true, Ordering::SeqCst);
-    let failed: Vec<String> = workers
-        .into_iter()
-        .flat_map(|w| w.join().unwrap())
-        .collect();
+    let scene = Scene::new();
+    let gateway = &scene.gateway;
+    let doors = [gateway.https_port(), gateway.http_port()].map(local);
+    let sockets = doors.map(|at| TcpListener::bind(at).unwrap());
+    let start = || Passed::start(&gateway.facts.config, &sockets[0], &sockets[1], &scene.log);
+    scene.restarted_twice(start(), start).stop();
+}
+
+#[test]
+fn sockets_in_the_keeping_of_the_manager_refuse_nobody_over_two_restarts_of_web_and_tunnel() {
+    let scene = Scene::new();
+    let gateway = &scene.gateway;
+    let manager = Manager::new();
+    let start = || manager.start(&gateway.facts.config, &scene.log);
+    let running = start();
+    wait::until_true(SOON, "the sockets are in keeping", || {
+        manager.names().len() == 4
+    });
+    let tunnel = local(gateway.tunnel_port());
+    let names = manager.names();
     assert!(
-        failed.is_empty(),
-        "{} of {}: {failed:?}",
-        failed.len(),
-        served.load(Ordering::SeqCst)
+        names.contains(&format!("kept-udp-{tunnel}").replace(':', "_")),
+        "{names:?}"
     );
+    let probe = UdpSocket::bind(local(0)).unwrap();
+    probe.connect(tunnel).unwrap();
+    probe
+        .set_read_timeout(Some(Duration::from_millis(20)))
+        .unwrap();
+    let ended = AtomicBool::new(false);
+    let refused = || {
+        drop(probe.send(b"?"));
+        let got = probe.recv(&mut [0; 16]);
+        got.is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused)
+    };
+    let mut running = thread::scope(|scope| {
+        let datagrams = scope.spawn(|| {
+            let mut seen = 0;
+            while !ended.load(Ordering::SeqCst) {
+                seen += usize::from(refused());
+            }
+            seen
+        });
+        let running = scene.restarted_twice(running, start);
+        ended.store(true, Ordering::SeqCst);
+        assert_eq!(datagrams.join().unwrap(), 0, "datagrams were refused");
+        running
+    });
+    assert_eq!(manager.names(), names, "nothing came twice");
+    // the twin: what nobody keeps is refused as soon as the gateway has ended
+    manager.kept.lock().unwrap().clear();
+    running.stop();
+    wait::until_true(SOON, "datagrams are refused", refused);
+}
+
+#[test]
+fn a_kept_socket_that_the_configuration_names_no_more_is_given_up() {
+    let scene = Scene::new();
+    let gateway = &scene.gateway;
+    let manager = Manager::new();
+    let mut running = manager.start(&gateway.facts.config, &scene.log);
+    wait::until_true(SOON, "the sockets are in keeping", || {
+        manager.names().len() == 4
+    });
+    assert_eq!(scene.ask().status(), Some(200));
+    running.stop();
+    let (old, free) = (
+        local(gateway.http_port()),
+        TcpListener::bind(local(0)).unwrap(),
+    );
+    let new = free.local_addr().unwrap();
+    drop(free);
+    gateway.edit_config(|text| *text = text.replace(&old.to_string(), &new.to_string()));
+    let mut running = manager.start(&gateway.facts.config, &scene.log);
+    assert_eq!(scene.ask().status(), Some(200));
+    let name = |at: SocketAddr| format!("kept-tcp-{at}").replace(':', "_");
+    wait::until_true(
+        SOON,
+        "the new one is in keeping, the old one is not",
+        || {
+            let names = manager.names();
+            names.contains(&name(new)) && !names.contains(&name(old))
+        },
+    );
+    wait::until_true(SOON, "nobody listens at the old address", || {
+        TcpStream::connect(old).is_err()
+    });
     running.stop();
 }
 

@@ -1,9 +1,14 @@
-//! The service manager: tells it when everything listens, and that the gateway is alive.
+//! The service manager: tells it when everything listens, and that the gateway is alive, and gives it the sockets to
+//! keep over a restart.
 //!
-//! Source: `sd_notify(3)`, `sd_watchdog_enabled(3)`.
+//! Source: `sd_notify(3)`, `sd_watchdog_enabled(3)`, `sd_pid_notify_with_fds(3)`.
 
+use std::io::IoSlice;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
+
+use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
 
 /// The manager's socket, if a manager started us.
 pub(crate) struct Notify {
@@ -33,6 +38,35 @@ impl Notify {
     /// Says that the gateway is stopping.
     pub(crate) fn stopping(&self) {
         self.send("STOPPING=1");
+    }
+
+    /// Gives a socket to keep, which the next start is passed; one that keeps none ignores it. Errors that wait on the
+    /// socket are no reason to close it.
+    pub(crate) fn keep(&self, name: &str, socket: &impl AsFd) {
+        let Some((own, path)) = &self.socket else {
+            return;
+        };
+        let text = format!("FDSTORE=1\nFDNAME={name}\nFDPOLL=0");
+        let fds = [socket.as_fd().as_raw_fd()];
+        let sent = UnixAddr::new(path).and_then(|manager| {
+            let text = [IoSlice::new(text.as_bytes())];
+            let rights = [ControlMessage::ScmRights(&fds)];
+            sendmsg(
+                own.as_raw_fd(),
+                &text,
+                &rights,
+                MsgFlags::empty(),
+                Some(&manager),
+            )
+        });
+        if let Err(error) = sent {
+            tracing::warn!(%error, name, "the service manager does not keep a socket over a restart");
+        }
+    }
+
+    /// Asks to close a socket that was kept.
+    pub(crate) fn forget(&self, name: &str) {
+        self.send(&format!("FDSTOREREMOVE=1\nFDNAME={name}"));
     }
 
     /// Says that the gateway is alive, as often as the manager asked, as long as `alive` holds.

@@ -1,6 +1,6 @@
 //! The whole tunnel door: namespace, shard thread and the tasks around them.
 
-use std::net::{SocketAddr, SocketAddrV6};
+use std::net::{SocketAddr, SocketAddrV6, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -27,8 +27,8 @@ use crate::ids::{self, DeviceId};
 /// What the door is opened with.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// The UDP address.
-    pub(crate) listen: SocketAddr,
+    /// The bound UDP socket; it outlives the door, for the next one.
+    pub(crate) outer: Arc<UdpSocket>,
     /// The gateway's WireGuard key.
     pub(crate) private_key: wg::PrivateKey,
     /// The networks of the devices; the gateway has an address in them.
@@ -70,8 +70,8 @@ impl Door {
             ipv6 = namespace.listen6.is_some(),
             "private network namespace is open"
         );
-        let outer = shard::bind_outer(settings.listen)
-            .map_err(|why| TunnelError::new(Step::BindUdp, why))?;
+        let outer = settings.outer.try_clone();
+        let outer = outer.map_err(|why| TunnelError::new(Step::BindUdp, why))?;
         let node = node(&settings, &namespace)?;
         let parts = Parts {
             outer,

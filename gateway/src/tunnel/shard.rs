@@ -20,7 +20,7 @@ use crate::clock;
 use handshakes::Handshakes;
 use io::{Outer, Tun};
 
-pub(super) use io::bind_outer;
+pub(super) use io::outer;
 
 /// The longest pause between two looks at the node's timers.
 const TICK: Duration = Duration::from_millis(250);

@@ -28,6 +28,10 @@ pub(crate) struct Import {
     /// How it is written
     #[arg(long, value_enum, default_value = "htpasswd")]
     format: Format,
+    /// Take verifiers of DES crypt (htpasswd -d) too: 13 characters that know the first eight of a password,
+    /// until the first sign-in; from then on all that was typed there counts
+    #[arg(long)]
+    des_crypt: bool,
 }
 
 /// How a file of verifiers is written.
@@ -51,9 +55,10 @@ pub(super) fn run(what: &Import, config: Config, json: bool) -> Result<(), Failu
     let text = files::read_text(&what.file, FILE_MAX, files::Links::Follow)?;
     let policy = policies::load(&config.policy_dir)?.policy;
     let exists = |user: &str| policy.user(user).is_some();
+    let found = Found::new(&what.file, &exists, what.des_crypt);
     let people = match what.format {
-        Format::Htpasswd => htpasswd(&what.file, &text, &exists),
-        Format::Pbkdf2Json => pbkdf2_json(&what.file, &text, &exists),
+        Format::Htpasswd => htpasswd(found, &text),
+        Format::Pbkdf2Json => pbkdf2_json(found, &text),
     };
     let people = people.map_err(|lines| Failure::new(Exit::Data, lines.join("\n")))?;
     let imported = block_on(async {
@@ -91,16 +96,18 @@ fn tell(people: &[Imported], imported: &[String], json: bool) {
 struct Found<'a> {
     file: &'a Path,
     exists: &'a dyn Fn(&str) -> bool,
+    des_crypt: bool,
     people: Vec<Imported>,
     seen: BTreeSet<String>,
     wrong: Vec<String>,
 }
 
 impl<'a> Found<'a> {
-    fn new(file: &'a Path, exists: &'a dyn Fn(&str) -> bool) -> Self {
+    fn new(file: &'a Path, exists: &'a dyn Fn(&str) -> bool, des_crypt: bool) -> Self {
         Self {
             file,
             exists,
+            des_crypt,
             people: Vec::new(),
             seen: BTreeSet::new(),
             wrong: Vec::new(),
@@ -124,9 +131,16 @@ impl<'a> Found<'a> {
             let help = format!("declare the person first: postern user add {user} --group GROUP");
             return self.refuse(line, &what, &help);
         }
-        if let Err(bad) = Foreign::parse(verifier) {
-            let what = format!("{user}: {bad}");
-            return self.refuse(line, &what, help_for(bad));
+        match Foreign::parse(verifier) {
+            Err(bad) => {
+                let what = format!("{user}: {bad}");
+                return self.refuse(line, &what, help_for(bad));
+            }
+            Ok(foreign) if foreign.is_short() && !self.des_crypt => {
+                let what = format!("{user}: a password in clear, or a verifier of DES crypt");
+                return self.refuse(line, &what, DES_HELP);
+            }
+            Ok(_) => {}
         }
         if !self.seen.insert(user.to_owned()) {
             let what = format!("{user} stands twice");
@@ -147,6 +161,10 @@ impl<'a> Found<'a> {
     }
 }
 
+/// What to do about thirteen characters that may be a verifier of DES crypt.
+const DES_HELP: &str = "if htpasswd -d made it, import with --des-crypt: any password with the same first \
+    eight characters signs in, once; else delete the line and make a link: postern user invite NAME";
+
 fn help_for(bad: BadForeign) -> &'static str {
     match bad {
         BadForeign::Clear => {
@@ -164,12 +182,7 @@ fn help_for(bad: BadForeign) -> &'static str {
     }
 }
 
-fn htpasswd(
-    file: &Path,
-    text: &str,
-    exists: &dyn Fn(&str) -> bool,
-) -> Result<Vec<Imported>, Vec<String>> {
-    let mut found = Found::new(file, exists);
+fn htpasswd(mut found: Found<'_>, text: &str) -> Result<Vec<Imported>, Vec<String>> {
     for (at, line) in (1..).zip(text.lines()) {
         let line = line.trim_ascii();
         if line.is_empty() || line.starts_with('#') {
@@ -201,12 +214,7 @@ fn default_iterations() -> u32 {
     PBKDF2_DEFAULT
 }
 
-fn pbkdf2_json(
-    file: &Path,
-    text: &str,
-    exists: &dyn Fn(&str) -> bool,
-) -> Result<Vec<Imported>, Vec<String>> {
-    let mut found = Found::new(file, exists);
+fn pbkdf2_json(mut found: Found<'_>, text: &str) -> Result<Vec<Imported>, Vec<String>> {
     let people: Vec<serde_json::Value> = match serde_json::from_str(text) {
         Ok(people) => people,
         Err(error) => {
@@ -251,7 +259,7 @@ fn line_of(text: &str, user: &str) -> usize {
 mod tests {
     use std::path::Path;
 
-    use super::{htpasswd, pbkdf2_json};
+    use super::{Found, htpasswd, pbkdf2_json};
 
     const APR1: &str = "$apr1$abcdefgh$nPQESR5Xy6o6pZFOac3oY/";
     const DEAR: &str = "$2y$14$abcdefghijklmnopqrstuu8HGcnEyVkGAUO2Nu40wB3qdsQ2CDtgC";
@@ -261,11 +269,15 @@ mod tests {
         ["admin", "comptable1"].contains(&user)
     }
 
+    fn into(file: &str) -> Found<'_> {
+        Found::new(Path::new(file), &exists, false)
+    }
+
     #[test]
     fn a_file_of_htpasswd_is_read_with_blank_lines_and_comments() {
         let text =
             format!("# people\n\nadmin:{APR1}\r\nComptable1:{{SHA}}wtE0GL+mcxUwurKYjuaDa96UZE4=\n");
-        let people = htpasswd(Path::new("f"), &text, &exists).unwrap();
+        let people = htpasswd(into("f"), &text).unwrap();
         let names: Vec<&str> = people.iter().map(|p| p.user.as_str()).collect();
         assert_eq!(names, ["admin", "comptable1"]);
         assert_eq!(people[0].verifier, APR1);
@@ -276,7 +288,7 @@ mod tests {
         let text = format!(
             "admin:{APR1}\nadmin:{APR1}\nnobody:{APR1}\ncomptable1:hunter2\nno colon\n-bad:{APR1}\ncomptable1:{DEAR}\n"
         );
-        let wrong = htpasswd(Path::new(".htpasswd"), &text, &exists).unwrap_err();
+        let wrong = htpasswd(into(".htpasswd"), &text).unwrap_err();
         for (line, what, help) in [
             (2, "admin stands twice", "keep one"),
             (3, "no user nobody", "postern user add nobody"),
@@ -295,12 +307,31 @@ mod tests {
     }
 
     #[test]
+    fn des_crypt_is_taken_where_it_is_asked_for_and_clear_text_never_is() {
+        let text = "admin:rqXexS6ZhobKA\n";
+        let wrong = htpasswd(into("f"), text).unwrap_err().join(" ");
+        assert!(wrong.contains("f:1: admin: a password in clear, or a verifier of DES crypt"));
+        assert!(
+            wrong.contains("--des-crypt") && !wrong.contains("rqXex"),
+            "{wrong}"
+        );
+        let asked = || Found::new(Path::new("f"), &exists, true);
+        let people = htpasswd(asked(), text).unwrap();
+        assert_eq!(people[0].verifier, "rqXexS6ZhobKA");
+        let wrong = htpasswd(asked(), "admin:hunter2\n").unwrap_err();
+        assert!(
+            wrong[0].contains("a password in clear is not taken"),
+            "{wrong:?}"
+        );
+    }
+
+    #[test]
     fn pbkdf2_is_read_with_the_iterations_of_the_guide_unless_it_says_others() {
         let text = format!(
             "[\n {{\"user\": \"admin\", \"salt\": \"abab\", \"hash\": \"{HASH}\"}},\n \
              {{\"user\": \"comptable1\", \"salt\": \"cd\", \"hash\": \"{HASH}\", \"iterations\": 2000}}]"
         );
-        let people = pbkdf2_json(Path::new("f"), &text, &exists).unwrap();
+        let people = pbkdf2_json(into("f"), &text).unwrap();
         assert_eq!(
             people[0].verifier,
             format!("pbkdf2_sha256$100000$abab${HASH}")
@@ -310,7 +341,7 @@ mod tests {
 
     #[test]
     fn json_that_is_no_list_of_people_is_refused_in_its_place() {
-        let wrong = |text: &str| pbkdf2_json(Path::new("p.json"), text, &exists).unwrap_err();
+        let wrong = |text: &str| pbkdf2_json(into("p.json"), text).unwrap_err();
         assert!(
             wrong("[\n{]")
                 .join(" ")

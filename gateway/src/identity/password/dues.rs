@@ -9,6 +9,7 @@ const SHA_CRYPT_MIN: u32 = 1000;
 /// The dearest verifier of each family among those that are kept; zero where there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Dues {
+    des_crypt: u32,
     md5_crypt: u32,
     bcrypt: u32,
     sha256_crypt: u32,
@@ -48,6 +49,7 @@ impl Dues {
 
     fn of_family(&mut self, family: Family) -> Option<&mut u32> {
         match family {
+            Family::DesCrypt => Some(&mut self.des_crypt),
             Family::Md5Crypt => Some(&mut self.md5_crypt),
             Family::Bcrypt => Some(&mut self.bcrypt),
             Family::Sha256Crypt => Some(&mut self.sha256_crypt),
@@ -64,8 +66,8 @@ fn rest(family: Family, due: u32, paid: u32) -> Vec<u32> {
     match family {
         _ if due == 0 => Vec::new(),
         Family::Sha1 => Vec::new(),
-        Family::Md5Crypt if paid > 0 => Vec::new(),
-        Family::Md5Crypt => vec![due],
+        Family::DesCrypt | Family::Md5Crypt if paid > 0 => Vec::new(),
+        Family::DesCrypt | Family::Md5Crypt => vec![due],
         Family::Bcrypt if paid == 0 => vec![due],
         // each step doubles the work: 2^due = 2^paid + 2^paid + 2^(paid+1) + .. + 2^(due-1)
         Family::Bcrypt => (paid..due).collect(),
@@ -89,6 +91,7 @@ mod tests {
             let work = |cost: u32| match family {
                 Family::Bcrypt => 1 << cost,
                 Family::Sha1
+                | Family::DesCrypt
                 | Family::Md5Crypt
                 | Family::Sha256Crypt
                 | Family::Sha512Crypt
@@ -98,6 +101,7 @@ mod tests {
             own + rest(family, due, paid).into_iter().map(work).sum::<u64>()
         };
         for (family, due, own) in [
+            (Family::DesCrypt, 25, vec![25]),
             (Family::Md5Crypt, 1000, vec![1000]),
             (Family::Bcrypt, 12, vec![4, 5, 11, 12]),
             (Family::Sha256Crypt, 5000, vec![1000, 1001, 4500, 5000]),
@@ -136,6 +140,7 @@ mod tests {
     #[test]
     fn nobodys_verifier_is_a_whole_one_of_its_cost() {
         for (family, cost) in [
+            (Family::DesCrypt, 25),
             (Family::Md5Crypt, 1000),
             (Family::Bcrypt, 4),
             (Family::Sha256Crypt, 1000),

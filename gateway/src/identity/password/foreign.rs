@@ -21,6 +21,10 @@ const BCRYPT_KEPT_MAX: u32 = 14;
 const MD5_ROUNDS: u32 = 1000;
 /// Rounds of SHA-crypt where the verifier names none.
 const SHA_CRYPT_ROUNDS: u32 = 5000;
+/// Rounds of DES crypt.
+const DES_ROUNDS: u32 = 25;
+/// Characters of a verifier of DES crypt: two of salt, eleven of hash.
+const DES_LENGTH: usize = 13;
 /// Greatest number of rounds of SHA-crypt.
 const SHA_CRYPT_MAX: u32 = 100_000;
 /// Greatest number of PBKDF2 iterations.
@@ -37,6 +41,8 @@ pub(crate) enum Foreign {
     Sha1([u8; 20]),
     /// `$2y$` and its like; the text is well-formed.
     Bcrypt(String),
+    /// The oldest of crypt(3), `htpasswd -d`; the text is well-formed.
+    DesCrypt(String),
     /// `$5$` and `$6$` of crypt(3); the text is well-formed.
     ShaCrypt(String),
     /// PBKDF2 with HMAC-SHA-256; the salt is used as the bytes of its text.
@@ -50,6 +56,7 @@ pub(crate) enum Foreign {
 /// What the cost of a verifier is counted in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Family {
+    DesCrypt,
     Md5Crypt,
     Sha1,
     /// Powers of two.
@@ -63,7 +70,8 @@ pub(super) enum Family {
 }
 
 impl Family {
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 7] = [
+        Self::DesCrypt,
         Self::Md5Crypt,
         Self::Sha1,
         Self::Bcrypt,
@@ -76,7 +84,7 @@ impl Family {
 /// Says why a verifier cannot be imported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadForeign {
-    #[error("a password in clear, or a verifier of DES crypt: neither is taken")]
+    #[error("a password in clear is not taken")]
     Clear,
     #[error("not a whole {0} verifier")]
     Malformed(&'static str),
@@ -122,13 +130,20 @@ impl Foreign {
             Some(("2a" | "2b" | "2y", rest)) => bcrypt_of(text, rest, bcrypt_max),
             Some(("5" | "6", rest)) => sha_crypt_of(text, rest),
             Some(_) => Err(BadForeign::Unknown),
+            None if is_des_crypt(text) => Ok(Self::DesCrypt(text.to_owned())),
             None => Err(BadForeign::Clear),
         }
+    }
+
+    /// Says whether it knows no more than eight characters of a password.
+    pub(crate) fn is_short(&self) -> bool {
+        matches!(self, Self::DesCrypt(_))
     }
 
     /// Says what comparing a password with it costs.
     pub(super) fn cost(&self) -> (Family, u32) {
         match self {
+            Self::DesCrypt(_) => (Family::DesCrypt, DES_ROUNDS),
             Self::Md5Crypt(_) => (Family::Md5Crypt, MD5_ROUNDS),
             Self::Sha1(_) => (Family::Sha1, 1),
             Self::Bcrypt(text) => {
@@ -155,6 +170,7 @@ impl Foreign {
     /// Makes a verifier of this cost that no password is known for.
     pub(super) fn nobodys(family: Family, cost: u32) -> Self {
         match family {
+            Family::DesCrypt => Self::DesCrypt(".".repeat(DES_LENGTH)),
             Family::Md5Crypt => Self::Md5Crypt(apr1::Md5Crypt::nobodys()),
             Family::Sha1 => Self::Sha1([0; 20]),
             Family::Bcrypt => Self::Bcrypt(format!("$2b${cost:02}${}", ".".repeat(53))),
@@ -179,6 +195,8 @@ impl Foreign {
     pub(crate) fn matches(&self, password: &str) -> bool {
         let password = password.as_bytes();
         match self {
+            // Eight characters of a password count; the sign-in that is right keeps all that was typed.
+            Self::DesCrypt(text) => des_crypt(password, text),
             Self::Md5Crypt(md5) => md5.matches(password),
             Self::Sha1(hash) => {
                 let digest: [u8; 20] = Sha1::digest(password).into();
@@ -239,6 +257,17 @@ fn bcrypt_of(text: &str, rest: &str, most: u32) -> Result<Foreign, BadForeign> {
         _ if cost <= most => Ok(Foreign::Bcrypt(text.to_owned())),
         _ => Err(BadForeign::Costly("bcrypt", most)),
     }
+}
+
+/// Says whether a text has the shape of DES crypt; a password in clear of this length may have it too.
+fn is_des_crypt(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'/';
+    text.len() == DES_LENGTH && text.bytes().all(plain)
+}
+
+fn des_crypt(password: &[u8], verifier: &str) -> bool {
+    crypt3_rs::unix::crypt(password, verifier)
+        .is_ok_and(|hash| hash.as_str().as_bytes().ct_eq(verifier.as_bytes()).into())
 }
 
 /// `[rounds=N$]SALT$HASH`.

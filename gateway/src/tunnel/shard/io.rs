@@ -23,12 +23,15 @@ const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
 /// How long a full socket holds the packet loop before a batch is dropped.
 const SEND_PATIENCE: Duration = Duration::from_millis(20);
 
-/// Binds the UDP socket of the tunnel and asks for large buffers.
+/// Takes the UDP socket of the tunnel that was passed, or binds one, and asks for large buffers.
 ///
 /// # Errors
 /// What the system answers, for example that the port is taken.
-pub(in crate::tunnel) fn bind_outer(listen: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = UdpSocket::bind(listen)?;
+pub(in crate::tunnel) fn outer(
+    passed: Option<UdpSocket>,
+    listen: SocketAddr,
+) -> io::Result<UdpSocket> {
+    let socket = passed.map_or_else(|| UdpSocket::bind(listen), Ok)?;
     let buffers = socket2::SockRef::from(&socket);
     let asked = buffers
         .set_recv_buffer_size(SOCKET_BUFFER)

@@ -8,6 +8,13 @@ const SHA1: &str = "{SHA}wtE0GL+mcxUwurKYjuaDa96UZE4=";
 const SHA256_CRYPT: &str = "$5$saltsalt$6GgjaQKoE2.Fr6F6QBHBgxwLqlFMg6mRrqFpiQy4RN6";
 const SHA512_CRYPT: &str = "$6$saltsalt$1teJzqmC8mayn7AaGVTAZxJ218ACXXnxYLTgU02n0r8modbd1ZKw9EVYJcbLRvL1n/zonM4br/MBAZdoT/aRr1";
 const BCRYPT: &str = "$2b$04$abcdefghijklmnopqrstuu8HGcnEyVkGAUO2Nu40wB3qdsQ2CDtgC";
+/// The first is of Apache's documentation of htpasswd.
+const DES_CRYPT: [(&str, &str); 4] = [
+    ("rqXexS6ZhobKA", "myPassword"),
+    ("abhv/ZnAzL36k", "secret12"),
+    ("xOhvVxyEf74yk", PASSWORD),
+    (".//p8rLaGq0ec", "myPassword"),
+];
 const PBKDF2_HASH: &str = "23a8dad9284991bacc4d398555bcf716857bab146c1d98af811601dd8778a29f";
 
 fn matches(verifier: &str, password: &str) -> bool {
@@ -45,10 +52,38 @@ fn md5_crypt_matches_known_verifiers() {
 }
 
 #[test]
-fn clear_text_and_des_crypt_are_refused() {
-    for clear in ["secret", "rqXexS6ZhobKA", PBKDF2_HASH, "admin123"] {
+fn clear_text_is_refused() {
+    for clear in [
+        "secret",
+        "rqXexS6ZhobK",
+        "rqXexS6ZhobKAA",
+        "rqXexS6Zhob-A",
+        PBKDF2_HASH,
+        "admin123",
+    ] {
         assert_eq!(Foreign::parse(clear).err(), Some(BadForeign::Clear));
     }
+}
+
+#[test]
+fn des_crypt_compares_eight_characters_as_it_always_did() {
+    for (verifier, password) in DES_CRYPT {
+        let foreign = Foreign::parse(verifier).unwrap();
+        assert!(foreign.is_short(), "{verifier}");
+        let eight = password.get(..8).unwrap();
+        for right in [password, eight, &format!("{eight} and more")] {
+            assert!(foreign.matches(right), "{verifier}");
+        }
+        for wrong in [
+            "",
+            eight.get(..7).unwrap(),
+            &eight.to_uppercase(),
+            "password",
+        ] {
+            assert!(!foreign.matches(wrong), "{verifier}");
+        }
+    }
+    assert!(!Foreign::parse(APR1).unwrap().is_short());
 }
 
 #[test]
