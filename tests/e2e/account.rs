@@ -310,6 +310,36 @@ fn an_imported_person_signs_in_once_with_the_old_password_and_enrols() {
 }
 
 #[test]
+fn of_an_imported_des_crypt_eight_characters_count_once_and_all_of_them_from_then_on() {
+    let gateway = Gateway::demo();
+    gateway.must(&["user", "add", "zoe", "--group", "admins", "--no-link"]);
+    let file = gateway.dir().join("htpasswd");
+    // of crypt(3), with the salt xO
+    fs::write(&file, "zoe:xOhvVxyEf74yk\n").unwrap();
+    let path = file.to_str().unwrap();
+    let refused = gateway.run(&["user", "import", path]);
+    assert_eq!(refused.status.code(), Some(65), "{refused:?}");
+    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        text.contains("--des-crypt") && !text.contains("xOhv"),
+        "{text}"
+    );
+    gateway.must(&["user", "import", path, "--des-crypt"]);
+
+    let zoe = Person::new("zoe", "a zebra by the door", "GEZDGNBVGY3TQOJQ");
+    let client = Client::new(&gateway);
+    let wrong = client.password(&gateway.facts.app, &zoe, "a zebr");
+    assert!(!wrong.url.ends_with("/enrol"), "{wrong:?}");
+    let page = client.password(&gateway.facts.app, &zoe, &zoe.password);
+    assert!(page.url.ends_with("/enrol"), "{page:?}");
+    let (zoe, _) = finish(&client, &page, "zoe", &zoe.password);
+    let other = Client::new(&gateway);
+    let wrong = other.password(&gateway.facts.app, &zoe, BROUGHT_PASSWORD);
+    assert_eq!(wrong.status, 401, "the same first eight: {wrong:?}");
+    assert!(is_the_app(&client.sign_in(&gateway.facts.app, &zoe)));
+}
+
+#[test]
 fn a_new_browser_is_told_at_the_next_visit_and_can_be_ended_from_there() {
     let gateway = Gateway::demo();
     let demo = &gateway.facts.demo;
