@@ -224,7 +224,7 @@ impl Bans {
     /// Gathers what is trusted by now.
     pub(crate) fn gather(&self, gw: &Gateway) -> Arc<Trusted> {
         let policy = &gw.snapshot.load().policy;
-        let trusted = Arc::new(Trusted::gather(&gw.config, policy));
+        let trusted = Arc::new(Trusted::gather(&gw.config, policy, &gw.upstreams.named()));
         self.trusted.store(Arc::clone(&trusted));
         trusted
     }

@@ -11,6 +11,7 @@ mod tls;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -125,6 +126,20 @@ impl Upstreams {
         // a pool of a policy holds its own
         let mut loads = self.loads.lock();
         loads.retain(|_, load| Arc::strong_count(load) > 1);
+    }
+
+    /// Returns the addresses that the names of upstreams lead to, as far as they were looked up.
+    pub(crate) fn named(&self) -> Vec<IpAddr> {
+        let members = self.members.lock();
+        members.values().flat_map(|member| member.named()).collect()
+    }
+
+    /// Looks the names of upstreams up that were not looked up just now.
+    pub(crate) async fn look_up(&self) {
+        let members: Vec<_> = self.members.lock().values().cloned().collect();
+        for member in members {
+            drop(member.address(clock::now()).await);
+        }
     }
 
     /// What a browser shows to come back to an upstream; nobody can make one up.

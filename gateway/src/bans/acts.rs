@@ -83,7 +83,7 @@ mod tests {
         config.bans.allow = vec!["203.0.113.9/32".parse().unwrap()];
         let mut sources = policy::Sources::new();
         sources.add("policy.toml", "postern = 1\n".to_owned());
-        Trusted::gather(&config, &policy::load(&sources).unwrap().policy)
+        Trusted::gather(&config, &policy::load(&sources).unwrap().policy, &[])
     }
 
     #[tokio::test]

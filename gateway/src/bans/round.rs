@@ -25,6 +25,9 @@ pub(crate) async fn run(gw: Arc<Gateway>) {
             _ = minute.tick() => {
                 gw.bans.forget();
                 gw.bans.gather(&gw);
+                // what it finds counts from the next time that somebody is judged
+                let gw = Arc::clone(&gw);
+                tokio::spawn(async move { gw.upstreams.look_up().await });
             }
             () = gw.bans.wake.notified() => {}
         }

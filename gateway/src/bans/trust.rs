@@ -11,8 +11,9 @@ use crate::config::Config;
 pub(crate) struct Trusted(Vec<(IpNet, &'static str)>);
 
 impl Trusted {
-    /// Gathers them from the configuration, the policy in force and the machine's interfaces.
-    pub(crate) fn gather(config: &Config, policy: &policy::Policy) -> Self {
+    /// Gathers them from the configuration, the policy in force, the machine's interfaces, and what the names of
+    /// upstreams lead to.
+    pub(crate) fn gather(config: &Config, policy: &policy::Policy, named: &[IpAddr]) -> Self {
         let mut all = vec![
             (
                 IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)),
@@ -39,6 +40,7 @@ impl Trusted {
             policy::At::Net(host, _) => host.parse().ok(),
             policy::At::Unix(_) => None,
         });
+        let upstreams = upstreams.chain(named.iter().copied());
         all.extend(upstreams.map(|ip| (single(ip), "an upstream")));
         Self(all)
     }
@@ -78,7 +80,8 @@ mod tests {
             "postern = 1\n[app.a]\nhost = \"a.example\"\nupstream = \"http://192.0.2.80:80\"\n"
                 .to_owned(),
         );
-        Trusted::gather(&config, &policy::load(&sources).unwrap().policy)
+        let named = ["192.0.2.90".parse().unwrap()];
+        Trusted::gather(&config, &policy::load(&sources).unwrap().policy, &named)
     }
 
     #[test]
@@ -90,6 +93,7 @@ mod tests {
             "::1/128",
             "198.51.100.4/32",
             "192.0.2.80/32",
+            "192.0.2.90/32",
             "10.200.200.7/32",
             "203.0.113.9/32",
             "0.0.0.0/0",

@@ -148,7 +148,7 @@ impl Operator for Stopped {
     }
     async fn ban(&self, ask: &ban::Ask) -> Result<Vec<ban::Line>, Refusal> {
         let bans = Bans::open(&self.config.bans, Arc::clone(&self.store)).await?;
-        let trusted = Trusted::gather(&self.config, &self.policy);
+        let trusted = Trusted::gather(&self.config, &self.policy, &[]);
         let tell = async |record| {
             if let Err(error) = self.audit.write(record, Durability::Durable).await {
                 tracing::error!(%error, "the journal takes no record of the ban");

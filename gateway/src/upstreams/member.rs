@@ -235,6 +235,13 @@ impl Member {
         found.0.first().copied().map(Address::Net)
     }
 
+    /// Returns the addresses its name had at the last look; none of a tenant's, who may name whatever they like.
+    pub(super) fn named(&self) -> Vec<IpAddr> {
+        let found = self.found.lock();
+        let addresses = found.0.iter().filter(|_| !self.foreign);
+        addresses.map(SocketAddr::ip).collect()
+    }
+
     /// Puts the address that failed behind the others of its name.
     pub(crate) fn next_address(&self) {
         let mut found = self.found.lock();

@@ -338,3 +338,26 @@ async fn a_tenants_name_never_leads_to_the_gateways_own_machine() {
     let of_tenant = super::Member::new(&own, true, now);
     assert_eq!(of_tenant.address(now).await, None);
 }
+
+#[tokio::test]
+async fn what_a_name_leads_to_is_known_once_it_was_looked_up_but_not_of_a_tenants() {
+    let named = Upstream {
+        tls: false,
+        http2: false,
+        at: At::Net("localhost".to_owned(), 80),
+    };
+    let now = clock::now();
+    let of_root = super::Member::new(&named, false, now);
+    assert!(of_root.named().is_empty());
+    drop(of_root.address(now).await);
+    assert!(of_root.named().iter().any(|ip| ip.is_loopback()));
+    let far = Upstream {
+        at: At::Net("192.0.2.1".to_owned(), 80),
+        ..named
+    };
+    for foreign in [true, false] {
+        let literal = super::Member::new(&far, foreign, now);
+        drop(literal.address(now).await);
+        assert!(literal.named().is_empty(), "it is no name");
+    }
+}
