@@ -1,0 +1,112 @@
+//! What h2spec does not ask, and the gateway does all the same.
+
+use postern_tests::cases::*;
+use postern_tests::frames::*;
+
+use crate::table::weight;
+
+#[test]
+fn streams_and_the_list_of_fields_are_bounded_and_no_upgrade_is_offered() {
+    let scene = Scene::new();
+    let first = scene.wire().next_frame().unwrap().unwrap();
+    assert_eq!((first.kind, first.flags, first.stream), (SETTINGS, 0, 0));
+    let setting = |id: u16| {
+        let of = |chunk: &&[u8]| chunk[..2] == id.to_be_bytes();
+        let found = first.payload.chunks(6).find(of);
+        found.map(|chunk| u32::from_be_bytes(chunk[2..].try_into().unwrap()))
+    };
+    assert_eq!((setting(3), setting(6)), (Some(100), Some(32 * 1024)));
+}
+
+#[test]
+#[rustfmt::skip] // a row a case
+fn frames_that_are_odd_in_other_ways() {
+    let scene = Scene::new();
+    let cancel = 8_u32.to_be_bytes();
+    let begun = |more: Vec<u8>| [scene.begin(1), more].concat();
+    let closed = |more: Vec<u8>| [begun(frame(RST_STREAM, 0, 1, &cancel)), more].concat();
+    let mut odd = scene.ask(1);
+    odd[4] |= 0x42;
+    let mut reserved = scene.ask(1);
+    reserved[5] |= 0x80;
+    run(
+        &scene,
+        &[
+            ("4.1: undefined flags of a head", odd, Must::Serve),
+            ("4.1: the reserved bit of a head", reserved, Must::Serve),
+            ("5.5: an extension of a stream", [frame(0x16, 0, 1, &[0; 8]), scene.ask(1)].concat(), Must::Serve),
+            ("5.1: window after a reset", closed(frame(WINDOW_UPDATE, 0, 1, &100_u32.to_be_bytes())), Must::Ignore),
+            ("5.1: priority after a reset", closed(frame(PRIORITY, 0, 1, &weight(0, 9))), Must::Ignore),
+            ("6.4: a reset and then another stream", closed(scene.ask(3)), Must::Ignore),
+            ("6.9: more data than the window", begun(vec![frame(DATA, 0, 1, &[b'x'; 1 << 14]); 65].concat()), Must::Reset(&[FLOW_CONTROL])),
+        ],
+    );
+}
+
+#[test]
+#[rustfmt::skip] // a row a case
+fn heads_that_are_no_request_in_other_ways() {
+    let scene = Scene::new();
+    let wrong = |drop: &[&str], more: &[(&str, &str)]| {
+        let more = [more, &[("x-wrong", "1")]].concat();
+        scene.with(drop, &more)
+    };
+    // pseudo fields come first: those that are added stand before the others
+    let first = |more: (&str, &str), drop: &[&str]| {
+        let mut all = scene.fields("GET", "/p");
+        all.retain(|(name, _)| !drop.contains(name));
+        all.insert(0, more);
+        all.push(("x-wrong", "1"));
+        frame(HEADERS, END_HEADERS | END_STREAM, 1, &fields(&all))
+    };
+    let length = |length: &str| {
+        let mut all = scene.fields("POST", "/p");
+        all.extend([("content-length", length), ("x-wrong", "1")]);
+        [frame(HEADERS, END_HEADERS, 1, &fields(&all)), frame(DATA, END_STREAM, 1, b"test")].concat()
+    };
+    let mut all = vec![
+        ("8.3.1: no authority", wrong(&[":authority"], &[]), Must::Refuse(&[PROTOCOL])),
+        ("8.3.1: another scheme's path", first((":path", "https://app.gate.localhost/p"), &[":path"]), Must::Refuse(&[PROTOCOL])),
+        ("8.1.1: less data than its length", length("9"), Must::Reset(&[PROTOCOL])),
+        ("8.1.1: a length that is none", length("4x"), Must::Refuse(&[PROTOCOL])),
+        ("8.2.2: te of trailers", scene.with(&[], &[("te", "trailers")]), Must::Serve),
+        ("8.2.3: a cookie in crumbs", scene.with(&[], &[("cookie", "a=b"), ("cookie", "c=d")]), Must::Serve),
+    ];
+    for (name, value) in [
+        ("keep-alive", "timeout=5"),
+        ("proxy-connection", "keep-alive"),
+        ("transfer-encoding", "chunked"),
+        ("upgrade", "websocket"),
+    ] {
+        all.push(("8.2.2: a field of one connection", wrong(&[], &[(name, value)]), Must::Refuse(&[PROTOCOL])));
+    }
+    for (name, value) in [
+        ("x a", "1"),
+        ("", "1"),
+        ("x-a:", "1"),
+        ("x-a", "a\rb"),
+        ("x-a", "a\nb"),
+        ("x-a", "a\0b"),
+    ] {
+        all.push(("8.2.1: a name or value that is none", wrong(&[], &[(name, value)]), Must::Refuse(&[PROTOCOL])));
+    }
+    run(&scene, &all);
+    let seen = scene.recorder.seen();
+    let cookies: Vec<_> = seen.iter().map(|seen| seen.values("cookie")).collect();
+    assert!(cookies.iter().all(|all| all.len() < 2), "{cookies:?}");
+    assert!(cookies.contains(&vec!["a=b; c=d"]), "crumbs are one line: {cookies:?}");
+}
+
+#[test]
+#[rustfmt::skip] // a row a case
+fn code_that_is_odd_in_other_ways() {
+    let scene = Scene::new();
+    run(
+        &scene,
+        &[
+            ("5.1: an integer without an end", scene.block(&[], &[0, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]), Must::End(&[COMPRESSION])),
+            ("5.2: a string longer than its block", scene.block(&[], b"\0\x01a\x7f\x20ab"), Must::End(&[COMPRESSION, PROTOCOL])),
+            ("6.2.1: a literal that is kept under a known name", scene.block(&[], b"\x53\x011"), Must::Serve),
+        ],
+    );
+}
