@@ -1,21 +1,73 @@
 //! What h2spec does not ask, and the gateway does all the same.
 
+use std::net::SocketAddr;
+
 use postern_tests::cases::*;
+use postern_tests::curl::host;
 use postern_tests::frames::*;
+use postern_tests::raw;
+use postern_tests::websocket::Socket;
 
 use crate::table::weight;
 
 #[test]
-fn streams_and_the_list_of_fields_are_bounded_and_no_upgrade_is_offered() {
+fn streams_and_the_list_of_fields_are_bounded() {
     let scene = Scene::new();
     let first = scene.wire().next_frame().unwrap().unwrap();
     assert_eq!((first.kind, first.flags, first.stream), (SETTINGS, 0, 0));
-    let setting = |id: u16| {
-        let of = |chunk: &&[u8]| chunk[..2] == id.to_be_bytes();
-        let found = first.payload.chunks(6).find(of);
-        found.map(|chunk| u32::from_be_bytes(chunk[2..].try_into().unwrap()))
+    let both = (setting(&first, 3), setting(&first, 6));
+    assert_eq!(both, (Some(100), Some(32 * 1024)));
+}
+
+/// Reads a value from settings.
+fn setting(settings: &Frame, id: u16) -> Option<u32> {
+    let of = |chunk: &&[u8]| chunk[..2] == id.to_be_bytes();
+    let found = settings.payload.chunks(6).find(of);
+    found.map(|chunk| u32::from_be_bytes(chunk[2..].try_into().unwrap()))
+}
+
+/// Source: RFC 8441 sections 3 and 4.
+#[test]
+fn a_websocket_over_http_2_is_neither_offered_nor_taken_and_http_1_carries_it() {
+    const ENABLE_CONNECT_PROTOCOL: u16 = 8;
+    let scene = Scene::new();
+    let first = scene.wire().next_frame().unwrap().unwrap();
+    let offered = setting(&first, ENABLE_CONNECT_PROTOCOL);
+    assert_eq!(offered.unwrap_or(0), 0);
+    let open = |method: &str, protocol: &[(&str, &str)]| {
+        let mut all = protocol.to_vec();
+        all.extend(scene.fields(method, "/ws"));
+        let origin = format!("https://{}", scene.authority);
+        all.extend([
+            ("sec-websocket-version", "13"),
+            ("origin", &origin),
+            ("x-wrong", "1"),
+        ]);
+        frame(HEADERS, END_HEADERS, 1, &fields(&all))
     };
-    assert_eq!((setting(3), setting(6)), (Some(100), Some(32 * 1024)));
+    run(
+        &scene,
+        &[
+            (
+                "extended CONNECT",
+                open("CONNECT", &[(":protocol", "websocket")]),
+                Must::Reset(&[PROTOCOL]),
+            ),
+            (
+                "the same by GET",
+                open("GET", &[(":protocol", "websocket")]),
+                Must::Reset(&[PROTOCOL]),
+            ),
+        ],
+    );
+    let name = host(&scene.gateway.facts.app);
+    let to = SocketAddr::from(([127, 0, 0, 1], scene.gateway.https_port()));
+    let tls = raw::tls(to, name, &scene.gateway.facts.ca_root, LIMIT);
+    let mut socket = Socket::open(tls, &scene.authority, "/ws", Some(&scene.cookie)).unwrap();
+    assert_eq!(socket.echo("by HTTP/1").unwrap(), "by HTTP/1");
+    let seen = scene.recorder.seen();
+    let opened = seen.iter().filter(|seen| seen.target() == "/ws").count();
+    assert_eq!(opened, 1, "{seen:?}");
 }
 
 #[test]
