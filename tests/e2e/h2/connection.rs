@@ -8,6 +8,8 @@ use crate::table::Does::*;
 use crate::table::{Case, row, weight};
 
 const CODE: &str = "the library has one code for whatever it cannot read";
+const CLOSED: &str =
+    "the library tells a closed stream from a wrong frame only when it has forgotten the stream";
 
 pub fn cases(asks: &Asks) -> Vec<Case> {
     [frames(asks), states(asks), streams(asks)].concat()
@@ -48,14 +50,14 @@ fn states(asks: &Asks) -> Vec<Case> {
         row("http2/5.1/2", "idle: reset", reset(), ConnectionError(&[PROTOCOL]), End(PROTOCOL)),
         row("http2/5.1/3", "idle: window", frame(WINDOW_UPDATE, 0, 1, &100_u32.to_be_bytes()), ConnectionError(&[PROTOCOL]), End(PROTOCOL)),
         row("http2/5.1/4", "idle: continuation", more(), ConnectionError(&[PROTOCOL]), End(PROTOCOL)),
-        row("http2/5.1/5", "half closed: data", asked(data()), StreamError(&[STREAM_CLOSED]), End(PROTOCOL)),
+        row("http2/5.1/5", "half closed: data", asked(data()), StreamError(&[STREAM_CLOSED]), End(PROTOCOL)).because(CLOSED),
         row("http2/5.1/6", "half closed: head", asked(head()), StreamError(&[STREAM_CLOSED]), Reset(STREAM_CLOSED)),
         row("http2/5.1/7", "half closed: continuation", asked(more()), StreamError(&[STREAM_CLOSED, PROTOCOL]), End(PROTOCOL)),
         row("http2/5.1/8", "after a reset: data", gone(data()), StreamError(&[STREAM_CLOSED]), Reset(STREAM_CLOSED)),
         row("http2/5.1/9", "after a reset: head", gone(head()), StreamError(&[STREAM_CLOSED]), Reset(STREAM_CLOSED)),
         row("http2/5.1/10", "after a reset: continuation", gone(more()), StreamError(&[STREAM_CLOSED, PROTOCOL]), End(PROTOCOL)),
         over("http2/5.1/11", "closed: data", data(), StreamError(&[STREAM_CLOSED]), Reset(STREAM_CLOSED)),
-        over("http2/5.1/12", "closed: head", head(), ConnectionError(&[STREAM_CLOSED]), End(PROTOCOL)),
+        over("http2/5.1/12", "closed: head", head(), ConnectionError(&[STREAM_CLOSED]), End(PROTOCOL)).because(CLOSED),
         over("http2/5.1/13", "closed: continuation", more(), ConnectionError(&[STREAM_CLOSED, PROTOCOL]), End(PROTOCOL)),
     ]
 }
