@@ -162,3 +162,14 @@ fn code_that_is_odd_in_other_ways() {
         ],
     );
 }
+
+/// Source: RFC 9113 section 6.8.
+#[test]
+fn an_end_that_the_client_announces_leaves_what_is_under_way() {
+    let scene = Scene::new();
+    let mut wire = scene.wire();
+    let code = [0, 0, 0, 0, 0, 0, 0, 0xff];
+    wire.send(&[scene.ask(1), frame(GOAWAY, 0, 0, &code)].concat());
+    let all = reaction(&mut wire, |came| matches!(came, Came::Status(_)));
+    assert_eq!(all.last(), Some(&Came::Status(200)), "{all:?}");
+}

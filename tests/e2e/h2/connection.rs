@@ -23,7 +23,7 @@ fn frames(asks: &Asks) -> Vec<Case> {
     reserved[5] |= 0x80;
     vec![
         row("http2/3.5/1", "settings come first", Vec::new(), Greeting, Serve),
-        row("http2/3.5/2", "no preface", b"INVALID CONNECTION PREFACE\r\n\r\n", ConnectionError(&[PROTOCOL]), End(PROTOCOL)).bare(),
+        row("http2/3.5/2", "no preface", b"INVALID CONNECTION PREFACE\r\n\r\n", ConnectionError(&[PROTOCOL]), Close).bare(),
         row("http2/4.1/1", "a frame of an unknown kind", frame(0x16, 0, 0, &[0; 8]), Pong, Serve),
         row("http2/4.1/2", "undefined flags", frame(PING, 0x16, 0, b"are here"), Ponged, Serve),
         row("http2/4.1/3", "the reserved bit", reserved, Ponged, Serve),
@@ -50,14 +50,14 @@ fn states(asks: &Asks) -> Vec<Case> {
         row("http2/5.1/2", "idle: reset", reset(), ConnectionError(&[PROTOCOL]), End(PROTOCOL)),
         row("http2/5.1/3", "idle: window", frame(WINDOW_UPDATE, 0, 1, &100_u32.to_be_bytes()), ConnectionError(&[PROTOCOL]), End(PROTOCOL)),
         row("http2/5.1/4", "idle: continuation", more(), ConnectionError(&[PROTOCOL]), End(PROTOCOL)),
-        row("http2/5.1/5", "half closed: data", asked(data()), StreamError(&[STREAM_CLOSED]), End(PROTOCOL)).because(CLOSED),
-        row("http2/5.1/6", "half closed: head", asked(head()), StreamError(&[STREAM_CLOSED]), Reset(STREAM_CLOSED)),
+        row("http2/5.1/5", "half closed: data", asked(data()), StreamError(&[STREAM_CLOSED]), End(PROTOCOL)).or(Reset(STREAM_CLOSED)).because(CLOSED),
+        row("http2/5.1/6", "half closed: head", asked(head()), StreamError(&[STREAM_CLOSED]), End(STREAM_CLOSED)).or(End(PROTOCOL)),
         row("http2/5.1/7", "half closed: continuation", asked(more()), StreamError(&[STREAM_CLOSED, PROTOCOL]), End(PROTOCOL)),
-        row("http2/5.1/8", "after a reset: data", gone(data()), StreamError(&[STREAM_CLOSED]), Reset(STREAM_CLOSED)),
-        row("http2/5.1/9", "after a reset: head", gone(head()), StreamError(&[STREAM_CLOSED]), Reset(STREAM_CLOSED)),
+        row("http2/5.1/8", "after a reset: data", gone(data()), StreamError(&[STREAM_CLOSED]), Reset(STREAM_CLOSED)).or(End(PROTOCOL)),
+        row("http2/5.1/9", "after a reset: head", gone(head()), StreamError(&[STREAM_CLOSED]), End(PROTOCOL)).or(End(STREAM_CLOSED)).because(CLOSED),
         row("http2/5.1/10", "after a reset: continuation", gone(more()), StreamError(&[STREAM_CLOSED, PROTOCOL]), End(PROTOCOL)),
-        over("http2/5.1/11", "closed: data", data(), StreamError(&[STREAM_CLOSED]), Reset(STREAM_CLOSED)),
-        over("http2/5.1/12", "closed: head", head(), ConnectionError(&[STREAM_CLOSED]), End(PROTOCOL)).because(CLOSED),
+        over("http2/5.1/11", "closed: data", data(), StreamError(&[STREAM_CLOSED]), Reset(STREAM_CLOSED)).or(End(PROTOCOL)),
+        over("http2/5.1/12", "closed: head", head(), ConnectionError(&[STREAM_CLOSED]), End(PROTOCOL)).or(End(STREAM_CLOSED)).because(CLOSED),
         over("http2/5.1/13", "closed: continuation", more(), ConnectionError(&[STREAM_CLOSED, PROTOCOL]), End(PROTOCOL)),
     ]
 }

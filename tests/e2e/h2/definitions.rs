@@ -22,7 +22,7 @@ fn bodies(asks: &Asks) -> Vec<Case> {
     let cancel = 8_u32.to_be_bytes();
     vec![
         row("http2/6.1/1", "data of stream 0", begun(frame(DATA, END_STREAM, 0, b"test")), ConnectionError(&[PROTOCOL]), End(PROTOCOL)),
-        row("http2/6.1/2", "data of a stream that is half closed", [asks.ask(1), frame(DATA, END_STREAM, 1, b"test")].concat(), StreamError(&[STREAM_CLOSED]), End(PROTOCOL)).because(CLOSED),
+        row("http2/6.1/2", "data of a stream that is half closed", [asks.ask(1), frame(DATA, END_STREAM, 1, b"test")].concat(), StreamError(&[STREAM_CLOSED]), End(PROTOCOL)).or(Reset(STREAM_CLOSED)).because(CLOSED),
         row("http2/6.1/3", "padding longer than the data", begun(frame(DATA, END_STREAM | PADDED, 1, b"\x06ab")), ConnectionError(&[PROTOCOL]), End(PROTOCOL)),
         row("http2/6.2/1", "priority within a head", [head(END_STREAM, 1), frame(PRIORITY, 0, 1, &weight(0, 9))].concat(), ConnectionError(&[PROTOCOL]), End(PROTOCOL)),
         row("http2/6.2/2", "another head within a head", [head(END_STREAM, 1), asks.ask(3)].concat(), ConnectionError(&[PROTOCOL]), End(PROTOCOL)),

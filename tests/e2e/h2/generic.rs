@@ -39,7 +39,7 @@ pub fn cases(asks: &Asks) -> Vec<Case> {
         row("generic/3.4/1", "a reset", begun(reset()), PongOrClosed, Serve),
         row("generic/3.5/1", "settings", [PREFACE, &settings(&[(4, 65_535), (3, 100)])].concat(), Acknowledged, Serve).bare(),
         row("generic/3.7/1", "a ping", Vec::new(), Pong, Serve),
-        row("generic/3.8/1", "the client goes away", frame(GOAWAY, 0, 0, &[0; 8]), PongOrClosed, Serve),
+        row("generic/3.8/1", "the client goes away", frame(GOAWAY, 0, 0, &[0; 8]), PongOrClosed, End(0)),
         row("generic/3.9/1", "a wider window", wide(0), Pong, Serve),
         row("generic/3.9/2", "a stream's wider window", [asks.begin(1), wide(1), frame(DATA, END_STREAM, 1, b"x")].concat(), Answer, Serve),
         row("generic/3.10/1", "a head in two parts", [frame(HEADERS, END_STREAM, 1, &asks.get()), part(END_HEADERS, &[("x-a", "1")])].concat(), Answer, Serve).reaches("x-a", "1"),

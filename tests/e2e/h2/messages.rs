@@ -11,6 +11,7 @@ use crate::table::{Case, row};
 pub fn cases(asks: &Asks) -> Vec<Case> {
     let begun = |more: Vec<u8>| [asks.begin(1), more].concat();
     let odd = |id, says, head: Vec<u8>| row(id, says, head, StreamError(&[PROTOCOL]), Reset(PROTOCOL));
+    let ends = |id, says, head: Vec<u8>| row(id, says, head, StreamError(&[PROTOCOL]), End(PROTOCOL));
     let second = |flags: u8, all: &[(&str, &str)]| begun([frame(DATA, 0, 1, b"test"), frame(HEADERS, flags, 1, &fields(all))].concat());
     let without = |name| head(asks, &[name], &[], &[]);
     let twice = |name, value| head(asks, &[], &[(name, value)], &[]);
@@ -26,13 +27,13 @@ pub fn cases(asks: &Asks) -> Vec<Case> {
     };
     let push = frame(PUSH_PROMISE, END_HEADERS, 1, &[&3_u32.to_be_bytes()[..], &asks.get()].concat());
     vec![
-        row("http2/7/1", "going away by an unknown code", frame(GOAWAY, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 0xff]), PongOrClosed, Serve),
+        row("http2/7/1", "going away by an unknown code", frame(GOAWAY, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 0xff]), PongOrClosed, End(0)),
         row("http2/7/2", "a reset by an unknown code", begun(frame(RST_STREAM, 0, 1, &[0, 0, 0, 0xff])), PongOrClosed, Serve),
         odd("http2/8.1/1", "a second head that ends nothing", second(END_HEADERS, &[("x-sum", "1")])),
-        odd("http2/8.1.2/1", "a name in upper case", head(asks, &[], &[], &[("X-TEST", "ok")])),
-        odd("http2/8.1.2.1/1", "an unknown pseudo field", twice(":test", "ok")),
+        ends("http2/8.1.2/1", "a name in upper case", head(asks, &[], &[], &[("X-TEST", "ok")])),
+        ends("http2/8.1.2.1/1", "an unknown pseudo field", twice(":test", "ok")),
         odd("http2/8.1.2.1/2", "a pseudo field of answers", twice(":status", "200")),
-        odd("http2/8.1.2.1/3", "a pseudo field in trailers", second(END_HEADERS | END_STREAM, &[(":method", "GET")])),
+        ends("http2/8.1.2.1/3", "a pseudo field in trailers", second(END_HEADERS | END_STREAM, &[(":method", "GET")])),
         odd("http2/8.1.2.1/4", "a pseudo field behind another", head(asks, &[":path"], &[], &[(":path", "/p")])),
         odd("http2/8.1.2.2/1", "a field of the connection", head(asks, &[], &[], &[("connection", "keep-alive")])),
         odd("http2/8.1.2.2/2", "te of something else than trailers", head(asks, &[], &[], &[("te", "trailers, deflate")])),

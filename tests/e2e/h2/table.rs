@@ -41,6 +41,8 @@ pub enum Does {
     End(u32),
     /// A reset of a stream with this code; the connection lives on.
     Reset(u32),
+    /// The connection is closed without a word, as RFC 9113 section 3.4 permits.
+    Close,
 }
 
 impl Accepts {
@@ -58,9 +60,11 @@ impl Accepts {
                 Does::Serve,
             ) => true,
             // whatever the code says, the connection is closed then
-            (Self::PongOrClosed, Does::End(_))
-            | (Self::ConnectionError(_) | Self::StreamError(_), Does::End(_))
-            | (Self::Closed | Self::GoAway, Does::End(_)) => true,
+            (
+                Self::PongOrClosed | Self::ConnectionError(_) | Self::StreamError(_) | Self::Closed,
+                Does::End(_) | Does::Close,
+            )
+            | (Self::GoAway, Does::End(_)) => true,
             (Self::StreamError(codes), Does::Reset(code)) => codes.contains(&code),
             _ => false,
         }
@@ -98,6 +102,8 @@ pub struct Case {
     steps: Vec<Step>,
     pub accepts: Accepts,
     pub does: Does,
+    /// What it does instead when the answer is ahead of the frame, or behind it.
+    pub or: Option<Does>,
     /// Whether the case says the preface itself.
     bare: bool,
     /// Why the code is another than the standard's.
@@ -128,6 +134,7 @@ pub fn row(
         steps: vec![Step::Say(bytes.into())],
         accepts,
         does,
+        or: None,
         bare: false,
         because: None,
         field: None,
@@ -158,6 +165,12 @@ impl Case {
 
     pub fn data(mut self, bytes: usize) -> Self {
         self.steps.push(Step::Data(bytes));
+        self
+    }
+
+    /// Says what the gateway does instead when the answer is ahead of the frame, or behind it.
+    pub fn or(mut self, does: Does) -> Self {
+        self.or = Some(does);
         self
     }
 
@@ -269,41 +282,52 @@ impl Run {
     }
 
     fn does(&mut self, case: &Case, scene: &Scene) -> bool {
-        match case.does {
-            Does::Serve => {
-                let good = match case.accepts {
-                    Accepts::Greeting => *self.next() == Event::Settings,
-                    Accepts::Acknowledged => self.decided(|event| *event == Event::Acknowledged),
-                    Accepts::Answer => self.answer(1),
-                    Accepts::Pong | Accepts::PongOrClosed => self.pong(b"are here"),
-                    Accepts::Ponged => self.decided(|event| matches!(event, Event::Pong(_))),
-                    Accepts::Data(bytes) => self.data(bytes),
-                    Accepts::ConnectionError(_)
-                    | Accepts::StreamError(_)
-                    | Accepts::Closed
-                    | Accepts::GoAway => false,
-                };
-                good && {
-                    self.wire.send(&scene.ask(1001));
-                    self.until(|event| {
-                        matches!(
-                            event,
-                            Event::Head {
-                                stream: 1001,
-                                status: Some(200)
-                            }
-                        )
-                    })
-                }
-            }
-            Does::End(code) => {
-                self.decided(|event| *event == Event::End(code))
-                    && self.until(|event| *event == Event::Closed)
-            }
-            Does::Reset(code) => {
-                self.decided(|event| *event == Event::Reset(code)) && self.pong(b"are here")
-            }
+        let could = |event: &Event| {
+            let all = [Some(case.does), case.or];
+            all.iter().flatten().any(|does| match (does, event) {
+                (Does::End(code), Event::End(came)) => code == came,
+                (Does::Reset(code), Event::Reset(came)) => code == came,
+                (Does::Close, Event::Closed) => true,
+                _ => false,
+            })
+        };
+        if case.does == Does::Serve {
+            return self.serves(case.accepts, scene);
         }
+        if !self.decided(could) {
+            return false;
+        }
+        match self.came.last() {
+            Some(Event::End(_)) => self.until(|event| *event == Event::Closed),
+            Some(Event::Reset(_)) => self.pong(b"are here"),
+            _ => true,
+        }
+    }
+
+    fn serves(&mut self, accepts: Accepts, scene: &Scene) -> bool {
+        let good = match accepts {
+            Accepts::Greeting => *self.next() == Event::Settings,
+            Accepts::Acknowledged => self.decided(|event| *event == Event::Acknowledged),
+            Accepts::Answer => self.answer(1),
+            Accepts::Pong | Accepts::PongOrClosed => self.pong(b"are here"),
+            Accepts::Ponged => self.decided(|event| matches!(event, Event::Pong(_))),
+            Accepts::Data(bytes) => self.data(bytes),
+            Accepts::ConnectionError(_)
+            | Accepts::StreamError(_)
+            | Accepts::Closed
+            | Accepts::GoAway => false,
+        };
+        const NEXT: u32 = 1001;
+        self.wire.send(&scene.ask(NEXT));
+        good && self.until(|event| {
+            matches!(
+                event,
+                Event::Head {
+                    stream: NEXT,
+                    status: Some(200)
+                }
+            )
+        })
     }
 }
 
