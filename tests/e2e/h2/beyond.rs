@@ -163,6 +163,31 @@ fn code_that_is_odd_in_other_ways() {
     );
 }
 
+/// Source: RFC 9113 section 8.5.
+#[test]
+fn nobody_is_connected_to_an_address_of_their_own() {
+    let scene = Scene::new();
+    let before = scene.recorder.seen().len();
+    for authority in [scene.authority.as_str(), "127.0.0.1:22"] {
+        let all = [
+            (":method", "CONNECT"),
+            (":authority", authority),
+            ("cookie", &scene.cookie),
+        ];
+        let mut wire = scene.wire();
+        wire.send(&frame(HEADERS, END_HEADERS, 1, &fields(&all)));
+        let all = reaction(&mut wire, |came| {
+            matches!(came, Came::Status(_) | Came::Reset(_) | Came::End(_))
+        });
+        let refused = [Came::Status(400), Came::Status(405), Came::Reset(PROTOCOL)];
+        assert!(
+            all.last().is_some_and(|last| refused.contains(last)),
+            "{all:?}"
+        );
+    }
+    assert_eq!(scene.recorder.seen().len(), before);
+}
+
 /// Source: RFC 9113 section 6.8.
 #[test]
 fn an_end_that_the_client_announces_leaves_what_is_under_way() {
