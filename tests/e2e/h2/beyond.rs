@@ -90,7 +90,6 @@ fn frames_that_are_odd_in_other_ways() {
             ("5.1: window after a reset", closed(frame(WINDOW_UPDATE, 0, 1, &100_u32.to_be_bytes())), Must::Ignore),
             ("5.1: priority after a reset", closed(frame(PRIORITY, 0, 1, &weight(0, 9))), Must::Ignore),
             ("6.4: a reset and then another stream", closed(scene.ask(3)), Must::Ignore),
-            ("6.9: more data than the window", begun(vec![frame(DATA, 0, 1, &[b'x'; 1 << 14]); 65].concat()), Must::Reset(&[FLOW_CONTROL])),
         ],
     );
 }

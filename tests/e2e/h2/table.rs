@@ -102,7 +102,8 @@ pub struct Case {
     steps: Vec<Step>,
     pub accepts: Accepts,
     pub does: Does,
-    /// What it does instead when the answer is ahead of the frame, or behind it.
+    /// What it does instead when the answer is ahead of the frame, or behind it, or when what it said before it closed
+    /// is lost because bytes were unread.
     pub or: Option<Does>,
     /// Whether the case says the preface itself.
     bare: bool,
@@ -168,7 +169,7 @@ impl Case {
         self
     }
 
-    /// Says what the gateway does instead when the answer is ahead of the frame, or behind it.
+    /// Says what the gateway does instead, as [`Self::or`] tells.
     pub fn or(mut self, does: Does) -> Self {
         self.or = Some(does);
         self
