@@ -44,13 +44,18 @@ impl Scene {
     }
 
     fn open(&self, path: &str) -> Tls {
+        self.offer(path, "").0
+    }
+
+    /// Opens a WebSocket with more lines in the head; returns the head of the answer, too.
+    fn offer(&self, path: &str, lines: &str) -> (Tls, String) {
         let name = host(&self.gateway.facts.app);
         let tcp = TcpStream::connect(("127.0.0.1", self.gateway.https_port())).unwrap();
         let tls = raw::tls_over(tcp, name, &self.gateway.facts.ca_root, SOON);
         let authority = format!("{name}:{}", self.gateway.https_port());
-        Socket::open(tls, &authority, path, Some(&self.cookie))
-            .unwrap()
-            .into_stream()
+        let (socket, answer) =
+            Socket::offer(tls, &authority, path, Some(&self.cookie), lines).unwrap();
+        (socket.into_stream(), answer)
     }
 
     /// Sends parts, each as a write of its own, and checks that both sides got each byte.
@@ -142,6 +147,60 @@ fn frames_of_every_kind_and_length_pass_as_they_are() {
     scene.passes(&mut socket, "many small ones at once", &[many]);
     let large = frame(FIN | BINARY, &vec![9; 16 << 20]);
     scene.passes(&mut socket, "a large one", &[large]);
+}
+
+#[test]
+fn lengths_written_longer_than_they_must_be_pass_as_they_are() {
+    let scene = Scene::new();
+    let mut socket = scene.open("/ws");
+    let key = [0; 4];
+    for (name, head) in [
+        ("5 in sixteen bits", &b"\x82\xfe\0\x05"[..]),
+        ("5 in 64 bits", b"\x82\xff\0\0\0\0\0\0\0\x05"),
+        ("a ping's in sixteen bits", b"\x89\xfe\0\x05"),
+        ("the highest bit of 64", b"\x82\xff\x80\0\0\0\0\0\0\x05"),
+    ] {
+        scene.passes(&mut socket, name, &[[head, &key, b"hello"].concat()]);
+    }
+}
+
+#[test]
+fn what_is_offered_and_what_is_taken_pass_and_compressed_frames_with_them() {
+    let scene = Scene::new();
+    let offers = [
+        "Sec-WebSocket-Protocol: chat.v2, chat.v1",
+        "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits, x-own; a=\"b c\"",
+    ];
+    let (mut socket, answer) = scene.offer("/ws", &format!("{}\r\n", offers.join("\r\n")));
+    let answer = answer.to_lowercase();
+    for line in [
+        "sec-websocket-protocol: chat.v2\r\n",
+        "sec-websocket-extensions: permessage-deflate; server_no_context_takeover\r\n",
+    ] {
+        assert!(answer.contains(line), "{answer}");
+    }
+    let head = scene.mirror.head().to_lowercase();
+    for line in offers {
+        assert!(
+            head.contains(&format!("{}\r\n", line.to_lowercase())),
+            "{head}"
+        );
+    }
+    // RFC 7692 section 7.2.3.1: "Hello"
+    let hello = frame(FIN | 0x40 | TEXT, b"\xf2\x48\xcd\xc9\xc9\x07\x00");
+    let parts = [
+        frame(0x40 | TEXT, b"\xf2\x48\xcd"),
+        frame(FIN | MORE, b"\xc9\xc9\x07\x00"),
+    ];
+    scene.passes(&mut socket, "compressed", &[hello]);
+    scene.passes(&mut socket, "compressed, in parts", &parts);
+    // who offers nothing is given nothing
+    let (_, answer) = scene.offer("/ws", "");
+    let answer = answer.to_lowercase();
+    assert!(
+        !answer.contains("sec-websocket-protocol") && !answer.contains("-extensions"),
+        "{answer}"
+    );
 }
 
 #[test]

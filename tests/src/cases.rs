@@ -1,6 +1,7 @@
 //! Cases of HTTP/2 as a table: bytes, and what must come of them.
 
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::time::{Duration, Instant};
 
 use crate::curl::{Client, host};
@@ -19,13 +20,27 @@ pub const LIMIT: Duration = crate::wait::PATIENCE;
 /// A ping of ours.
 pub const ASKED: &[u8] = b"postern!";
 
-/// A gateway before a recorder, and the cookie of demo, who is signed in.
+/// A gateway before a recorder, and the requests of demo, who is signed in.
 #[derive(Debug)]
 pub struct Scene {
     pub recorder: Recorder,
     pub gateway: Gateway,
+    asks: Asks,
+}
+
+/// Requests of one person to one host.
+#[derive(Clone, Debug)]
+pub struct Asks {
     pub cookie: String,
     pub authority: String,
+}
+
+impl Deref for Scene {
+    type Target = Asks;
+
+    fn deref(&self) -> &Asks {
+        &self.asks
+    }
 }
 
 impl Scene {
@@ -42,8 +57,10 @@ impl Scene {
         let authority = format!("{name}:{}", gateway.https_port());
         Self {
             recorder,
-            cookie: format!("__Host-postern={cookie}"),
-            authority,
+            asks: Asks {
+                cookie: format!("__Host-postern={cookie}"),
+                authority,
+            },
             gateway,
         }
     }
@@ -61,7 +78,9 @@ impl Scene {
         let name = host(&self.gateway.facts.app);
         Wire::bare(to, name, &self.gateway.facts.ca_root, LIMIT)
     }
+}
 
+impl Asks {
     /// The fields of a request of demo's, by this method and to this path.
     #[must_use]
     pub fn fields<'a>(&'a self, method: &'a str, path: &'a str) -> Vec<(&'a str, &'a str)> {

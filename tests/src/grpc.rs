@@ -36,6 +36,7 @@ pub struct Arrived {
 #[derive(Debug, Default)]
 struct Shared {
     seen: Mutex<Vec<Arrived>>,
+    trailers: Mutex<Vec<HeaderMap>>,
     connections: AtomicUsize,
     /// Calls under way.
     open: AtomicUsize,
@@ -95,6 +96,12 @@ impl App {
     #[must_use]
     pub fn seen(&self) -> Vec<Arrived> {
         self.shared.seen.lock().unwrap().clone()
+    }
+
+    /// Returns what came behind the bodies of requests.
+    #[must_use]
+    pub fn trailers(&self) -> Vec<HeaderMap> {
+        self.shared.trailers.lock().unwrap().clone()
     }
 
     /// Returns how many connections it was opened.
@@ -189,6 +196,9 @@ async fn answer(
             out.send_data(part.clone(), false)?;
         }
     }
+    if let Some(trailers) = body.trailers().await? {
+        shared.trailers.lock().unwrap().push(trailers);
+    }
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", HeaderValue::from_static("0"));
     trailers.insert(
@@ -241,6 +251,7 @@ pub struct Channel {
     send: h2::client::SendRequest<Bytes>,
     authority: String,
     cookie: Option<String>,
+    trailers: Option<HeaderMap>,
 }
 
 impl std::fmt::Debug for Channel {
@@ -270,7 +281,34 @@ impl Channel {
             send,
             authority: format!("{name}:{}", addr.port()),
             cookie: cookie.map(str::to_owned),
+            trailers: None,
         }
+    }
+
+    /// Opens one to an app itself, without TLS.
+    #[must_use]
+    pub fn direct(addr: SocketAddr) -> Self {
+        let runtime = runtime();
+        let send = runtime.block_on(async {
+            let stream = TcpStream::connect(addr).await.unwrap();
+            let (send, connection) = h2::client::handshake(stream).await.unwrap();
+            tokio::spawn(connection);
+            send
+        });
+        Self {
+            runtime,
+            send,
+            authority: addr.to_string(),
+            cookie: None,
+            trailers: None,
+        }
+    }
+
+    /// Ends each call by these fields.
+    #[must_use]
+    pub fn ending(mut self, trailers: HeaderMap) -> Self {
+        self.trailers = Some(trailers);
+        self
     }
 
     /// Calls a method with messages; each is sent when the answers to the one before are there, `answers` of them.
@@ -295,7 +333,7 @@ impl Channel {
         let (answer, mut out) = send.send_request(self.request(path), messages.is_empty())?;
         let mut rest = messages.iter();
         if let Some(first) = rest.next() {
-            say(&mut out, first, rest.len() == 0)?;
+            self.say(&mut out, first, rest.len() == 0)?;
         }
         let (head, mut body) = answer.await?.into_parts();
         let mut called = Called {
@@ -317,12 +355,19 @@ impl Channel {
             if due == 0
                 && let Some(next) = rest.next()
             {
-                say(&mut out, next, rest.len() == 0)?;
+                self.say(&mut out, next, rest.len() == 0)?;
                 due = answers;
             }
         }
         called.trailers = body.trailers().await?.unwrap_or_default();
         Ok(called)
+    }
+
+    /// Sends one message, and what ends the call behind the last.
+    fn say(&self, out: &mut SendStream<Bytes>, text: &str, last: bool) -> Result<(), h2::Error> {
+        let trailers = self.trailers.as_ref().filter(|_| last);
+        say(out, text, last && trailers.is_none())?;
+        trailers.map_or(Ok(()), |trailers| out.send_trailers(trailers.clone()))
     }
 
     fn request(&self, path: &str) -> Request<()> {

@@ -14,10 +14,12 @@ pub const BYE: &[u8] = b"\x88\x05\x03\xe9bye";
 #[derive(Debug, Default)]
 struct Shared {
     came: Mutex<Vec<u8>>,
+    head: Mutex<String>,
     ended: AtomicUsize,
 }
 
-/// The app: `/bye` closes at once, any other path gives back what comes.
+/// The app: `/bye` closes at once, any other path gives back what comes. Of what a client offers it takes the first
+/// protocol, and compression.
 #[derive(Debug)]
 pub struct Mirror {
     addr: SocketAddr,
@@ -53,6 +55,12 @@ impl Mirror {
         std::mem::take(&mut *self.shared.came.lock().unwrap())
     }
 
+    /// Returns the head of the last WebSocket that was opened.
+    #[must_use]
+    pub fn head(&self) -> String {
+        self.shared.head.lock().unwrap().clone()
+    }
+
     /// Returns how many WebSockets ended.
     #[must_use]
     pub fn ended(&self) -> usize {
@@ -62,19 +70,27 @@ impl Mirror {
 
 fn serve(mut stream: TcpStream, shared: &Shared) {
     while let Ok(head) = read_head(&mut stream) {
-        let key = head.lines().find_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            let is_key = name.eq_ignore_ascii_case("sec-websocket-key");
-            is_key.then(|| value.trim().to_owned())
-        });
-        let Some(key) = key else {
+        let Some(key) = field(&head, "sec-websocket-key") else {
             let page = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nmirror\n";
             drop(stream.write_all(page));
             continue;
         };
+        shared.head.lock().unwrap().clone_from(&head);
+        let protocol = field(&head, "sec-websocket-protocol").unwrap_or_default();
+        let protocol = match protocol.split(',').next() {
+            Some(first) if !first.is_empty() => format!("Sec-WebSocket-Protocol: {first}\r\n"),
+            _ => String::new(),
+        };
+        let deflate = match field(&head, "sec-websocket-extensions") {
+            Some(_) => {
+                "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n"
+            }
+            None => "",
+        };
         let answer = format!(
-            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {}\r\n\r\n",
-            accept(&key)
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             {protocol}{deflate}Sec-WebSocket-Accept: {}\r\n\r\n",
+            accept(key)
         );
         drop(stream.write_all(answer.as_bytes()));
         if head.starts_with("GET /bye ") {
@@ -85,6 +101,13 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
         shared.ended.fetch_add(1, Ordering::SeqCst);
         return;
     }
+}
+
+fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines().find_map(|line| {
+        let (found, value) = line.split_once(':')?;
+        found.eq_ignore_ascii_case(name).then(|| value.trim())
+    })
 }
 
 fn give_back(stream: &mut TcpStream, shared: &Shared) {

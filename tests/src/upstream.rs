@@ -16,6 +16,8 @@ pub struct Seen {
     /// Names as they arrived.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
+    /// What stands behind a body in chunks, as it arrived.
+    pub trailers: Vec<String>,
 }
 
 impl Seen {
@@ -140,6 +142,7 @@ pub(crate) fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Seen> {
         line: line.trim_end().to_owned(),
         headers,
         body: Vec::new(),
+        trailers: Vec::new(),
     };
     read_body(reader, &mut seen)?;
     Some(seen)
@@ -158,12 +161,24 @@ fn read_body(reader: &mut BufReader<TcpStream>, seen: &mut Seen) -> Option<()> {
         let mut size = String::new();
         reader.read_line(&mut size).ok()?;
         let size = usize::from_str_radix(size.trim(), 16).ok()?;
+        if size == 0 {
+            return read_trailers(reader, seen);
+        }
         let mut chunk = vec![0; size + 2];
         reader.read_exact(&mut chunk).ok()?;
-        if size == 0 {
+        seen.body.extend_from_slice(&chunk[..size]);
+    }
+}
+
+fn read_trailers(reader: &mut BufReader<TcpStream>, seen: &mut Seen) -> Option<()> {
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok().filter(|n| *n > 0)?;
+        let line = line.trim_end_matches(['\r', '\n']);
+        if line.is_empty() {
             return Some(());
         }
-        seen.body.extend_from_slice(&chunk[..size]);
+        seen.trailers.push(line.to_owned());
     }
 }
 
@@ -243,6 +258,14 @@ mod tests {
         let seen = recorder.last();
         assert_eq!((seen.target(), seen.body.as_slice()), ("/a?b", &b"hi"[..]));
         assert_eq!(seen.values("x-a"), ["1"]);
+        assert!(seen.trailers.is_empty());
+        let mut behind = TcpStream::connect(recorder.addr).unwrap();
+        behind
+            .set_read_timeout(Some(std::time::Duration::from_millis(300)))
+            .unwrap();
+        let text = b"POST /t HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX-Sum: 1\r\n\r\n";
+        assert_eq!(raw::exchange(&mut behind, text).status(), Some(200));
+        assert_eq!(recorder.last().trailers, ["X-Sum: 1"]);
         let twice = b"HEAD /a HTTP/1.1\r\n\r\nGET /b HTTP/1.1\r\n\r\n";
         let mut fresh = TcpStream::connect(recorder.addr).unwrap();
         fresh

@@ -24,17 +24,26 @@ impl<S: Read + Write> Socket<S> {
     ///
     /// # Errors
     /// The status line when the answer is not 101.
-    pub fn open(
+    pub fn open(stream: S, host: &str, path: &str, cookie: Option<&str>) -> Result<Self, String> {
+        Self::offer(stream, host, path, cookie, "").map(|(socket, _)| socket)
+    }
+
+    /// Opens a WebSocket with more lines in the head; returns the head of the answer, too.
+    ///
+    /// # Errors
+    /// The status line when the answer is not 101.
+    pub fn offer(
         mut stream: S,
         host: &str,
         path: &str,
         cookie: Option<&str>,
-    ) -> Result<Self, String> {
+        lines: &str,
+    ) -> Result<(Self, String), String> {
         let cookie = cookie.map_or(String::new(), |c| format!("Cookie: {c}\r\n"));
         let head = format!(
             "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Origin: https://{host}\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\
-             {cookie}\r\n"
+             {cookie}{lines}\r\n"
         );
         stream
             .write_all(head.as_bytes())
@@ -46,7 +55,7 @@ impl<S: Read + Write> Socket<S> {
         }
         let accept = format!("sec-websocket-accept: {}", accept(KEY).to_lowercase());
         assert!(answer.to_lowercase().contains(&accept), "{answer}");
-        Ok(Self { stream })
+        Ok((Self { stream }, answer))
     }
 
     /// Sends a text of at most 125 bytes and returns the text that comes back.

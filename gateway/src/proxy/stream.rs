@@ -9,7 +9,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -22,8 +22,10 @@ use pingora_core::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::conn::ConnCtx;
+use trailers::Trailers;
 use wire::Wire;
 
+mod trailers;
 mod wire;
 
 /// What carries the bytes of a connection.
@@ -38,7 +40,8 @@ pub(crate) struct ClientStream {
     ctx: Arc<ConnCtx>,
     socket: Arc<SocketDigest>,
     tls: Option<Arc<SslDigest>>,
-    h2: bool,
+    /// Looks at the frames of a client that chose HTTP/2 by ALPN.
+    h2: Option<Trailers>,
 }
 
 /// How reading the head of a request ended.
@@ -72,7 +75,7 @@ impl ClientStream {
             ctx,
             socket: Arc::new(socket),
             tls,
-            h2,
+            h2: h2.then(Trailers::new),
         }
     }
 
@@ -189,17 +192,22 @@ impl AsyncRead for ClientStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
         let rest = self.ahead.get(self.taken..).unwrap_or_default();
-        if !rest.is_empty() {
+        if rest.is_empty() {
+            ready!(self.wire.lock().poll_read(cx, buf))?;
+        } else {
             let n = rest.len().min(buf.remaining());
             buf.put_slice(rest.get(..n).unwrap_or_default());
             self.taken += n;
             if self.taken >= self.ahead.len() {
                 self.drop_ahead();
             }
-            return Poll::Ready(Ok(()));
         }
-        self.wire.lock().poll_read(cx, buf)
+        if let Some(trailers) = &mut self.h2 {
+            trailers.take(buf.filled_mut().get_mut(before..).unwrap_or_default());
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -286,7 +294,7 @@ impl Ssl for ClientStream {
     }
 
     fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.h2.then_some(ALPN::H2)
+        self.h2.is_some().then_some(ALPN::H2)
     }
 }
 
