@@ -362,7 +362,7 @@ impl Printer<'_> {
             if !allow.who.anyone {
                 parts.push(format!("mfa = {}", quote(&mfa(allow.mfa))));
                 parts.push(format!("login = {}", quote(&show_duration(allow.login))));
-                let idle = allow.idle.map(|secs| quote(&show_duration(secs)));
+                let idle = allow.idle.map(|secs| quote(&show_duration(secs.get())));
                 parts.extend(idle.map(|idle| format!("idle = {idle}")));
                 parts.extend(allow.sessions.map(|most| format!("sessions = {most}")));
             }
