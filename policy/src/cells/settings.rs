@@ -190,7 +190,7 @@ fn names(table: &Table) -> Vec<String> {
 }
 
 fn place_of(topic: &Topic<'_>, names: &[String]) -> String {
-    let space = |tenant: &Option<&str>| tenant.map_or(String::new(), |t| format!("{t}/"));
+    let space = |tenant: &Option<&str>| tenant.map_or_else(String::new, |t| format!("{t}/"));
     let name = |at: usize| names.get(at).map_or("", String::as_str);
     match topic {
         Topic::Settings | Topic::User(_) => names.join("."),
@@ -225,16 +225,12 @@ fn line_of(said: &mut Said, place: &str, table: Table) {
 }
 
 fn flat(said: &mut Said, place: &str, key: String, value: Value) {
-    match value {
-        Value::Table(inner) => {
-            for (name, value) in inner {
-                flat(said, place, format!("{key}.{name}"), value);
-            }
+    if let Value::Table(inner) = value {
+        for (name, value) in inner {
+            flat(said, place, format!("{key}.{name}"), value);
         }
-        value if decides(place, &key) => drop(value),
-        value => {
-            said.keys.insert((place.to_owned(), key), value);
-        }
+    } else if !decides(place, &key) {
+        said.keys.insert((place.to_owned(), key), value);
     }
 }
 
@@ -259,7 +255,7 @@ fn shown(was: Option<&Value>, is: Option<&Value>) -> String {
         None => Some(none.to_vec()),
         Some(value) => value.as_array().cloned(),
     };
-    let text = |value: Option<&Value>| value.map_or("(unsaid)".to_owned(), Value::to_string);
+    let text = |value: Option<&Value>| value.map_or_else(|| "(unsaid)".to_owned(), Value::to_string);
     let (Some(old), Some(new)) = (list(was), list(is)) else {
         return format!("{} -> {}", text(was), text(is));
     };
