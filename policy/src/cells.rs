@@ -12,6 +12,7 @@ mod invariants;
 mod label;
 mod places;
 mod samples;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod world;
@@ -22,6 +23,7 @@ pub(crate) use grid::{Grid, Group, Split};
 pub(crate) use invariants::check as check_invariants;
 pub(crate) use places::{JointPlace, Side, Spot, joint_places};
 pub use samples::Sample;
+pub use settings::Setting;
 pub(crate) use world::World;
 
 /// A cell: positions in the classes of zone, time, device, method, code and sign-in.

@@ -209,14 +209,13 @@ pub(crate) fn compile(
     };
     build.builtins();
     let guards = build.guards();
-    let (apps, app_rules): (Vec<App>, Vec<AppRules>) = ir
-        .apps
-        .iter()
-        .zip(0u32..)
-        .map(|(app, ix)| build.app(app, ix))
-        .collect::<Result<Vec<_>, _>>()?
-        .into_iter()
-        .unzip();
+    let mut apps = Vec::with_capacity(ir.apps.len());
+    let mut app_rules = Vec::with_capacity(ir.apps.len());
+    for (app, ix) in ir.apps.iter().zip(0u32..) {
+        let (app, rules) = build.app(app, ix)?;
+        apps.push(app);
+        app_rules.push(rules);
+    }
     let mut nets = Vec::with_capacity(ir.nets.len());
     for (net, ix) in ir.nets.iter().zip(0u32..) {
         nets.push(build.plain(&net.allows, &net.id, Resource::Net(ix))?);

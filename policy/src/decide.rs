@@ -178,7 +178,7 @@ impl Policy {
             return Decision::deny(BAD_REQUEST);
         }
         let allows = |tree: Tree| {
-            let area = self.trees.find(tree, path.as_str());
+            let area = self.trees.find(tree, path);
             let area = area.and_then(|area| self.areas(rules).get(area as usize));
             area.map_or(&[][..], |area| self.allows(area))
         };
@@ -330,6 +330,9 @@ impl Policy {
     /// The first guard, in the order of names, that holds.
     #[inline]
     fn guard_hit(&self, ask: &Ask<'_>) -> Option<RuleIx> {
+        if !self.atoms.guarded(ask.subject.bits) {
+            return None;
+        }
         let mut bound = self.bound(ask);
         let hit = bound.find(|guard| {
             names(guard, ask.subject) && self.guard_applies(guard, ask.subject.device, ask.context)
@@ -358,6 +361,9 @@ impl Policy {
         let time = ask.context.time;
         let ages = ages_last(ask.subject, allow);
         let own = self.times.edge(allow.when, time);
+        if !self.atoms.guarded(ask.subject.bits) {
+            return [ages, own].into_iter().flatten().min();
+        }
         let timed = self.bound(ask).filter(|guard| {
             guard.when.max(guard.unless_when) > 0
                 && names(guard, ask.subject)

@@ -361,13 +361,13 @@ pub(crate) struct Written {
     pub(crate) remove: Option<Vec<String>>,
     /// `Some(None)` is an area that says `cors = false`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) cors: Option<Option<Cors>>,
+    pub(crate) cors: Option<Option<Box<Cors>>>,
     /// `Some(None)` is an area that says `cache = false`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) cache: Option<Option<Cache>>,
+    pub(crate) cache: Option<Option<Box<Cache>>>,
     /// `Some(None)` is an area that says `compress = false`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) compress: Option<Option<Compress>>,
+    pub(crate) compress: Option<Option<Box<Compress>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) maintenance: Option<Maintenance>,
 }

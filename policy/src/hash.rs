@@ -18,16 +18,22 @@ impl Default for Keyed {
 }
 
 impl Keyed {
-    /// Folded multiplication, eight bytes a turn.
+    /// Folded multiplication, eight bytes a turn; the last eight may overlap with those before.
     #[inline]
     pub(crate) fn bytes(self, start: u64, bytes: &[u8]) -> u64 {
         let [first, second] = self.key;
-        let (words, rest) = bytes.as_chunks::<8>();
         let mut hash = first ^ start ^ (bytes.len() as u64);
-        for word in words {
-            hash = fold(hash ^ u64::from_le_bytes(*word), second);
-        }
-        let tail = rest.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+        let tail = match bytes.last_chunk::<8>() {
+            Some(last) => {
+                for word in bytes.as_chunks::<8>().0 {
+                    hash = fold(hash ^ u64::from_le_bytes(*word), second);
+                }
+                u64::from_le_bytes(*last)
+            }
+            None => bytes
+                .iter()
+                .fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
+        };
         fold(fold(hash ^ tail, second), first | 1)
     }
 }

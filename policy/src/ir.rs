@@ -5,6 +5,7 @@ mod digest;
 mod pattern;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -119,10 +120,10 @@ pub(crate) struct Allow {
     pub(crate) login: u32,
     /// Binds the session that comes in by the rule: it ends after this long without use, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) idle: Option<u32>,
+    pub(crate) idle: Option<NonZeroU32>,
     /// Binds the person who comes in by the rule: most sessions at a time.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) sessions: Option<u32>,
+    pub(crate) sessions: Option<NonZeroU32>,
     /// Sorted, with HEAD wherever GET is; `None` is every ordinary method.
     pub(crate) methods: Option<Arc<[Text]>>,
     pub(crate) rate: Option<u32>,

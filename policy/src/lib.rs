@@ -30,7 +30,7 @@ mod testrun;
 mod text;
 mod trace;
 
-pub use cells::{Change, Diff, Grantee, Reachable, Sample, WhatCan, WhoCan, diff};
+pub use cells::{Change, Diff, Grantee, Reachable, Sample, Setting, WhatCan, WhoCan, diff};
 pub use compile::{
     App, AppIx, HostPattern, ObligationIx, Obligations, Policy, Rate, RuleInfo, RuleIx,
     SubjectBits, TimeClass, User, ZoneClass,

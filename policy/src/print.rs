@@ -1,5 +1,6 @@
 //! A policy written out again, with every default and every name in one order.
 
+mod pieces;
 mod tunnel;
 pub(crate) mod words;
 
@@ -8,6 +9,7 @@ use crate::ir::{self, Allow, Ir, Mfa, Resource, Who};
 use crate::resolve::tenants::{EVERYBODY, owner, split};
 use crate::resolve::values::show_duration;
 use crate::source::Sources;
+pub(crate) use pieces::{Piece, Topic, pieces};
 use words::{list, pair, push, quote};
 
 impl Policy {
@@ -58,7 +60,7 @@ impl Printer<'_> {
         self.rates(&mut out);
         self.header_sets(&mut out);
         self.places(&mut out);
-        self.people(&mut out);
+        self.groups(&mut out);
         for guard in ir
             .guards
             .iter()
@@ -72,23 +74,27 @@ impl Printer<'_> {
         if self.tenant.is_some() {
             return out;
         }
-        out.push_str("\n[admin]\n");
-        self.allows(&mut out, &ir.admin);
+        self.admin(&mut out);
         for net in &ir.nets {
-            let name = net.id.strip_prefix("net.").unwrap_or(&net.id);
-            push(&mut out, &format!("\n[net.{}]", quote(name)));
-            let to: Vec<String> = net.to.iter().map(ToString::to_string).collect();
-            pair(&mut out, "to", &list(&to));
-            let ports: Vec<String> = net.ports.iter().map(port).collect();
-            pair(&mut out, "port", &list(&ports));
-            pair(
-                &mut out,
-                "shadow",
-                if net.shadow { "true" } else { "false" },
-            );
-            self.allows(&mut out, &net.allows);
+            self.net(&mut out, net);
         }
         out
+    }
+
+    fn admin(&self, out: &mut String) {
+        out.push_str("\n[admin]\n");
+        self.allows(out, &self.ir.admin);
+    }
+
+    fn net(&self, out: &mut String, net: &ir::Net) {
+        let name = net.id.strip_prefix("net.").unwrap_or(&net.id);
+        push(out, &format!("\n[net.{}]", quote(name)));
+        let to: Vec<String> = net.to.iter().map(ToString::to_string).collect();
+        pair(out, "to", &list(&to));
+        let ports: Vec<String> = net.ports.iter().map(port).collect();
+        pair(out, "port", &list(&ports));
+        pair(out, "shadow", if net.shadow { "true" } else { "false" });
+        self.allows(out, &net.allows);
     }
 
     fn settings(&self, out: &mut String) {
@@ -184,7 +190,7 @@ impl Printer<'_> {
         }
     }
 
-    fn people(&self, out: &mut String) {
+    fn groups(&self, out: &mut String) {
         out.push_str("\n[group-optional]\n");
         // whom a tenant's group holds only by a group of the root, its files do not name
         let everybody = self.tenant.and_then(|tenant| {
@@ -239,33 +245,36 @@ impl Printer<'_> {
         let mut out = String::from("postern = 1\n");
         let users = self.ir.users.iter();
         for user in users.filter(|user| user.tenant.as_deref() == self.tenant) {
-            push(&mut out, &format!("\n[user.{}]", quote(&user.name)));
-            let texts = [
-                ("name", &user.display),
-                ("mail", &user.mail),
-                ("language", &user.language),
-            ];
-            for (key, text) in texts {
-                if let Some(text) = text {
-                    pair(&mut out, key, &quote(text));
-                }
-            }
-            pair(
-                &mut out,
-                "disabled",
-                if user.disabled { "true" } else { "false" },
-            );
-            let attributes = user.attributes.iter();
-            let attributes =
-                attributes.map(|(key, text)| format!("{} = {}", quote(key), quote(text)));
-            let attributes: Vec<String> = attributes.collect();
-            pair(
-                &mut out,
-                "attributes",
-                &format!("{{ {} }}", attributes.join(", ")),
-            );
+            Self::user_table(&mut out, user);
         }
         out
+    }
+
+    fn user_table(out: &mut String, user: &ir::User) {
+        push(out, &format!("\n[user.{}]", quote(&user.name)));
+        let texts = [
+            ("name", &user.display),
+            ("mail", &user.mail),
+            ("language", &user.language),
+        ];
+        for (key, text) in texts {
+            if let Some(text) = text {
+                pair(out, key, &quote(text));
+            }
+        }
+        pair(
+            out,
+            "disabled",
+            if user.disabled { "true" } else { "false" },
+        );
+        let attributes = user.attributes.iter();
+        let attributes = attributes.map(|(key, text)| format!("{} = {}", quote(key), quote(text)));
+        let attributes: Vec<String> = attributes.collect();
+        pair(
+            out,
+            "attributes",
+            &format!("{{ {} }}", attributes.join(", ")),
+        );
     }
 
     fn guard(&self, out: &mut String, guard: &ir::Guard) {
@@ -353,7 +362,7 @@ impl Printer<'_> {
             if !allow.who.anyone {
                 parts.push(format!("mfa = {}", quote(&mfa(allow.mfa))));
                 parts.push(format!("login = {}", quote(&show_duration(allow.login))));
-                let idle = allow.idle.map(|secs| quote(&show_duration(secs)));
+                let idle = allow.idle.map(|secs| quote(&show_duration(secs.get())));
                 parts.extend(idle.map(|idle| format!("idle = {idle}")));
                 parts.extend(allow.sessions.map(|most| format!("sessions = {most}")));
             }

@@ -274,7 +274,7 @@ impl Policy {
                 Mfa::Age(max) => Some(show_duration(max)),
             },
             login: (!anyone).then(|| show_duration(rule.login)),
-            idle: rule.idle.map(show_duration),
+            idle: rule.idle.map(|secs| show_duration(secs.get())),
             sessions: rule.sessions.map(|most| most.to_string()),
             methods: rule.methods.as_ref().map(|methods| methods.join(", ")),
             rate: rate.map(|rate| rate.name.clone()),

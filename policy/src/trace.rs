@@ -117,7 +117,7 @@ impl Policy {
             Target::Http { method, host, path } => {
                 let ix = self.app_for(host)?;
                 let (app, rules) = (self.ir.apps.get(ix.0 as usize)?, self.app_rules(ix)?);
-                let at = self.trees.find(rules.tree, path.as_str())? as usize;
+                let at = self.trees.find(rules.tree, path)? as usize;
                 let area = app.areas.get(at)?;
                 Some(Reached {
                     resource: Resource::App(ix.0),

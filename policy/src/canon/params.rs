@@ -44,10 +44,7 @@ pub(super) fn path(raw: &[u8]) -> Result<CanonPath<'static>, Reject> {
         forward.push('/');
     }
     let differs = forward != matched;
-    Ok(CanonPath::new(
-        Cow::Owned(matched),
-        differs.then(|| forward.into()),
-    ))
+    Ok(CanonPath::new(matched, differs.then(|| forward.into())))
 }
 
 /// A path as it is matched: each segment without its parameters.

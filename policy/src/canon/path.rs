@@ -1,18 +1,36 @@
 //! Request paths in one spelling, with everything ambiguous refused.
 
-use std::borrow::Cow;
-
 use unicode_normalization::UnicodeNormalization;
 
 use super::Reject;
 
 /// A path in canonical form: begins with `/`, no query, no empty segment except a last one, no dot segments.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct CanonPath<'a> {
-    text: Cow<'a, str>,
+    text: Spelled<'a>,
     /// With `;parameters`, where there are any.
     forward: Option<Box<str>>,
 }
+
+/// A canonical text.
+#[derive(Clone, Debug)]
+enum Spelled<'a> {
+    /// As the request has it: ASCII without escapes, as one scan has proven.
+    Plain(&'a [u8]),
+    Owned {
+        text: String,
+        /// Whether it holds no escapes.
+        plain: bool,
+    },
+}
+
+impl PartialEq for CanonPath<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        (self.as_bytes(), &self.forward) == (other.as_bytes(), &other.forward)
+    }
+}
+
+impl Eq for CanonPath<'_> {}
 
 /// What an app takes in a path beyond the ordinary. The default takes nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,30 +39,63 @@ pub struct PathOpts {
     pub params: bool,
 }
 
-impl<'a> CanonPath<'a> {
-    pub(super) fn new(text: Cow<'a, str>, forward: Option<Box<str>>) -> Self {
+impl CanonPath<'_> {
+    pub(super) fn new(text: String, forward: Option<Box<str>>) -> Self {
+        let plain = !text.contains('%');
+        let text = Spelled::Owned { text, plain };
         Self { text, forward }
     }
 
     /// The canonical text without `;parameters`; this is what is matched and logged.
     pub fn as_str(&self) -> &str {
-        &self.text
+        match &self.text {
+            Spelled::Plain(text) => std::str::from_utf8(text).unwrap_or_default(),
+            Spelled::Owned { text, .. } => text,
+        }
+    }
+
+    /// The same text, for matching.
+    #[inline]
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        match &self.text {
+            Spelled::Plain(text) => text,
+            Spelled::Owned { text, .. } => text.as_bytes(),
+        }
+    }
+
+    /// The text, if it holds no escapes.
+    #[inline]
+    pub(crate) fn plain(&self) -> Option<&[u8]> {
+        match &self.text {
+            Spelled::Plain(text) => Some(*text),
+            Spelled::Owned { text, plain } => plain.then_some(text.as_bytes()),
+        }
     }
 
     /// The text for the app: the canonical one with the `;parameters` of its segments.
     pub fn forward(&self) -> &str {
-        self.forward.as_deref().unwrap_or(&self.text)
+        self.forward.as_deref().unwrap_or_else(|| self.as_str())
     }
 
     /// Copies the text so that the path no longer borrows from the request.
     pub fn into_owned(self) -> CanonPath<'static> {
-        CanonPath::new(Cow::Owned(self.text.into_owned()), self.forward)
+        let text = match self.text {
+            Spelled::Plain(_) => Spelled::Owned {
+                text: self.as_str().to_owned(),
+                plain: true,
+            },
+            Spelled::Owned { text, plain } => Spelled::Owned { text, plain },
+        };
+        CanonPath {
+            text,
+            forward: self.forward,
+        }
     }
 }
 
 impl std::fmt::Display for CanonPath<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(self.as_str())
     }
 }
 
@@ -66,7 +117,10 @@ pub fn path(raw: &[u8]) -> Result<CanonPath<'_>, Reject> {
 /// As [`path`]; with parameters taken, `path-parameters` only where an empty segment, `.` or `..` has some.
 pub fn path_with(raw: &[u8], opts: PathOpts) -> Result<CanonPath<'_>, Reject> {
     if let Some(text) = already_canonical(raw) {
-        return Ok(CanonPath::new(Cow::Borrowed(text), None));
+        return Ok(CanonPath {
+            text: Spelled::Plain(text),
+            forward: None,
+        });
     }
     let end = raw.iter().position(|&b| b == b'?' || b == b'#');
     let raw = end.and_then(|end| raw.get(..end)).unwrap_or(raw);
@@ -78,7 +132,7 @@ pub fn path_with(raw: &[u8], opts: PathOpts) -> Result<CanonPath<'_>, Reject> {
     }
     let text = unescape(raw, b"")?;
     check_unicode(&text)?;
-    Ok(CanonPath::new(Cow::Owned(remove_dots(&text)?), None))
+    Ok(CanonPath::new(remove_dots(&text)?, None))
 }
 
 /// Segments of a canonical path: none for `/`; a trailing slash gives a last empty segment.
@@ -172,13 +226,18 @@ fn decoded(text: &str) -> impl Iterator<Item = u8> {
 }
 
 /// One scan that cuts the query off and proves a plain path canonical; anything unusual goes the long way.
-fn already_canonical(raw: &[u8]) -> Option<&str> {
+#[inline]
+fn already_canonical(raw: &[u8]) -> Option<&[u8]> {
     if raw.first() != Some(&b'/') {
         return None;
     }
-    if plain_in_eights(raw) {
-        return std::str::from_utf8(raw).ok();
+    if plain_in_words(raw) {
+        return Some(raw);
     }
+    plain_by_bytes(raw)
+}
+
+fn plain_by_bytes(raw: &[u8]) -> Option<&[u8]> {
     let (mut previous, mut odd, mut len) = (0, 0, 0);
     for &byte in raw {
         let kind = kind(byte);
@@ -190,30 +249,50 @@ fn already_canonical(raw: &[u8]) -> Option<&str> {
         previous = kind;
         len += 1;
     }
-    if odd == 0 {
-        std::str::from_utf8(raw.get(..len)?).ok()
-    } else {
-        None
-    }
+    if odd == 0 { raw.get(..len) } else { None }
 }
 
-/// Whether a path without query is plain, eight bytes at a time; a `false` says nothing. Each two neighbours
-/// stand in one word, and what is looked at twice does no harm.
-fn plain_in_eights(raw: &[u8]) -> bool {
+/// Whether a path without query is plain, by words; a `false` says nothing. Each two neighbours stand in one word,
+/// and what is looked at twice does no harm.
+#[inline]
+fn plain_in_words(raw: &[u8]) -> bool {
     let Some(last) = raw.last_chunk::<8>() else {
-        let mut short = [b'a'; 8];
-        for (slot, byte) in short.iter_mut().zip(raw) {
-            *slot = *byte;
-        }
-        return odd(short) == 0;
+        let short = raw
+            .iter()
+            .fold(every(b'a'), |word, byte| word << 8 | u64::from(*byte));
+        return odd(short.to_be_bytes()) == 0;
     };
-    let mut found = odd(*last);
-    let mut rest = raw;
-    while let Some((word, _)) = rest.split_first_chunk::<8>() {
-        found |= odd(*word);
-        rest = rest.get(7..).unwrap_or_default();
+    let Some(far) = raw.last_chunk::<17>() else {
+        let first = raw.first_chunk::<8>().map_or(0, |word| odd(*word));
+        let middle = raw.get(4..12).and_then(<[u8]>::first_chunk);
+        return first | middle.map_or(0, |word| odd(*word)) | odd(*last) == 0;
+    };
+    let (mut found, mut rest) = (false, raw);
+    while let Some(chunk) = rest.first_chunk::<17>() {
+        found |= odd_pairs(chunk);
+        rest = rest.get(16..).unwrap_or_default();
     }
-    found == 0
+    if rest.len() > 1 {
+        found |= odd_pairs(far);
+    }
+    !found && odd(*last) == 0
+}
+
+/// Like [`odd`] for all bytes but the last, each with the one behind it; written so that it becomes a few
+/// instructions on vectors.
+#[inline]
+fn odd_pairs(chunk: &[u8; 17]) -> bool {
+    let (Some(own), Some(next)) = (chunk.first_chunk::<16>(), chunk.last_chunk::<16>()) else {
+        return true;
+    };
+    let mut found = 0;
+    for (&own, &next) in own.iter().zip(next) {
+        let outside = own.wrapping_sub(0x21) >= 0x7f - 0x21;
+        let mark = (own & !6 == b'!') | (own & !4 == b';') | (own & !0x20 == b'\\');
+        let behind = (own == b'/') & (next | 1 == b'/');
+        found |= u8::from(outside | mark | behind);
+    }
+    found != 0
 }
 
 /// Marks every byte that wants a closer look, and some others: controls, blanks and what is not ASCII, `%` and its
@@ -399,4 +478,51 @@ fn upper_digit(nibble: u8) -> char {
     } else {
         b'A' + nibble - 10
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{plain_by_bytes, plain_in_words};
+
+    /// Mostly ordinary bytes, with a few that end a plain path.
+    fn paths() -> impl Strategy<Value = Vec<u8>> {
+        let ordinary = prop::sample::select(b"abz019-_~!'()*+,:=@$&/.".to_vec());
+        let odd = prop::sample::select(b"%?#;\\\x00 \x7f\x80\xff\"<>^`{|}/.".to_vec());
+        prop::collection::vec(prop_oneof![40 => ordinary, 1 => odd], 0..70)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 4096, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_plain_by_words_is_plain_byte_by_byte(rest in paths()) {
+            let raw = [b"/".as_slice(), &rest].concat();
+            if plain_in_words(&raw) {
+                prop_assert_eq!(plain_by_bytes(&raw), Some(raw.as_slice()));
+            }
+        }
+    }
+
+    #[test]
+    fn ordinary_paths_are_plain_by_words_and_one_odd_byte_anywhere_is_seen() {
+        for len in 1..70 {
+            let mut raw = b"/aZ09-_~.b/c,d=e".repeat(5);
+            raw.truncate(len);
+            assert!(plain_in_words(&raw), "{len}");
+            for at in 1..len {
+                for odd in [
+                    b"?", b"#", b"%", b";", b"\\", b" ", b"\x7f", b"\x80", b"\xff", b"\0",
+                ] {
+                    let mut raw = raw.clone();
+                    raw.splice(at..at, odd.iter().copied());
+                    assert!(!plain_in_words(&raw), "{len} {at} {odd:?}");
+                }
+                let mut raw = raw.clone();
+                raw.splice(at..at, *b"//");
+                assert!(!plain_in_words(&raw), "{len} {at}");
+            }
+        }
+    }
 }

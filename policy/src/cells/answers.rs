@@ -136,10 +136,7 @@ impl Policy {
                 Target::Http { host, path, .. } => {
                     let app = self.app_for(host).ok_or_else(|| bad(None))?;
                     let rules = self.app_rules(app).ok_or_else(|| bad(None))?;
-                    let area = self
-                        .trees
-                        .find(rules.tree, path.as_str())
-                        .ok_or_else(|| bad(None))?;
+                    let area = self.trees.find(rules.tree, path).ok_or_else(|| bad(None))?;
                     Ok(Place::Area(app.0, area))
                 }
                 Target::Flow { dst, port, proto } => {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::settings::{self, Setting};
 use super::{Cell, Grid, Group, Side, Split, World, joint_places, label};
 use crate::compile::{Policy, RuleIx};
 use crate::decide::Outcome;
@@ -34,20 +35,23 @@ pub struct Change {
 /// All changes. The serialised form is the contract of `policy diff --json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Diff {
-    /// Whether somebody is allowed what was not allowed before.
+    /// Whether somebody is allowed what was not allowed before, or a setting widens.
     pub widens: bool,
     /// Sorted by person, place and outcomes.
     pub changes: Vec<Change>,
+    /// What else is said otherwise, that which widens first.
+    pub settings: Vec<Setting>,
     #[serde(skip)]
     groups: Vec<(String, Vec<String>)>,
 }
 
-/// Compares two policies over all people, places and contexts of both. A name only one of them has is denied by the
-/// other.
+/// Compares two policies over all people, places and contexts of both, and all they say besides. A name only one of
+/// them has is denied by the other.
 pub fn diff(before: &Policy, after: &Policy) -> Diff {
     let mut out = Diff {
         widens: false,
         changes: Vec::new(),
+        settings: Vec::new(),
         groups: groups(after),
     };
     if before.digest == after.digest {
@@ -107,6 +111,8 @@ pub fn diff(before: &Policy, after: &Policy) -> Diff {
     exempt(before, after, Outcome::Login, Outcome::Allow, &mut out);
     exempt(after, before, Outcome::Allow, Outcome::Login, &mut out);
     out.changes.sort();
+    out.settings = settings::settings(before, after);
+    out.widens |= out.settings.iter().any(|setting| setting.widens);
     out
 }
 
@@ -207,7 +213,8 @@ fn groups(policy: &Policy) -> Vec<(String, Vec<String>)> {
 }
 
 impl Diff {
-    /// Renders the changes for a terminal, those that widen first, people with the same change together.
+    /// Renders the changes of access for a terminal, those that widen first, people with the same change together;
+    /// then what else is said otherwise.
     pub fn to_text(&self) -> String {
         let mut joined: BTreeMap<(bool, String), Vec<String>> = BTreeMap::new();
         for change in &self.changes {
@@ -237,7 +244,8 @@ impl Diff {
             let (head, rest) = text.split_once('\t').unwrap_or((&text, ""));
             out.push_str(&format!("{head}   {}   {rest}\n", self.people(&users)));
         }
-        if self.changes.is_empty() {
+        out.push_str(&settings::to_text(&self.settings));
+        if self.changes.is_empty() && self.settings.is_empty() {
             out.push_str("no change\n");
         }
         out

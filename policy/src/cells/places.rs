@@ -244,7 +244,7 @@ fn at_path<'p>((policy, app): &(&'p Policy, Option<AppIx>), given: &str) -> Side
     if rules.windows && !canon::plain_for_windows(path) {
         return Side::closed(policy, BAD_REQUEST);
     }
-    match policy.trees.find(rules.tree, path) {
+    match policy.trees.find_text(rules.tree, path) {
         Some(area) => Side::area(policy, app.0, area),
         None => Side {
             policy,

@@ -57,7 +57,8 @@ impl Policy {
         let mut out = Vec::new();
         for (area, at) in app.areas.iter().zip(0u32..) {
             let paths = witnesses(&area.pattern, deepest, false);
-            let inside = |(path, _): &(String, _)| self.trees.find(rules.tree, path) == Some(at);
+            let inside =
+                |(path, _): &(String, _)| self.trees.find_text(rules.tree, path) == Some(at);
             let Some((path, _)) = paths.into_iter().find(inside) else {
                 continue;
             };

@@ -1,6 +1,7 @@
 //! Rules of the resolved policy, one by one, to compiled rules.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -241,8 +242,8 @@ impl<'a> Build<'a> {
             headers: allow.headers,
             mfa: allow.mfa,
             login: allow.login,
-            idle: allow.idle,
-            sessions: allow.sessions,
+            idle: allow.idle.map(NonZeroU32::get),
+            sessions: allow.sessions.map(NonZeroU32::get),
             public: allow.who.anyone,
         };
         self.id.clear();

@@ -102,7 +102,7 @@ impl Policy {
         }
         let rules = self.app_rules(app);
         let area = rules.and_then(|rules| {
-            let at = self.trees.find(rules.tree, path.as_str())?;
+            let at = self.trees.find(rules.tree, path)?;
             self.areas(rules).get(at as usize)
         });
         area.map_or(0, |area| area.front as usize)

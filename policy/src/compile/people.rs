@@ -12,6 +12,8 @@ use crate::ir::{Ir, Who};
 pub struct SubjectBits {
     held: Held,
     stamp: u32,
+    /// Whether some guard may be for this person.
+    guarded: bool,
 }
 
 /// The atoms a person is in, where a decision finds them at once if they are few.
@@ -60,6 +62,10 @@ type Witness = Vec<Vec<u32>>;
 pub(crate) struct Atoms {
     whos: Vec<Arc<Who>>,
     witnesses: Vec<Witness>,
+    /// Those of guards, sorted.
+    guards: Vec<u32>,
+    /// Whether some guard is for everybody.
+    unnamed: bool,
     stamp: u32,
 }
 
@@ -86,6 +92,7 @@ impl Atoms {
         SubjectBits {
             held: Held::new(&atoms, self.whos.len()),
             stamp: self.stamp,
+            guarded: self.unnamed || atoms.iter().any(|at| self.guards.binary_search(at).is_ok()),
         }
     }
 
@@ -98,6 +105,12 @@ impl Atoms {
                 person.is_some_and(|person| who.holds(Some(user), &person.groups))
             })
         })
+    }
+
+    /// Whether some guard may be for whoever asks.
+    #[inline]
+    pub(crate) fn guarded(&self, bits: Option<&SubjectBits>) -> bool {
+        bits.map_or(self.unnamed, |bits| bits.guarded)
     }
 
     #[inline]
@@ -164,9 +177,13 @@ impl Interner {
             })
             .collect();
         let witnesses = whos.iter().map(|who| witness(who, ir, &named)).collect();
+        let mut named: Vec<u32> = guards.iter().filter_map(|guard| guard.atom).collect();
+        named.sort_unstable();
         Atoms {
             whos,
             witnesses,
+            guards: named,
+            unnamed: guards.iter().any(|guard| guard.atom.is_none()),
             stamp,
         }
     }

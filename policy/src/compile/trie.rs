@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::canon;
+use crate::canon::{self, CanonPath};
 use crate::ir::{self, Seg};
 
 /// The trees of one policy.
@@ -21,6 +21,8 @@ pub(crate) struct Tree {
     root: u32,
     /// Whether the case of letters does not matter.
     fold: bool,
+    /// Whether only literals stand in it, and they match as they are spelled.
+    straight: bool,
 }
 
 /// Stands for no node and no area.
@@ -41,7 +43,12 @@ struct Edge {
     at: u32,
     len: u32,
     child: u32,
+    /// By how much eight bytes of a path are to be cut to compare them with `head`.
+    cut: u32,
 }
+
+/// Most children of a node that are looked through one after another.
+const FEW: usize = 8;
 
 /// Exact, length, literals: greater is more specific.
 type Rank = (bool, u32, u32);
@@ -57,7 +64,11 @@ impl Trees {
         let root = number(self.nodes.len());
         self.nodes.push(draft.node());
         self.children(root, &draft);
-        Tree { root, fold }
+        Tree {
+            root,
+            fold,
+            straight: !fold && !draft.has_stars(),
+        }
     }
 
     /// Writes the edges of a node side by side, then what is below them.
@@ -69,6 +80,7 @@ impl Trees {
                 at: number(self.text.len()),
                 len: number(literal.len()),
                 child: number(self.nodes.len()),
+                cut: 64 - 8 * number(literal.len()).min(8),
             });
             self.text.extend_from_slice(literal);
             self.nodes.push(child.node());
@@ -94,36 +106,79 @@ impl Trees {
     /// Finds the unique most specific area of a canonical path. The areas are closed under intersection, so among
     /// those that match, the least one is exact if any is, then longest, then has the most literals.
     #[inline]
-    pub(crate) fn find(&self, tree: Tree, path: &str) -> Option<u32> {
-        let rest = path.strip_prefix('/').unwrap_or(path).as_bytes();
-        let mut rest = if rest.is_empty() { None } else { Some(rest) };
-        let (mut at, mut best) = (tree.root, NONE);
-        // where nothing but literals can match, what is deeper is more specific
+    pub(crate) fn find(&self, tree: Tree, path: &CanonPath<'_>) -> Option<u32> {
+        match path.plain() {
+            Some(path) if tree.straight => self.straight(tree.root, path),
+            _ => self.among_stars(tree, path.as_bytes()),
+        }
+    }
+
+    /// Like [`Self::find`] for a canonical text.
+    pub(crate) fn find_text(&self, tree: Tree, path: &str) -> Option<u32> {
+        self.among_stars(tree, path.as_bytes())
+    }
+
+    /// Where nothing but literals can match, what is deeper is more specific.
+    fn straight(&self, mut at: u32, path: &[u8]) -> Option<u32> {
+        let mut rest = path.get(1..).unwrap_or_default();
+        let end = match path.last_chunk::<8>() {
+            Some(last) => u64::from_be_bytes(*last),
+            None => path
+                .iter()
+                .fold(0, |word, byte| word << 8 | u64::from(*byte)),
+        };
+        let (mut best, mut ended) = (NONE, rest.is_empty());
         while let Some(node) = self.nodes.get(at as usize) {
-            if node.star != NONE {
-                return self.among_stars(tree, path);
-            }
             if node.prefix != NONE {
                 best = node.prefix;
             }
-            let Some(path) = rest else {
+            if ended {
                 if node.exact != NONE {
                     best = node.exact;
                 }
                 break;
-            };
+            }
             if node.count == 0 {
                 break;
             }
-            let segment = Segment::first(path);
-            rest = segment.rest;
-            at = self.literal(node, &segment, tree.fold).unwrap_or(NONE);
+            let Some(edge) = self.step(node, rest, end) else {
+                break;
+            };
+            at = edge.child;
+            match rest.get(edge.len as usize..).and_then(<[u8]>::split_first) {
+                Some((_, behind)) => rest = behind,
+                None => ended = true,
+            }
         }
         (best != NONE).then_some(best)
     }
 
-    fn among_stars(&self, tree: Tree, path: &str) -> Option<u32> {
-        let rest = path.strip_prefix('/').unwrap_or(path).as_bytes();
+    /// The child for the first segment of the rest of a plain path that ends in the bytes of `end`.
+    #[inline]
+    fn step(&self, node: &Node, rest: &[u8], end: u64) -> Option<&Edge> {
+        let first = node.edges as usize;
+        let edges = self.edges.get(first..first + node.count as usize)?;
+        if edges.len() > FEW {
+            return self.spelled_so(edges, &Segment::first(rest));
+        }
+        let word = match rest.first_chunk::<8>() {
+            Some(word) => u64::from_be_bytes(*word),
+            None => end.checked_shl(64 - 8 * number(rest.len())).unwrap_or(0),
+        };
+        edges.iter().find(|edge| {
+            let len = edge.len as usize;
+            let whole = rest
+                .get(len)
+                .map_or(rest.len() == len, |byte| *byte == b'/');
+            let cut = u64::MAX.checked_shl(edge.cut).unwrap_or(0);
+            word & cut == edge.head
+                && whole
+                && (len <= 8 || rest.get(..len) == Some(self.text(edge)))
+        })
+    }
+
+    fn among_stars(&self, tree: Tree, path: &[u8]) -> Option<u32> {
+        let rest = path.strip_prefix(b"/").unwrap_or(path);
         let rest = if rest.is_empty() { None } else { Some(rest) };
         let mut best = None;
         self.walk(tree.root, tree.fold, rest, (0, 0), &mut best);
@@ -175,21 +230,23 @@ impl Trees {
         if fold || segment.escaped {
             return self.spelled_otherwise(edges, segment.text, fold);
         }
-        let order = |edge: &Edge| {
-            let heads = edge.head.cmp(&segment.head);
-            heads.then_with(|| self.text(edge).cmp(segment.text))
-        };
-        let hit = if edges.len() <= 8 {
-            edges.iter().find(|edge| {
-                edge.head == segment.head
-                    && edge.len as usize == segment.text.len()
-                    && (edge.len <= 8 || self.text(edge) == segment.text)
-            })
-        } else {
-            let at = edges.binary_search_by(order).ok()?;
-            edges.get(at)
-        };
-        hit.map(|edge| edge.child)
+        self.spelled_so(edges, segment).map(|edge| edge.child)
+    }
+
+    /// The edge with the very bytes of a segment.
+    fn spelled_so<'e>(&self, edges: &'e [Edge], segment: &Segment<'_>) -> Option<&'e Edge> {
+        if edges.len() > FEW {
+            let order = |edge: &Edge| {
+                let heads = edge.head.cmp(&segment.head);
+                heads.then_with(|| self.text(edge).cmp(segment.text))
+            };
+            return edges.get(edges.binary_search_by(order).ok()?);
+        }
+        edges.iter().find(|edge| {
+            edge.head == segment.head
+                && edge.len as usize == segment.text.len()
+                && (edge.len <= 8 || self.text(edge) == segment.text)
+        })
     }
 
     /// Escapes stand for bytes, and an app may not tell cases apart.
@@ -328,6 +385,10 @@ impl Draft {
         }
     }
 
+    fn has_stars(&self) -> bool {
+        self.star.is_some() || self.literals.iter().any(|(_, child)| child.has_stars())
+    }
+
     fn node(&self) -> Node {
         Node {
             edges: 0,
@@ -336,5 +397,104 @@ impl Draft {
             prefix: self.prefix.unwrap_or(NONE),
             exact: self.exact.unwrap_or(NONE),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::{Area, Pattern};
+
+    fn pattern(text: &str) -> Pattern {
+        let path = text.trim_start_matches('=');
+        let segments = path.split('/').skip(1);
+        Pattern {
+            segs: match path {
+                "/" => Vec::new(),
+                _ => segments.map(|text| Seg::Literal(text.to_owned())).collect(),
+            },
+            exact: text.starts_with('='),
+            text: text.to_owned(),
+        }
+    }
+
+    fn trees(patterns: &[&str]) -> (Trees, Tree) {
+        let areas: Vec<Area> = patterns
+            .iter()
+            .map(|text| Area {
+                pattern: pattern(text).into(),
+                public: None,
+                shadow: false,
+                front: None,
+                allows: Vec::new(),
+                span: crate::source::Span::default(),
+            })
+            .collect();
+        let mut trees = Trees::default();
+        let tree = trees.add(&areas, false, false);
+        (trees, tree)
+    }
+
+    /// The straight way down and the general walk find the same areas.
+    #[test]
+    fn two_ways_through_a_tree_lead_to_one_area() {
+        let few = [
+            "/a",
+            "/api",
+            "/api/v1",
+            "/apiv1234",
+            "/apiv12345",
+            "/apiv12345/x",
+            "=/api",
+            "=/api/",
+            "=/api/v1/y",
+            "/a-b.c",
+        ];
+        let many: Vec<String> = (0..40).map(|at| format!("/node-number-{at}/x")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).chain(few).collect();
+        let mut found = 0;
+        for patterns in [few.as_slice(), &many, &["=/"]] {
+            let (trees, tree) = trees(patterns);
+            assert!(tree.straight);
+            for first in [
+                "",
+                "a",
+                "ap",
+                "api",
+                "apiv123",
+                "apiv1234",
+                "apiv12345",
+                "apiv123456",
+                "node-number-7",
+                "a-b.c",
+            ] {
+                for second in [
+                    "",
+                    "/",
+                    "/v1",
+                    "/v1/y",
+                    "/v1/y/",
+                    "/v1/yz",
+                    "/x",
+                    "/x/",
+                    "/xy",
+                    "/x/node-number-7",
+                ] {
+                    let text = format!("/{first}{second}");
+                    let Ok(path) = canon::path(text.as_bytes()) else {
+                        continue;
+                    };
+                    let hit = trees.find(tree, &path);
+                    assert_eq!(
+                        hit,
+                        trees.find_text(tree, path.as_str()),
+                        "{text} {patterns:?}"
+                    );
+                    assert_eq!(hit, trees.find(tree, &path.into_owned()), "{text}");
+                    found += usize::from(hit.is_some());
+                }
+            }
+        }
+        assert!(found > 60, "{found}");
     }
 }

@@ -95,15 +95,20 @@ fn over(outer: &Front, own: Option<&Written>, at: &str, depth: usize) -> Front {
     keep(&mut front.set, own.set.clone());
     keep(&mut front.add, own.add.clone());
     keep(&mut front.remove, own.remove.clone());
-    keep(&mut front.cors, own.cors.clone());
-    keep(&mut front.compress, own.compress.clone());
+    keep(&mut front.cors, unboxed(&own.cors));
+    keep(&mut front.compress, unboxed(&own.compress));
     if let Some(cache) = &mut front.cache {
         // what is for everybody in one area need not be in another
         cache.shared = Shared::No;
     }
-    keep(&mut front.cache, own.cache.clone());
+    keep(&mut front.cache, unboxed(&own.cache));
     keep(&mut front.maintenance, own.maintenance);
     front
+}
+
+fn unboxed<T: Clone>(own: &Option<Option<Box<T>>>) -> Option<Option<T>> {
+    let own = own.as_ref()?;
+    Some(own.as_deref().cloned())
 }
 
 fn keep<T>(into: &mut T, own: Option<T>) {

@@ -1,6 +1,7 @@
 //! Rules that never decide, and rules that decide with other obligations than one might think.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 use std::slice;
 
 use crate::cells::{Grid, Side, Split, Spot, World};
@@ -215,7 +216,12 @@ impl<'p> Survey<'p, '_> {
 
 /// What a rule obliges to, beyond whom it lets in.
 fn obliges(rule: &ir::Allow) -> [Option<u32>; 4] {
-    [rule.rate, rule.headers, rule.idle, rule.sessions]
+    [
+        rule.rate,
+        rule.headers,
+        rule.idle.map(NonZeroU32::get),
+        rule.sessions.map(NonZeroU32::get),
+    ]
 }
 
 fn name_all(

@@ -1,6 +1,7 @@
 //! What rules say about the sessions of those they let in.
 
 use std::fmt::Display;
+use std::num::NonZeroU32;
 
 use super::Cx;
 use super::settings::positive;
@@ -11,8 +12,8 @@ use crate::syntax::{AllowAst, AllowKey, Sp};
 /// What a rule obliges the sessions of its people to.
 pub(super) struct Bounds {
     /// Seconds.
-    pub(super) idle: Option<u32>,
-    pub(super) sessions: Option<u32>,
+    pub(super) idle: Option<NonZeroU32>,
+    pub(super) sessions: Option<NonZeroU32>,
 }
 
 /// Reads `idle` and `sessions` of a rule; they only tighten what holds for everybody.
@@ -36,7 +37,10 @@ pub(super) fn of_rule(cx: &mut Cx<'_>, ast: &AllowAst, rule: impl Display + Copy
     {
         cx.diags.push(no_effect(rule, at.span, &all.to_string()));
     }
-    Bounds { idle, sessions }
+    Bounds {
+        idle: idle.and_then(NonZeroU32::new),
+        sessions: sessions.and_then(NonZeroU32::new),
+    }
 }
 
 fn no_effect(rule: impl Display, span: crate::source::Span, all: &str) -> Diagnostic {

@@ -116,12 +116,12 @@ pub(super) fn key(r: &mut Reader<'_>, e: &Entry<'_>, front: &mut FrontAst, place
         "set" => written.set = answers::fields(r, e),
         "add" => written.add = answers::fields(r, e),
         "remove" => written.remove = answers::names(r, e),
-        "cors" => written.cors = answers::cors(r, e, place),
+        "cors" => written.cors = answers::cors(r, e, place).map(|found| found.map(Box::new)),
         "cache" => {
             front.cache = Some(e.span);
-            written.cache = answers::cache(r, e, place);
+            written.cache = answers::cache(r, e, place).map(|found| found.map(Box::new));
         }
-        _ => written.compress = answers::compress(r, e, place),
+        _ => written.compress = answers::compress(r, e, place).map(|found| found.map(Box::new)),
     }
 }
 

@@ -276,3 +276,6 @@ pub(super) const REQUIRES: Keys = Keys {
     front: &[],
     later: &[],
 };
+
+#[cfg(test)]
+mod tests;

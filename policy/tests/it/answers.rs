@@ -135,7 +135,7 @@ fn a_diff_names_people_places_contexts_and_the_line() {
     let same = policy::diff(&before, &before);
     assert_eq!(
         serde_json::to_value(&same).unwrap(),
-        json!({"widens": false, "changes": []})
+        json!({"widens": false, "changes": [], "settings": []})
     );
     assert_eq!(same.to_text(), "no change\n");
 }

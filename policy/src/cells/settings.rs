@@ -1,0 +1,301 @@
+//! What two policies say otherwise besides who is let in: how long sessions live, which names the tunnel looks up,
+//! where an app's requests go, what it is told.
+//!
+//! Compared is what the canonical form prints, so that no key which is part of the digest can be forgotten. Keys
+//! that do nothing but decide are left to the exact changes of access.
+
+mod loosens;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use toml::{Table, Value};
+
+use crate::compile::Policy;
+use crate::print::{Piece, Topic, pieces};
+use loosens::loosens;
+
+/// One key that says something else.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Setting {
+    /// What it is about, such as `tunnel`, `default`, `app.paie/admin`, `app.paie#it` or `user.laure`.
+    pub of: String,
+    /// The key, with a dot before one within an inline table; `rule` for a whole rule that is new or gone.
+    pub key: String,
+    /// What the first policy says, as a file would; `None` where it says nothing.
+    pub before: Option<String>,
+    /// What the second policy says.
+    pub after: Option<String>,
+    /// Whether it lets somebody do or reach what could not be done or reached.
+    pub widens: bool,
+    /// Before and after for people.
+    #[serde(skip)]
+    shown: String,
+}
+
+/// Keys that do nothing but decide: what they change is told as changes of access.
+const DECIDES: [(&str, &[&str]); 6] = [
+    ("default", &["mfa", "device"]),
+    ("user", &["disabled"]),
+    (
+        "deny",
+        &["who", "from", "when", "unless-when", "device-not", "on"],
+    ),
+    (
+        "rule",
+        &["who", "from", "when", "device", "mfa", "login", "methods"],
+    ),
+    ("app", &["host"]),
+    ("net", &["to", "port"]),
+];
+
+/// What is so where nothing is said.
+const UNSAID: [(&str, &str); 4] = [
+    ("dns.others", "forward"),
+    ("dns.quarantine", "forward"),
+    ("reprove.moved", "false"),
+    ("shadow", "false"),
+];
+
+/// All keys that say something else, those that widen first.
+pub(super) fn settings(before: &Policy, after: &Policy) -> Vec<Setting> {
+    let (old, new) = (pieces(&before.ir), pieces(&after.ir));
+    let topics: BTreeSet<&Topic<'_>> = old.keys().chain(new.keys()).collect();
+    let (mut own, mut other) = (String::new(), String::new());
+    let mut out = Vec::new();
+    for topic in topics {
+        let sides = (old.get(topic), new.get(topic));
+        write(sides.0, &mut own);
+        write(sides.1, &mut other);
+        if own != other {
+            let both = sides.0.is_some() && sides.1.is_some();
+            compare(topic, (&own, &other), both, &mut out);
+        }
+    }
+    out.sort_by(|a, b| b.widens.cmp(&a.widens).then_with(|| a.cmp(b)));
+    out
+}
+
+fn write(piece: Option<&Piece<'_>>, out: &mut String) {
+    out.clear();
+    if let Some(piece) = piece {
+        piece.write(out);
+    }
+}
+
+/// Whose key it is, and the key.
+type Key = (String, String);
+
+/// What one policy says of one thing.
+#[derive(Default)]
+struct Said {
+    keys: BTreeMap<Key, Value>,
+    /// The ids of its rules, each with what it says in full.
+    rules: BTreeMap<String, String>,
+}
+
+fn compare(topic: &Topic<'_>, (own, other): (&str, &str), both: bool, out: &mut Vec<Setting>) {
+    let (own, other) = (read(topic, own), read(topic, other));
+    let rules: BTreeSet<&String> = own.rules.keys().chain(other.rules.keys()).collect();
+    for id in rules {
+        let (was, is) = (own.rules.get(id), other.rules.get(id));
+        if both && was.is_some() != is.is_some() {
+            out.push(Setting {
+                of: id.clone(),
+                key: "rule".to_owned(),
+                before: was.cloned(),
+                after: is.cloned(),
+                widens: false,
+                shown: if is.is_some() { "is new" } else { "is gone" }.to_owned(),
+            });
+        }
+    }
+    // where paths are told apart by nothing, their spelling opens nothing
+    let areas = [&own, &other].iter().any(|said| said.areas() > 1);
+    let keys: BTreeSet<&Key> = own.keys.keys().chain(other.keys.keys()).collect();
+    for key in keys {
+        let rule_of_one = |said: &Said| key.0.contains('#') && !said.rules.contains_key(&key.0);
+        if rule_of_one(&own) || rule_of_one(&other) {
+            continue;
+        }
+        let (was, is) = (own.value(key), other.value(key));
+        let empty = |value: &Option<Value>| {
+            value.as_ref().is_none_or(|v| {
+                v.as_bool() == Some(false) || v.as_array().is_some_and(Vec::is_empty)
+            })
+        };
+        if was == is || (!both && empty(&was) && empty(&is)) {
+            continue;
+        }
+        let widens = both && (areas || key.1 != "case-insensitive");
+        let widens = widens && loosens(topic, &key.1, was.as_ref(), is.as_ref());
+        out.push(Setting {
+            shown: shown(was.as_ref(), is.as_ref()),
+            of: key.0.clone(),
+            key: key.1.clone(),
+            before: was.map(|value| value.to_string()),
+            after: is.map(|value| value.to_string()),
+            widens,
+        });
+    }
+}
+
+impl Said {
+    fn value(&self, key: &Key) -> Option<Value> {
+        let unsaid = || {
+            let (_, text) = UNSAID.iter().find(|(name, _)| *name == key.1)?;
+            Some(match *text {
+                "false" => Value::Boolean(false),
+                text => Value::String(text.to_owned()),
+            })
+        };
+        self.keys.get(key).cloned().or_else(unsaid)
+    }
+
+    fn areas(&self) -> usize {
+        let of: BTreeSet<&str> = self.keys.keys().map(|(of, _)| of.as_str()).collect();
+        of.into_iter().filter(|of| !of.contains('#')).count()
+    }
+}
+
+/// Reads what was printed of one thing, without the keys that only decide.
+fn read(topic: &Topic<'_>, text: &str) -> Said {
+    let (mut said, mut place, mut skip) = (Said::default(), String::new(), false);
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        let Ok(table) = line.parse::<Table>() else {
+            debug_assert!(false, "what is printed can be read: {line}");
+            continue;
+        };
+        if line.starts_with('[') {
+            let names = names(&table);
+            // devices without a sign-in are told as changes of access
+            skip = names == ["tunnel", "headless"];
+            place = place_of(topic, &names);
+        } else if !skip {
+            line_of(&mut said, &place, table);
+        }
+    }
+    said
+}
+
+/// The names of a table that was opened, one within the other.
+fn names(table: &Table) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut at = Some(table);
+    while let Some((name, inner)) = at.and_then(|table| table.iter().next()) {
+        out.push(name.clone());
+        at = inner.as_table();
+    }
+    out
+}
+
+fn place_of(topic: &Topic<'_>, names: &[String]) -> String {
+    let space = |tenant: &Option<&str>| tenant.map_or_else(String::new, |t| format!("{t}/"));
+    let name = |at: usize| names.get(at).map_or("", String::as_str);
+    match topic {
+        Topic::Settings | Topic::User(_) => names.join("."),
+        Topic::Rates(tenant) => format!("{}rate", space(tenant)),
+        Topic::HeaderSets(tenant) => format!("{}headers.{}", space(tenant), name(1)),
+        Topic::Groups(tenant) => format!("{}group", space(tenant)),
+        Topic::Guard(id) | Topic::Net(id) => (*id).to_owned(),
+        Topic::App(id) => match name(2) {
+            "" => format!("{id}/"),
+            path => format!("{id}{path}"),
+        },
+        Topic::Admin => "admin".to_owned(),
+    }
+}
+
+/// Adds the keys of a line; those of a rule are told under its id.
+fn line_of(said: &mut Said, place: &str, table: Table) {
+    for (key, value) in table {
+        let (Value::Table(rules), "allow") = (&value, key.as_str()) else {
+            flat(said, place, key, value);
+            continue;
+        };
+        let place = place.strip_suffix('/').unwrap_or(place);
+        for (name, rule) in rules {
+            let id = format!("{place}#{name}");
+            said.rules.insert(id.clone(), rule.to_string());
+            for (key, value) in rule.as_table().into_iter().flatten() {
+                flat(said, &id, key.clone(), value.clone());
+            }
+        }
+    }
+}
+
+fn flat(said: &mut Said, place: &str, key: String, value: Value) {
+    if let Value::Table(inner) = value {
+        for (name, value) in inner {
+            flat(said, place, format!("{key}.{name}"), value);
+        }
+    } else if !decides(place, &key) {
+        said.keys.insert((place.to_owned(), key), value);
+    }
+}
+
+/// Whether a key does nothing but decide.
+fn decides(place: &str, key: &str) -> bool {
+    let kind = match place.contains('#') {
+        true => "rule",
+        false => {
+            let own = crate::resolve::tenants::owner(place).map_or(0, |tenant| tenant.len() + 1);
+            let rest = place.get(own..).unwrap_or_default();
+            rest.split_once('.').map_or(rest, |(kind, _)| kind)
+        }
+    };
+    let keys = DECIDES.iter().find(|(of, _)| *of == kind);
+    keys.is_some_and(|(_, keys)| keys.contains(&key))
+}
+
+/// Before and after for people; of lists what came and what went.
+fn shown(was: Option<&Value>, is: Option<&Value>) -> String {
+    let none: &[Value] = &[];
+    let list = |value: Option<&Value>| match value {
+        None => Some(none.to_vec()),
+        Some(value) => value.as_array().cloned(),
+    };
+    let text = |value: Option<&Value>| value.map_or_else(|| "(unsaid)".to_owned(), Value::to_string);
+    let (Some(old), Some(new)) = (list(was), list(is)) else {
+        return format!("{} -> {}", text(was), text(is));
+    };
+    let gone = old.iter().filter(|item| !new.contains(item));
+    let gone = gone.map(|item| format!("-{item}"));
+    let came = new.iter().filter(|item| !old.contains(item));
+    let came = came.map(|item| format!("+{item}"));
+    let parts: Vec<String> = gone.chain(came).collect();
+    match parts.is_empty() {
+        true => format!("{} -> {}", text(was), text(is)),
+        false => parts.join(" "),
+    }
+}
+
+/// Most places that are named of a change that many share.
+const NAMED: usize = 4;
+
+/// A line for each change, places with the same change together.
+pub(super) fn to_text(settings: &[Setting]) -> String {
+    let mut joined: BTreeMap<(bool, &str, &str), Vec<&str>> = BTreeMap::new();
+    for setting in settings {
+        let key = (
+            !setting.widens,
+            setting.key.as_str(),
+            setting.shown.as_str(),
+        );
+        joined.entry(key).or_default().push(&setting.of);
+    }
+    let mut out = String::new();
+    for ((tightens, key, shown), of) in joined {
+        let mark = if tightens { '~' } else { '+' };
+        let named: Vec<&str> = of.iter().take(NAMED).copied().collect();
+        let mut places = named.join(", ");
+        if of.len() > NAMED {
+            places.push_str(&format!(" and {} more", of.len() - NAMED));
+        }
+        out.push_str(&format!("{mark} setting   {places}   {key}   {shown}\n"));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! A policy in pieces that can be compared with those of another, each written as its file would have it.
+
+use std::collections::BTreeMap;
+
+use super::{Printer, owner};
+use crate::ir::{self, Ir};
+
+/// What a piece is about; `None` stands for the root beside the tenants.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Topic<'a> {
+    /// `[default]`, `[tunnel]` and the tenants.
+    Settings,
+    Rates(Option<&'a str>),
+    HeaderSets(Option<&'a str>),
+    Groups(Option<&'a str>),
+    User(&'a str),
+    Guard(&'a str),
+    App(&'a str),
+    Net(&'a str),
+    Admin,
+}
+
+/// One piece, written only when it is asked for: all together may be long.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Piece<'a> {
+    ir: &'a Ir,
+    tenant: Option<&'a str>,
+    of: Of<'a>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Of<'a> {
+    Settings,
+    Rates,
+    HeaderSets,
+    Groups,
+    User(&'a ir::User),
+    Guard(&'a ir::Guard),
+    App(&'a ir::App),
+    Net(&'a ir::Net),
+    Admin,
+}
+
+impl Piece<'_> {
+    /// Writes it behind what is there.
+    pub(crate) fn write(&self, out: &mut String) {
+        let printer = Printer {
+            ir: self.ir,
+            tenant: self.tenant,
+        };
+        match self.of {
+            Of::Settings => {
+                printer.settings(out);
+                printer.tenants(out);
+            }
+            Of::Rates => printer.rates(out),
+            Of::HeaderSets => printer.header_sets(out),
+            Of::Groups => printer.groups(out),
+            Of::User(user) => Printer::user_table(out, user),
+            Of::Guard(guard) => printer.guard(out, guard),
+            Of::App(app) => printer.app(out, app),
+            Of::Net(net) => printer.net(out, net),
+            Of::Admin => printer.admin(out),
+        }
+    }
+}
+
+/// All pieces of a policy but zones and schedules, which decide and do nothing else.
+pub(crate) fn pieces(ir: &Ir) -> BTreeMap<Topic<'_>, Piece<'_>> {
+    let piece = |tenant, of| Piece { ir, tenant, of };
+    let mut out = BTreeMap::new();
+    out.insert(Topic::Settings, piece(None, Of::Settings));
+    out.insert(Topic::Admin, piece(None, Of::Admin));
+    let tenants = ir.tenants.iter().map(|tenant| Some(tenant.name.as_str()));
+    for tenant in std::iter::once(None).chain(tenants) {
+        out.insert(Topic::Rates(tenant), piece(tenant, Of::Rates));
+        out.insert(Topic::HeaderSets(tenant), piece(tenant, Of::HeaderSets));
+        out.insert(Topic::Groups(tenant), piece(tenant, Of::Groups));
+    }
+    let users = ir.users.iter();
+    out.extend(users.map(|user| (Topic::User(&user.name), piece(None, Of::User(user)))));
+    let guards = ir.guards.iter();
+    out.extend(guards.map(|guard| {
+        let of = piece(owner(&guard.id), Of::Guard(guard));
+        (Topic::Guard(&guard.id), of)
+    }));
+    let apps = ir.apps.iter();
+    out.extend(apps.map(|app| (Topic::App(&app.id), piece(owner(&app.id), Of::App(app)))));
+    let nets = ir.nets.iter();
+    out.extend(nets.map(|net| (Topic::Net(&net.id), piece(None, Of::Net(net)))));
+    out
+}
