@@ -18,7 +18,7 @@ use super::transport::Heard;
 use super::{Acme, tenants};
 use crate::clock;
 use crate::config::{Challenge, Config, Directory};
-use crate::proxy::tls::provider;
+use crate::proxy::tls::{Reading, provider};
 
 /// How long a whole order may take.
 const DEADLINE: Duration = Duration::from_secs(600);
@@ -286,8 +286,8 @@ pub(super) async fn window(
     name: &str,
     at: &Directory,
 ) -> Option<(Window, i64)> {
-    let held = acme.shelf.one(name, clock::unix())?;
-    let der = held.certified_key().cert.first()?;
+    let held = acme.shelf.one(name, &Reading::in_full(clock::unix()))?;
+    let der = held.certified_key().ok()?.cert.first()?;
     let id = CertificateIdentifier::try_from(der).ok()?;
     let opened = acme.accounts.open(&config.acme, at).await.ok()?;
     let (info, again) = opened.account.renewal_info(&id).await.ok()?;

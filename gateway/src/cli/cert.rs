@@ -13,7 +13,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::control::cert::{Ask, Check, Line, Renewed, Told};
 use crate::control::{Operator, Remote};
-use crate::proxy::tls::{self, CertSet, Ordered, files as pem};
+use crate::proxy::tls::{self, CertSet, Ordered, Reading, files as pem};
 use crate::reload;
 use crate::snapshot::files::{self, Links};
 
@@ -164,12 +164,14 @@ fn row(line: &Line) -> Vec<String> {
 /// What the files say while no gateway runs.
 fn on_disk(config: &Config) -> Result<Vec<Line>, Failure> {
     let now = clock::unix();
+    let reading = Reading::in_full(now);
     let ordered = Ordered {
-        imported: imported(config).all(now),
-        chains: Shelf::new(config).all(now),
+        imported: imported(config).all(&reading),
+        chains: Shelf::new(config).all(&reading),
         ..Ordered::default()
     };
-    let set = CertSet::build(&reload::cert_files(config), &ordered, None, &[], None, now)?;
+    let own = reading.files(&reload::cert_files(config))?;
+    let set = CertSet::build(&own, &ordered, None, &[], None, now)?;
     let lines = set
         .by_source()
         .map(|(source, chain)| Line::of(source, chain, now));
