@@ -36,7 +36,7 @@ use answers::Answers;
 use names::Names;
 use shelf::Shelf;
 
-pub(crate) use report::{Ending, Failing, Line, failing, lines};
+pub(crate) use report::{Course, Ending, Failing, Line, failing, lines, time};
 
 /// The longest between two looks at what is wanted.
 const LOOK: Duration = Duration::from_secs(60);

@@ -18,7 +18,7 @@ use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{ServerConfig, SupportedProtocolVersion};
+use rustls::{CipherSuite, ServerConfig, SupportedProtocolVersion};
 
 pub(crate) use authority::{InternalCa, install as install_authority};
 pub(crate) use checks::{Checks, Reading};
@@ -134,10 +134,24 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
         kx_group::SECP256R1,
         kx_group::SECP384R1,
     ];
+    let mut all = aws_lc_rs::default_provider();
+    // as browsers want it; SHA-384 and four more rounds are a tenth of a whole handshake
+    all.cipher_suites
+        .sort_by_key(|suite| !is_128(suite.suite()));
     Arc::new(CryptoProvider {
         kx_groups: groups,
-        ..aws_lc_rs::default_provider()
+        ..all
     })
+}
+
+/// AES with 128 bits comes first. Source: [RFC 8446 section 9.1](https://www.rfc-editor.org/rfc/rfc8446#section-9.1).
+fn is_128(suite: CipherSuite) -> bool {
+    matches!(
+        suite,
+        CipherSuite::TLS13_AES_128_GCM_SHA256
+            | CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+            | CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
+    )
 }
 
 struct Resolver<F> {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use certs::{ChainError, DAY};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
@@ -65,10 +66,14 @@ fn own_pair(dir: &Folder, ca: &InternalCa, host: &str) -> CertFiles {
 }
 
 fn client(root_pem: &str, alpn: &[&[u8]]) -> Arc<ClientConfig> {
+    client_with(root_pem, alpn, provider())
+}
+
+fn client_with(root_pem: &str, alpn: &[&[u8]], provider: Arc<CryptoProvider>) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     let root = CertificateDer::from_pem_slice(root_pem.as_bytes()).unwrap();
     roots.add(root).unwrap();
-    let mut config = ClientConfig::builder_with_provider(provider())
+    let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
@@ -187,6 +192,30 @@ fn a_ticket_resumes_the_session_and_early_data_is_off() {
         Some(rustls::HandshakeKind::Resumed)
     );
     assert!(second.alpn_protocol() == Some(b"http/1.1"));
+}
+
+#[test]
+fn of_what_a_client_offers_aes_with_128_bits_is_taken_first() {
+    use rustls::CipherSuite::{TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384};
+    let dir = Folder::new();
+    let ca = dir.ca(now()).unwrap();
+    let server = serve(built(&[], Some(&ca), &["gate.test"]).unwrap());
+    let order = rustls::crypto::aws_lc_rs::default_provider().cipher_suites;
+    assert_eq!(order[0].suite(), TLS13_AES_256_GCM_SHA384);
+    let first = vec![order[0]];
+    for (cipher_suites, taken) in [
+        (order, TLS13_AES_128_GCM_SHA256),
+        (first, TLS13_AES_256_GCM_SHA384),
+    ] {
+        let provider = CryptoProvider {
+            cipher_suites,
+            ..rustls::crypto::aws_lc_rs::default_provider()
+        };
+        let client = client_with(&ca.root_pem(), &[], Arc::new(provider));
+        let (c, _) = handshake(&client, &server, "gate.test").unwrap();
+        let suite = c.negotiated_cipher_suite().unwrap();
+        assert_eq!(suite.suite(), taken);
+    }
 }
 
 #[test]
