@@ -1,5 +1,7 @@
 //! A certificate chain with its key, read from PEM and checked.
 
+mod late;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -10,6 +12,9 @@ use rustls::sign::CertifiedKey;
 use x509_parser::error::X509Error;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
+
+use self::late::{Late, Parts};
+use crate::Tag;
 
 /// Says why a chain and a key are not used; numbers of certificates count from 1.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -65,9 +70,18 @@ pub enum ChainError {
 /// A leaf with its issuers and its key: matching, ordered, in date and naming at least one host.
 #[derive(Debug)]
 pub struct Chain {
-    key: Arc<CertifiedKey>,
+    key: Late,
+    tag: Option<Tag>,
+    said: Said,
+}
+
+/// What the certificates of a chain say.
+#[derive(Debug)]
+struct Said {
     names: BTreeSet<String>,
     not_before: i64,
+    /// When the last of them becomes valid.
+    begins: i64,
     not_after: i64,
 }
 
@@ -87,22 +101,29 @@ impl Chain {
         let leaf = certs.first().ok_or(ChainError::NoCertificate)?;
         check_order(&certs)?;
         check_leaf(leaf)?;
-        check_dates(&certs, now)?;
-        let names = dns_names(leaf);
-        if names.is_empty() {
-            return Err(ChainError::NoNames);
-        }
-        let not_before = leaf.validity().not_before.timestamp();
-        let not_after = (certs.iter())
-            .map(|c| c.validity().not_after.timestamp())
-            .min()
-            .ok_or(ChainError::NoCertificate)?;
+        let said = Said::read(&certs, now)?;
         drop(certs);
+        let key = parts(ders, key_pem, provider)?.make()?;
         Ok(Self {
-            key: Arc::new(certified(ders, key_pem, provider)?),
-            names,
-            not_before,
-            not_after,
+            key: Late::ready(key),
+            tag: None,
+            said,
+        })
+    }
+
+    /// Reads what passed [`Chain::parse`] before, at another time maybe.
+    pub(crate) fn parse_known(
+        chain_pem: &[u8],
+        key_pem: &[u8],
+        now: i64,
+        provider: &CryptoProvider,
+    ) -> Result<Self, ChainError> {
+        let ders = certificates(chain_pem)?;
+        let said = Said::read(&decode(&ders)?, now)?;
+        Ok(Self {
+            key: Late::later(parts(ders, key_pem, provider)?),
+            tag: None,
+            said,
         })
     }
 
@@ -116,33 +137,77 @@ impl Chain {
         key_pem: &[u8],
         provider: &CryptoProvider,
     ) -> Result<Arc<CertifiedKey>, ChainError> {
-        let ders = certificates(chain_pem)?;
-        Ok(Arc::new(certified(ders, key_pem, provider)?))
+        parts(certificates(chain_pem)?, key_pem, provider)?.make()
     }
 
-    /// Returns what a handshake needs.
+    /// Returns what a handshake needs; the key of a chain that was known before is made now.
+    ///
+    /// # Errors
+    /// [`ChainError`] for such a key that cannot be made after all; it is not tried again.
+    pub fn certified_key(&self) -> Result<&Arc<CertifiedKey>, &ChainError> {
+        self.key.get()
+    }
+
+    /// Says whether the key was made already.
     #[must_use]
-    pub fn certified_key(&self) -> &Arc<CertifiedKey> {
-        &self.key
+    pub fn has_key_ready(&self) -> bool {
+        self.key.is_made()
+    }
+
+    /// Returns what stands for its files on the record of checks, where it was read by one.
+    #[must_use]
+    pub fn tag(&self) -> Option<Tag> {
+        self.tag
+    }
+
+    pub(crate) fn tagged(self, tag: Tag) -> Self {
+        let tag = Some(tag);
+        Self { tag, ..self }
+    }
+
+    /// Says whether each of its certificates is valid at `now`.
+    #[must_use]
+    pub fn is_in_date(&self, now: i64) -> bool {
+        (self.said.begins..=self.said.not_after).contains(&now)
     }
 
     /// Returns the DNS names of the leaf in lower case, wildcards as `*.example.org`.
     #[must_use]
     pub fn names(&self) -> &BTreeSet<String> {
-        &self.names
+        &self.said.names
     }
 
     /// Returns the first second of the leaf's validity since the UNIX epoch.
     #[must_use]
     pub fn not_before(&self) -> i64 {
-        self.not_before
+        self.said.not_before
     }
 
     /// Returns the second since the UNIX epoch after which some certificate of the chain is no
     /// longer valid.
     #[must_use]
     pub fn not_after(&self) -> i64 {
-        self.not_after
+        self.said.not_after
+    }
+}
+
+impl Said {
+    fn read(certs: &[X509Certificate<'_>], now: i64) -> Result<Self, ChainError> {
+        let leaf = certs.first().ok_or(ChainError::NoCertificate)?;
+        check_dates(certs, now)?;
+        let names = dns_names(leaf);
+        if names.is_empty() {
+            return Err(ChainError::NoNames);
+        }
+        let dates = certs.iter().map(|c| c.validity());
+        let begins = dates.clone().map(|v| v.not_before.timestamp()).max();
+        let ends = dates.map(|v| v.not_after.timestamp()).min();
+        Ok(Self {
+            names,
+            not_before: leaf.validity().not_before.timestamp(),
+            begins: begins.ok_or(ChainError::NoCertificate)?,
+            not_after: ends.ok_or(ChainError::NoCertificate)?,
+        })
     }
 }
 
@@ -238,21 +303,13 @@ fn dns_names(leaf: &X509Certificate<'_>) -> BTreeSet<String> {
         .collect()
 }
 
-fn certified(
+fn parts(
     ders: Vec<CertificateDer<'static>>,
     key_pem: &[u8],
     provider: &CryptoProvider,
-) -> Result<CertifiedKey, ChainError> {
+) -> Result<Parts, ChainError> {
     let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|_| ChainError::NoKey)?;
-    let key = provider
-        .key_provider
-        .load_private_key(key)
-        .map_err(|_| ChainError::KeyKind)?;
-    let certified = CertifiedKey::new(ders, key);
-    certified
-        .keys_match()
-        .map_err(|_| ChainError::KeyMismatch)?;
-    Ok(certified)
+    Ok(Parts::new(ders, key, provider))
 }
 
 #[cfg(test)]

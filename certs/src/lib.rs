@@ -8,6 +8,7 @@
 mod alerts;
 mod ca;
 mod chain;
+mod checked;
 mod issued;
 pub mod plan;
 mod selection;
@@ -15,6 +16,7 @@ mod selection;
 pub use alerts::{Alerts, WARN_DAYS};
 pub use ca::{Ca, CaError, ImportError, Imported, Leaf, Root, nameless};
 pub use chain::{Chain, ChainError};
+pub use checked::{Checked, Tag};
 pub use issued::{CertRequest, IssuedError, KeyKind, check_issued, tls_alpn_answer};
 pub use selection::{Selection, same_host_form};
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rustls::sign::CertifiedKey;
 
-use crate::Chain;
+use crate::{Chain, ChainError};
 
 /// Chains by host name: the exact name first, then a wildcard of one label, else a certificate
 /// that names nothing.
@@ -55,10 +55,14 @@ impl Selection {
 
     /// Returns what a handshake for `sni` is answered with; unknown or absent names get the
     /// certificate that names nothing.
-    #[must_use]
-    pub fn serve(&self, sni: Option<&str>) -> Arc<CertifiedKey> {
-        let chain = sni.and_then(|host| self.find(host));
-        chain.map_or_else(|| self.nameless.clone(), |c| c.certified_key().clone())
+    ///
+    /// # Errors
+    /// [`ChainError`] for a chain whose key cannot be made; nobody is named then.
+    pub fn serve(&self, sni: Option<&str>) -> Result<Arc<CertifiedKey>, &ChainError> {
+        match sni.and_then(|host| self.find(host)) {
+            Some(chain) => chain.certified_key().cloned(),
+            None => Ok(self.nameless.clone()),
+        }
     }
 
     /// Says whether the handshake for `sni` was answered with the certificate of `host`.

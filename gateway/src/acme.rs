@@ -36,7 +36,7 @@ use answers::Answers;
 use names::Names;
 use shelf::Shelf;
 
-pub(crate) use report::{Ending, Failing, Line, failing, lines};
+pub(crate) use report::{Course, Ending, Failing, Line, failing, lines, time};
 
 /// The longest between two looks at what is wanted.
 const LOOK: Duration = Duration::from_secs(60);
@@ -105,6 +105,7 @@ impl Acme {
     fn look(&self, gw: &Gateway, now: i64) {
         let snap = gw.snapshot.load();
         let wanted = Names::of(&gw.config, &snap.policy, |host| snap.certs.is_own(host));
+        let mut reading = None;
         let mut plan = self.plan.lock();
         let news = *self.names.lock() != wanted;
         if news {
@@ -114,7 +115,9 @@ impl Acme {
             let state = plan.state(name);
             let over = state.as_ref().and_then(|s| s.held);
             if news || over.is_some_and(|held| held.not_after < now) {
-                let held = self.shelf.one(name, now).map(|chain| held(&chain));
+                let begin = || gw.checks.begin(Some(&snap.certs), now);
+                let reading = reading.get_or_insert_with(begin);
+                let held = self.shelf.one(name, reading).map(|chain| held(&chain));
                 plan.handle_held(name, held, now);
             }
         }

@@ -21,7 +21,7 @@ use crate::proxy::front::cache::Store;
 use crate::proxy::handover::Handover;
 use crate::proxy::kept::Kept;
 use crate::proxy::statement::Signer;
-use crate::proxy::tls::InternalCa;
+use crate::proxy::tls::{Checks, InternalCa};
 use crate::reload::history::History;
 use crate::reproof::Reproof;
 use crate::secrets::Keys;
@@ -76,6 +76,8 @@ pub(crate) struct Gateway {
     pub(crate) edges: OnceLock<Edges>,
     /// The internal authority, unless it is switched off.
     pub(crate) authority: Option<InternalCa>,
+    /// Which certificates were checked in full.
+    pub(crate) checks: Checks,
     /// One reload at a time.
     pub(crate) reloading: tokio::sync::Mutex<()>,
     /// The tunnel door, once it was started.

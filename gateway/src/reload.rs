@@ -27,7 +27,8 @@ use crate::audit::{Event, Record, reason};
 use crate::clock;
 use crate::config::Config;
 use crate::gateway::Gateway;
-use crate::proxy::tls::{CertError, CertFiles, CertSet, InternalCa, Ordered};
+use crate::proxy::tls::{CertError, CertFiles, CertSet, Checks, InternalCa, Ordered, Reading};
+use crate::snapshot::Snapshot;
 use crate::snapshot::files::FileError;
 
 use self::change::{Done, Wanted};
@@ -174,37 +175,41 @@ pub(crate) fn cert_files(config: &Config) -> Vec<CertFiles> {
         .collect()
 }
 
-/// Builds the certificates a policy needs, from the files of now.
+/// Builds the certificates a policy needs, from the files of now; what `checks` knows or `previous`
+/// holds is not computed again.
 ///
 /// # Errors
 /// [`Rejected::Certificates`].
 pub(crate) fn certificates(
     config: &Config,
+    checks: &Checks,
     authority: Option<&InternalCa>,
     policy: &policy::Policy,
     previous: Option<&CertSet>,
 ) -> Result<CertSet, Rejected> {
     let names = host_names(config, policy);
-    let files = cert_files(config);
     let now = clock::unix();
     if let Some(authority) = authority {
         authority.follow(now)?;
     }
-    let ordered = ordered(config, policy, now);
-    Ok(CertSet::build(
-        &files, &ordered, authority, &names, previous, now,
-    )?)
+    let reading = checks.begin(previous, now);
+    let own = reading.files(&cert_files(config))?;
+    let ordered = ordered(config, policy, &reading);
+    drop(reading);
+    let set = CertSet::build(&own, &ordered, authority, &names, previous, now)?;
+    checks.keep(&set);
+    Ok(set)
 }
 
 /// Reads what directories signed for the names of a policy. A trial is never served.
-fn ordered(config: &Config, policy: &policy::Policy, now: i64) -> Ordered {
+fn ordered(config: &Config, policy: &policy::Policy, reading: &Reading<'_>) -> Ordered {
     let names = Names::of(config, policy, |_| false);
     let chains = match config.acme.staging {
         true => Vec::new(),
-        false => Shelf::new(config).load(names.firsts(), now),
+        false => Shelf::new(config).load(names.firsts(), reading),
     };
     Ordered {
-        imported: imported(config).all(now),
+        imported: imported(config).all(reading),
         chains,
         names,
     }
@@ -250,7 +255,8 @@ pub(crate) async fn renew_certificates(
 ) -> Result<(), Rejected> {
     let _one = gw.reloading.lock().await;
     let before = gw.snapshot.load_full();
-    let set = open_and_build(&gw.config, &before.policy, &before.certs);
+    let (worker, base) = (Arc::clone(gw), Arc::clone(&before));
+    let set = blocking(move || open_and_build(&worker, &base)).await;
     match set {
         Ok(certs) => {
             let mut record = Record::new(Event::CertificateChanged, "ok", reason::RENEWED);
@@ -267,15 +273,20 @@ pub(crate) async fn renew_certificates(
     }
 }
 
-fn open_and_build(
-    config: &Config,
-    policy: &policy::Policy,
-    previous: &CertSet,
-) -> Result<Arc<CertSet>, Rejected> {
+fn open_and_build(gw: &Gateway, before: &Snapshot) -> Result<Arc<CertSet>, Rejected> {
     // opened anew, because the intermediate may be due as well
-    let authority = crate::run::open_authority(config)?;
-    let set = certificates(config, authority.as_ref(), policy, Some(previous))?;
+    let authority = crate::run::open_authority(&gw.config)?;
+    let (authority, previous) = (authority.as_ref(), Some(&*before.certs));
+    let set = certificates(&gw.config, &gw.checks, authority, &before.policy, previous)?;
     Ok(Arc::new(set))
+}
+
+/// Runs work that waits for a disk or computes for long.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ use crate::proxy::Edges;
 use crate::proxy::handover::Handover;
 use crate::proxy::kept::Kept;
 use crate::proxy::statement::{Signer, StatementError};
-use crate::proxy::tls::{self, CertError, InternalCa};
+use crate::proxy::tls::{self, CertError, Checks, InternalCa};
 use crate::reload::change::Wanted;
 use crate::reload::history::{By, History, How};
 use crate::reload::start::Fallback;
@@ -170,7 +170,8 @@ async fn open(
     let authority = open_authority(&config)?;
     let history = History::open(&config.data, Arc::clone(&keys))
         .map_err(|source| system("open the policy history", source))?;
-    let started = reload::start::start(&config, authority.as_ref(), &history, fallback)?;
+    let checks = Checks::open(&config.data, &keys);
+    let started = reload::start::start(&config, &checks, authority.as_ref(), &history, fallback)?;
     for warning in &started.warnings {
         tracing::warn!(%warning, "policy");
     }
@@ -219,6 +220,7 @@ async fn open(
         history: Arc::new(history),
         cached: AtomicBool::new(started.cached.is_some()),
         authority,
+        checks,
         keys,
         audit,
         identity,

@@ -1,4 +1,5 @@
-//! When a directory says that a certificate should be renewed (RFC 9773).
+//! When a directory says that a certificate should be renewed, and what it is told of the one that
+//! an order replaces (RFC 9773).
 //!
 //! Debian's test directory does not say so: what stands before it here does, and hands on the rest.
 
@@ -19,8 +20,8 @@ const LIMIT: Duration = postern_tests::wait::PATIENCE;
 /// Hands everything to the directory; says of the first certificate what its words are, and of
 /// each other one a window that is far away.
 const FRONT: &str = r#"
-import http.client, http.server, json, ssl, sys, threading
-port, behind, chain, key, first, asked = int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:7]
+import base64, http.client, http.server, json, ssl, sys, threading
+port, behind, chain, key, first, asked, takes = int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:8]
 far = {"start": "2126-01-01T00:00:00Z", "end": "2126-01-02T00:00:00Z"}
 seen, lock = [], threading.Lock()
 class Front(http.server.BaseHTTPRequestHandler):
@@ -40,15 +41,29 @@ class Front(http.server.BaseHTTPRequestHandler):
         window = json.loads(first) if name == seen[0] else far
         fields = [("Content-Type", "application/json"), ("Retry-After", "21600")]
         self.answer(200, fields, json.dumps({"suggestedWindow": window}).encode())
+    def order(self, body):
+        """Returns whom a new order follows; nothing for what is no new order."""
+        try: text = json.loads(body)["payload"]
+        except (ValueError, KeyError): return None
+        order = json.loads(base64.urlsafe_b64decode(text + "==") or "{}")
+        if "identifiers" not in order: return None
+        with lock, open(asked + ".orders", "a") as file: file.write(order.get("replaces", "-") + "\n")
+        return order.get("replaces")
     def serve(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.path.startswith("/window/"): return self.window()
+        follows = self.order(body)
+        if follows and takes == "refused":
+            problem = {"type": "urn:ietf:params:acme:error:alreadyReplaced", "detail": "no", "status": 409}
+            return self.answer(409, [("Content-Type", "application/problem+json")], json.dumps(problem).encode())
         link = http.client.HTTPSConnection("127.0.0.1", behind, context=ssl._create_unverified_context())
         kept = {n: v for n, v in self.headers.items() if n.lower() not in ("connection", "content-length")}
         link.request(self.command, self.path, body or None, kept)
         came = link.getresponse()
         text = came.read()
-        if self.path == "/dir":
+        if follows and came.status == 201 and takes == "taken":
+            text = json.dumps({**json.loads(text), "replaces": follows}).encode()
+        if self.path == "/dir" and takes != "unknown":
             directory = json.loads(text)
             directory["renewalInfo"] = f"https://localhost:{port}/window"
             text = json.dumps(directory).encode()
@@ -75,6 +90,12 @@ struct Scene {
 impl Scene {
     /// `window` is what is said of the first certificate.
     fn new(window: &str) -> Self {
+        Self::with(window, "taken")
+    }
+
+    /// `takes` is what becomes of an order that names the one it replaces: `taken`, `refused`,
+    /// `ignored` (the answer does not name it), or `unknown`: the directory says nothing of windows.
+    fn with(window: &str, takes: &str) -> Self {
         let (site, dir) = (Site::new(""), Temp::new());
         let pebble = Pebble::start(&site, &Setup::default());
         let port = free_tcp();
@@ -84,7 +105,7 @@ impl Scene {
         command.args([port.to_string(), pebble.port.to_string()]);
         command.arg(pebble.folder().join("ca-chain.pem"));
         command.arg(pebble.folder().join("ca.key"));
-        command.arg(window).arg(&asked);
+        command.arg(window).arg(&asked).arg(takes);
         let front = Program::start(command, dir.path(), "front");
         wait::until_true(LIMIT, "what stands before the directory listens", || {
             std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
@@ -108,6 +129,21 @@ impl Scene {
         }
     }
 
+    /// Whom each order was to follow; `-` for nobody.
+    fn orders(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.asked.with_extension("orders"));
+        text.unwrap_or_default()
+            .lines()
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// The first certificate that was asked about.
+    fn first(&self) -> String {
+        let text = fs::read_to_string(&self.asked).unwrap_or_default();
+        text.lines().next().unwrap_or_default().to_owned()
+    }
+
     /// How many certificates were asked about.
     fn count(&self) -> usize {
         let text = fs::read_to_string(&self.asked).unwrap_or_default();
@@ -122,7 +158,7 @@ impl Scene {
 
 #[test]
 fn a_certificate_whose_window_is_past_is_renewed_by_itself_and_once() {
-    let scene = Scene::new(r#"{"start":"2020-01-01T00:00:00Z","end":"2020-01-02T00:00:00Z"}"#);
+    let scene = Scene::new(PAST);
     // the directory was asked about a second certificate, which nobody ordered but the plan
     wait::until_true(LIMIT, "it is renewed", || scene.count() == 2);
     let root = scene.pebble.root();
@@ -154,6 +190,37 @@ fn a_certificate_is_renewed_in_the_window_of_its_directory_and_not_before() {
     let lines = scene.site.json(&["cert", "renew", GATE]);
     assert_eq!(lines[0]["outcome"], "not-due", "{lines:?}");
     assert_eq!((scene.site.shown(GATE), scene.count()), (before, 1));
+}
+
+const PAST: &str = r#"{"start":"2020-01-01T00:00:00Z","end":"2020-01-02T00:00:00Z"}"#;
+
+#[test]
+fn an_order_names_the_certificate_that_it_replaces() {
+    let scene = Scene::new(PAST);
+    wait::until_true(LIMIT, "it is renewed", || scene.count() == 2);
+    assert_eq!(scene.orders(), ["-", scene.first().as_str()]);
+}
+
+#[test]
+fn a_directory_that_refuses_or_ignores_what_is_replaced_gets_the_order_without_it() {
+    for takes in ["refused", "ignored"] {
+        let scene = Scene::with(PAST, takes);
+        wait::until_true(LIMIT, "it is renewed", || scene.count() == 2);
+        assert_eq!(
+            scene.orders(),
+            ["-", scene.first().as_str(), "-"],
+            "{takes}"
+        );
+    }
+}
+
+#[test]
+fn a_directory_that_knows_nothing_of_windows_is_told_of_no_replacement() {
+    let scene = Scene::with(PAST, "unknown");
+    let lines = scene.site.json(&["cert", "renew", GATE, "--force"]);
+    assert_eq!(lines[0]["outcome"], "renewed", "{lines:?}");
+    assert_eq!(scene.orders(), ["-", "-"]);
+    assert_eq!(scene.count(), 0);
 }
 
 /// Writes a time as RFC 3339 does, in UTC.

@@ -55,6 +55,22 @@ pub(super) fn is_bad_nonce(error: &Error) -> bool {
     is_problem(error, "badNonce")
 }
 
+/// Tells whether an order may have been refused because it named the one it follows: anything but
+/// what would befall it without that as well.
+pub(super) fn may_be_of_replaces(error: &Error) -> bool {
+    let others = [
+        "badNonce",
+        "rateLimited",
+        "accountDoesNotExist",
+        "serverInternal",
+    ];
+    if matches!(error, Error::Api(_)) {
+        return !others.iter().any(|name| is_problem(error, name));
+    }
+    // the second is an answer that does not name it in turn
+    matches!(error, Error::Unsupported(_)) || error.to_string().starts_with("replaces ")
+}
+
 fn is_problem(error: &Error, name: &str) -> bool {
     let Error::Api(problem) = error else {
         return false;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use certs::plan::{Cause, Failure, Held, Window};
-use certs::{CertRequest, check_issued};
+use certs::{CertRequest, Chain, check_issued};
 use instant_acme::{
     Account, AuthorizationStatus, CertificateIdentifier, ChallengeType, Error, Identifier,
     NewOrder, Order, OrderStatus, RetryPolicy,
@@ -18,7 +18,7 @@ use super::transport::Heard;
 use super::{Acme, tenants};
 use crate::clock;
 use crate::config::{Challenge, Config, Directory};
-use crate::proxy::tls::provider;
+use crate::proxy::tls::{Reading, provider};
 
 /// How long a whole order may take.
 const DEADLINE: Duration = Duration::from_secs(600);
@@ -55,9 +55,11 @@ async fn whole(
 ) -> Result<Held, Failure> {
     tenants::verify(acme, config, names).await?;
     let opened = acme.accounts.open(&config.acme, at).await?;
+    let before = predecessor(acme, names);
     let mut tries = NONCES;
     let issued = loop {
-        let done = Work::new(acme, config, &opened).issue(names).await;
+        let work = Work::new(acme, config, &opened);
+        let done = work.replacing(before.clone()).issue(names).await;
         match done {
             Err(Fault::Api(error)) if failure::is_bad_nonce(&error) && tries > 0 => tries -= 1,
             Err(Fault::Api(error)) => {
@@ -71,6 +73,20 @@ async fn whole(
         }
     };
     keep(acme, names, &issued)
+}
+
+/// Names the certificate that an order for `names` is to replace.
+fn predecessor(acme: &Acme, names: &[String]) -> Option<CertificateIdentifier<'static>> {
+    let held = acme
+        .shelf
+        .one(names.first()?, &Reading::in_full(clock::unix()))?;
+    identifier(&held)
+}
+
+fn identifier(chain: &Chain) -> Option<CertificateIdentifier<'static>> {
+    let der = chain.certified_key().ok()?.cert.first()?;
+    let identifier = CertificateIdentifier::try_from(der).ok()?;
+    Some(identifier.into_owned())
 }
 
 /// What a directory signed, and its key.
@@ -123,6 +139,7 @@ struct Work<'a> {
     config: &'a Config,
     account: &'a Account,
     heard: &'a Arc<Heard>,
+    replaces: Option<CertificateIdentifier<'static>>,
     live: Vec<Live>,
     records: Vec<Record>,
 }
@@ -134,9 +151,15 @@ impl<'a> Work<'a> {
             config,
             account: &opened.account,
             heard: &opened.heard,
+            replaces: None,
             live: Vec::new(),
             records: Vec::new(),
         }
+    }
+
+    fn replacing(mut self, before: Option<CertificateIdentifier<'static>>) -> Self {
+        self.replaces = before;
+        self
     }
 
     async fn issue(&mut self, names: &[String]) -> Result<Issued, Fault> {
@@ -152,7 +175,7 @@ impl<'a> Work<'a> {
 
     async fn try_issue(&mut self, names: &[String]) -> Result<Issued, Fault> {
         let identifiers: Vec<_> = names.iter().cloned().map(Identifier::Dns).collect();
-        let mut order = self.account.new_order(&NewOrder::new(&identifiers)).await?;
+        let mut order = self.place(&identifiers).await?;
         self.answer(&mut order).await?;
         if order.state().status != OrderStatus::Ready {
             self.ready(&mut order).await?;
@@ -165,6 +188,26 @@ impl<'a> Work<'a> {
         order.finalize_csr(&request.der).await?;
         let chain = order.poll_certificate(&POLLS).await?;
         Ok(Issued { chain, request })
+    }
+
+    /// Places the order, as the one that follows a certificate where there is one: some directories
+    /// count it against no limit then. One that does not take that (it may have signed none such, or
+    /// know nothing of it) gets the plain order.
+    ///
+    /// Source: [RFC 9773 section 5](https://www.rfc-editor.org/rfc/rfc9773#section-5).
+    async fn place(&self, identifiers: &[Identifier]) -> Result<Order, Error> {
+        let plain = NewOrder::new(identifiers);
+        let Some(before) = &self.replaces else {
+            return self.account.new_order(&plain).await;
+        };
+        let follows = NewOrder::new(identifiers).replaces(before.clone());
+        match self.account.new_order(&follows).await {
+            Err(error) if failure::may_be_of_replaces(&error) => {
+                tracing::debug!(%error, "the order names no predecessor");
+                self.account.new_order(&plain).await
+            }
+            done => done,
+        }
     }
 
     /// Sets an answer for every name that the directory does not know to be ours, then says so.
@@ -286,9 +329,8 @@ pub(super) async fn window(
     name: &str,
     at: &Directory,
 ) -> Option<(Window, i64)> {
-    let held = acme.shelf.one(name, clock::unix())?;
-    let der = held.certified_key().cert.first()?;
-    let id = CertificateIdentifier::try_from(der).ok()?;
+    let held = acme.shelf.one(name, &Reading::in_full(clock::unix()))?;
+    let id = identifier(&held)?;
     let opened = acme.accounts.open(&config.acme, at).await.ok()?;
     let (info, again) = opened.account.renewal_info(&id).await.ok()?;
     let window = Window {

@@ -1,11 +1,42 @@
 //! How certificates stand: for status, commands, metrics, and warnings before an end.
 
+use certs::plan::State;
 use serde::{Deserialize, Serialize};
 
 use super::tenants;
 use crate::audit::{Event, Record, reason};
 use crate::clock;
 use crate::gateway::Gateway;
+
+/// How a certificate's orders go.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Course {
+    /// When it is ordered next, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<String>,
+    /// Why the last order failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cause: Option<String>,
+    /// What was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) detail: Option<String>,
+    /// What to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) advice: Option<String>,
+}
+
+impl Course {
+    /// Says what the plan says.
+    pub(crate) fn of(state: &State) -> Self {
+        let failed = state.failed.as_ref();
+        Self {
+            next: Some(time(state.next)),
+            cause: failed.map(|f| f.cause.code().to_owned()),
+            detail: failed.map(|f| f.detail.clone()),
+            advice: failed.map(|f| f.cause.advice().to_owned()),
+        }
+    }
+}
 
 /// One certificate, or one that should be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,18 +51,9 @@ pub(crate) struct Line {
     pub(crate) not_after: Option<String>,
     /// Days until then.
     pub(crate) days_left: Option<i64>,
-    /// When it is ordered next, RFC 3339.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) next: Option<String>,
-    /// Why the last order failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) cause: Option<String>,
-    /// What was said.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) detail: Option<String>,
-    /// What to do.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) advice: Option<String>,
+    /// What the plan knows of it.
+    #[serde(flatten)]
+    pub(crate) course: Course,
     /// The TXT record by which a tenant shows that the name is theirs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) verify: Option<String>,
@@ -80,7 +102,10 @@ pub(crate) fn lines(gw: &Gateway) -> Vec<Line> {
     for name in &gw.acme.names.lock().over {
         lines.push(Line {
             names: vec![name.clone()],
-            detail: Some("beyond [acme.tenant-names] most".to_owned()),
+            course: Course {
+                detail: Some("beyond [acme.tenant-names] most".to_owned()),
+                ..Course::default()
+            },
             ..Line::none()
         });
     }
@@ -211,12 +236,7 @@ impl super::Acme {
         let Some(state) = self.state(name) else {
             return;
         };
-        line.next = Some(time(state.next));
-        if let Some(failed) = state.failed {
-            line.cause = Some(failed.cause.code().to_owned());
-            line.advice = Some(failed.cause.advice().to_owned());
-            line.detail = Some(failed.detail);
-        }
+        line.course = Course::of(&state);
         if self.is_of_tenant(name) {
             line.verify = Some(format!(
                 "_postern.{name} TXT {}",
@@ -246,10 +266,7 @@ impl Line {
             not_before: None,
             not_after: None,
             days_left: None,
-            next: None,
-            cause: None,
-            detail: None,
-            advice: None,
+            course: Course::default(),
             verify: None,
         }
     }
@@ -259,6 +276,7 @@ fn days(end: i64, now: i64) -> i64 {
     end.saturating_sub(now).div_euclid(certs::DAY)
 }
 
-fn time(unix: i64) -> String {
+/// Writes seconds since the UNIX epoch as RFC 3339 does.
+pub(crate) fn time(unix: i64) -> String {
     clock::rfc3339(u64::try_from(unix).unwrap_or(0).saturating_mul(1000))
 }

@@ -1,13 +1,13 @@
 //! Ordered certificates on disk: one file each, key and chain together, replaced in one step.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use certs::Chain;
 use zeroize::Zeroizing;
 
 use crate::config::Config;
-use crate::proxy::tls::{CertError, files, provider};
+use crate::proxy::tls::{Reading, files};
 
 /// The folder of ordered certificates.
 #[derive(Clone, Debug)]
@@ -32,30 +32,27 @@ impl Shelf {
         Self { dir }
     }
 
-    /// Reads the certificates that are good at `now` among those called `names`; what is damaged
-    /// or over is left out.
+    /// Reads the certificates that are good now among those called `names`; what is damaged or over
+    /// is left out.
     pub(crate) fn load(
         &self,
         names: impl IntoIterator<Item = impl AsRef<str>>,
-        now: i64,
+        reading: &Reading<'_>,
     ) -> Vec<Arc<Chain>> {
-        let provider = provider();
+        let paths = names.into_iter().map(|name| self.path(name.as_ref()));
+        let paths: Vec<_> = paths.filter(|path| path.exists()).collect();
         let mut chains = Vec::new();
-        for name in names {
-            let path = self.path(name.as_ref());
-            if !path.exists() {
-                continue;
-            }
-            match read(&path, now, &provider) {
-                Ok(chain) => chains.push(Arc::new(chain)),
+        for read in reading.whole(&paths) {
+            match read {
+                Ok(chain) => chains.push(chain),
                 Err(error) => tracing::warn!(%error, "an ordered certificate is not usable"),
             }
         }
         chains
     }
 
-    /// Reads every certificate that is good at `now`.
-    pub(crate) fn all(&self, now: i64) -> Vec<Arc<Chain>> {
+    /// Reads every certificate that is good now.
+    pub(crate) fn all(&self, reading: &Reading<'_>) -> Vec<Arc<Chain>> {
         let entries = std::fs::read_dir(&self.dir).into_iter().flatten().flatten();
         let files = entries.filter_map(|entry| entry.file_name().into_string().ok());
         let mut names: Vec<_> = files
@@ -68,15 +65,14 @@ impl Shelf {
             })
             .collect();
         names.sort();
-        self.load(names, now)
+        self.load(names, reading)
     }
 
     /// Reads one certificate.
-    pub(crate) fn one(&self, name: &str, now: i64) -> Option<Chain> {
+    pub(crate) fn one(&self, name: &str, reading: &Reading<'_>) -> Option<Arc<Chain>> {
         let path = self.path(name);
-        path.exists()
-            .then(|| read(&path, now, &provider()).ok())
-            .flatten()
+        let read = path.exists().then(|| reading.whole(&[path]));
+        read?.pop()?.ok()
     }
 
     /// Writes a certificate with its key; what was there before stays whole until then.
@@ -100,18 +96,6 @@ impl Shelf {
     }
 }
 
-fn read(
-    path: &Path,
-    now: i64,
-    provider: &rustls::crypto::CryptoProvider,
-) -> Result<Chain, CertError> {
-    let whole = files::read_secret(path, files::Readers::Owner)?;
-    Chain::parse(&whole, &whole, now, provider).map_err(|source| CertError::Chain {
-        chain: path.to_owned(),
-        source,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
@@ -120,6 +104,7 @@ mod tests {
 
     use super::Shelf;
     use crate::config::tests::Folder;
+    use crate::proxy::tls::Reading;
 
     const NOW: i64 = 1_790_000_000;
 
@@ -134,13 +119,15 @@ mod tests {
         for name in ["a.test", "*.a.test"] {
             let leaf = ca.issue(&[name], NOW, 90 * DAY).unwrap();
             shelf.write(name, &leaf.chain_pem, &leaf.key_pem).unwrap();
-            let read = shelf.one(name, NOW).unwrap();
+            let read = shelf.one(name, &Reading::in_full(NOW)).unwrap();
             assert!(read.names().contains(name));
             let mode = std::fs::metadata(shelf.path(name)).unwrap().permissions();
             assert_eq!(mode.mode() & 0o7777, 0o600);
         }
-        assert_eq!(shelf.load(["a.test", "b.test"], NOW).len(), 1);
-        assert_eq!(shelf.load(["a.test"], NOW + 91 * DAY).len(), 0);
+        let good = Reading::in_full(NOW);
+        assert_eq!(shelf.load(["a.test", "b.test"], &good).len(), 1);
+        let late = Reading::in_full(NOW + 91 * DAY);
+        assert_eq!(shelf.load(["a.test"], &late).len(), 0);
     }
 
     #[test]
@@ -156,6 +143,7 @@ mod tests {
             .write("a.test", &leaf.chain_pem, &leaf.key_pem)
             .unwrap();
         shelf.write("b.test", "", &leaf.key_pem).unwrap();
-        assert_eq!(shelf.load(["a.test", "b.test"], NOW).len(), 1);
+        let good = Reading::in_full(NOW);
+        assert_eq!(shelf.load(["a.test", "b.test"], &good).len(), 1);
     }
 }

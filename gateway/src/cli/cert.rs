@@ -13,7 +13,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::control::cert::{Ask, Check, Line, Renewed, Told};
 use crate::control::{Operator, Remote};
-use crate::proxy::tls::{self, CertSet, Ordered, files as pem};
+use crate::proxy::tls::{self, CertSet, Ordered, Reading, files as pem};
 use crate::reload;
 use crate::snapshot::files::{self, Links};
 
@@ -138,10 +138,10 @@ fn list(config: &Config, json: bool) -> Result<(), Failure> {
     }
     if !json {
         out::table(&["NAMES", "SOURCE", "UNTIL", "DAYS", "TROUBLE"], &rows);
-        for line in lines.iter().filter(|line| line.cause.is_some()) {
+        for line in lines.iter().filter(|line| line.course.cause.is_some()) {
             let text = |text: &Option<String>| text.clone().unwrap_or_default();
-            let (name, detail) = (line.names.join(" "), text(&line.detail));
-            out::note(&format!("{name}: {detail}; {}", text(&line.advice)));
+            let (name, detail) = (line.names.join(" "), text(&line.course.detail));
+            out::note(&format!("{name}: {detail}; {}", text(&line.course.advice)));
         }
         if config.tls.internal_ca && !is_running {
             out::note("other names get a certificate of the internal authority");
@@ -157,19 +157,21 @@ fn row(line: &Line) -> Vec<String> {
         line.source.clone(),
         or(line.not_after.clone()),
         or(line.days_left.map(|days| days.to_string())),
-        or(line.cause.clone()),
+        or(line.course.cause.clone()),
     ]
 }
 
 /// What the files say while no gateway runs.
 fn on_disk(config: &Config) -> Result<Vec<Line>, Failure> {
     let now = clock::unix();
+    let reading = Reading::in_full(now);
     let ordered = Ordered {
-        imported: imported(config).all(now),
-        chains: Shelf::new(config).all(now),
+        imported: imported(config).all(&reading),
+        chains: Shelf::new(config).all(&reading),
         ..Ordered::default()
     };
-    let set = CertSet::build(&reload::cert_files(config), &ordered, None, &[], None, now)?;
+    let own = reading.files(&reload::cert_files(config))?;
+    let set = CertSet::build(&own, &ordered, None, &[], None, now)?;
     let lines = set
         .by_source()
         .map(|(source, chain)| Line::of(source, chain, now));
@@ -205,7 +207,7 @@ fn renew(config: &Config, options: &Renew, json: bool) -> Result<(), Failure> {
 
 fn said(done: &Renewed) -> String {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    let (name, next) = (&done.name, text(&done.next));
+    let (name, next) = (&done.name, text(&done.course.next));
     match done.outcome.as_str() {
         "renewed" => format!("{name}: renewed, good until {}", text(&done.not_after)),
         "not-due" => format!("{name}: not due before {next}; --force orders it all the same"),
@@ -213,9 +215,9 @@ fn said(done: &Renewed) -> String {
         "under-way" => format!("{name}: the order is under way; see postern cert list"),
         "failed" => format!(
             "{name}: {}: {}; {}; the old one stays, tried again at {next}",
-            text(&done.cause),
-            text(&done.detail),
-            text(&done.advice)
+            text(&done.course.cause),
+            text(&done.course.detail),
+            text(&done.course.advice)
         ),
         other => format!("{name}: {other}"),
     }

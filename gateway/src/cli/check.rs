@@ -12,7 +12,7 @@ use crate::clock;
 use crate::config::{Config, lock};
 use crate::control::acts::settings;
 use crate::mail::Relay;
-use crate::proxy::tls::{CertSet, Ordered};
+use crate::proxy::tls::Reading;
 use crate::reload;
 use crate::secrets::Keys;
 
@@ -63,7 +63,7 @@ fn problems(config: &Config) -> Vec<Failure> {
     problems.extend(journal(&config.data.join("audit")).err().map(Failure::from));
     problems.extend(policies::load(&config.policy_dir).err());
     let files = reload::cert_files(config);
-    let certificates = CertSet::build(&files, &Ordered::default(), None, &[], None, clock::unix());
+    let certificates = Reading::in_full(clock::unix()).files(&files);
     problems.extend(certificates.err().map(Failure::from));
     let relay = Relay::open(&config.mail, "localhost");
     problems.extend(relay.err().map(Failure::from));

@@ -66,7 +66,7 @@ impl Line {
 
     /// The address of the act that renews it; only what is ordered has one.
     fn renew(&self) -> Option<String> {
-        let name = self.names.first().filter(|_| self.next.is_some())?;
+        let name = self.names.first().filter(|_| self.course.next.is_some())?;
         Some(format!("/admin/do/renew-certificate?name={}", encode(name)))
     }
 }

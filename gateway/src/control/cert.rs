@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use crate::acme::{Failing, Line};
+pub(crate) use crate::acme::{Course, Failing, Line};
 
 /// A question about certificates, or a wish.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,17 +47,9 @@ pub(crate) struct Renewed {
     pub(crate) outcome: String,
     /// When the one in use ends, RFC 3339.
     pub(crate) not_after: Option<String>,
-    /// When it is ordered next, RFC 3339.
-    pub(crate) next: Option<String>,
-    /// Why it failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) cause: Option<String>,
-    /// What was said.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) detail: Option<String>,
-    /// What to do.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) advice: Option<String>,
+    /// What the plan knows of it.
+    #[serde(flatten)]
+    pub(crate) course: Course,
 }
 
 /// One thing a first order needs.

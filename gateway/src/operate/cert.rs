@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use certs::plan::{Asked, Haste};
 
-use crate::acme::{self, Wished};
-use crate::clock;
-use crate::control::cert::{Ask, Renewed, Told};
+use crate::acme::{self, Wished, time};
+use crate::control::cert::{Ask, Course, Renewed, Told};
 use crate::gateway::Gateway;
 
 /// Answers a question about certificates.
@@ -33,33 +32,28 @@ pub(super) async fn answer(gw: &Arc<Gateway>, ask: &Ask) -> Told {
 
 fn renewed(wish: Wished) -> Renewed {
     let state = wish.state;
-    let failed = state.as_ref().and_then(|s| s.failed.clone());
-    let (outcome, next) = match wish.asked {
-        Asked::Unknown => ("unknown", None),
-        Asked::NotDue { due } => ("not-due", Some(due)),
-        Asked::Guarded { until } => ("guarded", Some(until)),
-        Asked::Soon => {
-            let next = state.as_ref().map(|s| s.next);
-            match &state {
-                Some(state) if state.ordering => ("under-way", next),
-                Some(state) if state.failed.is_some() => ("failed", next),
-                Some(state) if state.held.is_none() => ("under-way", next),
-                Some(_) => ("renewed", next),
-                None => ("unknown", None),
-            }
-        }
+    let mut course = state.as_ref().map(Course::of).unwrap_or_default();
+    let outcome = match wish.asked {
+        Asked::Unknown => "unknown",
+        Asked::NotDue { .. } => "not-due",
+        Asked::Guarded { .. } => "guarded",
+        Asked::Soon => match &state {
+            Some(state) if state.ordering => "under-way",
+            Some(state) if state.failed.is_some() => "failed",
+            Some(state) if state.held.is_none() => "under-way",
+            Some(_) => "renewed",
+            None => "unknown",
+        },
+    };
+    course.next = match wish.asked {
+        Asked::Unknown => None,
+        Asked::NotDue { due: at } | Asked::Guarded { until: at } => Some(time(at)),
+        Asked::Soon => course.next,
     };
     Renewed {
         name: wish.name,
         outcome: outcome.to_owned(),
         not_after: state.and_then(|s| s.held).map(|held| time(held.not_after)),
-        next: next.map(time),
-        cause: failed.as_ref().map(|f| f.cause.code().to_owned()),
-        advice: failed.as_ref().map(|f| f.cause.advice().to_owned()),
-        detail: failed.map(|f| f.detail),
+        course,
     }
-}
-
-fn time(unix: i64) -> String {
-    clock::rfc3339(u64::try_from(unix).unwrap_or(0).saturating_mul(1000))
 }

@@ -29,6 +29,9 @@ const QUEUE: usize = 1024;
 /// How many connections more than the least busy edge one may have that keeps what it accepts; as many as that one has,
 /// where these are fewer.
 const SLACK: usize = 16;
+/// How often an idle edge wakes. While no timer is armed, the first of a connection costs a system call to wake the
+/// thread that arms it; shorter than the limits of [`conn`], so that those are never the next to end.
+const BEAT: Duration = Duration::from_secs(5);
 /// How long the header of a proxy may take.
 const HEADER: Duration = Duration::from_secs(10);
 
@@ -326,8 +329,10 @@ fn run(
         });
         let mut stopping = shutdown;
         let mut open = tokio::task::JoinSet::new();
+        let mut beat = tokio::time::interval(BEAT);
         loop {
             tokio::select! {
+                _ = beat.tick() => {}
                 given = inbox.recv() => {
                     let Some(given) = given else { break };
                     open.spawn(serve(Arc::clone(&edge), given));

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use super::folder::Folder;
 use super::guards::{self, Accept, Asked, Judged, Own, Pairs, Stop};
 use super::history::{By, Entry, Held, History, How, Pending, Writing};
-use super::{Finding, RETIRE_EVERY, Rejected, certificates, compile, outcome, retire};
+use super::{Finding, RETIRE_EVERY, Rejected, blocking, certificates, compile, outcome, retire};
 use crate::audit::used::used_pairs;
 use crate::clock;
 use crate::gateway::Gateway;
@@ -186,6 +186,7 @@ fn candidate(gw: &Gateway, wanted: &Wanted) -> Result<Candidate, Refused> {
         .map_err(|why| refused(Rejected::Failed(why)))?;
     let certs = certificates(
         &gw.config,
+        &gw.checks,
         gw.authority.as_ref(),
         &loaded.policy,
         Some(&*before.certs),
@@ -489,14 +490,6 @@ impl Candidate {
             not_written: None,
         };
         (self.snapshot, done)
-    }
-}
-
-/// Runs work that waits for a disk or computes for long.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Rejected;
-use super::change::{Done, Files, Wanted, blocking, locked};
+use super::blocking;
+use super::change::{Done, Files, Wanted, locked};
 use super::history::{By, How, Pending};
 use crate::audit::{Event, Record, reason};
 use crate::clock;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::Rejected;
-use super::change::{Candidate, Wanted, blocking};
+use super::blocking;
+use super::change::{Candidate, Wanted};
 use super::history::{By, Entry, Held, How, Pending};
 use crate::audit::{Event, Record, reason};
 use crate::clock;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::change::{Done, Files, Wanted, blocking, locked};
+use super::blocking;
+use super::change::{Done, Files, Wanted, locked};
 use super::history::How;
 use super::{Rejected, folder::Folder};
 use crate::control::UserAct;

@@ -11,7 +11,7 @@ use crate::audit::{Event, Record, reason};
 use crate::cli::exit::chain;
 use crate::clock;
 use crate::config::Config;
-use crate::proxy::tls::InternalCa;
+use crate::proxy::tls::{Checks, InternalCa};
 use crate::snapshot::Snapshot;
 use crate::upstreams;
 
@@ -43,6 +43,7 @@ pub(crate) struct Started {
 /// [`Rejected`] of the folder, if there is no last good policy or it may not be used.
 pub(crate) fn start(
     config: &Config,
+    checks: &Checks,
     authority: Option<&InternalCa>,
     history: &History,
     fallback: Fallback,
@@ -50,7 +51,7 @@ pub(crate) fn start(
     let mut records = Vec::new();
     finish_writing(config, history);
     take_back_overdue(config, history, &mut records);
-    let error = match from_folder(config, authority, history) {
+    let error = match from_folder(config, checks, authority, history) {
         Ok(started) => return Ok(Started { records, ..started }),
         Err(error @ Rejected::Certificates(_)) => return Err(error),
         Err(error) => error,
@@ -67,7 +68,7 @@ pub(crate) fn start(
     let Ok((loaded, warnings)) = compile(&sources) else {
         return Err(error);
     };
-    let certs = certificates(config, authority, &loaded.policy, None)?;
+    let certs = certificates(config, checks, authority, &loaded.policy, None)?;
     let generation = last.generation.unwrap_or(1);
     let snapshot = Snapshot::new(loaded.policy, Arc::new(certs), generation, clock::unix_ms());
     let mut record = Record::new(Event::PolicyRejected, "failed", reason::CACHED);
@@ -86,6 +87,7 @@ pub(crate) fn start(
 /// Loads the folder and enters it in the history if it is not what was last in force.
 fn from_folder(
     config: &Config,
+    checks: &Checks,
     authority: Option<&InternalCa>,
     history: &History,
 ) -> Result<Started, Rejected> {
@@ -100,7 +102,7 @@ fn from_folder(
     }
     let (loaded, warnings) = compile(&folder.sources(&config.policy_dir))?;
     upstreams::readable(&loaded.policy).map_err(Rejected::Failed)?;
-    let certs = certificates(config, authority, &loaded.policy, None)?;
+    let certs = certificates(config, checks, authority, &loaded.policy, None)?;
     let last = history.in_force();
     let before = last.as_ref().and_then(|e| e.generation).unwrap_or(0);
     let generation = before.saturating_add(u64::from(!same));

@@ -177,16 +177,16 @@ impl Inner {
             ))),
             "guarded" => Err(data(format!(
                 "the directories' limits forbid an order before {}",
-                text(&done.next)
+                text(&done.course.next)
             ))),
             _ => Err(Refusal::new(
                 Code::Unavailable,
                 format!(
                     "{}: {}; {}; the old one stays, tried again at {}",
-                    text(&done.cause),
-                    text(&done.detail),
-                    text(&done.advice),
-                    text(&done.next)
+                    text(&done.course.cause),
+                    text(&done.course.detail),
+                    text(&done.course.advice),
+                    text(&done.course.next)
                 ),
             )),
         }

@@ -1,17 +1,19 @@
+mod checks;
+mod profiles;
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::Profile;
 use certs::{ChainError, DAY};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
 
 use super::{
-    CertError, CertFiles, CertSet, FileError, InternalCa, Ordered, Profiles, provider,
-    server_config,
+    CertError, CertFiles, CertSet, FileError, InternalCa, Ordered, Reading, provider, server_config,
 };
 
 struct Folder(PathBuf);
@@ -64,10 +66,14 @@ fn own_pair(dir: &Folder, ca: &InternalCa, host: &str) -> CertFiles {
 }
 
 fn client(root_pem: &str, alpn: &[&[u8]]) -> Arc<ClientConfig> {
+    client_with(root_pem, alpn, provider())
+}
+
+fn client_with(root_pem: &str, alpn: &[&[u8]], provider: Arc<CryptoProvider>) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     let root = CertificateDer::from_pem_slice(root_pem.as_bytes()).unwrap();
     roots.add(root).unwrap();
-    let mut config = ClientConfig::builder_with_provider(provider())
+    let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
@@ -110,6 +116,23 @@ fn handshake(
     }
     assert!(!c.is_handshaking() && !s.is_handshaking());
     Ok((c, s))
+}
+
+/// A set of own files, and of the authority if one is given.
+fn built(
+    own: &[CertFiles],
+    internal: Option<&InternalCa>,
+    hosts: &[&str],
+) -> Result<CertSet, CertError> {
+    let own = Reading::in_full(now()).files(own)?;
+    CertSet::build(
+        &own,
+        &Ordered::default(),
+        internal,
+        &names(hosts),
+        None,
+        now(),
+    )
 }
 
 fn serve(set: CertSet) -> Arc<ServerConfig> {
@@ -169,6 +192,30 @@ fn a_ticket_resumes_the_session_and_early_data_is_off() {
         Some(rustls::HandshakeKind::Resumed)
     );
     assert!(second.alpn_protocol() == Some(b"http/1.1"));
+}
+
+#[test]
+fn of_what_a_client_offers_aes_with_128_bits_is_taken_first() {
+    use rustls::CipherSuite::{TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384};
+    let dir = Folder::new();
+    let ca = dir.ca(now()).unwrap();
+    let server = serve(built(&[], Some(&ca), &["gate.test"]).unwrap());
+    let order = rustls::crypto::aws_lc_rs::default_provider().cipher_suites;
+    assert_eq!(order[0].suite(), TLS13_AES_256_GCM_SHA384);
+    let first = vec![order[0]];
+    for (cipher_suites, taken) in [
+        (order, TLS13_AES_128_GCM_SHA256),
+        (first, TLS13_AES_256_GCM_SHA384),
+    ] {
+        let provider = CryptoProvider {
+            cipher_suites,
+            ..rustls::crypto::aws_lc_rs::default_provider()
+        };
+        let client = client_with(&ca.root_pem(), &[], Arc::new(provider));
+        let (c, _) = handshake(&client, &server, "gate.test").unwrap();
+        let suite = c.negotiated_cipher_suite().unwrap();
+        assert_eq!(suite.suite(), taken);
+    }
 }
 
 #[test]
@@ -254,8 +301,7 @@ fn own_files_go_before_the_internal_authority() {
     let (dir, other) = (Folder::new(), Folder::new());
     let (ca, foreign) = (dir.ca(now()).unwrap(), other.ca(now()).unwrap());
     let own = [own_pair(&dir, &foreign, "gate.test")];
-    let hosts = names(&["gate.test", "app.test"]);
-    let set = CertSet::build(&own, &Ordered::default(), Some(&ca), &hosts, None, now()).unwrap();
+    let set = built(&own, Some(&ca), &["gate.test", "app.test"]).unwrap();
     let server = serve(set);
     let ours = client(&ca.root_pem(), &[]);
     let theirs = client(&foreign.root_pem(), &[]);
@@ -269,25 +315,8 @@ fn without_the_internal_authority_every_host_needs_a_file() {
     let dir = Folder::new();
     let ca = dir.ca(now()).unwrap();
     let own = [own_pair(&dir, &ca, "gate.test")];
-    assert!(
-        CertSet::build(
-            &own,
-            &Ordered::default(),
-            None,
-            &names(&["gate.test"]),
-            None,
-            now()
-        )
-        .is_ok()
-    );
-    let missing = CertSet::build(
-        &own,
-        &Ordered::default(),
-        None,
-        &names(&["app.test"]),
-        None,
-        now(),
-    );
+    assert!(built(&own, None, &["gate.test"]).is_ok());
+    let missing = built(&own, None, &["app.test"]);
     assert!(matches!(missing, Err(CertError::NotCovered { host }) if host == "app.test"));
 }
 
@@ -347,16 +376,7 @@ fn a_key_that_others_can_read_is_refused_and_one_for_the_group_is_not() {
     let dir = Folder::new();
     let ca = dir.ca(now()).unwrap();
     let own = [own_pair(&dir, &ca, "gate.test")];
-    let build = || {
-        CertSet::build(
-            &own,
-            &Ordered::default(),
-            None,
-            &names(&["gate.test"]),
-            None,
-            now(),
-        )
-    };
+    let build = || built(&own, None, &["gate.test"]);
     for (mode, good) in [(0o600, true), (0o640, true), (0o644, false), (0o660, false)] {
         fs::set_permissions(&own[0].key, fs::Permissions::from_mode(mode)).unwrap();
         match build() {
@@ -377,20 +397,9 @@ fn links_to_files_are_followed_and_folders_are_refused() {
     let link = dir.0.join("live.key");
     symlink(&own.key, &link).unwrap();
     own.key = link;
-    let hosts = names(&["gate.test"]);
-    assert!(
-        CertSet::build(
-            &[own.clone()],
-            &Ordered::default(),
-            None,
-            &hosts,
-            None,
-            now()
-        )
-        .is_ok()
-    );
+    assert!(built(&[own.clone()], None, &["gate.test"]).is_ok());
     own.key = dir.0.clone();
-    let folder = CertSet::build(&[own], &Ordered::default(), None, &hosts, None, now());
+    let folder = built(&[own], None, &["gate.test"]);
     assert!(matches!(
         folder,
         Err(CertError::File(FileError::NotPlain { .. }))
@@ -402,16 +411,14 @@ fn a_missing_file_and_a_foreign_key_are_content_errors_that_name_the_file() {
     let dir = Folder::new();
     let ca = dir.ca(now()).unwrap();
     let own = own_pair(&dir, &ca, "gate.test");
-    let hosts = names(&["gate.test"]);
     let mut gone = own.clone();
     gone.chain = dir.0.join("gone.pem");
-    let error =
-        CertSet::build(&[gone], &Ordered::default(), None, &hosts, None, now()).unwrap_err();
+    let error = built(&[gone], None, &["gate.test"]).unwrap_err();
     assert!(!error.is_permission());
     assert!(error.to_string().contains("gone.pem"), "{error}");
     let other = ca.ca().issue(&["gate.test"], now(), DAY).unwrap();
     dir.file("own.key", &other.key_pem, 0o600);
-    let error = CertSet::build(&[own], &Ordered::default(), None, &hosts, None, now()).unwrap_err();
+    let error = built(&[own], None, &["gate.test"]).unwrap_err();
     assert!(matches!(
         error,
         CertError::Chain {
@@ -419,98 +426,4 @@ fn a_missing_file_and_a_foreign_key_are_content_errors_that_name_the_file() {
             ..
         }
     ));
-}
-
-fn profiles(dir: &Folder, ca: &InternalCa, profile: &[Profile]) -> Result<Profiles, CertError> {
-    let hosts = names(&["gate.test", "safe.test", "new.test"]);
-    let set = CertSet::build(&[], &Ordered::default(), Some(ca), &hosts, None, now())?;
-    let set = Arc::new(set);
-    assert!(dir.0.exists());
-    Profiles::new(profile, move || Arc::clone(&set))
-}
-
-fn asking(dir: &Folder, ca: &InternalCa) -> Vec<Profile> {
-    let roots = dir.file("clients.pem", &ca.root_pem(), 0o644);
-    vec![
-        Profile {
-            hosts: names(&["safe.test"]),
-            tls13_only: false,
-            client_ca: Some(roots),
-        },
-        Profile {
-            hosts: names(&["new.test"]),
-            tls13_only: true,
-            client_ca: None,
-        },
-    ]
-}
-
-#[test]
-fn a_host_that_asks_for_client_certificates_refuses_who_has_none() {
-    let dir = Folder::new();
-    let ca = dir.ca(now()).unwrap();
-    let profiles = profiles(&dir, &ca, &asking(&dir, &ca)).unwrap();
-    let client = client(&ca.root_pem(), &[b"h2"]);
-    let safe = profiles.pick(Some("SAFE.test"));
-    assert!(handshake(&client, safe, "safe.test").is_err());
-    let ordinary = profiles.pick(Some("gate.test"));
-    assert!(handshake(&client, ordinary, "gate.test").is_ok());
-    assert!(!profiles.is_same(Some("gate.test"), "safe.test"));
-    assert!(!profiles.is_same(None, "safe.test"));
-    assert!(profiles.is_same(Some("safe.test"), "safe.test"));
-    assert!(profiles.is_same(Some("gate.test"), "other.test"));
-}
-
-#[test]
-fn a_host_for_new_clients_refuses_old_ones_and_the_others_do_not() {
-    let dir = Folder::new();
-    let ca = dir.ca(now()).unwrap();
-    let profiles = profiles(&dir, &ca, &asking(&dir, &ca)).unwrap();
-    let mut roots = RootCertStore::empty();
-    let root = CertificateDer::from_pem_slice(ca.root_pem().as_bytes()).unwrap();
-    roots.add(root).unwrap();
-    let old = ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS12])
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let old = Arc::new(old);
-    let new = profiles.pick(Some("new.test"));
-    assert!(handshake(&old, new, "new.test").is_err());
-    assert!(handshake(&old, profiles.pick(Some("gate.test")), "gate.test").is_ok());
-    assert!(handshake(&client(&ca.root_pem(), &[]), new, "new.test").is_ok());
-}
-
-#[test]
-fn a_session_of_one_profile_is_not_resumed_under_another() {
-    let dir = Folder::new();
-    let ca = dir.ca(now()).unwrap();
-    let profiles = profiles(&dir, &ca, &asking(&dir, &ca)).unwrap();
-    let client = client(&ca.root_pem(), &[]);
-    let ordinary = profiles.pick(Some("gate.test"));
-    handshake(&client, ordinary, "gate.test").unwrap();
-    let (_, again) = handshake(&client, ordinary, "gate.test").unwrap();
-    let kind = again.handshake_kind();
-    assert_eq!(kind, Some(rustls::HandshakeKind::Resumed));
-    let (_, other) = handshake(&client, profiles.pick(Some("new.test")), "gate.test").unwrap();
-    let kind = other.handshake_kind();
-    assert_ne!(kind, Some(rustls::HandshakeKind::Resumed));
-}
-
-#[test]
-fn a_missing_or_empty_file_of_client_roots_opens_no_door() {
-    let dir = Folder::new();
-    let ca = dir.ca(now()).unwrap();
-    let with = |path: PathBuf| {
-        let profile = Profile {
-            hosts: names(&["safe.test"]),
-            tls13_only: false,
-            client_ca: Some(path),
-        };
-        profiles(&dir, &ca, &[profile]).map(drop)
-    };
-    assert!(with(dir.0.join("none.pem")).is_err());
-    assert!(with(dir.file("empty.pem", "", 0o644)).is_err());
-    assert!(with(dir.file("text.pem", "no certificate", 0o644)).is_err());
-    assert!(with(dir.file("good.pem", &ca.root_pem(), 0o644)).is_ok());
 }

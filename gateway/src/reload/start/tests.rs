@@ -4,6 +4,7 @@ use super::{Fallback, Started, start};
 use crate::clock;
 use crate::config::Config;
 use crate::config::tests::Folder as Temp;
+use crate::proxy::tls::Checks;
 use crate::reload::Rejected;
 use crate::reload::folder::Folder;
 use crate::reload::history::{By, Held, History, How, Pending, Writing};
@@ -47,7 +48,15 @@ impl Site {
     fn start(&self, fallback: Fallback) -> Result<Started, Rejected> {
         let history = self.history();
         let authority = crate::run::open_authority(&self.config)?;
-        start(&self.config, authority.as_ref(), &history, fallback)
+        let keys = Keys::load(&self.dir.path().join("key")).unwrap();
+        let checks = Checks::open(&self.config.data, &keys);
+        start(
+            &self.config,
+            &checks,
+            authority.as_ref(),
+            &history,
+            fallback,
+        )
     }
 
     fn starts_with(&self, person: &str) -> Started {

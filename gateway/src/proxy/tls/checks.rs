@@ -1,0 +1,160 @@
+//! How chains are read: what was checked in full before, by this process or by one before it, is
+//! not computed again.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use certs::{Chain, ChainError, Checked, Tag};
+use parking_lot::{RwLock, RwLockReadGuard};
+use rustls::crypto::CryptoProvider;
+
+use super::files::{self, Readers};
+use super::many::each;
+use super::{CertError, CertFiles, CertSet, provider, read_public, read_secret};
+use crate::secrets::Keys;
+
+/// The file in the state folder.
+const FILE: &str = "checked-certificates";
+/// As many as the file can hold and still be read, at 32 bytes each.
+const MOST: usize = 32_768;
+
+/// The record of chains that were checked in full, kept over a restart.
+///
+/// Its key comes from the newest master key: after a rotation all are checked once more.
+#[derive(Debug)]
+pub(crate) struct Checks {
+    path: PathBuf,
+    checked: RwLock<Checked>,
+}
+
+impl Checks {
+    /// Reads the record in the state folder; one that cannot be read is empty, so that everything
+    /// is checked.
+    pub(crate) fn open(data: &Path, keys: &Keys) -> Self {
+        let path = data.join(FILE);
+        let mut checked = Checked::new(&keys.derive("checked-certificates"));
+        if let Ok(bytes) = read_secret(&path, Readers::Owner) {
+            checked.read(&bytes);
+        }
+        Self {
+            path,
+            checked: RwLock::new(checked),
+        }
+    }
+
+    /// Begins to read for use at `now`; what `previous` holds unchanged is taken from there.
+    pub(crate) fn begin(&self, previous: Option<&CertSet>, now: i64) -> Reading<'_> {
+        Reading {
+            checked: Some(self.checked.read()),
+            held: previous.map(CertSet::by_tag).unwrap_or_default(),
+            provider: provider(),
+            now,
+        }
+    }
+
+    /// Puts what a set was read from on the record, and nothing else.
+    pub(crate) fn keep(&self, set: &CertSet) {
+        let bytes = {
+            let mut checked = self.checked.write();
+            if !checked.keep(set.chains()) {
+                return;
+            }
+            checked.bytes()
+        };
+        let fits = bytes.get(..MOST * 32).unwrap_or(&bytes);
+        if let Err(error) = files::replace(&self.path, fits, 0o600) {
+            tracing::warn!(%error, "the next start checks all certificates in full");
+        }
+    }
+}
+
+/// One reading of files.
+pub(crate) struct Reading<'a> {
+    checked: Option<RwLockReadGuard<'a, Checked>>,
+    held: HashMap<Tag, Arc<Chain>>,
+    provider: Arc<CryptoProvider>,
+    now: i64,
+}
+
+impl Reading<'_> {
+    /// Reads everything in full.
+    pub(crate) fn in_full(now: i64) -> Self {
+        Self {
+            checked: None,
+            held: HashMap::new(),
+            provider: provider(),
+            now,
+        }
+    }
+
+    /// Reads configured files, over the cores there are.
+    ///
+    /// # Errors
+    /// [`CertError`] of the first that is not usable.
+    pub(crate) fn files(&self, pairs: &[CertFiles]) -> Result<Vec<Arc<Chain>>, CertError> {
+        self.each(pairs, |pair, plain| {
+            let chain = read_public(&pair.chain)?;
+            let key = read_secret(&pair.key, Readers::OwnerAndGroup)?;
+            plain.named(&pair.chain, &chain, &key)
+        })
+        .into_iter()
+        .collect()
+    }
+
+    /// Reads files that hold key and chain together and nobody else can read, over the cores there
+    /// are.
+    pub(crate) fn whole(&self, paths: &[PathBuf]) -> Vec<Result<Arc<Chain>, CertError>> {
+        self.each(paths, |path, plain| {
+            let whole = read_secret(path, Readers::Owner)?;
+            plain.named(path, &whole, &whole)
+        })
+    }
+
+    fn each<T: Sync, R: Send>(
+        &self,
+        items: &[T],
+        read: impl Fn(&T, &Plain<'_>) -> R + Sync,
+    ) -> Vec<R> {
+        let plain = Plain {
+            checked: self.checked.as_deref(),
+            held: &self.held,
+            provider: &self.provider,
+            now: self.now,
+        };
+        each(items, |item| read(item, &plain))
+    }
+}
+
+/// What threads share of a reading.
+struct Plain<'a> {
+    checked: Option<&'a Checked>,
+    held: &'a HashMap<Tag, Arc<Chain>>,
+    provider: &'a CryptoProvider,
+    now: i64,
+}
+
+impl Plain<'_> {
+    fn named(&self, path: &Path, chain: &[u8], key: &[u8]) -> Result<Arc<Chain>, CertError> {
+        self.parse(chain, key).map_err(|source| CertError::Chain {
+            chain: path.to_owned(),
+            source,
+        })
+    }
+
+    fn parse(&self, chain: &[u8], key: &[u8]) -> Result<Arc<Chain>, ChainError> {
+        let Some(checked) = self.checked else {
+            return Chain::parse(chain, key, self.now, self.provider).map(Arc::new);
+        };
+        let held = match self.held.is_empty() {
+            true => None,
+            false => self.held.get(&checked.tag(chain, key)),
+        };
+        match held {
+            Some(held) if held.is_in_date(self.now) => Ok(Arc::clone(held)),
+            Some(_) | None => checked
+                .parse(chain, key, self.now, self.provider)
+                .map(Arc::new),
+        }
+    }
+}
