@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use http::HeaderValue;
 use parking_lot::Mutex;
 use pingora_core::server::ShutdownWatch;
 use pingora_core::server::configuration::ServerConf;
@@ -18,6 +19,8 @@ use tokio::time::timeout;
 
 use super::accept::accept;
 use super::conn::{self, ConnOrigin};
+use super::direct::Direct;
+use super::headers;
 use super::pep::Pep;
 use super::proxied::{self, Refusals};
 use super::tls::Profiles;
@@ -29,6 +32,10 @@ const QUEUE: usize = 1024;
 /// How many connections more than the least busy edge one may have that keeps what it accepts; as many as that one has,
 /// where these are fewer.
 const SLACK: usize = 16;
+/// How many connections to upstreams an edge keeps for requests to come...
+const POOL: usize = 128;
+/// ...and how often it looks whether they are still good.
+const SWEEP: Duration = Duration::from_secs(5);
 /// How long the header of a proxy may take.
 const HEADER: Duration = Duration::from_secs(10);
 
@@ -38,10 +45,14 @@ pub(crate) struct Edge {
     pub(crate) gw: Arc<Gateway>,
     /// pingora, with this thread's own pool of upstream connections.
     pub(crate) proxy: Arc<HttpProxy<Pep>>,
+    /// Connections to upstreams for requests that need no more than that.
+    pub(crate) direct: Direct,
     /// TLS towards clients.
     pub(crate) tls: Arc<Profiles>,
     /// Turns true when the gateway stops.
     pub(crate) shutdown: ShutdownWatch,
+    /// HSTS where nothing else is said.
+    pub(crate) hsts: HeaderValue,
     refusals: Arc<Refusals>,
 }
 
@@ -317,15 +328,19 @@ fn run(
 ) {
     runtime.block_on(async move {
         let proxy = http_proxy(&Arc::new(server_conf()), Pep::new(Arc::clone(&gw)));
+        let hsts = headers::hsts(gw.config.http.hsts_seconds);
         let edge = Arc::new(Edge {
+            hsts: headers::value(&hsts),
             gw,
             proxy: Arc::new(proxy),
+            direct: Direct::new(POOL),
             tls,
             shutdown: shutdown.clone(),
             refusals,
         });
         let mut stopping = shutdown;
         let mut open = tokio::task::JoinSet::new();
+        let mut sweep = tokio::time::interval(SWEEP);
         loop {
             tokio::select! {
                 given = inbox.recv() => {
@@ -333,6 +348,7 @@ fn run(
                     open.spawn(serve(Arc::clone(&edge), given));
                     while open.try_join_next().is_some() {}
                 }
+                _ = sweep.tick() => edge.direct.sweep(),
                 _ = stopping.changed() => break,
             }
         }
@@ -350,7 +366,7 @@ fn server_conf() -> ServerConf {
     ServerConf {
         threads: 1,
         max_retries: 2,
-        upstream_keepalive_pool_size: 128,
+        upstream_keepalive_pool_size: POOL,
         ..ServerConf::default()
     }
 }
