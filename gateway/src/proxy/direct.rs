@@ -48,15 +48,15 @@ const HOP_BY_HOP: [HeaderName; 10] = [
 
 /// The connections of one edge to upstreams of HTTP/1.
 pub(crate) struct Direct {
-    connector: TransportConnector,
+    connector: Arc<TransportConnector>,
     idle: Mutex<Idle>,
 }
 
 impl Direct {
-    /// Keeps at most `most` connections that wait for their next request.
-    pub(crate) fn new(most: usize) -> Self {
+    /// Keeps at most `most` connections that wait for their next request; `connector` makes new ones.
+    pub(crate) fn new(connector: Arc<TransportConnector>, most: usize) -> Self {
         Self {
-            connector: TransportConnector::new(None),
+            connector,
             idle: Mutex::new(Idle::new(most)),
         }
     }
@@ -248,4 +248,35 @@ fn frame(session: &Session, head: &mut ResponseHeader, end: bool) -> Result<()> 
         head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue, header};
+
+    use super::names_nothing;
+
+    fn lines(lines: &[&'static str]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for line in lines {
+            map.append(header::CONNECTION, HeaderValue::from_static(line));
+        }
+        map
+    }
+
+    #[test]
+    fn what_connection_names_takes_the_long_way() {
+        for plain in [&[][..], &["keep-alive"], &["Keep-Alive"], &["close"]] {
+            assert!(names_nothing(&lines(plain)), "{plain:?}");
+        }
+        for names in [
+            &["x-forwarded-for"][..],
+            &["keep-alive, x-inner"],
+            &["keep-alive", "x-inner"],
+            &["upgrade"],
+            &[""],
+        ] {
+            assert!(!names_nothing(&lines(names)), "{names:?}");
+        }
+    }
 }

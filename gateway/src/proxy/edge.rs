@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use parking_lot::Mutex;
+use pingora_core::connectors::TransportConnector;
 use pingora_core::server::ShutdownWatch;
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, http_proxy};
@@ -83,12 +84,15 @@ impl Edges {
             gw.config.http.max_connections_per_source,
         ));
         let refusals = Arc::new(Refusals::default());
+        // it holds the roots of the system, once for all edges
+        let connector = Arc::new(TransportConnector::new(None));
         let mut lanes = Vec::new();
         let mut threads = Vec::new();
         for at in 0..count.max(1) {
             let (lane, inbox) = mpsc::channel(QUEUE);
             let (gw, tls) = (Arc::clone(gw), Arc::clone(tls));
             let (shutdown, refusals) = (shutdown.clone(), Arc::clone(&refusals));
+            let direct = Direct::new(Arc::clone(&connector), POOL);
             let runtime = runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;
@@ -99,7 +103,7 @@ impl Edges {
             });
             let thread = thread::Builder::new()
                 .name(format!("edge-{at}"))
-                .spawn(move || run(&runtime, gw, tls, shutdown, refusals, inbox))?;
+                .spawn(move || run(&runtime, gw, tls, direct, shutdown, refusals, inbox))?;
             threads.push(thread);
         }
         Ok(Self {
@@ -322,6 +326,7 @@ fn run(
     runtime: &Runtime,
     gw: Arc<Gateway>,
     tls: Arc<Profiles>,
+    direct: Direct,
     shutdown: ShutdownWatch,
     refusals: Arc<Refusals>,
     mut inbox: mpsc::Receiver<Given>,
@@ -333,7 +338,7 @@ fn run(
             hsts: headers::value(&hsts),
             gw,
             proxy: Arc::new(proxy),
-            direct: Direct::new(POOL),
+            direct,
             tls,
             shutdown: shutdown.clone(),
             refusals,
