@@ -8,6 +8,7 @@ mod cached;
 pub(crate) mod conn;
 pub(crate) mod cookies;
 pub(crate) mod counter;
+mod direct;
 mod edge;
 pub(crate) mod frames;
 pub(crate) mod front;

@@ -82,9 +82,24 @@ impl Record {
     pub(crate) fn sequel(&self, event: Event) -> Self {
         Self {
             event,
+            outcome: self.outcome,
+            reason: self.reason,
+            rule: self.rule.clone(),
+            user: self.user.clone(),
+            device: self.device,
+            session: self.session,
+            source: self.source,
+            host: self.host.clone(),
+            method: self.method.clone(),
+            path: self.path.clone(),
+            status: self.status,
+            request_id: self.request_id.clone(),
+            policy: self.policy.clone(),
+            bytes: self.bytes,
+            ms: self.ms,
+            detail: self.detail.clone(),
             code: None,
             inputs: None,
-            ..self.clone()
         }
     }
 
@@ -298,6 +313,10 @@ impl Line<'_> {
 
 /// Appends a JSON string body, capped to `max` bytes of input; a cut is marked by `…`.
 fn escape(out: &mut Vec<u8>, text: &str, max: usize) {
+    let plain = |b: &u8| matches!(b, b' '..=b'~') && !matches!(b, b'"' | b'\\');
+    if text.len() <= max && text.as_bytes().iter().all(plain) {
+        return out.extend_from_slice(text.as_bytes());
+    }
     let mut used = 0;
     for c in text.chars() {
         used += c.len_utf8();

@@ -169,8 +169,8 @@ impl Shared {
         self.wake.notify_one();
     }
 
-    /// Waits for work, lets batched records gather, and takes all.
-    fn drain(&self, pace: Pace) -> (VecDeque<Entry>, bool) {
+    /// Waits for work, lets batched records gather, and takes all; the queue goes on in `spare`.
+    fn drain(&self, pace: Pace, spare: VecDeque<Entry>) -> (VecDeque<Entry>, bool) {
         let mut queue = self.queue.lock();
         self.wake.wait_while_for(
             &mut queue,
@@ -182,7 +182,7 @@ impl Shared {
             self.wake.wait_while_for(&mut queue, gather, pace.batch);
         }
         queue.urgent = false;
-        (std::mem::take(&mut queue.entries), queue.closing)
+        (std::mem::replace(&mut queue.entries, spare), queue.closing)
     }
 
     /// Refuses records from here on, and all that wait.
@@ -259,17 +259,18 @@ impl Drop for Ending {
 
 impl Writer {
     fn run(&mut self) {
+        let mut spare = VecDeque::new();
         loop {
-            let (entries, closing) = self.shared().drain(self.pace);
+            let (mut entries, closing) = self.shared().drain(self.pace, spare);
             let tick = clock::now().duration_since(self.ticked) >= self.pace.tick;
             if tick {
                 self.ticked = clock::now();
             }
             if self.shared().healthy() {
-                self.commit(entries, tick || closing, closing);
+                self.commit(&mut entries, tick || closing, closing);
             } else {
                 entries
-                    .into_iter()
+                    .drain(..)
                     .for_each(|e| self.shared().refuse(e.waiter));
                 if tick {
                     self.recover();
@@ -278,6 +279,9 @@ impl Writer {
             if closing {
                 return;
             }
+            // a burst's memory is given back
+            entries.shrink_to(QUEUE_MAX / 8);
+            spare = entries;
         }
     }
 
@@ -286,20 +290,20 @@ impl Writer {
     }
 
     /// Writes and syncs entries and answers those who wait; `tick` adds sums and seals the head.
-    fn commit(&mut self, entries: VecDeque<Entry>, tick: bool, closing: bool) {
+    fn commit(&mut self, entries: &mut VecDeque<Entry>, tick: bool, closing: bool) {
         let extra = if tick {
             self.extra(closing)
         } else {
             Vec::new()
         };
         let first = self.journal.seq() + 1;
-        let result = self.write(&entries, &extra);
+        let result = self.write(entries, &extra);
         let durable = self.journal.seq();
         self.shared().seq.store(durable, Ordering::Release);
         if let Err(e) = &result {
             self.break_off(e, extra.len());
         }
-        for (seq, entry) in (first..).zip(entries) {
+        for (seq, entry) in (first..).zip(entries.drain(..)) {
             match entry.waiter {
                 Some(waiter) if seq <= durable => waiter.tell(Ok(seq)),
                 waiter if seq > durable => self.shared().refuse(waiter),

@@ -37,7 +37,7 @@ pub(super) async fn console(
     let mut verdict = access::console(&ctx.snap, &who.caller, target, &ctx.method, who.quarantine);
     verdict.record_mut().request_id = Some(Arc::clone(&ctx.request_id));
     if verdict.outcome() == policy::Outcome::Deny {
-        verdict.record_mut().code = Some(ctx.code.as_str().into());
+        verdict.record_mut().code = Some(ctx.code().into());
     }
     if let Some(retry) = gate::over_rate(gw, &who, &verdict, ctx) {
         return gate::limited(gw, ctl, session, ctx, "rate", retry).await;

@@ -26,17 +26,16 @@ pub(crate) fn clean(upstream: &mut ResponseHeader) -> Result<()> {
     for name in nominated(&upstream.headers) {
         upstream.remove_header(&name);
     }
-    for name in ANSWER_DROPPED {
-        upstream.remove_header(name);
-    }
-    let reserved: Vec<HeaderName> = upstream
-        .headers
-        .keys()
-        .filter(|n| n.as_str().starts_with("x-postern-"))
-        .cloned()
-        .collect();
-    for name in reserved {
+    let dropped = |name: &&HeaderName| {
+        let name = name.as_str();
+        ANSWER_DROPPED.contains(&name) || name.starts_with("x-postern-")
+    };
+    let dropped: Vec<HeaderName> = upstream.headers.keys().filter(dropped).cloned().collect();
+    for name in dropped {
         upstream.remove_header(&name);
+    }
+    if !upstream.headers.contains_key(header::SET_COOKIE) {
+        return Ok(());
     }
     let set: Vec<HeaderValue> = upstream
         .headers
@@ -177,15 +176,18 @@ pub(crate) fn finish(gw: &Gateway, answer: &mut ResponseHeader, ctx: &Ctx) -> Re
         let own = front.and_then(|front| front.fields.hsts());
         let hsts = match own {
             Some(own) => own.clone(),
-            None => headers::value(&headers::hsts(gw.config.http.hsts_seconds)),
+            None => match &ctx.ctl {
+                Some(ctl) => ctl.edge.hsts.clone(),
+                None => headers::value(&headers::hsts(gw.config.http.hsts_seconds)),
+            },
         };
         answer.insert_header(header::STRICT_TRANSPORT_SECURITY, hsts)?;
     }
     answer.insert_header("X-Request-ID", &*ctx.request_id)?;
     if let Some(budget) = &ctx.budget {
-        answer.insert_header("RateLimit-Limit", budget.limit.to_string())?;
-        answer.insert_header("RateLimit-Remaining", budget.remaining.to_string())?;
-        answer.insert_header("RateLimit-Reset", budget.reset.to_string())?;
+        answer.insert_header("RateLimit-Limit", HeaderValue::from(budget.limit))?;
+        answer.insert_header("RateLimit-Remaining", HeaderValue::from(budget.remaining))?;
+        answer.insert_header("RateLimit-Reset", HeaderValue::from(budget.reset))?;
     }
     Ok(())
 }
@@ -246,7 +248,7 @@ pub(crate) async fn problem(
     let cookies = Cookies::read(headers);
     let language = pages::language(headers, cookies.one(cookies::LANG), setting.as_deref());
     let told = problem == Problem::Denied;
-    let code = told.then_some(ctx.code.as_str());
+    let code = told.then(|| ctx.code());
     let needs = matches!(problem, Problem::SignInNeeded | Problem::StepUpNeeded);
     let sign_in = ctx.target.as_ref().filter(|_| needs);
     let sign_in = sign_in.map(|t| format!("{}/", own::sign_in_origin(gw, t)));

@@ -161,17 +161,19 @@ fn millis(time: Duration) -> u64 {
 pub(crate) struct App {
     pub(crate) edge: Arc<Edge>,
     pub(crate) conn: Arc<ConnCtx>,
+    h2: bool,
     options: HttpServerOptions,
 }
 
 impl App {
     /// Serves the requests of one connection.
-    pub(crate) fn new(edge: Arc<Edge>, conn: Arc<ConnCtx>) -> Self {
+    pub(crate) fn new(edge: Arc<Edge>, conn: Arc<ConnCtx>, h2: bool) -> Self {
         let mut options = HttpServerOptions::default();
         options.h2_idle_timeout = Some(Duration::from_secs(120));
         Self {
             edge,
             conn,
+            h2,
             options,
         }
     }
@@ -203,7 +205,8 @@ impl HttpServerApp for App {
                 biased;
                 reused = &mut work => return reused,
                 () = ctl.kill.wait() => return None,
-                () = self.conn.kill.wait() => return None,
+                // an HTTP/1 request ends with its connection's own task
+                () = self.conn.kill.wait(), if self.h2 => return None,
                 () = &mut check => {
                     if ctl.too_slow(clock::now()) {
                         return None;

@@ -17,6 +17,7 @@ use tokio_rustls::server::TlsStream;
 use super::app::App;
 use super::edge::Edge;
 use super::head::{self, MAX_HEAD, Refused};
+use super::pep::Told;
 use super::stream::{ClientStream, Collected, HeadRead, Transport};
 use crate::audit::{Event, Record, reason};
 use crate::bans::Offence;
@@ -61,6 +62,8 @@ pub(crate) struct ConnCtx {
     pub(crate) sni: Option<String>,
     /// Cuts the whole connection.
     pub(crate) kill: KillSwitch,
+    /// What was told of its person last.
+    pub(super) told: Mutex<Option<Told>>,
     held: Mutex<Option<(SessionId, StreamGuard)>>,
 }
 
@@ -73,6 +76,7 @@ impl ConnCtx {
             tls: origin.tls,
             sni,
             kill: KillSwitch::new(),
+            told: Mutex::new(None),
             held: Mutex::new(None),
         })
     }
@@ -159,7 +163,7 @@ async fn carry(edge: Arc<Edge>, io: Box<dyn Transport>, ctx: Arc<ConnCtx>, h2: b
     {
         return;
     }
-    let app = Arc::new(App::new(edge, ctx));
+    let app = Arc::new(App::new(edge, ctx, h2));
     let work = async {
         if h2 {
             let shutdown = app.edge.shutdown.clone();

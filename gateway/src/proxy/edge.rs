@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use http::HeaderValue;
 use parking_lot::Mutex;
+use pingora_core::connectors::TransportConnector;
 use pingora_core::server::ShutdownWatch;
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, http_proxy};
@@ -18,6 +20,8 @@ use tokio::time::timeout;
 
 use super::accept::accept;
 use super::conn::{self, ConnOrigin};
+use super::direct::Direct;
+use super::headers;
 use super::pep::Pep;
 use super::proxied::{self, Refusals};
 use super::tls::Profiles;
@@ -29,9 +33,12 @@ const QUEUE: usize = 1024;
 /// How many connections more than the least busy edge one may have that keeps what it accepts; as many as that one has,
 /// where these are fewer.
 const SLACK: usize = 16;
-/// How often an idle edge wakes. While no timer is armed, the first of a connection costs a system call to wake the
-/// thread that arms it; shorter than the limits of [`conn`], so that those are never the next to end.
-const BEAT: Duration = Duration::from_secs(5);
+/// How many connections to upstreams an edge keeps for requests to come...
+const POOL: usize = 128;
+/// ...and how often it looks whether they are still good. While no timer is armed, the first of a connection costs a
+/// system call to wake the thread that arms it; this is shorter than the limits of [`conn`], so that those are never
+/// the next to end.
+const SWEEP: Duration = Duration::from_secs(5);
 /// How long the header of a proxy may take.
 const HEADER: Duration = Duration::from_secs(10);
 
@@ -41,10 +48,14 @@ pub(crate) struct Edge {
     pub(crate) gw: Arc<Gateway>,
     /// pingora, with this thread's own pool of upstream connections.
     pub(crate) proxy: Arc<HttpProxy<Pep>>,
+    /// Connections to upstreams for requests that need no more than that.
+    pub(crate) direct: Direct,
     /// TLS towards clients.
     pub(crate) tls: Arc<Profiles>,
     /// Turns true when the gateway stops.
     pub(crate) shutdown: ShutdownWatch,
+    /// HSTS where nothing else is said.
+    pub(crate) hsts: HeaderValue,
     refusals: Arc<Refusals>,
 }
 
@@ -75,12 +86,15 @@ impl Edges {
             gw.config.http.max_connections_per_source,
         ));
         let refusals = Arc::new(Refusals::default());
+        // it holds the roots of the system, once for all edges
+        let connector = Arc::new(TransportConnector::new(None));
         let mut lanes = Vec::new();
         let mut threads = Vec::new();
         for at in 0..count.max(1) {
             let (lane, inbox) = mpsc::channel(QUEUE);
             let (gw, tls) = (Arc::clone(gw), Arc::clone(tls));
             let (shutdown, refusals) = (shutdown.clone(), Arc::clone(&refusals));
+            let direct = Direct::new(Arc::clone(&connector), POOL);
             let runtime = runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;
@@ -91,7 +105,7 @@ impl Edges {
             });
             let thread = thread::Builder::new()
                 .name(format!("edge-{at}"))
-                .spawn(move || run(&runtime, gw, tls, shutdown, refusals, inbox))?;
+                .spawn(move || run(&runtime, gw, tls, direct, shutdown, refusals, inbox))?;
             threads.push(thread);
         }
         Ok(Self {
@@ -314,30 +328,34 @@ fn run(
     runtime: &Runtime,
     gw: Arc<Gateway>,
     tls: Arc<Profiles>,
+    direct: Direct,
     shutdown: ShutdownWatch,
     refusals: Arc<Refusals>,
     mut inbox: mpsc::Receiver<Given>,
 ) {
     runtime.block_on(async move {
         let proxy = http_proxy(&Arc::new(server_conf()), Pep::new(Arc::clone(&gw)));
+        let hsts = headers::hsts(gw.config.http.hsts_seconds);
         let edge = Arc::new(Edge {
+            hsts: headers::value(&hsts),
             gw,
             proxy: Arc::new(proxy),
+            direct,
             tls,
             shutdown: shutdown.clone(),
             refusals,
         });
         let mut stopping = shutdown;
         let mut open = tokio::task::JoinSet::new();
-        let mut beat = tokio::time::interval(BEAT);
+        let mut sweep = tokio::time::interval(SWEEP);
         loop {
             tokio::select! {
-                _ = beat.tick() => {}
                 given = inbox.recv() => {
                     let Some(given) = given else { break };
                     open.spawn(serve(Arc::clone(&edge), given));
                     while open.try_join_next().is_some() {}
                 }
+                _ = sweep.tick() => edge.direct.sweep(),
                 _ = stopping.changed() => break,
             }
         }
@@ -355,7 +373,7 @@ fn server_conf() -> ServerConf {
     ServerConf {
         threads: 1,
         max_retries: 2,
-        upstream_keepalive_pool_size: 128,
+        upstream_keepalive_pool_size: POOL,
         ..ServerConf::default()
     }
 }

@@ -284,7 +284,7 @@ async fn to_app(
     let mut verdict = access::http(&ctx.snap, &who.caller, &target, &ctx.method, who.quarantine);
     verdict.record_mut().request_id = Some(Arc::clone(&ctx.request_id));
     if verdict.outcome() == policy::Outcome::Deny {
-        verdict.record_mut().code = Some(ctx.code.as_str().into());
+        verdict.record_mut().code = Some(ctx.code().into());
     }
     if let Some(retry) = over_rate(gw, &who, &verdict, ctx) {
         return limited(gw, ctl, session, ctx, "rate", retry).await;
@@ -508,7 +508,7 @@ async fn refuse(
     record.status = Some(refused.status);
     let problem_shown = answer::problem_of_status(refused.status);
     if problem_shown == Problem::Denied {
-        record.code = Some(ctx.code.as_str().into());
+        record.code = Some(ctx.code().into());
     }
     gw.audit.note(record);
     offence::note(gw, ctl, ctx, &session.req_header().headers, Offence::Probe);

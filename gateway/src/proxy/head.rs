@@ -64,14 +64,15 @@ impl Target {
 /// Finds the end of an HTTP/1 head (the byte after the blank line); `seen` bytes were searched
 /// before. A bare-LF blank line also ends it: [`scan`] then refuses the head.
 pub(crate) fn end_of_head(bytes: &[u8], seen: usize) -> Option<usize> {
-    let from = seen.saturating_sub(3);
-    let window = bytes.get(from..)?;
-    window.iter().enumerate().find_map(|(at, byte)| {
-        let at = from + at;
+    let mut from = seen.saturating_sub(3);
+    loop {
+        let at = from + bytes.get(from..)?.iter().position(|byte| *byte == b'\n')?;
         let before = bytes.get(..at)?;
-        let ends = *byte == b'\n' && (before.ends_with(b"\r\n\r") || before.ends_with(b"\n"));
-        ends.then_some(at + 1)
-    })
+        if before.ends_with(b"\r\n\r") || before.ends_with(b"\n") {
+            return Some(at + 1);
+        }
+        from = at + 1;
+    }
 }
 
 /// Judges a whole HTTP/1 head.
@@ -201,8 +202,10 @@ impl Seen {
         {
             return Err(refused(400, "control-byte"));
         }
-        let folded = fold_name(name);
-        self.known(name, &folded, value)
+        match KNOWN.into_iter().find(|known| folds_to(name, known)) {
+            Some(known) => self.known(name, known, value),
+            None => Ok(()),
+        }
     }
 
     fn known(&mut self, name: &[u8], folded: &str, value: &[u8]) -> Result<(), Refused> {
@@ -253,6 +256,24 @@ impl Seen {
             _ => Err(refused(400, "duplicate-host")),
         }
     }
+}
+
+/// The fields whose number or value is judged.
+const KNOWN: [&str; 5] = [
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "expect",
+    "upgrade",
+];
+
+/// Tells whether [`fold_name`] makes `known` of a name.
+fn folds_to(name: &[u8], known: &str) -> bool {
+    let folded = name.iter().map(|b| match b {
+        b'_' => b'-',
+        b => b.to_ascii_lowercase(),
+    });
+    name.len() == known.len() && folded.eq(known.bytes())
 }
 
 /// Folds a field name as careless servers do: lower case, underscore as hyphen.

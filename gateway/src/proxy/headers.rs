@@ -2,9 +2,9 @@
 //!
 //! Source: RFC 9110 section 7.6.1; security.md R-AZ-12..17, R-PX-26..28.
 
+use data_encoding::HEXLOWER;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::head::fold_name;
 use crate::ids::label;
 
 /// Names (folded) that only the gateway may set towards an app.
@@ -43,8 +43,12 @@ pub(crate) fn is_reserved(name: &str) -> bool {
     if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
         return true;
     }
-    let folded = fold_name(name.as_bytes());
-    IDENTITY.contains(&folded.as_str()) || IDENTITY_PREFIXES.iter().any(|p| folded.starts_with(p))
+    let begins = |with: &&str| {
+        let start = name.get(..with.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(with))
+    };
+    IDENTITY.iter().any(|own| name.eq_ignore_ascii_case(own))
+        || IDENTITY_PREFIXES.iter().any(begins)
 }
 
 /// Lists the fields of a request that must not reach an app: reserved ones, and those of any header set of the root or
@@ -134,8 +138,13 @@ pub(crate) fn traceparent(headers: &HeaderMap) -> Option<String> {
 
 /// Begins a trace that nobody has to record.
 pub(crate) fn new_trace() -> String {
-    let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(bytes);
-    format!("00-{}-{}-00", hex(&label::<16>()), hex(&label::<8>()))
+    let mut place = String::with_capacity(55);
+    place.push_str("00-");
+    HEXLOWER.encode_append(&label::<16>(), &mut place);
+    place.push('-');
+    HEXLOWER.encode_append(&label::<8>(), &mut place);
+    place.push_str("-00");
+    place
 }
 
 /// The field that says where in a trace a request stands...

@@ -3,15 +3,18 @@
 //! Accept (conn), strict head, identify, limit, decide, commit, forward, answer. A request that is not forwarded is answered here; there is no path
 //! to [`Pep::upstream_peer`] without a [`Permit`].
 
+mod passed;
 mod told;
 
-use std::sync::Arc;
+pub(super) use told::Told;
+
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use data_encoding::BASE64URL_NOPAD;
-use http::header;
+use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, ErrorSource, ErrorType, Result};
@@ -21,12 +24,11 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use super::app::RequestCtl;
 use super::cached::Keeping;
 use super::frames::Frames;
-use super::front::cache::TAGS;
 use super::front::compress::Compressor;
 use super::gate::{self, Answered, Passed};
 use super::head::Target;
 use super::upstream::{self, Route};
-use super::{answer, cached, cookies, headers, served};
+use super::{answer, cached, direct, headers, served};
 use crate::access::Permit;
 use crate::audit::{Record, reason};
 use crate::clock;
@@ -55,7 +57,7 @@ pub(crate) struct Ctx {
     pub(crate) snap: Arc<Snapshot>,
     pub(crate) request_id: Arc<str>,
     /// Short, drawn by us: what a denied page shows and the record of the denial holds.
-    pub(crate) code: String,
+    code: OnceLock<String>,
     pub(crate) method: String,
     pub(crate) target: Option<Target>,
     pub(crate) app: Option<policy::AppIx>,
@@ -88,6 +90,16 @@ impl Ctx {
         self.permit = Some(passed.permit);
         self.open = Some(passed.open);
         self.ended = Some(passed.ended);
+    }
+
+    /// Its short code, drawn when it is first asked for.
+    pub(crate) fn code(&self) -> &str {
+        self.code.get_or_init(answer::code)
+    }
+
+    /// Tells whether the gate let it pass.
+    pub(super) fn permitted(&self) -> bool {
+        self.permit.is_some()
     }
 
     /// Notes the status of an answer for the record.
@@ -152,12 +164,15 @@ pub(super) fn internal(why: &'static str) -> Box<Error> {
 impl ProxyHttp for Pep {
     type CTX = Ctx;
 
+    /// None: what pingora would put in does nothing here.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
     fn new_ctx(&self) -> Ctx {
         Ctx {
             ctl: RequestCtl::current(),
             snap: self.gw.snapshot.load_full(),
             request_id: BASE64URL_NOPAD.encode(&label::<16>()).into(),
-            code: answer::code(),
+            code: OnceLock::new(),
             method: String::new(),
             target: None,
             app: None,
@@ -225,10 +240,16 @@ impl ProxyHttp for Pep {
                     answer::problem(&self.gw, session, ctx, Problem::TooLarge, None).await?;
                     return Ok(true);
                 }
-                if served::answer(&self.gw, session, ctx).await? {
+                if served::answer(&self.gw, session, ctx).await?
+                    || cached::answer(&self.gw, session, ctx).await?
+                {
                     return Ok(true);
                 }
-                cached::answer(&self.gw, session, ctx).await
+                if !direct::fits(session, ctx) {
+                    return Ok(false);
+                }
+                direct::exchange(self, &ctl, session, ctx).await?;
+                Ok(true)
             }
         }
     }
@@ -249,14 +270,7 @@ impl ProxyHttp for Pep {
         _digest: Option<&Digest>,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        if let (Some(ctl), Some(front)) = (&ctx.ctl, &ctx.route.front) {
-            let silence = upstream::silence(ctx, front);
-            ctl.watch(
-                fd,
-                front.head,
-                (silence < front.head || ctx.route.calls).then_some(silence),
-            );
-        }
+        upstream::watch(ctx, fd);
         Ok(())
     }
 
@@ -267,46 +281,7 @@ impl ProxyHttp for Pep {
         ctx: &mut Ctx,
     ) -> Result<()> {
         upstream::same_version(ctx, upstream.version)?;
-        let (Some(ctl), Some(target), Some(app)) = (&ctx.ctl, &ctx.target, ctx.app) else {
-            return Err(internal("no target"));
-        };
-        for name in headers::reserved_in(&upstream.headers, &ctx.snap.policy, app) {
-            upstream.remove_header(&name);
-        }
-        let cookie = cookies::for_upstream(&session.req_header().headers);
-        upstream.remove_header(&header::COOKIE);
-        if let Some(cookie) = cookie {
-            upstream.insert_header(header::COOKIE, cookie)?;
-        }
-        let front = ctx.route.front.as_ref();
-        let uri = match front.filter(|front| !front.path.is_none()) {
-            Some(front) => {
-                if let Some(prefix) = front.path.prefix() {
-                    upstream.insert_header("X-Forwarded-Prefix", prefix)?;
-                }
-                let (path, query) = (target.path.forward(), target.query.as_deref());
-                front.path.to_app(path, query)
-            }
-            None => target.path_and_query(),
-        };
-        let uri = uri.parse().map_err(|_| internal("target"))?;
-        upstream.set_uri(uri);
-        upstream.insert_header(header::HOST, target.authority())?;
-        let source = ctl.conn.peer.ip().to_string();
-        upstream.insert_header("X-Forwarded-For", source.as_str())?;
-        upstream.insert_header("X-Real-IP", source.as_str())?;
-        upstream.insert_header("X-Forwarded-Proto", "https")?;
-        upstream.insert_header("X-Forwarded-Host", target.authority())?;
-        upstream.insert_header("X-Forwarded-Port", target.port.unwrap_or(443).to_string())?;
-        upstream.insert_header("X-Request-ID", &*ctx.request_id)?;
-        told::trace(session, upstream, &mut ctx.trace)?;
-        told::who(&self.gw, upstream, ctx, target)?;
-        if ctx.upgrade {
-            // a client's own list could name, and so take away, what is set here
-            upstream.insert_header(header::CONNECTION, "upgrade")?;
-        }
-        ctx.forwarded = true;
-        Ok(())
+        self.to_app(session, upstream, ctx)
     }
 
     async fn request_body_filter(
@@ -341,42 +316,7 @@ impl ProxyHttp for Pep {
         upstream: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        if upstream.status == http::StatusCode::SWITCHING_PROTOCOLS {
-            if !ctx.upgrade {
-                return Err(Error::explain(
-                    ErrorType::HTTPStatus(502),
-                    "101 nobody asked for",
-                ));
-            }
-            let silence = ctx.route.front.as_ref().map(|front| front.stream);
-            session.set_read_timeout(silence);
-        }
-        answer::clean(upstream)?;
-        let last = !upstream.status.is_informational();
-        if last || upstream.status == http::StatusCode::SWITCHING_PROTOCOLS {
-            if let Some(ctl) = &ctx.ctl {
-                ctl.head_came();
-            }
-            ctx.route.answered = true;
-        }
-        if last {
-            answer::of_app(upstream, ctx)?;
-            if cached::head_came(ctx, upstream) {
-                let why = "what is kept stands in";
-                return Err(Error::explain(ErrorType::HTTPStatus(502), why).into_up());
-            }
-            upstream.remove_header(TAGS);
-            answer::to_others(session, upstream, ctx)?;
-        }
-        answer::finish(&self.gw, upstream, ctx)?;
-        if ctx.route.answered {
-            upstream::answered(ctx, upstream)?;
-        }
-        if last && let Some(compress) = ctx.route.front.as_ref().and_then(|f| f.compress.as_ref()) {
-            ctx.compressor = compress.start(session.req_header(), upstream)?;
-        }
-        ctx.status(upstream.status.as_u16());
-        Ok(())
+        self.from_app(session, upstream, ctx)
     }
 
     fn response_body_filter(
@@ -386,14 +326,7 @@ impl ProxyHttp for Pep {
         end: bool,
         ctx: &mut Ctx,
     ) -> Result<Option<Duration>> {
-        if let Some(ctl) = &ctx.ctl {
-            ctl.part_came();
-        }
-        cached::part_came(ctx, body.as_ref(), end);
-        if let Some(compressor) = &mut ctx.compressor {
-            compressor.part(body, end);
-        }
-        ctx.sent(body.as_ref().map_or(0, Bytes::len));
+        self.part_of_app(body, end, ctx);
         Ok(None)
     }
 

@@ -68,7 +68,21 @@ pub(crate) struct Signer {
     path: PathBuf,
     keys: Arc<Keys>,
     ring: ArcSwap<Ring>,
-    recent: Mutex<HashMap<Claims, (String, Instant)>>,
+    recent: Mutex<HashMap<Claims, Signed>>,
+}
+
+/// A statement and when it was signed.
+#[derive(Clone)]
+pub(crate) struct Signed {
+    /// The statement.
+    pub(crate) token: String,
+    /// When it was signed.
+    pub(crate) since: Instant,
+}
+
+/// Tells whether a statement that was signed then may still be given.
+pub(crate) fn is_fresh(since: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(since) < FRESH
 }
 
 impl Signer {
@@ -115,21 +129,22 @@ impl Signer {
 
     /// Returns a statement good for at least 40 s; the same one for a while, since signing costs
     /// as much as the rest of a request. `None` if it cannot be signed.
-    pub(crate) fn sign(&self, claims: Claims, unix: i64, now: Instant) -> Option<String> {
-        if let Some((token, since)) = self.recent.lock().get(&claims)
-            && now.saturating_duration_since(*since) < FRESH
+    pub(crate) fn sign(&self, claims: Claims, unix: i64, now: Instant) -> Option<Signed> {
+        if let Some(signed) = self.recent.lock().get(&claims)
+            && is_fresh(signed.since, now)
         {
-            return Some(token.clone());
+            return Some(signed.clone());
         }
         let token = make(self.ring.load().signs(unix), &claims, unix)?;
+        let signed = Signed { token, since: now };
         let mut recent = self.recent.lock();
         if recent.len() >= MOST {
-            recent.retain(|_, (_, at)| now.saturating_duration_since(*at) < FRESH);
+            recent.retain(|_, signed| is_fresh(signed.since, now));
         }
         if recent.len() < MOST {
-            recent.insert(claims, (token.clone(), now));
+            recent.insert(claims, signed.clone());
         }
-        Some(token)
+        Some(signed)
     }
 
     /// Writes the public keys as a JWK set.
@@ -209,7 +224,10 @@ mod tests {
         let keys = Arc::new(Keys::create(&folder.join("master")).unwrap());
         let signer = Signer::open(&folder, &keys, 1000).unwrap();
         let now = clock::now();
-        let token = signer.sign(claims("app.pay#payroll"), 1000, now).unwrap();
+        let token = signer
+            .sign(claims("app.pay#payroll"), 1000, now)
+            .unwrap()
+            .token;
         let (signed, signature) = token.rsplit_once('.').unwrap();
         let set: serde_json::Value = serde_json::from_str(&signer.key_set()).unwrap();
         let mut point = vec![4];
@@ -234,12 +252,12 @@ mod tests {
         let keys = Arc::new(Keys::create(&folder.join("master")).unwrap());
         let signer = Signer::open(&folder, &keys, 1000).unwrap();
         let now = clock::now();
-        let first = signer.sign(claims("a"), 1000, now).unwrap();
+        let first = signer.sign(claims("a"), 1000, now).unwrap().token;
         let soon = now + Duration::from_secs(10);
-        assert_eq!(signer.sign(claims("a"), 1010, soon).unwrap(), first);
+        assert_eq!(signer.sign(claims("a"), 1010, soon).unwrap().token, first);
         let later = now + Duration::from_secs(21);
-        assert_ne!(signer.sign(claims("a"), 1021, later).unwrap(), first);
-        assert_ne!(signer.sign(claims("b"), 1010, soon).unwrap(), first);
+        assert_ne!(signer.sign(claims("a"), 1021, later).unwrap().token, first);
+        assert_ne!(signer.sign(claims("b"), 1010, soon).unwrap().token, first);
         std::fs::remove_dir_all(&folder).unwrap();
     }
 
@@ -254,7 +272,7 @@ mod tests {
             let head: serde_json::Value = serde_json::from_slice(&head).unwrap();
             head["kid"].as_str().unwrap().to_owned()
         };
-        let old = kid(&signer.sign(claims("a"), 1000, clock::now()).unwrap());
+        let old = kid(&signer.sign(claims("a"), 1000, clock::now()).unwrap().token);
         assert!(!signer.turn(1000).unwrap());
         let drawn = 1000 + LIFE;
         assert!(signer.turn(drawn).unwrap());
@@ -264,12 +282,12 @@ mod tests {
         let again = Signer::open(&folder, &keys, drawn).unwrap();
         assert_eq!(again.key_set(), signer.key_set());
         assert_eq!(
-            kid(&again.sign(claims("b"), drawn, clock::now()).unwrap()),
+            kid(&again.sign(claims("b"), drawn, clock::now()).unwrap().token),
             old
         );
         let then = drawn + AHEAD;
         assert_eq!(
-            kid(&again.sign(claims("c"), then, clock::now()).unwrap()),
+            kid(&again.sign(claims("c"), then, clock::now()).unwrap().token),
             new
         );
         assert!(!again.turn(then + 3600).unwrap(), "one goes, none is drawn");

@@ -1,5 +1,6 @@
 //! Step 7: the upstream of a request, what it is told when one fails, and whether another is asked.
 
+use std::os::unix::io::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -136,6 +137,15 @@ pub(super) fn silence(ctx: &Ctx, front: &Front) -> Duration {
         front.stream
     } else {
         front.idle
+    }
+}
+
+/// Starts to wait for the answer on a connection to an upstream.
+pub(super) fn watch(ctx: &Ctx, fd: RawFd) {
+    if let (Some(ctl), Some(front)) = (&ctx.ctl, &ctx.route.front) {
+        let silence = silence(ctx, front);
+        let idle = (silence < front.head || ctx.route.calls).then_some(silence);
+        ctl.watch(fd, front.head, idle);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::load::{Sample, Shape};
 use crate::memory;
+use crate::nginx::FILES;
 use crate::report::{Goal, Report, Row};
 use crate::rounds::{ROUNDS, interleaved, median};
 use crate::scene::{Scene, Target};
@@ -33,7 +34,40 @@ pub fn run(report: &Report) {
         Shape::Multiplexed,
         goals,
     );
+    let [(one, _), (hundred, _)] = FILES;
+    bodies(report, &scene, &targets, "bodies of 1 MB", (16, one), 1.10);
+    bodies(
+        report,
+        &scene,
+        &targets,
+        "bodies of 100 MB",
+        (2, hundred),
+        0.90,
+    );
     memory::starts(report, &mut scene);
+}
+
+/// Long answers, beside plain nginx.
+fn bodies(
+    report: &Report,
+    scene: &Scene,
+    targets: &[Target; 3],
+    case: &str,
+    (connections, path): (u32, &'static str),
+    goal: f64,
+) {
+    let shape = Shape::Bodies(connections, path);
+    let [ours, _, plain] = targets;
+    let figures = interleaved(&[ours, plain], ROUNDS, |target| {
+        scene.load(target, shape, SECONDS)
+    });
+    let [mine, peers] = figures.as_slice() else {
+        return;
+    };
+    let cpu = |of: &[Sample]| median(of, |s| s.cpu_seconds_a_gb);
+    let row = Row::new("http", case, "server CPU s/GB", cpu(mine));
+    let goal = Some(Goal::RatioAtMost(goal));
+    report.row(&row.beside(plain.name, cpu(peers)).goal(goal));
 }
 
 fn compare(

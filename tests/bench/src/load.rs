@@ -19,6 +19,8 @@ pub enum Shape {
     Multiplexed,
     /// A new connection with a full handshake for each request, 16 at a time.
     NewConnections,
+    /// HTTP/1.1, as many kept connections, each after the file of the app at this path.
+    Bodies(u32, &'static str),
 }
 
 /// One round against one target.
@@ -28,22 +30,26 @@ pub struct Sample {
     pub per_second: f64,
     /// Server CPU, user and system.
     pub cpu_us: f64,
+    /// The same for each GB (10^9 bytes) that the client got, in seconds; 0 where it does not count them.
+    pub cpu_seconds_a_gb: f64,
 }
 
 /// Puts a load on a target; every request must be answered with success.
 #[must_use]
 pub fn run(target: &Target, shape: Shape, seconds: u32) -> Sample {
     let before = usage::cpu_seconds(target.pid);
-    let (requests, span) = match shape {
-        Shape::KeptAlive => wrk(target, 50, seconds, &[]),
-        Shape::NewConnections => wrk(target, 16, seconds, &["-H", "Connection: close"]),
+    let (requests, span, bytes) = match shape {
+        Shape::KeptAlive => wrk(target, "/", 50, seconds, &[]),
+        Shape::NewConnections => wrk(target, "/", 16, seconds, &["-H", "Connection: close"]),
         Shape::Multiplexed => h2load(target, seconds),
+        Shape::Bodies(connections, path) => wrk(target, path, connections, seconds, &[]),
     };
     let used = usage::cpu_seconds(target.pid) - before;
     Sample {
         requests,
         per_second: requests / span,
         cpu_us: used * 1e6 / requests,
+        cpu_seconds_a_gb: if bytes > 0.0 { used * 1e9 / bytes } else { 0.0 },
     }
 }
 
@@ -52,20 +58,35 @@ const SCRIPT: &str = r#"
 wrk.resolve = function(host, service) wrk.addrs = wrk.lookup("127.0.0.1", service) end
 done = function(summary, latency, requests)
   local e = summary.errors
-  io.write(string.format('JSON{"requests":%d,"us":%d,"refused":%d,"broken":%d}\n',
-    summary.requests, summary.duration, e.status, e.connect + e.read + e.write + e.timeout))
+  io.write(string.format('JSON{"requests":%d,"us":%d,"bytes":%d,"refused":%d,"broken":%d}\n',
+    summary.requests, summary.duration, summary.bytes, e.status,
+    e.connect + e.read + e.write + e.timeout))
 end
 "#;
 
-fn wrk(target: &Target, connections: u32, seconds: u32, more: &[&str]) -> (f64, f64) {
+/// Returns requests, seconds and bytes.
+fn wrk(
+    target: &Target,
+    path: &str,
+    connections: u32,
+    seconds: u32,
+    more: &[&str],
+) -> (f64, f64, f64) {
     let dir = Temp::new();
     let script = dir.write("wrk.lua", SCRIPT);
     let threads = cpus::load_count().min(2);
     let mut command = pinned("wrk");
-    command.args(["-t", &threads.to_string(), "-c", &connections.to_string()]);
+    command.args([
+        "-t",
+        &threads
+            .min(usize::try_from(connections).unwrap())
+            .to_string(),
+        "-c",
+        &connections.to_string(),
+    ]);
     command.args(["-d", &format!("{seconds}s"), "--timeout", "10s", "-s"]);
     command.arg(script).args(headers(target)).args(more);
-    let output = output(command.arg(url(target)), seconds);
+    let output = output(command.arg(url(target, path)), seconds);
     let line = output.lines().find_map(|line| line.strip_prefix("JSON"));
     let line = line.unwrap_or_else(|| panic!("wrk says no figures:\n{output}"));
     let line: Value = serde_json::from_str(line).unwrap();
@@ -75,17 +96,18 @@ fn wrk(target: &Target, connections: u32, seconds: u32, more: &[&str]) -> (f64, 
         "{} does not answer all requests: {line}",
         target.name
     );
-    (figure("requests"), figure("us") / 1e6)
+    (figure("requests"), figure("us") / 1e6, figure("bytes"))
 }
 
-fn h2load(target: &Target, seconds: u32) -> (f64, f64) {
+/// Returns requests and seconds, and no bytes.
+fn h2load(target: &Target, seconds: u32) -> (f64, f64, f64) {
     let threads = cpus::load_count().min(2);
     let mut command = pinned("h2load");
     command.args(["-c", "10", "-m", "10", "-t", &threads.to_string()]);
     command.args(["-D", &seconds.to_string()]);
     command.arg(format!("--connect-to=127.0.0.1:{}", target.port));
     command.args(headers(target));
-    let output = output(command.arg(url(target)), seconds);
+    let output = output(command.arg(url(target, "/")), seconds);
     let line = |start: &str| {
         let line = output.lines().find_map(|line| line.strip_prefix(start));
         line.unwrap_or_else(|| panic!("h2load says no {start:?}:\n{output}"))
@@ -101,7 +123,7 @@ fn h2load(target: &Target, seconds: u32) -> (f64, f64) {
         "{} does not answer all requests: {codes}",
         target.name
     );
-    (succeeded, f64::from(seconds))
+    (succeeded, f64::from(seconds), 0.0)
 }
 
 fn pinned(program: &str) -> Command {
@@ -111,8 +133,8 @@ fn pinned(program: &str) -> Command {
     command
 }
 
-fn url(target: &Target) -> String {
-    format!("https://{HOST}:{}/", target.port)
+fn url(target: &Target, path: &str) -> String {
+    format!("https://{HOST}:{}{path}", target.port)
 }
 
 fn headers(target: &Target) -> Vec<String> {

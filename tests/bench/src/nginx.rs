@@ -1,10 +1,19 @@
 //! What nginx does in the benchmarks: the app of all targets, and the peer.
 
+use std::fs::File;
 use std::path::Path;
+
+/// The files of the app and their lengths.
+pub const FILES: [(&str, u64); 2] = [("/file-1mb", 1_000_000), ("/file-100mb", 100_000_000)];
 
 /// The app behind every target, and an authority that allows everything.
 #[must_use]
-pub fn upstream(port: u16) -> String {
+pub fn upstream(dir: &Path, port: u16) -> String {
+    for (path, bytes) in FILES {
+        let file = File::create(dir.join(path.trim_start_matches('/'))).unwrap();
+        file.set_len(bytes).unwrap();
+    }
+    let dir = dir.display();
     format!(
         r#"
     server {{
@@ -13,6 +22,7 @@ pub fn upstream(port: u16) -> String {
         location / {{ return 200 "hello from the app behind the gate\n"; }}
         location = /auth {{ return 204; }}
         location = /status {{ stub_status; }}
+        location /file- {{ root {dir}; sendfile on; }}
     }}
 "#
     )
@@ -55,6 +65,7 @@ pub fn proxy(dir: &Path, port: u16, app: u16, guard: Guard, host: &str) -> Strin
         ssl_protocols TLSv1.3;
         access_log {dir}/access.json line buffer=64k flush=100ms;
         proxy_http_version 1.1;
+        proxy_max_temp_file_size 0;
         add_header Strict-Transport-Security "max-age=300" always;
         add_header X-Content-Type-Options nosniff always;
         add_header Referrer-Policy strict-origin-when-cross-origin always;

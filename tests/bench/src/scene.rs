@@ -50,7 +50,7 @@ impl Scene {
     /// Starts everything; nobody is signed in and no request was made.
     #[must_use]
     pub fn new() -> Self {
-        let app = Nginx::start(&cpus::load(), |_, port| nginx::upstream(port));
+        let app = Nginx::start(&cpus::load(), nginx::upstream);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let now = i64::try_from(now.as_secs()).unwrap();
         let root = certs::Root::create("bench root", now).unwrap();

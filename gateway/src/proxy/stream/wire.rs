@@ -11,6 +11,9 @@ use super::Transport;
 /// The most bytes that are held back; one TLS record. Source: RFC 8446 section 5.1.
 const RECORD: usize = 16 * 1024;
 
+/// Bytes that a head and a small body mostly fit in.
+const HEAD: usize = 2 * 1024;
+
 /// A transport that may hold back small writes until somebody sends them.
 pub(crate) struct Wire {
     io: Box<dyn Transport>,
@@ -70,6 +73,9 @@ impl Wire {
         if !self.holds || (self.held.is_empty() && buf.len() >= RECORD) {
             self.unflushed = true;
             return Pin::new(&mut self.io).poll_write(cx, buf);
+        }
+        if self.held.capacity() == 0 {
+            self.held.reserve(HEAD.max(buf.len().min(RECORD)));
         }
         let room = RECORD.saturating_sub(self.held.len());
         let taken = buf.get(..room).unwrap_or(buf);

@@ -1,0 +1,282 @@
+//! The short way to an app: for a request without a body, to an upstream of HTTP/1.
+//!
+//! pingora runs an exchange as two halves that talk over channels, and gives each connection that waits a task of its
+//! own. A request without a body needs neither: it is sent, then its answer is passed on, by one loop. Heads and
+//! bodies are read and written by pingora's own sessions, and every filter is that of the long way.
+
+mod idle;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use http::{HeaderName, Method, Version, header};
+use parking_lot::Mutex;
+use pingora_core::connectors::TransportConnector;
+use pingora_core::protocols::Stream;
+use pingora_core::protocols::http::HttpTask;
+use pingora_core::protocols::http::authority::validate_request_authority;
+use pingora_core::protocols::http::v1::client::HttpSession as Asked;
+use pingora_core::upstreams::peer::{HttpPeer, Peer};
+use pingora_error::Result;
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::Session;
+
+use self::idle::Idle;
+use super::app::RequestCtl;
+use super::pep::{Ctx, Pep, internal};
+use super::upstream;
+use crate::clock;
+
+/// How often a request is sent at most.
+const TRIES: usize = 2;
+/// How many parts of an answer are written at once at most.
+const PARTS: usize = 4;
+/// Fields that end at this hop. Source: RFC 9110 section 7.6.1.
+const HOP_BY_HOP: [HeaderName; 10] = [
+    header::CONNECTION,
+    header::UPGRADE,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("http2-settings"),
+];
+
+/// The connections of one edge to upstreams of HTTP/1.
+pub(crate) struct Direct {
+    connector: Arc<TransportConnector>,
+    idle: Mutex<Idle>,
+}
+
+impl Direct {
+    /// Keeps at most `most` connections that wait for their next request; `connector` makes new ones.
+    pub(crate) fn new(connector: Arc<TransportConnector>, most: usize) -> Self {
+        Self {
+            connector,
+            idle: Mutex::new(Idle::new(most)),
+        }
+    }
+
+    /// Closes what waited too long, and what its upstream has closed.
+    pub(crate) fn sweep(&self) {
+        self.idle.lock().sweep(clock::now());
+    }
+
+    async fn connect(&self, peer: &HttpPeer) -> Result<(Stream, bool)> {
+        let kept = self.idle.lock().take(peer.reuse_hash(), clock::now());
+        match kept {
+            Some(stream) => Ok((stream, true)),
+            None => Ok((self.connector.new_stream(peer).await?, false)),
+        }
+    }
+
+    /// Keeps a connection whose answer came whole, if both sides allow it.
+    async fn keep(&self, mut asked: Asked, peer: &HttpPeer) {
+        asked.respect_keepalive();
+        if let Some(stream) = asked.reuse().await {
+            let wait = peer.idle_timeout().unwrap_or(Duration::ZERO);
+            let until = clock::now() + wait;
+            self.idle.lock().put(peer.reuse_hash(), stream, until);
+        }
+    }
+}
+
+/// Tells whether a request may take the short way.
+pub(super) fn fits(session: &mut Session, ctx: &Ctx) -> bool {
+    let pool = ctx.route.front.as_ref().and_then(|front| front.pool());
+    pool.is_some_and(|pool| !pool.http2())
+        && !ctx.upgrade
+        && session.is_body_done()
+        && names_nothing(&session.req_header().headers)
+}
+
+/// Tells whether Connection names no other field, so that nothing but the usual ends at this hop.
+fn names_nothing(headers: &http::HeaderMap) -> bool {
+    let mut lines = headers.get_all(header::CONNECTION).iter();
+    match (lines.next(), lines.next()) {
+        (None, _) => true,
+        (Some(line), None) => {
+            let line = line.as_bytes();
+            line.eq_ignore_ascii_case(b"keep-alive") || line.eq_ignore_ascii_case(b"close")
+        }
+        (Some(_), Some(_)) => false,
+    }
+}
+
+/// Sends a request to its app and passes the answer on.
+///
+/// # Errors
+/// What [`upstream::connect_failed`] and [`upstream::broke`] make of it, for the page that says so.
+pub(super) async fn exchange(
+    pep: &Pep,
+    ctl: &Arc<RequestCtl>,
+    session: &mut Session,
+    ctx: &mut Ctx,
+) -> Result<()> {
+    let mut tries = 1;
+    loop {
+        match attempt(pep, ctl, session, ctx).await {
+            Err(error) if error.retry() && tries < TRIES => tries += 1,
+            end => return end,
+        }
+    }
+}
+
+async fn attempt(
+    pep: &Pep,
+    ctl: &Arc<RequestCtl>,
+    session: &mut Session,
+    ctx: &mut Ctx,
+) -> Result<()> {
+    if !ctx.permitted() {
+        return Err(internal("no permit"));
+    }
+    let peer = upstream::peer(ctx).await?;
+    let direct = &ctl.edge.direct;
+    let (stream, reused) = match direct.connect(&peer).await {
+        Ok(connected) => connected,
+        Err(mut error) => {
+            error.as_up();
+            return Err(upstream::connect_failed(session, ctx, error).into_up());
+        }
+    };
+    let mut asked = Asked::new_with_options(stream, &*peer);
+    asked.read_timeout = peer.options.read_timeout;
+    asked.write_timeout = peer.options.write_timeout;
+    upstream::watch(ctx, asked.stream().id());
+    match converse(pep, session, ctx, &mut asked).await {
+        Ok(whole) => {
+            if whole && !ctl.answered() {
+                direct.keep(asked, &peer).await;
+            }
+            Ok(())
+        }
+        Err(error) => Err(upstream::broke(session, ctx, error, reused)),
+    }
+}
+
+/// Asks and passes the answer on; returns whether it was read whole.
+async fn converse(
+    pep: &Pep,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    asked: &mut Asked,
+) -> Result<bool> {
+    let mut head = ask(session);
+    pep.to_app(session, &mut head, ctx)?;
+    validate_request_authority(&head).map_err(|e| e.into_in())?;
+    asked
+        .write_request_header(Box::new(head))
+        .await
+        .map_err(|e| e.into_up())?;
+    loop {
+        let first = next(session, asked).await?;
+        let mut whole = first.is_end();
+        let mut parts = Vec::with_capacity(PARTS);
+        parts.push(filter(pep, session, ctx, first)?);
+        while !whole && parts.len() < PARTS {
+            // what is here already goes out with it
+            let Some(part) = tokio::task::unconstrained(asked.read_response_task()).now_or_never()
+            else {
+                break;
+            };
+            let part = part.unwrap_or_else(|e| HttpTask::Failed(e.into_up()));
+            whole = part.is_end();
+            parts.push(filter(pep, session, ctx, part)?);
+        }
+        let written = session.write_response_tasks(parts).await?;
+        if whole || written {
+            return Ok(whole);
+        }
+    }
+}
+
+/// Starts the head of the request to an app with what the client sent.
+fn ask(session: &Session) -> RequestHeader {
+    let mut head = session.req_header().clone();
+    head.set_version(Version::HTTP_11);
+    for name in &HOP_BY_HOP {
+        head.remove_header(name);
+    }
+    head
+}
+
+/// Waits for the next part of an answer, as long as its client does.
+async fn next(session: &mut Session, asked: &mut Asked) -> Result<HttpTask> {
+    tokio::select! {
+        biased;
+        part = asked.read_response_task() => {
+            Ok(part.unwrap_or_else(|e| HttpTask::Failed(e.into_up())))
+        }
+        left = session.as_mut().read_body_or_idle(true) => {
+            Err(left.err().unwrap_or_else(|| internal("bytes behind the request")).into_down())
+        }
+    }
+}
+
+/// Takes a part of an answer through the filters.
+fn filter(pep: &Pep, session: &mut Session, ctx: &mut Ctx, part: HttpTask) -> Result<HttpTask> {
+    Ok(match part {
+        HttpTask::Header(mut head, end) => {
+            frame(session, &mut head, end)?;
+            pep.from_app(session, &mut head, ctx)?;
+            HttpTask::Header(head, end)
+        }
+        HttpTask::Body(mut body, end) => {
+            pep.part_of_app(&mut body, end, ctx);
+            HttpTask::Body(body, end)
+        }
+        other @ (HttpTask::UpgradedBody(..)
+        | HttpTask::Trailer(_)
+        | HttpTask::Done
+        | HttpTask::Failed(_)) => other,
+    })
+}
+
+/// Gives an answer that ends with its connection a length by chunks, so that the client's connection need not end.
+fn frame(session: &Session, head: &mut ResponseHeader, end: bool) -> Result<()> {
+    let bodiless = session.req_header().method == Method::HEAD
+        || matches!(head.status.as_u16(), 100..=199 | 204 | 304);
+    let framed = head.headers.contains_key(header::TRANSFER_ENCODING)
+        || head.headers.contains_key(header::CONTENT_LENGTH);
+    if !bodiless && !framed && !end {
+        head.set_version(Version::HTTP_11);
+        head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue, header};
+
+    use super::names_nothing;
+
+    fn lines(lines: &[&'static str]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for line in lines {
+            map.append(header::CONNECTION, HeaderValue::from_static(line));
+        }
+        map
+    }
+
+    #[test]
+    fn what_connection_names_takes_the_long_way() {
+        for plain in [&[][..], &["keep-alive"], &["Keep-Alive"], &["close"]] {
+            assert!(names_nothing(&lines(plain)), "{plain:?}");
+        }
+        for names in [
+            &["x-forwarded-for"][..],
+            &["keep-alive, x-inner"],
+            &["keep-alive", "x-inner"],
+            &["upgrade"],
+            &[""],
+        ] {
+            assert!(!names_nothing(&lines(names)), "{names:?}");
+        }
+    }
+}
