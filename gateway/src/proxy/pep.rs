@@ -26,12 +26,12 @@ use super::front::compress::Compressor;
 use super::gate::{self, Answered, Passed};
 use super::head::Target;
 use super::upstream::{self, Route};
-use super::{answer, cached, cookies, headers, served};
+use super::{answer, cached, cookies, headers, native, served};
 use crate::access::Permit;
 use crate::audit::{Record, reason};
 use crate::clock;
 use crate::gateway::Gateway;
-use crate::identity::Session as SignIn;
+use crate::identity::{Session as SignIn, Token};
 use crate::ids::label;
 use crate::pages::{self, Problem};
 use crate::snapshot::Snapshot;
@@ -60,6 +60,8 @@ pub(crate) struct Ctx {
     pub(crate) target: Option<Target>,
     pub(crate) app: Option<policy::AppIx>,
     pub(crate) session: Option<Arc<SignIn>>,
+    /// What an app's request showed instead of a session.
+    pub(crate) token: Option<Arc<Token>>,
     pub(crate) budget: Option<crate::limits::Budget>,
     /// Where in a trace it stands, once it was forwarded.
     trace: Option<String>,
@@ -88,6 +90,12 @@ impl Ctx {
         self.permit = Some(passed.permit);
         self.open = Some(passed.open);
         self.ended = Some(passed.ended);
+    }
+
+    /// Names the person, by session or token.
+    pub(crate) fn user(&self) -> Option<&Arc<str>> {
+        let session = self.session.as_ref().map(|s| &s.user);
+        session.or_else(|| self.token.as_ref().map(|t| &t.user))
     }
 
     /// Notes the status of an answer for the record.
@@ -162,6 +170,7 @@ impl ProxyHttp for Pep {
             target: None,
             app: None,
             session: None,
+            token: None,
             budget: None,
             trace: None,
             forwarded: false,
@@ -273,6 +282,7 @@ impl ProxyHttp for Pep {
         for name in headers::reserved_in(&upstream.headers, &ctx.snap.policy, app) {
             upstream.remove_header(&name);
         }
+        native::hide(upstream, ctx.token.as_ref());
         let cookie = cookies::for_upstream(&session.req_header().headers);
         upstream.remove_header(&header::COOKIE);
         if let Some(cookie) = cookie {

@@ -55,8 +55,12 @@ impl Sessions {
         let gone = self.tables.write().remove_others(user, keep);
         let ids = gone.iter().map(|session| session.id).collect();
         self.forget_browsers(Some(user), why).await;
+        let tokens = self.end_tokens(|t| *t.user == *user, why.reason()).await;
         let tickets = self.store.drop_tickets(Some(user)).await;
-        self.finish(gone, why).await.and(tickets)?;
+        self.finish(gone, why)
+            .await
+            .and(tickets)
+            .and(tokens.map(drop))?;
         Ok(ids)
     }
 
@@ -72,8 +76,12 @@ impl Sessions {
         let gone = self.tables.write().remove_user(user);
         let ids = gone.iter().map(|session| session.id).collect();
         self.forget_browsers(Some(user), why).await;
+        let tokens = self.end_tokens(|t| *t.user == *user, why.reason()).await;
         let tickets = self.store.drop_tickets(Some(user)).await;
-        self.finish(gone, why).await.and(tickets)?;
+        self.finish(gone, why)
+            .await
+            .and(tickets)
+            .and(tokens.map(drop))?;
         Ok(ids)
     }
 
@@ -85,8 +93,12 @@ impl Sessions {
         let gone = self.tables.write().remove_all();
         let ids = gone.iter().map(|session| session.id).collect();
         self.forget_browsers(None, why).await;
+        let tokens = self.end_tokens(|_| true, why.reason()).await;
         let tickets = self.store.drop_tickets(None).await;
-        self.finish(gone, why).await.and(tickets)?;
+        self.finish(gone, why)
+            .await
+            .and(tickets)
+            .and(tokens.map(drop))?;
         Ok(ids)
     }
 
@@ -110,6 +122,7 @@ impl Sessions {
         report(self.write_bindings().await);
         report(self.write_ends().await);
         self.forget_the_rest().await;
+        self.sweep_tokens(now).await;
         gone
     }
 

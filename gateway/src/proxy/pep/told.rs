@@ -8,7 +8,6 @@ use super::{Ctx, internal};
 use crate::access;
 use crate::clock;
 use crate::gateway::Gateway;
-use crate::identity::Session as SignIn;
 use crate::proxy::head::Target;
 use crate::proxy::headers::{self, TRACEPARENT, TRACESTATE};
 use crate::proxy::own;
@@ -27,12 +26,12 @@ pub(super) fn who(
     if let Some(rule) = &ctx.rule {
         upstream.insert_header("X-Postern-Rule", &**rule)?;
     }
-    if let Some(signed_in) = &ctx.session {
-        upstream.insert_header("X-Postern-User", &*signed_in.user)?;
-        let user = ctx.snap.policy.user(&signed_in.user);
+    if let Some(name) = ctx.user() {
+        upstream.insert_header("X-Postern-User", &**name)?;
+        let user = ctx.snap.policy.user(name);
         let groups = user.map(|user| groups(ctx, user)).unwrap_or_default();
         upstream.insert_header("X-Postern-Groups", groups)?;
-        if let Some(statement) = statement(gw, ctx, target, signed_in) {
+        if let Some(statement) = statement(gw, ctx, target, name) {
             upstream.insert_header(FIELD, statement)?;
         }
     }
@@ -40,13 +39,13 @@ pub(super) fn who(
 }
 
 /// Makes the signed statement about the person for the app that is asked.
-fn statement(gw: &Gateway, ctx: &Ctx, target: &Target, signed_in: &SignIn) -> Option<String> {
-    let user = ctx.snap.policy.user(&signed_in.user)?;
+fn statement(gw: &Gateway, ctx: &Ctx, target: &Target, name: &str) -> Option<String> {
+    let user = ctx.snap.policy.user(name)?;
     let claims = Claims {
-        session: signed_in.id,
+        session: ctx.session.as_ref().map(|signed_in| signed_in.id),
         issuer: format!("{}/", own::sign_in_origin(gw, target)),
         audience: format!("https://{}/", target.authority()),
-        subject: signed_in.user.to_string(),
+        subject: name.to_owned(),
         groups: groups(ctx, user)
             .split_terminator(',')
             .map(str::to_owned)
@@ -70,15 +69,15 @@ fn set_fields(upstream: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
     let Some(set) = permit.headers() else {
         return Ok(());
     };
-    let user = ctx.session.as_ref().and_then(|signed_in| {
-        let user = ctx.snap.policy.user(&signed_in.user)?;
-        Some((signed_in, groups(ctx, user)))
+    let user = ctx.user().and_then(|name| {
+        let user = ctx.snap.policy.user(name)?;
+        Some((name, groups(ctx, user)))
     });
     let values = policy::HeaderValues {
-        person: user.as_ref().map(|(signed_in, groups)| policy::Person {
-            name: &signed_in.user,
+        person: user.as_ref().map(|(name, groups)| policy::Person {
+            name,
             groups,
-            session_secs: access::login_age(signed_in, clock::unix()).into(),
+            session_secs: age(ctx),
         }),
         rule: permit.rule(),
         device: permit.device(),
@@ -89,6 +88,14 @@ fn set_fields(upstream: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Returns the seconds since the sign-in, or since the token was made.
+fn age(ctx: &Ctx) -> u64 {
+    let now = clock::unix();
+    let session = ctx.session.as_ref().map(|s| access::login_age(s, now));
+    let age = session.or_else(|| ctx.token.as_ref().map(|t| t.age(now)));
+    age.unwrap_or(0).into()
 }
 
 /// Says where in a trace the request stands: where its client says, else where one begins. Nothing is decided by it.
