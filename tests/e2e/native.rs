@@ -2,7 +2,7 @@
 //! what the policy says it opens, and nothing else, for as long as it stands.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -400,7 +400,7 @@ fn a_device_alone_opens_what_takes_it_inside_the_tunnel_and_only_there() {
     // it ends with the sign-in that opened the device
     let root = &office.gateway.facts.ca_root;
     let name = host(&office.tunnel_app()).to_owned();
-    let address = SocketAddr::from((IpAddr::from(office.tunnel_address()), 443));
+    let address = SocketAddr::from((office.tunnel_address(), 443));
     let tcp = office
         .outside
         .enter(|| std::net::TcpStream::connect(address).unwrap());

@@ -18,12 +18,8 @@ async fn make(
         life: Duration::from_secs(30 * 86_400),
     };
     let from = bench.at(now);
-    let made = bench
-        .identity
-        .sessions()
-        .make_token(session, &new, &from)
-        .await;
-    made
+    let sessions = bench.identity.sessions();
+    sessions.make_token(session, &new, &from).await
 }
 
 fn finds(bench: &Bench, text: &str, now: i64) -> bool {
@@ -65,7 +61,7 @@ async fn a_token_needs_password_and_code_a_name_of_its_own_and_a_place() {
     assert!(make(&bench, &session, "laptop", now).await.is_ok());
     let again = make(&bench, &session, "laptop", now).await;
     assert!(matches!(again, Err(TokenError::NameTaken)));
-    for bad in ["", "a\nb", &"x".repeat(65)] {
+    for bad in ["", "a\nb", &*"x".repeat(65)] {
         let refused = make(&bench, &session, bad, now).await;
         assert!(matches!(refused, Err(TokenError::BadName)), "{bad}");
     }
