@@ -6,17 +6,18 @@
 
 mod console;
 mod flow;
+mod token;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use policy::{Decision, Outcome};
+use policy::{Decision, Outcome, Proof};
 
 use crate::audit::{Answer as Said, Audit, Durability, Event, Inputs, Record, reason};
 use crate::clock;
 use crate::gateway::Gateway;
-use crate::identity::{Class, Device, Due, Session};
+use crate::identity::{Class, Device, Due, Session, Token};
 use crate::ids::Door;
 use crate::proxy::head::Target;
 use crate::reproof::Standing;
@@ -25,12 +26,17 @@ use crate::streams::{Answer, Question};
 
 pub(crate) use console::{console, may_act, shows_console};
 pub(crate) use flow::{FlowQuestion, flow};
+use token::{is_of_other_app, takes_token};
 
 /// Who asks, from where, through which door.
 #[derive(Clone)]
 pub(crate) struct Caller {
     /// The live session, if there is one.
     pub(crate) session: Option<Arc<Session>>,
+    /// The token that it showed; then there is no session.
+    pub(crate) token: Option<Arc<Token>>,
+    /// By what its person is known.
+    pub(crate) by: Proof,
     /// The tunnel device the bytes came through.
     pub(crate) device: Option<Arc<Device>>,
     /// The address the bytes came from; inside the tunnel, the device's own.
@@ -40,6 +46,12 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
+    /// Names the person, by session or token.
+    pub(crate) fn user(&self) -> Option<&Arc<str>> {
+        let session = self.session.as_ref().map(|s| &s.user);
+        session.or_else(|| self.token.as_ref().map(|t| &t.user))
+    }
+
     fn class(&self) -> policy::Device {
         let browser = self.session.as_ref().map(|s| s.is_in_known_browser());
         match self.device.as_ref().map(|d| d.class) {
@@ -52,13 +64,13 @@ impl Caller {
 
     /// Tells whether it is a browser in which nobody is signed in.
     fn is_nobody_yet(&self) -> bool {
-        self.session.is_none() && self.device.is_none() && self.door == Door::Web
+        self.user().is_none() && self.device.is_none() && self.door == Door::Web
     }
 
-    /// Tells whether the session belongs to somebody else than the device's person.
+    /// Tells whether session or token belong to somebody else than the device's person.
     fn mismatch(&self) -> bool {
-        match (&self.session, &self.device) {
-            (Some(session), Some(device)) => session.user != device.user,
+        match (self.user(), &self.device) {
+            (Some(user), Some(device)) => *user != device.user,
             _ => false,
         }
     }
@@ -71,13 +83,16 @@ impl Caller {
 
     /// Gathers what a decision at an instant, in seconds since the UNIX epoch, is taken from.
     fn facts(&self, snap: &Snapshot, now: i64) -> Facts {
-        let session = self.session.as_ref();
-        let bits = session.and_then(|s| snap.subject(&s.user));
-        let mfa_age = session.map(|s| secs(s.mfa_age(now)));
-        let login_age = session.map_or(u32::MAX, |s| login_age(s, now));
+        let (session, token) = (self.session.as_ref(), self.token.as_ref());
+        let bits = self.user().and_then(|user| snap.subject(user));
+        let made = token.map(|t| t.age(now));
+        let mfa_age = session.map(|s| secs(s.mfa_age(now))).or(made);
+        let login_age = session.map(|s| login_age(s, now)).or(made);
+        let login_age = login_age.unwrap_or(u32::MAX);
         let tunnel = self.door == Door::Tunnel;
         Facts {
             bits,
+            by: self.by,
             mfa_age,
             login_age,
             class: self.class(),
@@ -92,6 +107,7 @@ impl Caller {
 /// What one decision is taken from; belongs to the policy it was made for.
 struct Facts {
     bits: Option<Arc<policy::SubjectBits>>,
+    by: Proof,
     mfa_age: Option<u32>,
     login_age: u32,
     class: policy::Device,
@@ -137,6 +153,7 @@ impl Facts {
             tunnel: self.tunnel,
             zones: snap.policy.zone_names(self.zone).join(","),
             class: self.class,
+            by: self.by,
             mfa_age: self.mfa_age.filter(|_| signed_in),
             login_age: signed_in.then_some(self.login_age),
             shadow: decision.shadow.map(answer),
@@ -321,6 +338,7 @@ pub(crate) fn http(
     let refused = match door.reason() {
         Some(why) => Some(why),
         None if caller.mismatch() => Some(reason::DEVICE_MISMATCH),
+        None if is_of_other_app(snap, caller, target) => Some(reason::TOKEN_OTHER_APP),
         None => lapsed(snap, caller, decision),
     };
     let mut record = base_record(Event::AccessDecided, snap, caller, decision, refused);
@@ -328,6 +346,10 @@ pub(crate) fn http(
     record.host = Some(target.host.as_str().into());
     record.method = Some(method.into());
     record.path = Some(target.path.as_str().to_owned());
+    if decision.outcome == Outcome::Deny && refused.is_none() && !takes_token(snap, caller, target)
+    {
+        record.reason = reason::TOKEN_NOT_TAKEN;
+    }
     Verdict {
         decision,
         refused,
@@ -360,8 +382,14 @@ fn ask_http(snap: &Snapshot, caller: &Caller, target: &Target, method: &str) -> 
 
 fn decide_http(snap: &Snapshot, facts: &Facts, target: &Target, method: &str) -> Decision {
     let (subject, context) = (facts.subject(), facts.context());
-    snap.policy
-        .decide_http(&subject, &target.host, &target.path, method, &context)
+    snap.policy.decide_http_by(
+        facts.by,
+        &subject,
+        &target.host,
+        &target.path,
+        method,
+        &context,
+    )
 }
 
 /// Says why an allow does not hold for a session: it once lay unused for longer than the rule
@@ -401,8 +429,9 @@ fn base_record(
     };
     let mut record = Record::new(event, outcome, why);
     record.rule = refused.is_none().then(|| Arc::clone(&rule.id));
-    record.user = caller.session.as_ref().map(|s| Arc::clone(&s.user));
+    record.user = caller.user().map(Arc::clone);
     record.session = caller.session.as_ref().map(|s| s.id);
+    record.detail = caller.token.as_ref().map(|t| format!("token {}", t.id));
     record.device = caller.device.as_ref().map(|d| d.id);
     record.source = Some(caller.source);
     record.policy = Some(Arc::clone(&snap.digest));
@@ -431,6 +460,10 @@ impl Question for HttpQuestion {
     fn ask(&self) -> Answer {
         let snap = self.gw.snapshot.load_full();
         if !session_stands(self.caller.session.as_ref()) {
+            return Answer::Gone(reason::REVOKED);
+        }
+        let token = self.caller.token.as_ref();
+        if token.is_some_and(|token| !token.is_live(clock::unix())) {
             return Answer::Gone(reason::REVOKED);
         }
         let mut caller = self.caller.clone();

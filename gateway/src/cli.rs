@@ -24,6 +24,7 @@ mod session;
 mod status;
 #[cfg(test)]
 mod tests;
+mod token;
 mod user;
 
 use std::path::PathBuf;
@@ -110,6 +111,9 @@ enum Command {
     /// Sign-in sessions
     #[command(subcommand, after_help = SESSION)]
     Session(session::Command),
+    /// Tokens by which programs use apps
+    #[command(subcommand, after_help = TOKEN)]
+    Token(token::Command),
     /// Sources that are shut out
     #[command(subcommand, after_help = BAN)]
     Ban(ban::Command),
@@ -171,6 +175,7 @@ fn run(cli: Cli) -> Result<u8, Failure> {
         Command::User(command) => user::run(&command, global),
         Command::Device(command) => device::run(&command, global),
         Command::Session(command) => session::run(&command, global),
+        Command::Token(command) => token::run(&command, global),
         Command::Ban(command) => ban::run(&command, global),
         Command::Cache(command) => cache::run(&command, global),
         Command::Policy(command) => policies::run(&command, global),
@@ -280,6 +285,9 @@ const DEVICE: &str = "Examples:
 const SESSION: &str = "Examples:
   postern session list
   postern session revoke --user zoe";
+const TOKEN: &str = "Examples:
+  postern token list
+  postern token revoke --user zoe";
 const BAN: &str = "Examples:
   postern ban list
   postern ban add 192.0.2.7 --for 1h --reason 'scans'

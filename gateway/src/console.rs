@@ -23,6 +23,7 @@ mod rulebook;
 mod sessions;
 mod shell;
 mod texts;
+mod tokens;
 
 use axum::Router;
 use axum::routing::{get, post};
@@ -31,7 +32,7 @@ pub(crate) use deed::{Consent, Deed};
 pub(crate) use desk::{
     Acts, Again, AppClock, At, Console, Device, Factors, FileDiff, GroupLine, GroupOf, GroupView,
     Locked, Member, NotDone, Outcome, Page, PersonLine, PersonView, Preview, Reach, SessionLine,
-    SharedConsole, Slice, StopLine,
+    SharedConsole, Slice, StopLine, TokenLine,
 };
 pub(crate) use health::{Certificate, Disk, Health, Journal, StreamCount, Upstream};
 pub(crate) use ledger::{Asked, Entry, Ledger, Listing, Told};
@@ -94,6 +95,7 @@ pub(crate) fn routes() -> Router {
         .route("/admin/group", get(groups::group))
         .route("/admin/devices", get(devices::list))
         .route("/admin/sessions", get(sessions::list))
+        .route("/admin/tokens", get(tokens::list))
         .route("/admin/bans", get(bans::list))
         .route("/admin/certs", get(certs::list))
         .route("/admin/decisions", get(decisions::list))

@@ -9,6 +9,7 @@ pub(crate) mod import;
 mod policy;
 pub(crate) mod purge;
 mod server;
+mod token;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,7 @@ pub(crate) use client::Remote;
 pub(crate) use device::{DeviceAdded, DeviceClass, DeviceLine, NewDevice, Preshared};
 pub(crate) use policy::{Apply, Confirmed, Rollback, Verdict};
 pub(crate) use server::{bind, serve};
+pub(crate) use token::{TokenLine, TokensEnded};
 
 /// What an operator may ask of a gateway; each answer is given when its effect is in force.
 ///
@@ -74,6 +76,14 @@ pub(crate) trait Operator: Send + Sync {
     async fn session_list(&self) -> Result<Vec<SessionLine>, Refusal>;
     /// Ends sessions and every stream they opened.
     async fn session_revoke(&self, which: &Which) -> Result<Ended, Refusal>;
+    /// Lists the tokens that count, in the order of people.
+    async fn token_list(&self) -> Result<Vec<TokenLine>, Refusal> {
+        cannot()
+    }
+    /// Revokes tokens and cuts what they have open.
+    async fn token_revoke(&self, _which: &Which) -> Result<TokensEnded, Refusal> {
+        cannot()
+    }
     /// Lists devices, revoked ones too.
     async fn device_list(&self) -> Result<Vec<DeviceLine>, Refusal>;
     /// Registers a device by its public key.
@@ -168,6 +178,10 @@ pub(crate) enum Request {
     SessionList,
     /// See [`Operator::session_revoke`].
     SessionRevoke { which: Which },
+    /// See [`Operator::token_list`].
+    TokenList,
+    /// See [`Operator::token_revoke`].
+    TokenRevoke { which: Which },
     /// See [`Operator::device_list`].
     DeviceList,
     /// See [`Operator::device_add`].

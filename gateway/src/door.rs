@@ -100,6 +100,7 @@ impl Gate for TunnelGate {
         let stream = Stream {
             kind: Kind::Flow,
             session: record.session,
+            token: None,
             device: Some(ask.device),
             user: Some(Arc::clone(&device.user)),
             recheck_at: permit.recheck_at(),

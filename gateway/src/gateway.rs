@@ -200,11 +200,15 @@ impl Gateway {
         }
     }
 
-    /// Cuts every stream whose session is over.
+    /// Cuts every stream whose session or token is over.
     pub(crate) fn cut_ended(&self) {
         let live = |id| self.sessions.find_by_id(id).is_some();
         self.streams
             .sweep(|s| s.session.is_some_and(|id| !live(id)));
+        let tokens = self.sessions.tokens();
+        let counts = |id| tokens.iter().any(|token| token.id == id);
+        self.streams
+            .sweep(|s| s.token.is_some_and(|id| !counts(id)));
     }
 
     /// Brings the tunnel's peers in line with the devices; returns when that is in force.
@@ -227,8 +231,9 @@ impl Gateway {
     pub(crate) async fn settle(&self) {
         let snap = self.snapshot.load_full();
         self.bound_sessions(&snap).await;
-        let sessions = self.sessions.list();
-        let holders = sessions.iter().map(|session| &*session.user);
+        let (sessions, tokens) = (self.sessions.list(), self.sessions.tokens());
+        let signed_in = sessions.iter().map(|session| &*session.user);
+        let holders = signed_in.chain(tokens.iter().map(|token| &*token.user));
         for user in shut_out(&snap.policy, holders) {
             if let Err(error) = self.end_user(user, EndReason::UserDisabled).await {
                 tracing::error!(%error, "session ends are not on disk");
@@ -241,7 +246,7 @@ impl Gateway {
 }
 
 /// Lists whom the policy shuts out: the disabled, signed in or not, for they may have known
-/// browsers and sign-ins under way; and holders of sessions whom it does not know.
+/// browsers and sign-ins under way; and holders of sessions and tokens whom it does not know.
 fn shut_out<'a>(
     policy: &'a policy::Policy,
     holders: impl Iterator<Item = &'a str>,

@@ -52,7 +52,10 @@ pub(crate) use self::post::Post;
 pub(crate) use self::record::{Context, Recorder};
 pub(crate) use self::recovery::{RecoverStep, ShownCodes};
 pub(crate) use self::reseal::reseal;
-pub(crate) use self::session::{Binding, Due, EndReason, Session, SessionChange, Sessions};
+pub(crate) use self::session::{
+    Binding, Due, EndReason, NewToken, Session, SessionChange, Sessions, TOKEN_PREFIX, Token,
+    TokenError,
+};
 use self::session::{Lifetimes, token_hash};
 pub(crate) use self::steady::Steady;
 use crate::audit::{Event, Record};

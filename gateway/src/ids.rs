@@ -52,6 +52,35 @@ impl FromStr for SessionId {
     }
 }
 
+/// Names a token for an app in lists and records; not a secret, and no part of the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct TokenId(pub(crate) u64);
+
+impl TokenId {
+    /// Draws a fresh id.
+    pub(crate) fn draw() -> Self {
+        Self(u64::from_le_bytes(random()))
+    }
+}
+
+impl fmt::Display for TokenId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = BASE32_NOPAD.encode(&self.0.to_be_bytes()).to_lowercase();
+        write!(f, "t{text}")
+    }
+}
+
+impl FromStr for TokenId {
+    type Err = BadId;
+
+    fn from_str(s: &str) -> Result<Self, BadId> {
+        let text = s.strip_prefix('t').ok_or(BadId)?.to_uppercase();
+        let bytes = BASE32_NOPAD.decode(text.as_bytes()).map_err(|_| BadId)?;
+        let bytes: [u8; 8] = bytes.try_into().map_err(|_| BadId)?;
+        Ok(Self(u64::from_be_bytes(bytes)))
+    }
+}
+
 /// Says that a text is not an identifier of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an id of this gateway")]
@@ -121,7 +150,7 @@ pub(crate) fn token() -> String {
 mod tests {
     use std::collections::HashSet;
 
-    use super::{DRAWN, DeviceId, SessionId, label};
+    use super::{DRAWN, DeviceId, SessionId, TokenId, label};
 
     #[test]
     fn labels_never_repeat_within_a_draw_or_over_several() {
@@ -135,6 +164,8 @@ mod tests {
         let id = SessionId::draw();
         assert_eq!(id.to_string().parse(), Ok(id));
         assert_eq!("d7".parse(), Ok(DeviceId(7)));
+        let id = TokenId::draw();
+        assert_eq!(id.to_string().parse(), Ok(id));
     }
 
     #[test]
@@ -142,6 +173,7 @@ mod tests {
         for bad in ["", "7", "d", "d-1", "dx", "s", "s!", "d99999999999"] {
             assert!(bad.parse::<DeviceId>().is_err());
             assert!(bad.parse::<SessionId>().is_err());
+            assert!(bad.parse::<TokenId>().is_err());
         }
     }
 }

@@ -27,8 +27,8 @@ use crate::control::purge::{self as to_forget, Purged};
 use crate::control::{
     AppClock, Apply, AuditStatus, Code, Confirmed, DeviceAdded, DeviceClass, DeviceLine,
     DeviceStatus, Ended, Imported, Invitation, LoadStatus, MailSent, NewDevice, Operator,
-    PolicyStatus, Refusal, Reloaded, Rollback, SessionLine, Status, TunnelStatus, UpstreamStatus,
-    UserAct, Verdict, Which, ban,
+    PolicyStatus, Refusal, Reloaded, Rollback, SessionLine, Status, TokenLine, TokensEnded,
+    TunnelStatus, UpstreamStatus, UserAct, Verdict, Which, ban,
 };
 use crate::doctor::Diagnosis;
 use crate::gateway::Gateway;
@@ -208,6 +208,16 @@ impl Operator for Desk {
             .acts(&self.0.snapshot.load())
             .session_revoke(which)
             .await;
+        self.0.cut_ended();
+        done
+    }
+
+    async fn token_list(&self) -> Result<Vec<TokenLine>, Refusal> {
+        Ok(self.acts(&self.0.snapshot.load()).token_list())
+    }
+
+    async fn token_revoke(&self, which: &Which) -> Result<TokensEnded, Refusal> {
+        let done = self.acts(&self.0.snapshot.load()).token_revoke(which).await;
         self.0.cut_ended();
         done
     }

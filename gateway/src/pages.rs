@@ -24,6 +24,8 @@ mod qr;
 mod recovery;
 mod signin;
 mod texts;
+mod token_views;
+mod tokens;
 mod views;
 
 use axum::Router;
@@ -39,6 +41,7 @@ pub(crate) use csrf::is_same_origin;
 pub(crate) use ctx::{Ctx, Proof, SharedDesk, see_other};
 pub(crate) use desk::devices::{DeviceDesk, DeviceFault, DeviceView, NewConfig};
 pub(crate) use desk::proofs::{Ending, Held, KeptForm, ProofDesk, Watch};
+pub(crate) use desk::tokens::{MadeToken, TokenApp, TokenDesk, TokenFault, TokenView, WantedToken};
 pub(crate) use desk::{
     App, Ask, ChangeStep, Credentials, Desk, DeviceLine, DeviceState, EnrolStep, Enrolment,
     FirstStep, ForgotStep, Here, Person, RecoveryStep, ResetStep, SecondStep, SessionRow, Visit,
@@ -92,6 +95,12 @@ pub(crate) fn sign_in_host() -> Router {
         .route(
             "/account/devices/add",
             get(devices::add_form).post(devices::add),
+        )
+        .route("/account/tokens", get(tokens::list))
+        .route("/account/tokens/revoke", post(tokens::revoke))
+        .route(
+            "/account/tokens/make",
+            get(tokens::make_form).post(tokens::make),
         )
         .route("/.postern/devices.js", get(key_maker))
         .route("/.postern/watch.js", get(watch))

@@ -19,6 +19,7 @@ pub(crate) mod head;
 pub(crate) mod headers;
 pub(crate) mod identify;
 pub(crate) mod kept;
+mod native;
 mod offence;
 pub(crate) mod own;
 pub(crate) mod pep;

@@ -11,6 +11,7 @@ mod schema;
 mod sqlite;
 #[cfg(test)]
 pub(crate) mod tests;
+mod tokens;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -26,6 +27,7 @@ pub(crate) use self::mail::MAILS_OF_ONE;
 pub(crate) use self::mail::{MailRow, MailStore, ResetRow};
 pub(crate) use self::proofs::{BindingRow, ClockRow, Point, ProofStore};
 pub(crate) use self::reseal::{Reseal, Sealed};
+pub(crate) use self::tokens::{TokenRow, TokenStore, UsedRow};
 use crate::ids::{DeviceId, Door, SessionId};
 
 /// Opens the store in the data folder, making it if there is none. Blocks; call it before serving.
@@ -38,7 +40,7 @@ pub(crate) fn open(data_dir: &Path) -> Result<Arc<dyn Store>, StoreError> {
 
 /// What is kept over a restart. Each call that returned `Ok` survives a crash of the machine.
 #[async_trait]
-pub(crate) trait Store: MailStore + ProofStore {
+pub(crate) trait Store: MailStore + ProofStore + TokenStore {
     /// Reads the factors of a user.
     async fn credentials(&self, user: &str) -> Result<Option<Credentials>, StoreError>;
     /// Sets the factors of a user; the last accepted step never becomes smaller.

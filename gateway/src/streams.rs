@@ -12,7 +12,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use crate::ids::{DeviceId, SessionId};
+use crate::ids::{DeviceId, SessionId, TokenId};
 
 const SHARDS: usize = 16;
 
@@ -72,6 +72,7 @@ pub(crate) enum Answer {
 pub(crate) struct Stream {
     pub(crate) kind: Kind,
     pub(crate) session: Option<SessionId>,
+    pub(crate) token: Option<TokenId>,
     pub(crate) device: Option<DeviceId>,
     pub(crate) user: Option<Arc<str>>,
     pub(crate) recheck_at: Option<Instant>,
@@ -117,6 +118,11 @@ impl Streams {
     /// Cuts every stream of the session and returns how many there were.
     pub(crate) fn kill_session(&self, session: SessionId) -> usize {
         self.sweep(|s| s.session == Some(session))
+    }
+
+    /// Cuts every stream of the token and returns how many there were.
+    pub(crate) fn kill_token(&self, token: TokenId) -> usize {
+        self.sweep(|s| s.token == Some(token))
     }
 
     /// Cuts every stream of the tunnel device and returns how many there were.
@@ -234,6 +240,7 @@ mod tests {
         Stream {
             kind: Kind::Request,
             session: Some(SessionId(session)),
+            token: None,
             device: None,
             user: Some("alice".into()),
             recheck_at: None,

@@ -10,6 +10,7 @@ mod diff;
 mod grid;
 mod invariants;
 mod label;
+mod lanes;
 mod places;
 mod samples;
 mod settings;

@@ -14,6 +14,7 @@ use serde::{Serialize, Serializer};
 use crate::dns::TunnelDns;
 use crate::front::Written;
 use crate::headers::HeaderSet;
+use crate::lane::Lanes;
 use crate::source::Span;
 use crate::text::Text;
 pub(crate) use pattern::{Pattern, Seg};
@@ -144,6 +145,9 @@ pub(crate) struct Area {
     /// Its own keys of the front; `None` when there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) front: Option<Box<Written>>,
+    /// What it takes beside a sign-in in the browser.
+    #[serde(skip_serializing_if = "Lanes::is_none")]
+    pub(crate) lanes: Lanes,
     pub(crate) allows: Vec<Allow>,
     #[serde(skip)]
     pub(crate) span: Span,

@@ -15,6 +15,7 @@ pub mod guard;
 mod hash;
 mod headers;
 mod ir;
+mod lane;
 mod lint;
 #[cfg(test)]
 mod naive;
@@ -40,6 +41,7 @@ pub use diag::{Diagnostic, Severity};
 pub use dns::{DnsName, DnsOthers, DnsQuarantine, DnsRefusal, TunnelDns};
 pub use headers::{HeaderField, HeaderSet, HeaderValues, Person};
 pub use ir::{At, Device, Proto, Reprove, SignInDoor, Upstream};
+pub use lane::{Lanes, Proof};
 pub use query::{Query, QueryError, QueryField, QueryText};
 pub use replay::{AuditInput, AuditTarget, ReplayChange, Replayer, replay};
 pub use resolve::{Wanted, cut_area, wanted};

@@ -12,8 +12,9 @@ use std::net::IpAddr;
 
 use crate::decide::Outcome;
 use crate::ir::{
-    Allow, App, Device, Guard, INTERNET, Ir, Mfa, Net, Proto, Resource, Seg, TUNNEL, Who,
+    Allow, App, Area, Device, Guard, INTERNET, Ir, Mfa, Net, Proto, Resource, Seg, TUNNEL, Who,
 };
+use crate::lane::Proof;
 
 /// A question in the terms of the language.
 #[derive(Clone, Debug)]
@@ -97,6 +98,37 @@ pub(crate) fn decide(ir: &Ir, request: &Request) -> (Outcome, String) {
             )
         }
     }
+}
+
+/// As `decide`, for a caller who is known by another proof than a session: where the area does not take it, the
+/// caller is nobody, and a token offers no sign-in.
+pub(crate) fn decide_by(ir: &Ir, proof: Proof, request: &Request) -> (Outcome, String) {
+    let mut asked = request.clone();
+    if let (Target::Http(host, path, _), false) = (&request.target, proof == Proof::SignIn) {
+        let app = app_of(ir, host).map(|at| &ir.apps[at]);
+        let lanes = app.map(|app| area_at(app, &without_params(path)).lanes);
+        let taken = match (proof, lanes) {
+            (_, None) => false,
+            (Proof::SignIn, _) => true,
+            (Proof::Device, Some(lanes)) => lanes.device,
+            (Proof::Token, Some(lanes)) => match (lanes.tokens, request.mfa_age) {
+                (Some(most), Some(age)) => age <= most,
+                _ => false,
+            },
+        };
+        if !taken {
+            asked.user = None;
+        }
+        if proof == Proof::Token {
+            asked.login_age = 0;
+        }
+    }
+    let (outcome, rule) = decide(ir, &asked);
+    let offers = outcome == Outcome::Login || outcome == Outcome::StepUp;
+    if proof == Proof::Token && offers {
+        return (Outcome::Deny, "builtin.default".to_owned());
+    }
+    (outcome, rule)
 }
 
 fn judge(
@@ -364,8 +396,13 @@ fn app_of(ir: &Ir, host: &str) -> Option<usize> {
     find(false, host).or_else(|| find(true, &labels[1..].join(".")))
 }
 
-/// The matching area that every other matching area contains.
 fn area_of<'a>(app: &'a App, path: &str) -> (&'a str, &'a [Allow]) {
+    let area = area_at(app, path);
+    (&area.pattern.text, &area.allows)
+}
+
+/// The matching area that every other matching area contains.
+fn area_at<'a>(app: &'a App, path: &str) -> &'a Area {
     let parts: Vec<String> = match path {
         "/" => Vec::new(),
         _ => path
@@ -394,15 +431,14 @@ fn area_of<'a>(app: &'a App, path: &str) -> (&'a str, &'a [Allow]) {
             })
         })
         .collect();
-    let least = matching
+    matching
         .iter()
         .find(|least| {
             matching
                 .iter()
                 .all(|other| other.pattern.contains(&least.pattern))
         })
-        .unwrap();
-    (&least.pattern.text, &least.allows)
+        .unwrap()
 }
 
 fn number(ix: usize) -> u32 {

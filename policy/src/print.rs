@@ -342,6 +342,12 @@ impl Printer<'_> {
             if let Some(reason) = &area.public {
                 pair(out, "public", &quote(reason));
             }
+            if area.lanes.device {
+                pair(out, "device-only", "true");
+            }
+            if let Some(most) = area.lanes.tokens {
+                pair(out, "tokens", &quote(&show_duration(most)));
+            }
             if let Some(front) = &area.front {
                 front.print(out);
             }

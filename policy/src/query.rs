@@ -9,6 +9,7 @@ use crate::compile::{Policy, SubjectBits, TimeClass, ZoneClass, zone_of};
 use crate::decide::{Context, Decision, Outcome, Subject};
 use crate::diag::{did_you_mean, show};
 use crate::ir::{Device, Proto};
+use crate::lane::Proof;
 use crate::resolve::values;
 
 /// A question in words. What is left out: nobody signed in, from `internet`, device `any`, a fresh code, a fresh
@@ -19,6 +20,8 @@ pub struct QueryText {
     pub user: Option<String>,
     /// Groups the person is taken to be in as well.
     pub groups: Vec<String>,
+    /// By what the person is known: `sign-in`, `device` or `token`; `None` is a sign-in.
+    pub by: Option<String>,
     /// Zone name or source address.
     pub from: Option<String>,
     /// `tue 10:00` (of the week of 2026-01-05) or `2026-10-12 10:00`, with an IANA time zone behind it where the
@@ -42,6 +45,8 @@ pub enum QueryField {
     User,
     /// `groups`, by position.
     Group(usize),
+    /// `by`.
+    By,
     /// `from`.
     From,
     /// `at`.
@@ -75,6 +80,7 @@ pub struct Query {
     pub(crate) user_name: Option<String>,
     /// Groups through nesting, sorted.
     pub(crate) groups: Vec<u32>,
+    pub(crate) by: Proof,
     pub(crate) bits: Option<SubjectBits>,
     pub(crate) mfa_age: Option<u32>,
     pub(crate) login_age: u32,
@@ -157,6 +163,7 @@ impl Policy {
         Ok(Query {
             user,
             user_name: text.user.clone(),
+            by: by(text.by.as_deref())?,
             bits: enabled.map(|_| self.subject_with(user, &groups)),
             groups,
             mfa_age: mfa_age(text.mfa.as_deref())?,
@@ -182,7 +189,7 @@ impl Policy {
         let (subject, context) = (query.subject(), query.context());
         match &query.target {
             Target::Http { method, host, path } => {
-                self.decide_http(&subject, host, path, method, &context)
+                self.decide_http_by(query.by, &subject, host, path, method, &context)
             }
             Target::Flow { dst, port, proto } => {
                 self.decide_flow(&subject, *dst, *port, *proto, &context)
@@ -290,6 +297,16 @@ fn age(field: QueryField, text: Option<&str>) -> Result<u32, QueryError> {
     let Some(text) = text else { return Ok(0) };
     values::duration(text)
         .map_err(|help| error(field, &format!("`{}` is not an age", show(text))).help(&help))
+}
+
+fn by(text: Option<&str>) -> Result<Proof, QueryError> {
+    let Some(text) = text else {
+        return Ok(Proof::SignIn);
+    };
+    Proof::from_word(text).ok_or_else(|| {
+        let title = format!("`{}` proves nobody", show(text));
+        error(QueryField::By, &title).help("one of: sign-in, device, token")
+    })
 }
 
 fn device(text: Option<&str>) -> Result<Device, QueryError> {

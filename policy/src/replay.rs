@@ -8,6 +8,7 @@ use crate::compile::{BAD_REQUEST, DEFAULT, Policy, SubjectBits};
 use crate::decide::{Context, Decision, Outcome, Subject};
 use crate::diag::{did_you_mean, show};
 use crate::ir::{Device, Proto};
+use crate::lane::Proof;
 use crate::query::{self, Query, QueryError, QueryField, Target};
 use crate::resolve::values::show_duration;
 
@@ -46,6 +47,8 @@ pub struct AuditInput {
     pub seq: u64,
     /// The person; `None` when nobody was signed in.
     pub user: Option<String>,
+    /// By what the person was known.
+    pub by: Proof,
     /// Source address.
     pub source: IpAddr,
     /// Whether it came through the tunnel.
@@ -77,6 +80,9 @@ impl AuditInput {
         }
         // neither age is read when nobody is signed in
         let signed_in = self.user.is_some();
+        if self.by != Proof::SignIn {
+            say("by", self.by.as_str());
+        }
         match self.tunnel {
             true => say("from", "tunnel"),
             false => say("from", &self.source.to_string()),
@@ -213,7 +219,7 @@ fn again(policy: &Policy, record: &AuditInput, bits: Option<&SubjectBits>) -> De
             let Ok(path) = canon::path_with(path.as_bytes(), opts) else {
                 return Decision::deny(BAD_REQUEST);
             };
-            policy.decide_http(&subject, &host, &path, method, &context)
+            policy.decide_http_by(record.by, &subject, &host, &path, method, &context)
         }
         AuditTarget::Flow { dst, port, proto } => {
             policy.decide_flow(&subject, *dst, *port, *proto, &context)
@@ -242,6 +248,7 @@ impl Policy {
             user,
             user_name: record.user.clone(),
             groups: groups.unwrap_or_default(),
+            by: record.by,
             bits: record.user.as_deref().and_then(|user| self.subject(user)),
             mfa_age: record.mfa_age,
             login_age: record.login_age,

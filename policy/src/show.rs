@@ -51,6 +51,10 @@ pub struct ShownArea {
     pub at: Option<String>,
     /// The written reason, where the area is open to the world.
     pub public: Option<String>,
+    /// Whether a tunnel device that its person has opened needs no cookie.
+    pub device_only: bool,
+    /// The greatest age of a token it takes; `None` where it takes none.
+    pub tokens: Option<String>,
     /// Whether it is not in force.
     pub shadow: bool,
     /// Its rules, in the order in which they are written; none means that nobody gets in.
@@ -209,6 +213,8 @@ impl Policy {
                 id: format!("{}{}", app.id, area.pattern.shown()),
                 at: self.place_of(area.span),
                 public: area.public.as_deref().map(str::to_owned),
+                device_only: area.lanes.device,
+                tokens: area.lanes.tokens.map(show_duration),
                 shadow: area.shadow,
                 rules: self.show_rules(&area.allows, self.allows(compiled)),
             };

@@ -237,6 +237,8 @@ pub(crate) struct AreaAst {
     pub(crate) public: Option<Word>,
     pub(crate) headers: Option<Word>,
     pub(crate) shadow: bool,
+    pub(crate) device_only: bool,
+    pub(crate) tokens: Option<Word>,
     pub(crate) front: Option<Box<FrontAst>>,
     pub(crate) allows: Vec<Def<AllowAst>>,
 }
@@ -312,6 +314,7 @@ pub(crate) struct TestAst {
 pub(crate) struct AsAst {
     pub(crate) user: Option<Word>,
     pub(crate) groups: Vec<Word>,
+    pub(crate) by: Option<Word>,
     pub(crate) from: Option<Word>,
     pub(crate) at: Option<Word>,
     pub(crate) device: Option<Word>,

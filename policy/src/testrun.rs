@@ -63,6 +63,7 @@ fn one(policy: &Policy, test: &TestAst, diags: &mut Vec<Diagnostic>) -> Option<T
             .iter()
             .map(|word| word.v.to_string())
             .collect(),
+        by: text(&subject.by),
         from: text(&subject.from),
         at: text(&subject.at),
         device: text(&subject.device),
@@ -131,6 +132,7 @@ fn place(test: &TestAst, field: QueryField) -> Option<Span> {
     let word = match field {
         QueryField::User => subject.user.as_ref(),
         QueryField::Group(at) => subject.groups.get(at),
+        QueryField::By => subject.by.as_ref(),
         QueryField::From => subject.from.as_ref(),
         QueryField::At => subject.at.as_ref(),
         QueryField::Device => subject.device.as_ref(),

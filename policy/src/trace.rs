@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::compile::{Allow, Policy, RuleInfo};
 use crate::decide::{Decision, Outcome};
 use crate::ir::{self, Device, Mfa, Resource, Who};
+use crate::lane::Proof;
 use crate::query::{Query, Target};
 use crate::resolve::values::show_duration;
 
@@ -203,9 +204,12 @@ impl Policy {
 
     fn trace_allows(&self, query: &Query, reached: &Reached<'_>) -> Vec<AllowTrace> {
         let rules = reached.rules.iter().zip(reached.compiled);
+        let lane = reached.area.and_then(|area| lane_miss(query, area));
         rules
             .map(|(rule, compiled)| {
-                let misses = self.misses(query, rule, compiled, reached);
+                let lane = lane.as_ref().filter(|_| !rule.who.anyone);
+                let mut misses: Vec<String> = lane.cloned().into_iter().collect();
+                misses.extend(self.misses(query, rule, compiled, reached));
                 AllowTrace {
                     rule: self.rule(compiled.rule).id.to_string(),
                     ok: misses.is_empty(),
@@ -274,7 +278,7 @@ impl Policy {
                 self.who_list(&rule.who)
             ));
         }
-        if query.login_age > rule.login {
+        if query.login_age > rule.login && query.by != Proof::Token {
             out.push(format!(
                 "login: {} ago, at most {}",
                 show_duration(query.login_age),
@@ -382,6 +386,13 @@ impl Policy {
                 out.push(format!("device {}", device.as_str()));
             }
         }
+        let signed_in = Query {
+            by: Proof::SignIn,
+            ..query.clone()
+        };
+        if query.by != Proof::SignIn && query.bits.is_some() && allowed(&signed_in) {
+            out.push("a sign-in in the browser".to_owned());
+        }
         let fresh_code = Query {
             mfa_age: Some(0),
             ..query.clone()
@@ -436,6 +447,22 @@ impl Policy {
         let (path, line) = self.places.line(span)?;
         Some(format!("{path}:{line}"))
     }
+}
+
+/// Why an area does not take a caller for who the proof says.
+fn lane_miss(query: &Query, area: &ir::Area) -> Option<String> {
+    if query.bits.is_none() || area.lanes.take(query.by, query.mfa_age) {
+        return None;
+    }
+    Some(match (query.by, area.lanes.tokens, query.mfa_age) {
+        (Proof::Token, Some(most), Some(age)) => format!(
+            "by: token {} old, at most {}",
+            show_duration(age),
+            show_duration(most)
+        ),
+        (Proof::Token, ..) => "by: tokens are not taken here".to_owned(),
+        (Proof::SignIn | Proof::Device, ..) => "by: a device alone is not taken here".to_owned(),
+    })
 }
 
 fn area_id(app: &str, area: &ir::Area) -> String {

@@ -219,6 +219,31 @@ fn who_guesses_is_shut_out_until_an_operator_lifts_it_and_nobody_else_is() {
 }
 
 #[test]
+fn who_guesses_tokens_is_shut_out_and_the_credentials_of_an_app_are_nobodys_business() {
+    let scene = Scene::new("maxretry = 4\n");
+    let (stranger, office) = (scene.client(&scene.stranger), scene.client(&scene.office));
+    let show = |client: &Client, token: &str| {
+        let bearer = format!("Authorization: Bearer {token}");
+        client
+            .try_send(&scene.app(), &["-H", &bearer])
+            .map(|answer| answer.status)
+    };
+    for round in 0..4 {
+        let guess = format!("ptk_{round}{}", "a".repeat(58));
+        assert_eq!(
+            (show(&stranger, &guess), show(&office, "own")),
+            (Ok(401), Ok(401))
+        );
+    }
+    assert!(show(&stranger, "ptk_x").is_err());
+    let bans = scene.bans();
+    assert_eq!(bans.len(), 1, "{bans:?}");
+    assert_eq!(bans[0]["network"], format!("{STRANGER}/32"));
+    assert_eq!(bans[0]["reason"], "many-failures");
+    assert_eq!(show(&office, "own"), Ok(401));
+}
+
+#[test]
 fn probes_and_answers_429_ban_where_that_is_configured_and_few_of_them_do_not() {
     let scene = Scene::new("probes = { maxretry = 6 }\nlimited = { maxretry = 3 }\n");
     let (stranger, office) = (scene.client(&scene.stranger), scene.client(&scene.office));

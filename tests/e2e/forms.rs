@@ -62,6 +62,8 @@ const OF_PEOPLE: &[Sheet] = &[
     sheet("/account/devices/rename", &["device", "name"]),
     sheet("/account/devices/revoke", &["device"]),
     sheet("/account/devices/add", &["name", "public_key"]),
+    sheet("/account/tokens/make", &["app", "name", "days"]),
+    sheet("/account/tokens/revoke", &["token"]),
 ];
 /// Taken only from a device in the tunnel that waits for a proof, as `reproof.rs` has one.
 const OF_HELD_DEVICES: [&str; 2] = ["/signin/device", "/signin/device/proof"];
@@ -83,7 +85,7 @@ const OF_ADMINISTRATORS: &[Sheet] = &[
     sheet("/admin/policy/confirm", &[]),
 ];
 /// What tells of a change.
-const CHANGES: [&str; 10] = [
+const CHANGES: [&str; 11] = [
     "signed-in.1",
     "signed-out.1",
     "session-ended.1",
@@ -91,6 +93,7 @@ const CHANGES: [&str; 10] = [
     "sign-in-failed.1",
     "user-changed.1",
     "device-changed.1",
+    "token-changed.1",
     "policy-applied.1",
     "policy-rejected.1",
     "banned.1",

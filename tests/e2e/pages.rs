@@ -308,6 +308,7 @@ fn of_a_person(look: &mut Look<'_>, gateway: &Gateway) {
         look.open("portal", &gateway.facts.portal);
         look.open("account", &at(gateway, "/account"));
         look.open("devices", &at(gateway, "/account/devices"));
+        look.open("tokens", &at(gateway, "/account/tokens"));
         look.open("confirm", &at(gateway, "/account/password"));
         look.open("confirm-devices", &at(gateway, "/account/devices/change"));
         look.open("step-up", &at(gateway, "/signin/step-up"));
@@ -317,6 +318,8 @@ fn of_a_person(look: &mut Look<'_>, gateway: &Gateway) {
         let again = format!("{}.postern/again", gateway.facts.app);
         look.open("again-gone", &again);
     }
+    let text = gateway.policy_text();
+    gateway.set_policy(&text.replace("[app.app]", "[app.app]\ntokens = \"90d\""));
     look.speak("en");
     look.chrome.open(&at(gateway, "/account/password"));
     look.chrome
@@ -337,17 +340,27 @@ fn of_a_person(look: &mut Look<'_>, gateway: &Gateway) {
         look.until("#done:not([hidden])");
         look.at("device-added");
         look.open("devices-confirmed", &at(gateway, "/account/devices"));
+        look.open("token-make", &at(gateway, "/account/tokens/make"));
+        look.chrome.type_into("#name", &format!("{language}\n"));
+        look.until("#example");
+        look.at("token-made");
+        look.open("tokens-some", &at(gateway, "/account/tokens"));
     }
 }
 
 /// Pages of the console that are looked at as they are.
-const CONSOLE: [(&str, &str); 21] = [
+const CONSOLE: [(&str, &str); 23] = [
     ("people", "/admin/people"),
     ("person", "/admin/person?user=demo"),
     ("groups", "/admin/groups"),
     ("group", "/admin/group?group=admins"),
     ("devices", "/admin/devices"),
     ("sessions", "/admin/sessions"),
+    ("tokens", "/admin/tokens"),
+    (
+        "revoke-token",
+        "/admin/do/revoke-token?token=taaaaaaaaaaaaa",
+    ),
     ("bans", "/admin/bans"),
     ("decisions", "/admin/decisions"),
     ("policy", "/admin/policy"),

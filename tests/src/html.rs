@@ -42,7 +42,7 @@ pub fn forms(page: &str) -> Vec<Form> {
                 });
             }
             "/form" => open = false,
-            "input" | "button" if open && tag.attributes.contains_key("name") => {
+            "input" | "button" | "select" if open && tag.attributes.contains_key("name") => {
                 let field = (tag.attribute("name"), tag.attribute("value"));
                 forms.last_mut().unwrap().fields.push(field);
             }

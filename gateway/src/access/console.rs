@@ -120,6 +120,7 @@ mod tests {
         let bits: SubjectBits = policy.subject("ann").unwrap();
         Facts {
             bits: Some(Arc::new(bits)),
+            by: policy::Proof::SignIn,
             mfa_age: Some(mfa_age),
             login_age: 60,
             class: Device::Any,

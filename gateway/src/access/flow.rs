@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use policy::{Decision, Outcome, Proto};
+use policy::{Decision, Outcome, Proof, Proto};
 
 use super::{Caller, Facts, Verdict, answer, base_record, durability, lapsed};
 use crate::audit::{Event, reason};
@@ -78,6 +78,8 @@ impl FlowAsked {
         let six = device.address6.filter(|_| dst.is_ipv6()).map(IpAddr::V6);
         let caller = Caller {
             session,
+            token: None,
+            by: Proof::SignIn,
             device: Some(Arc::clone(device)),
             source: six.unwrap_or(IpAddr::V4(device.address4)),
             door: Door::Tunnel,

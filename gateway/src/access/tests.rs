@@ -4,6 +4,8 @@ use crate::identity::tests::{Bench, NOW};
 fn caller(session: &Arc<Session>) -> Caller {
     Caller {
         session: Some(Arc::clone(session)),
+        token: None,
+        by: Proof::SignIn,
         device: None,
         source: "192.0.2.1".parse().unwrap(),
         door: Door::Web,

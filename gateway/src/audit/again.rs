@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use policy::{AuditInput, AuditTarget, Device, Outcome, Proto};
+use policy::{AuditInput, AuditTarget, Device, Outcome, Proof, Proto};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::event::Event;
@@ -141,6 +141,8 @@ struct InputFields<'a> {
     shadow: Option<AnswerFields<'a>>,
     #[serde(borrow)]
     own: Option<AnswerFields<'a>>,
+    #[serde(borrow, default)]
+    by: Option<Text<'a>>,
     #[serde(default)]
     console: bool,
 }
@@ -186,6 +188,10 @@ impl Fields<'_> {
                     method: method.0.into_owned(),
                 })
         };
+        let by = match &inputs.by {
+            Some(by) => Proof::from_word(&by.0).ok_or(Lost::Unreadable)?,
+            None => Proof::SignIn,
+        };
         let rule = self.rule.map(|rule| rule.0).unwrap_or_default();
         let said = match &inputs.own {
             Some(own) => own.said(),
@@ -197,6 +203,7 @@ impl Fields<'_> {
             input: AuditInput {
                 seq: self.seq,
                 user: user.clone().filter(|_| inputs.login_age.is_some()),
+                by,
                 source: self.source.ok_or(Lost::Unreadable)?,
                 tunnel: inputs.tunnel,
                 unix: inputs.at,
@@ -248,6 +255,8 @@ fn of_policy(why: &str) -> bool {
         reason::NO_SUCH_SERVICE,
         reason::QUARANTINE,
         reason::DEVICE_MISMATCH,
+        reason::TOKEN_OTHER_APP,
+        reason::TOKEN_NOT_TAKEN,
         reason::DEVICE_MOVED,
         reason::DEVICE_PROOF_OLD,
         reason::DEVICE_IDLE,

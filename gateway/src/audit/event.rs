@@ -28,11 +28,12 @@ pub(crate) enum Event {
     AuditRead,
     MailFailed,
     CachePurged,
+    TokenChanged,
 }
 
 impl Event {
     /// Every event, in the order of the contract.
-    pub(crate) const ALL: [Self; 25] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::SignedIn,
         Self::SignInFailed,
         Self::SignedOut,
@@ -58,6 +59,7 @@ impl Event {
         Self::AuditRead,
         Self::MailFailed,
         Self::CachePurged,
+        Self::TokenChanged,
     ];
 
     /// Names the event as the journal writes it.
@@ -88,6 +90,7 @@ impl Event {
             Self::AuditRead => "audit-read.1",
             Self::MailFailed => "mail-failed.1",
             Self::CachePurged => "cache-purged.1",
+            Self::TokenChanged => "token-changed.1",
         }
     }
 

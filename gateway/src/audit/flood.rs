@@ -226,6 +226,7 @@ mod tests {
             tunnel: false,
             zones: String::new(),
             class: policy::Device::Any,
+            by: policy::Proof::SignIn,
             mfa_age: None,
             login_age: None,
             shadow: None,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use policy::{Device, Outcome};
+use policy::{Device, Outcome, Proof};
 
 /// The inputs of a decision of the policy that the record does not name elsewhere.
 ///
@@ -19,6 +19,8 @@ pub(crate) struct Inputs {
     pub(crate) zones: String,
     /// What was known of the device.
     pub(crate) class: Device,
+    /// By what the person was known; a line names it where it was no sign-in.
+    pub(crate) by: Proof,
     /// Seconds since the last code; `None` without one.
     pub(crate) mfa_age: Option<u32>,
     /// Seconds since the sign-in; `None` when the decision was taken as for nobody signed in.

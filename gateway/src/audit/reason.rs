@@ -76,6 +76,11 @@ pub(crate) const DEVICE_PROOF_OLD: &str = "device-proof-old";
 pub(crate) const DEVICE_IDLE: &str = "device-idle";
 pub(crate) const DEVICE_PROVED: &str = "device-proved";
 pub(crate) const HEADLESS: &str = "headless";
+pub(crate) const TOKEN_BAD: &str = "token-bad";
+pub(crate) const TOKEN_OTHER_APP: &str = "token-of-other-app";
+pub(crate) const TOKEN_NOT_TAKEN: &str = "token-not-taken";
+pub(crate) const TOKEN_MADE: &str = "token-made";
+pub(crate) const TOKEN_EXPIRED: &str = "token-expired";
 
 // Requests and flows.
 pub(crate) const BAD_REQUEST: &str = "bad-request";
@@ -196,6 +201,11 @@ pub(crate) const ALL: &[&str] = &[
     DEVICE_IDLE,
     DEVICE_PROVED,
     HEADLESS,
+    TOKEN_BAD,
+    TOKEN_OTHER_APP,
+    TOKEN_NOT_TAKEN,
+    TOKEN_MADE,
+    TOKEN_EXPIRED,
     BAD_REQUEST,
     TOO_LARGE,
     RATE_LIMITED,

@@ -5,6 +5,8 @@ use std::io::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use policy::Proof;
+
 use super::event::Event;
 use super::inputs::{Answer, Inputs};
 use super::{Durability, reason};
@@ -127,6 +129,7 @@ impl Record {
             | Event::PolicyRejected
             | Event::CertificateChanged
             | Event::CachePurged
+            | Event::TokenChanged
             | Event::KeyRotated
             | Event::Started
             | Event::Stopped
@@ -270,6 +273,9 @@ impl Line<'_> {
         self.count("login_age", inputs.login_age.map(u64::from));
         self.answer("shadow", inputs.shadow.as_ref());
         self.answer("own", inputs.own.as_ref());
+        if inputs.by != Proof::SignIn {
+            self.text("by", Some(inputs.by.as_str()), TEXT_MAX);
+        }
         if inputs.console {
             self.name("console");
             self.out.extend_from_slice(b"true");

@@ -15,7 +15,8 @@ use crate::control::acts::{Acts, settings};
 use crate::control::import::{DevicesImported, Import};
 use crate::control::{
     AppClock, Code, DeviceAdded, DeviceClass, DeviceLine, Ended, Imported, Invitation, NewDevice,
-    Operator, Refusal, Reloaded, Remote, SessionLine, Status, UserAct, Which, ban,
+    Operator, Refusal, Reloaded, Remote, SessionLine, Status, TokenLine, TokensEnded, UserAct,
+    Which, ban,
 };
 use crate::identity::{EndReason, Identity};
 use crate::secrets::Keys;
@@ -167,6 +168,12 @@ impl Operator for Stopped {
     }
     async fn session_revoke(&self, which: &Which) -> Result<Ended, Refusal> {
         self.acts().session_revoke(which).await
+    }
+    async fn token_list(&self) -> Result<Vec<TokenLine>, Refusal> {
+        Ok(self.acts().token_list())
+    }
+    async fn token_revoke(&self, which: &Which) -> Result<TokensEnded, Refusal> {
+        self.acts().token_revoke(which).await
     }
     async fn device_list(&self) -> Result<Vec<DeviceLine>, Refusal> {
         Ok(self.acts().device_list())

@@ -119,6 +119,9 @@ pub(crate) struct Explain {
     /// Who is signed in; nobody if absent
     #[arg(long, value_name = "U")]
     user: Option<String>,
+    /// By what they are known: sign-in, device or token [default: sign-in]
+    #[arg(long, value_name = "PROOF")]
+    by: Option<String>,
     /// A zone or a source address [default: internet]
     #[arg(long, value_name = "ZONE|IP")]
     from: Option<String>,
@@ -138,7 +141,7 @@ pub(crate) struct Explain {
     #[arg(long, value_name = "M")]
     method: Option<String>,
     /// A decision on record, by its number in the journal
-    #[arg(long, value_name = "N", conflicts_with_all = ["url", "user", "from", "at", "mfa", "login", "device", "method"])]
+    #[arg(long, value_name = "N", conflicts_with_all = ["url", "user", "by", "from", "at", "mfa", "login", "device", "method"])]
     seq: Option<u64>,
     /// What is asked for
     #[arg(
@@ -370,6 +373,7 @@ fn explain(question: &Explain, global: &Global) -> Result<(), Failure> {
     let asked = QueryText {
         user: question.user.clone(),
         groups: Vec::new(),
+        by: question.by.clone(),
         from: question.from.clone(),
         at: question.at.clone(),
         device: question.device.clone(),
@@ -394,6 +398,7 @@ impl Explain {
         let code = self.url.as_deref().and_then(Which::code);
         let words = [
             &self.user,
+            &self.by,
             &self.from,
             &self.at,
             &self.mfa,

@@ -29,6 +29,11 @@ pub(crate) enum Deed {
         /// Its id.
         device: String,
     },
+    /// A token counts no longer.
+    RevokeToken {
+        /// Its id.
+        token: String,
+    },
     /// A device is said to be kept by the administrators, or not.
     MarkDevice {
         /// Its id.
@@ -100,6 +105,9 @@ impl Deed {
             "revoke-device" => Self::RevokeDevice {
                 device: wanted("device")?,
             },
+            "revoke-token" => Self::RevokeToken {
+                token: wanted("token")?,
+            },
             "mark-device" => Self::MarkDevice {
                 device: wanted("device")?,
                 managed: match query.get("class")? {
@@ -135,6 +143,7 @@ impl Deed {
             Self::EndSession { .. }
             | Self::EndSessions { .. }
             | Self::RevokeDevice { .. }
+            | Self::RevokeToken { .. }
             | Self::Ban { .. }
             | Self::Reset { .. } => true,
             Self::MarkDevice { managed, .. } => !managed,
@@ -154,6 +163,7 @@ impl Deed {
         let person = |user: &str| format!("/admin/person?user={}", encode(user));
         match self {
             Self::EndSession { .. } => Section::Sessions.path().to_owned(),
+            Self::RevokeToken { .. } => Section::Tokens.path().to_owned(),
             Self::RevokeDevice { .. } | Self::MarkDevice { .. } => {
                 Section::Devices.path().to_owned()
             }
@@ -172,6 +182,7 @@ impl Deed {
     pub(crate) fn section(&self) -> Section {
         match self {
             Self::EndSession { .. } => Section::Sessions,
+            Self::RevokeToken { .. } => Section::Tokens,
             Self::RevokeDevice { .. } | Self::MarkDevice { .. } => Section::Devices,
             Self::Ban { .. } | Self::Unban { .. } => Section::Bans,
             Self::RenewCertificate { .. } => Section::Certificates,

@@ -16,7 +16,7 @@ use crate::edits::Edit;
 
 pub(crate) use model::{
     AppClock, At, Device, Factors, FileDiff, GroupLine, GroupOf, GroupView, Locked, Member, Page,
-    PersonLine, PersonView, Preview, Reach, SessionLine, Slice, StopLine,
+    PersonLine, PersonView, Preview, Reach, SessionLine, Slice, StopLine, TokenLine,
 };
 
 /// The console of one request, as an extension of it.
@@ -52,6 +52,8 @@ pub(crate) trait Console: Send + Sync {
     async fn devices(&self, search: &str, slice: Slice) -> Page<Device>;
     /// Lists live sessions, of one person or of all; the last used comes first.
     fn sessions(&self, user: Option<&str>, slice: Slice) -> Page<SessionLine>;
+    /// Lists the tokens that count; `search` is looked for in id, name, person and app.
+    fn tokens(&self, search: &str, slice: Slice) -> Page<TokenLine>;
     /// Lists the bans in force.
     async fn bans(&self) -> Result<Vec<ban::Line>, Refusal>;
     /// Lists the certificates in force and those that are wanted, the one that ends first at the top.

@@ -14,6 +14,8 @@ pub(crate) enum Section {
     Devices,
     /// Live sign-ins.
     Sessions,
+    /// What programs use apps by.
+    Tokens,
     /// Sources that are shut out, and accounts that wait.
     Bans,
     /// What was decided.
@@ -28,11 +30,12 @@ pub(crate) enum Section {
 
 impl Section {
     /// All parts, in the order of the menu.
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::People,
         Self::Groups,
         Self::Devices,
         Self::Sessions,
+        Self::Tokens,
         Self::Bans,
         Self::Decisions,
         Self::Policy,
@@ -47,6 +50,7 @@ impl Section {
             Self::Groups => "/admin/groups",
             Self::Devices => "/admin/devices",
             Self::Sessions => "/admin/sessions",
+            Self::Tokens => "/admin/tokens",
             Self::Bans => "/admin/bans",
             Self::Decisions => "/admin/decisions",
             Self::Policy => "/admin/policy",
@@ -61,6 +65,7 @@ impl Section {
             Self::Groups => w.groups,
             Self::Devices => w.devices,
             Self::Sessions => w.sessions,
+            Self::Tokens => w.tokens,
             Self::Bans => w.bans,
             Self::Decisions => w.decisions,
             Self::Policy => w.policy,

@@ -11,10 +11,11 @@ use crate::pages::tests::fake::Fake;
 use crate::pages::tests::handlers::{get, post, token_of_session};
 
 /// Every act by an address of its own, and where it leads; a link is shown instead of that.
-const ACTS: [(&str, &str); 16] = [
+const ACTS: [(&str, &str); 17] = [
     ("end-session?session=saaaaaaaaaaaaa", "/admin/sessions"),
     ("end-sessions?user=zoe", "/admin/person?user=zoe"),
     ("revoke-device?device=d7", "/admin/devices"),
+    ("revoke-token?token=taaaaaaaaaaaaa", "/admin/tokens"),
     ("mark-device?device=d7&class=managed", "/admin/devices"),
     ("ban?network=192.0.2.1&time=1h&note=", "/admin/bans"),
     ("unban?network=192.0.2.1%2F32", "/admin/bans"),
@@ -241,6 +242,7 @@ async fn each_list_is_a_page_in_three_languages_and_one_model_in_json() {
             "sessions",
             ["Signed in", "Connexion", "Angemeldet"],
         ),
+        ("/admin/tokens", "tokens", ["Tokens", "Jetons", "Token"]),
         ("/admin/bans", "bans", ["Bans", "Bannissements", "Sperren"]),
         (
             "/admin/certs",

@@ -38,6 +38,7 @@ mod health;
 mod people;
 mod policy;
 mod sessions;
+mod tokens;
 
 pub(crate) use acts::Words as Acts;
 pub(crate) use bans::Words as Bans;
@@ -50,6 +51,7 @@ pub(crate) use health::Words as Health;
 pub(crate) use people::Words as People;
 pub(crate) use policy::Words as Policy;
 pub(crate) use sessions::Words as Sessions;
+pub(crate) use tokens::Words as Tokens;
 
 #[cfg(test)]
 mod tests {
@@ -57,6 +59,7 @@ mod tests {
 
     use super::{
         Acts, Bans, Certs, Decisions, Devices, Frame, Groups, Health, People, Policy, Sessions,
+        Tokens,
     };
 
     /// Every table; a new one is entered here.
@@ -72,6 +75,7 @@ mod tests {
         People::ALL,
         Policy::ALL,
         Sessions::ALL,
+        Tokens::ALL,
     ];
 
     fn blanks(text: &str) -> BTreeSet<&str> {

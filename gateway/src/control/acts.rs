@@ -1,6 +1,7 @@
 //! What operators do to people, sessions and devices; the same for a running gateway and a stopped one.
 
 mod import;
+mod token;
 
 use data_encoding::BASE64;
 use policy::Policy;

@@ -14,7 +14,7 @@ use super::import::{DevicesImported, Import};
 use super::{
     Answer, AppClock, Apply, Code, Confirmed, DeviceAdded, DeviceClass, DeviceLine, Ended,
     Imported, Invitation, MailSent, NewDevice, Operator, Refusal, Reloaded, Request, Rollback,
-    SessionLine, Status, UserAct, Verdict, Which, ban, cert, purge,
+    SessionLine, Status, TokenLine, TokensEnded, UserAct, Verdict, Which, ban, cert, purge,
 };
 use crate::doctor::Diagnosis;
 use crate::reload::history::Entry;
@@ -135,6 +135,13 @@ impl Operator for Remote {
     async fn session_revoke(&self, which: &Which) -> Result<Ended, Refusal> {
         let which = which.clone();
         self.ask(&Request::SessionRevoke { which }).await
+    }
+    async fn token_list(&self) -> Result<Vec<TokenLine>, Refusal> {
+        self.ask(&Request::TokenList).await
+    }
+    async fn token_revoke(&self, which: &Which) -> Result<TokensEnded, Refusal> {
+        let which = which.clone();
+        self.ask(&Request::TokenRevoke { which }).await
     }
     async fn device_list(&self) -> Result<Vec<DeviceLine>, Refusal> {
         self.ask(&Request::DeviceList).await

@@ -147,6 +147,8 @@ async fn dispatch(operator: &dyn Operator, request: Request, uid: u32) -> Vec<u8
         Request::UserImport { people } => line(operator.user_import(&people).await),
         Request::SessionList => line(operator.session_list().await),
         Request::SessionRevoke { which } => line(operator.session_revoke(&which).await),
+        Request::TokenList => line(operator.token_list().await),
+        Request::TokenRevoke { which } => line(operator.token_revoke(&which).await),
         Request::DeviceList => line(operator.device_list().await),
         Request::DeviceAdd { new } => line(operator.device_add(&new).await),
         Request::DeviceRevoke { id } => line(operator.device_revoke(&id).await),

@@ -456,9 +456,14 @@ fn is_unseen(char: char) -> bool {
     turns || char.is_control()
 }
 
-fn check_name(all: &[Arc<Device>], user: &Arc<str>, name: &str) -> Result<(), DeviceError> {
+/// Tells whether a text can be the name of a device.
+pub(super) fn is_name(name: &str) -> bool {
     let chars = name.chars().count();
-    if chars == 0 || chars > NAME_MAX || name.chars().any(is_unseen) {
+    chars > 0 && chars <= NAME_MAX && !name.chars().any(is_unseen)
+}
+
+fn check_name(all: &[Arc<Device>], user: &Arc<str>, name: &str) -> Result<(), DeviceError> {
+    if !is_name(name) {
         return Err(DeviceError::BadName);
     }
     let taken = |d: &Arc<Device>| d.revoked.is_none() && d.user == *user && *d.name == *name;

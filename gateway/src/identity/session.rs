@@ -6,6 +6,7 @@ mod state;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,11 +22,13 @@ pub(crate) use self::binding::{Binding, Due};
 use self::state::seconds;
 pub(crate) use self::state::{EndReason, Lifetimes, Session};
 use self::tables::Tables;
+use self::tokens::Tokens;
+pub(crate) use self::tokens::{NewToken, TOKEN_PREFIX, Token, TokenError};
 use super::browsers::Browsers;
 use super::login::Authenticated;
 use super::record::{Context, Recorder};
 use super::steady::Steady;
-use crate::ids::{self, DeviceId, SessionId};
+use crate::ids::{self, DeviceId, SessionId, TokenId};
 use crate::secrets::{self, Keys};
 use crate::store::{CookieRow, Hash, SessionRow, Store, StoreError, UseRow};
 
@@ -45,6 +48,8 @@ pub(crate) enum SessionChange {
     DeviceBound(DeviceId),
     /// The session that opened the device is over.
     DeviceReleased(DeviceId),
+    /// The token counts no longer.
+    TokenEnded(TokenId),
 }
 
 /// Says why a session could not be made or changed.
@@ -66,6 +71,7 @@ pub(crate) enum SessionError {
 pub(crate) struct Sessions {
     tables: RwLock<Tables>,
     bindings: Bindings,
+    tokens: Tokens,
     /// Ended in memory, not yet in the store.
     unwritten: Mutex<Vec<SessionId>>,
     changes: broadcast::Sender<SessionChange>,
@@ -98,9 +104,11 @@ impl Sessions {
         let rows = store.sessions().await?;
         let known = store.known_sessions().await?;
         let browsers = Browsers::load(store.browsers().await?);
+        let tokens = Tokens::load(&*store, keys, &steady).await?;
         let sessions = Self {
             tables: RwLock::default(),
             bindings: Bindings::default(),
+            tokens,
             unwritten: Mutex::default(),
             changes: broadcast::channel(CHANGES).0,
             lifetimes,

@@ -35,6 +35,7 @@ mod own_devices;
 mod races;
 mod recovery;
 mod timing;
+mod tokens;
 
 pub(crate) const NOW: i64 = 1_800_000_000;
 pub(crate) const SECRET: [u8; 20] = *b"12345678901234567890";

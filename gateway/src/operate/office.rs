@@ -16,6 +16,7 @@ use crate::audit::{Event, Record, reason};
 use crate::console::{
     Act, Acts, Amend, Consent, Console, Deed, Device, GroupLine, GroupView, Health, Ledger, Locked,
     NotDone, Outcome, Page, PersonLine, PersonView, Preview, Rulebook, SessionLine, Slice,
+    TokenLine,
 };
 use crate::control::{Refusal, ban};
 use crate::edits::Edit;
@@ -160,6 +161,10 @@ impl Console for Office {
 
     fn sessions(&self, user: Option<&str>, slice: Slice) -> Page<SessionLine> {
         slice.of(self.0.sessions(user).into_iter())
+    }
+
+    fn tokens(&self, search: &str, slice: Slice) -> Page<TokenLine> {
+        slice.of(self.0.tokens(search).into_iter())
     }
 
     async fn bans(&self) -> Result<Vec<ban::Line>, Refusal> {

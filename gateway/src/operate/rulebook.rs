@@ -354,6 +354,7 @@ fn query(asking: &Asking) -> QueryText {
     QueryText {
         user: asking.user.clone(),
         groups: Vec::new(),
+        by: None,
         from: asking.from.clone(),
         at: asking.at.clone(),
         device: asking.device.clone(),

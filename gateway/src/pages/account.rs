@@ -55,15 +55,17 @@ pub(super) enum Act {
     Codes,
     Devices,
     AddDevice,
+    MakeToken,
 }
 
 impl Act {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Password,
         Self::App,
         Self::Codes,
         Self::Devices,
         Self::AddDevice,
+        Self::MakeToken,
     ];
 
     pub(super) fn path(self) -> &'static str {
@@ -73,6 +75,7 @@ impl Act {
             Self::Codes => "/account/codes",
             Self::Devices => "/account/devices",
             Self::AddDevice => "/account/devices/add",
+            Self::MakeToken => "/account/tokens/make",
         }
     }
 
@@ -83,6 +86,7 @@ impl Act {
             Self::Codes => "codes",
             Self::Devices => "devices",
             Self::AddDevice => "add-device",
+            Self::MakeToken => "make-token",
         }
     }
 }
@@ -389,6 +393,11 @@ fn codes_page(ctx: &Ctx, person: &Person, status: StatusCode, error: Option<Stri
     ctx.page(status, &view, Policy::Page)
 }
 
+/// Whether tokens are of any use to the person.
+fn has_tokens(ctx: &Ctx) -> bool {
+    !ctx.desk.token_apps().is_empty() || !ctx.desk.own_tokens().is_empty()
+}
+
 async fn account_page(
     ctx: &Ctx,
     person: &Person,
@@ -414,6 +423,7 @@ async fn account_page(
         codes: left,
         sessions: ctx.desk.sessions().into_iter().map(Into::into).collect(),
         devices: ctx.desk.devices(),
+        tokens: has_tokens(ctx).then(|| ctx.lang.token_texts().title),
         error,
     };
     ctx.page(status, &view, to)

@@ -2,6 +2,7 @@
 
 pub(crate) mod devices;
 pub(crate) mod proofs;
+pub(crate) mod tokens;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,13 +13,14 @@ use zeroize::Zeroizing;
 
 use self::devices::DeviceDesk;
 use self::proofs::ProofDesk;
+use self::tokens::TokenDesk;
 use super::texts::Texts;
 use crate::identity::{Notice, Others, ShownCodes};
 use crate::ids::{Door, SessionId};
 
 /// The gateway as one request to the pages sees it.
 #[async_trait]
-pub(crate) trait Desk: DeviceDesk + ProofDesk + Send + Sync {
+pub(crate) trait Desk: DeviceDesk + ProofDesk + TokenDesk + Send + Sync {
     /// Tells who asks, from where, and under which name of ours.
     fn visit(&self) -> &Visit;
     /// Returns a cookie of the request that stands exactly once.

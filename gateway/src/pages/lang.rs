@@ -1,6 +1,6 @@
 //! The choice of the language.
 
-use super::texts::{DE, DeviceTexts, EN, FR, Texts};
+use super::texts::{DE, DeviceTexts, EN, FR, Texts, TokenTexts};
 
 /// A language the pages speak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,6 +51,15 @@ impl Lang {
             Self::En => &DeviceTexts::EN,
             Self::Fr => &DeviceTexts::FR,
             Self::De => &DeviceTexts::DE,
+        }
+    }
+
+    /// Returns the words of the pages about tokens.
+    pub(crate) fn token_texts(self) -> &'static TokenTexts {
+        match self {
+            Self::En => &TokenTexts::EN,
+            Self::Fr => &TokenTexts::FR,
+            Self::De => &TokenTexts::DE,
         }
     }
 

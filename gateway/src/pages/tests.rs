@@ -6,4 +6,5 @@ mod forgot;
 mod golden;
 pub(crate) mod handlers;
 mod proofs;
+mod tokens;
 mod words;

@@ -30,8 +30,10 @@ macro_rules! texts {
 }
 
 mod devices;
+mod tokens;
 
 pub(crate) use devices::DeviceTexts;
+pub(crate) use tokens::TokenTexts;
 
 texts! {
     skip,

@@ -153,6 +153,8 @@ pub(crate) struct Account<'a> {
     pub(crate) codes: Option<String>,
     pub(crate) sessions: Vec<SessionLine>,
     pub(crate) devices: Vec<DeviceLine>,
+    /// Leads to the person's tokens, where they are of any use.
+    pub(crate) tokens: Option<&'static str>,
     pub(crate) ending: Option<EndingBanner>,
     pub(crate) quiet: Quiet,
     pub(crate) error: Option<String>,

@@ -242,7 +242,7 @@ pub(crate) async fn problem(
     problem: Problem,
     retry_after: Option<Duration>,
 ) -> Result<()> {
-    let user = ctx.session.as_ref().map(|s| Arc::clone(&s.user));
+    let user = ctx.user().map(Arc::clone);
     let setting = user.and_then(|u| ctx.snap.policy.user(&u).and_then(|u| u.language.clone()));
     let headers = &session.req_header().headers;
     let cookies = Cookies::read(headers);

@@ -83,7 +83,7 @@ fn key(session: &Session, ctx: &Ctx) -> Option<Key> {
     if !plain || !is_empty(headers) || !cache::may_look(headers) {
         return None;
     }
-    let user = ctx.session.as_ref().map(|signed_in| &*signed_in.user);
+    let user = ctx.user().map(|user| &**user);
     let owner = match (&written.shared, user) {
         (Shared::All(_), _) | (Shared::Strangers, None) => String::new(),
         (Shared::No | Shared::Strangers, Some(user)) => format!("+{user}"),

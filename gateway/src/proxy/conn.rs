@@ -102,6 +102,7 @@ impl ConnCtx {
         let guard = edge.gw.streams.open(Stream {
             kind: Kind::Connection,
             session: Some(session),
+            token: None,
             device: self.device,
             user: Some(Arc::clone(user)),
             recheck_at: None,

@@ -4,6 +4,7 @@ mod devices;
 mod forgot;
 mod lines;
 mod proofs;
+mod tokens;
 
 use std::sync::Arc;
 

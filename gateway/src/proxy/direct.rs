@@ -223,7 +223,7 @@ fn filter(pep: &Pep, session: &mut Session, ctx: &mut Ctx, part: HttpTask) -> Re
     Ok(match part {
         HttpTask::Header(mut head, end) => {
             frame(session, &mut head, end)?;
-            pep.from_app(session, &mut head, ctx)?;
+            pep.of_app(session, &mut head, ctx)?;
             HttpTask::Header(head, end)
         }
         HttpTask::Body(mut body, end) => {

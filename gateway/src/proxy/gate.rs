@@ -17,7 +17,7 @@ use super::head::{self, Refused, Target};
 use super::identify::{Identified, identify};
 use super::pep::Ctx;
 pub(crate) use super::record::request_record;
-use super::{answer, cookies, headers, offence, own, preflight};
+use super::{answer, cookies, headers, native, offence, own, preflight};
 use crate::access::{self, Denied, HttpQuestion, Permit, Quarantine, Verdict};
 use crate::audit::{Event, Record, reason};
 use crate::bans::Offence;
@@ -69,18 +69,28 @@ pub(crate) async fn pass(
     };
     ctx.target = Some(target.clone());
     let headers = &session.req_header().headers;
-    let who = identify(
+    let mut who = identify(
         gw,
         &ctl.conn,
         headers,
         target.host.as_str(),
         own::usage(&target),
     );
+    let place = place(gw, ctx, &target);
+    let native = match place {
+        Place::App(app) if ctl.conn.tls && !own::is_own_path(target.path.as_str()) => {
+            native::identify(gw, &ctl.conn, &ctx.snap, headers, (&target, app), &mut who)
+        }
+        Place::App(_) | Place::Own | Place::Unknown => Ok(()),
+    };
     ctx.session = who.caller.session.clone();
+    ctx.token = who.caller.token.clone();
     if let Err(retry) = limit_source(gw, &who) {
         return limited(gw, ctl, session, ctx, "source", retry.wait).await;
     }
-    let place = place(gw, ctx, &target);
+    if native.is_err() {
+        return bad_token(gw, ctl, session, ctx).await;
+    }
     if !ctl.conn.tls {
         return plain_http(gw, ctl, session, ctx, &target, &place, &who).await;
     }
@@ -108,7 +118,7 @@ pub(crate) async fn pass(
 /// Charges the budget of the source for a request of somebody unknown. The signed-in are limited
 /// by person and tier after the decision, so that an office behind one address is not one person.
 fn limit_source(gw: &Gateway, who: &Identified) -> std::result::Result<(), limits::RetryAfter> {
-    if who.caller.session.is_some() {
+    if who.caller.user().is_some() {
         return Ok(());
     }
     gw.limits.source(who.caller.source, clock::now())
@@ -341,7 +351,7 @@ async fn by_preflight(
 
 /// A WebSocket's Origin must be the app's own; a client without one is no browser.
 /// Source: RFC 6455 section 10.2; security.md R-AZ-19.
-fn same_origin(headers: &http::HeaderMap, target: &Target) -> bool {
+pub(super) fn same_origin(headers: &http::HeaderMap, target: &Target) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else {
         return true;
     };
@@ -359,8 +369,7 @@ pub(super) fn over_rate(
         return None;
     }
     let rate = verdict.rate()?;
-    let person = who.caller.session.as_ref().map(|s| &s.user);
-    let key = limits::Key::of(person, who.caller.source);
+    let key = limits::Key::of(who.caller.user(), who.caller.source);
     match gw.limits.rate(&key, &rate.into(), clock::now()) {
         Ok(budget) => {
             ctx.budget = Some(budget);
@@ -383,12 +392,13 @@ fn open(
     permit: &Permit,
     question: HttpQuestion,
 ) -> StreamGuard {
-    let session = question.caller.session.clone();
+    let caller = &question.caller;
     let stream = Stream {
         kind: Kind::Request,
-        session: session.as_ref().map(|s| s.id),
+        session: caller.session.as_ref().map(|s| s.id),
+        token: caller.token.as_ref().map(|t| t.id),
         device: ctl.conn.device,
-        user: session.as_ref().map(|s| Arc::clone(&s.user)),
+        user: caller.user().map(Arc::clone),
         recheck_at: permit.recheck_at(),
         question: Some(Arc::new(question)),
         kill: ctl.kill.clone(),
@@ -514,6 +524,23 @@ async fn refuse(
     offence::note(gw, ctl, ctx, &session.req_header().headers, Offence::Probe);
     session.set_keepalive(None);
     problem(gw, session, ctx, problem_shown).await
+}
+
+/// Refuses a request with a token that is none, on record: it counts as a wrong password does.
+async fn bad_token(
+    gw: &Arc<Gateway>,
+    ctl: &Arc<RequestCtl>,
+    session: &mut Session,
+    ctx: &mut Ctx,
+) -> Result<Answered> {
+    (ctx.session, ctx.token) = (None, None);
+    let mut record = request_record(Event::AccessDecided, "deny", reason::TOKEN_BAD, ctl, ctx);
+    record.status = Some(401);
+    gw.audit.note(record);
+    let headers = &session.req_header().headers;
+    offence::note(gw, ctl, ctx, headers, Offence::SignIn);
+    session.set_keepalive(None);
+    problem(gw, session, ctx, Problem::SignInNeeded).await
 }
 
 /// Answers a request that came too soon after others, on record.

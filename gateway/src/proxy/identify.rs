@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use policy::Proof;
+
 use super::conn::ConnCtx;
 use super::cookies::{self, Cookies};
 use crate::access::{Caller, Quarantine};
@@ -71,6 +73,8 @@ pub(crate) fn identify(
     Identified {
         caller: Caller {
             session,
+            token: None,
+            by: Proof::SignIn,
             device,
             source: conn.peer.ip(),
             door: conn.door,

@@ -13,14 +13,14 @@ use crate::gateway::Gateway;
 /// its visitors banned. Whoever forges that is limited all the same, and wrong passwords and
 /// codes count whatever the request says.
 pub(crate) fn note(gw: &Gateway, ctl: &RequestCtl, ctx: &Ctx, headers: &HeaderMap, what: Offence) {
-    if ctx.session.is_none() && !is_of_another_page(headers) {
+    if ctx.user().is_none() && !is_of_another_page(headers) {
         gw.bans.offence(ctl.conn.door, ctl.conn.peer.ip(), what);
     }
 }
 
 /// Tells whether a browser says that the page of another origin sent it. A sibling host is
 /// another origin: it may be anybody's. Source: Fetch Metadata Request Headers, section 2.3.
-fn is_of_another_page(headers: &HeaderMap) -> bool {
+pub(super) fn is_of_another_page(headers: &HeaderMap) -> bool {
     let mut sites = headers.get_all("sec-fetch-site").iter();
     sites.any(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"))
 }

@@ -33,7 +33,7 @@ use crate::access::Permit;
 use crate::audit::{Record, reason};
 use crate::clock;
 use crate::gateway::Gateway;
-use crate::identity::Session as SignIn;
+use crate::identity::{Session as SignIn, Token};
 use crate::ids::label;
 use crate::pages::{self, Problem};
 use crate::snapshot::Snapshot;
@@ -62,6 +62,8 @@ pub(crate) struct Ctx {
     pub(crate) target: Option<Target>,
     pub(crate) app: Option<policy::AppIx>,
     pub(crate) session: Option<Arc<SignIn>>,
+    /// What an app's request showed instead of a session.
+    pub(crate) token: Option<Arc<Token>>,
     pub(crate) budget: Option<crate::limits::Budget>,
     /// Where in a trace it stands, once it was forwarded.
     trace: Option<String>,
@@ -100,6 +102,12 @@ impl Ctx {
     /// Tells whether the gate let it pass.
     pub(super) fn permitted(&self) -> bool {
         self.permit.is_some()
+    }
+
+    /// Names the person, by session or token.
+    pub(crate) fn user(&self) -> Option<&Arc<str>> {
+        let session = self.session.as_ref().map(|s| &s.user);
+        session.or_else(|| self.token.as_ref().map(|t| &t.user))
     }
 
     /// Notes the status of an answer for the record.
@@ -177,6 +185,7 @@ impl ProxyHttp for Pep {
             target: None,
             app: None,
             session: None,
+            token: None,
             budget: None,
             trace: None,
             forwarded: false,
@@ -316,7 +325,7 @@ impl ProxyHttp for Pep {
         upstream: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        self.from_app(session, upstream, ctx)
+        self.of_app(session, upstream, ctx)
     }
 
     fn response_body_filter(

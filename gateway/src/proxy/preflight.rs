@@ -28,7 +28,7 @@ pub(crate) fn answer(
     request: &http::request::Parts,
 ) -> Option<Response<Bytes>> {
     if !policy.app(app).preflight
-        || caller.session.is_some()
+        || caller.user().is_some()
         || request.method != http::Method::OPTIONS
     {
         return None;

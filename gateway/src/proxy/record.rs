@@ -21,7 +21,7 @@ pub(crate) fn request_record(
     record.method = Some(ctx.method.as_str().into());
     record.request_id = Some(Arc::clone(&ctx.request_id));
     record.policy = Some(Arc::clone(&ctx.snap.digest));
-    record.user = ctx.session.as_ref().map(|s| Arc::clone(&s.user));
+    record.user = ctx.user().map(Arc::clone);
     record.session = ctx.session.as_ref().map(|s| s.id);
     if let Some(target) = &ctx.target {
         record.host = Some(target.host.as_str().into());

@@ -50,7 +50,7 @@ pub(crate) enum StatementError {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Claims {
     /// The session it is said of; not part of the statement.
-    pub(crate) session: SessionId,
+    pub(crate) session: Option<SessionId>,
     /// The sign-in URL.
     pub(crate) issuer: String,
     /// The app's URL.
@@ -204,7 +204,7 @@ mod tests {
 
     fn claims(rule: &str) -> Claims {
         Claims {
-            session: SessionId(1),
+            session: Some(SessionId(1)),
             issuer: "https://gate.example/".to_owned(),
             audience: "https://app.example/".to_owned(),
             subject: "ines".to_owned(),

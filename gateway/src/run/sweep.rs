@@ -59,6 +59,9 @@ async fn revoke(gw: Arc<Gateway>) {
                 Ok(SessionChange::Ended(id)) => {
                     gw.streams.kill_session(id);
                 }
+                Ok(SessionChange::TokenEnded(id)) => {
+                    gw.streams.kill_token(id);
+                }
                 Ok(SessionChange::DeviceBound(id) | SessionChange::DeviceReleased(id)) => {
                     gw.streams.ask_device(id);
                 }

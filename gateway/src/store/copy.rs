@@ -101,6 +101,7 @@ pub(crate) fn settle(data: &Path, step: i64) -> Result<Ended, StoreError> {
         mails: tx.execute("DELETE FROM mails", [])?,
     };
     tx.execute("DELETE FROM browsers", [])?;
+    tx.execute("DELETE FROM tokens", [])?;
     let before = step.saturating_sub(1);
     tx.execute(
         "UPDATE credentials SET last_step = ?1 WHERE last_step < ?1",

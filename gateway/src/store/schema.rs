@@ -88,6 +88,13 @@ const STEPS: &[&str] = &[
     CREATE TABLE app_clocks (
         user TEXT PRIMARY KEY, off INTEGER NOT NULL, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 ",
+    "
+    CREATE TABLE tokens (
+        id INTEGER PRIMARY KEY, user TEXT NOT NULL, app TEXT NOT NULL, name TEXT NOT NULL,
+        hash BLOB NOT NULL UNIQUE, created INTEGER NOT NULL, expires INTEGER NOT NULL,
+        used INTEGER, place TEXT) STRICT;
+    CREATE INDEX tokens_user ON tokens (user);
+",
 ];
 
 /// Tells a store that a later version wrote, and brings nothing up to date.

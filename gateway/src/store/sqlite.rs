@@ -241,6 +241,7 @@ impl Store for Sqlite {
             tx.execute("DELETE FROM credentials WHERE user = ?1", [&user])?;
             tx.execute("DELETE FROM links WHERE user = ?1", [&user])?;
             tx.execute("DELETE FROM browsers WHERE user = ?1", [&user])?;
+            tx.execute("DELETE FROM tokens WHERE user = ?1", [&user])?;
             tx.execute("DELETE FROM recovery WHERE user = ?1", [&user])?;
             tx.execute("DELETE FROM places WHERE user = ?1", [&user])?;
             tx.execute("DELETE FROM notices WHERE user = ?1", [&user])?;

@@ -61,6 +61,7 @@ pub fn diff(before: &Policy, after: &Policy) -> Diff {
     let mut world = World::new(&policies);
     let alike = surroundings(before).is_some_and(|own| surroundings(after) == Some(own));
     for place in joint_places(&policies) {
+        super::lanes::compare(&mut world, &place, &mut out);
         if alike && unchanged(&place.sides) {
             continue;
         }

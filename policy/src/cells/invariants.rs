@@ -161,6 +161,7 @@ fn too_easy<'p>(
         from: from.cloned(),
     };
     let grid = Grid::new(world, &[Side::of(policy, place)], &split);
+    let tokens = super::lanes::of(&Side::of(policy, place)).tokens;
     let mut found: Option<(String, RuleIx, &'static str)> = None;
     grid.run(|group, [z, _, d, _, c, l], decisions| {
         let allowed = decisions.iter().find(|d| d.outcome == Outcome::Allow);
@@ -175,12 +176,16 @@ fn too_easy<'p>(
         let code = grid.mfa.get(c).copied().flatten();
         let signed = grid.login.get(l).copied().unwrap_or(u32::MAX);
         let fresh = login.is_none_or(|most| !group.anonymous() && signed <= most);
+        let any = grid.devices.get(d) == Some(&Device::Any);
+        let token = !group.anonymous() && any && tokens > login;
         let lacks = if grid.devices.get(d).is_none_or(|held| *held < device) {
             "on a lesser device"
         } else if !mfa.accepts(code.filter(|_| !group.anonymous())) {
             "without such a code"
         } else if !fresh {
             "with an older sign-in"
+        } else if login.is_some() && token {
+            "by a token, without such a sign-in"
         } else if !inside {
             "from elsewhere"
         } else {

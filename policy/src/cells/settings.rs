@@ -255,7 +255,8 @@ fn shown(was: Option<&Value>, is: Option<&Value>) -> String {
         None => Some(none.to_vec()),
         Some(value) => value.as_array().cloned(),
     };
-    let text = |value: Option<&Value>| value.map_or_else(|| "(unsaid)".to_owned(), Value::to_string);
+    let text =
+        |value: Option<&Value>| value.map_or_else(|| "(unsaid)".to_owned(), Value::to_string);
     let (Some(old), Some(new)) = (list(was), list(is)) else {
         return format!("{} -> {}", text(was), text(is));
     };

@@ -425,6 +425,7 @@ mod tests {
                 pattern: pattern(text).into(),
                 public: None,
                 shadow: false,
+                lanes: crate::Lanes::default(),
                 front: None,
                 allows: Vec::new(),
                 span: crate::source::Span::default(),

@@ -14,6 +14,7 @@ use super::{Request, Target, decode, enforced, facts, guard_stops, offer, withou
 use crate::compile::{self, Policy};
 use crate::decide::Outcome;
 use crate::ir::{Allow, Area, Device, Guard, Ir, Mfa, Pattern, Resource, Seg, Who};
+use crate::lane::Lanes;
 use crate::source::{Sources, Span};
 
 const REQUESTS: usize = 200;
@@ -83,6 +84,7 @@ fn some_area(dice: &mut Dice) -> Area {
     let literal = |seg: &&str| Seg::Literal((*seg).to_owned());
     Area {
         front: None,
+        lanes: Lanes::default(),
         pattern: Arc::new(Pattern {
             segs: segs.iter().map(literal).collect(),
             exact: true,

@@ -5,14 +5,19 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::world::{Dice, request, sources};
-use super::{Request, Target, app_of, decide, enforced};
+use super::{Request, Target, app_of, decide, decide_by, enforced};
 use crate::canon;
 use crate::compile::{BAD_REQUEST, Policy};
 use crate::decide::{Context, Decision, Outcome, Subject};
 use crate::ir::Ir;
+use crate::lane::Proof;
 use crate::resolve::tenants::owner;
 
 pub(crate) fn compiled(policy: &Policy, request: &Request) -> Decision {
+    compiled_by(policy, Proof::SignIn, request)
+}
+
+fn compiled_by(policy: &Policy, proof: Proof, request: &Request) -> Decision {
     let bits = request
         .user
         .as_deref()
@@ -35,7 +40,7 @@ pub(crate) fn compiled(policy: &Policy, request: &Request) -> Decision {
             let Ok(path) = canon::path_with(path.as_bytes(), policy.path_opts(&host)) else {
                 return Decision::deny(BAD_REQUEST);
             };
-            policy.decide_http(&subject, &host, &path, method, &context)
+            policy.decide_http_by(proof, &subject, &host, &path, method, &context)
         }
         Target::Flow(dst, port, proto) => {
             policy.decide_flow(&subject, *dst, *port, *proto, &context)
@@ -68,6 +73,32 @@ proptest! {
             let would = decide(&policy.ir, &request);
             let shadow = ours.shadow.map(|(outcome, rule)| (outcome, policy.rule(rule).id.to_string()));
             prop_assert_eq!(shadow, (would != naive).then_some(would), "{:?}", request);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: size().0, max_shrink_iters: 0, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Devices without a cookie and tokens, by the same worlds.
+    #[test]
+    fn other_proofs_are_taken_where_the_plain_reading_takes_them(seed in any::<u64>()) {
+        let mut dice = Dice(seed);
+        let policy = crate::load(&sources(&mut dice)).unwrap().policy;
+        let in_force = enforced(&policy.ir);
+        for _ in 0..size().1 {
+            let request = request(&mut dice);
+            if !matches!(request.target, Target::Http(..)) || ambiguous(&policy, &in_force, &request) {
+                continue;
+            }
+            for proof in [Proof::Device, Proof::Token] {
+                let ours = compiled_by(&policy, proof, &request);
+                let rule = policy.rule(ours.rule).id.to_string();
+                let naive = decide_by(&in_force, proof, &request);
+                prop_assert_eq!((ours.outcome, rule), naive, "{:?} {:?}", proof, request);
+                let offers = matches!(ours.outcome, Outcome::Login | Outcome::StepUp);
+                prop_assert!(proof == Proof::Device || !offers, "{:?}", request);
+            }
         }
     }
 }

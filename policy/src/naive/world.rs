@@ -199,6 +199,7 @@ fn app(dice: &mut Dice, id: &str) -> String {
         allows(dice, "@g0", On::Area)
     );
     out.push_str(&headers(dice));
+    out.push_str(lanes(dice));
     if dice.chance(40) {
         out.push_str("path-params = true\n");
     }
@@ -226,6 +227,7 @@ fn app(dice: &mut Dice, id: &str) -> String {
             continue;
         }
         out.push_str(&format!("[app.{id}.{path:?}]\n{}", headers(dice)));
+        out.push_str(lanes(dice));
         if dice.chance(20) {
             out.push_str("public = \"p\"\nallow.open = { who = \"anyone\", methods = \"GET\" }\n");
         }
@@ -289,6 +291,16 @@ pub(crate) fn allows(dice: &mut Dice, first: &str, on: On) -> String {
         out.push_str(&format!("allow.r{at} = {{ {rule} }}\n"));
     }
     out
+}
+
+/// What an area takes beside a sign-in, in a third of them.
+fn lanes(dice: &mut Dice) -> &'static str {
+    match dice.roll(9) {
+        0 => "device-only = true\n",
+        1 => "tokens = \"1h\"\n",
+        2 => "device-only = true\ntokens = \"20d\"\n",
+        _ => "",
+    }
 }
 
 fn headers(dice: &mut Dice) -> String {

@@ -8,12 +8,13 @@ use super::headers::set_ix;
 use super::places::cidrs;
 use super::settings::bad;
 use super::tenants::{id, split};
-use super::values::ports;
+use super::values::{duration, ports};
 use super::{Cx, empty_list, unique, unique_own};
 use crate::canon;
 use crate::diag::{Diagnostic, show};
 use crate::hash::Keyed;
 use crate::ir::{Allow, App, Area, Host, Net, Pattern, Ports, Seg};
+use crate::lane::Lanes;
 use crate::source::Span;
 use crate::syntax::{AllowAst, AppAst, AreaAst, Def, NetAst, Word};
 
@@ -21,6 +22,8 @@ use crate::syntax::{AllowAst, AppAst, AreaAst, Def, NetAst, Word};
 const MAX_SEGMENTS: usize = 32;
 /// Most areas of one app.
 const MAX_AREAS: usize = 1024;
+/// The greatest age of a token that an area may take, in seconds.
+const TOKEN_MAX: u32 = 366 * 86_400;
 
 pub(super) fn apps(cx: &mut Cx<'_>, defs: Vec<Def<AppAst>>) -> Vec<App> {
     let mut taken: HashMap<Host, Span, Keyed> = HashMap::default();
@@ -191,11 +194,29 @@ fn area(
     };
     Area {
         front: super::front::written(cx, ast, &pattern, id),
+        lanes: lanes(cx, ast),
         pattern,
         public: ast.public.as_ref().map(|word| word.v.clone()),
         shadow: ast.shadow,
         allows: allows(cx, &ast.allows, place),
         span,
+    }
+}
+
+/// Reads what an area takes beside a sign-in in the browser.
+fn lanes(cx: &mut Cx<'_>, ast: &AreaAst) -> Lanes {
+    let tokens = ast.tokens.as_ref().and_then(|word| {
+        let most = match duration(&word.v) {
+            Ok(secs) if (1..=TOKEN_MAX).contains(&secs) => Ok(secs),
+            Ok(_) => Err("from 1s to 366d".to_owned()),
+            Err(help) => Err(help),
+        };
+        let report = |help| cx.diags.push(bad(word, "an age of tokens").help(help));
+        most.map_err(report).ok()
+    });
+    Lanes {
+        device: ast.device_only,
+        tokens,
     }
 }
 

@@ -25,6 +25,12 @@ impl Show {
                 if let Some(reason) = &area.public {
                     out.push_str(&format!("    open to the world: {reason}\n"));
                 }
+                if area.device_only {
+                    out.push_str("    an open tunnel device needs no cookie\n");
+                }
+                if let Some(most) = &area.tokens {
+                    out.push_str(&format!("    takes tokens up to {most} old\n"));
+                }
                 rules(&mut out, "    ", &area.rules);
             }
         }

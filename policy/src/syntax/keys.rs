@@ -95,7 +95,7 @@ pub(super) const REPROVE: Keys = Keys {
 };
 
 /// Keys of the front that are not built yet.
-const FRONT: &[&str] = &["device-only", "justify"];
+const FRONT: &[&str] = &["justify"];
 
 pub(super) const SCHEDULE: Keys = Keys {
     built: &["days", "time", "between", "tz"],
@@ -113,6 +113,8 @@ pub(super) const APP: Keys = Keys {
         "preflight",
         "shadow",
         "public",
+        "device-only",
+        "tokens",
         "allow",
     ],
     front: &super::front::KEYS,
@@ -120,7 +122,14 @@ pub(super) const APP: Keys = Keys {
 };
 
 pub(super) const AREA: Keys = Keys {
-    built: &["public", "allow", "headers", "shadow"],
+    built: &[
+        "public",
+        "device-only",
+        "tokens",
+        "allow",
+        "headers",
+        "shadow",
+    ],
     front: &super::front::KEYS,
     later: FRONT,
 };
@@ -251,7 +260,9 @@ pub(super) const TEST: Keys = Keys {
 };
 
 pub(super) const AS: Keys = Keys {
-    built: &["user", "groups", "from", "at", "device", "mfa", "login"],
+    built: &[
+        "user", "groups", "by", "from", "at", "device", "mfa", "login",
+    ],
     front: &[],
     later: &[],
 };

@@ -106,7 +106,7 @@ fn value(key: &str) -> Value {
         "who" | "from" | "when" | "unless-when" | "on" | "methods" | "days" | "time" | "host"
         | "to" | "port" | "reach" | "only" | "never" | "can-reach" | "groups" => words(),
         "tenants-disjoint" | "hide" | "disabled" | "windows" | "case-insensitive"
-        | "path-params" | "preflight" | "shadow" => {
+        | "path-params" | "preflight" | "device-only" | "shadow" => {
             json!({ "type": "boolean" })
         }
         key if front::KEYS.contains(&key) => schema::value(key),
@@ -114,8 +114,11 @@ fn value(key: &str) -> Value {
         "device" => json!({ "enum": ["any", "known", "managed"] }),
         "device-not" => json!({ "enum": ["known", "managed"] }),
         "sign-in" => json!({ "enum": ["tunnel", "web"] }),
-        "login" | "idle" | "extend" => json!({ "type": "string", "pattern": "^[0-9]+[smhd]$" }),
+        "login" | "idle" | "extend" | "tokens" => {
+            json!({ "type": "string", "pattern": "^[0-9]+[smhd]$" })
+        }
         "attributes" => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
+        "by" => json!({ "enum": ["sign-in", "device", "token"] }),
         "as" => table(keys::AS, value),
         "requires" => table(keys::REQUIRES, value),
         "expect" => json!({ "type": ["string", "object"] }),

@@ -253,6 +253,7 @@ fn replay_gives_what_changes_and_nothing_else() {
     let record = |seq: u64, user: &str, path: &str, outcome| AuditInput {
         seq,
         user: Some(user.to_owned()),
+        by: policy::Proof::SignIn,
         source: "192.168.1.7".parse().unwrap(),
         tunnel: false,
         unix: 1_767_697_200,
@@ -342,6 +343,7 @@ fn a_test_made_of_a_record_asks_what_the_record_asked() {
         let mut record = AuditInput {
             seq,
             user: user.map(str::to_owned),
+            by: policy::Proof::SignIn,
             source: "192.168.1.7".parse().unwrap(),
             tunnel,
             unix: tuesday,
@@ -375,6 +377,7 @@ fn a_recorded_path_with_parameters_is_read_as_its_app_reads_it() {
         let record = AuditInput {
             seq: 1,
             user: Some("ines".to_owned()),
+            by: policy::Proof::SignIn,
             source: "192.168.1.7".parse().unwrap(),
             tunnel: false,
             unix: 1_767_697_200,
@@ -401,6 +404,7 @@ fn a_person_who_is_gone_is_denied_and_cannot_be_explained() {
     let record = AuditInput {
         seq: 1,
         user: Some("nadja".to_owned()),
+        by: policy::Proof::SignIn,
         source: "192.168.1.7".parse().unwrap(),
         tunnel: false,
         unix: 1_767_697_200,

@@ -12,6 +12,7 @@ mod examples;
 mod front;
 mod fronts;
 mod hostile;
+mod lanes;
 mod limits;
 mod matrix;
 mod meaning;

@@ -98,6 +98,7 @@ fn a_rule_says_all_that_it_asks_for() {
         serde_json::to_value(&shown.apps[0].areas).unwrap(),
         serde_json::json!([{
             "id": "app.web/a", "at": "policy.toml:10", "public": null, "shadow": false,
+            "device_only": false, "tokens": null,
             "rules": [{
                 "id": "app.web/a#it", "at": "policy.toml:11", "who": "@it (nadia)", "from": "office",
                 "when": null, "device": "managed", "mfa": "15m", "login": "12h",

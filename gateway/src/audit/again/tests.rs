@@ -22,6 +22,7 @@ fn inputs() -> Inputs {
         tunnel: false,
         zones: "office".into(),
         class: Device::Known,
+        by: policy::Proof::SignIn,
         mfa_age: Some(5),
         login_age: Some(60),
         shadow: None,
@@ -69,6 +70,7 @@ fn a_decision_is_read_as_it_was_taken() {
             input: AuditInput {
                 seq: 7,
                 user: Some("ann".into()),
+                by: policy::Proof::SignIn,
                 source: "192.0.2.1".parse().unwrap(),
                 tunnel: false,
                 unix: 1_700_000_000,

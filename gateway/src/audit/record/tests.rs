@@ -63,6 +63,7 @@ fn a_full_record_has_the_same_fields() {
             tunnel: true,
             zones: "office,lan".into(),
             class: policy::Device::Known,
+            by: policy::Proof::SignIn,
             mfa_age: Some(5),
             login_age: Some(60),
             shadow: Some(Answer {
@@ -119,7 +120,7 @@ fn event_names_are_those_of_the_contract() {
          request-ended.1 flow-decided.1 flow-ended.1 dns-refused.1 limited.1 banned.1 \
          unbanned.1 user-changed.1 device-changed.1 factor-changed.1 policy-applied.1 \
          policy-rejected.1 certificate-changed.1 key-rotated.1 started.1 stopped.1 \
-         clock-jumped.1 audit-read.1 mail-failed.1 cache-purged.1"
+         clock-jumped.1 audit-read.1 mail-failed.1 cache-purged.1 token-changed.1"
     );
     assert_eq!(Event::named("signed-in"), Some(Event::SignedIn));
     assert_eq!(Event::named("signed-in.1"), Some(Event::SignedIn));

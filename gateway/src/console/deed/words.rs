@@ -12,6 +12,7 @@ impl Deed {
             Self::EndSession { session } => fill(w.end_session, "session", session),
             Self::EndSessions { user } => fill(w.end_sessions, "user", user),
             Self::RevokeDevice { device } => fill(w.revoke_device, "device", device),
+            Self::RevokeToken { token } => fill(w.revoke_token, "token", token),
             Self::MarkDevice { device, managed } => match managed {
                 true => fill(w.mark_managed, "device", device),
                 false => fill(w.mark_known, "device", device),
@@ -34,6 +35,7 @@ impl Deed {
         match self {
             Self::EndSession { .. } | Self::EndSessions { .. } => w.end_effect,
             Self::RevokeDevice { .. } => w.revoke_effect,
+            Self::RevokeToken { .. } => w.revoke_token_effect,
             Self::MarkDevice { .. } => w.mark_effect,
             Self::Ban { .. } => w.ban_effect,
             Self::Unban { .. } => w.unban_effect,
@@ -55,7 +57,7 @@ impl Deed {
     pub(crate) fn button(&self, w: &texts::Acts) -> &'static str {
         match self {
             Self::EndSession { .. } | Self::EndSessions { .. } => w.end_button,
-            Self::RevokeDevice { .. } => w.revoke_button,
+            Self::RevokeDevice { .. } | Self::RevokeToken { .. } => w.revoke_button,
             Self::MarkDevice { .. } => w.mark_button,
             Self::Ban { .. } => w.ban_button,
             Self::Unban { .. } => w.unban_button,

@@ -56,6 +56,27 @@ pub(crate) struct Page<T> {
     pub(crate) lines: Vec<T>,
 }
 
+/// A token for an app.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct TokenLine {
+    /// The id as lists write it.
+    pub(crate) id: String,
+    /// Whose it is.
+    pub(crate) user: String,
+    /// Such as `app.git`.
+    pub(crate) app: String,
+    /// The device it was made for.
+    pub(crate) name: String,
+    /// When it was made.
+    pub(crate) created: At,
+    /// When it ends.
+    pub(crate) expires: At,
+    /// When it was last used.
+    pub(crate) last_used: Option<At>,
+    /// The zones and the address it was last used from; empty if it never was.
+    pub(crate) place: String,
+}
+
 /// A person in the list.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct PersonLine {

@@ -11,7 +11,7 @@ use super::look::Book;
 use crate::console::{
     Act, Acts, Again, Amend, AppClock, At, Consent, Console, Deed, Device, Factors, FileDiff,
     GroupLine, GroupOf, GroupView, Health, Ledger, Locked, Member, NotDone, Outcome, Page,
-    PersonLine, PersonView, Preview, Reach, Rulebook, SessionLine, SharedConsole, Slice,
+    PersonLine, PersonView, Preview, Reach, Rulebook, SessionLine, SharedConsole, Slice, TokenLine,
 };
 use crate::control::{Code, Refusal, ban};
 use crate::edits::Edit;
@@ -256,6 +256,19 @@ impl Console for Office {
 
     fn sessions(&self, _: Option<&str>, _: Slice) -> Page<SessionLine> {
         page(session())
+    }
+
+    fn tokens(&self, _: &str, _: Slice) -> Page<TokenLine> {
+        page(TokenLine {
+            id: "taaaaaaaaaaaaa".to_owned(),
+            user: "zoe".to_owned(),
+            app: "app.git".to_owned(),
+            name: "<b>laptop".to_owned(),
+            created: At(1_790_000_000),
+            expires: At(1_797_776_000),
+            last_used: None,
+            place: String::new(),
+        })
     }
 
     fn certificates(&self) -> Vec<crate::acme::Line> {

@@ -351,6 +351,7 @@ async fn who_may_only_look_is_offered_no_act() {
         (FILE, true),
         ("/admin/policy/rollback?to=2", true),
         ("/admin/sessions", true),
+        ("/admin/tokens", true),
         ("/admin/people", true),
         ("/admin/person?user=zoe", true),
         ("/admin/group?group=it", true),

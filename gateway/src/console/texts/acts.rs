@@ -15,6 +15,10 @@ words! {
             "Son tunnel se ferme aussitôt et sa clé ne fonctionnera plus jamais.",
             "Sein Tunnel endet sofort und sein Schlüssel gilt nie wieder.";
         revoke_button: "Revoke", "Révoquer", "Widerrufen";
+        revoke_token: "Revoke token {token}?", "Révoquer le jeton {token} ?", "Token {token} widerrufen?";
+        revoke_token_effect: "Whatever it has open is cut at once, and it never works again.",
+            "Tout ce qu’il a ouvert est coupé aussitôt, et il ne fonctionnera plus jamais.",
+            "Was damit geöffnet ist, wird sofort getrennt, und es gilt nie wieder.";
         mark_managed: "Mark device {device} as managed?", "Marquer l’appareil {device} comme géré ?", "Gerät {device} als verwaltet kennzeichnen?";
         mark_known: "Mark device {device} as known only?", "Marquer l’appareil {device} comme seulement connu ?", "Gerät {device} nur noch als bekannt kennzeichnen?";
         mark_effect: "Rules that ask for a managed device look at this mark.",

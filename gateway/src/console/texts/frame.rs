@@ -9,6 +9,7 @@ words! {
         groups: "Groups", "Groupes", "Gruppen";
         devices: "Devices", "Appareils", "Geräte";
         sessions: "Sessions", "Sessions", "Sitzungen";
+        tokens: "Tokens", "Jetons", "Token";
         bans: "Bans", "Bannissements", "Sperren";
         decisions: "Decisions", "Décisions", "Entscheidungen";
         policy: "Policy", "Politique", "Regelwerk";

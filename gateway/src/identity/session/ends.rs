@@ -55,8 +55,10 @@ impl Sessions {
         let gone = self.tables.write().remove_others(user, keep);
         let ids = gone.iter().map(|session| session.id).collect();
         self.forget_browsers(Some(user), why).await;
+        let tokens = self.end_tokens(|t| *t.user == *user, why.reason()).await;
         let tickets = self.store.drop_tickets(Some(user)).await;
         self.finish(gone, why).await.and(tickets)?;
+        drop(tokens?);
         Ok(ids)
     }
 
@@ -72,8 +74,10 @@ impl Sessions {
         let gone = self.tables.write().remove_user(user);
         let ids = gone.iter().map(|session| session.id).collect();
         self.forget_browsers(Some(user), why).await;
+        let tokens = self.end_tokens(|t| *t.user == *user, why.reason()).await;
         let tickets = self.store.drop_tickets(Some(user)).await;
         self.finish(gone, why).await.and(tickets)?;
+        drop(tokens?);
         Ok(ids)
     }
 
@@ -85,8 +89,10 @@ impl Sessions {
         let gone = self.tables.write().remove_all();
         let ids = gone.iter().map(|session| session.id).collect();
         self.forget_browsers(None, why).await;
+        let tokens = self.end_tokens(|_| true, why.reason()).await;
         let tickets = self.store.drop_tickets(None).await;
         self.finish(gone, why).await.and(tickets)?;
+        drop(tokens?);
         Ok(ids)
     }
 
@@ -110,6 +116,7 @@ impl Sessions {
         report(self.write_bindings().await);
         report(self.write_ends().await);
         self.forget_the_rest().await;
+        self.sweep_tokens(now).await;
         gone
     }
 

@@ -28,6 +28,7 @@ impl Inner {
             Deed::EndSession { session } => self.end_session(session).await,
             Deed::EndSessions { user } => self.end_sessions(user).await,
             Deed::RevokeDevice { device } => self.revoke_device(device).await,
+            Deed::RevokeToken { token } => self.revoke_token(token).await,
             Deed::MarkDevice { device, managed } => self.mark_device(device, *managed).await,
             Deed::Ban {
                 network,
@@ -77,6 +78,18 @@ impl Inner {
         let record = self.changed(&device.user, &format!("device {} revoked", device.id));
         self.gw.record_or_owe(record).await;
         self.operator().device_revoke(id).await?;
+        Ok(Outcome::Done)
+    }
+
+    async fn revoke_token(&self, id: &str) -> Result<Outcome, Refusal> {
+        let mut all = self.gw.sessions.tokens().into_iter();
+        let found = all.find(|token| token.id.to_string() == id);
+        let found = found.ok_or_else(|| data(format!("no token {}", id.escape_debug())))?;
+        let record = self.changed(&found.user, &format!("token {} revoked", found.id));
+        self.gw.record_or_owe(record).await;
+        self.operator()
+            .token_revoke(&Which::Id(id.to_owned()))
+            .await?;
         Ok(Outcome::Done)
     }
 

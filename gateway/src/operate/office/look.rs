@@ -10,11 +10,11 @@ use super::Inner;
 use crate::clock;
 use crate::console::{
     AppClock, At, Device, Factors, GroupLine, GroupOf, GroupView, Locked, Member, Page, PersonLine,
-    PersonView, Reach, SessionLine, Slice,
+    PersonView, Reach, SessionLine, Slice, TokenLine,
 };
 use crate::control::{Code, Refusal};
 use crate::edits::Drafts;
-use crate::identity::{self, Class, Kept, Session};
+use crate::identity::{self, Class, Kept, Session, Token};
 use crate::ids::Door;
 use crate::reload::folder::Folder;
 
@@ -258,6 +258,41 @@ impl Inner {
             last_used: At(session.last_used()),
             expires: At(session.expires()),
             own: session.id == self.actor.session.id,
+        }
+    }
+
+    /// Lists tokens that match, in the order of people.
+    pub(super) fn tokens(&self, search: &str) -> Vec<TokenLine> {
+        let wanted = search.trim().to_lowercase();
+        let mut found = self.gw.sessions.tokens();
+        found.retain(|token| {
+            let names = [&token.user, &token.name, &token.app];
+            let mut texts = names.into_iter().map(|text| text.to_lowercase());
+            token.id.to_string().contains(&wanted) || texts.any(|text| text.contains(&wanted))
+        });
+        found.iter().map(|token| self.token(token)).collect()
+    }
+
+    fn token(&self, token: &Token) -> TokenLine {
+        let used = token.used();
+        let place = used.map(|used| {
+            let policy = &self.snap.policy;
+            let zones = policy.zone_names(policy.zone(used.place, false)).join(", ");
+            let source = used.place.to_canonical();
+            match zones.is_empty() {
+                true => source.to_string(),
+                false => format!("{zones} ({source})"),
+            }
+        });
+        TokenLine {
+            id: token.id.to_string(),
+            user: token.user.to_string(),
+            app: token.app.to_string(),
+            name: token.name.to_string(),
+            created: At(token.created),
+            expires: At(token.expires),
+            last_used: used.map(|used| At(used.at)),
+            place: place.unwrap_or_default(),
         }
     }
 

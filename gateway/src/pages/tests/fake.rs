@@ -16,10 +16,13 @@ use zeroize::Zeroizing;
 
 use crate::console::SharedConsole;
 use crate::identity::{Notice, NoticeKind, Others, ShownCodes};
-use crate::ids::{DeviceId, Door, SessionId};
+use crate::ids::{DeviceId, Door, SessionId, TokenId};
 use crate::pages::ctx::SharedDesk;
 use crate::pages::desk::devices::{DeviceDesk, DeviceFault, DeviceView, NewConfig};
 use crate::pages::desk::proofs::{Ending, Held, KeptForm, ProofDesk, Watch};
+use crate::pages::desk::tokens::{
+    MadeToken, TokenApp, TokenDesk, TokenFault, TokenView, WantedToken,
+};
 use crate::pages::desk::{
     App, Ask, ChangeStep, Credentials, Desk, DeviceLine, DeviceState, EnrolStep, Enrolment,
     FirstStep, ForgotStep, Here, Person, RecoveryStep, ResetStep, SecondStep, SessionRow, Visit,
@@ -47,6 +50,7 @@ pub(crate) struct Fake {
     pub(super) mail: bool,
     pub(super) codes_left: usize,
     pub(super) notices: Vec<Notice>,
+    pub(super) takes_tokens: bool,
     pub(super) ask: Ask,
     pub(super) held: Option<Held>,
     pub(super) watch: Option<Watch>,
@@ -75,6 +79,7 @@ impl Fake {
             mail: true,
             codes_left: 10,
             notices: Vec::new(),
+            takes_tokens: false,
             ask: Ask::NewPassword,
             held: None,
             watch: None,
@@ -185,6 +190,67 @@ impl DeviceDesk for Fake {
         match device {
             DeviceId(1 | 2) => Ok(()),
             _ => Err(DeviceFault::Unknown),
+        }
+    }
+}
+
+#[async_trait]
+impl TokenDesk for Fake {
+    fn token_apps(&self) -> Vec<TokenApp> {
+        let git = TokenApp {
+            id: "app.git".to_owned(),
+            name: "git".to_owned(),
+            days: 90,
+        };
+        self.takes_tokens.then_some(git).into_iter().collect()
+    }
+
+    fn own_tokens(&self) -> Vec<TokenView> {
+        let laptop = TokenView {
+            id: TokenId(7),
+            name: "<b>laptop".to_owned(),
+            app: "git".to_owned(),
+            created: 1_790_000_000,
+            expires: 1_797_776_000,
+            used: None,
+        };
+        let server = TokenView {
+            id: TokenId(8),
+            name: "server".to_owned(),
+            used: Some((1_790_000_060, "office (192.0.2.1)".to_owned())),
+            ..laptop.clone()
+        };
+        match self.takes_tokens {
+            true => vec![laptop, server],
+            false => Vec::new(),
+        }
+    }
+
+    async fn make_token(&self, wanted: &WantedToken<'_>) -> Result<MadeToken, TokenFault> {
+        let WantedToken { app, name, days } = *wanted;
+        self.note(format!("make token {app} {name} {days}"));
+        match name {
+            "" => Err(TokenFault::BadName),
+            "laptop" => Err(TokenFault::NameTaken),
+            "eleventh" => Err(TokenFault::TooMany(20)),
+            "down" => Err(TokenFault::Unavailable),
+            "late" => Err(TokenFault::NotConfirmed),
+            _ if app != "app.git" => Err(TokenFault::NoApp),
+            _ => Ok(MadeToken {
+                name: name.to_owned(),
+                app: "git".to_owned(),
+                url: "https://git.example/".to_owned(),
+                text: Zeroizing::new("ptk_secret".to_owned()),
+                expires: 1_797_776_000,
+            }),
+        }
+    }
+
+    async fn revoke_token(&self, token: TokenId) -> Result<(), TokenFault> {
+        self.note(format!("revoke {token}"));
+        match token {
+            TokenId(7 | 8) => Ok(()),
+            _ => Err(TokenFault::Unknown),
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::pages::lang::Lang;
 fn all(lang: Lang) -> Vec<(&'static str, &'static str)> {
     let mut texts = lang.texts().all();
     texts.extend(lang.device_texts().all());
+    texts.extend(lang.token_texts().all());
     texts
 }
 

@@ -153,7 +153,7 @@ impl Counter {
         }
     }
 
-    fn place(&self, address: IpAddr) -> String {
+    pub(super) fn place(&self, address: IpAddr) -> String {
         let policy = &self.snap.policy;
         let zones = policy.zone_names(policy.zone(address, false)).into_iter();
         let zones: Vec<_> = zones.map(str::to_owned).collect();

@@ -8,7 +8,7 @@ use pingora_proxy::Session;
 
 use super::{Ctx, Pep, internal, told};
 use crate::proxy::front::cache::TAGS;
-use crate::proxy::{answer, cached, cookies, headers, upstream};
+use crate::proxy::{answer, cached, cookies, headers, native, upstream};
 
 const HTTPS: HeaderValue = HeaderValue::from_static("https");
 
@@ -29,6 +29,7 @@ impl Pep {
         for name in headers::reserved_in(&upstream.headers, &ctx.snap.policy, app) {
             upstream.remove_header(&name);
         }
+        native::hide(upstream, ctx.token.as_ref());
         let cookie = cookies::for_upstream(&session.req_header().headers);
         upstream.remove_header(&header::COOKIE);
         if let Some(cookie) = cookie {
@@ -72,7 +73,7 @@ impl Pep {
     ///
     /// # Errors
     /// An answer that may not pass.
-    pub(in crate::proxy) fn from_app(
+    pub(in crate::proxy) fn of_app(
         &self,
         session: &mut Session,
         upstream: &mut ResponseHeader,

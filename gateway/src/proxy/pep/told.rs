@@ -13,7 +13,6 @@ use super::{Ctx, internal};
 use crate::access;
 use crate::clock;
 use crate::gateway::Gateway;
-use crate::identity::Session as SignIn;
 use crate::ids::SessionId;
 use crate::proxy::head::Target;
 use crate::proxy::headers::{self, TRACEPARENT, TRACESTATE};
@@ -34,9 +33,9 @@ pub(super) fn who(
     if let Some(rule) = &ctx.rule {
         upstream.insert_header("X-Postern-Rule", &**rule)?;
     }
-    if let Some(signed_in) = &ctx.session {
-        upstream.insert_header("X-Postern-User", &*signed_in.user)?;
-        let (groups, statement) = about(gw, ctx, target, signed_in)?;
+    if let Some(name) = ctx.user() {
+        upstream.insert_header("X-Postern-User", &**name)?;
+        let (groups, statement) = about(gw, ctx, target, name)?;
         upstream.insert_header("X-Postern-Groups", groups)?;
         if let Some(statement) = statement {
             upstream.insert_header(FIELD, statement)?;
@@ -48,7 +47,8 @@ pub(super) fn who(
 /// What an app was told of a person on one connection; it says so again while nothing of it changes.
 pub(in crate::proxy) struct Told {
     snap: Weak<Snapshot>,
-    session: SessionId,
+    user: Arc<str>,
+    session: Option<SessionId>,
     app: AppIx,
     rule: Arc<str>,
     authority: String,
@@ -60,10 +60,11 @@ pub(in crate::proxy) struct Told {
 
 impl Told {
     /// Tells whether it is what a request's app is to be told now.
-    fn holds(&self, ctx: &Ctx, session: SessionId, authority: &str, now: Instant) -> bool {
+    fn holds(&self, ctx: &Ctx, authority: &str, now: Instant) -> bool {
         let rule = ctx.rule.as_ref();
         Weak::as_ptr(&self.snap) == Arc::as_ptr(&ctx.snap)
-            && self.session == session
+            && ctx.user() == Some(&self.user)
+            && self.session == session(ctx)
             && Some(self.app) == ctx.app
             && rule.is_some_and(|rule| **rule == *self.rule)
             && self.authority == authority
@@ -71,12 +72,17 @@ impl Told {
     }
 }
 
+/// The session of a person who is signed in; none of one who shows a token.
+fn session(ctx: &Ctx) -> Option<SessionId> {
+    ctx.session.as_ref().map(|signed_in| signed_in.id)
+}
+
 /// The groups of a person and the signed statement, for the app that is asked.
 fn about(
     gw: &Gateway,
     ctx: &Ctx,
     target: &Target,
-    signed_in: &SignIn,
+    name: &Arc<str>,
 ) -> Result<(HeaderValue, Option<HeaderValue>)> {
     let (Some(ctl), Some(app), Some(rule)) = (&ctx.ctl, ctx.app, &ctx.rule) else {
         return Err(internal("no permit"));
@@ -84,21 +90,22 @@ fn about(
     let (authority, now) = (target.authority(), clock::now());
     let mut known = ctl.conn.told.lock();
     if let Some(told) = &*known
-        && told.holds(ctx, signed_in.id, &authority, now)
+        && told.holds(ctx, &authority, now)
     {
         return Ok((told.groups.clone(), Some(told.statement.clone())));
     }
-    let user = ctx.snap.policy.user(&signed_in.user);
+    let user = ctx.snap.policy.user(name);
     let groups = user.map(|user| groups(ctx, user)).unwrap_or_default();
     let value = |text: String| HeaderValue::try_from(text).map_err(|_| internal("groups"));
     let groups = value(groups)?;
-    let Some(signed) = statement(gw, ctx, target, signed_in, now) else {
+    let Some(signed) = statement(gw, ctx, target, name, now) else {
         return Ok((groups, None));
     };
     let statement = value(signed.token)?;
     *known = Some(Told {
         snap: Arc::downgrade(&ctx.snap),
-        session: signed_in.id,
+        user: Arc::clone(name),
+        session: session(ctx),
         app,
         rule: Arc::clone(rule),
         authority,
@@ -110,19 +117,13 @@ fn about(
 }
 
 /// Makes the signed statement about the person for the app that is asked.
-fn statement(
-    gw: &Gateway,
-    ctx: &Ctx,
-    target: &Target,
-    signed_in: &SignIn,
-    now: Instant,
-) -> Option<Signed> {
-    let user = ctx.snap.policy.user(&signed_in.user)?;
+fn statement(gw: &Gateway, ctx: &Ctx, target: &Target, name: &str, now: Instant) -> Option<Signed> {
+    let user = ctx.snap.policy.user(name)?;
     let claims = Claims {
-        session: signed_in.id,
+        session: session(ctx),
         issuer: format!("{}/", own::sign_in_origin(gw, target)),
         audience: format!("https://{}/", target.authority()),
-        subject: signed_in.user.to_string(),
+        subject: name.to_owned(),
         groups: groups(ctx, user)
             .split_terminator(',')
             .map(str::to_owned)
@@ -146,15 +147,15 @@ fn set_fields(upstream: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
     let Some(set) = permit.headers() else {
         return Ok(());
     };
-    let user = ctx.session.as_ref().and_then(|signed_in| {
-        let user = ctx.snap.policy.user(&signed_in.user)?;
-        Some((signed_in, groups(ctx, user)))
+    let user = ctx.user().and_then(|name| {
+        let user = ctx.snap.policy.user(name)?;
+        Some((name, groups(ctx, user)))
     });
     let values = policy::HeaderValues {
-        person: user.as_ref().map(|(signed_in, groups)| policy::Person {
-            name: &signed_in.user,
+        person: user.as_ref().map(|(name, groups)| policy::Person {
+            name,
             groups,
-            session_secs: access::login_age(signed_in, clock::unix()).into(),
+            session_secs: age(ctx),
         }),
         rule: permit.rule(),
         device: permit.device(),
@@ -165,6 +166,14 @@ fn set_fields(upstream: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Returns the seconds since the sign-in, or since the token was made.
+fn age(ctx: &Ctx) -> u64 {
+    let now = clock::unix();
+    let session = ctx.session.as_ref().map(|s| access::login_age(s, now));
+    let age = session.or_else(|| ctx.token.as_ref().map(|t| t.age(now)));
+    age.unwrap_or(0).into()
 }
 
 /// Says where in a trace the request stands: where its client says, else where one begins. Nothing is decided by it.

@@ -65,6 +65,8 @@ fn asked(host: &str, method: &str, fields: &[(&'static str, &str)]) -> Option<Re
     let target = head::target(b"/x", None, &headers, |_| PathOpts::default()).unwrap();
     let caller = Caller {
         session: None,
+        token: None,
+        by: policy::Proof::SignIn,
         device: None,
         source: IpAddr::from([192, 0, 2, 1]),
         door: Door::Web,

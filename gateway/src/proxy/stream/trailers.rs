@@ -1,7 +1,7 @@
 //! Follows the frames a client of HTTP/2 sends, for the one thing the library lets pass: a pseudo field in trailers.
 //!
 //! Nothing of a request's trailers is passed on. A block of fields that stands behind another one on the same stream and
-//! begins with a pseudo field is made one that cannot be read, so that the library ends the connection with PROTOCOL_ERROR;
+//! begins with a pseudo field is made one that cannot be read, so that the library ends the connection with `PROTOCOL_ERROR`;
 //! a pseudo field behind another field the library refuses itself. What a block calls by a number of the table that the
 //! connection made is not known here; the library takes it, and it goes where the other trailers go.
 //! Source: RFC 9113 sections 4.1, 6.2, 8.1 and 8.3; RFC 7541 sections 5.2, 6 and appendix A.

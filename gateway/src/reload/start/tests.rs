@@ -45,11 +45,15 @@ impl Site {
         History::open(&self.config.data, Arc::new(keys)).unwrap()
     }
 
+    fn checks(&self) -> Checks {
+        let keys = Keys::load(&self.dir.path().join("key")).unwrap();
+        Checks::open(&self.config.data, &keys)
+    }
+
     fn start(&self, fallback: Fallback) -> Result<Started, Rejected> {
         let history = self.history();
         let authority = crate::run::open_authority(&self.config)?;
-        let keys = Keys::load(&self.dir.path().join("key")).unwrap();
-        let checks = Checks::open(&self.config.data, &keys);
+        let checks = self.checks();
         start(
             &self.config,
             &checks,

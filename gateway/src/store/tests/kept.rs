@@ -227,7 +227,7 @@ async fn a_store_of_the_first_version_keeps_its_sessions() {
          DROP TABLE session_keys; DROP TABLE app_clocks;
          DROP TABLE browsers; DROP TABLE browser_sessions; DROP TABLE bans;
           DROP TABLE recovery; DROP TABLE places; DROP TABLE notices;
-         DROP TABLE mails; DROP TABLE resets;
+         DROP TABLE mails; DROP TABLE resets; DROP TABLE tokens;
          PRAGMA user_version = 1;",
     )
     .unwrap();

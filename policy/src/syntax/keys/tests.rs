@@ -63,7 +63,7 @@ const TABLES: [(&str, Keys); 30] = [
 ];
 
 /// Keys whose change no diff shows, and why.
-const SILENT: [(&str, &str, &str); 27] = [
+const SILENT: [(&str, &str, &str); 28] = [
     ("FILE", "postern", "there is one version"),
     ("FILE", "test", TRIED),
     ("FILE", "invariant", TRIED),
@@ -77,6 +77,7 @@ const SILENT: [(&str, &str, &str); 27] = [
     ("AS", "from", TRIED),
     ("AS", "at", TRIED),
     ("AS", "device", TRIED),
+    ("AS", "by", TRIED),
     ("AS", "mfa", TRIED),
     ("AS", "login", TRIED),
     ("INVARIANT", "name", TRIED),
@@ -259,6 +260,8 @@ const CASES: &[Case] = &[
     ("NET", "port", "22/tcp", "23/tcp"),
     ("NET", "allow", "allow.robot = { who = \"olivier\" }", "allow.robot = { who = \"nadia\" }"),
     ("NET", "shadow", "port = \"22/tcp\"\nshadow = false", "port = \"22/tcp\"\nshadow = true"),
+    ("APP", "device-only", "\"web.example\"", "\"web.example\"\ndevice-only = true"),
+    ("APP", "tokens", "\"web.example\"", "\"web.example\"\ntokens = \"30d\""),
     ("DENY", "who", "who = [\"@hr\", \"olivier\"]\n", "who = \"@it\"\n"),
     ("DENY", "from", "\nfrom = \"office\"\nwhen", "\nwhen"),
     ("DENY", "when", "when = \"day\"\nunless-when = \"noon\"", "unless-when = \"noon\""),

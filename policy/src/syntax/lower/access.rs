@@ -41,7 +41,7 @@ pub(super) fn app(r: &mut Reader<'_>, entry: &Entry<'_>) -> Option<AppAst> {
             "preflight" => app.preflight = r.boolean(&e).unwrap_or(false),
             "shadow" => app.shadow = r.boolean(&e).unwrap_or(true),
             "case-insensitive" => app.case_insensitive = r.boolean(&e).unwrap_or(true),
-            "public" | "allow" => area_key(r, &e, &mut app.root, id),
+            "public" | "device-only" | "tokens" | "allow" => area_key(r, &e, &mut app.root, id),
             key if front::KEYS.contains(&key) => front_key(r, &e, &mut app.root, id),
             key if key.starts_with(['/', '=']) => app.areas.extend(area(r, &e, id)),
             _ => r.stray_key(&e, keys::APP, format_args!("[{id}]")),
@@ -73,7 +73,7 @@ fn area(r: &mut Reader<'_>, entry: &Entry<'_>, app: &dyn Display) -> Option<Def<
     let mut area = AreaAst::default();
     for e in table.entries() {
         match e.key {
-            "public" | "allow" => area_key(r, &e, &mut area, id),
+            "public" | "device-only" | "tokens" | "allow" => area_key(r, &e, &mut area, id),
             key if front::KEYS.contains(&key) => front_key(r, &e, &mut area, id),
             "headers" => area.headers = r.string(&e),
             "shadow" => area.shadow = r.boolean(&e).unwrap_or(true),
@@ -114,10 +114,12 @@ fn front_end(r: &mut Reader<'_>, area: &mut AreaAst, id: &dyn Display) {
 }
 
 fn area_key(r: &mut Reader<'_>, e: &Entry<'_>, area: &mut AreaAst, id: &dyn Display) {
-    if e.key == "public" {
-        area.public = r.string(e);
-    } else {
-        area.allows = allows(r, e, keys::ALLOW, id);
+    match e.key {
+        "public" => area.public = r.string(e),
+        // a value of the wrong type is an error, so its reading does not matter
+        "device-only" => area.device_only = r.boolean(e).unwrap_or(false),
+        "tokens" => area.tokens = r.string(e),
+        _ => area.allows = allows(r, e, keys::ALLOW, id),
     }
 }
 

@@ -115,6 +115,7 @@ fn subject(r: &mut Reader<'_>, entry: &Entry<'_>) -> AsAst {
         match e.key {
             "user" => subject.user = r.string(&e),
             "groups" => subject.groups = r.strings(&e).map(|list| list.v).unwrap_or_default(),
+            "by" => subject.by = r.string(&e),
             "from" => subject.from = r.string(&e),
             "at" => subject.at = r.string(&e),
             "device" => subject.device = r.string(&e),

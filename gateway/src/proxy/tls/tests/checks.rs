@@ -69,7 +69,7 @@ fn first(set: &CertSet) -> &Arc<Chain> {
     set.chains().first().unwrap()
 }
 
-fn is_foreign_key(loaded: Result<CertSet, CertError>) -> bool {
+fn is_foreign_key(loaded: &Result<CertSet, CertError>) -> bool {
     matches!(
         loaded,
         Err(CertError::Chain {
@@ -108,7 +108,7 @@ fn a_key_that_was_put_in_the_place_of_a_known_one_is_refused() {
     let foreign = site.ca.ca().issue(&[HOST], now(), 90 * DAY).unwrap();
     let good = fs::read_to_string(&site.files[0].key).unwrap();
     site.dir.file("own.key", &foreign.key_pem, 0o600);
-    assert!(is_foreign_key(site.start(&site.keys)));
+    assert!(is_foreign_key(&site.start(&site.keys)));
     site.dir.file("own.key", &good, 0o600);
     assert!(!first(&site.start(&site.keys).unwrap()).has_key_ready());
 }
@@ -119,7 +119,7 @@ fn a_chain_that_was_changed_is_checked_in_full_again() {
     let leaf = site.ca.ca().issue(&[HOST], now(), 90 * DAY).unwrap();
     let good = fs::read_to_string(&site.files[0].chain).unwrap();
     site.dir.file("own.pem", &leaf.chain_pem, 0o644);
-    assert!(is_foreign_key(site.start(&site.keys)));
+    assert!(is_foreign_key(&site.start(&site.keys)));
     let longer = format!("{good}{}", site.ca.root_pem());
     site.dir.file("own.pem", &longer, 0o644);
     assert!(first(&site.start(&site.keys).unwrap()).has_key_ready());
@@ -161,7 +161,7 @@ fn a_reload_takes_what_is_unchanged_and_checks_what_is_not_before_it_serves() {
     assert!(Arc::ptr_eq(first(&before), first(&same)));
     let leaf = site.ca.ca().issue(&[HOST], now(), 90 * DAY).unwrap();
     site.dir.file("own.key", &leaf.key_pem, 0o600);
-    assert!(is_foreign_key(load(&checks, &site.files, Some(&same))));
+    assert!(is_foreign_key(&load(&checks, &site.files, Some(&same))));
     site.dir.file("own.pem", &leaf.chain_pem, 0o644);
     let new = load(&checks, &site.files, Some(&same)).unwrap();
     assert!(!Arc::ptr_eq(first(&same), first(&new)));
