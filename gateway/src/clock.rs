@@ -1,5 +1,6 @@
 //! The one clock of the gateway.
 
+use std::cell::RefCell;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Returns the monotonic time.
@@ -26,56 +27,27 @@ pub(crate) fn unix_ms() -> u64 {
     u64::try_from(wall().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Formats milliseconds since the UNIX epoch as RFC 3339 in UTC with three decimals.
-pub(crate) fn rfc3339(unix_ms: u64) -> String {
-    let (days, of_day) = (unix_ms / DAY_MS, unix_ms % DAY_MS);
-    if days > LAST_DAY {
-        return String::new();
-    }
-    let (year, month, day) = date(days);
-    let mut text = String::with_capacity(24);
-    for (value, digits, mark) in [
-        (year, 4, '-'),
-        (month, 2, '-'),
-        (day, 2, 'T'),
-        (of_day / 3_600_000, 2, ':'),
-        (of_day / 60_000 % 60, 2, ':'),
-        (of_day / 1000 % 60, 2, '.'),
-        (of_day % 1000, 3, 'Z'),
-    ] {
-        for place in (0..digits).rev() {
-            let digit = value / 10_u64.pow(place) % 10;
-            text.extend(
-                u32::try_from(digit)
-                    .ok()
-                    .and_then(|d| char::from_digit(d, 10)),
-            );
-        }
-        text.push(mark);
-    }
-    text
+thread_local! {
+    /// The second that was formatted last and its text: the journal asks for the same one often.
+    static SECOND: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
 }
 
-const DAY_MS: u64 = 86_400_000;
-/// 9999-12-31, in days since 1970-01-01.
-const LAST_DAY: u64 = 2_932_896;
-
-/// Returns year, month and day of a day since 1970-01-01, in the Gregorian calendar.
-///
-/// Years begin in March here, so that a leap day is a year's last: then months are 153 days in every five.
-fn date(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468; // since 0000-03-01
-    let (era, of_era) = (days / 146_097, days % 146_097);
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let (month, next) = if month < 10 {
-        (month + 3, 0)
-    } else {
-        (month - 9, 1)
-    };
-    (era * 400 + year + next, month, day)
+/// Formats milliseconds since the UNIX epoch as RFC 3339 in UTC with three decimals; empty for a time beyond the year
+/// 9999.
+pub(crate) fn rfc3339(unix_ms: u64) -> String {
+    let second = unix_ms / 1000;
+    SECOND.with_borrow_mut(|(known, text)| {
+        if *known != second || text.is_empty() {
+            let at = i64::try_from(second).unwrap_or(i64::MAX);
+            let at = jiff::Timestamp::from_second(at);
+            let formatted = at.map(|t| t.strftime("%Y-%m-%dT%H:%M:%S").to_string());
+            (*known, *text) = (second, formatted.unwrap_or_default());
+        }
+        if text.is_empty() {
+            return String::new();
+        }
+        format!("{text}.{:03}Z", unix_ms % 1000)
+    })
 }
 
 #[cfg(test)]
@@ -86,19 +58,12 @@ mod tests {
             super::rfc3339(1_700_000_000_123),
             "2023-11-14T22:13:20.123Z"
         );
+        assert_eq!(
+            super::rfc3339(1_700_000_000_007),
+            "2023-11-14T22:13:20.007Z"
+        );
+        assert_eq!(super::rfc3339(0), "1970-01-01T00:00:00.000Z");
         assert_eq!(super::rfc3339(u64::MAX), "");
-    }
-
-    #[test]
-    fn every_day_to_the_end_of_9999_is_the_calendars() {
-        for day in (0..=super::LAST_DAY)
-            .step_by(13)
-            .chain([59, super::LAST_DAY])
-        {
-            let ms = day * super::DAY_MS + day % super::DAY_MS;
-            let known = jiff::Timestamp::from_millisecond(ms.cast_signed()).unwrap();
-            let known = known.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
-            assert_eq!(super::rfc3339(ms), known);
-        }
+        assert_eq!(super::rfc3339(0), "1970-01-01T00:00:00.000Z");
     }
 }
