@@ -15,6 +15,7 @@ use postern_tests::process::must;
 use postern_tests::temp::Temp;
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, HandshakeKind, SignatureScheme,
@@ -194,8 +195,10 @@ fn connect(config: &Arc<ClientConfig>, port: u16) -> HandshakeKind {
 /// A client that spends nothing on looking at certificates: it is the server that is measured.
 fn settings(resumes: bool) -> Arc<ClientConfig> {
     let provider = rustls::crypto::CryptoProvider {
-        kx_groups: vec![rustls::crypto::aws_lc_rs::kx_group::X25519],
-        ..rustls::crypto::aws_lc_rs::default_provider()
+        kx_groups: vec![aws_lc_rs::kx_group::X25519],
+        // what browsers ask for first: nginx does as the client wishes
+        cipher_suites: vec![aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256],
+        ..aws_lc_rs::default_provider()
     };
     let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[&rustls::version::TLS13])
