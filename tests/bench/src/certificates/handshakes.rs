@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use nix::sched::sched_setaffinity;
 use nix::unistd::Pid;
 use postern_tests::gateway::{Gateway, Setup};
+use postern_tests::nginx::Nginx;
 use postern_tests::process::must;
 use postern_tests::temp::Temp;
 use rustls::client::Resumption;
@@ -22,7 +23,7 @@ use rustls::{
     StreamOwned,
 };
 
-use crate::nginx::{self, Guard, Nginx};
+use crate::nginx::{self, Guard};
 use crate::report::{Goal, Report, Row};
 use crate::rounds::{ROUNDS, interleaved, median};
 use crate::scene::HOST;
@@ -54,7 +55,9 @@ pub fn run(report: &Report) {
         for resumes in [false, true] {
             let load =
                 |seconds| move |(pid, port): &(u32, u16)| load(*pid, *port, resumes, seconds);
-            targets.iter().for_each(|target| drop(load(1)(target)));
+            for target in &targets {
+                let _warm = load(1)(target);
+            }
             let figures = interleaved(&targets, ROUNDS, load(SECONDS));
             let case = match resumes {
                 false => format!("full handshakes, {kind}"),
