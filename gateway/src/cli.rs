@@ -26,6 +26,7 @@ mod status;
 mod tests;
 mod token;
 mod user;
+mod which;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -37,18 +37,14 @@ impl SessionId {
 
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = BASE32_NOPAD.encode(&self.0.to_be_bytes()).to_lowercase();
-        write!(f, "s{text}")
+        spell(f, 's', self.0)
     }
 }
 
 impl FromStr for SessionId {
     type Err = BadId;
     fn from_str(s: &str) -> Result<Self, BadId> {
-        let text = s.strip_prefix('s').ok_or(BadId)?.to_uppercase();
-        let bytes = BASE32_NOPAD.decode(text.as_bytes()).map_err(|_| BadId)?;
-        let bytes: [u8; 8] = bytes.try_into().map_err(|_| BadId)?;
-        Ok(Self(u64::from_be_bytes(bytes)))
+        read('s', s).map(Self)
     }
 }
 
@@ -65,8 +61,7 @@ impl TokenId {
 
 impl fmt::Display for TokenId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = BASE32_NOPAD.encode(&self.0.to_be_bytes()).to_lowercase();
-        write!(f, "t{text}")
+        spell(f, 't', self.0)
     }
 }
 
@@ -74,11 +69,22 @@ impl FromStr for TokenId {
     type Err = BadId;
 
     fn from_str(s: &str) -> Result<Self, BadId> {
-        let text = s.strip_prefix('t').ok_or(BadId)?.to_uppercase();
-        let bytes = BASE32_NOPAD.decode(text.as_bytes()).map_err(|_| BadId)?;
-        let bytes: [u8; 8] = bytes.try_into().map_err(|_| BadId)?;
-        Ok(Self(u64::from_be_bytes(bytes)))
+        read('t', s).map(Self)
     }
+}
+
+/// Writes a number as its kind's letter and lower-case base32.
+fn spell(f: &mut fmt::Formatter<'_>, kind: char, id: u64) -> fmt::Result {
+    let text = BASE32_NOPAD.encode(&id.to_be_bytes()).to_lowercase();
+    write!(f, "{kind}{text}")
+}
+
+/// Reads what [`spell`] writes.
+fn read(kind: char, text: &str) -> Result<u64, BadId> {
+    let text = text.strip_prefix(kind).ok_or(BadId)?.to_uppercase();
+    let bytes = BASE32_NOPAD.decode(text.as_bytes()).map_err(|_| BadId)?;
+    let bytes: [u8; 8] = bytes.try_into().map_err(|_| BadId)?;
+    Ok(u64::from_be_bytes(bytes))
 }
 
 /// Says that a text is not an identifier of ours.

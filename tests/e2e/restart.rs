@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -32,15 +32,40 @@ const SOON: Duration = postern_tests::wait::PATIENCE;
 struct Passed(Child);
 
 impl Passed {
-    /// Starts one as a service manager does, with these two sockets as descriptors 3 and 4.
-    fn start(config: &Path, first: &TcpListener, second: &TcpListener, log: &Path) -> Self {
-        let copy = |socket: &TcpListener| Stdio::from(OwnedFd::from(socket.try_clone().unwrap()));
-        let text = "exec 3<&0 4<&1 0</dev/null 1>&2; LISTEN_PID=$$ LISTEN_FDS=2 exec \"$0\" run --config \"$1\"";
-        let mut command = Command::new("sh");
-        command.args(["-c", text]).arg(binary()).arg(config);
-        command.stdin(copy(first)).stdout(copy(second));
+    /// Starts one as a service manager does, with these sockets and their names.
+    fn start<'a>(
+        config: &Path,
+        log: &Path,
+        notify: Option<&Path>,
+        sockets: impl IntoIterator<Item = (&'a str, BorrowedFd<'a>)>,
+    ) -> Self {
+        let (mut script, mut names, mut copies) = (String::new(), Vec::new(), Vec::new());
+        for (at, (name, fd)) in sockets.into_iter().enumerate() {
+            // above what the shell gives away
+            let copy = fcntl_dupfd_cloexec(fd, 100).unwrap();
+            fcntl_setfd(&copy, FdFlags::empty()).unwrap();
+            let number = copy.as_raw_fd();
+            script += &format!("exec {}<&{number} {number}<&-; ", at + 3);
+            names.push(name);
+            copies.push(copy);
+        }
+        script += "LISTEN_PID=$$ exec \"$0\" run --config \"$1\"";
+        let mut command = Command::new("bash");
+        command.args(["-c", &script]).arg(binary()).arg(config);
+        command.env("LISTEN_FDS", names.len().to_string());
+        command.env("LISTEN_FDNAMES", names.join(":"));
+        if let Some(notify) = notify {
+            command.env("NOTIFY_SOCKET", notify);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(File::create(log).unwrap());
         Self(command.spawn().unwrap())
+    }
+
+    /// Starts one with two sockets of a socket unit.
+    fn of_unit(config: &Path, log: &Path, sockets: [&TcpListener; 2]) -> Self {
+        let sockets = sockets.map(|socket| ("postern.socket", socket.as_fd()));
+        Self::start(config, log, None, sockets)
     }
 
     /// Ends it as a service manager does.
@@ -106,28 +131,9 @@ impl Manager {
 
     /// Starts a gateway with all that is kept.
     fn start(&self, config: &Path, log: &Path) -> Passed {
-        let mut script = String::new();
-        let (mut names, mut copies) = (Vec::new(), Vec::new());
-        for (at, (name, fd)) in self.kept.lock().unwrap().iter().enumerate() {
-            // above what the shell gives away
-            let copy = fcntl_dupfd_cloexec(fd, 100).unwrap();
-            fcntl_setfd(&copy, FdFlags::empty()).unwrap();
-            let number = copy.as_raw_fd();
-            script += &format!("exec {}<&{number} {number}<&-; ", at + 3);
-            names.push(name.clone());
-            copies.push(copy);
-        }
-        script += &format!(
-            "LISTEN_PID=$$ LISTEN_FDS={} LISTEN_FDNAMES={} NOTIFY_SOCKET={} exec \"$0\" run --config \"$1\"",
-            names.len(),
-            names.join(":"),
-            self.path.display()
-        );
-        let mut command = Command::new("bash");
-        command.args(["-c", &script]).arg(binary()).arg(config);
-        command.stdin(Stdio::null()).stdout(Stdio::null());
-        command.stderr(File::create(log).unwrap());
-        Passed(command.spawn().unwrap())
+        let kept = self.kept.lock().unwrap();
+        let sockets = kept.iter().map(|(name, fd)| (name.as_str(), fd.as_fd()));
+        Passed::start(config, log, Some(&self.path), sockets)
     }
 }
 
@@ -251,7 +257,8 @@ fn over_two_restarts_not_one_request_fails() {
     let gateway = &scene.gateway;
     let doors = [gateway.https_port(), gateway.http_port()].map(local);
     let sockets = doors.map(|at| TcpListener::bind(at).unwrap());
-    let start = || Passed::start(&gateway.facts.config, &sockets[0], &sockets[1], &scene.log);
+    let sockets = [&sockets[0], &sockets[1]];
+    let start = || Passed::of_unit(&gateway.facts.config, &scene.log, sockets);
     scene.restarted_twice(start(), start).stop();
 }
 
@@ -344,7 +351,7 @@ fn a_socket_that_the_configuration_does_not_name_keeps_the_gateway_from_starting
     let https = TcpListener::bind(local(gateway.https_port())).unwrap();
     let foreign = TcpListener::bind(local(0)).unwrap();
     let log = gateway.dir().join("passed.log");
-    let mut running = Passed::start(&gateway.facts.config, &https, &foreign, &log);
+    let mut running = Passed::of_unit(&gateway.facts.config, &log, [&https, &foreign]);
     let mut code = None;
     wait::until_true(SOON, "it gives up", || {
         code = running.0.try_wait().unwrap();

@@ -1,10 +1,10 @@
 //! `postern token`.
 
-use clap::{ArgGroup, Args, Subcommand};
+use clap::Subcommand;
 
 use super::exit::Failure;
+use super::which::Chosen;
 use super::{Global, block_on, offline, out};
-use crate::control::Which;
 
 /// The commands about tokens for apps.
 #[derive(Debug, Subcommand)]
@@ -12,22 +12,7 @@ pub(crate) enum Command {
     /// List the tokens that count
     List,
     /// Revoke tokens and cut what they have open
-    Revoke(Revoke),
-}
-
-/// Which tokens to revoke.
-#[derive(Debug, Args)]
-#[command(group = ArgGroup::new("which").required(true))]
-pub(crate) struct Revoke {
-    /// The token with this id
-    #[arg(group = "which")]
-    id: Option<String>,
-    /// All of one person
-    #[arg(long, group = "which", value_name = "USER")]
-    user: Option<String>,
-    /// All
-    #[arg(long, group = "which")]
-    all: bool,
+    Revoke(Chosen),
 }
 
 /// Runs a command about tokens.
@@ -38,15 +23,10 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<(), Failure> {
     let config = global.config()?;
     match command {
         Command::List => list(config, global.json),
-        Command::Revoke(revoke) => {
-            let which = match (&revoke.id, &revoke.user) {
-                (Some(id), _) => Which::Id(id.clone()),
-                (None, Some(user)) => Which::User(user.clone()),
-                (None, None) => Which::All,
-            };
+        Command::Revoke(chosen) => {
             let ended = block_on(async {
                 let gateway = offline::any(config).await?;
-                Ok(gateway.token_revoke(&which).await?)
+                Ok(gateway.token_revoke(&chosen.into()).await?)
             })?;
             if global.json {
                 out::json(&ended);

@@ -19,18 +19,17 @@ const FIRST: RawFd = 3;
 const MOST: RawFd = 64;
 
 /// Sockets that were passed and not yet taken.
-pub(super) struct Inherited(Vec<Passed>);
+#[derive(Default)]
+pub(super) struct Inherited {
+    tcp: Vec<Passed<TcpListener>>,
+    udp: Vec<Passed<UdpSocket>>,
+}
 
-struct Passed {
+struct Passed<T> {
     /// What the manager calls it; several may have one name.
     name: String,
     address: SocketAddr,
-    socket: Socket,
-}
-
-enum Socket {
-    Tcp(TcpListener),
-    Udp(UdpSocket),
+    socket: T,
 }
 
 impl Inherited {
@@ -47,48 +46,74 @@ impl Inherited {
         }
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         let names = names.split(':').chain(std::iter::repeat(""));
-        let all: io::Result<Vec<_>> = (FIRST..FIRST + count)
-            .zip(names)
-            .map(|(fd, name)| taken(fd, name))
-            .collect();
-        Ok(Self(all?))
+        let mut all = Self::default();
+        for (fd, name) in (FIRST..FIRST + count).zip(names) {
+            let put = own(fd).and_then(|own| all.put(own, name));
+            put.map_err(|e| io::Error::new(e.kind(), format!("descriptor {fd}: {e}")))?;
+        }
+        Ok(all)
+    }
+
+    fn put(&mut self, fd: OwnedFd, name: &str) -> io::Result<()> {
+        let name = name.to_owned();
+        let kind = socket_type(fd.as_fd())?;
+        if kind == SocketType::STREAM && socket_acceptconn(fd.as_fd())? {
+            let socket = TcpListener::from(fd);
+            socket.set_nonblocking(true)?;
+            let address = socket.local_addr()?;
+            self.tcp.push(Passed {
+                name,
+                address,
+                socket,
+            });
+        } else if kind == SocketType::DGRAM {
+            let socket = UdpSocket::from(fd);
+            let address = socket.local_addr()?;
+            self.udp.push(Passed {
+                name,
+                address,
+                socket,
+            });
+        } else {
+            let what = "neither a listening TCP socket nor a UDP socket";
+            return Err(io::Error::other(what));
+        }
+        Ok(())
     }
 
     /// Takes the socket that listens on an address.
     pub(super) fn take(&mut self, address: SocketAddr) -> Option<TcpListener> {
-        let is_it = |one: &Passed| one.address == address && matches!(one.socket, Socket::Tcp(_));
-        let at = self.0.iter().position(is_it)?;
-        match self.0.swap_remove(at).socket {
-            Socket::Tcp(listener) => Some(listener),
-            Socket::Udp(_) => None,
-        }
+        taken(&mut self.tcp, address)
     }
 
     /// Takes the UDP socket of an address.
     pub(super) fn take_udp(&mut self, address: SocketAddr) -> Option<UdpSocket> {
-        let is_it = |one: &Passed| one.address == address && matches!(one.socket, Socket::Udp(_));
-        let at = self.0.iter().position(is_it)?;
-        match self.0.swap_remove(at).socket {
-            Socket::Udp(socket) => Some(socket),
-            Socket::Tcp(_) => None,
-        }
+        taken(&mut self.udp, address)
     }
 
     /// Closes those that were given to keep and that nobody took, and returns their names.
     pub(super) fn kept(&mut self) -> Vec<String> {
-        let is_kept = |one: &mut Passed| one.name.starts_with(KEPT);
-        self.0.extract_if(.., is_kept).map(|one| one.name).collect()
+        let mut names = kept(&mut self.tcp);
+        names.append(&mut kept(&mut self.udp));
+        names
     }
 
     /// Returns the address of one that nobody took.
     pub(super) fn left(&self) -> Option<SocketAddr> {
-        self.0.first().map(|one| one.address)
+        let tcp = self.tcp.iter().map(|one| one.address);
+        let udp = self.udp.iter().map(|one| one.address);
+        tcp.chain(udp).next()
     }
 }
 
-fn taken(fd: RawFd, name: &str) -> io::Result<Passed> {
-    let socket = own(fd).and_then(|own| socket(own, name));
-    socket.map_err(|e| io::Error::new(e.kind(), format!("descriptor {fd}: {e}")))
+fn taken<T>(all: &mut Vec<Passed<T>>, address: SocketAddr) -> Option<T> {
+    let at = all.iter().position(|one| one.address == address)?;
+    Some(all.swap_remove(at).socket)
+}
+
+fn kept<T>(all: &mut Vec<Passed<T>>) -> Vec<String> {
+    let is_kept = |one: &mut Passed<T>| one.name.starts_with(KEPT);
+    all.extract_if(.., is_kept).map(|one| one.name).collect()
 }
 
 /// Takes a descriptor over; children do not inherit it.
@@ -99,40 +124,21 @@ fn own(fd: RawFd) -> io::Result<OwnedFd> {
     Ok(own)
 }
 
-fn socket(fd: OwnedFd, name: &str) -> io::Result<Passed> {
-    let kind = socket_type(fd.as_fd())?;
-    let (address, socket) = if kind == SocketType::STREAM && socket_acceptconn(fd.as_fd())? {
-        let listener = TcpListener::from(fd);
-        listener.set_nonblocking(true)?;
-        (listener.local_addr()?, Socket::Tcp(listener))
-    } else if kind == SocketType::DGRAM {
-        let socket = UdpSocket::from(fd);
-        (socket.local_addr()?, Socket::Udp(socket))
-    } else {
-        let what = "neither a listening TCP socket nor a UDP socket";
-        return Err(io::Error::other(what));
-    };
-    Ok(Passed {
-        name: name.to_owned(),
-        address,
-        socket,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::{TcpListener, UdpSocket};
     use std::os::unix::net::UnixDatagram;
 
-    use super::{Inherited, socket};
+    use super::Inherited;
 
     #[test]
     fn a_socket_is_taken_once_and_by_its_address_and_kind() {
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = tcp.local_addr().unwrap();
         let udp = UdpSocket::bind(address).unwrap();
-        let passed = [socket(tcp.into(), ""), socket(udp.into(), "postern.socket")];
-        let mut all = Inherited(passed.map(Result::unwrap).into());
+        let mut all = Inherited::default();
+        all.put(tcp.into(), "").unwrap();
+        all.put(udp.into(), "postern.socket").unwrap();
         assert_eq!(all.left(), Some(address));
         let other = "127.0.0.1:1".parse().unwrap();
         assert!(all.take(other).is_none() && all.take_udp(other).is_none());
@@ -149,7 +155,8 @@ mod tests {
     fn what_was_given_to_keep_and_is_not_wanted_any_more_is_closed() {
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = udp.local_addr().unwrap();
-        let mut all = Inherited(vec![socket(udp.into(), "kept-udp-127.0.0.1_1").unwrap()]);
+        let mut all = Inherited::default();
+        all.put(udp.into(), "kept-udp-127.0.0.1_1").unwrap();
         assert!(UdpSocket::bind(address).is_err());
         assert_eq!(all.kept(), ["kept-udp-127.0.0.1_1"]);
         assert!(all.left().is_none());
@@ -159,10 +166,12 @@ mod tests {
     #[test]
     fn what_does_not_listen_is_not_taken() {
         let (datagrams, _other) = UnixDatagram::pair().unwrap();
-        assert!(socket(datagrams.into(), "").is_err());
+        let mut all = Inherited::default();
+        assert!(all.put(datagrams.into(), "").is_err());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        assert!(socket(stream.into(), "").is_err());
+        assert!(all.put(stream.into(), "").is_err());
+        assert!(all.left().is_none());
     }
 
     #[test]

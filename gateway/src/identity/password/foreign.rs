@@ -247,8 +247,7 @@ fn pbkdf2_of(rest: &str) -> Option<Result<Foreign, BadForeign>> {
 fn bcrypt_of(text: &str, rest: &str, most: u32) -> Result<Foreign, BadForeign> {
     let bad = BadForeign::Malformed("bcrypt");
     let (cost, tail) = rest.split_once('$').ok_or(bad)?;
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'/';
-    if cost.len() != 2 || tail.len() != 53 || !tail.bytes().all(plain) {
+    if cost.len() != 2 || tail.len() != 53 || !tail.bytes().all(is_of_crypt) {
         return Err(bad);
     }
     let cost: u32 = cost.parse().map_err(|_| bad)?;
@@ -261,8 +260,12 @@ fn bcrypt_of(text: &str, rest: &str, most: u32) -> Result<Foreign, BadForeign> {
 
 /// Says whether a text has the shape of DES crypt; a password in clear of this length may have it too.
 fn is_des_crypt(text: &str) -> bool {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'/';
-    text.len() == DES_LENGTH && text.bytes().all(plain)
+    text.len() == DES_LENGTH && text.bytes().all(is_of_crypt)
+}
+
+/// Says whether crypt(3) writes salts and hashes with this character.
+fn is_of_crypt(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'/'
 }
 
 fn des_crypt(password: &[u8], verifier: &str) -> bool {
