@@ -14,6 +14,7 @@ mod lockout;
 mod login;
 mod notices;
 mod own_devices;
+mod own_tokens;
 mod password;
 mod post;
 mod record;

@@ -155,6 +155,8 @@ fn a_token_opens_its_app_where_the_policy_says_and_nothing_else() {
     let demo = confirmed(&gateway, &facts.demo);
     let token = make(&gateway, &demo, "app.app", "laptop");
     let other = make(&gateway, &demo, "app.second", "server");
+    let account = demo.follow(&at(&gateway, "/account"));
+    assert!(account.body.contains("laptop, app.app"), "{account:?}");
 
     let page = ask(&gateway, &facts.app, &token, &[]);
     assert_eq!(page.status, 200, "{page:?}");

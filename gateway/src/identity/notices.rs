@@ -43,10 +43,12 @@ pub(crate) enum NoticeKind {
     KeySeenTwice,
     /// There were wrong tries before this proof; the detail says how many.
     ManyFailures,
+    /// A token for programs was made; the detail is its name and its app.
+    TokenMade,
 }
 
 impl NoticeKind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::NewPlace,
         Self::RecoveryUsed,
         Self::CodesRenewed,
@@ -58,6 +60,7 @@ impl NoticeKind {
         Self::DeviceRevoked,
         Self::KeySeenTwice,
         Self::ManyFailures,
+        Self::TokenMade,
     ];
 
     fn name(self) -> &'static str {
@@ -73,6 +76,7 @@ impl NoticeKind {
             Self::DeviceRevoked => "device-revoked",
             Self::KeySeenTwice => "key-seen-twice",
             Self::ManyFailures => "many-failures",
+            Self::TokenMade => "token-made",
         }
     }
 }

@@ -43,6 +43,7 @@ pub(crate) fn text(t: &Texts, notice: &Notice) -> String {
         },
         NoticeKind::KeySeenTwice => t.notice_key_seen_twice,
         NoticeKind::ManyFailures => t.notice_many_failures,
+        NoticeKind::TokenMade => t.notice_token_made,
     };
     let place = notice.source.map(|ip| ip.to_canonical().to_string());
     let detail = match (notice.kind, notice.detail.is_empty()) {

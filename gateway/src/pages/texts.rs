@@ -95,6 +95,7 @@ texts! {
     notice_device_revoked_by_admin,
     notice_key_seen_twice,
     notice_many_failures,
+    notice_token_made,
     portal_apps,
     portal_none,
     portal_needs_code,

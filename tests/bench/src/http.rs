@@ -23,7 +23,7 @@ pub fn run(report: &Report) {
         &targets,
         "HTTP/1.1 50 connections",
         Shape::KeptAlive,
-        goals,
+        &goals,
     );
     let goals = [Some(0.95), None];
     compare(
@@ -32,8 +32,10 @@ pub fn run(report: &Report) {
         &targets,
         "HTTP/2 10x10 streams",
         Shape::Multiplexed,
-        goals,
+        &goals,
     );
+    others(report, &scene, &targets[0]);
+    durable(report, &scene, &targets[0]);
     let [(one, _), (hundred, _)] = FILES;
     bodies(report, &scene, &targets, "bodies of 1 MB", (16, one), 1.10);
     bodies(
@@ -45,6 +47,36 @@ pub fn run(report: &Report) {
         0.90,
     );
     memory::starts(report, &mut scene);
+}
+
+/// Small answers beside other servers that guard an app.
+fn others(report: &Report, scene: &Scene, ours: &Target) {
+    let (_haproxy, _caddy, _passwords, peers) = scene.others(ours);
+    let targets: Vec<Target> = [ours.clone()].into_iter().chain(peers).collect();
+    let goals = [Some(1.10), Some(1.0 / 7.0), Some(1.0 / 60.0)];
+    let case = "HTTP/1.1 50 connections, others";
+    compare(report, scene, &targets, case, Shape::KeptAlive, &goals);
+}
+
+/// Requests that are answered once their record is on the disk, beside those whose record waits
+/// for others up to a tenth of a second.
+fn durable(report: &Report, scene: &Scene, ours: &Target) {
+    let shapes = [Shape::Writes, Shape::Reads];
+    for shape in shapes {
+        let _warm_up = scene.load(ours, shape, 1);
+    }
+    let figures = interleaved(&shapes, ROUNDS, |shape| scene.load(ours, *shape, SECONDS));
+    let rate = |at: usize| median(&figures[at], |s| s.per_second);
+    let row = Row::new(
+        "http",
+        "POST on disk before its answer, 64 connections",
+        "requests/s",
+        rate(0),
+    );
+    report.row(
+        &row.beside("GET of ours", rate(1))
+            .goal(Goal::RatioAtLeast(0.70)),
+    );
 }
 
 /// Long answers, beside plain nginx.
@@ -73,10 +105,10 @@ fn bodies(
 fn compare(
     report: &Report,
     scene: &Scene,
-    targets: &[Target; 3],
+    targets: &[Target],
     case: &str,
     shape: Shape,
-    goals: [Option<f64>; 2],
+    goals: &[Option<f64>],
 ) {
     for target in targets {
         let _warm_up = scene.load(target, shape, 1);
@@ -87,7 +119,7 @@ fn compare(
     let [ours, peers @ ..] = figures.as_slice() else {
         return;
     };
-    for ((target, peer), goal) in targets[1..].iter().zip(peers).zip(goals) {
+    for ((target, peer), goal) in targets[1..].iter().zip(peers).zip(goals.iter().copied()) {
         let row = Row::new("http", case, "server CPU us/request", cpu(ours));
         let goal = goal.map(Goal::RatioAtMost);
         report.row(&row.beside(target.name, cpu(peer)).goal(goal));

@@ -19,6 +19,10 @@ pub enum Shape {
     Multiplexed,
     /// A new connection with a full handshake for each request, 16 at a time.
     NewConnections,
+    /// HTTP/1.1, 64 kept connections that write.
+    Writes,
+    /// The same that read.
+    Reads,
     /// HTTP/1.1, as many kept connections, each after the file of the app at this path.
     Bodies(u32, &'static str),
 }
@@ -39,10 +43,21 @@ pub struct Sample {
 pub fn run(target: &Target, shape: Shape, seconds: u32) -> Sample {
     let before = usage::cpu_seconds(target.pid);
     let (requests, span, bytes) = match shape {
-        Shape::KeptAlive => wrk(target, "/", 50, seconds, &[]),
-        Shape::NewConnections => wrk(target, "/", 16, seconds, &["-H", "Connection: close"]),
+        Shape::KeptAlive => wrk(target, ("GET", "/"), 50, seconds, &[]),
+        Shape::NewConnections => wrk(
+            target,
+            ("GET", "/"),
+            16,
+            seconds,
+            &["-H", "Connection: close"],
+        ),
+        Shape::Reads => wrk(target, ("GET", "/"), 64, seconds, &[]),
+        Shape::Writes => {
+            let origin = format!("Origin: https://{HOST}:{}", target.port);
+            wrk(target, ("POST", "/"), 64, seconds, &["-H", &origin])
+        }
         Shape::Multiplexed => h2load(target, seconds),
-        Shape::Bodies(connections, path) => wrk(target, path, connections, seconds, &[]),
+        Shape::Bodies(connections, path) => wrk(target, ("GET", path), connections, seconds, &[]),
     };
     let used = usage::cpu_seconds(target.pid) - before;
     Sample {
@@ -67,13 +82,13 @@ end
 /// Returns requests, seconds and bytes.
 fn wrk(
     target: &Target,
-    path: &str,
+    (method, path): (&str, &str),
     connections: u32,
     seconds: u32,
     more: &[&str],
 ) -> (f64, f64, f64) {
     let dir = Temp::new();
-    let script = dir.write("wrk.lua", SCRIPT);
+    let script = dir.write("wrk.lua", format!("wrk.method = \"{method}\"\n{SCRIPT}"));
     let threads = cpus::load_count().min(2);
     let mut command = pinned("wrk");
     command.args([

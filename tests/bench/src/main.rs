@@ -11,10 +11,12 @@ mod load;
 mod memory;
 mod nginx;
 mod passwords;
+mod peers;
 mod people;
 mod report;
 mod rounds;
 mod scene;
+mod sockets;
 mod tls;
 mod tunnel;
 mod usage;
@@ -32,8 +34,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type Bench = fn(&Report);
 
-const BENCHES: [(&str, Bench); 5] = [
+const BENCHES: [(&str, Bench); 6] = [
     ("http", http::run),
+    ("sockets", sockets::run),
     ("tunnel", tunnel::run),
     ("policy", decisions::run),
     ("certs", certificates::run),
@@ -54,7 +57,7 @@ fn main() -> ExitCode {
         _ => {}
     }
     let Some((benches, style)) = read(std::env::args().skip(1)) else {
-        eprintln!("usage: tests/bench/run [http|tunnel|policy|certs|identity].. [--json]");
+        eprintln!("usage: tests/bench/run [http|sockets|tunnel|policy|certs|identity].. [--json]");
         return ExitCode::from(64);
     };
     prepare();

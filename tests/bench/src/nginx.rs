@@ -35,6 +35,8 @@ pub enum Guard {
     Plain,
     /// The same with a rate limit and a question to an authority before each request.
     AuthRequest,
+    /// A file of passwords, looked at in each request.
+    Passwords,
 }
 
 /// The peer: TLS 1.3, HTTP/1.1 and HTTP/2, kept connections to the app.
@@ -44,6 +46,7 @@ pub fn proxy(dir: &Path, port: u16, app: u16, guard: Guard, host: &str) -> Strin
     let (limits, asks, authority) = match guard {
         Guard::Plain => ("", "", ""),
         Guard::AuthRequest => (LIMITS, ASKS, AUTHORITY),
+        Guard::Passwords => ("", PASSWORDS, ""),
     };
     format!(
         r#"
@@ -80,6 +83,12 @@ pub fn proxy(dir: &Path, port: u16, app: u16, guard: Guard, host: &str) -> Strin
             proxy_set_header X-Forwarded-Host $http_host;
             proxy_set_header X-Request-Id $request_id;
         }}
+        location = /ws {{
+            proxy_pass http://app;
+            proxy_set_header Host $http_host;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection upgrade;
+        }}
         {authority}
     }}
 "#
@@ -87,6 +96,7 @@ pub fn proxy(dir: &Path, port: u16, app: u16, guard: Guard, host: &str) -> Strin
 }
 
 const LIMITS: &str = "limit_req_zone $binary_remote_addr zone=source:10m rate=1000000r/s;";
+const PASSWORDS: &str = "auth_basic office; auth_basic_user_file passwords;";
 const ASKS: &str = "limit_req zone=source burst=1000000 nodelay;
             auth_request /authority;";
 const AUTHORITY: &str = r#"location = /authority {

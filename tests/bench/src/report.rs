@@ -16,6 +16,8 @@ pub enum Style {
 pub enum Goal {
     /// Ours divided by the peer's, at most.
     RatioAtMost(f64),
+    /// Ours divided by the peer's, at least.
+    RatioAtLeast(f64),
     /// Our own figure, at most.
     AtMost(f64),
 }
@@ -72,6 +74,7 @@ impl Row {
     fn met(&self) -> Option<bool> {
         match self.goal? {
             Goal::RatioAtMost(most) => Some(self.ratio()? <= most),
+            Goal::RatioAtLeast(least) => Some(self.ratio()? >= least),
             Goal::AtMost(most) => Some(self.ours <= most),
         }
     }
@@ -86,7 +89,7 @@ impl Row {
             "peer_name": self.peer.map(|(name, _)| name),
             "ratio": self.ratio().map(rounded),
             "goal": self.goal.map(|goal| match goal {
-                Goal::RatioAtMost(most) | Goal::AtMost(most) => most,
+                Goal::RatioAtMost(x) | Goal::RatioAtLeast(x) | Goal::AtMost(x) => x,
             }),
             "met": self.met(),
         })
@@ -110,6 +113,7 @@ impl Row {
         let bound = match self.goal {
             None => return "-".to_owned(),
             Some(Goal::RatioAtMost(most)) => format!("ratio <= {most}"),
+            Some(Goal::RatioAtLeast(least)) => format!("ratio >= {least}"),
             Some(Goal::AtMost(most)) => format!("<= {most}"),
         };
         let met = if self.met() == Some(true) {

@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use certs::Leaf;
 use postern_tests::curl;
 use postern_tests::gateway::{Gateway, Setup};
 use postern_tests::nginx::Nginx;
@@ -14,12 +15,13 @@ use postern_tests::policy;
 use crate::cpus;
 use crate::load::{self, Sample, Shape};
 use crate::nginx::{self, Guard};
+use crate::peers::{self, BASIC, Peer};
 use crate::tls::{self, Client};
 
 /// The app's host on every target.
 pub const HOST: &str = "app.gate.localhost";
 /// Nothing but the server's speed limits a load: a tier that no load reaches.
-const TIER: &str = r#"
+pub const TIER: &str = r#"
 [rate]
 bench = "100000000/s burst 100000000"
 
@@ -43,6 +45,7 @@ pub struct Scene {
     pub plain: Nginx,
     pub authreq: Nginx,
     pub client: Client,
+    leaf: Leaf,
     app: Nginx,
 }
 
@@ -81,6 +84,7 @@ impl Scene {
             plain,
             authreq,
             client,
+            leaf,
             app,
         }
     }
@@ -113,6 +117,32 @@ impl Scene {
         ];
         targets.iter().for_each(|target| self.prove(target));
         targets
+    }
+
+    /// Starts HAProxy, Caddy and nginx with passwords before the same app, each proved to reach it.
+    #[must_use]
+    pub fn others(&self, ours: &Target) -> (Peer, Peer, Nginx, [Target; 3]) {
+        let session = ours
+            .headers
+            .iter()
+            .find_map(|line| line.strip_prefix("Cookie: __Host-postern="));
+        let haproxy = peers::haproxy(&self.leaf, self.app.port, session.unwrap());
+        let caddy = peers::caddy(&self.leaf, self.app.port);
+        let passwords = peers::passwords(&self.leaf, self.app.port);
+        let target = |name, pid, port| Target {
+            name,
+            pid,
+            port,
+            headers: ours.headers.clone(),
+        };
+        let mut targets = [
+            target("haproxy map", haproxy.pid(), haproxy.port),
+            target("caddy forward_auth", caddy.pid(), caddy.port),
+            target("nginx bcrypt", passwords.pid(), passwords.port),
+        ];
+        targets[2].headers.push(BASIC.to_owned());
+        targets.iter().for_each(|target| self.prove(target));
+        (haproxy, caddy, passwords, targets)
     }
 
     /// Puts a load on a target and proves by the app's own count that all of it arrived there.

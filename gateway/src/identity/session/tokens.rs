@@ -217,7 +217,7 @@ impl Sessions {
     ///
     /// # Errors
     /// [`TokenError`]; there is no such token then.
-    pub(crate) async fn make_token(
+    pub(in crate::identity) async fn make_token(
         &self,
         session: &Session,
         new: &NewToken<'_>,

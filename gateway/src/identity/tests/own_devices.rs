@@ -18,7 +18,7 @@ async fn add(
     Ok(added.await?.id)
 }
 
-async fn told(bench: &Bench, user: &str) -> Vec<(NoticeKind, String)> {
+pub(super) async fn told(bench: &Bench, user: &str) -> Vec<(NoticeKind, String)> {
     let notices = bench.identity.notices(user).await.unwrap();
     notices.into_iter().map(|n| (n.kind, n.detail)).collect()
 }

@@ -1,7 +1,8 @@
 //! Tokens for apps.
 
-use super::super::{EndReason, NewToken, Session, Token, TokenError};
+use super::super::{EndReason, NewToken, NoticeKind, Session, Token, TokenError};
 use super::account::confirmed;
+use super::own_devices::told;
 use super::*;
 
 const DAY: i64 = 86_400;
@@ -18,8 +19,7 @@ async fn make(
         life: Duration::from_secs(30 * 86_400),
     };
     let from = bench.at(now);
-    let sessions = bench.identity.sessions();
-    sessions.make_token(session, &new, &from).await
+    bench.identity.make_token(session, &new, &from).await
 }
 
 fn finds(bench: &Bench, text: &str, now: i64) -> bool {
@@ -58,7 +58,10 @@ async fn a_token_needs_password_and_code_a_name_of_its_own_and_a_place() {
     let (plain, _) = bench.sign_in("bob", NOW).await;
     let refused = make(&bench, &plain, "laptop", NOW).await;
     assert!(matches!(refused, Err(TokenError::NotConfirmed)));
+    assert!(told(&bench, "bob").await.is_empty());
     assert!(make(&bench, &session, "laptop", now).await.is_ok());
+    let news = [(NoticeKind::TokenMade, "laptop, app.git".to_owned())];
+    assert_eq!(told(&bench, "alice").await, news);
     let again = make(&bench, &session, "laptop", now).await;
     assert!(matches!(again, Err(TokenError::NameTaken)));
     for bad in ["", "a\nb", &*"x".repeat(65)] {

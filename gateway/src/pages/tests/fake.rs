@@ -626,6 +626,7 @@ pub(super) fn news() -> Vec<Notice> {
         (NoticeKind::DeviceRevoked, "<old> phone"),
         (NoticeKind::KeySeenTwice, "<work> laptop"),
         (NoticeKind::ManyFailures, "12"),
+        (NoticeKind::TokenMade, "<my> laptop, app.git"),
     ];
     let notice = |(id, (kind, detail)): (i64, (NoticeKind, &str))| Notice {
         id,

@@ -63,6 +63,7 @@ pub(crate) const DE: Texts = Texts {
     notice_device_revoked_by_admin: "{time}: Die Administration hat ein Gerät von Ihnen gesperrt: {detail}",
     notice_key_seen_twice: "{time}: Der Schlüssel Ihres Geräts {detail} wurde von zwei Orten zugleich benutzt; das Gerät ist geschlossen, bis Sie sich über das Gerät anmelden. Jedes Gerät braucht einen eigenen Schlüssel: Gehört das zweite nicht Ihnen, sperren Sie dieses Gerät.",
     notice_many_failures: "{time}: Davor waren {detail} Versuche gescheitert, sich mit Ihrem Namen anzumelden. Waren es nicht Ihre, rät jemand: Ihr Passwort darf nirgends sonst in Gebrauch sein.",
+    notice_token_made: "{time}: Ein Token wurde von {place} aus erstellt: {detail}. Ein Programm, das es hat, öffnet die Anwendung in Ihrem Namen. Waren Sie das nicht, widerrufen Sie es und ändern Sie Ihr Passwort.",
     portal_apps: "Anwendungen",
     portal_none: "Von hier aus können Sie keine Anwendung öffnen. Fehlt Ihnen eine, fragen Sie Ihre Administration.",
     portal_needs_code: "verlangt einen neuen Code",

@@ -63,6 +63,7 @@ pub(crate) const EN: Texts = Texts {
     notice_device_revoked_by_admin: "{time}: an administrator revoked a device of yours: {detail}",
     notice_key_seen_twice: "{time}: the key of your device {detail} was used from two places at once, so the device is closed until you sign in through it. Each device needs a key of its own: if the second one is not yours, revoke this device.",
     notice_many_failures: "{time}: before this, {detail} tries to sign in with your name had failed. If they were not yours, somebody is guessing: your password must be one that you use nowhere else.",
+    notice_token_made: "{time}: a token was made from {place}: {detail}. A program that has it opens the app as you. If that was not you, revoke it and change your password.",
     portal_apps: "Applications",
     portal_none: "There is no application you may open from here. If you miss one, ask your administrator.",
     portal_needs_code: "asks for a fresh code",

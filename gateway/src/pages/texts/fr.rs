@@ -63,6 +63,7 @@ pub(crate) const FR: Texts = Texts {
     notice_device_revoked_by_admin: "{time} : un administrateur a révoqué l’un de vos appareils : {detail}",
     notice_key_seen_twice: "{time} : la clé de votre appareil {detail} a été utilisée depuis deux endroits à la fois ; l’appareil est fermé jusqu’à ce que vous vous connectiez par lui. Chaque appareil a besoin de sa propre clé : si le second n’est pas à vous, révoquez cet appareil.",
     notice_many_failures: "{time} : auparavant, {detail} essais de connexion à votre nom avaient échoué. S’ils n’étaient pas de vous, quelqu’un devine : votre mot de passe ne doit servir nulle part ailleurs.",
+    notice_token_made: "{time} : un jeton a été créé depuis {place} : {detail}. Un programme qui le détient ouvre l’application en votre nom. Si ce n’était pas vous, révoquez-le et changez votre mot de passe.",
     portal_apps: "Applications",
     portal_none: "Aucune application ne vous est ouverte d’ici. S’il en manque une, adressez-vous à votre administrateur.",
     portal_needs_code: "demande un nouveau code",

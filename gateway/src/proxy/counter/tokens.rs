@@ -53,7 +53,7 @@ impl TokenDesk for Counter {
             life: asked.min(*most),
         };
         let from = self.from();
-        let made = self.gw.sessions.make_token(session, &new, &from);
+        let made = self.gw.identity.make_token(session, &new, &from);
         let (token, text) = made.await.map_err(|error| self.token_fault(&error))?;
         let port = self.port.map(|p| format!(":{p}")).unwrap_or_default();
         let host = own::nearest(policy.app(*at).exact_hosts(), &self.visit.host);
