@@ -1,19 +1,22 @@
 //! The choice of a chain by host name.
 
+mod name;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use rustls::sign::CertifiedKey;
 
+use self::name::Name;
 use crate::{Chain, ChainError};
 
 /// Chains by host name: the exact name first, then a wildcard of one label, else a certificate
 /// that names nothing.
 #[derive(Debug)]
 pub struct Selection {
-    exact: HashMap<String, Arc<Chain>>,
-    wildcard: HashMap<String, Arc<Chain>>,
+    exact: HashMap<Name, Arc<Chain>>,
+    wildcard: HashMap<Name, Arc<Chain>>,
     nameless: Arc<CertifiedKey>,
 }
 
@@ -35,7 +38,7 @@ impl Selection {
                 Some(parent) => (&mut self.wildcard, parent),
                 None => (&mut self.exact, name.as_str()),
             };
-            map.entry(key.to_owned()).or_insert_with(|| chain.clone());
+            map.entry(Name::new(key)).or_insert_with(|| chain.clone());
         }
     }
 
@@ -43,14 +46,14 @@ impl Selection {
     #[must_use]
     pub fn find(&self, host: &str) -> Option<&Arc<Chain>> {
         let host = form(host);
-        if let Some(chain) = self.exact.get(&*host) {
+        if let Some(chain) = self.exact.get(host.as_bytes()) {
             return Some(chain);
         }
         let (label, parent) = host.split_once('.')?;
         if label.is_empty() {
             return None;
         }
-        self.wildcard.get(parent)
+        self.wildcard.get(parent.as_bytes())
     }
 
     /// Returns what a handshake for `sni` is answered with; unknown or absent names get the
@@ -71,6 +74,9 @@ impl Selection {
     /// Source: [RFC 9110 section 15.5.20](https://www.rfc-editor.org/rfc/rfc9110#section-15.5.20).
     #[must_use]
     pub fn is_same(&self, sni: Option<&str>, host: &str) -> bool {
+        if sni == Some(host) {
+            return self.find(host).is_some();
+        }
         match (sni.and_then(|sni| self.find(sni)), self.find(host)) {
             (Some(shown), Some(meant)) => Arc::ptr_eq(shown, meant),
             (None | Some(_), None) | (None, Some(_)) => false,

@@ -1,7 +1,8 @@
 //! WebSockets pass unchanged: every frame of RFC 6455, sound or not, is the app's and the client's affair.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
+use std::thread;
 use std::time::Duration;
 
 use postern_tests::curl::{Client, host};
@@ -9,8 +10,10 @@ use postern_tests::gateway::Gateway;
 use postern_tests::mirror::{BYE, Mirror};
 use postern_tests::raw::{self, Tls};
 use postern_tests::wait;
-use postern_tests::websocket::Socket;
+use postern_tests::websocket::{self, Socket};
 
+/// What the app of [`eager`] says along with its 101.
+const FIRST: &[u8] = b"\x81\x05first";
 const SOON: Duration = postern_tests::wait::PATIENCE;
 const TEXT: u8 = 0x1;
 const BINARY: u8 = 0x2;
@@ -29,7 +32,12 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let mirror = Mirror::new();
-        let gateway = Gateway::demo_before(&mirror.url());
+        let url = mirror.url();
+        Self::before(mirror, &url)
+    }
+
+    fn before(mirror: Mirror, app: &str) -> Self {
+        let gateway = Gateway::demo_before(app);
         let client = Client::new(&gateway);
         let page = client.sign_in(&gateway.facts.app, &gateway.facts.demo);
         assert_eq!(page.status, 200, "{page:?}");
@@ -278,4 +286,69 @@ fn every_way_to_say_good_bye_passes_and_both_sides_learn_of_the_end() {
         "after the end",
         &[close(1000, ""), frame(FIN | TEXT, b"late")],
     );
+}
+
+/// An app that speaks in the same packet as its 101, and then gives back what comes.
+fn eager() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            thread::spawn(move || {
+                let head = websocket::read_head(&mut stream).unwrap_or_default();
+                if !head.to_lowercase().contains("upgrade: websocket") {
+                    let plain =
+                        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+                    return stream.write_all(plain);
+                }
+                let accept = websocket::accept(websocket::KEY);
+                let head = format!(
+                    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                     Sec-WebSocket-Accept: {accept}\r\n\r\n"
+                );
+                stream.write_all(&[head.as_bytes(), FIRST].concat())?;
+                let mut block = [0; 4096];
+                loop {
+                    let n = stream.read(&mut block)?;
+                    if n == 0 {
+                        return Ok(());
+                    }
+                    stream.write_all(&block[..n])?;
+                }
+            });
+        }
+    });
+    url
+}
+
+#[test]
+fn what_either_side_sends_right_behind_its_head_arrives() {
+    let scene = Scene::before(Mirror::new(), &eager());
+    let text = frame(FIN | TEXT, b"hello");
+    let mut back = vec![0; FIRST.len() + text.len()];
+
+    let mut socket = scene.open("/ws");
+    socket.read_exact(&mut back[..FIRST.len()]).unwrap();
+    assert_eq!(&back[..FIRST.len()], FIRST);
+    socket.write_all(&text).unwrap();
+    socket.read_exact(&mut back[FIRST.len()..]).unwrap();
+    assert_eq!(&back[FIRST.len()..], text);
+
+    // a client that does not wait for the 101
+    let name = host(&scene.gateway.facts.app);
+    let tcp = TcpStream::connect(("127.0.0.1", scene.gateway.https_port())).unwrap();
+    let mut tls = raw::tls_over(tcp, name, &scene.gateway.facts.ca_root, SOON);
+    let authority = format!("{name}:{}", scene.gateway.https_port());
+    let head = format!(
+        "GET /ws HTTP/1.1\r\nHost: {authority}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Origin: https://{authority}\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {}\r\n\
+         Cookie: {}\r\n\r\n",
+        websocket::KEY,
+        scene.cookie
+    );
+    tls.write_all(&[head.as_bytes(), &text].concat()).unwrap();
+    let answer = websocket::read_head(&mut tls).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
+    tls.read_exact(&mut back).unwrap();
+    assert_eq!(back, [FIRST, &text].concat());
 }

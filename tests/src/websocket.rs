@@ -11,7 +11,8 @@ const TEXT: u8 = 0x1;
 const BINARY: u8 = 0x2;
 const CLOSE: u8 = 0x8;
 const MAGIC: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+/// The key that clients here send. Source: RFC 6455 section 1.3.
+pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
 /// A client's side of an open WebSocket.
 #[derive(Debug)]
@@ -134,13 +135,13 @@ pub fn echo(reader: &mut BufReader<TcpStream>, request: &Seen) {
 }
 
 /// RFC 6455 section 4.2.2.
-pub(crate) fn accept(key: &str) -> String {
+pub fn accept(key: &str) -> String {
     use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
     let text = format!("{key}{MAGIC}");
     BASE64.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()).as_ref())
 }
 
-pub(crate) fn read_head(stream: &mut impl Read) -> io::Result<String> {
+pub fn read_head(stream: &mut impl Read) -> io::Result<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];

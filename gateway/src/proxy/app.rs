@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
@@ -13,6 +14,7 @@ use pingora_core::server::ShutdownWatch;
 
 use super::conn::ConnCtx;
 use super::edge::Edge;
+use super::stream::Far;
 use crate::clock;
 use crate::streams::KillSwitch;
 
@@ -39,6 +41,8 @@ pub(crate) struct RequestCtl {
     pub(crate) kill: KillSwitch,
     /// When its head was whole.
     pub(crate) started: Instant,
+    /// Where its client's bytes come from and go to once they are no HTTP; only where none came early.
+    pub(crate) far: Option<Far>,
     body_bytes: AtomicU64,
     body_done: AtomicBool,
     upstream: Waiting,
@@ -161,6 +165,8 @@ fn millis(time: Duration) -> u64 {
 pub(crate) struct App {
     pub(crate) edge: Arc<Edge>,
     pub(crate) conn: Arc<ConnCtx>,
+    /// That of the next request.
+    pub(super) far: Mutex<Option<Far>>,
     h2: bool,
     options: HttpServerOptions,
 }
@@ -173,6 +179,7 @@ impl App {
         Self {
             edge,
             conn,
+            far: Mutex::new(None),
             h2,
             options,
         }
@@ -191,6 +198,7 @@ impl HttpServerApp for App {
             edge: Arc::clone(&self.edge),
             kill: KillSwitch::new(),
             started: clock::now(),
+            far: self.far.lock().take(),
             body_bytes: AtomicU64::new(0),
             body_done: AtomicBool::new(false),
             upstream: Waiting::default(),

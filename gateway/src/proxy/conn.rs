@@ -188,9 +188,11 @@ async fn http1(app: &Arc<App>, mut stream: Box<ClientStream>) {
             return;
         }
         grace = Duration::ZERO;
-        if let Err(refused) = strict_head(&mut stream).await {
-            return refuse(app, &mut stream, refused).await;
-        }
+        let head = match strict_head(&mut stream).await {
+            Ok(head) => head,
+            Err(refused) => return refuse(app, &mut stream, refused).await,
+        };
+        *app.far.lock() = stream.far(head);
         let wire = stream.wire();
         let mut session = ServerSession::new_http1(stream);
         match settings.take() {
@@ -226,8 +228,8 @@ async fn wait_for_request(app: &App, stream: &mut ClientStream, grace: Duration)
     }
 }
 
-/// Reads the head within its deadline and judges it; `Err(None)` is a client that left.
-async fn strict_head(stream: &mut ClientStream) -> Result<(), Option<Refused>> {
+/// Reads the head within its deadline and judges it; returns its length in bytes. `Err(None)` is a client that left.
+async fn strict_head(stream: &mut ClientStream) -> Result<usize, Option<Refused>> {
     let late = Refused {
         status: 408,
         reason: "head-too-slow",
@@ -239,7 +241,10 @@ async fn strict_head(stream: &mut ClientStream) -> Result<(), Option<Refused>> {
     let read = timeout(HEAD, stream.read_head(MAX_HEAD)).await;
     match read {
         Err(_) => Err(Some(late)),
-        Ok(Ok(HeadRead::Whole(len))) => head::scan(stream.ahead(len)).map_err(Some),
+        Ok(Ok(HeadRead::Whole(len))) => match head::scan(stream.ahead(len)) {
+            Ok(()) => Ok(len),
+            Err(refused) => Err(Some(refused)),
+        },
         Ok(Ok(HeadRead::TooLarge)) => Err(Some(large)),
         Ok(Ok(HeadRead::Closed | HeadRead::Broken) | Err(_)) => Err(None),
     }

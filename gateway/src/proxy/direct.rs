@@ -1,16 +1,17 @@
-//! The short way to an app: for a request without a body, to an upstream of HTTP/1.
+//! The short way to an app: for a request without a body, WebSockets included, to an upstream of HTTP/1.
 //!
 //! pingora runs an exchange as two halves that talk over channels, and gives each connection that waits a task of its
 //! own. A request without a body needs neither: it is sent, then its answer is passed on, by one loop. Heads and
 //! bodies are read and written by pingora's own sessions, and every filter is that of the long way.
 
 mod idle;
+mod upgraded;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use http::{HeaderName, Method, Version, header};
+use http::{HeaderName, HeaderValue, Method, Version, header};
 use parking_lot::Mutex;
 use pingora_core::connectors::TransportConnector;
 use pingora_core::protocols::Stream;
@@ -86,12 +87,32 @@ impl Direct {
 }
 
 /// Tells whether a request may take the short way.
-pub(super) fn fits(session: &mut Session, ctx: &Ctx) -> bool {
+pub(super) fn fits(ctl: &RequestCtl, session: &mut Session, ctx: &Ctx) -> bool {
     let pool = ctx.route.front.as_ref().and_then(|front| front.pool());
-    pool.is_some_and(|pool| !pool.http2())
-        && !ctx.upgrade
-        && session.is_body_done()
-        && names_nothing(&session.req_header().headers)
+    if pool.is_none_or(|pool| pool.http2()) {
+        return false;
+    }
+    if ctx.upgrade {
+        return ctl.far.is_some() && upgrades_only(&session.req_header().headers);
+    }
+    session.is_body_done() && names_nothing(&session.req_header().headers)
+}
+
+/// Tells whether a request for an upgrade has no body and Connection names no other field.
+fn upgrades_only(headers: &http::HeaderMap) -> bool {
+    let usual = |line: &HeaderValue| {
+        let mut names = line
+            .as_bytes()
+            .split(|b| *b == b',')
+            .map(<[u8]>::trim_ascii);
+        names.all(|name| {
+            name.eq_ignore_ascii_case(b"upgrade") || name.eq_ignore_ascii_case(b"keep-alive")
+        })
+    };
+    !headers.contains_key(header::CONTENT_LENGTH)
+        && !headers.contains_key(header::TRANSFER_ENCODING)
+        && headers.get_all(header::UPGRADE).iter().count() == 1
+        && headers.get_all(header::CONNECTION).iter().all(usual)
 }
 
 /// Tells whether Connection names no other field, so that nothing but the usual ends at this hop.
@@ -148,7 +169,14 @@ async fn attempt(
     asked.read_timeout = peer.options.read_timeout;
     asked.write_timeout = peer.options.write_timeout;
     upstream::watch(ctx, asked.stream().id());
-    match converse(pep, session, ctx, &mut asked).await {
+    let answered = match converse(pep, session, ctx, &mut asked).await {
+        Ok(_) if asked.was_upgraded() => {
+            let ended = upgraded::pass(ctl, session, ctx, asked, &peer).await;
+            return ended.map_err(|error| upstream::broke(session, ctx, error, reused));
+        }
+        answered => answered,
+    };
+    match answered {
         Ok(whole) => {
             if whole && !ctl.answered() {
                 direct.keep(asked, &peer).await;
@@ -166,7 +194,7 @@ async fn converse(
     ctx: &mut Ctx,
     asked: &mut Asked,
 ) -> Result<bool> {
-    let mut head = ask(session);
+    let mut head = ask(session, ctx.upgrade)?;
     pep.to_app(session, &mut head, ctx)?;
     validate_request_authority(&head).map_err(|e| e.into_in())?;
     asked
@@ -174,11 +202,12 @@ async fn converse(
         .await
         .map_err(|e| e.into_up())?;
     loop {
-        let first = next(session, asked).await?;
+        let first = next(session, ctx, asked).await?;
+        let upgraded = asked.was_upgraded();
         let mut whole = first.is_end();
         let mut parts = Vec::with_capacity(PARTS);
         parts.push(filter(pep, session, ctx, first)?);
-        while !whole && parts.len() < PARTS {
+        while !whole && !upgraded && parts.len() < PARTS {
             // what is here already goes out with it
             let Some(part) = tokio::task::unconstrained(asked.read_response_task()).now_or_never()
             else {
@@ -189,24 +218,32 @@ async fn converse(
             parts.push(filter(pep, session, ctx, part)?);
         }
         let written = session.write_response_tasks(parts).await?;
-        if whole || written {
-            return Ok(whole);
+        if whole || written || upgraded {
+            return Ok(whole && !upgraded);
         }
     }
 }
 
 /// Starts the head of the request to an app with what the client sent.
-fn ask(session: &Session) -> RequestHeader {
+fn ask(session: &Session, upgrade: bool) -> Result<RequestHeader> {
     let mut head = session.req_header().clone();
     head.set_version(Version::HTTP_11);
+    let wanted = head.headers.get(header::UPGRADE).cloned();
     for name in &HOP_BY_HOP {
         head.remove_header(name);
     }
-    head
+    if let (true, Some(wanted)) = (upgrade, wanted) {
+        head.insert_header(header::UPGRADE, wanted)?;
+    }
+    Ok(head)
 }
 
 /// Waits for the next part of an answer, as long as its client does.
-async fn next(session: &mut Session, asked: &mut Asked) -> Result<HttpTask> {
+async fn next(session: &mut Session, ctx: &Ctx, asked: &mut Asked) -> Result<HttpTask> {
+    if ctx.upgrade {
+        let part = asked.read_response_task().await;
+        return Ok(part.unwrap_or_else(|e| HttpTask::Failed(e.into_up())));
+    }
     tokio::select! {
         biased;
         part = asked.read_response_task() => {
@@ -254,7 +291,7 @@ fn frame(session: &Session, head: &mut ResponseHeader, end: bool) -> Result<()> 
 mod tests {
     use http::{HeaderMap, HeaderValue, header};
 
-    use super::names_nothing;
+    use super::{names_nothing, upgrades_only};
 
     fn lines(lines: &[&'static str]) -> HeaderMap {
         let mut map = HeaderMap::new();
@@ -278,5 +315,32 @@ mod tests {
         ] {
             assert!(!names_nothing(&lines(names)), "{names:?}");
         }
+    }
+
+    #[test]
+    fn an_upgrade_with_a_body_or_a_named_field_takes_the_long_way() {
+        let head = |more: &[(&'static str, &'static str)]| {
+            let mut map = HeaderMap::new();
+            let usual = [
+                ("upgrade", "websocket"),
+                ("connection", "keep-alive, Upgrade"),
+            ];
+            for (name, value) in usual.iter().chain(more) {
+                map.append(*name, HeaderValue::from_static(value));
+            }
+            map
+        };
+        assert!(upgrades_only(&head(&[])));
+        assert!(upgrades_only(&head(&[("origin", "https://app.example")])));
+        for more in [
+            ("connection", "x-inner"),
+            ("connection", "upgrade, x-inner"),
+            ("content-length", "0"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+        ] {
+            assert!(!upgrades_only(&head(&[more])), "{more:?}");
+        }
+        assert!(!upgrades_only(&HeaderMap::new()));
     }
 }

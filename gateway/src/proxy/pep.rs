@@ -131,6 +131,21 @@ impl Ctx {
             .saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
     }
 
+    /// What is to be noted of bytes after an upgrade: of those to the app, and of those from it.
+    pub(super) fn ways(&mut self) -> (ToApp<'_>, OfApp<'_>) {
+        let ctl = self.ctl.as_deref();
+        let (frames, session) = (&mut self.frames, self.session.as_deref());
+        let sent = &mut self.sent;
+        (
+            ToApp {
+                ctl,
+                frames,
+                session,
+            },
+            OfApp { ctl, sent },
+        )
+    }
+
     /// Notes why there is no answer of the app.
     fn failed(&mut self, problem: Problem) {
         let known = self.route.failed.take();
@@ -141,6 +156,45 @@ impl Ctx {
             ended.reason = reason;
             ended.detail = (!detail.is_empty()).then_some(detail);
         }
+    }
+}
+
+/// Takes note of what a client sends after an upgrade.
+pub(super) struct ToApp<'a> {
+    ctl: Option<&'a RequestCtl>,
+    frames: &'a mut Frames,
+    session: Option<&'a SignIn>,
+}
+
+impl ToApp<'_> {
+    /// Counts bytes; those of messages are use of the session.
+    pub(super) fn came(&mut self, bytes: &[u8]) {
+        if let Some(ctl) = self.ctl {
+            ctl.body_came(bytes.len());
+        }
+        if let Some(session) = self.session
+            && self.frames.take(bytes)
+        {
+            session.touch(clock::unix());
+        }
+    }
+}
+
+/// Takes note of what an app sends after an upgrade.
+pub(super) struct OfApp<'a> {
+    ctl: Option<&'a RequestCtl>,
+    sent: &'a mut u64,
+}
+
+impl OfApp<'_> {
+    /// Counts bytes.
+    pub(super) fn came(&mut self, bytes: usize) {
+        if let Some(ctl) = self.ctl {
+            ctl.part_came();
+        }
+        *self.sent = self
+            .sent
+            .saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
     }
 }
 
@@ -254,7 +308,7 @@ impl ProxyHttp for Pep {
                 {
                     return Ok(true);
                 }
-                if !direct::fits(session, ctx) {
+                if !direct::fits(&ctl, session, ctx) {
                     return Ok(false);
                 }
                 direct::exchange(self, &ctl, session, ctx).await?;
@@ -300,21 +354,20 @@ impl ProxyHttp for Pep {
         end: bool,
         ctx: &mut Ctx,
     ) -> Result<()> {
+        if ctx.upgrade {
+            ctx.ways().0.came(body.as_deref().unwrap_or_default());
+            return Ok(());
+        }
         let Some(ctl) = &ctx.ctl else { return Ok(()) };
         ctl.body_came(body.as_ref().map_or(0, Bytes::len));
         if end {
             ctl.body_ended();
         }
-        if !ctx.upgrade && ctl.body_bytes() > ctx.body_max {
+        if ctl.body_bytes() > ctx.body_max {
             return Err(Error::explain(
                 ErrorType::HTTPStatus(413),
                 "body over the limit",
             ));
-        }
-        if let (true, Some(bytes), Some(signed_in)) = (ctx.upgrade, &body, &ctx.session)
-            && ctx.frames.take(bytes)
-        {
-            signed_in.touch(clock::unix());
         }
         Ok(())
     }

@@ -84,6 +84,12 @@ impl ClientStream {
         Arc::clone(&self.wire)
     }
 
+    /// Returns the far end for bytes that are no HTTP any more, unless some were read ahead of them.
+    pub(crate) fn far(&self, head: usize) -> Option<Far> {
+        let read = self.taken.saturating_add(head);
+        (self.ahead.len() <= read).then(|| Far(self.wire()))
+    }
+
     async fn read_some(&mut self, into: &mut [u8]) -> io::Result<usize> {
         poll_fn(|cx| {
             let mut buf = ReadBuf::new(into);
@@ -238,6 +244,38 @@ impl AsyncWrite for ClientStream {
 
     fn is_write_vectored(&self) -> bool {
         self.wire.lock().is_write_vectored()
+    }
+}
+
+/// The far end of a client stream, past all HTTP; clones are the same end.
+#[derive(Clone)]
+pub(crate) struct Far(Arc<Mutex<Wire>>);
+
+impl AsyncRead for Far {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.0.lock().poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Far {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.0.lock().poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.lock().poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.lock().poll_shutdown(cx)
     }
 }
 

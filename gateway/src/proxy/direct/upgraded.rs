@@ -1,0 +1,237 @@
+//! What follows a 101: bytes both ways, until a side ends.
+
+use std::future::poll_fn;
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use pingora_core::protocols::http::HttpTask;
+use pingora_core::protocols::http::v1::client::HttpSession as Asked;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_error::{Error, ErrorType, OrErr as _, Result};
+use pingora_proxy::Session;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::time::timeout;
+
+use crate::proxy::app::RequestCtl;
+use crate::proxy::pep::{Ctx, internal};
+
+/// The most bytes that are read at once; one TLS record. Source: RFC 8446 section 5.1.
+const CHUNK: usize = 16 * 1024;
+/// How long a client may take nothing of what is there for it.
+const STUCK: Duration = Duration::from_secs(30);
+
+/// How one way ended.
+#[derive(Debug)]
+enum Broke {
+    /// Where bytes come from failed.
+    From(io::Error),
+    /// It was silent for too long.
+    Silent,
+    /// Where bytes go to failed.
+    To(io::Error),
+    /// It took nothing for too long.
+    Stuck,
+}
+
+/// Passes bytes both ways until a side ends; what it sent until then arrives.
+///
+/// # Errors
+/// An app that broke off or takes nothing, a client that was silent too long or takes nothing. A client that goes away
+/// is an end like any.
+pub(super) async fn pass(
+    ctl: &RequestCtl,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    mut asked: Asked,
+    peer: &HttpPeer,
+) -> Result<()> {
+    let Some(client) = ctl.far.clone() else {
+        return Err(internal("no far end"));
+    };
+    let silence = ctx.route.front.as_ref().map(|front| front.stream);
+    let stuck = peer.options.write_timeout;
+    let early = early(&mut asked)?;
+    let (mut of_app, mut to_app) = tokio::io::split(asked.into_inner());
+    let (mut of_client, mut to_client) = (client.clone(), client);
+    let (mut up, mut down) = ctx.ways();
+    let ended = {
+        let up = pump(&mut of_client, &mut to_app, silence, stuck, |b| up.came(b));
+        let down = async {
+            if !early.is_empty() {
+                down.came(early.len());
+                give(&mut to_client, &early, Some(STUCK)).await?;
+            }
+            let note = |bytes: &[u8]| down.came(bytes.len());
+            pump(&mut of_app, &mut to_client, None, Some(STUCK), note).await
+        };
+        tokio::select! {
+            ended = up => of_way_up(ended),
+            ended = down => of_way_down(ended),
+        }
+    };
+    ended?;
+    let end = vec![HttpTask::UpgradedBody(None, true)];
+    session.write_response_tasks(end).await.map(drop)
+}
+
+/// Takes what came right behind the head of the answer.
+fn early(asked: &mut Asked) -> Result<Vec<u8>> {
+    // once is enough: what was read with the head is given first and whole, and only then the connection is read
+    let part = tokio::task::unconstrained(asked.read_response_task()).now_or_never();
+    match part {
+        None => Ok(Vec::new()),
+        Some(Ok(part)) => Ok(match part {
+            HttpTask::UpgradedBody(bytes, _) => bytes.unwrap_or_default().to_vec(),
+            HttpTask::Header(..)
+            | HttpTask::Body(..)
+            | HttpTask::Trailer(_)
+            | HttpTask::Done
+            | HttpTask::Failed(_) => Vec::new(),
+        }),
+        Some(Err(error)) => Err(error.into_up()),
+    }
+}
+
+fn of_way_up(ended: std::result::Result<(), Broke>) -> Result<()> {
+    match ended {
+        Ok(()) | Err(Broke::From(_)) => Ok(()),
+        Err(Broke::Silent) => {
+            let why = "the client was silent";
+            Err(Error::explain(ErrorType::ReadTimedout, why).into_down())
+        }
+        Err(Broke::To(error)) => {
+            let broken = Err(error).or_err(ErrorType::WriteError, "to the app");
+            broken.map_err(Error::into_up)
+        }
+        Err(Broke::Stuck) => {
+            let why = "the app takes nothing";
+            Err(Error::explain(ErrorType::WriteTimedout, why).into_up())
+        }
+    }
+}
+
+fn of_way_down(ended: std::result::Result<(), Broke>) -> Result<()> {
+    match ended {
+        Ok(()) | Err(Broke::To(_)) => Ok(()),
+        Err(Broke::From(error)) => {
+            let broken = Err(error).or_err(ErrorType::ReadError, "from the app");
+            broken.map_err(Error::into_up)
+        }
+        Err(Broke::Silent) => {
+            let why = "the app was silent";
+            Err(Error::explain(ErrorType::ReadTimedout, why).into_up())
+        }
+        Err(Broke::Stuck) => {
+            let why = "the client takes nothing";
+            Err(Error::explain(ErrorType::WriteTimedout, why).into_down())
+        }
+    }
+}
+
+/// Passes bytes one way until their source ends.
+async fn pump<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+    from: &mut R,
+    to: &mut W,
+    silence: Option<Duration>,
+    stuck: Option<Duration>,
+    mut note: impl FnMut(&[u8]),
+) -> std::result::Result<(), Broke> {
+    loop {
+        let read = within(silence, read_some(from)).await;
+        let bytes = read.ok_or(Broke::Silent)?.map_err(Broke::From)?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        note(&bytes);
+        give(to, &bytes, stuck).await?;
+    }
+}
+
+async fn give<W: AsyncWrite + Unpin>(
+    to: &mut W,
+    bytes: &[u8],
+    stuck: Option<Duration>,
+) -> std::result::Result<(), Broke> {
+    let write = async {
+        to.write_all(bytes).await?;
+        to.flush().await
+    };
+    let written = within(stuck, write).await;
+    written.ok_or(Broke::Stuck)?.map_err(Broke::To)
+}
+
+async fn within<T>(limit: Option<Duration>, work: impl Future<Output = T>) -> Option<T> {
+    match limit {
+        Some(limit) => timeout(limit, work).await.ok(),
+        None => Some(work.await),
+    }
+}
+
+/// Reads what is there, at most [`CHUNK`] bytes; none at the end. Holds no buffer while it waits.
+async fn read_some<R: AsyncRead + Unpin>(from: &mut R) -> io::Result<Vec<u8>> {
+    poll_fn(|cx| {
+        let mut room = [MaybeUninit::uninit(); CHUNK];
+        let mut room = ReadBuf::uninit(&mut room);
+        ready!(Pin::new(&mut *from).poll_read(cx, &mut room))?;
+        Poll::Ready(Ok(room.filled().to_vec()))
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use super::{Broke, CHUNK, pump};
+
+    #[tokio::test]
+    async fn everything_that_was_sent_arrives_in_order_before_the_end() {
+        let (mut source, mut from) = duplex(CHUNK * 2);
+        let (mut to, mut sink) = duplex(1000);
+        let bytes: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
+        let sent = bytes.clone();
+        let write = async move { source.write_all(&sent).await.unwrap() };
+        let mut noted = 0;
+        let pump = async {
+            let ended = pump(&mut from, &mut to, None, None, |b| noted += b.len()).await;
+            drop(to);
+            ended
+        };
+        let mut got = Vec::new();
+        let (_, ended, read) = tokio::join!(write, pump, sink.read_to_end(&mut got));
+        assert!(ended.is_ok());
+        assert_eq!(read.unwrap(), bytes.len());
+        assert_eq!(got, bytes);
+        assert_eq!(noted, bytes.len());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_and_a_full_other_end_are_told_apart() {
+        let hour = Some(Duration::from_secs(3600));
+        let (_source, mut from) = duplex(100);
+        let (mut to, _sink) = duplex(100);
+        let ended = pump(&mut from, &mut to, hour, None, |_| {}).await;
+        assert!(matches!(ended, Err(Broke::Silent)), "{ended:?}");
+
+        let (mut source, mut from) = duplex(1000);
+        source.write_all(&[1; 1000]).await.unwrap();
+        let ended = pump(&mut from, &mut to, hour, hour, |_| {}).await;
+        assert!(matches!(ended, Err(Broke::Stuck)), "{ended:?}");
+    }
+
+    #[tokio::test]
+    async fn an_end_that_is_gone_ends_its_way() {
+        let (mut source, mut from) = duplex(100);
+        let (mut to, sink) = duplex(100);
+        drop(sink);
+        source.write_all(b"hello").await.unwrap();
+        let ended = pump(&mut from, &mut to, None, None, |_| {}).await;
+        assert!(matches!(ended, Err(Broke::To(_))), "{ended:?}");
+    }
+}
