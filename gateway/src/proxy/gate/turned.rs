@@ -1,0 +1,183 @@
+//! Answers of the gate to requests that do not pass: the way to sign in, and pages that say why not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{StatusCode, header};
+use pingora_error::Result;
+use pingora_proxy::Session;
+
+use super::keep::Leave;
+use super::{Answered, request_record};
+use crate::access::{Denied, Quarantine};
+use crate::audit::{Event, reason};
+use crate::bans::Offence;
+use crate::clock;
+use crate::gateway::Gateway;
+use crate::pages::Problem;
+use crate::proxy::app::RequestCtl;
+use crate::proxy::head::Refused;
+use crate::proxy::identify::Identified;
+use crate::proxy::pep::Ctx;
+use crate::proxy::{answer, cookies, headers, offence, own};
+
+/// Answers a request that got no permit: by the way to sign in where that helps.
+pub(in crate::proxy) async fn turn_away(
+    gw: &Arc<Gateway>,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    who: &Identified,
+    denied: Denied,
+) -> Result<Answered> {
+    let needed = match denied {
+        Denied::Login => Problem::SignInNeeded,
+        Denied::Deny { .. } if who.quarantine != Quarantine::Open => Problem::SignInNeeded,
+        Denied::StepUp => Problem::StepUpNeeded,
+        Denied::Deny { .. } if ctx.snap.policy.hide() => {
+            return problem(gw, session, ctx, Problem::NotFound).await;
+        }
+        Denied::Deny { .. } => return problem(gw, session, ctx, Problem::Denied).await,
+        Denied::AuditDown => return problem(gw, session, ctx, Problem::Unavailable).await,
+    };
+    to_sign_in(gw, session, ctx, who, needed).await
+}
+
+/// Sends a navigation to sign in and tells everything else where that would be.
+async fn to_sign_in(
+    gw: &Arc<Gateway>,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    who: &Identified,
+    needed: Problem,
+) -> Result<Answered> {
+    let Some(target) = ctx.target.clone() else {
+        return problem(gw, session, ctx, needed).await;
+    };
+    if !ctx.wants_page {
+        return problem(gw, session, ctx, needed).await;
+    }
+    let path = match (needed, &who.caller.session) {
+        (Problem::StepUpNeeded, _) => "/signin/step-up?",
+        // signed in, but too long ago for this rule
+        (_, Some(_)) => "/signin?anew=1&",
+        (_, None) => "/signin?",
+    };
+    let leave = Leave {
+        to: target.path_and_query(),
+        nonce: None,
+    };
+    depart(gw, session, ctx, who, path, &leave).await
+}
+
+/// Sends a browser to a form of the sign-in host, to come back to this app.
+pub(super) async fn depart(
+    gw: &Arc<Gateway>,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    who: &Identified,
+    path: &str,
+    leave: &Leave,
+) -> Result<Answered> {
+    let Some(target) = ctx.target.clone() else {
+        return problem(gw, session, ctx, Problem::SignInNeeded).await;
+    };
+    let base = own::sign_in_origin(gw, &target);
+    let departure = gw.handover.depart(
+        target.host.as_str(),
+        &target.authority(),
+        &leave.to,
+        leave
+            .nonce
+            .as_deref()
+            .or_else(|| who.cookies.one(cookies::NONCE)),
+        who.caller.source,
+        clock::now(),
+    );
+    let to = format!("{base}{path}rt={}", departure.rt);
+    let mut response = answer::redirect(StatusCode::SEE_OTHER, &to);
+    let nonce = cookies::set(cookies::NONCE, &departure.nonce, Some(900));
+    response
+        .headers_mut()
+        .insert(header::SET_COOKIE, headers::value(&nonce));
+    answer::send(gw, session, ctx, response).await?;
+    Ok(Answered::Yes)
+}
+
+/// Answers with a problem page or its JSON twin.
+pub(crate) async fn problem(
+    gw: &Arc<Gateway>,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    problem: Problem,
+) -> Result<Answered> {
+    answer::problem(gw, session, ctx, problem, None).await?;
+    Ok(Answered::Yes)
+}
+
+/// Refuses a request for its head, on record.
+pub(super) async fn refuse(
+    gw: &Arc<Gateway>,
+    ctl: &Arc<RequestCtl>,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    refused: Refused,
+) -> Result<Answered> {
+    let mut record = request_record(Event::AccessDecided, "deny", reason::BAD_REQUEST, ctl, ctx);
+    record.rule = Some("builtin.bad-request".into());
+    if refused.reason == reason::NO_SUCH_APP {
+        record.reason = reason::NO_SUCH_APP;
+        record.rule = Some("builtin.no-such-app".into());
+    } else {
+        record.detail = Some(refused.reason.to_owned());
+    }
+    record.status = Some(refused.status);
+    let problem_shown = answer::problem_of_status(refused.status);
+    if problem_shown == Problem::Denied {
+        record.code = Some(ctx.code().into());
+    }
+    gw.audit.note(record);
+    offence::note(gw, ctl, ctx, &session.req_header().headers, Offence::Probe);
+    session.set_keepalive(None);
+    problem(gw, session, ctx, problem_shown).await
+}
+
+/// Refuses a request with a token that is none, on record: it counts as a wrong password does.
+pub(super) async fn bad_token(
+    gw: &Arc<Gateway>,
+    ctl: &Arc<RequestCtl>,
+    session: &mut Session,
+    ctx: &mut Ctx,
+) -> Result<Answered> {
+    (ctx.session, ctx.token) = (None, None);
+    let mut record = request_record(Event::AccessDecided, "deny", reason::TOKEN_BAD, ctl, ctx);
+    record.status = Some(401);
+    gw.audit.note(record);
+    let headers = &session.req_header().headers;
+    offence::note(gw, ctl, ctx, headers, Offence::SignIn);
+    session.set_keepalive(None);
+    problem(gw, session, ctx, Problem::SignInNeeded).await
+}
+
+/// Answers a request that came too soon after others, on record.
+pub(in crate::proxy) async fn limited(
+    gw: &Arc<Gateway>,
+    ctl: &Arc<RequestCtl>,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    what: &str,
+    retry: Duration,
+) -> Result<Answered> {
+    let mut record = request_record(Event::Limited, "limited", reason::RATE_LIMITED, ctl, ctx);
+    record.status = Some(429);
+    record.detail = Some(what.to_owned());
+    gw.audit.note(record);
+    offence::note(
+        gw,
+        ctl,
+        ctx,
+        &session.req_header().headers,
+        Offence::Limited,
+    );
+    answer::problem(gw, session, ctx, Problem::TooManyRequests, Some(retry)).await?;
+    Ok(Answered::Yes)
+}
