@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use super::methods::MAX_EXTRA;
 use super::{
-    Allow, App, AppRules, Area, FromSets, Guard, HostPattern, Methods, NetRules, ObligationIx,
-    Obligations, Rate, RuleInfo, RuleIx, Times, Tree, Trees, ZoneTable, people,
+    Allow, App, AppRules, Area, BUILT_IN, FromSets, Guard, HostPattern, Methods, NetRules,
+    ObligationIx, Obligations, Rate, RuleInfo, RuleIx, Times, Tree, Trees, ZoneTable, people,
+    zones,
 };
 use crate::canon::PathOpts;
-use crate::front::Fronts;
+use crate::front::{Alike, Fronts};
 use crate::hash::Keyed;
 use crate::headers::HeaderSet;
 use crate::ir::{self, Ir, Mfa, Resource};
-use crate::source::{Places, Span};
+use crate::source::{Places, Sources, Span};
 use crate::text::Text;
 
 pub(super) struct Build<'a> {
@@ -40,6 +41,7 @@ pub(super) struct Build<'a> {
     pub(super) bound: HashMap<Vec<u32>, Arc<[u32]>>,
     /// Trees of apps that have the same areas, each held once: whether case does not matter, and the areas.
     pub(super) shapes: HashMap<(bool, Vec<&'a str>), Tree, Keyed>,
+    pub(super) fronts: Alike<'a>,
     /// Obligations that rules share.
     pub(super) owed: HashMap<Owed, ObligationIx, Keyed>,
 }
@@ -57,6 +59,34 @@ pub(super) struct Owed {
 }
 
 impl<'a> Build<'a> {
+    /// Makes room for the rules of a policy that has `rules` of them in areas.
+    pub(super) fn new(ir: &'a Ir, sources: &Sources, rules: usize) -> Result<Self, (Span, String)> {
+        let areas = ir.apps.iter().map(|app| app.areas.len());
+        let plain = ir.nets.iter().map(|net| net.allows.len());
+        let others = plain.sum::<usize>() + ir.admin.len() + ir.guards.len() + BUILT_IN;
+        Ok(Self {
+            places: sources.places(),
+            near: 0,
+            id: String::new(),
+            ir,
+            atoms: people::Interner::default(),
+            from: FromSets::default(),
+            times: Times::new(&ir.schedules).map_err(|text| (Span::default(), text))?,
+            methods: Methods::default(),
+            rules: Vec::with_capacity(rules + others),
+            obligations: Vec::new(),
+            areas: Vec::with_capacity(areas.sum()),
+            allows: Vec::with_capacity(rules),
+            trees: Trees::default(),
+            bound: HashMap::new(),
+            shapes: HashMap::default(),
+            fronts: HashMap::default(),
+            owed: HashMap::default(),
+            zones: zones::compile(&ir.zones),
+            header_sets: ir.header_sets.iter().cloned().map(Arc::new).collect(),
+        })
+    }
+
     pub(super) fn builtins(&mut self) {
         for id in ["default", "bad-request", "no-such-app", "no-such-service"] {
             self.rules.push(RuleInfo {
@@ -149,7 +179,7 @@ impl<'a> Build<'a> {
         ix: u32,
     ) -> Result<(App, AppRules), (Span, String)> {
         let (first_area, first_allow) = (self.areas.len(), self.allows.len());
-        let fronts = Fronts::of(&app.areas);
+        let fronts = Fronts::of(&app.areas, &mut self.fronts);
         for (area, &front) in app.areas.iter().zip(&fronts.of_area) {
             let prefix = [app.id.as_str(), &area.pattern.text];
             let first = self.allows.len();
