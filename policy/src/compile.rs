@@ -8,6 +8,7 @@ mod methods;
 mod model;
 mod nets;
 mod people;
+mod rules;
 mod times;
 mod trie;
 mod zones;
@@ -25,8 +26,8 @@ pub(crate) use hosts::HostTable;
 pub(crate) use methods::Methods;
 pub use model::{App, HostPattern, Obligations, Rate, RuleInfo, User};
 pub(crate) use nets::NetTable;
-pub(crate) use people::Atoms;
 pub use people::SubjectBits;
+pub(crate) use people::{Atoms, Held};
 pub use times::TimeClass;
 pub(crate) use times::{Times, zone_of};
 pub(crate) use trie::{Tree, Trees};
@@ -180,7 +181,8 @@ pub(crate) fn compile(
 ) -> Result<Policy, (Span, String)> {
     let areas = || ir.apps.iter().flat_map(|app| &app.areas);
     let rules = areas().map(|area| area.allows.len()).sum();
-    let (beside, made) = Beside::and(&ir, rules, || Made::of(&ir, sources, rules));
+    let places = sources.places();
+    let (beside, made) = Beside::and(&ir, &places, rules, || Made::of(&ir, rules));
     let beside = beside.map_err(|text| (Span::default(), text))?;
     let made = made?;
     let digest = beside.digest;
@@ -209,17 +211,16 @@ pub(crate) fn compile(
         shadow_net_table: beside.shadow_net_table,
         admin: made.admin,
         guards: made.guards,
-        rules: made.rules,
+        rules: beside.rules,
         obligations: made.obligations,
         header_names: header_names(&ir),
-        places: made.places,
+        places,
         ir,
     })
 }
 
 /// What the rules come to.
 struct Made {
-    places: Places,
     atoms: people::Interner,
     zones: ZoneTable,
     from: FromSets,
@@ -233,13 +234,12 @@ struct Made {
     nets: Vec<NetRules>,
     admin: NetRules,
     guards: Vec<Guard>,
-    rules: Vec<RuleInfo>,
     obligations: Vec<Obligations>,
 }
 
 impl Made {
-    fn of(ir: &Ir, sources: &Sources, rules: usize) -> Result<Self, (Span, String)> {
-        let mut build = Build::new(ir, sources, rules)?;
+    fn of(ir: &Ir, rules: usize) -> Result<Self, (Span, String)> {
+        let mut build = Build::new(ir, rules)?;
         build.builtins();
         let guards = build.guards();
         let mut apps = Vec::with_capacity(ir.apps.len());
@@ -251,11 +251,10 @@ impl Made {
         }
         let mut nets = Vec::with_capacity(ir.nets.len());
         for (net, ix) in ir.nets.iter().zip(0u32..) {
-            nets.push(build.plain(&net.allows, &net.id, Resource::Net(ix))?);
+            nets.push(build.plain(&net.allows, Resource::Net(ix))?);
         }
-        let admin = build.plain(&ir.admin, "admin", Resource::Admin)?;
+        let admin = build.plain(&ir.admin, Resource::Admin)?;
         Ok(Self {
-            places: build.places,
             atoms: build.atoms,
             zones: build.zones,
             from: build.from,
@@ -269,7 +268,6 @@ impl Made {
             nets,
             admin,
             guards,
-            rules: build.rules,
             obligations: build.obligations,
         })
     }

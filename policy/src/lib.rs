@@ -1,7 +1,7 @@
 //! The policy language of Postern: files to a compiled policy, a request to a decision.
 //!
-//! Pure: no IO, no clock, no threads. [`load`] turns [`Sources`] into a [`Policy`] or into everything that is wrong
-//! with them; [`Policy`] answers requests from both doors.
+//! Pure: no IO, no clock, and no threads but those within one [`load`] of a large policy. [`load`] turns [`Sources`]
+//! into a [`Policy`] or into everything that is wrong with them; [`Policy`] answers requests from both doors.
 #![forbid(unsafe_code)]
 
 pub mod canon;

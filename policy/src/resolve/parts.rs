@@ -75,12 +75,12 @@ fn take(shared: &Cx<'_>, parts: &[Part], sources: &Sources, next: &AtomicUsize) 
 
 /// Whether no app and no host stands twice among apps sorted by id.
 fn are_distinct(apps: &[App]) -> bool {
-    let ids = apps.iter().zip(apps.iter().skip(1));
-    let mut seen: HashSet<&Host, Keyed> =
-        HashSet::with_capacity_and_hasher(apps.len(), Keyed::default());
-    ids.into_iter().all(|(a, b)| a.id != b.id)
-        && apps
-            .iter()
-            .flat_map(|app| &app.hosts)
-            .all(|host| seen.insert(host))
+    let mut ids = apps.iter().zip(apps.iter().skip(1));
+    let mut hosts = apps.iter().flat_map(|app| &app.hosts);
+    let mut seen: HashSet<&Host, Keyed> = HashSet::default();
+    seen.reserve(apps.len());
+    ids.all(|(a, b)| a.id != b.id) && hosts.all(|host| seen.insert(host))
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,8 +12,10 @@ use crate::diag::Diagnostic;
 use crate::source::{FileId, Sources};
 use crate::text::Texts;
 
-/// Files and parts are about so large at least, in bytes.
-pub(crate) const SIZE: usize = 1 << 18;
+/// Parts are about so large at least, in bytes: what is read of one stays in the caches.
+pub(crate) const SIZE: usize = 1 << 15;
+/// Files of so many parts are large.
+const LARGE: usize = 4;
 /// What a line begins with at which a file may be cut.
 const HEADER: &str = "\n[app.";
 
@@ -24,14 +26,15 @@ pub(crate) struct Part {
     range: Range<usize>,
 }
 
-/// Reads all but the parts of large files that hold only apps, which are returned unread. `None` if no file is that
-/// large, or if the files must be read whole.
+/// Reads all but the parts of large files that hold only apps, which are returned unread. `None` if no file is large,
+/// or if the files must be read whole.
 pub(crate) fn in_parts(
     sources: &Sources,
     size: usize,
 ) -> Option<(Ast, Vec<Part>, Vec<Diagnostic>)> {
     let files = || sources.files().filter(|&file| !sources.is_list(file));
-    if files().all(|file| sources.text(file).len() <= size) {
+    let large = |file: FileId| sources.text(file).len() / LARGE > size;
+    if !files().any(large) {
         return None;
     }
     let (mut ast, mut diags) = (Ast::default(), Vec::new());
@@ -42,7 +45,11 @@ pub(crate) fn in_parts(
         if text.len() > MAX_FILE {
             return None;
         }
-        let head = cut(text, 0, size);
+        let head = if large(file) {
+            cut(text, 0, size)
+        } else {
+            text.len()
+        };
         let tree = tree::read_plain(file, text.get(..head)?)?;
         if head < text.len() && !lower::takes_apps(tree.root()) {
             return None;
