@@ -1,5 +1,6 @@
 //! The resolved policy turned into tables that decide without allocating.
 
+mod beside;
 mod build;
 mod hosts;
 mod lookup;
@@ -7,6 +8,7 @@ mod methods;
 mod model;
 mod nets;
 mod people;
+mod rules;
 mod times;
 mod trie;
 mod zones;
@@ -18,13 +20,14 @@ use crate::ir::{Device, Ir, Mfa, Resource};
 use crate::resolve::invariants::Invariant;
 use crate::resolve::tenants::split;
 use crate::source::{Places, Sources, Span};
+use beside::Beside;
 use build::Build;
 pub(crate) use hosts::HostTable;
 pub(crate) use methods::Methods;
 pub use model::{App, HostPattern, Obligations, Rate, RuleInfo, User};
 pub(crate) use nets::NetTable;
-pub(crate) use people::Atoms;
 pub use people::SubjectBits;
+pub(crate) use people::{Atoms, Held};
 pub use times::TimeClass;
 pub(crate) use times::{Times, zone_of};
 pub(crate) use trie::{Tree, Trees};
@@ -176,94 +179,98 @@ pub(crate) fn compile(
     invariants: Vec<Invariant>,
     sources: &Sources,
 ) -> Result<Policy, (Span, String)> {
-    let digest = ir
-        .digest()
-        .map_err(|error| (Span::default(), format!("digest: {error}")))?;
-    let stamp = digest
-        .iter()
-        .take(4)
-        .fold(0, |sum, byte| (sum << 8) | u32::from(*byte));
     let areas = || ir.apps.iter().flat_map(|app| &app.areas);
     let rules = areas().map(|area| area.allows.len()).sum();
-    let plain = ir.nets.iter().map(|net| net.allows.len());
-    let others = plain.sum::<usize>() + ir.admin.len() + ir.guards.len() + BUILT_IN;
-    let mut build = Build {
-        places: sources.places(),
-        near: 0,
-        id: String::new(),
-        ir: &ir,
-        atoms: people::Interner::default(),
-        from: FromSets::default(),
-        times: Times::new(&ir.schedules).map_err(|text| (Span::default(), text))?,
-        methods: Methods::default(),
-        rules: Vec::with_capacity(rules + others),
-        obligations: Vec::new(),
-        areas: Vec::with_capacity(areas().count()),
-        allows: Vec::with_capacity(rules),
-        trees: Trees::default(),
-        bound: HashMap::new(),
-        shapes: HashMap::default(),
-        owed: HashMap::default(),
-        zones: zones::compile(&ir.zones, stamp),
-        header_sets: ir.header_sets.iter().cloned().map(Arc::new).collect(),
-    };
-    build.builtins();
-    let guards = build.guards();
-    let mut apps = Vec::with_capacity(ir.apps.len());
-    let mut app_rules = Vec::with_capacity(ir.apps.len());
-    for (app, ix) in ir.apps.iter().zip(0u32..) {
-        let (app, rules) = build.app(app, ix)?;
-        apps.push(app);
-        app_rules.push(rules);
-    }
-    let mut nets = Vec::with_capacity(ir.nets.len());
-    for (net, ix) in ir.nets.iter().zip(0u32..) {
-        nets.push(build.plain(&net.allows, &net.id, Resource::Net(ix))?);
-    }
-    let admin = build.plain(&ir.admin, "admin", Resource::Admin)?;
-    let users = people::users(&ir);
-    let user_ix = users
-        .iter()
-        .zip(0u32..)
-        .map(|(user, ix)| (Arc::clone(&user.name), ix))
-        .collect();
-    let atoms = build.atoms.finish(&ir, &guards, stamp);
+    let places = sources.places();
+    let (beside, made) = Beside::and(&ir, &places, rules, || Made::of(&ir, rules));
+    let beside = beside.map_err(|text| (Span::default(), text))?;
+    let made = made?;
+    let digest = beside.digest;
+    let stamp = digest.iter().take(4);
+    let stamp = stamp.fold(0, |sum, byte| (sum << 8) | u32::from(*byte));
+    let atoms = made.atoms.finish(&ir, &made.guards, stamp);
     Ok(Policy {
         digest: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
-        users,
-        user_ix,
+        users: beside.users,
+        user_ix: beside.user_ix,
         atoms,
-        zones: build.zones,
-        from: build.from,
-        times: build.times,
+        zones: made.zones.stamped(stamp),
+        from: made.from,
+        times: made.times,
         invariants,
-        methods: build.methods,
-        hosts: hosts::compile(&ir.apps, false),
-        shadow_hosts: ir
-            .apps
-            .iter()
-            .any(|app| app.shadow)
-            .then(|| hosts::compile(&ir.apps, true)),
-        apps,
-        app_rules,
-        areas: build.areas,
-        allows: build.allows,
-        trees: build.trees,
-        nets,
-        net_table: nets::compile(&ir.nets, false),
-        shadow_net_table: ir
-            .nets
-            .iter()
-            .any(|net| net.shadow)
-            .then(|| nets::compile(&ir.nets, true)),
-        admin,
-        guards,
-        rules: build.rules,
-        obligations: build.obligations,
+        methods: made.methods,
+        hosts: beside.hosts,
+        shadow_hosts: beside.shadow_hosts,
+        apps: made.apps,
+        app_rules: made.app_rules,
+        areas: made.areas,
+        allows: made.allows,
+        trees: made.trees,
+        nets: made.nets,
+        net_table: beside.net_table,
+        shadow_net_table: beside.shadow_net_table,
+        admin: made.admin,
+        guards: made.guards,
+        rules: beside.rules,
+        obligations: made.obligations,
         header_names: header_names(&ir),
-        places: build.places,
+        places,
         ir,
     })
+}
+
+/// What the rules come to.
+struct Made {
+    atoms: people::Interner,
+    zones: ZoneTable,
+    from: FromSets,
+    times: Times,
+    methods: Methods,
+    apps: Vec<App>,
+    app_rules: Vec<AppRules>,
+    areas: Vec<Area>,
+    allows: Vec<Allow>,
+    trees: Trees,
+    nets: Vec<NetRules>,
+    admin: NetRules,
+    guards: Vec<Guard>,
+    obligations: Vec<Obligations>,
+}
+
+impl Made {
+    fn of(ir: &Ir, rules: usize) -> Result<Self, (Span, String)> {
+        let mut build = Build::new(ir, rules)?;
+        build.builtins();
+        let guards = build.guards();
+        let mut apps = Vec::with_capacity(ir.apps.len());
+        let mut app_rules = Vec::with_capacity(ir.apps.len());
+        for (app, ix) in ir.apps.iter().zip(0u32..) {
+            let (app, rules) = build.app(app, ix)?;
+            apps.push(app);
+            app_rules.push(rules);
+        }
+        let mut nets = Vec::with_capacity(ir.nets.len());
+        for (net, ix) in ir.nets.iter().zip(0u32..) {
+            nets.push(build.plain(&net.allows, Resource::Net(ix))?);
+        }
+        let admin = build.plain(&ir.admin, Resource::Admin)?;
+        Ok(Self {
+            atoms: build.atoms,
+            zones: build.zones,
+            from: build.from,
+            times: build.times,
+            methods: build.methods,
+            apps,
+            app_rules,
+            areas: build.areas,
+            allows: build.allows,
+            trees: build.trees,
+            nets,
+            admin,
+            guards,
+            obligations: build.obligations,
+        })
+    }
 }
 
 fn header_names(ir: &Ir) -> BTreeMap<Box<str>, Vec<Box<str>>> {

@@ -1,55 +1,17 @@
 //! The decision: guards, then the most specific area, then the union of its rules. Never allocates.
 
-use std::net::IpAddr;
+mod outcome;
 
-use serde::Serialize;
+use std::net::IpAddr;
 
 use crate::canon::{self, CanonHost, CanonPath};
 use crate::compile::{
-    Allow, AppIx, AppRules, BAD_REQUEST, DEFAULT, Guard, Methods, NO_OBLIGATIONS, NO_SUCH_APP,
-    NO_SUCH_SERVICE, NetRules, ObligationIx, Policy, RuleIx, SubjectBits, TimeClass, Tree,
-    ZoneClass,
+    Allow, AppIx, AppRules, BAD_REQUEST, DEFAULT, Guard, Held, Methods, NO_OBLIGATIONS,
+    NO_SUCH_APP, NO_SUCH_SERVICE, NetRules, ObligationIx, Policy, RuleIx, SubjectBits, TimeClass,
+    Tree, ZoneClass,
 };
 use crate::ir::{Device, Proto};
-
-/// What happens to a request. Greater is better for the caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Outcome {
-    /// Refused; neither signing in nor a fresh code would help.
-    Deny,
-    /// Signing in could help.
-    Login,
-    /// A fresh code would help.
-    StepUp,
-    /// Let through, with obligations.
-    Allow,
-}
-
-impl Outcome {
-    /// The word of the policy language, the journal and the command line.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Deny => "deny",
-            Self::Login => "login",
-            Self::StepUp => "step-up",
-            Self::Allow => "allow",
-        }
-    }
-
-    /// Reads the word of the policy language.
-    pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Deny, Self::Login, Self::StepUp, Self::Allow]
-            .into_iter()
-            .find(|outcome| outcome.as_str() == word)
-    }
-}
-
-impl std::fmt::Display for Outcome {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+pub use outcome::Outcome;
 
 /// Who asks, with what proof.
 #[derive(Clone, Copy, Debug)]
@@ -126,6 +88,18 @@ pub(crate) struct Ask<'a> {
     pub(crate) method: u64,
     /// Whether rules in shadow count.
     pub(crate) shadow: bool,
+    /// Whether bits or class were made by other files.
+    pub(crate) foreign: bool,
+}
+
+/// One request within an app.
+#[derive(Clone, Copy)]
+struct Request<'a> {
+    subject: &'a Subject<'a>,
+    path: &'a CanonPath<'a>,
+    method: u64,
+    context: &'a Context,
+    foreign: bool,
 }
 
 impl Policy {
@@ -138,21 +112,36 @@ impl Policy {
         method: &str,
         context: &Context,
     ) -> Decision {
+        // asked first, so that what is known of the person is on its way from memory
+        let foreign = self.foreign(subject, context);
         let Some(method) = self.method_bit(method) else {
             return Decision::deny(BAD_REQUEST);
         };
-        let app = self.app_for(host).and_then(|ix| self.app_rules(ix));
-        let decision = app.map_or(Decision::deny(NO_SUCH_APP), |rules| {
-            self.decide_in(rules, subject, path, method, context)
-        });
-        if self.shadow_hosts.is_none() {
-            return decision;
+        let request = Request {
+            subject,
+            path,
+            method,
+            context,
+            foreign,
+        };
+        if self.shadow_hosts.is_some() {
+            return self.decide_beside_shadow(&request, host);
         }
-        let would = self
-            .shadow_app_for(host)
-            .and_then(|ix| self.app_rules(ix))
-            .map(|rules| self.decide_in(rules, subject, path, method, context));
-        decision.or_would(would)
+        match self.app_for(host).and_then(|ix| self.app_rules(ix)) {
+            Some(rules) => self.decide_in(rules, &request),
+            None => Decision::deny(NO_SUCH_APP),
+        }
+    }
+
+    /// Where apps are in shadow: what is decided, and what would be if they were in force.
+    #[cold]
+    fn decide_beside_shadow(&self, request: &Request<'_>, host: &CanonHost) -> Decision {
+        let decide = |app: Option<AppIx>| {
+            let rules = app.and_then(|ix| self.app_rules(ix))?;
+            Some(self.decide_in(rules, request))
+        };
+        let decision = decide(self.app_for(host)).unwrap_or(Decision::deny(NO_SUCH_APP));
+        decision.or_would(decide(self.shadow_app_for(host)))
     }
 
     /// The bit of a method, none set for one that no rule names; `None` for what can be no method here.
@@ -166,36 +155,36 @@ impl Policy {
     }
 
     /// Decides a request within one app.
-    fn decide_in(
-        &self,
-        rules: &AppRules,
-        subject: &Subject<'_>,
-        path: &CanonPath<'_>,
-        method: u64,
-        context: &Context,
-    ) -> Decision {
+    #[inline]
+    fn decide_in(&self, rules: &AppRules, request: &Request<'_>) -> Decision {
+        let Request { path, .. } = *request;
         if rules.windows && !canon::plain_for_windows(path.as_str()) {
             return Decision::deny(BAD_REQUEST);
         }
-        let allows = |tree: Tree| {
-            let area = self.trees.find(tree, path);
-            let area = area.and_then(|area| self.areas(rules).get(area as usize));
-            area.map_or(&[][..], |area| self.allows(area))
-        };
-        let enforced = allows(rules.tree);
         let ask = Ask {
-            subject,
-            context,
+            subject: request.subject,
+            context: request.context,
             guards: &rules.guards,
-            method,
+            method: request.method,
             shadow: false,
+            foreign: request.foreign,
         };
+        let enforced = self.allows_at(rules, rules.tree, path);
         if !rules.shadowed {
             return self.evaluate(&ask, enforced);
         }
         let decision = self.evaluate(&ask, enforced);
-        let would = rules.shadow_tree.map_or(enforced, allows);
+        let would = rules.shadow_tree;
+        let would = would.map_or(enforced, |tree| self.allows_at(rules, tree, path));
         self.with_shadow(decision, &ask, would)
+    }
+
+    /// The rules of the most specific area of a path; none where no area has it.
+    #[inline]
+    fn allows_at(&self, rules: &AppRules, tree: Tree, path: &CanonPath<'_>) -> &[Allow] {
+        let area = self.trees.find(tree, path);
+        let area = area.and_then(|area| self.areas(rules).get(area as usize));
+        area.map_or(&[][..], |area| self.allows(area))
     }
 
     /// Adds what the rules in shadow would change.
@@ -224,6 +213,7 @@ impl Policy {
             guards: &rules.guards,
             method,
             shadow: false,
+            foreign: self.foreign(subject, context),
         };
         let decision = self.evaluate(&ask, &rules.allows);
         if rules.shadowed {
@@ -276,8 +266,9 @@ impl Policy {
             guards: &rules.guards,
             method: self.methods.bit("GET"),
             shadow: false,
+            foreign: self.foreign(subject, context),
         };
-        if self.foreign(subject, context) || self.guard_hit(&ask).is_some() {
+        if ask.foreign || self.guard_hit(&ask).is_some() {
             return Outcome::Deny;
         }
         let mut best = Outcome::Deny;
@@ -292,22 +283,19 @@ impl Policy {
     }
 
     pub(crate) fn evaluate(&self, ask: &Ask<'_>, allows: &[Allow]) -> Decision {
-        if self.foreign(ask.subject, ask.context) {
+        if ask.foreign {
             return Decision::deny(DEFAULT);
         }
         if let Some(rule) = self.guard_hit(ask) {
             return Decision::deny(rule);
         }
-        let mut best = (Outcome::Deny, None);
-        for allow in allows.iter().filter(|allow| ask.shadow || !allow.shadow) {
-            let outcome = self.weigh(ask, allow);
-            if outcome > best.0 {
-                best = (outcome, Some(allow));
-                if outcome == Outcome::Allow {
-                    break;
-                }
-            }
-        }
+        // the sets a person is in are told apart once, not for every rule
+        let best = match ask.subject.bits.map(SubjectBits::held) {
+            None => self.best(ask, allows, |_| true),
+            Some(Held::Few(few)) => self.best(ask, allows, |atom| Held::among(few, atom)),
+            Some(Held::Bits(words)) => self.best(ask, allows, |atom| Held::bit(words, atom)),
+            Some(Held::Many(words)) => self.best(ask, allows, |atom| Held::bit(words, atom)),
+        };
         let (outcome, Some(allow)) = best else {
             return Decision::deny(DEFAULT);
         };
@@ -321,9 +309,33 @@ impl Policy {
         }
     }
 
+    /// The first of the rules that offer most, of those for whom `named` says that they are.
+    #[inline(always)]
+    fn best<'a>(
+        &self,
+        ask: &Ask<'_>,
+        allows: &'a [Allow],
+        named: impl Fn(u32) -> bool,
+    ) -> (Outcome, Option<&'a Allow>) {
+        let mut best = (Outcome::Deny, None);
+        for allow in allows {
+            if !(allow.anyone || named(allow.atom)) || (allow.shadow && !ask.shadow) {
+                continue;
+            }
+            let outcome = self.offer(ask, allow);
+            if outcome > best.0 {
+                best = (outcome, Some(allow));
+                if outcome == Outcome::Allow {
+                    break;
+                }
+            }
+        }
+        best
+    }
+
     /// Whether bits or class were made by other files.
     #[inline]
-    fn foreign(&self, subject: &Subject<'_>, context: &Context) -> bool {
+    pub(crate) fn foreign(&self, subject: &Subject<'_>, context: &Context) -> bool {
         !self.zones.knows(context.zone) || subject.bits.is_some_and(|bits| !self.atoms.made(bits))
     }
 
@@ -360,8 +372,12 @@ impl Policy {
     fn expires_in(&self, ask: &Ask<'_>, allow: &Allow) -> Option<u32> {
         let time = ask.context.time;
         let ages = ages_last(ask.subject, allow);
+        let guarded = self.atoms.guarded(ask.subject.bits);
+        if allow.when == 0 && !guarded {
+            return ages;
+        }
         let own = self.times.edge(allow.when, time);
-        if !self.atoms.guarded(ask.subject.bits) {
+        if !guarded {
             return [ages, own].into_iter().flatten().min();
         }
         let timed = self.bound(ask).filter(|guard| {
@@ -378,14 +394,19 @@ impl Policy {
         edges.chain([ages, own]).flatten().min()
     }
 
-    /// What one rule offers. Most rules are for others; then come the facts of the request, then the proofs.
-    #[inline(always)]
-    pub(crate) fn weigh(&self, ask: &Ask<'_>, allow: &Allow) -> Outcome {
-        let (subject, context) = (ask.subject, ask.context);
+    /// What one rule offers.
+    fn weigh(&self, ask: &Ask<'_>, allow: &Allow) -> Outcome {
         let named = |bits: &SubjectBits| bits.holds(allow.atom);
-        if !allow.anyone && !subject.bits.is_none_or(named) {
+        if !allow.anyone && !ask.subject.bits.is_none_or(named) {
             return Outcome::Deny;
         }
+        self.offer(ask, allow)
+    }
+
+    /// What a rule offers that is for whoever asks: first come the facts of the request, then the proofs.
+    #[inline]
+    fn offer(&self, ask: &Ask<'_>, allow: &Allow) -> Outcome {
+        let (subject, context) = (ask.subject, ask.context);
         let facts = allow.methods & ask.method != 0
             && self.from.holds(allow.from, context.zone)
             && self.times.any(allow.when, context.time)

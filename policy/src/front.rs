@@ -6,7 +6,9 @@
 mod merge;
 mod print;
 
-pub(crate) use merge::Fronts;
+pub(crate) use merge::{Alike, Fronts};
+
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -42,11 +44,11 @@ pub struct Front {
     /// Names taken off answers, in lower case, sorted.
     pub remove: Vec<String>,
     /// Which other origins' pages may read answers.
-    pub cors: Option<Cors>,
+    pub cors: Option<Arc<Cors>>,
     /// What is compressed.
-    pub compress: Option<Compress>,
+    pub compress: Option<Arc<Compress>>,
     /// What is kept to be answered again.
-    pub cache: Option<Cache>,
+    pub cache: Option<Arc<Cache>>,
     /// Whether people get the page of maintenance instead.
     pub maintenance: Maintenance,
 }
@@ -54,7 +56,7 @@ pub struct Front {
 impl Default for Front {
     fn default() -> Self {
         Self {
-            source: Source::Pool(Pool::default()),
+            source: Source::Pool(Arc::default()),
             source_at: "/".to_owned(),
             source_depth: 0,
             timeout: Timeouts::default(),
@@ -76,7 +78,7 @@ impl Default for Front {
 }
 
 /// When the page of maintenance stands for an area's answers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Maintenance {
     /// Never.
@@ -89,11 +91,11 @@ pub enum Maintenance {
 }
 
 /// Where the answers of an area come from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
     /// One of several upstreams.
-    Pool(Pool),
+    Pool(Arc<Pool>),
     /// Files of a folder.
     Static(Static),
     /// Another address.
@@ -101,7 +103,7 @@ pub enum Source {
 }
 
 /// The upstreams of an area.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct Pool {
     /// At least one.
     pub members: Vec<Member>,
@@ -120,7 +122,7 @@ pub struct Pool {
 }
 
 /// When requests are refused at once because those before got no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Breaker {
     /// Requests without an answer, one after another, that open it.
     pub failures: u32,
@@ -129,7 +131,7 @@ pub struct Breaker {
 }
 
 /// One upstream of several.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Member {
     /// Where it is.
     pub to: Upstream,
@@ -153,7 +155,7 @@ pub struct TlsTo {
 }
 
 /// How an upstream is chosen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Balance {
     /// In turn, by weight.
@@ -174,7 +176,7 @@ impl Balance {
 }
 
 /// How upstreams are probed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Check {
     /// Path and query that are asked for.
     pub path: String,
@@ -195,7 +197,7 @@ pub struct Check {
 }
 
 /// How long things may take, in seconds; `None` is the gateway's own limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct Timeouts {
     /// To connect, TLS included.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -212,7 +214,7 @@ pub struct Timeouts {
 }
 
 /// A folder of files.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Static {
     /// Its absolute path. What stands below the area in a request's path is looked for in it.
     pub root: String,
@@ -223,7 +225,7 @@ pub struct Static {
 }
 
 /// Another address.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Redirect {
     /// An absolute URL or a path, without a closing `/*`.
     pub to: String,
@@ -234,7 +236,7 @@ pub struct Redirect {
 }
 
 /// A set of security fields that answers get where the app sets none of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Preset {
     /// The seven that OWASP recommends, with strict values.
@@ -263,7 +265,7 @@ impl Preset {
 }
 
 /// Which other origins' pages may read answers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Cors {
     /// Origins such as `https://app.example`, sorted.
     pub origins: Vec<String>,
@@ -280,7 +282,7 @@ pub struct Cors {
 }
 
 /// What is compressed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Compress {
     /// Media types, without parameters; `type/*` is all of one kind.
     pub types: Vec<String>,
@@ -291,7 +293,7 @@ pub struct Compress {
 }
 
 /// Whose an answer is that is kept.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Shared {
     /// Only that of the person who got it.
@@ -304,7 +306,7 @@ pub enum Shared {
 }
 
 /// What is kept to be answered again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Cache {
     /// Seconds an answer stands for the app's.
     pub ttl: u32,
@@ -335,7 +337,7 @@ pub const COMPRESSED: [&str; 14] = [
 ];
 
 /// The keys an area itself has, as they were written.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub(crate) struct Written {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) source: Option<Source>,
@@ -361,13 +363,13 @@ pub(crate) struct Written {
     pub(crate) remove: Option<Vec<String>>,
     /// `Some(None)` is an area that says `cors = false`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) cors: Option<Option<Box<Cors>>>,
+    pub(crate) cors: Option<Option<Arc<Cors>>>,
     /// `Some(None)` is an area that says `cache = false`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) cache: Option<Option<Box<Cache>>>,
+    pub(crate) cache: Option<Option<Arc<Cache>>>,
     /// `Some(None)` is an area that says `compress = false`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) compress: Option<Option<Box<Compress>>>,
+    pub(crate) compress: Option<Option<Arc<Compress>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) maintenance: Option<Maintenance>,
 }

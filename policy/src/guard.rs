@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::cells::{Change, Diff, Grid, Side, Split, World, joint_places};
+use crate::cells::{Change, Diff, Grid, Setting, Side, Split, World, joint_places};
 use crate::compile::Policy;
 use crate::decide::Outcome;
 use crate::diag::Diagnostic;
@@ -118,4 +118,48 @@ pub fn world_open(diff: &Diff, before: &Policy, after: &Policy) -> Vec<Change> {
             && (change.user == "anyone" || (plain && broad.contains(&rule) && known(&change.user)))
     };
     diff.changes.iter().filter(opens).cloned().collect()
+}
+
+/// What a change opens in `[tunnel]`, as a person reads it: managed devices that come to a net without a sign-in and
+/// needed one, and settings by which devices are opened more easily, stay open longer or look up more names.
+pub fn tunnel_open(diff: &Diff, before: &Policy, after: &Policy) -> Vec<String> {
+    let entries = after.ir.headless.iter().flat_map(|entry| {
+        let nets = entry.nets.iter().map(|&ix| ix as usize);
+        nets.filter_map(move |ix| after.ir.nets.get(ix))
+            .map(move |net| (entry, net))
+    });
+    let new = entries.filter(|(entry, net)| {
+        let user = after.ir.users.get(entry.user as usize);
+        user.is_some_and(|user| !exempt(before, &user.name, entry.device.as_deref(), &net.id))
+    });
+    let devices = new.map(|(entry, net)| {
+        let place = after.places.line(entry.span);
+        let place = place.map_or_else(String::new, |(file, line)| format!(" ({file}:{line})"));
+        let device = entry.name(&after.ir.users);
+        format!("{} to {device} without a sign-in{place}", net.id)
+    });
+    let settings = diff.settings.iter().filter(|setting| {
+        let tunnel = setting.of.strip_prefix("tunnel");
+        setting.widens && tunnel.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    });
+    let said = |value: &Option<String>| value.clone().unwrap_or_else(|| "(unsaid)".to_owned());
+    let settings = settings.map(|setting: &Setting| {
+        let (was, is) = (said(&setting.before), said(&setting.after));
+        format!("[{}] {} {was} -> {is}", setting.of, setting.key)
+    });
+    devices.chain(settings).collect()
+}
+
+/// Whether a device needs no sign-in for a net, by its own name or with all of its person's.
+fn exempt(policy: &Policy, user: &str, device: Option<&str>, net: &str) -> bool {
+    let ir = &policy.ir;
+    ir.headless.iter().any(|entry| {
+        let own = ir.users.get(entry.user as usize);
+        let nets = entry.nets.iter().map(|&ix| ix as usize);
+        own.is_some_and(|own| own.name == user)
+            && (entry.device.is_none() || entry.device.as_deref() == device)
+            && nets
+                .filter_map(|ix| ir.nets.get(ix))
+                .any(|own| own.id == net)
+    })
 }

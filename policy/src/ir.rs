@@ -144,7 +144,7 @@ pub(crate) struct Area {
     pub(crate) shadow: bool,
     /// Its own keys of the front; `None` when there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) front: Option<Box<Written>>,
+    pub(crate) front: Option<Arc<Written>>,
     /// What it takes beside a sign-in in the browser.
     #[serde(skip_serializing_if = "Lanes::is_none")]
     pub(crate) lanes: Lanes,

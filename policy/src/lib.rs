@@ -1,7 +1,7 @@
 //! The policy language of Postern: files to a compiled policy, a request to a decision.
 //!
-//! Pure: no IO, no clock, no threads. [`load`] turns [`Sources`] into a [`Policy`] or into everything that is wrong
-//! with them; [`Policy`] answers requests from both doors.
+//! Pure: no IO, no clock, and no threads but those within one [`load`] of a large policy. [`load`] turns [`Sources`]
+//! into a [`Policy`] or into everything that is wrong with them; [`Policy`] answers requests from both doors.
 #![forbid(unsafe_code)]
 
 pub mod canon;
@@ -98,15 +98,16 @@ pub fn load(sources: &Sources) -> Result<Loaded, Vec<Diagnostic>> {
 /// # Errors
 /// As [`load`], without failed tests. A test that cannot be asked (an unknown name) is an error here too.
 pub fn check(sources: &Sources) -> Result<Checked, Vec<Diagnostic>> {
-    let (mut ast, mut diags) = syntax::parse(sources);
-    if syntax::is_broken(&diags) {
-        return Err(sorted(diags));
-    }
-    let Some((ir, invariants)) = resolve::resolve(&mut ast, sources, &mut diags) else {
-        return Err(sorted(diags));
+    let read = match read_in_parts(sources, syntax::PART) {
+        Some(read) => read,
+        None => read_whole(sources).map_err(sorted)?,
     };
-    let tests = std::mem::take(&mut ast.tests);
-    drop(ast);
+    let Read {
+        ir,
+        invariants,
+        tests,
+        mut diags,
+    } = read;
     let policy = match compile::compile(ir, invariants, sources) {
         Ok(policy) => policy,
         Err((span, text)) => {
@@ -125,6 +126,53 @@ pub fn check(sources: &Sources) -> Result<Checked, Vec<Diagnostic>> {
         warnings: diags,
         tests,
     })
+}
+
+/// Files that were read and whose names resolve.
+struct Read {
+    ir: ir::Ir,
+    invariants: Vec<resolve::invariants::Invariant>,
+    tests: Vec<syntax::TestAst>,
+    diags: Vec<Diagnostic>,
+}
+
+impl Read {
+    /// Keeps the tests of a tree, and lets go of it.
+    fn new(
+        ast: syntax::Ast,
+        (ir, invariants): (ir::Ir, Vec<resolve::invariants::Invariant>),
+        diags: Vec<Diagnostic>,
+    ) -> Self {
+        Self {
+            ir,
+            invariants,
+            tests: ast.tests,
+            diags,
+        }
+    }
+}
+
+fn read_whole(sources: &Sources) -> Result<Read, Vec<Diagnostic>> {
+    let (mut ast, mut diags) = syntax::parse(sources);
+    if syntax::is_broken(&diags) {
+        return Err(diags);
+    }
+    match resolve::resolve(&mut ast, &[], sources, &mut diags) {
+        Some(resolved) => Ok(Read::new(ast, resolved, diags)),
+        None => Err(diags),
+    }
+}
+
+/// Like [`read_whole`], for files of which some have more than `size` bytes. `None` for others, and whenever anything
+/// is wrong or unusual.
+fn read_in_parts(sources: &Sources, size: usize) -> Option<Read> {
+    let (mut ast, parts, mut diags) = syntax::in_parts(sources, size)?;
+    let sound = |diags: &[Diagnostic]| diags.iter().all(|d| d.severity != Severity::Error);
+    if !sound(&diags) {
+        return None;
+    }
+    let resolved = resolve::resolve(&mut ast, &parts, sources, &mut diags)?;
+    sound(&diags).then(|| Read::new(ast, resolved, diags))
 }
 
 /// In the order of places. Beside errors, warnings are left out: they may only follow from what is wrong.

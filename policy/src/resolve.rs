@@ -7,6 +7,7 @@ mod headers;
 mod held;
 pub(crate) mod invariants;
 mod lists;
+mod parts;
 mod people;
 mod places;
 mod resource;
@@ -23,7 +24,7 @@ use crate::diag::{Diagnostic, Severity, did_you_mean, show};
 use crate::headers::HeaderSet;
 use crate::ir::{Defaults, Group, Ir, RateDef, Schedule, User, Zone};
 use crate::source::Sources;
-use crate::syntax::{Ast, Def, Word};
+use crate::syntax::{Ast, Def, Part, Word};
 use held::Held;
 use invariants::Invariant;
 use tenants::Spaces;
@@ -31,21 +32,24 @@ pub use tenants::{Wanted, cut_area, wanted};
 
 /// Resolves a tree. Findings are added to `diags`; an error among them means there is no policy.
 /// Names of tenants' files are written out in full in the tree.
+/// The apps of `parts` join those of the tree; where that fails, the files must be read whole.
 pub(crate) fn resolve(
     ast: &mut Ast,
+    parts: &[Part],
     sources: &Sources,
     diags: &mut Vec<Diagnostic>,
 ) -> Option<(Ir, Vec<Invariant>)> {
     let spaces = tenants::settle(ast, sources, diags)?;
     let kept = diags.len();
     lists::read(ast, &spaces.tenants, sources, diags);
-    let resolved = settled(ast, &spaces, diags);
+    let resolved = settled(ast, (parts, sources), &spaces, diags);
     spaces.drop_repeats(diags, kept);
     resolved
 }
 
 fn settled(
     ast: &mut Ast,
+    (parts, sources): (&[Part], &Sources),
     spaces: &Spaces,
     diags: &mut Vec<Diagnostic>,
 ) -> Option<(Ir, Vec<Invariant>)> {
@@ -74,6 +78,7 @@ fn settled(
     };
     // the largest part of the tree goes as it is read
     let apps = resource::apps(&mut cx, std::mem::take(&mut ast.apps));
+    let apps = parts::join(&mut cx, apps, parts, sources)?;
     let nets = resource::nets(&mut cx, &ast.nets);
     let admin = resource::admin(&mut cx, &ast.admin);
     let guards = access::guards(&mut cx, &ast.guards, &apps, &nets);
@@ -104,6 +109,9 @@ fn settled(
     Some((ir, invariants))
 }
 
+/// Most rules of one policy.
+const MAX_ALLOWS: usize = 200_000;
+
 /// What rules are resolved against.
 struct Cx<'a> {
     users: &'a [User],
@@ -120,6 +128,26 @@ struct Cx<'a> {
     allows: usize,
     held: Held,
     diags: &'a mut Vec<Diagnostic>,
+}
+
+impl Cx<'_> {
+    /// The same names for another thread, which notes findings on its own.
+    fn fork<'b>(&'b self, diags: &'b mut Vec<Diagnostic>) -> Cx<'b> {
+        Cx {
+            users: self.users,
+            groups: self.groups,
+            zones: self.zones,
+            zone_groups: self.zone_groups,
+            schedules: self.schedules,
+            rates: self.rates,
+            header_sets: self.header_sets,
+            defaults: self.defaults,
+            tenants: self.tenants,
+            allows: 0,
+            held: Held::default(),
+            diags,
+        }
+    }
 }
 
 /// Sorts definitions by name and refuses a name defined twice.

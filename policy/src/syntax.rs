@@ -3,6 +3,7 @@
 mod front;
 mod keys;
 mod lower;
+mod parts;
 mod read;
 mod schema;
 mod tenants;
@@ -10,6 +11,7 @@ mod tree;
 
 pub(crate) use front::FrontAst;
 pub use lower::FORMAT_VERSION;
+pub(crate) use parts::{Part, SIZE as PART, in_parts};
 pub(crate) use read::is_name;
 pub use schema::json_schema;
 
@@ -357,8 +359,7 @@ fn parse_file(
         return;
     };
     texts.expect_file(text.len());
-    let path = sources.relative(file);
-    let users_file = path == "users.toml" || path.ends_with("/users.toml");
+    let users_file = is_users_file(sources, file);
     ast.users_files.extend(users_file.then_some(file));
     let mut reader = read::Reader {
         file,
@@ -367,6 +368,12 @@ fn parse_file(
         diags,
     };
     lower::file(&mut reader, tree.root(), ast);
+}
+
+/// Whether people may stand in a file.
+fn is_users_file(sources: &Sources, file: FileId) -> bool {
+    let path = sources.relative(file);
+    path == "users.toml" || path.ends_with("/users.toml")
 }
 
 /// Reads a file of any kind, noting what is wrong; `None` when what was read cannot be trusted.

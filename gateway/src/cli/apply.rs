@@ -69,7 +69,7 @@ pub(super) struct Rollback {
 /// What the guards ask.
 #[derive(Debug, Args)]
 struct Guarded {
-    /// Accept that exactly so many pairs of person and place become open to the world
+    /// Accept that exactly so many pairs of person and place become open to the world, openings of [tunnel] counted in
     #[arg(long, value_name = "N")]
     accept_wider: Option<usize>,
     /// Accept that exactly so many pairs of person and app in use are refused

@@ -50,8 +50,10 @@ pub(crate) struct Verdict {
     pub(crate) widened: u64,
     /// How many are allowed less.
     pub(crate) narrowed: u64,
-    /// Every change, as `policy diff --json` writes them.
+    /// Every change of access, as `policy diff --json` writes them.
     pub(crate) changes: serde_json::Value,
+    /// What else is said otherwise, as `policy diff --json` writes it.
+    pub(crate) settings: serde_json::Value,
     /// Every change, for a terminal.
     pub(crate) text: String,
     /// What surprises people, and is as written.

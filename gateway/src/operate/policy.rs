@@ -105,6 +105,7 @@ pub(super) fn verdict(done: Done) -> Verdict {
         widened: 0,
         narrowed: 0,
         changes: serde_json::Value::Array(Vec::new()),
+        settings: serde_json::Value::Array(Vec::new()),
         text: "no change\n".to_owned(),
         notes: Vec::new(),
         warnings,
@@ -116,8 +117,61 @@ pub(super) fn verdict(done: Done) -> Verdict {
     if let Some(judged) = done.judged {
         (verdict.widened, verdict.narrowed) = (judged.widened, judged.narrowed);
         verdict.changes = serde_json::to_value(&judged.diff.changes).unwrap_or_default();
+        verdict.settings = serde_json::to_value(&judged.diff.settings).unwrap_or_default();
         verdict.text = judged.diff.to_text();
         (verdict.notes, verdict.stops) = (judged.notes, judged.stops);
     }
     verdict
+}
+
+#[cfg(test)]
+mod tests {
+    use policy::{Policy, Sources};
+
+    use super::verdict;
+    use crate::reload::change::Done;
+    use crate::reload::guards::Judged;
+
+    fn policy(after: &str) -> Policy {
+        let mut sources = Sources::new();
+        let text = format!("postern = 1\n[tunnel]\nreprove = {{ after = \"{after}\" }}\n");
+        sources.add("policy.toml", text);
+        policy::load(&sources).unwrap().policy
+    }
+
+    /// What comes of a change, and what `policy diff --json` says of it.
+    fn told(before: &str, after: &str) -> [serde_json::Value; 2] {
+        let diff = policy::diff(&policy(before), &policy(after));
+        let whole = serde_json::to_value(&diff).unwrap();
+        let done = Done {
+            in_force: false,
+            digest: "d".into(),
+            generation: 1,
+            changed: true,
+            judged: Some(Judged {
+                diff,
+                widened: 0,
+                narrowed: 0,
+                notes: Vec::new(),
+                warnings: Vec::new(),
+                stops: Vec::new(),
+            }),
+            warnings: Vec::new(),
+            until: None,
+            kept: None,
+            not_written: None,
+        };
+        [serde_json::to_value(verdict(done)).unwrap(), whole]
+    }
+
+    #[test]
+    fn settings_stand_beside_the_changes_as_policy_diff_writes_them() {
+        let [verdict, diff] = told("8h", "9h");
+        assert_eq!(verdict["settings"], diff["settings"]);
+        assert_eq!(verdict["changes"], diff["changes"]);
+        assert_eq!(verdict["settings"][0]["key"], "reprove.after");
+        assert_eq!(verdict["settings"][0]["widens"], true);
+        let [verdict, _] = told("8h", "8h");
+        assert_eq!(verdict["settings"], serde_json::json!([]));
+    }
 }

@@ -89,9 +89,9 @@ impl Front {
             websocket: written.websocket,
             path: target::Rewrite::new(written.strip.as_deref(), written.lead.as_deref()),
             fields: Fields::new(written),
-            cors: written.cors.clone().map(Cors::new),
-            compress: written.compress.clone().map(Compress::new),
-            cache: written.cache.clone(),
+            cors: written.cors.as_deref().cloned().map(Cors::new),
+            compress: written.compress.as_deref().cloned().map(Compress::new),
+            cache: written.cache.as_deref().cloned(),
             maintenance: written.maintenance,
         }
     }

@@ -19,7 +19,7 @@ const NAMES_MAX: usize = 8;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Accept {
-    /// Doors that open to the world; where guards are lost, all pairs that are allowed more.
+    /// Doors that open to the world and openings of `[tunnel]`; where guards are lost, all pairs that are allowed more.
     pub(crate) wider: Option<usize>,
     /// Used pairs of person and app that end.
     pub(crate) loss: Option<usize>,
@@ -45,7 +45,7 @@ pub(crate) struct Own {
 /// Why a change does not go in force by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Stop {
-    /// `lock-out`, `world-open`, `deny-lost`, `loss`, `people-back`, `own-access`, `taken-back` or `unconfirmed`.
+    /// `lock-out`, `world-open`, `tunnel-open`, `deny-lost`, `loss`, `people-back`, `own-access`, `taken-back` or `unconfirmed`.
     pub(crate) guard: String,
     /// What would happen.
     pub(crate) text: String,
@@ -155,56 +155,110 @@ fn lock_out(asked: &Asked<'_>, judged: &mut Judged) {
     }
 }
 
-/// A lost guard is counted with all that the change opens: which of it the guard held shut is not told apart.
+/// What a change opens that must be accepted.
+struct Openings {
+    /// Pairs of person and place that come to be open to the world, or with a lost guard all that are allowed more.
+    pairs: usize,
+    /// Where the world comes in.
+    doors: BTreeSet<String>,
+    /// Guards that are lost while something is allowed more.
+    denies: BTreeSet<String>,
+    /// Openings of `[tunnel]`.
+    tunnel: BTreeSet<String>,
+}
+
+impl Openings {
+    /// A lost guard is counted with all that the change opens: which of it the guard held shut is not told apart.
+    fn of(asked: &Asked<'_>, judged: &Judged) -> Self {
+        let open = guard::world_open(&judged.diff, asked.before, asked.after);
+        let tunnel = guard::tunnel_open(&judged.diff, asked.before, asked.after);
+        let mut openings = Self {
+            pairs: open.len(),
+            doors: open.iter().map(door).collect(),
+            denies: BTreeSet::new(),
+            tunnel: tunnel.into_iter().collect(),
+        };
+        let denies = lost_denies(asked);
+        if judged.widened > 0 && !denies.is_empty() {
+            openings.pairs = usize::try_from(judged.widened).unwrap_or(usize::MAX);
+            openings.denies = denies;
+        }
+        openings
+    }
+
+    /// The number to accept.
+    fn count(&self) -> usize {
+        self.pairs.saturating_add(self.tunnel.len())
+    }
+
+    fn guard(&self) -> &'static str {
+        match (self.denies.is_empty(), self.pairs, self.tunnel.len()) {
+            (false, _, _) => "deny-lost",
+            (true, 0, 1..) => "tunnel-open",
+            (true, _, _) => "world-open",
+        }
+    }
+
+    /// What it comes to, where so many were accepted.
+    fn text(&self, accepted: Option<usize>) -> String {
+        let accepted = match accepted {
+            None => String::new(),
+            Some(accepted) => format!(", not the {accepted} that were accepted"),
+        };
+        let (pairs, tunnel) = (self.pairs, self.tunnel.len());
+        let doors = some(&self.doors);
+        let mut parts = Vec::new();
+        if !self.denies.is_empty() {
+            let denies = some(&self.denies);
+            parts.push(format!(
+                "{pairs} pairs of person and place are allowed more{accepted} while guards are no longer enforced: {denies}"
+            ));
+            if !self.doors.is_empty() {
+                parts.push(format!("open to the world: {doors}"));
+            }
+        } else if self.guard() == "world-open" {
+            parts.push(format!(
+                "{pairs} pairs of person and place become open to the world{accepted}: {doors}"
+            ));
+        }
+        if tunnel > 0 {
+            let accepted = if parts.is_empty() {
+                accepted.as_str()
+            } else {
+                ""
+            };
+            let opened = some(&self.tunnel);
+            parts.push(format!(
+                "{tunnel} openings of the tunnel{accepted}: {opened}"
+            ));
+        }
+        parts.join("; ")
+    }
+}
+
 fn widening(asked: &Asked<'_>, judged: &mut Judged) {
-    let open = guard::world_open(&judged.diff, asked.before, asked.after);
-    let doors: BTreeSet<String> = open.iter().map(door).collect();
-    let denies = lost_denies(asked);
-    let is_lost = judged.widened > 0 && !denies.is_empty();
-    let count = match is_lost {
-        true => usize::try_from(judged.widened).unwrap_or(usize::MAX),
-        false => open.len(),
-    };
-    if asked.accept.wider.unwrap_or(0) == count {
-        if is_lost {
-            let denies = some(&denies);
-            judged.warnings.push(format!("no longer enforces {denies}"));
-        }
-        if !doors.is_empty() {
-            judged.warnings.push(format!("opens {}", some(&doors)));
-        }
+    let openings = Openings::of(asked, judged);
+    let (count, accepted) = (openings.count(), asked.accept.wider);
+    if accepted.unwrap_or(0) != count {
+        judged.stops.push(Stop {
+            guard: openings.guard().to_owned(),
+            text: openings.text(accepted),
+            accept: Some(match count {
+                0 => String::new(),
+                count => format!("--accept-wider {count}"),
+            }),
+        });
         return;
     }
-    let accepted = match asked.accept.wider {
-        None => String::new(),
-        Some(accepted) => format!(", not the {accepted} that were accepted"),
-    };
-    let world = format!("become open to the world{accepted}: {}", some(&doors));
-    let (guard, text) = match is_lost {
-        false => (
-            "world-open",
-            format!("{count} pairs of person and place {world}"),
-        ),
-        true => {
-            let lost = format!(
-                "{count} pairs of person and place are allowed more{accepted} while guards are no longer enforced: {}",
-                some(&denies)
-            );
-            let more = match doors.is_empty() {
-                true => String::new(),
-                false => format!("; open to the world: {}", some(&doors)),
-            };
-            ("deny-lost", lost + &more)
+    if !openings.denies.is_empty() {
+        let denies = some(&openings.denies);
+        judged.warnings.push(format!("no longer enforces {denies}"));
+    }
+    for opened in [&openings.doors, &openings.tunnel] {
+        if !opened.is_empty() {
+            judged.warnings.push(format!("opens {}", some(opened)));
         }
-    };
-    judged.stops.push(Stop {
-        guard: guard.to_owned(),
-        text,
-        accept: Some(match count {
-            0 => String::new(),
-            count => format!("--accept-wider {count}"),
-        }),
-    });
+    }
 }
 
 fn door(change: &policy::Change) -> String {

@@ -146,6 +146,13 @@ fn compare(
             "the policy was changed while no gateway ran and opens doors to the world"
         );
     }
+    let open = guard::tunnel_open(&diff, &before.policy, after).len();
+    if open > 0 {
+        tracing::error!(
+            open,
+            "the policy was changed while no gateway ran and opens more in the tunnel"
+        );
+    }
 }
 
 /// Undoes a replacement of the folder's files that was begun and not ended.

@@ -1,32 +1,36 @@
 //! Request paths in one spelling, with everything ambiguous refused.
 
+mod plain;
+
 use unicode_normalization::UnicodeNormalization;
 
 use super::Reject;
+use plain::already_canonical;
 
 /// A path in canonical form: begins with `/`, no query, no empty segment except a last one, no dot segments.
 #[derive(Clone, Debug)]
-pub struct CanonPath<'a> {
-    text: Spelled<'a>,
-    /// With `;parameters`, where there are any.
-    forward: Option<Box<str>>,
-}
+pub struct CanonPath<'a>(Spelled<'a>);
 
 /// A canonical text.
 #[derive(Clone, Debug)]
 enum Spelled<'a> {
     /// As the request has it: ASCII without escapes, as one scan has proven.
     Plain(&'a [u8]),
-    Owned {
-        text: String,
-        /// Whether it holds no escapes.
-        plain: bool,
-    },
+    Owned(Box<Owned>),
+}
+
+#[derive(Clone, Debug)]
+struct Owned {
+    text: String,
+    /// Whether it holds no escapes.
+    plain: bool,
+    /// With `;parameters`, where there are any.
+    forward: Option<Box<str>>,
 }
 
 impl PartialEq for CanonPath<'_> {
     fn eq(&self, other: &Self) -> bool {
-        (self.as_bytes(), &self.forward) == (other.as_bytes(), &other.forward)
+        (self.as_bytes(), self.with_params()) == (other.as_bytes(), other.with_params())
     }
 }
 
@@ -42,53 +46,57 @@ pub struct PathOpts {
 impl CanonPath<'_> {
     pub(super) fn new(text: String, forward: Option<Box<str>>) -> Self {
         let plain = !text.contains('%');
-        let text = Spelled::Owned { text, plain };
-        Self { text, forward }
+        let owned = Owned {
+            text,
+            plain,
+            forward,
+        };
+        Self(Spelled::Owned(Box::new(owned)))
     }
 
     /// The canonical text without `;parameters`; this is what is matched and logged.
     pub fn as_str(&self) -> &str {
-        match &self.text {
+        match &self.0 {
             Spelled::Plain(text) => std::str::from_utf8(text).unwrap_or_default(),
-            Spelled::Owned { text, .. } => text,
+            Spelled::Owned(owned) => &owned.text,
         }
     }
 
     /// The same text, for matching.
     #[inline]
     pub(crate) fn as_bytes(&self) -> &[u8] {
-        match &self.text {
+        match &self.0 {
             Spelled::Plain(text) => text,
-            Spelled::Owned { text, .. } => text.as_bytes(),
+            Spelled::Owned(owned) => owned.text.as_bytes(),
         }
     }
 
     /// The text, if it holds no escapes.
     #[inline]
     pub(crate) fn plain(&self) -> Option<&[u8]> {
-        match &self.text {
+        match &self.0 {
             Spelled::Plain(text) => Some(*text),
-            Spelled::Owned { text, plain } => plain.then_some(text.as_bytes()),
+            Spelled::Owned(owned) => owned.plain.then_some(owned.text.as_bytes()),
         }
     }
 
     /// The text for the app: the canonical one with the `;parameters` of its segments.
     pub fn forward(&self) -> &str {
-        self.forward.as_deref().unwrap_or_else(|| self.as_str())
+        self.with_params().unwrap_or_else(|| self.as_str())
+    }
+
+    fn with_params(&self) -> Option<&str> {
+        match &self.0 {
+            Spelled::Plain(_) => None,
+            Spelled::Owned(owned) => owned.forward.as_deref(),
+        }
     }
 
     /// Copies the text so that the path no longer borrows from the request.
     pub fn into_owned(self) -> CanonPath<'static> {
-        let text = match self.text {
-            Spelled::Plain(_) => Spelled::Owned {
-                text: self.as_str().to_owned(),
-                plain: true,
-            },
-            Spelled::Owned { text, plain } => Spelled::Owned { text, plain },
-        };
-        CanonPath {
-            text,
-            forward: self.forward,
+        match self.0 {
+            Spelled::Plain(_) => CanonPath::new(self.as_str().to_owned(), None),
+            Spelled::Owned(owned) => CanonPath(Spelled::Owned(owned)),
         }
     }
 }
@@ -107,6 +115,7 @@ impl std::fmt::Display for CanonPath<'_> {
 /// A [`Reject`] for what two servers could read in two ways: `path-not-absolute`, `path-control`,
 /// `path-backslash`, `path-not-ascii`, `path-parameters`, `path-bad-escape`, `path-encoded-delimiter`,
 /// `path-encoded-control`, `path-double-encoding`, `path-not-utf8`, `path-not-nfkc`, `path-above-root`.
+#[inline]
 pub fn path(raw: &[u8]) -> Result<CanonPath<'_>, Reject> {
     path_with(raw, PathOpts::default())
 }
@@ -115,13 +124,16 @@ pub fn path(raw: &[u8]) -> Result<CanonPath<'_>, Reject> {
 ///
 /// # Errors
 /// As [`path`]; with parameters taken, `path-parameters` only where an empty segment, `.` or `..` has some.
+#[inline]
 pub fn path_with(raw: &[u8], opts: PathOpts) -> Result<CanonPath<'_>, Reject> {
-    if let Some(text) = already_canonical(raw) {
-        return Ok(CanonPath {
-            text: Spelled::Plain(text),
-            forward: None,
-        });
+    match already_canonical(raw) {
+        Some(text) => Ok(CanonPath(Spelled::Plain(text))),
+        None => unusual(raw, opts),
     }
+}
+
+#[cold]
+fn unusual(raw: &[u8], opts: PathOpts) -> Result<CanonPath<'_>, Reject> {
     let end = raw.iter().position(|&b| b == b'?' || b == b'#');
     let raw = end.and_then(|end| raw.get(..end)).unwrap_or(raw);
     if raw.first() != Some(&b'/') {
@@ -223,138 +235,6 @@ fn decoded(text: &str) -> impl Iterator<Item = u8> {
         }
         [] => None,
     })
-}
-
-/// One scan that cuts the query off and proves a plain path canonical; anything unusual goes the long way.
-#[inline]
-fn already_canonical(raw: &[u8]) -> Option<&[u8]> {
-    if raw.first() != Some(&b'/') {
-        return None;
-    }
-    if plain_in_words(raw) {
-        return Some(raw);
-    }
-    plain_by_bytes(raw)
-}
-
-fn plain_by_bytes(raw: &[u8]) -> Option<&[u8]> {
-    let (mut previous, mut odd, mut len) = (0, 0, 0);
-    for &byte in raw {
-        let kind = kind(byte);
-        if kind == END {
-            break;
-        }
-        // without branches: what paths look like cannot be foretold
-        odd |= kind & ODD | previous & SLASH & (kind | kind >> 1);
-        previous = kind;
-        len += 1;
-    }
-    if odd == 0 { raw.get(..len) } else { None }
-}
-
-/// Whether a path without query is plain, by words; a `false` says nothing. Each two neighbours stand in one word,
-/// and what is looked at twice does no harm.
-#[inline]
-fn plain_in_words(raw: &[u8]) -> bool {
-    let Some(last) = raw.last_chunk::<8>() else {
-        let short = raw
-            .iter()
-            .fold(every(b'a'), |word, byte| word << 8 | u64::from(*byte));
-        return odd(short.to_be_bytes()) == 0;
-    };
-    let Some(far) = raw.last_chunk::<17>() else {
-        let first = raw.first_chunk::<8>().map_or(0, |word| odd(*word));
-        let middle = raw.get(4..12).and_then(<[u8]>::first_chunk);
-        return first | middle.map_or(0, |word| odd(*word)) | odd(*last) == 0;
-    };
-    let (mut found, mut rest) = (false, raw);
-    while let Some(chunk) = rest.first_chunk::<17>() {
-        found |= odd_pairs(chunk);
-        rest = rest.get(16..).unwrap_or_default();
-    }
-    if rest.len() > 1 {
-        found |= odd_pairs(far);
-    }
-    !found && odd(*last) == 0
-}
-
-/// Like [`odd`] for all bytes but the last, each with the one behind it; written so that it becomes a few
-/// instructions on vectors.
-#[inline]
-fn odd_pairs(chunk: &[u8; 17]) -> bool {
-    let (Some(own), Some(next)) = (chunk.first_chunk::<16>(), chunk.last_chunk::<16>()) else {
-        return true;
-    };
-    let mut found = 0;
-    for (&own, &next) in own.iter().zip(next) {
-        let outside = own.wrapping_sub(0x21) >= 0x7f - 0x21;
-        let mark = (own & !6 == b'!') | (own & !4 == b';') | (own & !0x20 == b'\\');
-        let behind = (own == b'/') & (next | 1 == b'/');
-        found |= u8::from(outside | mark | behind);
-    }
-    found != 0
-}
-
-/// Marks every byte that wants a closer look, and some others: controls, blanks and what is not ASCII, `%` and its
-/// like in `!#%'`, `;` and `?`, `\\` and `|`, and a slash or dot behind a slash.
-fn odd(word: [u8; 8]) -> u64 {
-    let word = u64::from_le_bytes(word);
-    let slashes = equal(word, b'/');
-    let behind = slashes << 8 & equal(word | every(1), b'/');
-    // controls and blanks borrow from the high bit, DEL carries into it, others have it
-    let control = word.wrapping_sub(every(0x21)) | word.wrapping_add(every(1)) | word;
-    let escape = equal(word & !every(6), b'!');
-    let stop = equal(word & !every(4), b';');
-    let bar = equal(word & !every(0x20), b'\\');
-    (behind | control | escape | stop | bar) & every(0x80)
-}
-
-/// The high bit of every byte that is `byte`, and perhaps of others behind one that is.
-fn equal(word: u64, byte: u8) -> u64 {
-    let differ = word ^ every(byte);
-    differ.wrapping_sub(every(1)) & !differ & every(0x80)
-}
-
-const fn every(byte: u8) -> u64 {
-    u64::from_le_bytes([byte; 8])
-}
-
-/// A byte that may stand anywhere.
-const PLAIN: u8 = 0;
-/// Neither this nor a dot may follow it.
-const SLASH: u8 = 1;
-const DOT: u8 = 2;
-/// Needs the long way, or is refused.
-const ODD: u8 = 4;
-/// Ends the path.
-const END: u8 = 8;
-
-#[expect(
-    clippy::indexing_slicing,
-    reason = "there is a kind for every value of a byte"
-)]
-const KINDS: [u8; 256] = {
-    let mut kinds = [ODD; 256];
-    let mut byte = 0x21_u8;
-    while byte < 0x7f {
-        kinds[byte as usize] = match byte {
-            b'/' => SLASH,
-            b'.' => DOT,
-            b'?' | b'#' => END,
-            b'%' | b'\\' | b';' => ODD,
-            _ => PLAIN,
-        };
-        byte += 1;
-    }
-    kinds
-};
-
-#[expect(
-    clippy::indexing_slicing,
-    reason = "there is a kind for every value of a byte"
-)]
-fn kind(byte: u8) -> u8 {
-    KINDS[usize::from(byte)]
 }
 
 /// Decodes escapes of unreserved characters, upper-cases the others and refuses what is ambiguous, except the bytes
@@ -478,51 +358,4 @@ fn upper_digit(nibble: u8) -> char {
     } else {
         b'A' + nibble - 10
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::{plain_by_bytes, plain_in_words};
-
-    /// Mostly ordinary bytes, with a few that end a plain path.
-    fn paths() -> impl Strategy<Value = Vec<u8>> {
-        let ordinary = prop::sample::select(b"abz019-_~!'()*+,:=@$&/.".to_vec());
-        let odd = prop::sample::select(b"%?#;\\\x00 \x7f\x80\xff\"<>^`{|}/.".to_vec());
-        prop::collection::vec(prop_oneof![40 => ordinary, 1 => odd], 0..70)
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 4096, failure_persistence: None, ..ProptestConfig::default() })]
-
-        #[test]
-        fn what_is_plain_by_words_is_plain_byte_by_byte(rest in paths()) {
-            let raw = [b"/".as_slice(), &rest].concat();
-            if plain_in_words(&raw) {
-                prop_assert_eq!(plain_by_bytes(&raw), Some(raw.as_slice()));
-            }
-        }
-    }
-
-    #[test]
-    fn ordinary_paths_are_plain_by_words_and_one_odd_byte_anywhere_is_seen() {
-        for len in 1..70 {
-            let mut raw = b"/aZ09-_~.b/c,d=e".repeat(5);
-            raw.truncate(len);
-            assert!(plain_in_words(&raw), "{len}");
-            for at in 1..len {
-                for odd in [
-                    b"?", b"#", b"%", b";", b"\\", b" ", b"\x7f", b"\x80", b"\xff", b"\0",
-                ] {
-                    let mut raw = raw.clone();
-                    raw.splice(at..at, odd.iter().copied());
-                    assert!(!plain_in_words(&raw), "{len} {at} {odd:?}");
-                }
-                let mut raw = raw.clone();
-                raw.splice(at..at, *b"//");
-                assert!(!plain_in_words(&raw), "{len} {at}");
-            }
-        }
-    }
 }

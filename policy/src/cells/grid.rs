@@ -199,6 +199,7 @@ fn decide(
                 guards,
                 method,
                 shadow: false,
+                foreign: side.policy.foreign(subject, &context),
             };
             side.policy.evaluate(&ask, allows)
         }

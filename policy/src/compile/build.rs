@@ -7,29 +7,24 @@ use std::time::Duration;
 
 use super::methods::MAX_EXTRA;
 use super::{
-    Allow, App, AppRules, Area, FromSets, Guard, HostPattern, Methods, NetRules, ObligationIx,
-    Obligations, Rate, RuleInfo, RuleIx, Times, Tree, Trees, ZoneTable, people,
+    Allow, App, AppRules, Area, BUILT_IN, FromSets, Guard, HostPattern, Methods, NetRules,
+    ObligationIx, Obligations, Rate, RuleIx, Times, Tree, Trees, ZoneTable, people, zones,
 };
 use crate::canon::PathOpts;
-use crate::front::Fronts;
+use crate::front::{Alike, Fronts};
 use crate::hash::Keyed;
 use crate::headers::HeaderSet;
 use crate::ir::{self, Ir, Mfa, Resource};
-use crate::source::{Places, Span};
-use crate::text::Text;
+use crate::source::Span;
 
 pub(super) struct Build<'a> {
-    pub(super) places: Places,
-    /// The line of the rule before, near which the next one mostly stands.
-    pub(super) near: u32,
-    /// Where ids are put together.
-    pub(super) id: String,
     pub(super) ir: &'a Ir,
     pub(super) atoms: people::Interner,
     pub(super) from: FromSets,
     pub(super) times: Times,
     pub(super) methods: Methods,
-    pub(super) rules: Vec<RuleInfo>,
+    /// How many rules are numbered.
+    pub(super) rules: usize,
     pub(super) obligations: Vec<Obligations>,
     pub(super) zones: ZoneTable,
     pub(super) header_sets: Vec<Arc<HeaderSet>>,
@@ -40,6 +35,7 @@ pub(super) struct Build<'a> {
     pub(super) bound: HashMap<Vec<u32>, Arc<[u32]>>,
     /// Trees of apps that have the same areas, each held once: whether case does not matter, and the areas.
     pub(super) shapes: HashMap<(bool, Vec<&'a str>), Tree, Keyed>,
+    pub(super) fronts: Alike<'a>,
     /// Obligations that rules share.
     pub(super) owed: HashMap<Owed, ObligationIx, Keyed>,
 }
@@ -57,15 +53,31 @@ pub(super) struct Owed {
 }
 
 impl<'a> Build<'a> {
+    /// Makes room for the rules of a policy that has `rules` of them in areas.
+    pub(super) fn new(ir: &'a Ir, rules: usize) -> Result<Self, (Span, String)> {
+        let areas = ir.apps.iter().map(|app| app.areas.len());
+        Ok(Self {
+            ir,
+            atoms: people::Interner::default(),
+            from: FromSets::default(),
+            times: Times::new(&ir.schedules).map_err(|text| (Span::default(), text))?,
+            methods: Methods::default(),
+            rules: BUILT_IN,
+            obligations: Vec::new(),
+            areas: Vec::with_capacity(areas.sum()),
+            allows: Vec::with_capacity(rules),
+            trees: Trees::default(),
+            bound: HashMap::new(),
+            shapes: HashMap::default(),
+            fronts: HashMap::default(),
+            owed: HashMap::default(),
+            zones: zones::compile(&ir.zones),
+            header_sets: ir.header_sets.iter().cloned().map(Arc::new).collect(),
+        })
+    }
+
+    /// Adds the obligations of what no rule of the files decided.
     pub(super) fn builtins(&mut self) {
-        for id in ["default", "bad-request", "no-such-app", "no-such-service"] {
-            self.rules.push(RuleInfo {
-                id: format!("builtin.{id}").into(),
-                file: "".into(),
-                line: 0,
-                reason: None,
-            });
-        }
         self.obligations.push(Obligations {
             rate: self.rate(self.ir.defaults.rate),
             headers: None,
@@ -77,18 +89,10 @@ impl<'a> Build<'a> {
         });
     }
 
-    /// Adds the rule whose id was put together.
-    fn rule(&mut self, span: Span, reason: Option<Arc<str>>) -> RuleIx {
-        let ix = RuleIx(u32::try_from(self.rules.len()).unwrap_or(0));
-        let place = self.places.line_near(span, self.near);
-        let (file, line) = place.unwrap_or_else(|| ("".into(), 1));
-        self.near = line;
-        self.rules.push(RuleInfo {
-            id: self.id.as_str().into(),
-            file,
-            line,
-            reason,
-        });
+    /// Numbers a rule; the order is that of [`super::rules::all`].
+    fn rule(&mut self) -> RuleIx {
+        let ix = RuleIx(number(self.rules));
+        self.rules += 1;
         ix
     }
 
@@ -111,10 +115,9 @@ impl<'a> Build<'a> {
         ir.guards
             .iter()
             .map(|guard| {
-                self.id.clone_from(&guard.id);
                 let who = guard.who.clone().map(Arc::new);
                 Guard {
-                    rule: self.rule(guard.span, Some(guard.reason.as_str().into())),
+                    rule: self.rule(),
                     atom: who.map(|who| self.atoms.intern(&who)),
                     from: self.from.intern(guard.from.as_deref(), &self.zones),
                     device_not: guard.device_not,
@@ -149,12 +152,11 @@ impl<'a> Build<'a> {
         ix: u32,
     ) -> Result<(App, AppRules), (Span, String)> {
         let (first_area, first_allow) = (self.areas.len(), self.allows.len());
-        let fronts = Fronts::of(&app.areas);
+        let fronts = Fronts::of(&app.areas, &mut self.fronts);
         for (area, &front) in app.areas.iter().zip(&fronts.of_area) {
-            let prefix = [app.id.as_str(), &area.pattern.text];
             let first = self.allows.len();
             for allow in &area.allows {
-                let allow = self.allow(allow, prefix, area.public.as_ref())?;
+                let allow = self.allow(allow)?;
                 self.allows.push(allow);
             }
             self.areas.push(Area {
@@ -206,12 +208,11 @@ impl<'a> Build<'a> {
     pub(super) fn plain(
         &mut self,
         allows: &[ir::Allow],
-        id: &str,
         resource: Resource,
     ) -> Result<NetRules, (Span, String)> {
         let allows = allows
             .iter()
-            .map(|allow| self.allow(allow, [id, ""], None))
+            .map(|allow| self.allow(allow))
             .collect::<Result<Vec<_>, _>>()?;
         let guards = self.guards_on(resource);
         Ok(NetRules {
@@ -226,17 +227,11 @@ impl<'a> Build<'a> {
         bound.any(|&ix| self.ir.guards.get(ix as usize).is_some_and(|g| g.shadow))
     }
 
-    fn allow(
-        &mut self,
-        allow: &ir::Allow,
-        prefix: [&str; 2],
-        public: Option<&Text>,
-    ) -> Result<Allow, (Span, String)> {
+    fn allow(&mut self, allow: &ir::Allow) -> Result<Allow, (Span, String)> {
         let methods = self.methods.mask(allow.methods.as_deref()).ok_or_else(|| {
             let text = format!("more than {MAX_EXTRA} unusual methods are named");
             (allow.span, text)
         })?;
-        let reason = public.filter(|_| allow.who.anyone).map(Text::share);
         let owed = Owed {
             rate: allow.rate,
             headers: allow.headers,
@@ -246,12 +241,8 @@ impl<'a> Build<'a> {
             sessions: allow.sessions.map(NonZeroU32::get),
             public: allow.who.anyone,
         };
-        self.id.clear();
-        for part in prefix.into_iter().chain(["#", allow.name.as_str()]) {
-            self.id.push_str(part);
-        }
         Ok(Allow {
-            rule: self.rule(allow.span, reason),
+            rule: self.rule(),
             obligations: self.obligations(owed),
             atom: self.atoms.intern(&allow.who),
             anyone: allow.who.anyone,

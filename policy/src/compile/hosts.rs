@@ -118,7 +118,8 @@ impl Names {
             }
             if held.tag == tag && held.len as usize == name.len() {
                 let start = held.at as usize;
-                if self.text.get(start..start + name.len()) == Some(name) {
+                let own = self.text.get(start..start + name.len());
+                if own.is_some_and(|own| same(own, name)) {
                     return Some(held.app);
                 }
             }
@@ -138,6 +139,19 @@ impl Names {
     fn hash(&self, name: &[u8]) -> u64 {
         self.key.bytes(0, name)
     }
+}
+
+/// Whether two texts of one length are the same, by words: names are too short for a call to be worth it.
+#[inline]
+fn same(a: &[u8], b: &[u8]) -> bool {
+    let (Some(last_a), Some(last_b)) = (a.last_chunk::<8>(), b.last_chunk::<8>()) else {
+        return a == b;
+    };
+    let (heads_a, heads_b) = (a.as_chunks::<8>().0, b.as_chunks::<8>().0);
+    let heads = heads_a.iter().zip(heads_b);
+    let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
+    let differ = heads.fold(0, |sum, (a, b)| sum | (word(a) ^ word(b)));
+    a.len() == b.len() && differ | (word(last_a) ^ word(last_b)) == 0
 }
 
 fn tag(hash: u64) -> u32 {

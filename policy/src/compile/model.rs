@@ -100,7 +100,7 @@ pub struct App {
     /// Hosts, sorted, exact ones first.
     pub hosts: Vec<HostPattern>,
     /// What the front does with its requests: the settings of the root area first, then those of areas that differ.
-    pub fronts: Vec<Front>,
+    pub fronts: Vec<Arc<Front>>,
     /// What its paths may hold beyond the ordinary.
     pub path: PathOpts,
     /// Whether the gateway answers CORS preflights of callers not signed in.

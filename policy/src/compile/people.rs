@@ -18,7 +18,7 @@ pub struct SubjectBits {
 
 /// The atoms a person is in, where a decision finds them at once if they are few.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Held {
+pub(crate) enum Held {
     /// Of a policy with few atoms, one bit each.
     Bits([u64; WORDS]),
     /// By number, sorted, filled up with [`NOBODY`].
@@ -51,6 +51,19 @@ impl Held {
             Ok(words) => Self::Bits(words),
             Err(words) => Self::Many(words.into()),
         }
+    }
+
+    /// Whether an atom is one of a few; without branches, for who is asked for cannot be foretold.
+    #[inline]
+    pub(crate) fn among(few: &[u32; FEW], atom: u32) -> bool {
+        few.iter().fold(false, |hit, own| hit | (*own == atom))
+    }
+
+    /// Whether the bit of an atom is set.
+    #[inline]
+    pub(crate) fn bit(words: &[u64], atom: u32) -> bool {
+        let word = words.get(atom as usize / 64);
+        word.is_some_and(|word| word >> (atom % 64) & 1 == 1)
     }
 }
 
@@ -122,13 +135,17 @@ impl Atoms {
 impl SubjectBits {
     #[inline]
     pub(crate) fn holds(&self, atom: u32) -> bool {
-        let words = match &self.held {
-            Held::Few(few) => return few.iter().fold(false, |hit, own| hit | (*own == atom)),
-            Held::Bits(words) => words.as_slice(),
-            Held::Many(words) => words,
-        };
-        let word = words.get(atom as usize / 64);
-        word.is_some_and(|word| word >> (atom % 64) & 1 == 1)
+        match &self.held {
+            Held::Few(few) => Held::among(few, atom),
+            Held::Bits(words) => Held::bit(words, atom),
+            Held::Many(words) => Held::bit(words, atom),
+        }
+    }
+
+    /// The sets the person is in.
+    #[inline]
+    pub(crate) fn held(&self) -> &Held {
+        &self.held
     }
 }
 

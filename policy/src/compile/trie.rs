@@ -1,9 +1,14 @@
 //! The areas of all apps as trees over path segments, kept close together: a request reads few cache lines.
 
+mod draft;
+mod segment;
+
 use std::cmp::Ordering;
 
 use crate::canon::{self, CanonPath};
-use crate::ir::{self, Seg};
+use crate::ir;
+use draft::Draft;
+use segment::{SLASHES, Segment, head, start};
 
 /// The trees of one policy.
 #[derive(Debug, Default)]
@@ -40,11 +45,13 @@ struct Node {
 #[derive(Debug)]
 struct Edge {
     head: u64,
+    /// The first eight bytes of the literal with the slash behind it, as far as they go.
+    start: u64,
+    /// The bits of `start` that count.
+    mask: u64,
     at: u32,
     len: u32,
     child: u32,
-    /// By how much eight bytes of a path are to be cut to compare them with `head`.
-    cut: u32,
 }
 
 /// Most children of a node that are looked through one after another.
@@ -75,12 +82,14 @@ impl Trees {
     fn children(&mut self, node: u32, draft: &Draft) {
         let edges = self.edges.len();
         for (literal, child) in &draft.literals {
+            let (start, mask) = start(literal);
             self.edges.push(Edge {
                 head: head(literal),
+                start,
+                mask,
                 at: number(self.text.len()),
                 len: number(literal.len()),
                 child: number(self.nodes.len()),
-                cut: 64 - 8 * number(literal.len()).min(8),
             });
             self.text.extend_from_slice(literal);
             self.nodes.push(child.node());
@@ -163,18 +172,25 @@ impl Trees {
         }
         let word = match rest.first_chunk::<8>() {
             Some(word) => u64::from_be_bytes(*word),
-            None => end.checked_shl(64 - 8 * number(rest.len())).unwrap_or(0),
+            // behind the end stands as good as a slash
+            None => {
+                let free = 8 * number(rest.len());
+                let own = end.checked_shl(64 - free).unwrap_or(0);
+                own | SLASHES.checked_shr(free).unwrap_or(0)
+            }
         };
         edges.iter().find(|edge| {
-            let len = edge.len as usize;
-            let whole = rest
-                .get(len)
-                .map_or(rest.len() == len, |byte| *byte == b'/');
-            let cut = u64::MAX.checked_shl(edge.cut).unwrap_or(0);
-            word & cut == edge.head
-                && whole
-                && (len <= 8 || rest.get(..len) == Some(self.text(edge)))
+            word & edge.mask == edge.start && (edge.len < 8 || self.goes_on(edge, rest))
         })
+    }
+
+    /// Whether the first segment of the rest of a plain path is a literal of eight bytes or more.
+    fn goes_on(&self, edge: &Edge, rest: &[u8]) -> bool {
+        let len = edge.len as usize;
+        let ended = rest
+            .get(len)
+            .map_or(rest.len() == len, |byte| *byte == b'/');
+        ended && rest.get(..len) == Some(self.text(edge))
     }
 
     fn among_stars(&self, tree: Tree, path: &[u8]) -> Option<u32> {
@@ -282,128 +298,10 @@ fn number(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(NONE)
 }
 
-/// The first segment of the rest of a path.
-struct Segment<'a> {
-    text: &'a [u8],
-    head: u64,
-    escaped: bool,
-    rest: Option<&'a [u8]>,
-}
-
-impl<'a> Segment<'a> {
-    #[inline]
-    fn first(path: &'a [u8]) -> Self {
-        let (mut head, mut escapes, mut len) = (0, 0, 0);
-        loop {
-            let ahead = path.get(len..).unwrap_or_default();
-            let word = match ahead.first_chunk::<8>() {
-                Some(word) => u64::from_be_bytes(*word),
-                None => short(ahead),
-            };
-            // the first slash, or the end, and nothing behind it
-            let stops = equal(word, b'/') | equal(word, 0);
-            let held = stops.leading_zeros() / 8;
-            let own = word & !u64::MAX.checked_shr(held * 8).unwrap_or(0);
-            if len == 0 {
-                head = own;
-            }
-            escapes |= equal(own, b'%');
-            len += held as usize;
-            if held < 8 {
-                break;
-            }
-        }
-        let (text, rest) = path.split_at_checked(len).unwrap_or((path, &[]));
-        Self {
-            text,
-            head,
-            escaped: escapes != 0,
-            rest: rest.split_first().map(|(_, rest)| rest),
-        }
-    }
-}
-
-/// Fewer than eight bytes as the first ones of a word that ends in zeros.
-#[inline]
-fn short(bytes: &[u8]) -> u64 {
-    let mut word = [0; 8];
-    for (slot, byte) in word.iter_mut().zip(bytes) {
-        *slot = *byte;
-    }
-    u64::from_be_bytes(word)
-}
-
-/// The high bit of every byte that is `byte`, and of no other.
-#[inline]
-fn equal(word: u64, byte: u8) -> u64 {
-    const LOW: u64 = u64::from_be_bytes([0x7f; 8]);
-    let differ = word ^ u64::from_be_bytes([byte; 8]);
-    !(((differ & LOW) + LOW) | differ | LOW)
-}
-
-/// The first eight bytes as a number that orders as they do; shorter texts end in zeros, which no segment holds.
-fn head(text: &[u8]) -> u64 {
-    Segment::first(text).head
-}
-
-/// A tree as it is built.
-#[derive(Debug, Default)]
-struct Draft {
-    /// Sorted.
-    literals: Vec<(Vec<u8>, Self)>,
-    star: Option<Box<Self>>,
-    prefix: Option<u32>,
-    exact: Option<u32>,
-}
-
-impl Draft {
-    fn insert(&mut self, segs: &[Seg], exact: bool, area: u32) {
-        let Some((first, rest)) = segs.split_first() else {
-            let slot = if exact {
-                &mut self.exact
-            } else {
-                &mut self.prefix
-            };
-            *slot = Some(area);
-            return;
-        };
-        match first {
-            Seg::Star => self.star.get_or_insert_default().insert(rest, exact, area),
-            Seg::Literal(text) => {
-                let key = text.as_bytes();
-                let found = self
-                    .literals
-                    .binary_search_by(|(own, _)| own.as_slice().cmp(key));
-                let at = found.unwrap_or_else(|at| {
-                    self.literals.insert(at, (key.to_vec(), Self::default()));
-                    at
-                });
-                if let Some((_, child)) = self.literals.get_mut(at) {
-                    child.insert(rest, exact, area);
-                }
-            }
-        }
-    }
-
-    fn has_stars(&self) -> bool {
-        self.star.is_some() || self.literals.iter().any(|(_, child)| child.has_stars())
-    }
-
-    fn node(&self) -> Node {
-        Node {
-            edges: 0,
-            count: 0,
-            star: NONE,
-            prefix: self.prefix.unwrap_or(NONE),
-            exact: self.exact.unwrap_or(NONE),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ir::{Area, Pattern};
+    use crate::ir::{Area, Pattern, Seg};
 
     fn pattern(text: &str) -> Pattern {
         let path = text.trim_start_matches('=');

@@ -80,6 +80,11 @@ impl ZoneTable {
         self.members(class).is_some()
     }
 
+    /// Marks the classes as those of one policy.
+    pub(super) fn stamped(self, stamp: u32) -> Self {
+        Self { stamp, ..self }
+    }
+
     fn make(&self, ix: u32) -> ZoneClass {
         ZoneClass {
             ix,
@@ -88,11 +93,12 @@ impl ZoneTable {
     }
 }
 
-pub(super) fn compile(zones: &[ir::Zone], stamp: u32) -> ZoneTable {
+/// Its classes are to be stamped.
+pub(super) fn compile(zones: &[ir::Zone]) -> ZoneTable {
     let spheres = Spheres::new(zones);
     let nowhere = spheres.members(std::iter::empty());
     let mut table = ZoneTable {
-        stamp,
+        stamp: 0,
         v4: Vec::new(),
         v6: Vec::new(),
         classes: vec![vec![TUNNEL], nowhere.clone()],

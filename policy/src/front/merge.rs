@@ -1,26 +1,33 @@
 //! The settings of every area, its own keys over those of the areas around it.
 
-use super::{Front, Shared, Source, Timeouts, Written};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::{Cache, Front, Shared, Source, Timeouts, Written};
+use crate::hash::Keyed;
 use crate::ir::Area;
 
 /// The settings of an app's areas; equal ones of neighbours are held once.
 #[derive(Debug, Default)]
 pub(crate) struct Fronts {
     /// The root's first.
-    pub(crate) all: Vec<Front>,
+    pub(crate) all: Vec<Arc<Front>>,
     /// For each area the place of its settings among them.
     pub(crate) of_area: Vec<u32>,
 }
 
+/// The settings that whole apps have, each held once.
+pub(crate) type Alike<'a> = HashMap<Option<&'a Written>, Arc<Front>, Keyed>;
+
 impl Fronts {
     /// Merges the keys of an app's areas, the root first as they stand.
-    pub(crate) fn of(areas: &[Area]) -> Self {
+    pub(crate) fn of<'a>(areas: &'a [Area], alike: &mut Alike<'a>) -> Self {
         let root = areas.first().and_then(|area| area.front.as_deref());
-        let mut all = vec![over(&Front::default(), root, "/", 0)];
+        let whole = alike.entry(root);
+        let whole = whole.or_insert_with(|| Arc::new(over(&Front::default(), root, "/", 0)));
+        let mut all = vec![Arc::clone(whole)];
         let plain = areas.iter().skip(1).all(|area| area.front.is_none());
-        let shared = all
-            .iter()
-            .any(|f| f.cache.as_ref().is_some_and(|c| c.shared != Shared::No));
+        let shared = is_apart(whole);
         if plain && !shared {
             return Self {
                 all,
@@ -43,15 +50,13 @@ impl Fronts {
             });
             let parent = around.and_then(|&at| of_area.get(at)).copied().unwrap_or(0);
             let own = area.front.as_deref();
-            let apart =
-                |front: &Front| front.cache.as_ref().is_some_and(|c| c.shared != Shared::No);
             let ix = match all.get(parent as usize) {
-                Some(front) if own.is_some() || apart(front) => {
+                Some(front) if own.is_some() || is_apart(front) => {
                     let depth = area.pattern.segs.len();
                     let none = Written::default();
                     let own = own.unwrap_or(&none);
                     let merged = over(front, Some(own), area.pattern.shown(), depth);
-                    all.push(merged);
+                    all.push(Arc::new(merged));
                     u32::try_from(all.len() - 1).unwrap_or(0)
                 }
                 Some(_) | None => parent,
@@ -62,6 +67,12 @@ impl Fronts {
         }
         Self { all, of_area }
     }
+}
+
+/// Whether other people's answers may be given, which areas below do not inherit.
+fn is_apart(front: &Front) -> bool {
+    let cache = front.cache.as_ref();
+    cache.is_some_and(|cache| cache.shared != Shared::No)
 }
 
 fn literals(pattern: &crate::ir::Pattern) -> usize {
@@ -95,20 +106,20 @@ fn over(outer: &Front, own: Option<&Written>, at: &str, depth: usize) -> Front {
     keep(&mut front.set, own.set.clone());
     keep(&mut front.add, own.add.clone());
     keep(&mut front.remove, own.remove.clone());
-    keep(&mut front.cors, unboxed(&own.cors));
-    keep(&mut front.compress, unboxed(&own.compress));
-    if let Some(cache) = &mut front.cache {
+    keep(&mut front.cors, own.cors.clone());
+    keep(&mut front.compress, own.compress.clone());
+    if is_apart(&front) {
         // what is for everybody in one area need not be in another
-        cache.shared = Shared::No;
+        front.cache = front.cache.as_deref().map(|cache| {
+            Arc::new(Cache {
+                shared: Shared::No,
+                ..cache.clone()
+            })
+        });
     }
-    keep(&mut front.cache, unboxed(&own.cache));
+    keep(&mut front.cache, own.cache.clone());
     keep(&mut front.maintenance, own.maintenance);
     front
-}
-
-fn unboxed<T: Clone>(own: &Option<Option<Box<T>>>) -> Option<Option<T>> {
-    let own = own.as_ref()?;
-    Some(own.as_deref().cloned())
 }
 
 fn keep<T>(into: &mut T, own: Option<T>) {

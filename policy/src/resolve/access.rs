@@ -7,16 +7,13 @@ use super::headers::set_ix;
 use super::held::Lists;
 use super::settings::{device, mfa, positive, rate_ix};
 use super::tenants::{id, owner};
-use super::{Cx, empty_list, sessions, unique, unknown};
+use super::{Cx, MAX_ALLOWS, empty_list, sessions, unique, unknown};
 use crate::canon;
 use crate::diag::{Diagnostic, Shown, did_you_mean, show};
 use crate::ir::{Allow, App, Device, Guard, Mfa, Net, Resource, Who, index};
 use crate::source::Span;
 use crate::syntax::{AllowAst, AllowKey, Def, GuardAst, List, Word};
 use crate::text::Text;
-
-/// Most rules of one policy.
-const MAX_ALLOWS: usize = 200_000;
 
 /// Where a rule stands: decides whether `anyone` may be named.
 #[derive(Clone, Copy, Debug)]

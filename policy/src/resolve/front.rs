@@ -1,5 +1,7 @@
 //! The front's keys of an area, checked against its place.
 
+use std::sync::Arc;
+
 use super::Cx;
 use crate::diag::{Diagnostic, show};
 use crate::front::{Shared, Written};
@@ -12,7 +14,7 @@ pub(super) fn written(
     ast: &AreaAst,
     pattern: &Pattern,
     id: &str,
-) -> Option<Box<Written>> {
+) -> Option<Arc<Written>> {
     let front = ast.front.as_ref()?;
     if let (Some(span), Some(strip)) = (front.strip, &front.written.strip) {
         let rest = pattern.text.trim_start_matches('=').strip_prefix(&**strip);
@@ -46,5 +48,13 @@ pub(super) fn written(
                 .push(Diagnostic::error("shared-cache", span, title).help(help));
         }
     }
-    (!front.written.is_empty()).then(|| Box::new(front.written.clone()))
+    if front.written.is_empty() {
+        return None;
+    }
+    if let Some(known) = cx.held.fronts.get(&front.written) {
+        return Some(Arc::clone(known));
+    }
+    let new = Arc::new(front.written.clone());
+    cx.held.fronts.insert(Arc::clone(&new));
+    Some(new)
 }

@@ -1,8 +1,9 @@
 //! What many rules say alike, resolved once and held once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::front::Written;
 use crate::hash::Keyed;
 use crate::ir::{Pattern, Who};
 use crate::syntax::Word;
@@ -17,6 +18,8 @@ pub(super) struct Held {
     pub(super) methods: Lists<Arc<[Text]>>,
     /// Paths of apps that tell cases apart, and of those that do not.
     pub(super) patterns: [HashMap<Text, Arc<Pattern>, Keyed>; 2],
+    /// Keys of the front.
+    pub(super) fronts: HashSet<Arc<Written>, Keyed>,
     pub(super) root: Arc<Pattern>,
 }
 
@@ -28,6 +31,7 @@ impl Default for Held {
             schedules: Lists::default(),
             methods: Lists::default(),
             patterns: Default::default(),
+            fronts: HashSet::default(),
             root: Arc::new(Pattern::root()),
         }
     }

@@ -5,6 +5,7 @@ pub(super) mod schema;
 mod upstreams;
 
 use std::fmt::Display;
+use std::sync::Arc;
 
 use super::Sp;
 use super::read::Reader;
@@ -116,12 +117,12 @@ pub(super) fn key(r: &mut Reader<'_>, e: &Entry<'_>, front: &mut FrontAst, place
         "set" => written.set = answers::fields(r, e),
         "add" => written.add = answers::fields(r, e),
         "remove" => written.remove = answers::names(r, e),
-        "cors" => written.cors = answers::cors(r, e, place).map(|found| found.map(Box::new)),
+        "cors" => written.cors = answers::cors(r, e, place).map(|found| found.map(Arc::new)),
         "cache" => {
             front.cache = Some(e.span);
-            written.cache = answers::cache(r, e, place).map(|found| found.map(Box::new));
+            written.cache = answers::cache(r, e, place).map(|found| found.map(Arc::new));
         }
-        _ => written.compress = answers::compress(r, e, place).map(|found| found.map(Box::new)),
+        _ => written.compress = answers::compress(r, e, place).map(|found| found.map(Arc::new)),
     }
 }
 
@@ -183,7 +184,7 @@ pub(super) fn finish(r: &mut Reader<'_>, front: &mut FrontAst, place: &dyn Displ
         );
     }
     if !front.members.is_empty() {
-        front.written.source = Some(Source::Pool(Pool {
+        front.written.source = Some(Source::Pool(Arc::new(Pool {
             members: front.members.iter().map(|m| m.v.clone()).collect(),
             balance: front
                 .balance
@@ -193,7 +194,7 @@ pub(super) fn finish(r: &mut Reader<'_>, front: &mut FrontAst, place: &dyn Displ
             check: front.check.as_ref().map(|c| c.v.clone()),
             concurrency: front.concurrency.as_ref().map(|c| c.v),
             breaker: front.breaker.as_ref().map(|b| b.v),
-        }));
+        })));
     }
 }
 

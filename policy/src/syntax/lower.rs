@@ -8,8 +8,8 @@ use super::read::Reader;
 use super::tenants;
 use super::tree::{Entry, Table};
 use super::{
-    Ast, Def, DefaultAst, DnsAst, GroupAst, ReproveAst, ScheduleAst, Sp, TunnelAst, UserAst, Word,
-    append,
+    AppAst, Ast, Def, DefaultAst, DnsAst, GroupAst, ReproveAst, ScheduleAst, Sp, TunnelAst,
+    UserAst, Word, append,
 };
 use crate::diag::{Diagnostic, Shown, show};
 use crate::source::Span;
@@ -23,6 +23,24 @@ pub(super) fn file(r: &mut Reader<'_>, table: Table<'_>, ast: &mut Ast) {
         section(r, &entry, ast);
     }
 }
+
+/// Reads a part of a file that holds nothing but apps, each with a header of its own; `None` if it holds more.
+pub(super) fn apps(r: &mut Reader<'_>, table: Table<'_>) -> Option<Vec<Def<AppAst>>> {
+    let mut entries = table.entries();
+    let entry = entries.next().filter(|entry| entry.key == APP)?;
+    let apps = entry.value.as_table()?;
+    let only = entries.next().is_none() && apps.is_open();
+    only.then(|| r.named(&entry, "app", access::app))
+}
+
+/// Whether apps may stand behind what was read of a file.
+pub(super) fn takes_apps(table: Table<'_>) -> bool {
+    let apps = table.entries().find(|entry| entry.key == APP);
+    apps.is_none_or(|entry| entry.value.as_table().is_some_and(Table::is_open))
+}
+
+/// The section of apps.
+const APP: &str = "app";
 
 fn version(r: &mut Reader<'_>, first: Option<&Entry<'_>>) {
     let start = Span::new(r.file, 0..0);
@@ -77,7 +95,7 @@ fn section(r: &mut Reader<'_>, entry: &Entry<'_>, ast: &mut Ast) {
         "user" => users(r, entry, ast),
         "rate" => ast.rates.extend(r.named(entry, "rate", |r, e| r.string(e))),
         "headers" => ast.headers.extend(r.named(entry, "header set", header_set)),
-        "app" => append(&mut ast.apps, r.named(entry, "app", access::app)),
+        APP => append(&mut ast.apps, r.named(entry, "app", access::app)),
         "net" => ast.nets.extend(r.named(entry, "net", access::net)),
         "deny" => ast.guards.extend(r.named(entry, "guard", access::guard)),
         "default" => single(r, entry, &mut ast.default, default),

@@ -16,6 +16,8 @@ const ROOT: u32 = 0;
 #[derive(Debug)]
 pub(super) struct Tree<'i> {
     file: FileId,
+    /// Where the text begins in the file.
+    base: usize,
     text: &'i str,
     nodes: Vec<Node>,
     /// For each node what its key and its value stand for, where that is not simply what is written.
@@ -91,6 +93,12 @@ pub(super) fn read_plain(file: FileId, text: &str) -> Option<Tree<'_>> {
     plain::read(file, text)
 }
 
+/// Like [`read_plain`], for a part of a file that begins at `base`.
+pub(super) fn read_part(file: FileId, base: usize, text: &str) -> Option<Tree<'_>> {
+    let tree = plain::read(file, text)?;
+    Some(Tree { base, ..tree })
+}
+
 impl<'i> Tree<'i> {
     fn new(file: FileId, text: &'i str) -> Self {
         // a node for so many bytes is enough for nearly all files
@@ -98,6 +106,7 @@ impl<'i> Tree<'i> {
         nodes.push(Node::new(Range::default(), Range::default(), Kind::Table));
         Self {
             file,
+            base: 0,
             text,
             nodes,
             said: Vec::new(),
@@ -161,7 +170,8 @@ impl<'i> Tree<'i> {
     }
 
     fn span(&self, range: Range) -> Span {
-        Span::new(self.file, range.start as usize..range.end as usize)
+        let (start, end) = (range.start as usize, range.end as usize);
+        Span::new(self.file, self.base + start..self.base + end)
     }
 }
 
@@ -218,6 +228,12 @@ impl<'t> Table<'t> {
             u8::MAX => self.tree.children(self.at).count(),
             few => few.into(),
         }
+    }
+
+    /// Whether headers further down may add tables to it.
+    pub(super) fn is_open(self) -> bool {
+        let node = self.tree.nodes.get(self.at as usize);
+        node.is_some_and(|node| matches!(node.kind, Kind::Table | Kind::Implied))
     }
 
     pub(super) fn contains(self, key: &str) -> bool {

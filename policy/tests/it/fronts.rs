@@ -166,7 +166,7 @@ fn what_is_kept_for_everybody_is_so_only_where_it_is_written() {
     assert_eq!((whole.ttl, whole.stale, whole.most), (300, 3600, 64 << 10));
     assert!(matches!(whole.shared, Shared::All(_)));
     let own = cache("/own/x").unwrap();
-    assert_eq!((own.ttl, own.shared), (300, Shared::No));
+    assert_eq!((own.ttl, &own.shared), (300, &Shared::No));
     assert!(cache("/none").is_none());
     assert_eq!(cache("/open").unwrap().shared, Shared::Strangers);
 }

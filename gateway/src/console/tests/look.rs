@@ -77,6 +77,7 @@ fn verdict(in_force: bool, stops: Vec<Stop>) -> Verdict {
         widened: 2,
         narrowed: 0,
         changes: serde_json::Value::Array(Vec::new()),
+        settings: serde_json::Value::Array(Vec::new()),
         text: "+ deny -> allow   anyone   app.wiki\n".to_owned(),
         notes: Vec::new(),
         warnings: Vec::new(),

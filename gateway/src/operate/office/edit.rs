@@ -215,7 +215,7 @@ fn preview(plan: Plan, verdict: Verdict) -> Preview {
 /// console to accept.
 fn to_accept(stops: &[Stop]) -> Option<usize> {
     let counts = stops.iter().map(|stop| match stop.guard.as_str() {
-        "world-open" | "deny-lost" => {
+        "world-open" | "tunnel-open" | "deny-lost" => {
             let option = stop.accept.as_deref()?;
             option
                 .strip_prefix("--accept-wider ")?
