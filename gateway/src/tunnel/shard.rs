@@ -31,8 +31,6 @@ const COMMANDS_PER_ROUND: usize = 256;
 /// Packets read from the TUN device in one round, and the bytes after which they are sent.
 const TUN_READS_PER_ROUND: usize = 32;
 const TRANSMIT_AT: usize = 32 * 1024;
-/// How long handshakes are worked on in one round, behind the data.
-const HANDSHAKES_PER_ROUND: Duration = Duration::from_millis(1);
 /// Places in the queues into and out of the shard.
 const COMMAND_QUEUE: usize = 4096;
 const REPORT_QUEUE: usize = 1024;
@@ -227,7 +225,7 @@ impl Loop {
             reports,
             peers: BTreeSet::new(),
             closed: VecDeque::new(),
-            handshakes: Handshakes::default(),
+            handshakes: Handshakes::new(clock::now()),
         })
     }
 
@@ -293,20 +291,21 @@ impl Loop {
         }
     }
 
-    /// Works on handshakes that wait, for a bounded time: a storm of them leaves the rest of each
-    /// round to data.
+    /// Works on handshakes that wait, for as long as they may.
     fn shake_hands(&mut self) {
         let wall = clock::wall();
         let start = clock::now();
+        let allowed = self.handshakes.allowance(start);
         let mut now = start;
-        while now.saturating_duration_since(start) < HANDSHAKES_PER_ROUND {
+        while now.saturating_duration_since(start) < allowed {
             let node = &mut self.node;
             let handle = |from, message: &mut [u8]| node.handle_datagram(from, message, now, wall);
             if !self.handshakes.next(handle) {
-                return;
+                break;
             }
             now = clock::now();
         }
+        self.handshakes.took(now.saturating_duration_since(start));
     }
 
     /// Decrypts one batch of datagrams; each buffer of the kernel is delivered as a whole, so that
@@ -317,6 +316,7 @@ impl Loop {
             let (node, handshakes) = (&mut self.node, &mut self.handshakes);
             self.outer.datagrams(index, |from, datagram| {
                 if !handshakes.put_off(from, datagram) {
+                    handshakes.saw_data(now);
                     node.handle_datagram(from, datagram, now, wall);
                 }
             });
@@ -334,6 +334,7 @@ impl Loop {
                 break;
             }
             unsent += packet.len();
+            self.handshakes.saw_data(now);
             self.node.handle_tun_packet(packet, now);
             if unsent >= TRANSMIT_AT {
                 unsent = 0;
@@ -367,11 +368,7 @@ impl Loop {
 
     fn arm(&self, timer: Pin<&mut Sleep>) {
         let now = clock::now();
-        let latest = if self.handshakes.is_empty() {
-            now + TICK
-        } else {
-            now
-        };
+        let latest = self.handshakes.due(now).unwrap_or(now + TICK);
         let due = self.node.poll_timeout().map_or(latest, |(at, _)| at);
         timer.reset(tokio::time::Instant::from_std(due.clamp(now, latest)));
     }
