@@ -295,17 +295,19 @@ impl Loop {
     fn shake_hands(&mut self) {
         let wall = clock::wall();
         let start = clock::now();
-        let allowed = self.handshakes.allowance(start);
+        self.handshakes.earn(start);
         let mut now = start;
-        while now.saturating_duration_since(start) < allowed {
+        while self.handshakes.may_go_on(start, now) {
             let node = &mut self.node;
-            let handle = |from, message: &mut [u8]| node.handle_datagram(from, message, now, wall);
-            if !self.handshakes.next(handle) {
-                break;
-            }
-            now = clock::now();
+            let handle = |from, message: &[u8]| node.handle_admitted(from, message, now, wall);
+            let Some(is_known) = self.handshakes.next(handle) else {
+                return;
+            };
+            let done = clock::now();
+            let spent = done.saturating_duration_since(now);
+            self.handshakes.took(spent, is_known);
+            now = done;
         }
-        self.handshakes.took(now.saturating_duration_since(start));
     }
 
     /// Decrypts one batch of datagrams; each buffer of the kernel is delivered as a whole, so that
@@ -315,9 +317,12 @@ impl Loop {
         for index in 0..self.outer.receive()? {
             let (node, handshakes) = (&mut self.node, &mut self.handshakes);
             self.outer.datagrams(index, |from, datagram| {
-                if !handshakes.put_off(from, datagram) {
+                if Node::is_handshake(datagram) {
+                    if node.admit_handshake(from, datagram, handshakes.are_crowded(), now) {
+                        handshakes.put_off(from, datagram);
+                    }
+                } else if node.handle_datagram(from, datagram, now, wall) {
                     handshakes.saw_data(now);
-                    node.handle_datagram(from, datagram, now, wall);
                 }
             });
             self.deliver();
