@@ -16,6 +16,8 @@ pub enum Style {
 pub enum Goal {
     /// Ours divided by the peer's, at most.
     RatioAtMost(f64),
+    /// The same, at least.
+    RatioAtLeast(f64),
     /// Our own figure, at most.
     AtMost(f64),
 }
@@ -72,6 +74,7 @@ impl Row {
     fn met(&self) -> Option<bool> {
         match self.goal? {
             Goal::RatioAtMost(most) => Some(self.ratio()? <= most),
+            Goal::RatioAtLeast(least) => Some(self.ratio()? >= least),
             Goal::AtMost(most) => Some(self.ours <= most),
         }
     }
@@ -86,7 +89,7 @@ impl Row {
             "peer_name": self.peer.map(|(name, _)| name),
             "ratio": self.ratio().map(rounded),
             "goal": self.goal.map(|goal| match goal {
-                Goal::RatioAtMost(most) | Goal::AtMost(most) => most,
+                Goal::RatioAtMost(bound) | Goal::RatioAtLeast(bound) | Goal::AtMost(bound) => bound,
             }),
             "met": self.met(),
         })
@@ -110,6 +113,7 @@ impl Row {
         let bound = match self.goal {
             None => return "-".to_owned(),
             Some(Goal::RatioAtMost(most)) => format!("ratio <= {most}"),
+            Some(Goal::RatioAtLeast(least)) => format!("ratio >= {least}"),
             Some(Goal::AtMost(most)) => format!("<= {most}"),
         };
         let met = if self.met() == Some(true) {
@@ -171,6 +175,10 @@ mod tests {
         assert_eq!((&json["ratio"], &json["met"]), (&0.8.into(), &true.into()));
         let json = row.clone().goal(Goal::RatioAtMost(0.7)).json();
         assert_eq!(json["met"], false);
+        for (least, met) in [(0.8, true), (0.9, false)] {
+            let json = row.clone().goal(Goal::RatioAtLeast(least)).json();
+            assert_eq!(json["met"], met);
+        }
         let json = row.json();
         assert!(json["goal"].is_null() && json["met"].is_null());
     }
