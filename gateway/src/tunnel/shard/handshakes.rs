@@ -28,8 +28,9 @@ const QUIET: Duration = Duration::from_micros(250);
 #[derive(Debug)]
 pub(super) struct Handshakes {
     waiting: VecDeque<(SocketAddr, [u8; LONGEST], usize)>,
-    /// Time that may be spent.
+    /// Time that may be spent, and what the last one took beyond it.
     credit: Duration,
+    debt: Duration,
     /// Until when the credit was reckoned.
     reckoned: Instant,
     /// When data was last seen.
@@ -41,6 +42,7 @@ impl Handshakes {
         Self {
             waiting: VecDeque::new(),
             credit: SAVED,
+            debt: Duration::ZERO,
             reckoned: now,
             data: None,
         }
@@ -55,7 +57,9 @@ impl Handshakes {
     pub(super) fn earn(&mut self, now: Instant) {
         let earned = now.saturating_duration_since(self.reckoned) / SHARE;
         self.reckoned = now;
-        self.credit = self.credit.saturating_add(earned).min(SAVED);
+        let left = earned.saturating_sub(self.debt);
+        self.debt = self.debt.saturating_sub(earned);
+        self.credit = self.credit.saturating_add(left).min(SAVED);
     }
 
     /// Says whether one more may be worked on `now`, in a round whose handshakes began at `start`.
@@ -71,6 +75,9 @@ impl Handshakes {
     /// Notes what one took; `is_known` if a device proved itself.
     pub(super) fn took(&mut self, spent: Duration, is_known: bool) {
         let charged = if is_known { spent / KNOWN } else { spent };
+        let beyond = charged.saturating_sub(self.credit);
+        // what was worked on while nobody used the tunnel is forgiven
+        self.debt = self.debt.saturating_add(beyond).min(SAVED);
         self.credit = self.credit.saturating_sub(charged);
     }
 
