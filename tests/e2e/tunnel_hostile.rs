@@ -179,12 +179,13 @@ fn a_storm_from_everywhere_meets_cookies_and_takes_little_of_a_tunnels_speed() {
     let (gateway, port) = (Ipv4Addr::new(10, 77, 0, 1), site.gateway.tunnel_port());
     let aimed = crowd(&site, (gateway, port).into());
     // making the storm costs the machine as much as withstanding it, so in the calm it blows past
-    let sink = (site.edge).enter(|| UdpSocket::bind((gateway, 0)).unwrap());
+    let sink = site.edge.enter(|| UdpSocket::bind((gateway, 0)).unwrap());
     let past = crowd(&site, sink.local_addr().unwrap());
     transfer(&place, 1);
     let long = std::env::var_os("POSTERN_LONG").is_some();
+    let rounds = if long { 15 } else { 3 };
     let (mut calm, mut stormy) = (Vec::new(), Vec::new());
-    for round in 0..if long { 15 } else { 3 } {
+    for round in 0..rounds {
         calm.push(beside_a_storm(&place, &past, &recorded, 10 + round));
         stormy.push(beside_a_storm(&place, &aimed, &recorded, 50 + round));
     }
