@@ -183,7 +183,7 @@ impl Place {
 
 impl Namespace {
     /// Gives the link that has `known` another address.
-    fn add_beside(&self, known: &str, address: &str) {
+    pub fn add_beside(&self, known: &str, address: &str) {
         let output = self.command("ip").args(["-o", "addr"]).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let line = text.lines().find(|line| line.contains(known)).unwrap();

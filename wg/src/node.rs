@@ -1,5 +1,6 @@
 //! The whole node behind one door.
 
+mod admission;
 mod command;
 mod datagram;
 mod inner;
@@ -34,7 +35,9 @@ use crate::tunnel::{Identity, SCRATCH};
 ///
 /// *Inputs*: [`Self::handle_datagram`] for each UDP datagram, [`Self::handle_tun_packet`] for
 /// each packet read from the TUN, [`Self::handle_timeout`] when the instant of
-/// [`Self::poll_timeout`] has come (earlier or later calls are harmless).
+/// [`Self::poll_timeout`] has come (earlier or later calls are harmless). Handshake messages may
+/// be given to [`Self::admit_handshake`] instead and, if admitted, wait for
+/// [`Self::handle_admitted`] until there is time for them.
 ///
 /// *Commands*: [`Self::set_peers`]; [`Self::permit`] or [`Self::refuse`] as the answer to each
 /// [`Event::SynSeen`]; [`Self::close_flow`], [`Self::close_flows_of`], [`Self::flow_finished`],

@@ -8,7 +8,11 @@ use std::time::{Duration, Instant};
 const BURST: u32 = 200;
 /// One message is earned back in this time: 100 a second cost about 3 % of a core.
 const EARN: Duration = Duration::from_millis(10);
-/// Sources remembered at once (about 400 kB).
+/// Cookies that a source may have in each window: in a storm from a hundred addresses there are
+/// some left for a device at another one, and an office behind one address gets ten a second.
+const COOKIES: u8 = 2;
+const WINDOW: Duration = Duration::from_millis(200);
+/// Sources remembered at once (about 600 kB).
 const SOURCES: usize = 8192;
 /// Messages a second shared by all sources that do not fit in the table. The front limiter's
 /// cookies take over long before.
@@ -26,6 +30,8 @@ pub(crate) struct SourceBudget {
 struct Bucket {
     spent: u32,
     since: Instant,
+    /// Cookies in the window that began then.
+    cookies: (u8, Instant),
 }
 
 impl SourceBudget {
@@ -49,6 +55,7 @@ impl SourceBudget {
         let bucket = self.sources.entry(key).or_insert(Bucket {
             spent: 0,
             since: now,
+            cookies: (0, now),
         });
         bucket.earn(now);
         if bucket.spent >= BURST {
@@ -56,6 +63,25 @@ impl SourceBudget {
         }
         bucket.spent += 1;
         true
+    }
+
+    /// Whether `source` may have another cookie now. Who does not fit in the table may; there is a
+    /// limit for all.
+    pub(crate) fn may_have_cookie(&self, source: IpAddr, now: Instant) -> bool {
+        let bucket = self.sources.get(&key(source));
+        bucket.is_none_or(|bucket| bucket.cookies_at(now) < COOKIES)
+    }
+
+    /// Notes that `source` was sent a cookie.
+    pub(crate) fn note_cookie(&mut self, source: IpAddr, now: Instant) {
+        let Some(bucket) = self.sources.get_mut(&key(source)) else {
+            return;
+        };
+        let count = bucket.cookies_at(now);
+        if count == 0 {
+            bucket.cookies.1 = now;
+        }
+        bucket.cookies.0 = count.saturating_add(1);
     }
 
     #[cfg(test)]
@@ -78,6 +104,15 @@ impl SourceBudget {
 }
 
 impl Bucket {
+    fn cookies_at(&self, now: Instant) -> u8 {
+        let (count, began) = self.cookies;
+        if now.saturating_duration_since(began) < WINDOW {
+            count
+        } else {
+            0
+        }
+    }
+
     fn earn(&mut self, now: Instant) {
         let elapsed = now.saturating_duration_since(self.since).as_millis() / EARN.as_millis();
         let earned = u32::try_from(elapsed).unwrap_or(u32::MAX);
@@ -114,6 +149,31 @@ mod tests {
         assert!(budget.spend(calm, now));
         let later = now + Duration::from_secs(1);
         assert_eq!((0..1000).filter(|_| budget.spend(loud, later)).count(), 100);
+    }
+
+    #[test]
+    fn a_source_has_two_cookies_in_a_window_and_its_neighbour_has_its_own() {
+        let now = epoch();
+        let mut budget = SourceBudget::new(now);
+        let (loud, calm) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        let mut given = |from, now| {
+            budget.spend(from, now);
+            let may = budget.may_have_cookie(from, now);
+            if may {
+                budget.note_cookie(from, now);
+            }
+            may
+        };
+        assert_eq!(
+            [(); 4].map(|()| given(loud, now)),
+            [true, true, false, false]
+        );
+        assert!(given(calm, now));
+        assert!(!given(loud, now + WINDOW / 2));
+        assert_eq!(
+            [(); 3].map(|()| given(loud, now + WINDOW)),
+            [true, true, false]
+        );
     }
 
     #[test]

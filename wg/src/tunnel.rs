@@ -27,7 +27,7 @@ pub(crate) const SCRATCH: usize = 65_536 + OVERHEAD;
 /// REJECT-AFTER-MESSAGES of the paper, section 6.1.
 const COUNTER_LIMIT: u64 = u64::MAX - (1 << 13);
 /// Handshakes a second answered without a cookie: about a quarter of a core.
-const HANDSHAKES_PER_SECOND: u64 = 1000;
+const HANDSHAKES_PER_SECOND: u32 = 1000;
 /// Cookies sent in a second: about 2 % of a core with their system calls.
 const COOKIES_PER_SECOND: u32 = 2000;
 /// boringtun reads the time only in `update_timers`.
@@ -40,11 +40,13 @@ pub(crate) struct Identity {
     pub(crate) reader: Reader,
     /// Looked at before anything else of a handshake message.
     pub(crate) first_mac: FirstMac,
-    /// Decides who must show a cookie.
+    /// Makes and checks cookies.
     front: RateLimiter,
     /// Handed to every tunnel, so that none of them counts a handshake a second time.
     open: Arc<RateLimiter>,
     reset: Instant,
+    /// Handshake messages of this second.
+    messages: u32,
     /// Cookies sent in this second.
     cookies: u32,
 }
@@ -56,8 +58,9 @@ impl Identity {
         Self {
             reader: Reader::new(&private),
             first_mac: FirstMac::new(&public),
+            messages: 0,
             cookies: 0,
-            front: RateLimiter::new(&key, HANDSHAKES_PER_SECOND),
+            front: RateLimiter::new(&key, 0),
             open: Arc::new(RateLimiter::new(&key, u64::MAX)),
             private,
             public,
@@ -65,22 +68,36 @@ impl Identity {
         }
     }
 
-    /// Checks the MACs of a handshake message whose first one is right. An error carries the
-    /// cookie reply to send, if any.
+    /// Whether a handshake message without a cookie is not worked on now.
+    pub(crate) fn is_under_load(&mut self, is_crowded: bool, now: Instant) -> bool {
+        self.reset_limiters(now);
+        is_crowded || self.messages >= HANDSHAKES_PER_SECOND
+    }
+
+    /// Whether another cookie may be sent in this second.
+    pub(crate) fn has_cookies(&self) -> bool {
+        self.cookies < COOKIES_PER_SECOND
+    }
+
+    /// Decides whether a handshake message whose first MAC is right may be worked on: under load
+    /// only with a cookie, which is its second MAC. An error carries the cookie reply to send, if
+    /// there is one and `may_reply`.
     pub(crate) fn admit<'a>(
         &mut self,
         from: IpAddr,
         message: &[u8],
+        (is_under_load, may_reply): (bool, bool),
         reply: &'a mut [u8],
-        now: Instant,
     ) -> Result<(), Option<&'a [u8]>> {
-        self.reset_limiters(now);
+        self.messages = self.messages.saturating_add(1);
+        if !is_under_load {
+            return Ok(());
+        }
         match self.front.verify_packet(Some(from), message, reply) {
             Ok(_) => Ok(()),
-            Err(TunnResult::WriteToNetwork(cookie)) => {
-                self.cookies = self.cookies.saturating_add(1);
-                let cookie: &[u8] = cookie;
-                Err((self.cookies <= COOKIES_PER_SECOND).then_some(cookie))
+            Err(TunnResult::WriteToNetwork(cookie)) if may_reply => {
+                self.cookies += 1;
+                Err(Some(cookie))
             }
             Err(_) => Err(None),
         }
@@ -91,6 +108,7 @@ impl Identity {
         if now.saturating_duration_since(self.reset) >= Duration::from_secs(1) {
             self.front.reset_count();
             self.open.reset_count();
+            self.messages = 0;
             self.cookies = 0;
             self.reset = now;
         }
@@ -281,6 +299,13 @@ pub(crate) fn responder(message: &[u8]) -> Option<u32> {
     let is_response = head.first() == Some(&2);
     let sender = rest.first_chunk().copied().map(u32::from_le_bytes);
     sender.filter(|_| is_response)
+}
+
+/// Whether a handshake message has a second MAC: without a cookie it is zero.
+pub(crate) fn shows_a_cookie(message: &[u8]) -> bool {
+    message
+        .last_chunk::<16>()
+        .is_some_and(|mac| *mac != [0; 16])
 }
 
 fn counter(message: &[u8]) -> Option<u64> {

@@ -71,6 +71,8 @@ impl Plan {
                 sysctl("net/core/somaxconn", "4096"),
                 sysctl("net/ipv4/tcp_max_syn_backlog", "4096"),
                 sysctl("net/ipv4/tcp_slow_start_after_idle", "0"),
+                // an address belongs to another device tomorrow
+                sysctl("net/ipv4/tcp_no_metrics_save", "1"),
                 sysctl("net/ipv4/tcp_rmem", "4096 131072 16777216"),
                 sysctl("net/ipv4/tcp_wmem", "4096 65536 16777216"),
             ],

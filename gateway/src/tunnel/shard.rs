@@ -31,8 +31,6 @@ const COMMANDS_PER_ROUND: usize = 256;
 /// Packets read from the TUN device in one round, and the bytes after which they are sent.
 const TUN_READS_PER_ROUND: usize = 32;
 const TRANSMIT_AT: usize = 32 * 1024;
-/// How long handshakes are worked on in one round, behind the data.
-const HANDSHAKES_PER_ROUND: Duration = Duration::from_millis(1);
 /// Places in the queues into and out of the shard.
 const COMMAND_QUEUE: usize = 4096;
 const REPORT_QUEUE: usize = 1024;
@@ -227,7 +225,7 @@ impl Loop {
             reports,
             peers: BTreeSet::new(),
             closed: VecDeque::new(),
-            handshakes: Handshakes::default(),
+            handshakes: Handshakes::new(clock::now()),
         })
     }
 
@@ -293,19 +291,22 @@ impl Loop {
         }
     }
 
-    /// Works on handshakes that wait, for a bounded time: a storm of them leaves the rest of each
-    /// round to data.
+    /// Works on handshakes that wait, for as long as they may.
     fn shake_hands(&mut self) {
         let wall = clock::wall();
         let start = clock::now();
+        self.handshakes.earn(start);
         let mut now = start;
-        while now.saturating_duration_since(start) < HANDSHAKES_PER_ROUND {
+        while self.handshakes.may_go_on(start, now) {
             let node = &mut self.node;
-            let handle = |from, message: &mut [u8]| node.handle_datagram(from, message, now, wall);
-            if !self.handshakes.next(handle) {
+            let handle = |from, message: &[u8]| node.handle_admitted(from, message, now, wall);
+            let Some(is_known) = self.handshakes.next(handle) else {
                 return;
-            }
-            now = clock::now();
+            };
+            let done = clock::now();
+            let spent = done.saturating_duration_since(now);
+            self.handshakes.took(spent, is_known);
+            now = done;
         }
     }
 
@@ -316,8 +317,12 @@ impl Loop {
         for index in 0..self.outer.receive()? {
             let (node, handshakes) = (&mut self.node, &mut self.handshakes);
             self.outer.datagrams(index, |from, datagram| {
-                if !handshakes.put_off(from, datagram) {
-                    node.handle_datagram(from, datagram, now, wall);
+                if Node::is_handshake(datagram) {
+                    if node.admit_handshake(from, datagram, handshakes.are_crowded(), now) {
+                        handshakes.put_off(from, datagram);
+                    }
+                } else if node.handle_datagram(from, datagram, now, wall) {
+                    handshakes.saw_data(now);
                 }
             });
             self.deliver();
@@ -334,6 +339,7 @@ impl Loop {
                 break;
             }
             unsent += packet.len();
+            self.handshakes.saw_data(now);
             self.node.handle_tun_packet(packet, now);
             if unsent >= TRANSMIT_AT {
                 unsent = 0;
@@ -367,11 +373,7 @@ impl Loop {
 
     fn arm(&self, timer: Pin<&mut Sleep>) {
         let now = clock::now();
-        let latest = if self.handshakes.is_empty() {
-            now + TICK
-        } else {
-            now
-        };
+        let latest = self.handshakes.due(now).unwrap_or(now + TICK);
         let due = self.node.poll_timeout().map_or(latest, |(at, _)| at);
         timer.reset(tokio::time::Instant::from_std(due.clamp(now, latest)));
     }

@@ -43,6 +43,12 @@ const BENCHES: [(&str, Bench); 6] = [
     ("identity", passwords::run),
 ];
 
+/// Parts of a bench that can be chosen alone.
+const PARTS: [(&str, Bench); 2] = [
+    ("tunnel-lossy", tunnel::run_lossy),
+    ("tunnel-waiting", tunnel::run_waiting),
+];
+
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
     match words.next().as_deref() {
@@ -57,7 +63,10 @@ fn main() -> ExitCode {
         _ => {}
     }
     let Some((benches, style)) = read(std::env::args().skip(1)) else {
-        eprintln!("usage: tests/bench/run [http|sockets|tunnel|policy|certs|identity].. [--json]");
+        eprintln!(
+            "usage: tests/bench/run [http|sockets|tunnel|tunnel-lossy|tunnel-waiting|policy|certs|identity].. \
+             [--json]"
+        );
         return ExitCode::from(64);
     };
     prepare();
@@ -79,7 +88,8 @@ fn read(words: impl Iterator<Item = String>) -> Option<(Vec<(&'static str, Bench
         if word == "--json" {
             style = Style::Json;
         } else {
-            chosen.push(*BENCHES.iter().find(|(name, _)| *name == word)?);
+            let mut known = BENCHES.iter().chain(&PARTS);
+            chosen.push(*known.find(|(name, _)| *name == word)?);
         }
     }
     if chosen.is_empty() {

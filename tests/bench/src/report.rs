@@ -175,6 +175,10 @@ mod tests {
         assert_eq!((&json["ratio"], &json["met"]), (&0.8.into(), &true.into()));
         let json = row.clone().goal(Goal::RatioAtMost(0.7)).json();
         assert_eq!(json["met"], false);
+        for (least, met) in [(0.8, true), (0.9, false)] {
+            let json = row.clone().goal(Goal::RatioAtLeast(least)).json();
+            assert_eq!(json["met"], met);
+        }
         let json = row.json();
         assert!(json["goal"].is_null() && json["met"].is_null());
     }

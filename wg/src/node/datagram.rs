@@ -8,9 +8,12 @@ use crate::tunnel::{self, Received, Tick, Tunnel};
 
 /// Longest payload of a UDP datagram.
 const LONGEST: usize = 65_535;
+/// Length of a handshake response in bytes.
+pub(super) const RESPONSE: usize = 92;
 
 impl Node {
-    /// Handles a UDP datagram; `wall` is the time since the Unix epoch.
+    /// Handles a UDP datagram; `wall` is the time since the Unix epoch. Returns whether it was
+    /// believed.
     ///
     /// Without a valid MAC and a known key there is no answer of any kind.
     pub fn handle_datagram(
@@ -19,12 +22,18 @@ impl Node {
         datagram: &mut [u8],
         now: Instant,
         wall: Duration,
-    ) {
+    ) -> bool {
         self.counters.datagrams_in += 1;
-        if let Err(reason) = self.dispatch(from, datagram, now, wall) {
+        let handled = self.dispatch(from, datagram, now, wall);
+        self.conclude(handled)
+    }
+
+    pub(super) fn conclude(&mut self, handled: Result<(), DropReason>) -> bool {
+        if let Err(reason) = handled {
             self.counters.drop(reason);
         }
         self.settle();
+        handled.is_ok()
     }
 
     fn dispatch(
@@ -39,8 +48,10 @@ impl Node {
         }
         let kind = datagram.first_chunk::<4>().copied();
         match (kind.map(u32::from_le_bytes), datagram.len()) {
-            (Some(1), initiation::LEN) => self.initiation(from, datagram, now, wall),
-            (Some(2), 92) => self.response(from, datagram, now),
+            (Some(1), initiation::LEN) | (Some(2), RESPONSE) => {
+                self.admit(from, datagram, false, now)?;
+                self.handshake(from, datagram, now, wall)
+            }
             (Some(3), 64) => self.cookie(from, datagram, now),
             (Some(4), 32..) => self.data(from, datagram, now),
             _ => Err(DropReason::NotWireGuard),
@@ -48,14 +59,13 @@ impl Node {
     }
 
     /// A peer wants a session.
-    fn initiation(
+    pub(super) fn initiation(
         &mut self,
         from: SocketAddr,
         datagram: &[u8],
         now: Instant,
         wall: Duration,
     ) -> Result<(), DropReason> {
-        self.admit(from, datagram, now)?;
         let message = datagram.first_chunk().ok_or(DropReason::NotWireGuard)?;
         let reader = &self.identity.reader;
         let opened = reader.open(message).ok_or(DropReason::BadHandshake)?;
@@ -131,13 +141,12 @@ impl Node {
     }
 
     /// A peer answers our initiation.
-    fn response(
+    pub(super) fn response(
         &mut self,
         from: SocketAddr,
         datagram: &[u8],
         now: Instant,
     ) -> Result<(), DropReason> {
-        self.admit(from, datagram, now)?;
         let slot = self.named_peer(datagram)?;
         self.freshen(slot, now);
         self.answer(slot, from, datagram)?;
@@ -201,28 +210,6 @@ impl Node {
             self.stranded(from, now);
         }
         result
-    }
-
-    /// First MAC, then the budget of the source, then cookies: in this order, and before any key is
-    /// used. Who does not know the public key spends nobody's budget.
-    fn admit(&mut self, from: SocketAddr, datagram: &[u8], now: Instant) -> Result<(), DropReason> {
-        if !self.identity.first_mac.is_right(datagram) {
-            return Err(DropReason::BadMac);
-        }
-        if !self.budget.spend(from.ip(), now) {
-            return Err(DropReason::SourceBudget);
-        }
-        let mut reply = [0; 64];
-        match self.identity.admit(from.ip(), datagram, &mut reply, now) {
-            Ok(()) => Ok(()),
-            Err(None) => Err(DropReason::SourceBudget),
-            Err(Some(cookie)) => {
-                self.counters.cookies += 1;
-                // No peer is known yet; the reply travels outside all lanes.
-                self.transmit_stranger(from, cookie);
-                Err(DropReason::SourceBudget)
-            }
-        }
     }
 
     fn named_peer(&self, datagram: &[u8]) -> Result<PeerSlot, DropReason> {

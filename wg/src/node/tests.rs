@@ -1,5 +1,6 @@
 //! The node against a second boringtun, all in memory.
 
+mod bare;
 mod fuzz;
 mod guards;
 mod handshake;

@@ -1,91 +1,218 @@
-//! Handshake messages that wait until the data of a round is through.
+//! Handshake messages that wait until the data of a round is through, and how long they may be
+//! worked on: a storm of them leaves nearly all of the time to those who are inside.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 /// Longest handshake message: an initiation.
 const LONGEST: usize = 148;
-/// Messages that wait at once; what a storm brings beyond them is lost, and stock clients repeat
-/// theirs after five seconds.
+/// Messages that wait at once; what comes beyond them is lost, and stock clients repeat theirs
+/// after five seconds.
 const WAITING: usize = 1024;
+/// With so many waiting only who shows a cookie may join them.
+const CROWD: usize = 64;
+
+/// Data within this time means that somebody uses the tunnel.
+const IN_USE: Duration = Duration::from_millis(20);
+/// The share of strangers while the tunnel is in use, one part of so many, and the most saved up.
+const SHARE: u32 = 40;
+const SAVED: Duration = Duration::from_millis(1);
+/// A device that proves itself is charged one part of so many of the time it took, so that all
+/// devices are back soon after a restart: together they get at most half of the time.
+const KNOWN: u32 = 20;
+/// The time for handshakes in one round while nobody uses the tunnel: about one.
+const QUIET: Duration = Duration::from_micros(250);
 
 /// Handshake messages in the order of their coming.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Handshakes {
     waiting: VecDeque<(SocketAddr, [u8; LONGEST], usize)>,
+    /// Time that may be spent, and what the last one took beyond it.
+    credit: Duration,
+    debt: Duration,
+    /// Until when the credit was reckoned.
+    reckoned: Instant,
+    /// When data was last seen.
+    data: Option<Instant>,
 }
 
 impl Handshakes {
-    /// Keeps a datagram for later; false for one that is no handshake message and is due at once.
-    pub(super) fn put_off(&mut self, from: SocketAddr, datagram: &[u8]) -> bool {
-        let is_handshake = matches!(
-            (datagram.first(), datagram.len()),
-            (Some(1), LONGEST) | (Some(2), 92) | (Some(3), 64)
-        );
-        let mut message = [0; LONGEST];
-        let room = message.get_mut(..datagram.len());
-        let Some(room) = room.filter(|_| is_handshake) else {
-            return false;
-        };
-        if self.waiting.len() < WAITING {
-            room.copy_from_slice(datagram);
-            self.waiting.push_back((from, message, datagram.len()));
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            credit: SAVED,
+            debt: Duration::ZERO,
+            reckoned: now,
+            data: None,
         }
-        true
     }
 
-    /// Gives the oldest message to `handle`; false when none waits.
-    pub(super) fn next(&mut self, handle: impl FnOnce(SocketAddr, &mut [u8])) -> bool {
-        let Some((from, mut message, len)) = self.waiting.pop_front() else {
-            return false;
+    /// Notes that the tunnel is in use.
+    pub(super) fn saw_data(&mut self, now: Instant) {
+        self.data = Some(now);
+    }
+
+    /// Earns what time brought since the last call.
+    pub(super) fn earn(&mut self, now: Instant) {
+        let earned = now.saturating_duration_since(self.reckoned) / SHARE;
+        self.reckoned = now;
+        let left = earned.saturating_sub(self.debt);
+        self.debt = self.debt.saturating_sub(earned);
+        self.credit = self.credit.saturating_add(left).min(SAVED);
+    }
+
+    /// Says whether one more may be worked on `now`, in a round whose handshakes began at `start`.
+    pub(super) fn may_go_on(&self, start: Instant, now: Instant) -> bool {
+        let is_short = now.saturating_duration_since(start) < QUIET;
+        if self.in_use(start) {
+            !self.credit.is_zero()
+        } else {
+            is_short
+        }
+    }
+
+    /// Notes what one took; `is_known` if a device proved itself.
+    pub(super) fn took(&mut self, spent: Duration, is_known: bool) {
+        let charged = if is_known { spent / KNOWN } else { spent };
+        let beyond = charged.saturating_sub(self.credit);
+        // what was worked on while nobody used the tunnel is forgiven
+        self.debt = self.debt.saturating_add(beyond).min(SAVED);
+        self.credit = self.credit.saturating_sub(charged);
+    }
+
+    /// Returns when those that wait may be worked on; `None` when none waits.
+    pub(super) fn due(&self, now: Instant) -> Option<Instant> {
+        let wait = if self.credit.is_zero() && self.in_use(now) {
+            SAVED
+        } else {
+            Duration::ZERO
         };
-        handle(from, message.get_mut(..len).unwrap_or_default());
-        true
+        (!self.waiting.is_empty()).then(|| now + wait)
     }
 
-    /// Says whether none waits.
-    pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+    fn in_use(&self, now: Instant) -> bool {
+        let since = |data| now.saturating_duration_since(data);
+        self.data.is_some_and(|data| since(data) < IN_USE)
+    }
+
+    /// Whether so many wait that strangers are asked for cookies.
+    pub(super) fn are_crowded(&self) -> bool {
+        self.waiting.len() >= CROWD
+    }
+
+    /// Keeps a message that was admitted for later.
+    pub(super) fn put_off(&mut self, from: SocketAddr, admitted: &[u8]) {
+        let mut message = [0; LONGEST];
+        if let Some(room) = message.get_mut(..admitted.len())
+            && self.waiting.len() < WAITING
+        {
+            room.copy_from_slice(admitted);
+            self.waiting.push_back((from, message, admitted.len()));
+        }
+    }
+
+    /// Gives the oldest message to `handle` and returns its answer; `None` when none waits.
+    pub(super) fn next<R>(&mut self, handle: impl FnOnce(SocketAddr, &[u8]) -> R) -> Option<R> {
+        let (from, message, len) = self.waiting.pop_front()?;
+        Some(handle(from, message.get(..len).unwrap_or_default()))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Handshakes, LONGEST, WAITING};
+    use std::net::SocketAddr;
+    use std::time::{Duration, Instant};
+
+    use super::{CROWD, Handshakes, LONGEST, QUIET, SAVED, WAITING};
+    use crate::clock;
+
+    const STEP: Duration = Duration::from_micros(100);
+
+    fn from() -> SocketAddr {
+        "192.0.2.1:9".parse().unwrap()
+    }
+
+    /// Rounds of a millisecond in a tunnel in use, for a second, each message taking a tenth of
+    /// one; returns how long handshakes were worked on.
+    fn a_busy_second(is_known: bool) -> Duration {
+        let mut now = clock::now();
+        let mut handshakes = Handshakes::new(now);
+        let mut spent = Duration::ZERO;
+        for _ in 0..1000 {
+            now += Duration::from_millis(1);
+            handshakes.saw_data(now);
+            handshakes.earn(now);
+            let mut at = now;
+            while handshakes.may_go_on(now, at) && at < now + STEP * 10 {
+                handshakes.took(STEP, is_known);
+                at += STEP;
+            }
+            spent += at - now;
+        }
+        spent
+    }
 
     #[test]
-    fn handshakes_wait_in_their_order_and_data_does_not() {
-        let mut handshakes = Handshakes::default();
-        let from = "192.0.2.1:9".parse().unwrap();
-        for datagram in [
-            &[4; 32][..],
-            &[0; 8],
-            &[],
-            &[1; LONGEST + 1],
-            &[1],
-            &[2; 64],
-        ] {
-            assert!(!handshakes.put_off(from, datagram), "{datagram:?}");
+    fn messages_wait_in_their_order() {
+        let mut handshakes = Handshakes::new(clock::now());
+        assert_eq!(handshakes.due(clock::now()), None);
+        for datagram in [&[1; LONGEST][..], &[2; 92], &[1; LONGEST + 1]] {
+            handshakes.put_off(from(), datagram);
         }
-        assert!(handshakes.is_empty());
-        for datagram in [&[1; LONGEST][..], &[2; 92], &[3; 64]] {
-            assert!(handshakes.put_off(from, datagram));
+        let mut order = Vec::new();
+        while let Some(seen) = handshakes.next(|_, message| (message[0], message.len())) {
+            order.push(seen);
         }
-        for expected in [&[1; LONGEST][..], &[2; 92], &[3; 64]] {
-            assert!(handshakes.next(|_, message| assert_eq!(message, expected)));
-        }
-        assert!(!handshakes.next(|_, _| panic!("none is left")));
+        assert_eq!(order, [(1, 148), (2, 92)]);
     }
 
     #[test]
     fn a_storm_fills_the_queue_and_no_more() {
-        let mut handshakes = Handshakes::default();
-        let from = "192.0.2.1:9".parse().unwrap();
-        for _ in 0..WAITING + 10 {
-            assert!(handshakes.put_off(from, &[1; LONGEST]));
+        let mut handshakes = Handshakes::new(clock::now());
+        for count in 0..WAITING + 10 {
+            assert_eq!(handshakes.are_crowded(), count >= CROWD);
+            handshakes.put_off(from(), &[1; LONGEST]);
         }
         let mut count = 0;
-        while handshakes.next(|_, _| count += 1) {}
+        while handshakes.next(|_, _| ()).is_some() {
+            count += 1;
+        }
         assert_eq!(count, WAITING);
+    }
+
+    #[test]
+    fn while_the_tunnel_is_in_use_strangers_get_a_fortieth_of_the_time_and_devices_half() {
+        let percent = |spent: Duration| (spent.as_millis() + 5) / 10;
+        assert!((2..=3).contains(&percent(a_busy_second(false))));
+        assert!((45..=55).contains(&percent(a_busy_second(true))));
+    }
+
+    #[test]
+    fn what_is_used_up_is_earned_back() {
+        let now = clock::now();
+        let mut handshakes = Handshakes::new(now);
+        handshakes.put_off(from(), &[1; LONGEST]);
+        handshakes.saw_data(now);
+        handshakes.took(SAVED, false);
+        assert!(!handshakes.may_go_on(now, now));
+        assert_eq!(handshakes.due(now), Some(now + SAVED));
+        let later = now + SAVED;
+        handshakes.earn(later);
+        assert!(handshakes.may_go_on(later, later));
+        assert_eq!(handshakes.due(later), Some(later));
+    }
+
+    #[test]
+    fn while_nobody_uses_the_tunnel_they_get_all_of_it_in_small_parts() {
+        let mut handshakes = Handshakes::new(clock::now());
+        handshakes.put_off(from(), &[1; LONGEST]);
+        let data: Instant = clock::now();
+        handshakes.saw_data(data);
+        let now = data + Duration::from_millis(20);
+        handshakes.took(SAVED, false);
+        assert!(handshakes.may_go_on(now, now));
+        assert!(!handshakes.may_go_on(now, now + QUIET));
+        assert_eq!(handshakes.due(now), Some(now), "at once");
     }
 }

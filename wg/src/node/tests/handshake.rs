@@ -1,5 +1,5 @@
 use super::support::*;
-use crate::{DropReason, Event, PeerId, PresharedKey, PrivateKey};
+use crate::{DropReason, Event, Node, PeerId, PresharedKey, PrivateKey};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -154,6 +154,35 @@ fn a_flood_from_many_sources_meets_cookies_and_a_real_device_passes_with_one() {
     assert_eq!(cookie.len(), 64);
     assert!(device.take(&cookie).unwrap_err().is_empty());
     device.connect(&mut world);
+}
+
+#[test]
+fn who_shows_a_cookie_joins_a_crowd_and_others_are_asked_for_one() {
+    let mut world = World::new();
+    let mut device = Device::new(11);
+    let (from, now, wall) = (device.address, world.now, world.wall);
+    let first = device.initiation();
+    assert!(Node::is_handshake(&first));
+    assert!(!world.node.admit_handshake(from, &first, true, now));
+    let cookie = world.sent().remove(0).1;
+    assert!(device.take(&cookie).unwrap_err().is_empty());
+    let second = device.initiation();
+    assert!(world.node.admit_handshake(from, &second, true, now));
+    assert!(
+        world.sent().is_empty(),
+        "nothing is answered before its turn"
+    );
+    assert!(world.node.handle_admitted(from, &second, now, wall));
+    let answer = world.sent().remove(0).1;
+    assert!(Node::is_handshake(&answer));
+    assert!(
+        !world.node.handle_admitted(from, &second, now, wall),
+        "a replay"
+    );
+    assert!(
+        world.node.admit_handshake(from, &first, false, now),
+        "no crowd"
+    );
 }
 
 #[test]

@@ -122,6 +122,37 @@ fn no_more_cookies_are_sent_than_a_second_has_room_for() {
 }
 
 #[test]
+fn a_few_addresses_do_not_use_up_the_cookies_of_a_device_at_another_one() {
+    let mut world = World::new();
+    let server = config().private_key.public_key();
+    let initiation = Device::with(77, &device_key(77), server, None).initiation();
+    let mut pretended = initiation.clone();
+    pretended[147] ^= 1; // as if it showed a cookie
+    for round in 0..20_000_u32 {
+        let from = SocketAddr::from(([198, 51, 100, (round % 96).to_le_bytes()[0]], 9));
+        let message = if round < 10_000 {
+            &initiation
+        } else {
+            &pretended
+        };
+        let now = world.now;
+        assert!(!world.node.admit_handshake(from, message, true, now));
+    }
+    assert_eq!(world.sent().len(), 2 * 96);
+    let mut device = Device::new(11);
+    let (from, now) = (device.address, world.now);
+    let first = device.initiation();
+    assert!(!world.node.admit_handshake(from, &first, true, now));
+    let cookie = world.sent().remove(0).1;
+    assert!(device.take(&cookie).unwrap_err().is_empty());
+    assert!(
+        world
+            .node
+            .admit_handshake(from, &device.initiation(), true, now)
+    );
+}
+
+#[test]
 fn a_replayed_initiation_at_full_speed_is_never_answered_twice() {
     let mut world = World::new();
     let mut device = Device::new(10);

@@ -9,7 +9,7 @@ fn ends() -> [SocketAddr; 2] {
     ]
 }
 
-fn gso(v6: bool, size: u16, headers: u16) -> [u8; 10] {
+pub(super) fn gso(v6: bool, size: u16, headers: u16) -> [u8; 10] {
     let mut header = [0; 10];
     header[0] = 1;
     header[1] = if v6 { 4 } else { 1 };
