@@ -288,12 +288,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).trim().to_owned()
 }
 
-fn config_of_laptop(
-    key: &str,
-    address: &str,
-    server: &str,
-    endpoint: &str,
-) -> wireguard::Config {
+fn config_of_laptop(key: &str, address: &str, server: &str, endpoint: &str) -> wireguard::Config {
     config(
         &[("PrivateKey", key), ("Address", address)],
         &[
