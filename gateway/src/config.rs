@@ -95,6 +95,9 @@ pub(crate) struct Http {
     /// Open connections of one source address (one /64 for IPv6).
     #[serde(deserialize_with = "value::range::<_, _, 1, 1_000_000>")]
     pub(crate) max_connections_per_source: usize,
+    /// Open requests of one person over all their devices; a WebSocket is one.
+    #[serde(deserialize_with = "value::range::<_, _, 1, 1_000_000>")]
+    pub(crate) max_streams_per_person: usize,
     /// Networks of proxies whose connections begin with a PROXY header; nobody else may send one.
     #[serde(deserialize_with = "value::list")]
     pub(crate) proxy_protocol_from: Vec<IpNet>,
@@ -436,6 +439,7 @@ impl Default for Http {
             workers: 0,
             max_connections: 16_384,
             max_connections_per_source: 256,
+            max_streams_per_person: 1000,
             proxy_protocol_from: Vec::new(),
         }
     }

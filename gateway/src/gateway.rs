@@ -27,7 +27,7 @@ use crate::reproof::Reproof;
 use crate::secrets::Keys;
 use crate::snapshot::Snapshot;
 use crate::store::StoreError;
-use crate::streams::{Answer, Stream, StreamGuard, Streams};
+use crate::streams::{Answer, People, Stream, StreamGuard, Streams};
 use crate::tunnel;
 use crate::upstreams::Upstreams;
 
@@ -54,6 +54,8 @@ pub(crate) struct Gateway {
     pub(crate) devices: Arc<Devices>,
     /// Open streams.
     pub(crate) streams: Arc<Streams>,
+    /// How many of them each person has.
+    pub(crate) people: Arc<People>,
     /// Sources that are shut out.
     pub(crate) bans: Arc<Bans>,
     /// Mails to people.

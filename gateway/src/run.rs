@@ -42,7 +42,7 @@ use crate::reproof::Reproof;
 use crate::rotation;
 use crate::secrets::{KeyError, Keys};
 use crate::store::{self, StoreError};
-use crate::streams::Streams;
+use crate::streams::{People, Streams};
 use crate::tunnel;
 use crate::upstreams::{self, Upstreams};
 
@@ -227,6 +227,7 @@ async fn open(
         sessions,
         devices,
         streams: Streams::new(),
+        people: People::new(config.http.max_streams_per_person),
         limits: Arc::new(Limits::new(&Rate::of_source(), clock::now())),
         handover: Handover::default(),
         kept: Kept::default(),

@@ -4,6 +4,8 @@
 //! open. A change (a session's end, a device's end, a new policy, an instant at which a permit
 //! ages out) is turned into kills by [`Streams::sweep`]; nothing else closes a permitted stream.
 
+mod people;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +14,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::people::{People, Place};
 use crate::ids::{DeviceId, SessionId, TokenId};
 
 const SHARDS: usize = 16;
@@ -104,6 +107,7 @@ impl Streams {
         StreamGuard {
             table: Arc::clone(self),
             id,
+            place: None,
         }
     }
 
@@ -211,6 +215,15 @@ fn waiting(
 pub(crate) struct StreamGuard {
     table: Arc<Streams>,
     id: u64,
+    place: Option<Place>,
+}
+
+impl StreamGuard {
+    /// Keeps the place of its person with the stream.
+    pub(crate) fn with(mut self, place: Option<Place>) -> Self {
+        self.place = place;
+        self
+    }
 }
 
 impl Drop for StreamGuard {

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use postern_tests::curl::{Client, host};
 use postern_tests::gateway::Gateway;
+use postern_tests::journal;
 use postern_tests::mirror::{BYE, Mirror};
+use postern_tests::policy::two_apps;
 use postern_tests::raw::{self, Tls};
 use postern_tests::wait;
 use postern_tests::websocket::{self, Socket};
@@ -351,4 +353,46 @@ fn what_either_side_sends_right_behind_its_head_arrives() {
     assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
     tls.read_exact(&mut back).unwrap();
     assert_eq!(back, [FIRST, &text].concat());
+}
+
+#[test]
+fn a_person_has_so_much_open_at_once_and_others_have_theirs() {
+    let mirror = Mirror::new();
+    let mut gateway = Gateway::demo_before(&mirror.url());
+    gateway.set_policy(&two_apps(&mirror.url(), ""));
+    gateway.edit_config(|text| {
+        let section = "[http]\n";
+        assert!(text.contains(section), "{text}");
+        *text = text.replace(section, "[http]\nmax-streams-per-person = 3\n");
+    });
+    gateway.stop();
+    gateway.start_again();
+    let name = host(&gateway.facts.app);
+    let authority = format!("{name}:{}", gateway.https_port());
+    let cookie_of = |person| {
+        let client = Client::new(&gateway);
+        assert_eq!(client.sign_in(&gateway.facts.app, person).status, 200);
+        let cookie = client.cookie(name, "__Host-postern").unwrap();
+        format!("__Host-postern={cookie}")
+    };
+    let open = |cookie: &str| {
+        let tcp = TcpStream::connect(("127.0.0.1", gateway.https_port())).unwrap();
+        let tls = raw::tls_over(tcp, name, &gateway.facts.ca_root, SOON);
+        Socket::open(tls, &authority, "/ws", Some(cookie))
+    };
+    let (demo, guest) = (
+        cookie_of(&gateway.facts.demo),
+        cookie_of(&gateway.facts.guest),
+    );
+    let mut held: Vec<_> = (0..3).map(|_| open(&demo).unwrap()).collect();
+    let refused = open(&demo).map(drop);
+    assert_eq!(refused, Err("HTTP/1.1 429 Too Many Requests".to_owned()));
+    assert!(open(&guest).is_ok());
+    let seen = gateway.must(&["audit", "search", "--event", "limited.1", "--json"]);
+    let limited = journal::records(&seen);
+    let limited = limited.iter().find(|r| r["detail"] == "streams");
+    assert_eq!(limited.unwrap()["user"], "demo");
+    held.pop();
+    wait::until_true(SOON, "the place is free", || open(&demo).is_ok());
+    assert_eq!(held.len(), 2);
 }

@@ -59,7 +59,7 @@ impl Eq for Name {}
 
 impl fmt::Debug for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.bytes().escape_ascii().fmt(f)
+        fmt::Display::fmt(&self.bytes().escape_ascii(), f)
     }
 }
 

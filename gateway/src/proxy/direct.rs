@@ -1,4 +1,4 @@
-//! The short way to an app: for a request without a body, WebSockets included, to an upstream of HTTP/1.
+//! The short way to an app: for a request without a body, that of a WebSocket too, to an upstream of HTTP/1.
 //!
 //! pingora runs an exchange as two halves that talk over channels, and gives each connection that waits a task of its
 //! own. A request without a body needs neither: it is sent, then its answer is passed on, by one loop. Heads and

@@ -32,6 +32,9 @@ use crate::limits;
 use crate::pages::Problem;
 use crate::streams::{Kind, Stream, StreamGuard};
 
+/// When a person who has as much open as may be is to ask again.
+const FULL: Duration = Duration::from_secs(5);
+
 /// Whether the gate answered the request itself.
 pub(crate) enum Answered {
     /// The answer is out.
@@ -303,6 +306,11 @@ async fn to_app(
     if let Some(retry) = over_rate(gw, &who, &verdict, ctx) {
         return limited(gw, ctl, session, ctx, "rate", retry).await;
     }
+    let person = allowed_person(&who, &verdict);
+    let place = person.and_then(|user| gw.people.enter(user));
+    if person.is_some() && place.is_none() {
+        return limited(gw, ctl, session, ctx, "streams", FULL).await;
+    }
     let ended = verdict.record().sequel(Event::RequestEnded);
     match verdict.commit(&gw.audit).await {
         Ok(permit) => {
@@ -312,7 +320,7 @@ async fn to_app(
                 target,
                 method: ctx.method.clone(),
             };
-            let open = open(gw, ctl, &permit, question);
+            let open = open(gw, ctl, &permit, question).with(place);
             Ok(Answered::No(Box::new(Passed {
                 permit,
                 open,
@@ -335,6 +343,12 @@ async fn to_app(
             turn_away(gw, session, ctx, &who, denied).await
         }
     }
+}
+
+/// Names the person that an allow is for; what is open for them is counted.
+fn allowed_person<'a>(who: &'a Identified, verdict: &Verdict) -> Option<&'a Arc<str>> {
+    let allowed = verdict.outcome() == policy::Outcome::Allow;
+    allowed.then(|| who.caller.user()).flatten()
 }
 
 /// Answers a CORS preflight in the app's place, on record.

@@ -67,12 +67,16 @@ fn scene() -> Scene {
         std::fs::write(dir.join("key.pem"), leaf.key_pem.as_bytes()).unwrap();
         nginx::proxy(dir, port, app_port, Guard::Plain, HOST)
     });
-    let gateway = Gateway::start(Setup {
+    let mut gateway = Gateway::start(Setup {
         upstream: Some(upstream.clone()),
         wrap: cpus::server(),
         ..Setup::default()
     });
     gateway.set_policy(&policy::two_apps(&upstream, TIER));
+    let most = format!("[http]\nmax-streams-per-person = {}\n", ENDING * 2);
+    gateway.edit_config(|text| *text = text.replace("[http]\n", &most));
+    gateway.stop();
+    gateway.start_again();
     let signed_in = |person| {
         let browser = curl::Client::new(&gateway);
         let page = browser.sign_in(&gateway.facts.app, person);
