@@ -43,7 +43,7 @@ fn office(more: &str) -> Office {
 
 fn say(office: &Office, more: &str) {
     let text = policy::two_apps(&office.recorder.url(), &format!("{SERVICE}{more}"));
-    office.gateway.set_policy(&text);
+    office.gateway.open_policy(&text);
 }
 
 fn device(office: &Office) -> Value {

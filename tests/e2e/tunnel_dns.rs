@@ -59,7 +59,7 @@ impl Names {
         let url = self.office.recorder.url();
         self.office
             .gateway
-            .set_policy(&policy::two_apps(&url, &section));
+            .open_policy(&policy::two_apps(&url, &section));
     }
 
     fn sign_in(&self) {

@@ -248,6 +248,20 @@ impl Gateway {
         fs::write(self.policy_file(), text).unwrap();
         self.must(&["reload"]);
     }
+
+    /// Does the same for a policy that may open more; what a guard holds for that is accepted.
+    pub fn open_policy(&self, text: &str) {
+        fs::write(self.policy_file(), text).unwrap();
+        let output = self.run(&["reload"]);
+        if output.status.success() {
+            return;
+        }
+        let error = String::from_utf8_lossy(&output.stderr);
+        let asked = error.split("policy apply --accept-wider ").nth(1);
+        let number = asked.and_then(|rest| rest.split_whitespace().next());
+        let number = number.unwrap_or_else(|| panic!("postern reload: {error}"));
+        self.must(&["policy", "apply", "--accept-wider", number]);
+    }
 }
 
 impl Drop for Gateway {
