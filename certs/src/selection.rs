@@ -4,7 +4,7 @@ mod name;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::sign::CertifiedKey;
 
@@ -15,9 +15,34 @@ use crate::{Chain, ChainError};
 /// that names nothing.
 #[derive(Debug)]
 pub struct Selection {
-    exact: HashMap<Name, Arc<Chain>>,
-    wildcard: HashMap<Name, Arc<Chain>>,
+    exact: HashMap<Name, Entry>,
+    wildcard: HashMap<Name, Entry>,
     nameless: Arc<CertifiedKey>,
+}
+
+/// What stands under a name. The key stands here too once it is made: a look need not wait for the
+/// memory of the chain then.
+#[derive(Debug)]
+struct Entry {
+    chain: Arc<Chain>,
+    made: OnceLock<Arc<CertifiedKey>>,
+}
+
+impl Entry {
+    fn new(chain: &Arc<Chain>) -> Self {
+        Self {
+            chain: Arc::clone(chain),
+            made: OnceLock::new(),
+        }
+    }
+
+    fn key(&self) -> Result<&Arc<CertifiedKey>, &ChainError> {
+        if let Some(key) = self.made.get() {
+            return Ok(key);
+        }
+        let key = self.chain.certified_key()?;
+        Ok(self.made.get_or_init(|| Arc::clone(key)))
+    }
 }
 
 impl Selection {
@@ -38,16 +63,21 @@ impl Selection {
                 Some(parent) => (&mut self.wildcard, parent),
                 None => (&mut self.exact, name.as_str()),
             };
-            map.entry(Name::new(key)).or_insert_with(|| chain.clone());
+            map.entry(Name::new(key))
+                .or_insert_with(|| Entry::new(chain));
         }
     }
 
     /// Returns the chain that names `host`, if one does.
     #[must_use]
     pub fn find(&self, host: &str) -> Option<&Arc<Chain>> {
+        self.entry(host).map(|entry| &entry.chain)
+    }
+
+    fn entry(&self, host: &str) -> Option<&Entry> {
         let host = form(host);
-        if let Some(chain) = self.exact.get(host.as_bytes()) {
-            return Some(chain);
+        if let Some(entry) = self.exact.get(host.as_bytes()) {
+            return Some(entry);
         }
         let (label, parent) = host.split_once('.')?;
         if label.is_empty() {
@@ -62,8 +92,8 @@ impl Selection {
     /// # Errors
     /// [`ChainError`] for a chain whose key cannot be made; nobody is named then.
     pub fn serve(&self, sni: Option<&str>) -> Result<Arc<CertifiedKey>, &ChainError> {
-        match sni.and_then(|host| self.find(host)) {
-            Some(chain) => chain.certified_key().cloned(),
+        match sni.and_then(|host| self.entry(host)) {
+            Some(entry) => entry.key().cloned(),
             None => Ok(self.nameless.clone()),
         }
     }
