@@ -14,7 +14,7 @@ const LIMIT: Duration = postern_tests::wait::PATIENCE;
 /// 10^5 datagrams, 10^7 in the long run.
 fn many() -> usize {
     let long = std::env::var_os("POSTERN_LONG").is_some();
-    if long { 10_000_000 } else { 100_000 }
+    if long { 10_000_000 } else { 1_000_000 }
 }
 
 fn resident_kib(pid: u32) -> u64 {
