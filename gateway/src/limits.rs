@@ -6,6 +6,7 @@
 mod bucket;
 mod source;
 mod table;
+mod tally;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -19,6 +20,7 @@ use self::bucket::{Bucket, Passed};
 
 pub(crate) use self::bucket::{Budget, RetryAfter};
 pub(crate) use self::source::Source;
+pub(crate) use self::tally::Tally;
 
 /// Requests a second one source may make before anything is known about it.
 const SOURCE_PER_SECOND: u32 = 200;

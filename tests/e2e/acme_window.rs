@@ -106,10 +106,8 @@ impl Scene {
         command.arg(pebble.folder().join("ca-chain.pem"));
         command.arg(pebble.folder().join("ca.key"));
         command.arg(window).arg(&asked).arg(takes);
-        let front = Program::start(command, dir.path(), "front");
-        wait::until_true(LIMIT, "what stands before the directory listens", || {
-            std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
-        });
+        let mut front = Program::start(command, dir.path(), "front");
+        front.listens(port);
         let roots = pebble.folder().join("ca-root.pem");
         let acme = format!(
             "[acme]\nagree-to-terms = true\n[[acme.directory]]\n\

@@ -1,7 +1,7 @@
 //! The apps of `deploy/identity` behind the gateway: they believe its statement, and nothing else.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpStream};
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -12,7 +12,6 @@ use postern_tests::ports::free_tcp;
 use postern_tests::process::{Program, find};
 use postern_tests::temp::Temp;
 use postern_tests::upstream::Recorder;
-use postern_tests::wait::{self, PATIENCE};
 
 /// An app of the guide.
 struct App {
@@ -53,12 +52,7 @@ impl App {
         command.env("NODE_EXTRA_CA_CERTS", &facts.ca_root);
         command.env("PORT", port.to_string());
         let mut program = Program::start(command, dir.path(), "app");
-        wait::until_true(PATIENCE, "the app listens", || {
-            if let Some(status) = program.ended() {
-                panic!("{words:?} ended with {status}: {}", program.stderr());
-            }
-            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
-        });
+        program.listens(port);
         Self {
             url: format!("http://127.0.0.1:{port}"),
             _program: program,

@@ -1,18 +1,15 @@
 //! Debian's `named` as the server of one zone that takes signed updates.
 
 use std::fs;
-use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
 
 use data_encoding::BASE64;
 
 use crate::ports::free_tcp;
 use crate::process::{Program, find};
 use crate::temp::Temp;
-use crate::wait;
 
 /// The zone it holds; every host in it is on loopback.
 pub const ZONE: &str = "example.test";
@@ -48,12 +45,7 @@ impl Named {
         let mut command = Command::new(program);
         command.args(["-g", "-n", "1", "-c"]).arg(config);
         let mut program = Program::start(command, dir.path(), "dns-server");
-        wait::until_true(Duration::from_secs(60), "the name server listens", || {
-            if let Some(status) = program.ended() {
-                panic!("named ended with {status}:\n{}", program.stderr());
-            }
-            TcpStream::connect(("127.0.0.1", port)).is_ok()
-        });
+        program.listens(port);
         Self { dir, port, program }
     }
 

@@ -1,13 +1,11 @@
 //! Debian's nginx, as upstream and as peer.
 
-use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 
 use crate::ports::free_tcp;
-use crate::process::{Program, find};
+use crate::process::{Program, after, find};
 use crate::temp::Temp;
-use crate::wait;
 
 /// A running nginx with one worker.
 #[derive(Debug)]
@@ -25,23 +23,10 @@ impl Nginx {
         let (dir, port) = (Temp::new(), free_tcp());
         let body = body(dir.path(), port);
         let file = dir.write("nginx.conf", config(dir.path(), &body));
-        let nginx = find(&["nginx"]);
-        let mut command = match words {
-            [first, rest @ ..] => {
-                let mut command = Command::new(first);
-                command.args(rest).arg(nginx);
-                command
-            }
-            [] => Command::new(nginx),
-        };
+        let mut command = after(words, find(&["nginx"]));
         command.arg("-p").arg(dir.path()).arg("-c").arg(file);
         let mut program = Program::start(command, dir.path(), "nginx");
-        wait::until_true(wait::PATIENCE, "nginx listens", || {
-            if let Some(status) = program.ended() {
-                panic!("nginx ended with {status}:\n{}", program.stderr());
-            }
-            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
-        });
+        program.listens(port);
         Self {
             port,
             program,

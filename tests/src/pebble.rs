@@ -86,11 +86,9 @@ impl Pebble {
         command.env("PEBBLE_VA_NOSLEEP", "1");
         command.env("PEBBLE_WFE_NONCEREJECT", setup.nonce_reject.to_string());
         command.env("PEBBLE_AUTHZREUSE", setup.reuse.to_string());
-        let pebble = Program::start(command, dir.path(), "pebble");
+        let mut pebble = Program::start(command, dir.path(), "pebble");
         for port in [port, management, dns_management] {
-            wait::until_true(LIMIT, "the directory listens", || {
-                std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
-            });
+            pebble.listens(port);
         }
         Self {
             dir,

@@ -1,6 +1,8 @@
 //! Child processes that end with their owner, by their own id.
 
+use std::ffi::OsStr;
 use std::fs::File;
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -56,6 +58,20 @@ impl Program {
         self.child.try_wait().unwrap()
     }
 
+    /// Waits until it takes connections on a port of loopback; panics with what it wrote if it ends before.
+    pub fn listens(&mut self, port: u16) {
+        wait::until_true(wait::PATIENCE, "the program listens", || {
+            if let Some(status) = self.ended() {
+                panic!(
+                    "it ended with {status}:\n{}{}",
+                    self.stdout(),
+                    self.stderr()
+                );
+            }
+            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+        });
+    }
+
     pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.pid()).unwrap();
         kill(Pid::from_raw(pid), signal).ok();
@@ -88,6 +104,19 @@ impl Drop for Program {
         }
         self.child.kill().ok();
         self.child.wait().ok();
+    }
+}
+
+/// Starts the command of a program after other words, such as those of `taskset`.
+#[must_use]
+pub fn after(words: &[String], program: impl AsRef<OsStr>) -> Command {
+    match words {
+        [first, rest @ ..] => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(program);
+            command
+        }
+        [] => Command::new(program),
     }
 }
 

@@ -7,7 +7,6 @@ use std::process::Command;
 use crate::ports::free_tcp;
 use crate::process::Program;
 use crate::temp::Temp;
-use crate::wait;
 
 /// Streamlit from PyPI with one app.
 #[derive(Debug)]
@@ -32,10 +31,8 @@ impl Streamlit {
             "--browser.gatherUsageStats=false",
         ]);
         command.env("HOME", dir.path()).current_dir(dir.path());
-        let program = Program::start(command, dir.path(), "streamlit");
-        wait::until_true(wait::PATIENCE, "Streamlit listens", || {
-            std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
-        });
+        let mut program = Program::start(command, dir.path(), "streamlit");
+        program.listens(port);
         Self {
             url: format!("http://127.0.0.1:{port}"),
             program,

@@ -9,7 +9,6 @@ const SHORT: usize = 30;
 
 /// A host name. Most are held in the table itself: a name elsewhere is one more wait for memory at
 /// each look.
-#[derive(Clone)]
 pub(super) enum Name {
     /// Its length in bytes and its bytes, zeros behind them.
     Short(u8, [u8; SHORT]),

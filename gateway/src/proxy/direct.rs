@@ -169,22 +169,17 @@ async fn attempt(
     asked.read_timeout = peer.options.read_timeout;
     asked.write_timeout = peer.options.write_timeout;
     upstream::watch(ctx, asked.stream().id());
-    let answered = match converse(pep, session, ctx, &mut asked).await {
-        Ok(_) if asked.was_upgraded() => {
-            let ended = upgraded::pass(ctl, session, ctx, asked, &peer).await;
-            return ended.map_err(|error| upstream::broke(session, ctx, error, reused));
-        }
-        answered => answered,
-    };
-    match answered {
+    let ended = match converse(pep, session, ctx, &mut asked).await {
+        Ok(_) if asked.was_upgraded() => upgraded::pass(ctl, session, ctx, asked, &peer).await,
         Ok(whole) => {
             if whole && !ctl.answered() {
                 direct.keep(asked, &peer).await;
             }
             Ok(())
         }
-        Err(error) => Err(upstream::broke(session, ctx, error, reused)),
-    }
+        Err(error) => Err(error),
+    };
+    ended.map_err(|error| upstream::broke(session, ctx, error, reused))
 }
 
 /// Asks and passes the answer on; returns whether it was read whole.
@@ -194,7 +189,7 @@ async fn converse(
     ctx: &mut Ctx,
     asked: &mut Asked,
 ) -> Result<bool> {
-    let mut head = ask(session, ctx.upgrade)?;
+    let mut head = ask(session, ctx.upgrade);
     pep.to_app(session, &mut head, ctx)?;
     validate_request_authority(&head).map_err(|e| e.into_in())?;
     asked
@@ -219,23 +214,21 @@ async fn converse(
         }
         let written = session.write_response_tasks(parts).await?;
         if whole || written || upgraded {
-            return Ok(whole && !upgraded);
+            return Ok(whole);
         }
     }
 }
 
 /// Starts the head of the request to an app with what the client sent.
-fn ask(session: &Session, upgrade: bool) -> Result<RequestHeader> {
+fn ask(session: &Session, upgrade: bool) -> RequestHeader {
     let mut head = session.req_header().clone();
     head.set_version(Version::HTTP_11);
-    let wanted = head.headers.get(header::UPGRADE).cloned();
     for name in &HOP_BY_HOP {
-        head.remove_header(name);
+        if !(upgrade && *name == header::UPGRADE) {
+            head.remove_header(name);
+        }
     }
-    if let (true, Some(wanted)) = (upgrade, wanted) {
-        head.insert_header(header::UPGRADE, wanted)?;
-    }
-    Ok(head)
+    head
 }
 
 /// Waits for the next part of an answer, as long as its client does.

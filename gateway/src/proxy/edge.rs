@@ -1,6 +1,5 @@
 //! The edge threads: each serves its share of the connections on a runtime of its own.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,7 +26,7 @@ use super::proxied::{self, Refusals};
 use super::tls::Profiles;
 use crate::gateway::Gateway;
 use crate::ids::Door;
-use crate::limits::Source;
+use crate::limits::{Source, Tally};
 
 const QUEUE: usize = 1024;
 /// How many connections more than the least busy edge one may have that keeps what it accepts; as many as that one has,
@@ -268,7 +267,7 @@ struct Caps {
     total: AtomicUsize,
     most: usize,
     per_source: usize,
-    sources: Mutex<HashMap<Source, usize>>,
+    sources: Mutex<Tally<Source>>,
 }
 
 impl Caps {
@@ -287,7 +286,7 @@ impl Caps {
             return false;
         }
         if let Some(source) = source.map(Source::of)
-            && !self.count(&mut sources, source)
+            && !sources.add_below(source, self.per_source)
         {
             return false;
         }
@@ -297,29 +296,15 @@ impl Caps {
 
     /// Counts a connection that is in already for its source.
     fn settle(&self, source: IpAddr) -> bool {
-        self.count(&mut self.sources.lock(), Source::of(source))
-    }
-
-    fn count(&self, sources: &mut HashMap<Source, usize>, source: Source) -> bool {
-        let open = sources.entry(source).or_insert(0);
-        if *open >= self.per_source {
-            return false;
-        }
-        *open += 1;
-        true
+        let mut sources = self.sources.lock();
+        sources.add_below(Source::of(source), self.per_source)
     }
 
     fn leave(&self, source: Option<IpAddr>) {
         let mut sources = self.sources.lock();
         self.total.fetch_sub(1, Ordering::Relaxed);
-        let Some(source) = source.map(Source::of) else {
-            return;
-        };
-        match sources.get_mut(&source) {
-            Some(open) if *open > 1 => *open -= 1,
-            _ => {
-                sources.remove(&source);
-            }
+        if let Some(source) = source {
+            sources.take(&Source::of(source));
         }
     }
 }
@@ -466,7 +451,7 @@ mod tests {
         drop(first);
         assert!(second.settle(a));
         drop((second, third));
-        assert_eq!(caps.sources.lock().len(), 0);
+        assert!(caps.sources.lock().is_empty());
         assert!(Place::take(&caps, Some(a)).is_some());
     }
 

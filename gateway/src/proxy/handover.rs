@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use crate::ids::{SessionId, token};
-use crate::limits::Source;
+use crate::limits::{Source, Tally};
 
 const TARGET_LIFE: Duration = Duration::from_secs(15 * 60);
 const CODE_LIFE: Duration = Duration::from_secs(30);
@@ -53,7 +53,7 @@ pub(crate) struct Handover {
 struct Pending<K, V> {
     map: HashMap<K, (V, Source, Instant)>,
     order: VecDeque<K>,
-    sources: HashMap<Source, usize>,
+    sources: Tally<Source>,
 }
 
 impl<K, V> Default for Pending<K, V> {
@@ -61,7 +61,7 @@ impl<K, V> Default for Pending<K, V> {
         Self {
             map: HashMap::new(),
             order: VecDeque::new(),
-            sources: HashMap::new(),
+            sources: Tally::default(),
         }
     }
 }
@@ -70,8 +70,7 @@ impl<K: Clone + Eq + Hash, V> Pending<K, V> {
     fn put(&mut self, key: K, value: V, source: IpAddr, now: Instant, life: Duration) {
         let source = Source::of(source);
         self.drop_old(now, life);
-        let share = self.sources.get(&source).copied().unwrap_or(0);
-        if share >= MOST_OF_ONE {
+        if self.sources.of(&source) >= MOST_OF_ONE {
             let own = |k: &&K| self.map.get(*k).is_some_and(|(_, s, _)| *s == source);
             if let Some(oldest) = self.order.iter().find(own).cloned() {
                 self.take(&oldest);
@@ -82,7 +81,7 @@ impl<K: Clone + Eq + Hash, V> Pending<K, V> {
             self.take(&oldest);
         }
         self.order.push_back(key.clone());
-        *self.sources.entry(source).or_default() += 1;
+        self.sources.add(source);
         self.map.insert(key, (value, source, now));
     }
 
@@ -99,10 +98,7 @@ impl<K: Clone + Eq + Hash, V> Pending<K, V> {
     fn take(&mut self, key: &K) -> Option<(V, Instant)> {
         let (value, source, since) = self.map.remove(key)?;
         self.order.retain(|k| k != key);
-        match self.sources.get_mut(&source) {
-            Some(share) if *share > 1 => *share -= 1,
-            _ => drop(self.sources.remove(&source)),
-        }
+        self.sources.take(&source);
         Some((value, since))
     }
 

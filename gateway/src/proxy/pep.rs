@@ -126,9 +126,7 @@ impl Ctx {
 
     /// Counts bytes of an answer's body for the record.
     pub(crate) fn sent(&mut self, bytes: usize) {
-        self.sent = self
-            .sent
-            .saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+        add(&mut self.sent, bytes);
     }
 
     /// What is to be noted of bytes after an upgrade: of those to the app, and of those from it.
@@ -192,10 +190,12 @@ impl OfApp<'_> {
         if let Some(ctl) = self.ctl {
             ctl.part_came();
         }
-        *self.sent = self
-            .sent
-            .saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+        add(self.sent, bytes);
     }
+}
+
+fn add(sum: &mut u64, bytes: usize) {
+    *sum = sum.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
 }
 
 impl Drop for Ctx {

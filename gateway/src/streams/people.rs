@@ -1,14 +1,15 @@
 //! How many requests each person has open at once, over all their devices and browsers.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-/// Open requests by person; who has none open has no entry.
+use crate::limits::Tally;
+
+/// Open requests by person.
 pub(crate) struct People {
     most: usize,
-    open: Mutex<HashMap<Arc<str>, usize>>,
+    open: Mutex<Tally<Arc<str>>>,
 }
 
 impl People {
@@ -22,14 +23,8 @@ impl People {
 
     /// Takes a place of a person; `None` when all are taken.
     pub(crate) fn enter(self: &Arc<Self>, user: &Arc<str>) -> Option<Place> {
-        let mut open = self.open.lock();
-        let count = open.get(user).copied().unwrap_or_default();
-        if count >= self.most {
-            return None;
-        }
-        open.insert(Arc::clone(user), count.saturating_add(1));
-        drop(open);
-        Some(Place {
+        let entered = self.open.lock().add_below(Arc::clone(user), self.most);
+        entered.then(|| Place {
             of: Arc::clone(self),
             user: Arc::clone(user),
         })
@@ -44,11 +39,7 @@ pub(crate) struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut open = self.of.open.lock();
-        match open.get_mut(&self.user) {
-            Some(count) if *count > 1 => *count = count.saturating_sub(1),
-            Some(_) | None => drop(open.remove(&self.user)),
-        }
+        self.of.open.lock().take(&self.user);
     }
 }
 

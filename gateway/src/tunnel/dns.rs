@@ -11,7 +11,6 @@ mod forward;
 mod tests;
 mod wire;
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +28,7 @@ use super::ledger::Ledger;
 use crate::audit::reason;
 use crate::clock;
 use crate::ids::DeviceId;
+use crate::limits::Tally;
 
 /// Queries of one device a second, and at once.
 const QUERIES_PER_SECOND: u32 = 50;
@@ -77,7 +77,7 @@ pub(super) struct Dns {
     rate: Mutex<Buckets>,
     outstanding: Semaphore,
     /// Devices with queries that wait, and how many; at most one entry for each place above.
-    waiting: Mutex<HashMap<DeviceId, usize>>,
+    waiting: Mutex<Tally<DeviceId>>,
     cache: Mutex<Cache>,
 }
 
@@ -90,13 +90,7 @@ struct Place<'a> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        let mut waiting = self.dns.waiting.lock();
-        if let Some(count) = waiting.get_mut(&self.device) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                waiting.remove(&self.device);
-            }
-        }
+        self.dns.waiting.lock().take(&self.device);
     }
 }
 
@@ -172,13 +166,9 @@ impl Dns {
     fn place(&self, device: DeviceId) -> Option<Place<'_>> {
         let one_of_all = self.outstanding.try_acquire().ok()?;
         let mut waiting = self.waiting.lock();
-        let count = waiting.entry(device).or_default();
-        if *count >= OUTSTANDING_OF_DEVICE {
-            return None;
-        }
-        *count += 1;
+        let fits = waiting.add_below(device, OUTSTANDING_OF_DEVICE);
         drop(waiting);
-        Some(Place {
+        fits.then(|| Place {
             dns: self,
             device,
             _one_of_all: one_of_all,

@@ -21,6 +21,7 @@ use super::shard::Command;
 use crate::audit::reason;
 use crate::clock;
 use crate::ids::DeviceId;
+use crate::limits::Tally;
 
 /// UDP flows of one device.
 const FLOWS_PER_DEVICE: usize = 256;
@@ -48,7 +49,7 @@ struct Key {
 pub(super) struct Datagrams {
     ground: Ground,
     flows: HashMap<Key, mpsc::Sender<Vec<u8>>>,
-    devices: HashMap<PeerId, usize>,
+    devices: Tally<PeerId>,
     rate: Buckets,
     tasks: JoinSet<Option<Key>>,
 }
@@ -59,7 +60,7 @@ impl Datagrams {
         Self {
             ground,
             flows: HashMap::new(),
-            devices: HashMap::new(),
+            devices: Tally::default(),
             rate: Buckets::new(NEW_PER_SECOND, NEW_AT_ONCE),
             tasks: JoinSet::new(),
         }
@@ -145,8 +146,7 @@ impl Datagrams {
     }
 
     fn begin(&mut self, key: Key) -> Result<mpsc::Sender<Vec<u8>>, &'static str> {
-        let count = self.devices.entry(key.peer).or_default();
-        if *count >= FLOWS_PER_DEVICE {
+        if self.devices.of(&key.peer) >= FLOWS_PER_DEVICE {
             return Err(reason::TOO_MANY_CONNECTIONS);
         }
         if !self.rate.take(DeviceId(key.peer.0), clock::now()) {
@@ -155,7 +155,7 @@ impl Datagrams {
         if !self.ground.reach.allows(key.to) {
             return Err(reason::GUARD);
         }
-        *count += 1;
+        self.devices.add(key.peer);
         let (sender, receiver) = mpsc::channel(QUEUE);
         let ground = self.ground.clone();
         self.tasks.spawn(async move {
@@ -167,12 +167,7 @@ impl Datagrams {
 
     fn forget(&mut self, key: &Key) {
         self.flows.remove(key);
-        if let Some(count) = self.devices.get_mut(&key.peer) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.devices.remove(&key.peer);
-            }
-        }
+        self.devices.take(&key.peer);
     }
 }
 

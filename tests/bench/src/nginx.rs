@@ -1,7 +1,12 @@
 //! What nginx does in the benchmarks: the app of all targets, and the peer.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use certs::Leaf;
+
+use crate::scene::HOST;
 
 /// The files of the app and their lengths.
 pub const FILES: [(&str, u64); 2] = [("/file-1mb", 1_000_000), ("/file-100mb", 100_000_000)];
@@ -26,6 +31,23 @@ pub fn upstream(dir: &Path, port: u16) -> String {
     }}
 "#
     )
+}
+
+/// Makes a certificate of the app's host as the gateway has one; returns its root too, as PEM.
+#[must_use]
+pub fn certificate() -> (Leaf, String) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let now = i64::try_from(now.as_secs()).unwrap();
+    let root = certs::Root::create("bench root", now).unwrap();
+    let issuer = root.intermediate("bench intermediate", now).unwrap();
+    let leaf = issuer.issue(&[HOST], now, certs::DAY).unwrap();
+    (leaf, root.pem().to_owned())
+}
+
+/// Puts a certificate where [`proxy`] looks for it.
+pub fn write_pair(dir: &Path, leaf: &Leaf) {
+    fs::write(dir.join("chain.pem"), &leaf.chain_pem).unwrap();
+    fs::write(dir.join("key.pem"), leaf.key_pem.as_bytes()).unwrap();
 }
 
 /// How much a peer does.

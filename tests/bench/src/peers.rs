@@ -2,16 +2,12 @@
 //! nginx by passwords as the guides do it.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpStream};
-use std::path::Path;
-use std::process::Command;
 
 use certs::Leaf;
 use postern_tests::nginx::Nginx;
 use postern_tests::ports::free_tcp;
-use postern_tests::process::{Program, find};
+use postern_tests::process::{Program, after, find};
 use postern_tests::temp::Temp;
-use postern_tests::wait;
 
 use crate::cpus;
 use crate::nginx::{self, Guard};
@@ -39,18 +35,12 @@ impl Peer {
     }
 
     fn start(name: &str, dir: Temp, port: u16, words: &[String]) -> Self {
-        let pinned = cpus::server();
-        let mut command = Command::new(&pinned[0]);
-        command.args(&pinned[1..]).arg(find(&[name])).args(words);
+        let mut command = after(&cpus::server(), find(&[name]));
+        command.args(words);
         // Caddy keeps state in its home
         command.env("HOME", dir.path()).current_dir(dir.path());
         let mut program = Program::start(command, dir.path(), name);
-        wait::until_true(wait::PATIENCE, "the peer listens", || {
-            if let Some(status) = program.ended() {
-                panic!("{name} ended with {status}:\n{}", program.stderr());
-            }
-            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
-        });
+        program.listens(port);
         Self {
             port,
             program,
@@ -119,7 +109,7 @@ backend app
 #[must_use]
 pub fn caddy(leaf: &Leaf, app: u16) -> Peer {
     let (dir, port) = (Temp::new(), free_tcp());
-    write_pair(dir.path(), leaf);
+    nginx::write_pair(dir.path(), leaf);
     let at = dir.path().display();
     let text = format!(
         r#"{{
@@ -155,13 +145,8 @@ https://{HOST}:{port} {{
 #[must_use]
 pub fn passwords(leaf: &Leaf, app: u16) -> Nginx {
     Nginx::start(&cpus::server(), |dir, port| {
-        write_pair(dir, leaf);
+        nginx::write_pair(dir, leaf);
         fs::write(dir.join("passwords"), PASSWORDS).unwrap();
         nginx::proxy(dir, port, app, Guard::Passwords, HOST)
     })
-}
-
-fn write_pair(dir: &Path, leaf: &Leaf) {
-    fs::write(dir.join("chain.pem"), &leaf.chain_pem).unwrap();
-    fs::write(dir.join("key.pem"), leaf.key_pem.as_bytes()).unwrap();
 }

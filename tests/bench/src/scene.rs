@@ -4,7 +4,6 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use certs::Leaf;
 use postern_tests::curl;
@@ -54,15 +53,10 @@ impl Scene {
     #[must_use]
     pub fn new() -> Self {
         let app = Nginx::start(&cpus::load(), nginx::upstream);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        let now = i64::try_from(now.as_secs()).unwrap();
-        let root = certs::Root::create("bench root", now).unwrap();
-        let issuer = root.intermediate("bench intermediate", now).unwrap();
-        let leaf = issuer.issue(&[HOST], now, certs::DAY).unwrap();
+        let (leaf, root) = nginx::certificate();
         let peer = |guard| {
             Nginx::start(&cpus::server(), |dir, port| {
-                fs::write(dir.join("chain.pem"), &leaf.chain_pem).unwrap();
-                fs::write(dir.join("key.pem"), leaf.key_pem.as_bytes()).unwrap();
+                nginx::write_pair(dir, &leaf);
                 nginx::proxy(dir, port, app.port, guard, HOST)
             })
         };
@@ -78,7 +72,7 @@ impl Scene {
         gateway.stop();
         gateway.start_again();
         let ca_root = fs::read_to_string(&gateway.facts.ca_root).unwrap();
-        let client = Client::new(&[ca_root, root.pem().to_owned()]);
+        let client = Client::new(&[ca_root, root]);
         Self {
             gateway,
             plain,

@@ -57,14 +57,9 @@ fn scene() -> Scene {
     let app = app.join().unwrap();
     let upstream = app.url();
     let app_port = upstream.rsplit(':').next().unwrap().parse().unwrap();
-    let now = std::time::UNIX_EPOCH.elapsed().unwrap();
-    let now = i64::try_from(now.as_secs()).unwrap();
-    let root = certs::Root::create("bench root", now).unwrap();
-    let issuer = root.intermediate("bench intermediate", now).unwrap();
-    let leaf = issuer.issue(&[HOST], now, certs::DAY).unwrap();
+    let (leaf, root) = nginx::certificate();
     let peer = Nginx::start(&cpus::server(), |dir, port| {
-        std::fs::write(dir.join("chain.pem"), &leaf.chain_pem).unwrap();
-        std::fs::write(dir.join("key.pem"), leaf.key_pem.as_bytes()).unwrap();
+        nginx::write_pair(dir, &leaf);
         nginx::proxy(dir, port, app_port, Guard::Plain, HOST)
     });
     let mut gateway = Gateway::start(Setup {
@@ -92,7 +87,7 @@ fn scene() -> Scene {
     Scene {
         gateway,
         peer,
-        client: Client::new(&[ca_root, root.pem().to_owned()]),
+        client: Client::new(&[ca_root, root]),
         cookie,
         guest,
     }

@@ -11,7 +11,7 @@ use futures_util::FutureExt as _;
 use pingora_core::protocols::http::HttpTask;
 use pingora_core::protocols::http::v1::client::HttpSession as Asked;
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_error::{Error, ErrorType, OrErr as _, Result};
+use pingora_error::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::time::timeout;
@@ -69,8 +69,8 @@ pub(super) async fn pass(
             pump(&mut of_app, &mut to_client, None, Some(STUCK), note).await
         };
         tokio::select! {
-            ended = up => of_way_up(ended),
-            ended = down => of_way_down(ended),
+            ended = up => judge(ended, Side::Client, Side::App),
+            ended = down => judge(ended, Side::App, Side::Client),
         }
     };
     ended?;
@@ -96,39 +96,39 @@ fn early(asked: &mut Asked) -> Result<Vec<u8>> {
     }
 }
 
-fn of_way_up(ended: std::result::Result<(), Broke>) -> Result<()> {
-    match ended {
-        Ok(()) | Err(Broke::From(_)) => Ok(()),
-        Err(Broke::Silent) => {
-            let why = "the client was silent";
-            Err(Error::explain(ErrorType::ReadTimedout, why).into_down())
+/// Who stands at an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Client,
+    App,
+}
+
+impl Side {
+    /// A client that went away is an end like any; an app that did broke off.
+    fn lost(self, kind: ErrorType, error: io::Error) -> Result<()> {
+        match self {
+            Self::Client => Ok(()),
+            Self::App => Err(Error::because(kind, "after the upgrade", error).into_up()),
         }
-        Err(Broke::To(error)) => {
-            let broken = Err(error).or_err(ErrorType::WriteError, "to the app");
-            broken.map_err(Error::into_up)
-        }
-        Err(Broke::Stuck) => {
-            let why = "the app takes nothing";
-            Err(Error::explain(ErrorType::WriteTimedout, why).into_up())
-        }
+    }
+
+    fn late(self, kind: ErrorType, why: &'static str) -> Result<()> {
+        let error = Error::explain(kind, why);
+        Err(match self {
+            Self::Client => error.into_down(),
+            Self::App => error.into_up(),
+        })
     }
 }
 
-fn of_way_down(ended: std::result::Result<(), Broke>) -> Result<()> {
+/// Judges how the way from one side to the other ended.
+fn judge(ended: std::result::Result<(), Broke>, from: Side, to: Side) -> Result<()> {
     match ended {
-        Ok(()) | Err(Broke::To(_)) => Ok(()),
-        Err(Broke::From(error)) => {
-            let broken = Err(error).or_err(ErrorType::ReadError, "from the app");
-            broken.map_err(Error::into_up)
-        }
-        Err(Broke::Silent) => {
-            let why = "the app was silent";
-            Err(Error::explain(ErrorType::ReadTimedout, why).into_up())
-        }
-        Err(Broke::Stuck) => {
-            let why = "the client takes nothing";
-            Err(Error::explain(ErrorType::WriteTimedout, why).into_down())
-        }
+        Ok(()) => Ok(()),
+        Err(Broke::From(error)) => from.lost(ErrorType::ReadError, error),
+        Err(Broke::To(error)) => to.lost(ErrorType::WriteError, error),
+        Err(Broke::Silent) => from.late(ErrorType::ReadTimedout, "nothing came"),
+        Err(Broke::Stuck) => to.late(ErrorType::WriteTimedout, "nothing was taken"),
     }
 }
 
@@ -188,7 +188,9 @@ mod tests {
 
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
-    use super::{Broke, CHUNK, pump};
+    use pingora_error::{ErrorSource, ErrorType};
+
+    use super::{Broke, CHUNK, Side, judge, pump};
 
     #[tokio::test]
     async fn everything_that_was_sent_arrives_in_order_before_the_end() {
@@ -233,5 +235,32 @@ mod tests {
         source.write_all(b"hello").await.unwrap();
         let ended = pump(&mut from, &mut to, None, None, |_| {}).await;
         assert!(matches!(ended, Err(Broke::To(_))), "{ended:?}");
+    }
+
+    #[test]
+    fn a_client_that_leaves_is_an_end_and_an_app_that_does_a_fault() {
+        let broke =
+            |kind: fn(std::io::Error) -> Broke| Err(kind(std::io::ErrorKind::BrokenPipe.into()));
+        let up = |ended| judge(ended, Side::Client, Side::App);
+        let down = |ended| judge(ended, Side::App, Side::Client);
+        for end in [
+            up(Ok(())),
+            up(broke(Broke::From)),
+            down(Ok(())),
+            down(broke(Broke::To)),
+        ] {
+            assert!(end.is_ok(), "{end:?}");
+        }
+        let (app, client) = (ErrorSource::Upstream, ErrorSource::Downstream);
+        for (end, kind, source) in [
+            (up(broke(Broke::To)), ErrorType::WriteError, &app),
+            (down(broke(Broke::From)), ErrorType::ReadError, &app),
+            (up(Err(Broke::Silent)), ErrorType::ReadTimedout, &client),
+            (up(Err(Broke::Stuck)), ErrorType::WriteTimedout, &app),
+            (down(Err(Broke::Stuck)), ErrorType::WriteTimedout, &client),
+        ] {
+            let error = end.unwrap_err();
+            assert_eq!((error.etype(), error.esource()), (&kind, source));
+        }
     }
 }

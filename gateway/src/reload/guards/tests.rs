@@ -64,6 +64,18 @@ impl Default for Case {
 }
 
 impl Case {
+    /// One in which so much was accepted as wider.
+    fn wider(how: How, wider: Option<usize>) -> Self {
+        Self {
+            how,
+            accept: Accept {
+                wider,
+                ..Accept::default()
+            },
+            ..Self::default()
+        }
+    }
+
     fn judge(&self, before: &Policy, after: &Policy) -> Judged {
         let used = self
             .used
@@ -184,15 +196,7 @@ fn a_door_to_the_world_opens_only_with_the_exact_number() {
             .parse()
             .unwrap();
         for (wider, held) in [(count, false), (count + 1, true), (count - 1, true)] {
-            let accept = Accept {
-                wider: Some(wider),
-                ..Accept::default()
-            };
-            let case = Case {
-                how,
-                accept,
-                ..Case::default()
-            };
+            let case = Case::wider(how, Some(wider));
             assert_eq!(
                 !case.stops(&before, &after).is_empty(),
                 held,
@@ -209,14 +213,7 @@ fn a_door_to_the_world_opens_only_with_the_exact_number() {
 
 #[test]
 fn a_number_accepted_where_nothing_opens_is_stopped() {
-    let accept = Accept {
-        wider: Some(1),
-        ..Accept::default()
-    };
-    let case = Case {
-        accept,
-        ..Case::default()
-    };
+    let case = Case::wider(How::Apply, Some(1));
     let narrower = with("\"bob\", \"carl\"]", "\"bob\"]");
     let stops = case.judge(&policy(BASE), &narrower).stops;
     assert_eq!(command(&stops, "apply").as_deref(), Some("apply"));
@@ -229,14 +226,7 @@ fn a_lost_deny_that_opens_anything_is_held_until_the_exact_number_is_accepted() 
     let shadow = with("[admin]", &deny.replace("reason", "shadow = true\nreason"));
     for after in [policy(BASE), shadow] {
         for how in [How::Apply, How::Watch, How::Signal, How::Reload] {
-            let case = |wider| Case {
-                how,
-                accept: Accept {
-                    wider,
-                    ..Accept::default()
-                },
-                ..Case::default()
-            };
+            let case = |wider| Case::wider(how, wider);
             let judged = case(None).judge(&before, &after);
             let count = usize::try_from(judged.widened).unwrap();
             let [stop] = judged.stops.as_slice() else {

@@ -26,14 +26,7 @@ fn what_opens_more_in_the_tunnel_is_held_until_the_exact_number_is_accepted() {
             How::Reload,
             How::Rollback,
         ] {
-            let case = |wider| Case {
-                how,
-                accept: Accept {
-                    wider,
-                    ..Accept::default()
-                },
-                ..Case::default()
-            };
+            let case = |wider| Case::wider(how, wider);
             let judged = case(None).judge(&before, &after);
             let [stop] = judged.stops.as_slice() else {
                 panic!("{to}: {:?}", judged.stops)
@@ -73,13 +66,7 @@ fn a_door_to_the_world_and_one_of_the_tunnel_are_accepted_together() {
     let before = with("[admin]", TUNNEL);
     let opened = TUNNEL.replace("refuse", "forward");
     let after = policy(&BASE.replace(STAFF, WORLD).replace("[admin]", &opened));
-    let case = |wider| Case {
-        accept: Accept {
-            wider,
-            ..Accept::default()
-        },
-        ..Case::default()
-    };
+    let case = |wider| Case::wider(How::Apply, wider);
     let stops = case(None).judge(&before, &after).stops;
     let [stop] = stops.as_slice() else {
         panic!("{stops:?}")
