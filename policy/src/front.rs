@@ -51,6 +51,8 @@ pub struct Front {
     pub cache: Option<Arc<Cache>>,
     /// Whether people get the page of maintenance instead.
     pub maintenance: Maintenance,
+    /// Whether people must say why they come.
+    pub justify: Option<Arc<Justify>>,
 }
 
 impl Default for Front {
@@ -73,6 +75,7 @@ impl Default for Front {
             compress: None,
             cache: None,
             maintenance: Maintenance::Off,
+            justify: None,
         }
     }
 }
@@ -88,6 +91,15 @@ pub enum Maintenance {
     On,
     /// As long as the check of every upstream fails.
     Auto,
+}
+
+/// What is asked of people before they come in: a reason, which stands in the records of what they do then.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Justify {
+    /// For how many seconds a reason holds.
+    pub hold: u32,
+    /// The area that asks; areas below it take the reason given for it.
+    pub area: String,
 }
 
 /// Where the answers of an area come from.
@@ -372,6 +384,9 @@ pub(crate) struct Written {
     pub(crate) compress: Option<Option<Arc<Compress>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) maintenance: Option<Maintenance>,
+    /// Seconds; `Some(None)` is an area that says `justify = false`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) justify: Option<Option<u32>>,
 }
 
 impl Written {

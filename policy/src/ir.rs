@@ -334,6 +334,8 @@ pub(crate) struct RateDef {
     pub(crate) count: u32,
     pub(crate) per_secs: u32,
     pub(crate) burst: u32,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) alert: bool,
     #[serde(skip)]
     pub(crate) span: Span,
 }

@@ -145,7 +145,8 @@ impl Printer<'_> {
                 3600 => "h",
                 _ => "d",
             };
-            let text = format!("{}/{unit} burst {}", rate.count, rate.burst);
+            let alert = if rate.alert { " alert" } else { "" };
+            let text = format!("{}/{unit} burst {}{alert}", rate.count, rate.burst);
             pair(out, &quote(name), &quote(&text));
         }
     }

@@ -103,6 +103,7 @@ impl<'a> Build<'a> {
             count: rate.count,
             per: Duration::from_secs(rate.per_secs.into()),
             burst: rate.burst,
+            alert: rate.alert,
         })
     }
 

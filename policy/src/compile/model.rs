@@ -33,6 +33,8 @@ pub struct Rate {
     pub per: Duration,
     /// Requests at once, at least 1.
     pub burst: u32,
+    /// Whether administrators hear of it when it is used up.
+    pub alert: bool,
 }
 
 /// What a decision obliges the gateway to.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Cache, Front, Shared, Source, Timeouts, Written};
+use super::{Cache, Front, Justify, Shared, Source, Timeouts, Written};
 use crate::hash::Keyed;
 use crate::ir::Area;
 
@@ -27,8 +27,8 @@ impl Fronts {
         let whole = whole.or_insert_with(|| Arc::new(over(&Front::default(), root, "/", 0)));
         let mut all = vec![Arc::clone(whole)];
         let plain = areas.iter().skip(1).all(|area| area.front.is_none());
-        let shared = is_apart(whole);
-        if plain && !shared {
+        let apart = areas.iter().any(|area| is_apart(whole, area));
+        if plain && !apart {
             return Self {
                 all,
                 of_area: vec![0; areas.len()],
@@ -51,11 +51,14 @@ impl Fronts {
             let parent = around.and_then(|&at| of_area.get(at)).copied().unwrap_or(0);
             let own = area.front.as_deref();
             let ix = match all.get(parent as usize) {
-                Some(front) if own.is_some() || is_apart(front) => {
+                Some(front) if own.is_some() || is_apart(front, area) => {
                     let depth = area.pattern.segs.len();
                     let none = Written::default();
                     let own = own.unwrap_or(&none);
-                    let merged = over(front, Some(own), area.pattern.shown(), depth);
+                    let mut merged = over(front, Some(own), area.pattern.shown(), depth);
+                    if area.public.is_some() {
+                        merged.justify = None;
+                    }
                     all.push(Arc::new(merged));
                     u32::try_from(all.len() - 1).unwrap_or(0)
                 }
@@ -69,8 +72,14 @@ impl Fronts {
     }
 }
 
-/// Whether other people's answers may be given, which areas below do not inherit.
-fn is_apart(front: &Front) -> bool {
+/// Whether settings say what an area below does not inherit.
+fn is_apart(front: &Front, below: &Area) -> bool {
+    // where the world may come in, nobody can be asked why
+    is_shared(front) || front.justify.is_some() && below.public.is_some()
+}
+
+/// Whether other people's answers may be given.
+fn is_shared(front: &Front) -> bool {
     let cache = front.cache.as_ref();
     cache.is_some_and(|cache| cache.shared != Shared::No)
 }
@@ -108,7 +117,7 @@ fn over(outer: &Front, own: Option<&Written>, at: &str, depth: usize) -> Front {
     keep(&mut front.remove, own.remove.clone());
     keep(&mut front.cors, own.cors.clone());
     keep(&mut front.compress, own.compress.clone());
-    if is_apart(&front) {
+    if is_shared(&front) {
         // what is for everybody in one area need not be in another
         front.cache = front.cache.as_deref().map(|cache| {
             Arc::new(Cache {
@@ -119,6 +128,12 @@ fn over(outer: &Front, own: Option<&Written>, at: &str, depth: usize) -> Front {
     }
     keep(&mut front.cache, own.cache.clone());
     keep(&mut front.maintenance, own.maintenance);
+    if let Some(asked) = own.justify {
+        front.justify = asked.map(|hold| {
+            let area = at.to_owned();
+            Arc::new(Justify { hold, area })
+        });
+    }
     front
 }
 

@@ -79,6 +79,11 @@ impl Written {
             Some(Maintenance::Auto) => pair(out, "maintenance", "\"auto\""),
             None => {}
         }
+        match self.justify {
+            Some(Some(secs)) => pair(out, "justify", &quote(&show_duration(secs))),
+            Some(None) => pair(out, "justify", "false"),
+            None => {}
+        }
     }
 }
 

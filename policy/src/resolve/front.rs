@@ -35,17 +35,30 @@ pub(super) fn written(
     }
     if let (Some(span), Some(Some(cache))) = (front.cache, &front.written.cache)
         && cache.shared == Shared::Strangers
+        && !is_open(ast)
     {
-        let opens = |words: &Words| words.list().v.iter().any(|word| word.v == "anyone");
-        let mut open = ast.allows.iter().filter_map(|def| def.body.who.as_ref());
-        if !open.any(opens) {
-            let title = format!(
-                "one answer for strangers in {}, which is not open to anyone",
+        let title = format!(
+            "one answer for strangers in {}, which is not open to anyone",
+            show(id)
+        );
+        let help = "what one person was answered others would get; if it is the same for all, write  shared = \"reason\"";
+        cx.diags
+            .push(Diagnostic::error("shared-cache", span, title).help(help));
+    }
+    if let Some(span) = front.justify {
+        let title = if is_open(ast) {
+            Some(format!(
+                "`justify` in {}, which is open to anyone",
                 show(id)
-            );
-            let help = "what one person was answered others would get; if it is the same for all, write  shared = \"reason\"";
+            ))
+        } else {
+            let tokens = ast.tokens.is_some();
+            tokens.then(|| format!("`justify` beside `tokens` in {}", show(id)))
+        };
+        if let Some(title) = title {
+            let help = "only a person who is signed in can say why; give what is open to others an area of its own";
             cx.diags
-                .push(Diagnostic::error("shared-cache", span, title).help(help));
+                .push(Diagnostic::error("misplaced", span, title).help(help));
         }
     }
     if front.written.is_empty() {
@@ -57,4 +70,11 @@ pub(super) fn written(
     let new = Arc::new(front.written.clone());
     cx.held.fronts.insert(Arc::clone(&new));
     Some(new)
+}
+
+/// Whether a rule of the area itself lets anyone in.
+fn is_open(ast: &AreaAst) -> bool {
+    let opens = |words: &Words| words.list().v.iter().any(|word| word.v == "anyone");
+    let mut all = ast.allows.iter().filter_map(|def| def.body.who.as_ref());
+    all.any(opens)
 }

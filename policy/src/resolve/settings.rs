@@ -2,7 +2,7 @@
 
 use super::headers::set_ix;
 use super::tenants::split;
-use super::values::{duration, rate};
+use super::values::{RateText, duration, rate};
 use super::{limit, unique, unknown};
 use crate::diag::{Diagnostic, did_you_mean, show};
 use crate::headers::HeaderSet;
@@ -20,18 +20,19 @@ pub(super) fn rates(defs: &[Def<Word>], diags: &mut Vec<Diagnostic>) -> Vec<Rate
     }
     defs.into_iter()
         .map(|def| {
-            let (count, per_secs, burst) = rate(&def.body.v).unwrap_or_else(|| {
+            let read = rate(&def.body.v).unwrap_or_else(|| {
                 diags.push(
                     bad(&def.body, "a rate")
-                        .help("write it as 20/s, 5/m or 20/s burst 60 (units s, m, h, d)"),
+                        .help("write it as 20/s, 5/m or 20/s burst 60 (units s, m, h, d); `alert` at its end tells the administrators"),
                 );
-                (1, 1, 1)
+                RateText { count: 1, per_secs: 1, burst: 1, alert: false }
             });
             RateDef {
                 name: def.name.v.to_string(),
-                count,
-                per_secs,
-                burst,
+                count: read.count,
+                per_secs: read.per_secs,
+                burst: read.burst,
+                alert: read.alert,
                 span: def.name.span,
             }
         })

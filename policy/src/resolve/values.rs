@@ -31,12 +31,24 @@ pub(crate) fn show_duration(secs: u32) -> String {
     }
 }
 
-/// Reads `20/s burst 60` as count, seconds and burst; the burst is the count unless written.
-pub(super) fn rate(text: &str) -> Option<(u32, u32, u32)> {
+/// How often something may be done, as `20/s burst 60 alert`.
+pub(super) struct RateText {
+    pub(super) count: u32,
+    pub(super) per_secs: u32,
+    /// The count unless written.
+    pub(super) burst: u32,
+    pub(super) alert: bool,
+}
+
+pub(super) fn rate(text: &str) -> Option<RateText> {
+    let (text, alert) = match text.strip_suffix(" alert") {
+        Some(rest) => (rest, true),
+        None => (text, false),
+    };
     let mut words = text.split(' ');
     let (count, unit) = words.next()?.split_once('/')?;
     let count = number(count)?;
-    let per = match unit {
+    let per_secs = match unit {
         "s" => 1,
         "m" => 60,
         "h" => 3600,
@@ -48,7 +60,12 @@ pub(super) fn rate(text: &str) -> Option<(u32, u32, u32)> {
         Some("burst") => number(words.next()?)?,
         Some(_) => return None,
     };
-    (words.next().is_none() && count > 0 && burst > 0).then_some((count, per, burst))
+    (words.next().is_none() && count > 0 && burst > 0).then_some(RateText {
+        count,
+        per_secs,
+        burst,
+        alert,
+    })
 }
 
 /// Reads `22/tcp`, `8000-8100/udp` or `icmp`.

@@ -18,7 +18,7 @@ use crate::resolve::values;
 use crate::source::Span;
 
 /// The keys, in the order in which they are read.
-pub(super) const KEYS: [&str; 22] = [
+pub(super) const KEYS: [&str; 23] = [
     "upstream",
     "balance",
     "sticky",
@@ -41,6 +41,7 @@ pub(super) const KEYS: [&str; 22] = [
     "compress",
     "cache",
     "maintenance",
+    "justify",
 ];
 
 /// What the front's keys of one table say.
@@ -57,6 +58,8 @@ pub(crate) struct FrontAst {
     pub(crate) files: Option<Span>,
     /// `cache`.
     pub(crate) cache: Option<Span>,
+    /// `justify`, where it asks.
+    pub(crate) justify: Option<Span>,
     sources: Vec<(&'static str, Span)>,
     balance: Option<Sp<Balance>>,
     websocket: Option<Span>,
@@ -121,6 +124,10 @@ pub(super) fn key(r: &mut Reader<'_>, e: &Entry<'_>, front: &mut FrontAst, place
         "cache" => {
             front.cache = Some(e.span);
             written.cache = answers::cache(r, e, place).map(|found| found.map(Arc::new));
+        }
+        "justify" => {
+            written.justify = answers::justify(r, e);
+            front.justify = matches!(written.justify, Some(Some(_))).then_some(e.span);
         }
         _ => written.compress = answers::compress(r, e, place).map(|found| found.map(Arc::new)),
     }

@@ -1,4 +1,4 @@
-//! The key tables: what may stand where, and what is known but not built yet.
+//! The key tables: what may stand where.
 
 /// The keys of one kind of table.
 #[derive(Clone, Copy, Debug)]
@@ -7,8 +7,6 @@ pub(super) struct Keys {
     pub(super) built: &'static [&'static str],
     /// Understood as well: what the front does for an area, where it may stand.
     pub(super) front: &'static [&'static str],
-    /// Part of the language, refused until built.
-    pub(super) later: &'static [&'static str],
 }
 
 impl Keys {
@@ -42,7 +40,6 @@ pub(super) const FILE: Keys = Keys {
         "invariant",
     ],
     front: &[],
-    later: &[],
 };
 
 /// `[tenant.ID]`: a folder whose files are a namespace of their own. In them names are the tenant's; the root's
@@ -51,19 +48,16 @@ pub(super) const FILE: Keys = Keys {
 pub(super) const TENANT: Keys = Keys {
     built: &["dir", "domains", "quota"],
     front: &[],
-    later: &[],
 };
 
 pub(super) const QUOTA: Keys = Keys {
     built: &["apps", "allows"],
     front: &[],
-    later: &[],
 };
 
 pub(super) const USER: Keys = Keys {
     built: &["name", "mail", "language", "disabled", "attributes"],
     front: &[],
-    later: &[],
 };
 
 pub(super) const DEFAULT: Keys = Keys {
@@ -71,36 +65,28 @@ pub(super) const DEFAULT: Keys = Keys {
         "mfa", "login", "rate", "device", "headers", "idle", "sessions", "extend", "hide",
     ],
     front: &[],
-    later: &[],
 };
 
 pub(super) const TUNNEL: Keys = Keys {
     built: &["sign-in", "reprove", "headless", "dns"],
     front: &[],
-    later: &[],
 };
 
 /// `[tunnel] dns`: which names the tunnel's name server looks up.
 pub(super) const DNS: Keys = Keys {
     built: &["others", "quarantine", "refuse"],
     front: &[],
-    later: &[],
 };
 
 /// `[tunnel] reprove`: what closes a device again that its person has opened, though the session goes on.
 pub(super) const REPROVE: Keys = Keys {
     built: &["moved", "after", "idle"],
     front: &[],
-    later: &[],
 };
-
-/// Keys of the front that are not built yet.
-const FRONT: &[&str] = &["justify"];
 
 pub(super) const SCHEDULE: Keys = Keys {
     built: &["days", "time", "between", "tz"],
     front: &[],
-    later: &[],
 };
 
 pub(super) const APP: Keys = Keys {
@@ -118,7 +104,6 @@ pub(super) const APP: Keys = Keys {
         "allow",
     ],
     front: &super::front::KEYS,
-    later: FRONT,
 };
 
 pub(super) const AREA: Keys = Keys {
@@ -131,14 +116,12 @@ pub(super) const AREA: Keys = Keys {
         "shadow",
     ],
     front: &super::front::KEYS,
-    later: FRONT,
 };
 
 /// An upstream written as a table.
 pub(super) const UPSTREAM: Keys = Keys {
     built: &["url", "weight", "drain", "name", "ca", "cert", "key"],
     front: &[],
-    later: &[],
 };
 
 pub(super) const CHECK: Keys = Keys {
@@ -146,31 +129,26 @@ pub(super) const CHECK: Keys = Keys {
         "path", "status", "every", "timeout", "up", "down", "body", "json",
     ],
     front: &[],
-    later: &[],
 };
 
 pub(super) const BREAKER: Keys = Keys {
     built: &["failures", "rest"],
     front: &[],
-    later: &[],
 };
 
 pub(super) const TIMEOUT: Keys = Keys {
     built: &["connect", "head", "idle", "stream"],
     front: &[],
-    later: &[],
 };
 
 pub(super) const STATIC: Keys = Keys {
     built: &["root", "index", "fallback"],
     front: &[],
-    later: &[],
 };
 
 pub(super) const REDIRECT: Keys = Keys {
     built: &["to", "status"],
     front: &[],
-    later: &[],
 };
 
 pub(super) const CORS: Keys = Keys {
@@ -183,19 +161,16 @@ pub(super) const CORS: Keys = Keys {
         "max-age",
     ],
     front: &[],
-    later: &[],
 };
 
 pub(super) const CACHE: Keys = Keys {
     built: &["ttl", "stale", "shared", "most"],
     front: &[],
-    later: &[],
 };
 
 pub(super) const COMPRESS: Keys = Keys {
     built: &["types", "min", "level"],
     front: &[],
-    later: &[],
 };
 
 pub(super) const ALLOW: Keys = Keys {
@@ -204,7 +179,6 @@ pub(super) const ALLOW: Keys = Keys {
         "headers", "shadow",
     ],
     front: &[],
-    later: &["justify"],
 };
 
 /// Rules of nets: no methods there.
@@ -213,7 +187,6 @@ pub(super) const ALLOW_PLAIN: Keys = Keys {
         "who", "from", "when", "device", "mfa", "login", "idle", "sessions", "rate", "shadow",
     ],
     front: &[],
-    later: &["justify"],
 };
 
 /// Rules of the console. `methods = "read"` lets people look and not act: its acts are sent by POST.
@@ -223,13 +196,11 @@ pub(super) const ALLOW_ADMIN: Keys = Keys {
         "shadow",
     ],
     front: &[],
-    later: &["justify"],
 };
 
 pub(super) const NET: Keys = Keys {
     built: &["to", "port", "allow", "shadow"],
     front: &[],
-    later: &[],
 };
 
 pub(super) const DENY: Keys = Keys {
@@ -244,19 +215,16 @@ pub(super) const DENY: Keys = Keys {
         "shadow",
     ],
     front: &[],
-    later: &[],
 };
 
 pub(super) const ADMIN: Keys = Keys {
     built: &["allow", "shadow"],
     front: &[],
-    later: &[],
 };
 
 pub(super) const TEST: Keys = Keys {
     built: &["name", "as", "to", "expect"],
     front: &[],
-    later: &[],
 };
 
 pub(super) const AS: Keys = Keys {
@@ -264,7 +232,6 @@ pub(super) const AS: Keys = Keys {
         "user", "groups", "by", "from", "at", "device", "mfa", "login",
     ],
     front: &[],
-    later: &[],
 };
 
 pub(super) const INVARIANT: Keys = Keys {
@@ -279,13 +246,11 @@ pub(super) const INVARIANT: Keys = Keys {
         "tenants-disjoint",
     ],
     front: &[],
-    later: &[],
 };
 
 pub(super) const REQUIRES: Keys = Keys {
     built: &["device", "mfa", "login", "from"],
     front: &[],
-    later: &[],
 };
 
 #[cfg(test)]

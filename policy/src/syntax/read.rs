@@ -22,23 +22,11 @@ impl Reader<'_> {
         self.diags.push(diagnostic);
     }
 
-    /// Says that a key has no meaning in `place`, or none yet.
+    /// Says that a key has no meaning in `place`.
     pub(super) fn stray_key(&mut self, entry: &Entry<'_>, keys: Keys, place: impl Display) {
         let key = entry.key;
         let shown = show(key);
-        if keys.later.contains(&key) {
-            self.push(
-                Diagnostic::error(
-                    "not-built-yet",
-                    entry.span,
-                    format!("`{shown}` in {place} is not built yet"),
-                )
-                .label("known, but this version cannot enforce it")
-                .help("take the line out; a key that is not enforced is never accepted"),
-            );
-            return;
-        }
-        let near = nearest(key, keys.known().chain(keys.later.iter().copied()));
+        let near = nearest(key, keys.known());
         let has_areas = keys.built.contains(&"public");
         let help = match near {
             Some(name) => Some(format!("did you mean `{name}`?")),

@@ -20,7 +20,9 @@ pub fn json_schema() -> Value {
         }
         "tenant" => named(&tenant()),
         "group-from" => named(&json!({ "type": "string", "pattern": "^attr:" })),
-        "rate" => named(&json!({ "type": "string", "pattern": "^[0-9]+/[smhd]( burst [0-9]+)?$" })),
+        "rate" => named(
+            &json!({ "type": "string", "pattern": "^[0-9]+/[smhd]( burst [0-9]+)?( alert)?$" }),
+        ),
         "headers" => named(&header_set()),
         "schedule" => named(&table(keys::SCHEDULE, value)),
         "user" => named(&table(keys::USER, value)),

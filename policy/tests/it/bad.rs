@@ -134,7 +134,6 @@ fn every_reason_code_has_a_folder() {
         "no-attributes",
         "no-effect",
         "no-rate",
-        "not-built-yet",
         "one-admin",
         "other-tenant",
         "outside-domains",

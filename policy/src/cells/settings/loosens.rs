@@ -80,6 +80,8 @@ fn of_app(key: &str, was: Option<&Value>, is: Option<&Value>) -> bool {
             items(is).is_some_and(|is| is.iter().any(|item| !was.contains(item)))
         }
         "cache.shared" => is.is_some(),
+        // `false` asks for nothing, as no key does
+        "justify" => less_bound(secs(was), secs(is)),
         _ => false,
     }
 }

@@ -1,6 +1,7 @@
 //! What answers get: fields, permissions for other origins, compression.
 
 use std::fmt::Display;
+use std::ops::RangeInclusive;
 
 use super::super::Word;
 use super::super::keys;
@@ -38,6 +39,8 @@ const OWNED: [&str; 19] = [
     "x-accel-redirect",
     "x-request-id",
 ];
+/// Seconds for which a reason that a person gave may hold.
+const JUSTIFIED: RangeInclusive<u32> = 60..=86_400;
 const OWNED_PREFIXES: [&str; 3] = ["access-control-", "ratelimit-", "x-postern-"];
 
 pub(super) fn preset(r: &mut Reader<'_>, e: &Entry<'_>) -> Option<Preset> {
@@ -320,6 +323,26 @@ pub(super) fn maintenance(r: &mut Reader<'_>, e: &Entry<'_>) -> Option<Maintenan
             None
         }
     }
+}
+
+/// Reads `justify = "1h"` or `false`.
+pub(super) fn justify(r: &mut Reader<'_>, e: &Entry<'_>) -> Option<Option<u32>> {
+    match e.value.as_bool() {
+        Some(false) => return Some(None),
+        Some(true) => {
+            let help = "write for how long a reason holds, as in  justify = \"1h\"";
+            bad(r, e.span, "`justify` without an end".to_owned(), help);
+            return None;
+        }
+        None => {}
+    }
+    let held = secs(r, e)?;
+    if JUSTIFIED.contains(&held) {
+        return Some(Some(held));
+    }
+    let title = "`justify` holds too long or too short".to_owned();
+    bad(r, e.span, title, "from 1m to 24h");
+    None
 }
 
 fn types(r: &mut Reader<'_>, e: &Entry<'_>) -> Option<Vec<String>> {

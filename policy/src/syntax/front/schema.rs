@@ -70,6 +70,10 @@ pub(in crate::syntax) fn value(key: &str) -> Value {
             json!({ "enum": [true, false, "auto"] }),
             "whether people get the page of maintenance; auto: while every check fails",
         ),
+        "justify" => described(
+            json!({ "anyOf": [duration(), { "const": false }] }),
+            "people are asked why they come, and for how long what they said holds",
+        ),
         "remove" => described(words(), "fields taken off answers"),
         "cors" => described(cors(), "which other origins' pages may read answers"),
         "cache" => described(

@@ -180,6 +180,7 @@ const CASES: &[Case] = &[
     ("APP", "compress", "compress =", "#"),
     ("APP", "cache", "cache =", "#"),
     ("APP", "maintenance", "maintenance = false", "maintenance = true"),
+    ("APP", "justify", "justify = \"1h\"", "justify = \"2h\""),
     ("AREA", "public", "\"a list\"", "\"lists\""),
     ("AREA", "allow", "allow.hr = { who = \"@hr\", shadow", "allow.hr = { who = \"@it\", shadow"),
     ("AREA", "headers", "\nheaders = \"who\"\npublic", "\nheaders = \"what\"\npublic"),
