@@ -250,6 +250,8 @@ pub(crate) enum Denied {
     Login,
     /// A fresh code would help.
     StepUp,
+    /// The area asks the person why they come.
+    Reason,
     /// The answer is no.
     Deny {
         /// The closed reason code.
@@ -269,6 +271,22 @@ impl Verdict {
         } else {
             self.decision.outcome
         }
+    }
+
+    /// Refuses an allow until its person says why they come.
+    pub(crate) fn ask_why(&mut self) {
+        let rule = &self.snap.policy.rule(self.decision.rule).id;
+        self.refused = Some(reason::REASON_NEEDED);
+        self.record.outcome = "deny";
+        self.record.reason = reason::REASON_NEEDED;
+        self.record.rule = None;
+        if let Some(inputs) = &mut self.record.inputs {
+            inputs.own = Some(Said {
+                outcome: self.decision.outcome,
+                rule: Arc::clone(rule),
+            });
+        }
+        self.durability = self.record.durability();
     }
 
     /// Returns the rate tier the allow carries.
@@ -293,6 +311,7 @@ impl Verdict {
     /// Every outcome but allow, and [`Denied::AuditDown`] when the record cannot be written.
     pub(crate) async fn commit(self, audit: &Audit) -> Result<Permit, Denied> {
         let outcome = self.outcome();
+        let asks = self.refused == Some(reason::REASON_NEEDED);
         let reason = self.record.reason;
         let rule = Arc::clone(&self.snap.policy.rule(self.decision.rule).id);
         let obligations = self.snap.policy.obligations(self.decision.obligations);
@@ -321,6 +340,7 @@ impl Verdict {
             }),
             Outcome::StepUp => Err(Denied::StepUp),
             Outcome::Login => Err(Denied::Login),
+            Outcome::Deny if asks => Err(Denied::Reason),
             Outcome::Deny => Err(Denied::Deny { reason }),
         }
     }
@@ -454,6 +474,8 @@ pub(crate) struct HttpQuestion {
     pub(crate) caller: Caller,
     pub(crate) target: Target,
     pub(crate) method: String,
+    /// Whether its person said why they came.
+    pub(crate) justified: bool,
 }
 
 impl Question for HttpQuestion {
@@ -482,9 +504,26 @@ impl Question for HttpQuestion {
                 return Answer::Gone(reason::DEVICE_MISMATCH);
             }
         }
+        if !self.justified && asks_why(&self.gw, &snap, &self.target) {
+            return Answer::Gone(reason::REASON_NEEDED);
+        }
         let facts = caller.facts(&snap, clock::unix());
         answer(decide_http(&snap, &facts, &self.target, &self.method))
     }
+}
+
+/// Whether a policy asks people why they come there.
+fn asks_why(gw: &Gateway, snap: &Arc<Snapshot>, target: &Target) -> bool {
+    let policy = &snap.policy;
+    let Some(app) = policy.app_for(&target.host) else {
+        return false;
+    };
+    let at = policy.front(app, &target.path);
+    let fronts = gw.fronts(snap);
+    fronts
+        .of_app(app)
+        .get(at)
+        .is_some_and(|f| f.asked.is_some())
 }
 
 fn session_stands(session: Option<&Arc<Session>>) -> bool {

@@ -48,6 +48,12 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
+/// Tells whether a command that a text names can be given.
+#[cfg(test)]
+pub(crate) fn understands(line: &str) -> bool {
+    Cli::try_parse_from(line.split(' ')).is_ok()
+}
+
 /// Zero trust access gateway: one sign-in, two doors (HTTPS and WireGuard), one record.
 #[derive(Debug, Parser)]
 #[command(name = "postern", version, disable_help_subcommand = true, after_help = EXAMPLES)]

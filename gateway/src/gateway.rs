@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
@@ -13,6 +13,7 @@ use crate::bans::Bans;
 use crate::config::Config;
 use crate::identity::{Device, Devices, EndReason, Identity, NoticeKind, Sessions};
 use crate::ids::SessionId;
+use crate::justify::Reasons;
 use crate::limits::Limits;
 use crate::mail::Mail;
 use crate::proxy::Edges;
@@ -72,6 +73,10 @@ pub(crate) struct Gateway {
     pub(crate) handover: Handover,
     /// Forms that wait for their person to sign in again.
     pub(crate) kept: Kept,
+    /// How often a limit called sensitive was used up since the start.
+    pub(crate) alarms: AtomicU64,
+    /// Why people say they come.
+    pub(crate) reasons: Reasons,
     /// Devices that wait for another proof.
     pub(crate) reproof: Reproof,
     /// The threads that serve connections.

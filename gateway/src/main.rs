@@ -19,6 +19,7 @@ mod explain;
 mod gateway;
 mod identity;
 mod ids;
+mod justify;
 mod limits;
 mod mail;
 mod observe;

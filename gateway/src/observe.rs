@@ -196,6 +196,11 @@ fn metrics(gw: &Gateway) -> String {
     );
     gauge("spray_alarms", "Alarms of spraying.", bans.alarms.into());
     gauge(
+        "sensitive_limits",
+        "Requests refused by a limit that the policy calls sensitive.",
+        gw.alarms.load(Ordering::Relaxed).into(),
+    );
+    gauge(
         "policy_generation",
         "Sets put in force since the start.",
         snap.generation.into(),

@@ -27,6 +27,7 @@ mod texts;
 mod token_views;
 mod tokens;
 mod views;
+mod why;
 
 use axum::Router;
 use axum::body::Body;
@@ -40,7 +41,7 @@ pub(crate) use assets::{SCRIPT_VERSION as SCRIPT, VERSION as STYLE};
 pub(crate) use csrf::is_same_origin;
 pub(crate) use ctx::{Ctx, Proof, SharedDesk, see_other};
 pub(crate) use desk::devices::{DeviceDesk, DeviceFault, DeviceView, NewConfig};
-pub(crate) use desk::proofs::{Ending, Held, KeptForm, ProofDesk, Watch};
+pub(crate) use desk::proofs::{Ending, Held, KeptForm, ProofDesk, Said, Watch, Wondering};
 pub(crate) use desk::tokens::{MadeToken, TokenApp, TokenDesk, TokenFault, TokenView, WantedToken};
 pub(crate) use desk::{
     App, Ask, ChangeStep, Credentials, Desk, DeviceLine, DeviceState, EnrolStep, Enrolment,
@@ -68,6 +69,7 @@ pub(crate) fn sign_in_host() -> Router {
             "/signin/step-up",
             get(signin::step_up_form).post(signin::step_up),
         )
+        .route("/signin/reason", get(why::form).post(why::give))
         .route("/signin/device", get(proofs::form).post(proofs::prove))
         .route("/signin/device/key", post(proofs::key))
         .route("/signin/device/proof", post(proofs::signature))

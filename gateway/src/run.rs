@@ -7,7 +7,7 @@ mod sweep;
 
 use std::io::ErrorKind::PermissionDenied;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicBool, AtomicI64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ use crate::config::lock::{self, Lock, LockError};
 use crate::control::{self, acts};
 use crate::gateway::Gateway;
 use crate::identity::{Identity, IdentityError, Recorder};
+use crate::justify::Reasons;
 use crate::limits::{Limits, Rate};
 use crate::mail::{Mail, Relay, RelayError};
 use crate::observe;
@@ -231,6 +232,8 @@ async fn open(
         limits: Arc::new(Limits::new(&Rate::of_source(), clock::now())),
         handover: Handover::default(),
         kept: Kept::default(),
+        alarms: AtomicU64::new(0),
+        reasons: Reasons::default(),
         reproof,
         edges: OnceLock::new(),
         reloading: tokio::sync::Mutex::default(),

@@ -337,3 +337,45 @@ fn a_browser_goes_the_whole_way() {
     chrome.click("button[type=submit]");
     chrome.wait_for_text("News about your account");
 }
+
+/// A limit that the policy calls sensitive is told of when somebody uses it up; another is not.
+#[test]
+fn administrators_hear_of_a_sensitive_limit_that_is_used_up() {
+    let sink = Sink::new();
+    let gateway = with_mail(sink.port());
+    let text = gateway.policy_text();
+    let limits = |alert: &str| {
+        format!(
+            "{text}\n[rate]\nexport = \"1/h burst 1{alert}\"\nplain = \"1/h burst 1\"\n\
+             [app.app.\"/export\"]\nallow.demo = {{ who = \"demo\", rate = \"export\" }}\n\
+             [app.app.\"/plain\"]\nallow.demo = {{ who = \"demo\", rate = \"plain\" }}\n"
+        )
+    };
+    gateway.set_policy(&limits(" alert"));
+    let client = Client::new(&gateway);
+    assert!(is_the_app(
+        &client.sign_in(&gateway.facts.app, &gateway.facts.demo)
+    ));
+    let third = |path: &str| {
+        let url = format!("{}{path}", gateway.facts.app);
+        let answers: Vec<u16> = (0..3).map(|_| client.fetch(&url).status).collect();
+        assert_eq!(answers, [200, 200, 429], "{path}");
+    };
+    third("plain");
+    third("export");
+    let mail = sink.wait_for("the alarm", |mail| {
+        mail.header("Subject").starts_with("A sensitive limit")
+    });
+    assert_eq!(mail.to, ["ops@example.org"]);
+    let told = mail.text.replace("\r\n", " ");
+    for word in ["demo", "\"export\"", "127.0.0.1", "app.gate.localhost"] {
+        assert!(told.contains(word), "{word}: {told}");
+    }
+    let limited = |reason: &str| journal::search(&gateway, &["--reason", reason]);
+    let (loud, quiet) = (limited("sensitive-limited"), limited("rate-limited"));
+    assert_eq!((loud.len(), quiet.len()), (1, 1));
+    assert_eq!(loud[0]["detail"], "rate export");
+    assert_eq!(quiet[0]["detail"], "rate plain");
+    let about = |mail: &&Mail| mail.header("Subject").contains("limit");
+    assert_eq!(sink.mails().iter().filter(about).count(), 1);
+}

@@ -421,3 +421,27 @@ fn a_device_alone_opens_what_takes_it_inside_the_tunnel_and_only_there() {
     ends_at_once(start, watched);
     assert_eq!(program().fetch(&sync).status, 401);
 }
+
+/// Where people are asked why they come, a program has no answer; where it need not have one, it gets in.
+#[test]
+fn a_program_cannot_say_why_it_comes() {
+    let recorder = Recorder::new();
+    let gateway = start(&recorder);
+    let client = confirmed(&gateway, &gateway.facts.demo);
+    let token = make(&gateway, &client, "app.app", "robot");
+    let asks = |key: &str| {
+        format!(
+            "{}\n[app.app.\"/why\"]\njustify = \"1h\"\nallow.people = {{ who = \"demo\" }}\n\
+             [app.app.\"/why/api\"]\n{key}tokens = \"30d\"\nallow.people = {{ who = \"demo\" }}\n",
+            policy(&recorder.url(), "tokens = \"90d\"")
+        )
+    };
+    let url = format!("{}why/api", gateway.facts.app);
+    gateway.open_policy(&asks(""));
+    let refused = ask(&gateway, &url, &token, &[]);
+    assert_eq!(refused.status, 403, "{refused:?}");
+    assert_eq!(refused.json()["error"], "reason-needed");
+    assert!(recorder.seen().iter().all(|r| !r.line.contains("/why/api")));
+    gateway.open_policy(&asks("justify = false\n"));
+    assert_eq!(ask(&gateway, &url, &token, &[]).status, 200);
+}

@@ -252,6 +252,7 @@ fn of_policy(why: &str) -> bool {
         reason::NO_RULE,
         reason::NOT_SIGNED_IN,
         reason::STEP_UP_NEEDED,
+        reason::REASON_NEEDED,
         reason::NO_SUCH_SERVICE,
         reason::QUARANTINE,
         reason::DEVICE_MISMATCH,

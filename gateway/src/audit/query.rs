@@ -24,6 +24,7 @@ pub(crate) struct Filter {
     pub(crate) user: Option<String>,
     pub(crate) host: Option<String>,
     pub(crate) outcome: Option<String>,
+    pub(crate) reason: Option<String>,
     pub(crate) event: Option<Event>,
     /// Wall time, ms since the UNIX epoch.
     pub(crate) since: Option<u64>,
@@ -173,6 +174,7 @@ impl Filter {
         is(&self.user, &fields.user)
             && is(&self.host, &fields.host)
             && is(&self.outcome, &fields.outcome)
+            && is(&self.reason, &fields.reason)
             && self
                 .event
                 .is_none_or(|event| fields.event.0 == event.name())
@@ -209,6 +211,8 @@ struct Fields<'a> {
     inputs: Option<Would<'a>>,
     #[serde(borrow)]
     detail: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    justification: Option<Text<'a>>,
     count: Option<u64>,
 }
 
@@ -258,6 +262,7 @@ pub(crate) fn show(line: &[u8]) -> String {
         ("rule", fields.rule),
         ("shadow", shadow),
         ("detail", fields.detail),
+        ("justification", fields.justification),
         ("count", count),
     ] {
         if let Some(value) = value {

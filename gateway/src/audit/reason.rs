@@ -31,6 +31,7 @@ pub(crate) const USER_CHANGED: &str = "user-changed";
 pub(crate) const STEP_UP: &str = "step-up";
 pub(crate) const EXTENDED: &str = "extended";
 pub(crate) const STEP_UP_NEEDED: &str = "step-up-needed";
+pub(crate) const REASON_NEEDED: &str = "reason-needed";
 pub(crate) const NOT_SIGNED_IN: &str = "not-signed-in";
 pub(crate) const ENROLLED: &str = "enrolled";
 pub(crate) const ENROL_LINK_MADE: &str = "enrol-link-made";
@@ -86,6 +87,7 @@ pub(crate) const TOKEN_EXPIRED: &str = "token-expired";
 pub(crate) const BAD_REQUEST: &str = "bad-request";
 pub(crate) const TOO_LARGE: &str = "too-large";
 pub(crate) const RATE_LIMITED: &str = "rate-limited";
+pub(crate) const SENSITIVE_LIMITED: &str = "sensitive-limited";
 pub(crate) const TOO_MANY_CONNECTIONS: &str = "too-many-connections";
 pub(crate) const TIMEOUT: &str = "timeout";
 pub(crate) const APP_BUSY: &str = "app-busy";
@@ -132,7 +134,6 @@ pub(crate) const JOURNAL_OVERRUN: &str = "journal-overrun";
 pub(crate) const JOURNAL_READ: &str = "journal-read";
 
 /// Every code a record may carry.
-#[cfg(test)]
 pub(crate) const ALL: &[&str] = &[
     SIGNED_IN,
     BAD_PASSWORD,
@@ -164,6 +165,7 @@ pub(crate) const ALL: &[&str] = &[
     STEP_UP,
     EXTENDED,
     STEP_UP_NEEDED,
+    REASON_NEEDED,
     NOT_SIGNED_IN,
     ENROLLED,
     ENROL_LINK_MADE,
@@ -209,6 +211,7 @@ pub(crate) const ALL: &[&str] = &[
     BAD_REQUEST,
     TOO_LARGE,
     RATE_LIMITED,
+    SENSITIVE_LIMITED,
     TOO_MANY_CONNECTIONS,
     TIMEOUT,
     APP_BUSY,

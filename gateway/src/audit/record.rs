@@ -17,12 +17,14 @@ use crate::ids::{DeviceId, SessionId};
 pub(super) const PATH_MAX: usize = 1024;
 /// Longest other text in a record, in bytes of UTF-8 before escaping.
 const TEXT_MAX: usize = 256;
+/// Longest text of a justification, in bytes: 200 characters.
+const REASON_MAX: usize = 800;
 
 /// One fact for the journal. Texts are capped and escaped when written; secrets have no field.
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
     pub(crate) event: Event,
-    /// One of allow, deny, login, step-up, ok, failed, limited.
+    /// One of allow, deny, login, step-up, ok, failed, limited, cut.
     pub(crate) outcome: &'static str,
     /// A code of [`reason`].
     pub(crate) reason: &'static str,
@@ -42,6 +44,8 @@ pub(crate) struct Record {
     pub(crate) bytes: Option<u64>,
     pub(crate) ms: Option<u64>,
     pub(crate) detail: Option<String>,
+    /// Why the person came, in their own words, where the area asks.
+    pub(crate) justification: Option<Arc<str>>,
     /// Such as `D-7K3QXN2A`: what a denied page shows, for `policy explain`.
     pub(crate) code: Option<Arc<str>>,
     /// For decisions of the policy; the record of what became of one has none.
@@ -75,6 +79,7 @@ impl Record {
             bytes: None,
             ms: None,
             detail: None,
+            justification: None,
             code: None,
             inputs: None,
         }
@@ -100,6 +105,7 @@ impl Record {
             bytes: self.bytes,
             ms: self.ms,
             detail: self.detail.clone(),
+            justification: None,
             code: None,
             inputs: None,
         }
@@ -183,8 +189,8 @@ pub(super) struct Sum {
 /// Appends the record as JSON up to, not including, its `chain` field and the closing brace.
 ///
 /// Every field is always there, `null` where it does not apply, in one order; only a line that
-/// stands for several records has `count`, `first` and `last`, and only the first of a segment
-/// `prev`. A canonical path is ASCII: one that ends in `…` was cut and cannot be decided again.
+/// stands for several records has `count`, `first` and `last`, only the first of a segment
+/// `prev`, and only an allow for which its person gave a reason `justification`. A canonical path is ASCII: one that ends in `…` was cut and cannot be decided again.
 ///
 /// `prev` is given for the first record of a segment: the chain value the segment follows.
 pub(super) fn render(out: &mut Vec<u8>, seq: u64, stamped: &Stamped, prev: Option<&str>) {
@@ -210,6 +216,9 @@ pub(super) fn render(out: &mut Vec<u8>, seq: u64, stamped: &Stamped, prev: Optio
     line.count("bytes", record.bytes);
     line.count("ms", record.ms);
     line.text("detail", record.detail.as_deref(), TEXT_MAX);
+    if record.justification.is_some() {
+        line.text("justification", record.justification.as_deref(), REASON_MAX);
+    }
     line.text("code", record.code.as_deref(), TEXT_MAX);
     line.inputs(record.inputs.as_deref());
     if let Some(sum) = sum {

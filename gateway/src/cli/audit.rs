@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
 use crate::audit::query::{self, Cursor, Filter};
-use crate::audit::{Event, verify as check};
+use crate::audit::{Event, reason, verify as check};
 use crate::cli::reading;
 use crate::clock;
 use crate::config::Config;
@@ -52,9 +52,12 @@ pub(crate) struct SearchArgs {
     /// Host of the request
     #[arg(long)]
     host: Option<String>,
-    /// Outcome: allow, deny, login, step-up, ok, failed or limited
+    /// Outcome: allow, deny, login, step-up, ok, failed, limited or cut
     #[arg(long)]
     outcome: Option<String>,
+    /// Reason code, such as no-rule or sensitive-limited
+    #[arg(long)]
+    reason: Option<String>,
     /// Event, such as signed-in or signed-in.1
     #[arg(long)]
     event: Option<String>,
@@ -82,6 +85,7 @@ impl SearchArgs {
             ("user", &self.user),
             ("host", &self.host),
             ("outcome", &self.outcome),
+            ("reason", &self.reason),
             ("event", &self.event),
             ("since", &self.since),
             ("limit", &limit),
@@ -165,8 +169,8 @@ pub(crate) fn verify(dir: &Path, master_key: &Path, json: bool) -> anyhow::Resul
 }
 
 fn filter(args: &SearchArgs, now: u64) -> Result<Filter, String> {
-    const OUTCOMES: [&str; 7] = [
-        "allow", "deny", "login", "step-up", "ok", "failed", "limited",
+    const OUTCOMES: [&str; 8] = [
+        "allow", "deny", "login", "step-up", "ok", "failed", "limited", "cut",
     ];
     let event = match &args.event {
         None => None,
@@ -184,10 +188,19 @@ fn filter(args: &SearchArgs, now: u64) -> Result<Filter, String> {
     {
         return Err(format!("no outcome {outcome:?}: {}", OUTCOMES.join(", ")));
     }
+    if let Some(reason) = &args.reason
+        && !reason::ALL.contains(&reason.as_str())
+    {
+        return Err(format!(
+            "no reason code {reason:?}: {}",
+            reason::ALL.join(", ")
+        ));
+    }
     Ok(Filter {
         user: args.user.clone(),
         host: args.host.clone(),
         outcome: args.outcome.clone(),
+        reason: args.reason.clone(),
         event,
         since,
         limit: args.limit,
@@ -248,6 +261,7 @@ mod tests {
             user: None,
             host: None,
             outcome: None,
+            reason: None,
             event: None,
             since: None,
             limit: None,

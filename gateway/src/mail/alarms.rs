@@ -29,6 +29,13 @@ pub(crate) enum Alarm {
     },
     /// Sign-ins fail at this many accounts.
     Spraying { accounts: usize },
+    /// A limit that the policy calls sensitive is used up.
+    Limit {
+        tier: Arc<str>,
+        user: Option<Arc<str>>,
+        source: Option<IpAddr>,
+        host: Option<Arc<str>>,
+    },
 }
 
 /// What was told of late, by what it was about.
@@ -42,6 +49,12 @@ impl Alarms {
         let key = match alarm {
             Alarm::Series { user, .. } => format!("series {user}"),
             Alarm::Spraying { .. } => "spraying".to_owned(),
+            Alarm::Limit {
+                tier, user, source, ..
+            } => match (user, source) {
+                (Some(user), _) => format!("limit {tier} {user}"),
+                (None, source) => format!("limit {tier} {source:?}"),
+            },
         };
         if self.0.len() >= MOST || self.0.contains_key(&key) {
             return false;
@@ -68,6 +81,18 @@ impl Mail {
         self.to_admins(|reader, from| match alarm {
             Alarm::Series { user, source } => letters::series(reader, from, at, user, *source),
             Alarm::Spraying { accounts } => letters::spraying(reader, from, at, *accounts),
+            Alarm::Limit {
+                tier,
+                user,
+                source,
+                host,
+            } => letters::limit(
+                reader,
+                from,
+                at,
+                (tier, host.as_deref()),
+                (user.as_deref(), *source),
+            ),
         })
         .await;
     }

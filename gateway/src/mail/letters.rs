@@ -81,6 +81,30 @@ pub(super) fn spraying(reader: &Reader, from: &Sender<'_>, at: i64, accounts: us
     )
 }
 
+/// Tells administrators that somebody used up a limit called sensitive.
+pub(super) fn limit(
+    reader: &Reader,
+    from: &Sender<'_>,
+    at: i64,
+    (tier, host): (&str, Option<&str>),
+    (user, source): (Option<&str>, Option<IpAddr>),
+) -> Letter {
+    let words = words::of(reader.lang);
+    let place = source.map_or_else(|| "-".to_owned(), |ip| ip.to_canonical().to_string());
+    let mut text = words.limit_text.to_owned();
+    for (name, value) in [
+        ("time", minute(at).as_str()),
+        ("tier", tier),
+        ("name", user.unwrap_or("-")),
+        ("place", &place),
+        ("app", host.unwrap_or("-")),
+    ] {
+        text = fill(&text, name, value);
+    }
+    let text = [text, words.limit_hint.to_owned()];
+    letter(reader, from, words.limit_subject, &text)
+}
+
 /// Tells administrators of certificates that end.
 pub(super) fn certificates(reader: &Reader, from: &Sender<'_>, found: &[Ending]) -> Letter {
     let words = words::of(reader.lang);

@@ -14,6 +14,9 @@ pub(super) struct Words {
     pub(super) alarm_series: &'static str,
     pub(super) alarm_spraying: &'static str,
     pub(super) alarm_hint: &'static str,
+    pub(super) limit_subject: &'static str,
+    pub(super) limit_text: &'static str,
+    pub(super) limit_hint: &'static str,
     pub(super) ends_subject: &'static str,
     pub(super) ends_text: &'static str,
     pub(super) ends_cause: &'static str,
@@ -42,7 +45,10 @@ const EN: Words = Words {
     alarm_subject: "Sign-ins fail at {host}",
     alarm_series: "{time}: sign-ins as {name} fail again and again, last from {place}. Further tries from there have to wait.",
     alarm_spraying: "{time}: sign-ins fail at many accounts ({count}): somebody may be trying common passwords.",
-    alarm_hint: "To look closer: postern audit failed-logins, postern ban list",
+    alarm_hint: "To look closer: postern audit search --event sign-in-failed; postern ban list",
+    limit_subject: "A sensitive limit was reached at {host}",
+    limit_text: "{time}: {name}, from {place}, asked {app} for more than the limit \"{tier}\" lets anyone have. The policy calls this limit sensitive. Further requests have to wait.",
+    limit_hint: "To look closer: postern audit search --reason sensitive-limited",
     ends_subject: "Certificates of {host} end",
     ends_text: "The certificate of {name} has {days} days left, until {time}.",
     ends_cause: "Cause: {cause}",
@@ -63,7 +69,10 @@ const FR: Words = Words {
     alarm_subject: "Des connexions échouent sur {host}",
     alarm_series: "{time} : les connexions en tant que {name} échouent encore et encore, la dernière fois depuis {place}. D'autres essais depuis là doivent attendre.",
     alarm_spraying: "{time} : des connexions échouent sur beaucoup de comptes ({count}) : quelqu'un essaie peut-être des mots de passe courants.",
-    alarm_hint: "Pour en savoir plus : postern audit failed-logins, postern ban list",
+    alarm_hint: "Pour en savoir plus : postern audit search --event sign-in-failed; postern ban list",
+    limit_subject: "Une limite sensible a été atteinte sur {host}",
+    limit_text: "{time} : {name}, depuis {place}, a demandé à {app} plus que ne le permet la limite « {tier} ». La politique dit cette limite sensible. Les demandes suivantes doivent attendre.",
+    limit_hint: "Pour y regarder de plus près : postern audit search --reason sensitive-limited",
     ends_subject: "Des certificats de {host} arrivent à leur fin",
     ends_text: "Le certificat de {name} vaut encore {days} jours, jusqu'au {time}.",
     ends_cause: "Cause : {cause}",
@@ -84,7 +93,10 @@ const DE: Words = Words {
     alarm_subject: "Anmeldungen bei {host} schlagen fehl",
     alarm_series: "{time}: Anmeldungen als {name} schlagen immer wieder fehl, zuletzt von {place}. Weitere Versuche von dort müssen warten.",
     alarm_spraying: "{time}: Anmeldungen an vielen Konten schlagen fehl ({count}): Vielleicht probiert jemand verbreitete Passwörter.",
-    alarm_hint: "Mehr dazu: postern audit failed-logins, postern ban list",
+    alarm_hint: "Mehr dazu: postern audit search --event sign-in-failed; postern ban list",
+    limit_subject: "Ein heikles Limit wurde bei {host} erreicht",
+    limit_text: "{time}: {name} hat von {place} aus mehr von {app} verlangt, als das Limit „{tier}“ zulässt. Die Richtlinie nennt dieses Limit heikel. Weitere Anfragen müssen warten.",
+    limit_hint: "Zum Nachsehen: postern audit search --reason sensitive-limited",
     ends_subject: "Zertifikate von {host} laufen ab",
     ends_text: "Das Zertifikat von {name} gilt noch {days} Tage, bis {time}.",
     ends_cause: "Ursache: {cause}",
@@ -101,7 +113,7 @@ mod tests {
 
     use super::*;
 
-    fn all(words: &Words) -> [&'static str; 18] {
+    fn all(words: &Words) -> [&'static str; 21] {
         [
             words.news_subject,
             words.not_you,
@@ -113,6 +125,9 @@ mod tests {
             words.alarm_series,
             words.alarm_spraying,
             words.alarm_hint,
+            words.limit_subject,
+            words.limit_text,
+            words.limit_hint,
             words.ends_subject,
             words.ends_text,
             words.ends_cause,
@@ -127,6 +142,22 @@ mod tests {
     fn blanks(text: &str) -> BTreeSet<&str> {
         let parts = text.split('{').skip(1);
         parts.filter_map(|rest| rest.split('}').next()).collect()
+    }
+
+    #[test]
+    fn the_commands_of_the_hints_exist() {
+        for lang in Lang::ALL {
+            let words = of(lang);
+            for hint in [words.alarm_hint, words.limit_hint, words.ends_hint] {
+                let commands: Vec<&str> = hint.split("postern ").skip(1).collect();
+                assert!(!commands.is_empty(), "{hint}");
+                for command in commands {
+                    let command = command.split([';', ',']).next().unwrap_or_default();
+                    let line = format!("postern {}", command.trim_end());
+                    assert!(crate::cli::understands(&line), "{line}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub(crate) enum Problem {
     SignInNeeded,
     /// 401: a fresh code is needed.
     StepUpNeeded,
+    /// 403: somebody signed in must say why they come.
+    ReasonNeeded,
     /// 403: the policy says no.
     Denied,
     /// 403: a form without its proof.
@@ -53,10 +55,11 @@ pub(crate) enum Problem {
 impl Problem {
     /// Every problem, for tables and tests.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::BadRequest,
         Self::SignInNeeded,
         Self::StepUpNeeded,
+        Self::ReasonNeeded,
         Self::Denied,
         Self::FormRefused,
         Self::NotFound,
@@ -77,7 +80,7 @@ impl Problem {
         match self {
             Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::SignInNeeded | Self::StepUpNeeded => StatusCode::UNAUTHORIZED,
-            Self::Denied | Self::FormRefused => StatusCode::FORBIDDEN,
+            Self::ReasonNeeded | Self::Denied | Self::FormRefused => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -97,6 +100,7 @@ impl Problem {
             Self::BadRequest => "bad-request",
             Self::SignInNeeded => "sign-in-needed",
             Self::StepUpNeeded => "step-up-needed",
+            Self::ReasonNeeded => "reason-needed",
             Self::Denied => "denied",
             Self::FormRefused => "form-refused",
             Self::NotFound => "not-found",
@@ -118,6 +122,7 @@ impl Problem {
             Self::BadRequest => (t.bad_request_title, t.bad_request_text),
             Self::SignInNeeded => (t.sign_in_needed_title, t.sign_in_needed_text),
             Self::StepUpNeeded => (t.step_up_needed_title, t.step_up_needed_text),
+            Self::ReasonNeeded => (t.reason_needed_title, t.reason_needed_text),
             Self::Denied => (t.denied_title, t.denied_text),
             Self::FormRefused => (t.form_refused_title, t.form_refused_text),
             Self::NotFound => (t.not_found_title, t.not_found_text),

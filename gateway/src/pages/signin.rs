@@ -149,7 +149,7 @@ pub(super) fn enrolling(token: &str) -> Response {
     page.into()
 }
 
-async fn onward(ctx: &Ctx, rt: Option<&str>) -> Response {
+pub(super) async fn onward(ctx: &Ctx, rt: Option<&str>) -> Response {
     let next = match rt {
         Some(rt) => ctx.desk.onward(rt).await,
         None => None,

@@ -207,6 +207,8 @@ texts! {
     sign_in_needed_text,
     step_up_needed_title,
     step_up_needed_text,
+    reason_needed_title,
+    reason_needed_text,
     denied_title,
     denied_text,
     form_refused_title,

@@ -39,8 +39,8 @@ pub(super) async fn console(
     if verdict.outcome() == policy::Outcome::Deny {
         verdict.record_mut().code = Some(ctx.code().into());
     }
-    if let Some(retry) = gate::over_rate(gw, &who, &verdict, ctx) {
-        return gate::limited(gw, ctl, session, ctx, "rate", retry).await;
+    if let Some(over) = gate::over_rate(gw, &who, &verdict, ctx) {
+        return gate::limited(gw, ctl, session, ctx, over).await;
     }
     let ended = verdict.record().sequel(Event::RequestEnded);
     match verdict.commit(&gw.audit).await {

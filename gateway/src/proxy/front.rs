@@ -20,6 +20,7 @@ use self::compress::Compress;
 use self::cors::Cors;
 use self::fields::Fields;
 use super::head::Refused;
+use crate::justify::Asked;
 use crate::upstreams::{Pool, Upstreams};
 
 const CONNECT: u32 = 5;
@@ -61,6 +62,8 @@ pub(crate) struct Front {
     /// What is kept.
     pub(crate) cache: Option<policy::front::Cache>,
     maintenance: Maintenance,
+    /// Whether people must say why they come.
+    pub(crate) asked: Option<Asked>,
 }
 
 /// Where answers come from.
@@ -74,7 +77,7 @@ pub(crate) enum Answers {
 }
 
 impl Front {
-    fn new(written: &Written, source: Answers) -> Self {
+    fn new(app: &Arc<str>, written: &Written, source: Answers) -> Self {
         let limit = |written: Option<u32>, or| Duration::from_secs(written.unwrap_or(or).into());
         let timeout = &written.timeout;
         Self {
@@ -93,6 +96,10 @@ impl Front {
             compress: written.compress.as_deref().cloned().map(Compress::new),
             cache: written.cache.as_deref().cloned(),
             maintenance: written.maintenance,
+            asked: written.justify.as_ref().map(|justify| Asked {
+                app: Arc::clone(app),
+                justify: Arc::clone(justify),
+            }),
         }
     }
 
@@ -168,7 +175,7 @@ impl Fronts {
                     Source::Static(files) => Answers::Files(files::Folder::new(files)),
                     Source::Redirect(to) => Answers::Redirect(to.clone()),
                 };
-                fronts.push(Arc::new(Front::new(written, source)));
+                fronts.push(Arc::new(Front::new(&app.id, written, source)));
             }
             pools.extend(own.into_iter().map(|(_, p)| (Arc::clone(&app.id), p)));
             apps.push(fronts);

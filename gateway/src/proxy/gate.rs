@@ -5,7 +5,6 @@ mod turned;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Response, StatusCode, header};
@@ -14,8 +13,8 @@ use pingora_proxy::Session;
 
 use self::keep::keep_form;
 pub(crate) use self::turned::problem;
-use self::turned::{bad_token, depart, refuse};
-pub(super) use self::turned::{limited, turn_away};
+pub(super) use self::turned::{Limit, limited, turn_away};
+use self::turned::{ask_why, bad_token, depart, refuse};
 use super::app::RequestCtl;
 use super::head::{self, Refused, Target};
 use super::identify::{Identified, identify};
@@ -28,12 +27,10 @@ use crate::bans::Offence;
 use crate::clock;
 use crate::gateway::Gateway;
 use crate::ids::Door;
+use crate::justify::Asked;
 use crate::limits;
 use crate::pages::Problem;
 use crate::streams::{Kind, Stream, StreamGuard};
-
-/// When a person who has as much open as may be is to ask again.
-const FULL: Duration = Duration::from_secs(5);
 
 /// Whether the gate answered the request itself.
 pub(crate) enum Answered {
@@ -93,7 +90,7 @@ pub(crate) async fn pass(
     ctx.session = who.caller.session.clone();
     ctx.token = who.caller.token.clone();
     if let Err(retry) = limit_source(gw, &who) {
-        return limited(gw, ctl, session, ctx, "source", retry.wait).await;
+        return limited(gw, ctl, session, ctx, Limit::Source(retry.wait)).await;
     }
     if native.is_err() {
         return bad_token(gw, ctl, session, ctx).await;
@@ -278,7 +275,8 @@ async fn to_app(
         return by_preflight(gw, ctl, session, ctx, response).await;
     }
     let hide = ctx.snap.policy.hide();
-    let refused = front.and_then(|front| front.refuses(&ctx.method, ctx.upgrade, hide));
+    let of_front = front.as_ref();
+    let refused = of_front.and_then(|front| front.refuses(&ctx.method, ctx.upgrade, hide));
     if let Some(refused) = refused {
         return refuse(gw, ctl, session, ctx, refused).await;
     }
@@ -303,14 +301,17 @@ async fn to_app(
     if verdict.outcome() == policy::Outcome::Deny {
         verdict.record_mut().code = Some(ctx.code().into());
     }
-    if let Some(retry) = over_rate(gw, &who, &verdict, ctx) {
-        return limited(gw, ctl, session, ctx, "rate", retry).await;
+    if let Some(over) = over_rate(gw, &who, &verdict, ctx) {
+        return limited(gw, ctl, session, ctx, over).await;
     }
+    let asked = front.as_ref().and_then(|front| front.asked.as_ref());
+    let asked = asked.filter(|asked| !is_justified(gw, &who, &mut verdict, asked));
     let person = allowed_person(&who, &verdict);
     let place = person.and_then(|user| gw.people.enter(user));
     if person.is_some() && place.is_none() {
-        return limited(gw, ctl, session, ctx, "streams", FULL).await;
+        return limited(gw, ctl, session, ctx, Limit::Streams).await;
     }
+    let justified = verdict.record().justification.is_some();
     let ended = verdict.record().sequel(Event::RequestEnded);
     match verdict.commit(&gw.audit).await {
         Ok(permit) => {
@@ -319,6 +320,7 @@ async fn to_app(
                 caller: who.caller,
                 target,
                 method: ctx.method.clone(),
+                justified,
             };
             let open = open(gw, ctl, &permit, question).with(place);
             Ok(Answered::No(Box::new(Passed {
@@ -340,9 +342,28 @@ async fn to_app(
                 };
                 return depart(gw, session, ctx, &who, path, &leave).await;
             }
+            if denied == Denied::Reason
+                && let Some(asked) = asked
+            {
+                return ask_why(gw, ctl, session, ctx, &who, asked).await;
+            }
             turn_away(gw, session, ctx, &who, denied).await
         }
     }
+}
+
+/// Puts the reason that a person gave into the record of an allow; without one it is refused until they do.
+fn is_justified(gw: &Gateway, who: &Identified, verdict: &mut Verdict, asked: &Asked) -> bool {
+    if verdict.outcome() != policy::Outcome::Allow {
+        return true;
+    }
+    let session = who.caller.session.as_ref();
+    let given = session.and_then(|s| gw.reasons.find(s.id, asked, clock::now()));
+    match given {
+        Some(reason) => verdict.record_mut().justification = Some(Arc::clone(reason.text())),
+        None => verdict.ask_why(),
+    }
+    verdict.outcome() == policy::Outcome::Allow
 }
 
 /// Names the person that an allow is for; what is open for them is counted.
@@ -376,13 +397,13 @@ pub(super) fn same_origin(headers: &http::HeaderMap, target: &Target) -> bool {
     origin.as_bytes() == format!("https://{}", target.authority()).as_bytes()
 }
 
-/// Charges the tier of an allow; tells how long to wait where it is used up.
+/// Charges the tier of an allow; tells where it is used up.
 pub(super) fn over_rate(
     gw: &Gateway,
     who: &Identified,
     verdict: &Verdict,
     ctx: &mut Ctx,
-) -> Option<Duration> {
+) -> Option<Limit> {
     if verdict.outcome() != policy::Outcome::Allow {
         return None;
     }
@@ -399,7 +420,11 @@ pub(super) fn over_rate(
                 remaining: 0,
                 reset: retry.reset,
             });
-            Some(retry.wait)
+            Some(Limit::Tier {
+                name: Arc::clone(&rate.name),
+                wait: retry.wait,
+                alert: rate.alert,
+            })
         }
     }
 }

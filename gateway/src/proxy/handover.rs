@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use crate::ids::{SessionId, token};
+use crate::justify::Asked;
 use crate::limits::{Source, Tally};
 
 const TARGET_LIFE: Duration = Duration::from_secs(15 * 60);
@@ -35,6 +36,8 @@ pub(crate) struct Return {
     /// Path and query, canonical.
     pub(crate) path_and_query: String,
     nonce: [u8; 32],
+    /// The area there that wants to know why its person comes.
+    pub(crate) asked: Option<Asked>,
 }
 
 struct Code {
@@ -143,10 +146,19 @@ impl Handover {
             authority: authority.to_owned(),
             path_and_query: path_and_query.to_owned(),
             nonce: digest(&nonce),
+            asked: None,
         };
         let mut returns = self.returns.lock();
         returns.put(rt.clone(), target, source, now, TARGET_LIFE);
         Departure { rt, nonce }
+    }
+
+    /// Notes that a return id leads to where people are asked why they come.
+    pub(crate) fn ask(&self, rt: &str, asked: Asked) {
+        let mut returns = self.returns.lock();
+        if let Some((target, ..)) = returns.map.get_mut(rt) {
+            target.asked = Some(asked);
+        }
     }
 
     /// Looks up where a return id leads.

@@ -97,6 +97,18 @@ fn a_full_record_has_the_same_fields() {
 }
 
 #[test]
+fn a_justification_stands_in_the_record_of_what_it_was_given_for() {
+    let why = "été ".repeat(50);
+    let decided = Record {
+        justification: Some(why.as_str().into()),
+        ..Record::new(Event::AccessDecided, "allow", reason::RULE)
+    };
+    let ended = parsed(decided.sequel(Event::RequestEnded));
+    assert_eq!(parsed(decided)["justification"], *why);
+    assert_eq!(ended.get("justification"), None);
+}
+
+#[test]
 fn what_became_of_a_decision_is_not_one() {
     let decided = Record {
         user: Some("demo".into()),

@@ -26,6 +26,10 @@ pub(crate) trait ProofDesk {
     fn ending(&self) -> Option<Ending>;
     /// Takes the form out that was kept for this person and browser, once.
     fn kept_form(&self, id: &str) -> Option<KeptForm>;
+    /// Tells what a return target wants to know before its person may go there.
+    fn wondering(&self, rt: &str) -> Option<Wondering>;
+    /// Takes what the person wrote.
+    fn justify(&self, rt: &str, reason: &str) -> Said;
     /// Tries a code that puts the end off; what is open stays open.
     async fn extend(&self, code: &str) -> SecondStep;
 }
@@ -39,6 +43,24 @@ pub(crate) struct Held {
     pub(crate) device: String,
     /// Why.
     pub(crate) due: Due,
+}
+
+/// An area that asks people why they come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wondering {
+    /// The name of its app.
+    pub(crate) app: String,
+    /// For how long a reason holds.
+    pub(crate) hold: Duration,
+}
+
+/// What became of a reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Said {
+    /// It holds; the URL that leads on.
+    Kept(Option<String>),
+    /// Too short or too long.
+    Unclear,
 }
 
 /// What an open page does about a device that may move.

@@ -19,7 +19,7 @@ use crate::identity::{Notice, NoticeKind, Others, ShownCodes};
 use crate::ids::{DeviceId, Door, SessionId, TokenId};
 use crate::pages::ctx::SharedDesk;
 use crate::pages::desk::devices::{DeviceDesk, DeviceFault, DeviceView, NewConfig};
-use crate::pages::desk::proofs::{Ending, Held, KeptForm, ProofDesk, Watch};
+use crate::pages::desk::proofs::{Ending, Held, KeptForm, ProofDesk, Said, Watch, Wondering};
 use crate::pages::desk::tokens::{
     MadeToken, TokenApp, TokenDesk, TokenFault, TokenView, WantedToken,
 };
@@ -282,6 +282,21 @@ impl ProofDesk for Fake {
 
     fn ending(&self) -> Option<Ending> {
         self.ending
+    }
+
+    fn wondering(&self, rt: &str) -> Option<Wondering> {
+        (rt == "crm1").then(|| Wondering {
+            app: "crm".to_owned(),
+            hold: Duration::from_secs(5400),
+        })
+    }
+
+    fn justify(&self, rt: &str, reason: &str) -> Said {
+        self.note(format!("justify {rt} {reason}"));
+        match reason.len() {
+            0..3 => Said::Unclear,
+            _ => Said::Kept(Some("https://crm.example/.postern/open?code=c".to_owned())),
+        }
     }
 
     fn kept_form(&self, id: &str) -> Option<KeptForm> {

@@ -66,6 +66,11 @@ pub(super) async fn all() -> Vec<(&'static str, Answer)> {
         ("code", half.gate(get("/signin/code?rt=app1")).await),
         ("code-de", half.gate(get("/signin/code?lang=de")).await),
         ("step-up", nadia.gate(get("/signin/step-up")).await),
+        ("why", nadia.gate(get("/signin/reason?rt=crm1")).await),
+        (
+            "why-de",
+            nadia.gate(get("/signin/reason?lang=de&rt=crm1")).await,
+        ),
         ("portal", nadia.gate(get("/")).await),
         ("portal-de", nadia.gate(get("/?lang=de")).await),
         ("portal-bare", bare.gate(get("/")).await),

@@ -318,6 +318,43 @@ async fn a_fresh_code_changes_the_cookie() {
 }
 
 #[tokio::test]
+async fn a_reason_leads_on_and_one_that_says_nothing_does_not() {
+    let nadia = Fake::nadia();
+    let csrf = token_of_session();
+    let form = format!("csrf={csrf}&reason=ticket+4711&rt=crm1");
+    let answer = nadia.gate(post("/signin/reason", &form)).await;
+    assert_eq!(answer.status(), 303);
+    assert!(answer.header("location").starts_with("https://crm."));
+    assert_eq!(nadia.acts(), ["justify crm1 ticket 4711"]);
+    let page = nadia.gate(get("/signin/reason?rt=crm1")).await;
+    assert!(page.body().contains("crm asks everybody"));
+    assert!(page.body().contains("holds for 90 min"));
+    let form = format!("csrf={csrf}&reason=no&rt=crm1");
+    let answer = nadia.gate(post("/signin/reason", &form)).await;
+    assert_eq!(answer.status(), 422);
+    assert!(answer.body().contains("at least 3"));
+    let forged = "csrf=x&reason=ticket+4711&rt=crm1";
+    assert_eq!(
+        nadia.gate(post("/signin/reason", forged)).await.status(),
+        403
+    );
+    assert_eq!(nadia.acts().len(), 2);
+    // nothing asks: straight on
+    let answer = nadia.gate(get("/signin/reason?rt=app1")).await;
+    assert!(answer.header("location").starts_with("https://app."));
+    assert_eq!(
+        nadia.gate(get("/signin/reason")).await.header("location"),
+        "/"
+    );
+    let answer = Fake::stranger().gate(get("/signin/reason?rt=crm1")).await;
+    assert_eq!(answer.header("location"), "/signin?rt=crm1");
+    let answer = Fake::stranger()
+        .gate(post("/signin/reason?rt=crm1", "a=b"))
+        .await;
+    assert_eq!(answer.header("location"), "/signin?rt=crm1");
+}
+
+#[tokio::test]
 async fn signing_out_ends_the_session_and_clears_the_browser() {
     let nadia = Fake::nadia();
     let csrf = token_of_session();

@@ -175,6 +175,8 @@ pub(crate) const DE: Texts = Texts {
     sign_in_needed_text: "Dafür müssen Sie angemeldet sein.",
     step_up_needed_title: "Ein neuer Code ist nötig",
     step_up_needed_text: "Sie sind angemeldet, aber dafür ist ein neuer Code aus Ihrer Authenticator-App nötig.",
+    reason_needed_title: "Ein Grund ist nötig",
+    reason_needed_text: "Hier wird jeder gefragt, wozu er kommt. Öffnen Sie die Seite selbst im Browser, um es zu sagen, und versuchen Sie es dann noch einmal. Programme können keinen Grund angeben.",
     denied_title: "Hier haben Sie keinen Zugang",
     denied_text: "Die geltenden Regeln lassen das nicht zu. Der Code unten sagt Ihrer Administration, welche Regel es war.",
     form_refused_title: "Dieses Formular gilt nicht mehr",

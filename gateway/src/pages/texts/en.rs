@@ -175,6 +175,8 @@ pub(crate) const EN: Texts = Texts {
     sign_in_needed_text: "This needs a signed-in person.",
     step_up_needed_title: "A fresh code is needed",
     step_up_needed_text: "You are signed in, but this asks for a fresh code from your authenticator app.",
+    reason_needed_title: "A reason is needed",
+    reason_needed_text: "People are asked why they come here. Open the page itself in your browser to say so, then try again. Programs cannot give a reason.",
     denied_title: "You have no access here",
     denied_text: "The rules in force do not let you open this. The code below tells your administrator which rule it was.",
     form_refused_title: "This form is no longer valid",

@@ -175,6 +175,8 @@ pub(crate) const FR: Texts = Texts {
     sign_in_needed_text: "Il faut être connecté pour cela.",
     step_up_needed_title: "Un nouveau code est nécessaire",
     step_up_needed_text: "Vous êtes connecté, mais il faut un nouveau code de votre application d’authentification.",
+    reason_needed_title: "Une raison est nécessaire",
+    reason_needed_text: "Il est demandé à chacun pourquoi il vient ici. Ouvrez la page elle-même dans votre navigateur pour le dire, puis réessayez. Un programme ne peut pas donner de raison.",
     denied_title: "Vous n’avez pas accès à cette page",
     denied_text: "Les règles en vigueur ne vous permettent pas d’ouvrir cette page. Le code ci-dessous indique à votre administrateur quelle règle s’applique.",
     form_refused_title: "Ce formulaire n’est plus valable",

@@ -12,7 +12,8 @@ use crate::clock;
 use crate::gateway::Gateway;
 use crate::identity::{Due, Session, StepUp};
 use crate::ids::DeviceId;
-use crate::pages::{Ending, Held, KeptForm, ProofDesk, SecondStep, Watch};
+use crate::justify::Reason;
+use crate::pages::{Ending, Held, KeptForm, ProofDesk, Said, SecondStep, Watch, Wondering};
 use crate::proxy::identify::Identified;
 use crate::proxy::{cookies, kept};
 use crate::reproof::Browsers;
@@ -130,6 +131,29 @@ impl ProofDesk for Counter {
             fields: kept::fields(&form.body)?,
             to: form.path_and_query,
         })
+    }
+
+    fn wondering(&self, rt: &str) -> Option<Wondering> {
+        let target = self.gw.handover.target(rt, clock::now())?;
+        let asked = target.asked?;
+        let name = asked.app.split_once("app.").map_or(&*asked.app, |(_, n)| n);
+        Some(Wondering {
+            app: name.to_owned(),
+            hold: asked.hold(),
+        })
+    }
+
+    fn justify(&self, rt: &str, reason: &str) -> Said {
+        let now = clock::now();
+        let asked = self.gw.handover.target(rt, now).and_then(|t| t.asked);
+        let (Some(session), Some(asked)) = (&self.caller.session, asked) else {
+            return Said::Kept(None);
+        };
+        let Some(reason) = Reason::parse(reason) else {
+            return Said::Unclear;
+        };
+        self.gw.reasons.give(session.id, &asked, reason, now);
+        Said::Kept(self.arrive(rt, session))
     }
 
     async fn extend(&self, code: &str) -> SecondStep {

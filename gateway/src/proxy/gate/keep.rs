@@ -1,4 +1,4 @@
-//! A form whose sender must sign in again is kept on the way there.
+//! A form whose sender must sign in again, or say why they come, is kept on the way there.
 
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use crate::clock;
 use crate::gateway::Gateway;
 use crate::ids;
+use crate::justify::Asked;
 use crate::pages;
 use crate::proxy::app::RequestCtl;
 use crate::proxy::identify::Identified;
@@ -60,6 +61,7 @@ pub(super) async fn keep_form(
     Ok(id.map(|id| Leave {
         to: format!("/.postern/again?form={id}"),
         nonce: Some(nonce),
+        asked: None,
     }))
 }
 
@@ -68,4 +70,6 @@ pub(super) struct Leave {
     pub(super) to: String,
     /// The nonce to bind it to, if not that of its cookie.
     pub(super) nonce: Option<String>,
+    /// The area that wants to know why they come.
+    pub(super) asked: Option<Asked>,
 }

@@ -1,25 +1,31 @@
 //! Answers of the gate to requests that do not pass: the way to sign in, and pages that say why not.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::{StatusCode, header};
 use pingora_error::Result;
 use pingora_proxy::Session;
 
-use super::keep::Leave;
+use super::keep::{Leave, keep_form};
 use super::{Answered, request_record};
 use crate::access::{Denied, Quarantine};
 use crate::audit::{Event, reason};
 use crate::bans::Offence;
 use crate::clock;
 use crate::gateway::Gateway;
+use crate::justify::Asked;
+use crate::mail::Alarm;
 use crate::pages::Problem;
 use crate::proxy::app::RequestCtl;
 use crate::proxy::head::Refused;
 use crate::proxy::identify::Identified;
 use crate::proxy::pep::Ctx;
 use crate::proxy::{answer, cookies, headers, offence, own};
+
+/// When a person who has as much open as may be is to ask again.
+const FULL: Duration = Duration::from_secs(5);
 
 /// Answers a request that got no permit: by the way to sign in where that helps.
 pub(in crate::proxy) async fn turn_away(
@@ -33,6 +39,7 @@ pub(in crate::proxy) async fn turn_away(
         Denied::Login => Problem::SignInNeeded,
         Denied::Deny { .. } if who.quarantine != Quarantine::Open => Problem::SignInNeeded,
         Denied::StepUp => Problem::StepUpNeeded,
+        Denied::Reason => return problem(gw, session, ctx, Problem::ReasonNeeded).await,
         Denied::Deny { .. } if ctx.snap.policy.hide() => {
             return problem(gw, session, ctx, Problem::NotFound).await;
         }
@@ -65,8 +72,36 @@ async fn to_sign_in(
     let leave = Leave {
         to: target.path_and_query(),
         nonce: None,
+        asked: None,
     };
     depart(gw, session, ctx, who, path, &leave).await
+}
+
+/// Sends a navigation to where its person is asked why they come; everything else is told so.
+pub(super) async fn ask_why(
+    gw: &Arc<Gateway>,
+    ctl: &Arc<RequestCtl>,
+    session: &mut Session,
+    ctx: &mut Ctx,
+    who: &Identified,
+    asked: &Asked,
+) -> Result<Answered> {
+    let form = keep_form(gw, ctl, session, ctx, who).await?;
+    let page = ctx.target.as_ref().filter(|_| ctx.wants_page);
+    let page = page.map(|target| Leave {
+        to: target.path_and_query(),
+        nonce: None,
+        asked: None,
+    });
+    let signed_in = who.caller.session.is_some();
+    match form.or(page) {
+        Some(leave) if signed_in => {
+            let asked = Some(asked.clone());
+            let leave = Leave { asked, ..leave };
+            depart(gw, session, ctx, who, "/signin/reason?", &leave).await
+        }
+        _ => problem(gw, session, ctx, Problem::ReasonNeeded).await,
+    }
 }
 
 /// Sends a browser to a form of the sign-in host, to come back to this app.
@@ -93,6 +128,9 @@ pub(super) async fn depart(
         who.caller.source,
         clock::now(),
     );
+    if let Some(asked) = &leave.asked {
+        gw.handover.ask(&departure.rt, asked.clone());
+    }
     let to = format!("{base}{path}rt={}", departure.rt);
     let mut response = answer::redirect(StatusCode::SEE_OTHER, &to);
     let nonce = cookies::set(cookies::NONCE, &departure.nonce, Some(900));
@@ -158,18 +196,63 @@ pub(super) async fn bad_token(
     problem(gw, session, ctx, Problem::SignInNeeded).await
 }
 
-/// Answers a request that came too soon after others, on record.
+/// Of what there was too much.
+pub(in crate::proxy) enum Limit {
+    /// Requests of somebody unknown.
+    Source(Duration),
+    /// Requests of a tier of the policy.
+    Tier {
+        name: Arc<str>,
+        wait: Duration,
+        /// Whether administrators hear of it.
+        alert: bool,
+    },
+    /// What one person has open.
+    Streams,
+}
+
+impl Limit {
+    fn wait(&self) -> Duration {
+        match self {
+            Self::Source(wait) | Self::Tier { wait, .. } => *wait,
+            Self::Streams => FULL,
+        }
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            Self::Source(_) => "source".to_owned(),
+            Self::Tier { name, .. } => format!("rate {name}"),
+            Self::Streams => "streams".to_owned(),
+        }
+    }
+}
+
+/// Answers a request of which there are too many, on record.
 pub(in crate::proxy) async fn limited(
     gw: &Arc<Gateway>,
     ctl: &Arc<RequestCtl>,
     session: &mut Session,
     ctx: &mut Ctx,
-    what: &str,
-    retry: Duration,
+    limit: Limit,
 ) -> Result<Answered> {
     let mut record = request_record(Event::Limited, "limited", reason::RATE_LIMITED, ctl, ctx);
     record.status = Some(429);
-    record.detail = Some(what.to_owned());
+    record.detail = Some(limit.detail());
+    if let Limit::Tier {
+        name, alert: true, ..
+    } = &limit
+    {
+        record.reason = reason::SENSITIVE_LIMITED;
+        gw.alarms.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(tier = %name, request.id = %ctx.request_id, "a sensitive limit is used up");
+        gw.mail.alarm(Alarm::Limit {
+            tier: Arc::clone(name),
+            user: record.user.clone(),
+            source: record.source,
+            host: record.host.clone(),
+        });
+    }
     gw.audit.note(record);
     offence::note(
         gw,
@@ -178,6 +261,7 @@ pub(in crate::proxy) async fn limited(
         &session.req_header().headers,
         Offence::Limited,
     );
-    answer::problem(gw, session, ctx, Problem::TooManyRequests, Some(retry)).await?;
+    let wait = Some(limit.wait());
+    answer::problem(gw, session, ctx, Problem::TooManyRequests, wait).await?;
     Ok(Answered::Yes)
 }
