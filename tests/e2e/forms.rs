@@ -48,6 +48,7 @@ const OF_STRANGERS: &[Sheet] = &[
 ];
 const OF_PEOPLE: &[Sheet] = &[
     sheet("/signin/step-up", &["code"]),
+    sheet("/signin/reason", &["reason"]),
     sheet("/signin/device/key", &["key"]),
     sheet("/account/extend", &["code"]),
     sheet("/signout", &[]),

@@ -43,7 +43,7 @@ impl Scene {
     fn new() -> Self {
         let recorder = Recorder::new();
         let gateway = Gateway::demo_before(&recorder.url());
-        gateway.set_policy(&policy::two_apps(&recorder.url(), AREA));
+        gateway.open_policy(&policy::two_apps(&recorder.url(), AREA));
         Self { gateway, recorder }
     }
 

@@ -303,6 +303,8 @@ fn forgets(look: &Look<'_>, gateway: &Gateway, sink: &Sink, user: &str) {
 
 fn of_a_person(look: &mut Look<'_>, gateway: &Gateway) {
     sign_in(look.chrome, gateway, &gateway.facts.demo);
+    let asks = "[app.app.\"/why\"]\njustify = \"1h\"\nallow.demo = { who = \"demo\" }\n";
+    gateway.set_policy(&format!("{}\n{asks}", gateway.policy_text()));
     for language in LANGUAGES {
         look.speak(language);
         look.open("portal", &gateway.facts.portal);
@@ -312,6 +314,8 @@ fn of_a_person(look: &mut Look<'_>, gateway: &Gateway) {
         look.open("confirm", &at(gateway, "/account/password"));
         look.open("confirm-devices", &at(gateway, "/account/devices/change"));
         look.open("step-up", &at(gateway, "/signin/step-up"));
+        look.chrome.open(&format!("{}why", gateway.facts.app));
+        look.at("why");
         let leave = format!("{}.postern/signout", gateway.facts.app);
         look.chrome.open(&gateway.facts.app);
         look.open("leave", &leave);
