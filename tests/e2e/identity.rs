@@ -194,10 +194,7 @@ fn streamlit_greets_by_the_gateways_word_and_stops_without_it() {
     chrome.open(&app.url);
     chrome.wait_for_text("This did not come through the gateway.");
     let demo = &gateway.facts.demo;
-    chrome.open(&gateway.facts.app);
-    chrome.type_into("input[name=username]", &demo.user);
-    chrome.type_into("input[name=password]", &format!("{}\n", demo.password));
-    chrome.type_into("input[name=code]", &format!("{}\n", demo.code()));
+    chrome.sign_in(&gateway.facts.app, demo);
     chrome.wait_for_text("Good day demo");
     chrome.wait_for_text("Groups: admins");
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::gateway::Person;
 use crate::netns::{self, Namespace};
 use crate::process::{Program, find, must};
 use crate::temp::Temp;
@@ -103,6 +104,14 @@ impl Chrome {
     /// Opens an address and waits until it is loaded.
     pub fn open(&self, url: &str) {
         self.post("/url", &json!({ "url": url }));
+    }
+
+    /// Opens an address of an app and signs somebody in on the way.
+    pub fn sign_in(&self, url: &str, person: &Person) {
+        self.open(url);
+        self.type_into("input[name=username]", &person.user);
+        self.type_into("input[name=password]", &format!("{}\n", person.password));
+        self.type_into("input[name=code]", &format!("{}\n", person.code()));
     }
 
     #[must_use]

@@ -26,7 +26,7 @@ type Ask = Box<dyn FnMut(usize) -> bool>;
 /// Ours, then each peer, in turn within one run.
 pub fn run(report: &Report) {
     let world = World::new(RULES_OF_ALL);
-    let allowed = world.allowed(World::decide);
+    let allowed = world.allowed(World::decide_from_path);
     let names = ["cedar-policy", "regorus", "cel"];
     let mut asks = [
         cedar::build(&world),
@@ -38,14 +38,14 @@ pub fn run(report: &Report) {
         assert_eq!(allowed, theirs, "ours allows as many as {name}");
     }
     let figures = interleaved(&[0, 1, 2, 3], ROUNDS, |target| match target {
-        0 => world.time(World::decide),
+        0 => world.time(World::decide_from_path),
         peer => pass(&world, &mut asks[peer - 1]),
     });
     let ours = median(&figures[0], |ns| *ns);
     for (name, figures) in names.into_iter().zip(&figures[1..]) {
         let row = Row::new(
             "policy",
-            format!("decide, {RULES_OF_ALL} rules"),
+            format!("path and decision, {RULES_OF_ALL} rules"),
             "ns",
             ours,
         );
@@ -125,7 +125,7 @@ mod tests {
         ];
         for mut ask in peers {
             for (nth, question) in world.questions.iter().enumerate() {
-                let ours = world.decide(question) == Outcome::Allow;
+                let ours = world.decide_from_path(question) == Outcome::Allow;
                 assert_eq!(ask(nth), ours, "{question:?}");
             }
         }

@@ -44,7 +44,12 @@ pub fn run(report: &Report) {
     let load = load.beside("never checked", figure("first_ms"));
     report.row(&load.goal(Goal::AtMost(300.0)));
     row("load", "MiB", "load_mib", Some(Goal::AtMost(64.0)));
-    row("make the key of the first handshake, of", "us each", "key_us", None);
+    row(
+        "make the key of the first handshake, of",
+        "us each",
+        "key_us",
+        None,
+    );
     row("choose among", "ns", "choose_ns", Some(Goal::AtMost(200.0)));
 }
 

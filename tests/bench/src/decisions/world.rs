@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 
-use policy::canon::{self, CanonHost};
+use policy::canon::{self, CanonHost, CanonPath};
 use policy::{Context, Device, Outcome, Policy, Sources, Subject, SubjectBits, ZoneClass};
 
 use super::cpu_ns;
@@ -92,6 +92,7 @@ const ZONES: [(&str, [u8; 4]); 3] = [
 pub struct World {
     pub policy: Policy,
     subjects: Vec<SubjectBits>,
+    paths: Vec<CanonPath<'static>>,
     pub questions: Vec<Question>,
 }
 
@@ -101,6 +102,8 @@ pub struct Question {
     pub host_text: String,
     host: CanonHost,
     pub path: &'static str,
+    /// Which of the world's paths that is.
+    path_at: usize,
     pub method: &'static str,
     source: IpAddr,
     pub zone_name: &'static str,
@@ -122,6 +125,7 @@ impl World {
         let world = Self {
             policy,
             subjects,
+            paths: PATHS.map(canonical).to_vec(),
             questions,
         };
         // a benchmark that only ever allows or only ever denies would measure one branch
@@ -150,40 +154,57 @@ impl World {
         questions.filter(|q| ask(self, q) == Outcome::Allow).count()
     }
 
+    /// The decision itself, of what is canonical already.
+    pub fn decide(&self, question: &Question) -> Outcome {
+        let path = &self.paths[question.path_at];
+        self.ask(question, &question.host, path, question.zone)
+    }
+
     /// What a request costs once its host and source are known: the path's canonical form and
     /// the decision.
-    pub fn decide(&self, question: &Question) -> Outcome {
-        self.ask(question, &question.host, question.zone)
+    pub fn decide_from_path(&self, question: &Question) -> Outcome {
+        let path = canonical(question.path);
+        self.ask(question, &question.host, &path, question.zone)
     }
 
     pub fn decide_from_text(&self, question: &Question) -> Outcome {
         let host = canon::host(&question.host_text).unwrap();
         let zone = self.policy.zone(question.source, false);
-        self.ask(question, &host, zone)
+        self.ask(question, &host, &canonical(question.path), zone)
     }
 
-    fn ask(&self, question: &Question, host: &CanonHost, zone: ZoneClass) -> Outcome {
+    fn ask(
+        &self,
+        question: &Question,
+        host: &CanonHost,
+        path: &CanonPath<'_>,
+        zone: ZoneClass,
+    ) -> Outcome {
         let bits = self.subjects.get(question.user);
-        decide(&self.policy, question, bits, host, zone)
+        decide(&self.policy, question.method, bits, (host, path), zone)
     }
+}
+
+fn canonical(path: &'static str) -> CanonPath<'static> {
+    canon::path(path.as_bytes()).unwrap()
 }
 
 impl Question {
     /// Asks a policy that other files made; the person is not signed in.
     pub fn ask(&self, policy: &Policy) -> Outcome {
         let zone = policy.zone(self.source, false);
-        decide(policy, self, None, &self.host, zone)
+        let place = (&self.host, &canonical(self.path));
+        decide(policy, self.method, None, place, zone)
     }
 }
 
 fn decide(
     policy: &Policy,
-    question: &Question,
+    method: &str,
     bits: Option<&SubjectBits>,
-    host: &CanonHost,
+    (host, path): (&CanonHost, &CanonPath<'_>),
     zone: ZoneClass,
 ) -> Outcome {
-    let path = canon::path(question.path.as_bytes()).unwrap();
     let subject = Subject {
         bits,
         mfa_age: Some(MFA_AGE),
@@ -191,7 +212,7 @@ fn decide(
         device: Device::Known,
     };
     let context = Context::new(zone, policy::TimeClass::default());
-    let decision = policy.decide_http(&subject, host, &path, question.method, &context);
+    let decision = policy.decide_http(&subject, host, path, method, &context);
     decision.outcome
 }
 
@@ -206,10 +227,12 @@ fn question(policy: &Policy, dice: &mut Dice, apps: usize) -> Question {
     } else {
         (app + dice.below(4)) % GROUPS * USERS_PER_GROUP + dice.below(USERS_PER_GROUP)
     };
+    let path_at = dice.below(PATHS.len());
     Question {
         host: canon::host(&host_text).unwrap(),
         host_text,
-        path: PATHS[dice.below(PATHS.len())],
+        path: PATHS[path_at],
+        path_at,
         method: if dice.below(4) == 0 { "POST" } else { "GET" },
         source,
         zone_name,
@@ -322,6 +345,7 @@ mod tests {
     fn answers_from_text_are_those_from_canonical_hosts() {
         let world = World::new(100);
         let allowed = world.allowed(World::decide);
+        assert_eq!(allowed, world.allowed(World::decide_from_path));
         assert_eq!(allowed, world.allowed(World::decide_from_text));
     }
 }
