@@ -87,6 +87,8 @@ pub(crate) struct Past {
     pub(crate) differs: bool,
     /// By the policy of now; `None` if it does not know the person.
     pub(crate) explanation: Option<Explanation>,
+    /// By the policy of then, where that is another one and its files are still kept.
+    pub(crate) explanation_then: Option<Explanation>,
 }
 
 /// Asks a decision on record again, by the policy of now. The error is why it cannot be explained: that policy does
@@ -117,11 +119,61 @@ pub(crate) fn again(policy: &Policy, decided: &Decided) -> (Past, Option<QueryEr
         then,
         now,
         explanation,
+        explanation_then: None,
     };
     (past, query.err())
 }
 
+/// The policy that took a decision, with what it says of it.
+pub(crate) struct Then {
+    sources: Sources,
+    policy: Policy,
+    explanation: Explanation,
+}
+
+impl Then {
+    /// Asks the policy of kept files; `None` if it does not load any more or does not know the person.
+    pub(crate) fn ask(sources: Sources, decided: &Decided) -> Option<Self> {
+        let policy = policy::load(&sources).ok()?.policy;
+        let query = policy.query_of(&decided.input).ok()?;
+        let explanation = policy.explain(&query);
+        Some(Self {
+            sources,
+            policy,
+            explanation,
+        })
+    }
+}
+
 impl Past {
+    /// Notes what the policy of then says.
+    pub(crate) fn note(&mut self, then: Option<&Then>) {
+        self.explanation_then = then.map(|then| then.explanation.clone());
+    }
+
+    /// Tells all of it for people, with the lines of the policies that decided.
+    pub(crate) fn whole_text(
+        &self,
+        then: Option<&Then>,
+        policy: &Policy,
+        sources: Option<&Sources>,
+    ) -> String {
+        let mut text = self.to_text();
+        if let Some(then) = then {
+            text.push_str("\nby the policy of then:\n");
+            text.push_str(&then.explanation.to_text());
+            text.push_str(&excerpts(&then.sources, &then.policy, &then.explanation));
+            text.push_str("\nby the policy of now:");
+        }
+        if let Some(explanation) = &self.explanation {
+            text.push_str(&format!("\n{}", explanation.to_text()));
+            if let Some(sources) = sources {
+                text.push_str(&excerpts(sources, policy, explanation));
+            }
+        }
+        text
+    }
+
     /// Tells it for people, a few lines ending in a line break; the explanation is apart.
     pub(crate) fn to_text(&self) -> String {
         let who = self.user.as_deref().unwrap_or("nobody signed in");

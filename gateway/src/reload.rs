@@ -153,11 +153,12 @@ pub(crate) fn compile(sources: &Sources) -> Result<(policy::Loaded, Vec<Finding>
     }
 }
 
-/// Names every host that needs a certificate: sign-in hosts and the exact hosts of all apps.
+/// Names every host that needs a certificate: sign-in hosts and the hosts of all apps, `*.` in front of those that
+/// stand for one label more.
 pub(crate) fn host_names(config: &Config, policy: &policy::Policy) -> Vec<String> {
     let mut names = config.http.sign_in.clone();
     for (_, app) in policy.apps() {
-        names.extend(app.exact_hosts().map(ToString::to_string));
+        names.extend(app.hosts.iter().map(ToString::to_string));
     }
     names.sort();
     names.dedup();

@@ -7,7 +7,7 @@ mod sweep;
 
 use std::io::ErrorKind::PermissionDenied;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ use crate::gateway::Gateway;
 use crate::identity::{Identity, IdentityError, Recorder};
 use crate::justify::Reasons;
 use crate::limits::{Limits, Rate};
-use crate::mail::{Mail, Relay, RelayError};
+use crate::mail::{Alarm, Mail, Relay, RelayError};
 use crate::observe;
 use crate::operate;
 use crate::proxy::Edges;
@@ -246,6 +246,10 @@ async fn open(
     });
     gw.bans.guard(&gw);
     gw.mail.serve(&gw);
+    let stands_in = gw.cached.load(Ordering::Relaxed);
+    if let (true, Some(why)) = (stands_in, gw.reload_error.lock().clone()) {
+        gw.mail.alarm(Alarm::Policy { why });
+    }
     gw.bound_sessions(&gw.snapshot.load_full()).await;
     Ok(gw)
 }

@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 
 use serde::Serialize;
 
-use crate::compile::{Allow, Policy};
+use crate::compile::{Allow, AppIx, Policy};
 use crate::front::Source;
 use crate::ir::{self, Mfa, Resource};
 use crate::query::QueryError;
@@ -55,6 +55,8 @@ pub struct ShownArea {
     pub device_only: bool,
     /// The greatest age of a token it takes; `None` where it takes none.
     pub tokens: Option<String>,
+    /// For how long a reason holds, where people are asked why they come.
+    pub justify: Option<String>,
     /// Whether it is not in force.
     pub shadow: bool,
     /// Its rules, in the order in which they are written; none means that nobody gets in.
@@ -202,7 +204,7 @@ impl Policy {
             Part::App(only) | Part::Area(only, _) => only == *ix,
             Part::Net(_) | Part::Admin | Part::Guard(_) => false,
         });
-        let shown = shown.map(|(_, (app, rules))| {
+        let shown = shown.map(|(ix, (app, rules))| {
             let areas = (0u32..).zip(app.areas.iter().zip(self.areas(rules)));
             let mut areas: Vec<_> = areas
                 .filter(|(at, _)| !matches!(part, Part::Area(_, only) if only != *at))
@@ -215,6 +217,7 @@ impl Policy {
                 public: area.public.as_deref().map(str::to_owned),
                 device_only: area.lanes.device,
                 tokens: area.lanes.tokens.map(show_duration),
+                justify: self.asked(AppIx(ix), compiled),
                 shadow: area.shadow,
                 rules: self.show_rules(&area.allows, self.allows(compiled)),
             };

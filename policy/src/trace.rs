@@ -44,6 +44,8 @@ pub struct Explanation {
     pub allows: Vec<AllowTrace>,
     /// Name of the header set the app gets, of an allow.
     pub headers: Option<String>,
+    /// For how long a reason holds, of an allow whose person is asked why they come.
+    pub justify: Option<String>,
     /// What would be decided if what is in shadow were in force, where that is not the same: `allow by app.a#it`.
     pub shadow: Option<String>,
     /// Single changes that would make it an allow.
@@ -64,6 +66,7 @@ struct Reached<'p> {
     rules: &'p [ir::Allow],
     compiled: &'p [Allow],
     method: Option<u64>,
+    justify: Option<String>,
 }
 
 impl Policy {
@@ -81,6 +84,7 @@ impl Policy {
             guards: Vec::new(),
             allows: Vec::new(),
             headers: self.header_set(&decision),
+            justify: None,
             shadow: decision
                 .shadow
                 .map(|(outcome, rule)| format!("{outcome} by {}", self.rule(rule).id)),
@@ -91,7 +95,12 @@ impl Policy {
         if let Target::BadRequest(reason) = &query.target {
             out.notes.push(format!("no canonical form: {reason}"));
         }
-        let Some(reached) = reached else { return out };
+        let Some(mut reached) = reached else {
+            return out;
+        };
+        if decision.outcome == Outcome::Allow {
+            out.justify = reached.justify.take();
+        }
         out.area = reached.area.map(|area| area_id(reached.id, area));
         out.guards = self.guards_holding(query, &reached);
         out.allows = self.trace_allows(query, &reached);
@@ -120,6 +129,7 @@ impl Policy {
                 let (app, rules) = (self.ir.apps.get(ix.0 as usize)?, self.app_rules(ix)?);
                 let at = self.trees.find(rules.tree, path)? as usize;
                 let area = app.areas.get(at)?;
+                let compiled = self.areas(rules).get(at)?;
                 Some(Reached {
                     resource: Resource::App(ix.0),
                     id: &app.id,
@@ -127,8 +137,9 @@ impl Policy {
                     area: Some(area),
                     app: Some(app),
                     rules: &area.allows,
-                    compiled: self.allows(self.areas(rules).get(at)?),
+                    compiled: self.allows(compiled),
                     method: Some(self.methods.bit(method)),
+                    justify: self.asked(ix, compiled),
                 })
             }
             Target::Flow { dst, port, proto } => {
@@ -143,6 +154,7 @@ impl Policy {
                     rules: &net.allows,
                     compiled: &rules.allows,
                     method: None,
+                    justify: None,
                 })
             }
             Target::Admin { method } => Some(Reached {
@@ -154,6 +166,7 @@ impl Policy {
                 rules: &self.ir.admin,
                 compiled: &self.admin.allows,
                 method: Some(self.methods.bit(method)),
+                justify: None,
             }),
             Target::BadRequest(_) => None,
         }

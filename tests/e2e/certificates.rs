@@ -9,9 +9,11 @@ use certs::{DAY, Root};
 use postern_tests::chrome::Chrome;
 use postern_tests::curl::Client;
 use postern_tests::gateway::Gateway;
+use postern_tests::policy;
 use postern_tests::smtp::{Mail, Sink};
 use postern_tests::temp::Temp;
 use postern_tests::totp::now;
+use postern_tests::upstream::Recorder;
 
 fn openssl_accepts(dir: &Temp, host: &str) -> bool {
     let file = |name: &str| dir.path().join(name).display().to_string();
@@ -290,4 +292,39 @@ fn administrators_are_told_by_mail_once_that_a_certificate_ends_and_not_again_af
     drop(sink.wait_for("a later mail", |mail| mail.to == ["last@example.org"]));
     let count = sink.mails().iter().filter(|mail| is_told(mail)).count();
     assert_eq!(count, 1);
+}
+
+/// An app whose host is `*.many...` has a certificate for every label, and one for a name two labels below is nobody's.
+#[test]
+fn a_host_with_a_wildcard_has_a_certificate_of_the_internal_authority() {
+    let recorder = Recorder::new();
+    let gateway = Gateway::demo_before(&recorder.url());
+    let many = format!(
+        "[app.many]\nhost = \"*.many.gate.localhost\"\nupstream = \"{}\"\nallow.people = {{ who = \"demo\" }}\n",
+        recorder.url()
+    );
+    gateway.set_policy(&policy::two_apps(&recorder.url(), &many));
+    let at = |name: &str| format!("https://{name}:{}/", gateway.https_port());
+    let (port, client) = (gateway.https_port(), Client::new(&gateway));
+    let page = client.sign_in(&at("one.many.gate.localhost"), &gateway.facts.demo);
+    assert_eq!(page.status, 200, "{page:?}");
+    assert!(page.body.contains("the recorder saw"), "{page:?}");
+    assert_eq!(client.follow(&at("two.many.gate.localhost")).status, 200);
+    let seen = recorder.seen();
+    let hosts: Vec<_> = seen.iter().flat_map(|r| r.values("host")).collect();
+    assert_eq!(
+        hosts,
+        [
+            format!("one.many.gate.localhost:{port}"),
+            format!("two.many.gate.localhost:{port}")
+        ]
+    );
+    // curl believes the root: the name is not in the certificate, which names nobody
+    let other = client.try_open(&at("a.b.many.gate.localhost")).unwrap_err();
+    assert!(other.contains("(60)"), "{other}");
+    assert!(
+        gateway
+            .must(&["cert", "list"])
+            .contains("*.many.gate.localhost")
+    );
 }

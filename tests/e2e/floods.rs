@@ -9,7 +9,7 @@ use postern_tests::canary::Canary;
 use postern_tests::cases::*;
 use postern_tests::curl::{Client, host};
 use postern_tests::frames::*;
-use postern_tests::{raw, wait};
+use postern_tests::{journal, raw, wait};
 
 /// Floods a connection until the other side ends it; returns how it ended.
 fn flood(scene: &Scene, first: &[u8], block: &[u8], times: usize) -> Vec<Came> {
@@ -224,6 +224,12 @@ fn slow_heads_and_bodies_and_a_storm_of_connections_are_ended_and_a_canary_is_se
         .iter()
         .filter(|seen| seen.target() == "/slow");
     assert_eq!(whole.count(), 0, "none of them was whole");
+    let cut = journal::search(&scene.gateway, &["--event", "request-ended"]);
+    let cut = cut.iter().filter(|r| {
+        let slow = journal::is(r, "path", "/slow") && journal::is(r, "reason", "timeout");
+        slow && journal::is(r, "outcome", "cut")
+    });
+    assert_eq!(cut.count(), 10, "each body that was cut is on record");
     assert_eq!(canary.fetch(&scene.gateway.facts.app).status, 200);
     well(&scene, working, "slow clients and a storm of connections");
 }

@@ -404,3 +404,38 @@ fn a_head_that_never_ends_is_cut_after_ten_seconds() {
     assert_eq!(scene.recorder.seen().len(), before);
     scene.passes("a quick one", &get("/p"));
 }
+
+/// What a 101 to it would open is judged by nobody.
+#[test]
+fn an_upgrade_to_anything_but_a_websocket_never_reaches_the_app() {
+    let scene = Scene::new();
+    let upgrade = |method: &str, fields: &str| {
+        format!("{method} /p HTTP/1.1\r\nHOSTCOOKIEConnection: upgrade\r\n{fields}\r\n")
+            .into_bytes()
+    };
+    for (name, method, fields) in [
+        ("h2c", "GET", "Upgrade: h2c\r\n"),
+        (
+            "h2c with settings",
+            "GET",
+            "Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n",
+        ),
+        ("TLS", "OPTIONS", "Upgrade: TLS/1.2\r\n"),
+        ("a word of one's own", "GET", "Upgrade: shell\r\n"),
+        ("two", "GET", "Upgrade: websocket\r\nUpgrade: h2c\r\n"),
+        ("a list", "GET", "Upgrade: websocket, h2c\r\n"),
+        (
+            "by another method",
+            "DELETE",
+            "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+        ),
+        (
+            "an old version",
+            "GET",
+            "Upgrade: websocket\r\nSec-WebSocket-Version: 8\r\n",
+        ),
+    ] {
+        scene.refuses(name, &upgrade(method, fields));
+    }
+    scene.passes("none", &with("Connection: close\r\n"));
+}

@@ -380,3 +380,35 @@ fn administrators_hear_of_a_sensitive_limit_that_is_used_up() {
     let about = |mail: &&Mail| mail.header("Subject").contains("limit");
     assert_eq!(sink.mails().iter().filter(about).count(), 1);
 }
+
+/// Whoever saves files that are refused or held hears of it, also when nobody asked for a reload.
+#[test]
+fn administrators_hear_of_a_policy_folder_that_is_not_in_force() {
+    let sink = Sink::new();
+    let mut gateway = with_mail(sink.port());
+    let good = gateway.policy_text();
+    let told = |word: &str| {
+        let mail = sink.wait_for(word, |mail| {
+            mail.header("Subject").starts_with("The policy of") && mail.text.contains(word)
+        });
+        assert_eq!(mail.to, ["ops@example.org"]);
+        assert!(
+            mail.text.contains("The rules of before go on"),
+            "{}",
+            mail.text
+        );
+    };
+    let file = gateway.policy_file();
+    let save = |text: &str| fs::write(&file, text).unwrap();
+    save(&good.replace("[app.app]", "[app.app]\nhots = 1"));
+    told("hots");
+    save(&good.replace(
+        "[app.app]",
+        "[app.app.\"=/open\"]\npublic = \"a leaflet\"\nallow.world = { who = \"anyone\" }\n[app.app]",
+    ));
+    told("become open to the world");
+    save("postern = 1\n[app.app]\nhots = 2\n");
+    gateway.stop();
+    gateway.start_again();
+    told("THE_WORD");
+}

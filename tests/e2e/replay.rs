@@ -164,6 +164,21 @@ fn the_code_of_a_denied_page_is_explained_before_and_after_the_policy_changes() 
         text.contains("its answer would now be allow by app.app/vault#demo"),
         "{text}"
     );
+    // the policy that denied it is kept, and says why it did
+    let (_, then) = text.split_once("by the policy of then:").expect("of then");
+    let (then, now) = then.split_once("by the policy of now:").expect("of now");
+    assert!(
+        then.contains("DENY") && then.contains("who: guest is not in demo"),
+        "{then}"
+    );
+    assert!(then.contains("who = \"demo\", mfa = \"1s\""), "{then}");
+    assert!(
+        now.contains("ALLOW") && !now.contains("mfa = \"1s\""),
+        "{now}"
+    );
+    let told = answer(&["policy", "explain", code, "--json"]);
+    assert_eq!(told["explanation_then"]["outcome"], "deny");
+    assert_eq!(told["explanation"]["outcome"], "allow");
 
     let unknown = gateway.run(&["policy", "explain", "D-AAAAAAAA"]);
     assert_eq!(unknown.status.code(), Some(65));

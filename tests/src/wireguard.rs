@@ -1,10 +1,10 @@
 //! Debian's wireguard-go as a client, fed with the device config that the gateway prints.
 
 use std::collections::BTreeMap;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use crate::netns::Namespace;
 use crate::process::{Program, must};
@@ -125,8 +125,9 @@ impl Client {
         command.args(["-f", &link]).env("LOG_LEVEL", "error");
         let program = Program::start(command, dir.path(), "wireguard-go");
         let socket = PathBuf::from(format!("/var/run/wireguard/{link}.sock"));
-        wait::until_true(Duration::from_secs(10), "wireguard-go listens", || {
-            socket.exists()
+        // a socket that is there and takes no connection yet is removed by `wg`
+        wait::until_true(wait::PATIENCE, "wireguard-go listens", || {
+            UnixStream::connect(&socket).is_ok()
         });
         let file = dir.write("wg.conf", config.for_wg());
         must("wg", &["setconf", &link, file.to_str().unwrap()]);

@@ -1,7 +1,7 @@
 //! Which names are ordered: those of the policy and the sign-in hosts, never one that a stranger
 //! asks for.
 
-use crate::config::Config;
+use crate::config::{Challenge, Config};
 use crate::reload::host_names;
 
 /// Endings that no directory signs for. Source: RFC 6761, RFC 6762, RFC 8375, ICANN's `.internal`.
@@ -40,6 +40,9 @@ impl Names {
                 names.lots.push(vec![wildcard.clone()]);
             }
         }
+        // a wildcard is ordered by the DNS or not at all; who has a tenant's name need not have all below it
+        let by_dns = acme.challenge == Challenge::Dns;
+        hosts.retain(|host| !host.starts_with("*.") || by_dns && !tenants.contains(host));
         for host in hosts {
             if tenants.contains(&host) && !config.http.sign_in.contains(&host) {
                 if names.tenants.len() >= acme.tenant_names.most {
@@ -70,8 +73,8 @@ impl Names {
 
 fn tenant_hosts(policy: &policy::Policy) -> Vec<String> {
     let apps = policy.apps().filter(|(_, app)| app.tenant().is_some());
-    apps.flat_map(|(_, app)| app.exact_hosts().map(str::to_owned).collect::<Vec<_>>())
-        .collect()
+    let hosts = apps.flat_map(|(_, app)| app.hosts.iter().map(ToString::to_string));
+    hosts.collect()
 }
 
 fn is_public(host: &str) -> bool {
@@ -131,6 +134,27 @@ mod tests {
         let names = Names::of(&config(more), &policy(APPS), |_| false);
         let firsts: Vec<_> = names.firsts().collect();
         assert_eq!(firsts, ["*.example.org", "crm.other.example"]);
+    }
+
+    #[test]
+    fn a_wildcard_of_the_policy_is_ordered_by_the_dns_alone() {
+        let text = APPS.replace("wiki.example.org", "*.wiki.example.org");
+        let by = |more: &str| {
+            let names = Names::of(&config(more), &policy(&text), |_| false);
+            let lots: Vec<_> = names.firsts().map(str::to_owned).collect();
+            (lots, names.cover("one.wiki.example.org"))
+        };
+        let dns = by("challenge = \"dns-01\"\ndns.hook = \"h\"");
+        let all = [
+            "*.wiki.example.org",
+            "crm.other.example",
+            "gate.example.org",
+        ];
+        assert_eq!(dns, (all.map(str::to_owned).to_vec(), true));
+        assert_eq!(
+            by(""),
+            (all[1..].iter().map(ToString::to_string).collect(), false)
+        );
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub(crate) enum Alarm {
     },
     /// Sign-ins fail at this many accounts.
     Spraying { accounts: usize },
+    /// What lies in the policy folder is not in force.
+    Policy { why: String },
     /// A limit that the policy calls sensitive is used up.
     Limit {
         tier: Arc<str>,
@@ -49,6 +51,7 @@ impl Alarms {
         let key = match alarm {
             Alarm::Series { user, .. } => format!("series {user}"),
             Alarm::Spraying { .. } => "spraying".to_owned(),
+            Alarm::Policy { why } => format!("policy {why}"),
             Alarm::Limit {
                 tier, user, source, ..
             } => match (user, source) {
@@ -81,6 +84,7 @@ impl Mail {
         self.to_admins(|reader, from| match alarm {
             Alarm::Series { user, source } => letters::series(reader, from, at, user, *source),
             Alarm::Spraying { accounts } => letters::spraying(reader, from, at, *accounts),
+            Alarm::Policy { why } => letters::policy(reader, from, at, why),
             Alarm::Limit {
                 tier,
                 user,

@@ -81,6 +81,14 @@ pub(super) fn spraying(reader: &Reader, from: &Sender<'_>, at: i64, accounts: us
     )
 }
 
+/// Tells administrators that what lies in the policy folder is not in force.
+pub(super) fn policy(reader: &Reader, from: &Sender<'_>, at: i64, why: &str) -> Letter {
+    let words = words::of(reader.lang);
+    let text = fill(words.policy_text, "time", &minute(at));
+    let text = [text, why.to_owned(), words.policy_hint.to_owned()];
+    letter(reader, from, words.policy_subject, &text)
+}
+
 /// Tells administrators that somebody used up a limit called sensitive.
 pub(super) fn limit(
     reader: &Reader,

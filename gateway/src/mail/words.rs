@@ -14,6 +14,9 @@ pub(super) struct Words {
     pub(super) alarm_series: &'static str,
     pub(super) alarm_spraying: &'static str,
     pub(super) alarm_hint: &'static str,
+    pub(super) policy_subject: &'static str,
+    pub(super) policy_text: &'static str,
+    pub(super) policy_hint: &'static str,
     pub(super) limit_subject: &'static str,
     pub(super) limit_text: &'static str,
     pub(super) limit_hint: &'static str,
@@ -46,6 +49,9 @@ const EN: Words = Words {
     alarm_series: "{time}: sign-ins as {name} fail again and again, last from {place}. Further tries from there have to wait.",
     alarm_spraying: "{time}: sign-ins fail at many accounts ({count}): somebody may be trying common passwords.",
     alarm_hint: "To look closer: postern audit search --event sign-in-failed; postern ban list",
+    policy_subject: "The policy of {host} is not what lies in its folder",
+    policy_text: "{time}: the files in the policy folder were not put in force. The rules of before go on. Why:",
+    policy_hint: "To look closer: postern policy history; postern policy check",
     limit_subject: "A sensitive limit was reached at {host}",
     limit_text: "{time}: {name}, from {place}, asked {app} for more than the limit \"{tier}\" lets anyone have. The policy calls this limit sensitive. Further requests have to wait.",
     limit_hint: "To look closer: postern audit search --reason sensitive-limited",
@@ -70,6 +76,9 @@ const FR: Words = Words {
     alarm_series: "{time} : les connexions en tant que {name} échouent encore et encore, la dernière fois depuis {place}. D'autres essais depuis là doivent attendre.",
     alarm_spraying: "{time} : des connexions échouent sur beaucoup de comptes ({count}) : quelqu'un essaie peut-être des mots de passe courants.",
     alarm_hint: "Pour en savoir plus : postern audit search --event sign-in-failed; postern ban list",
+    policy_subject: "La politique de {host} n'est pas celle de son dossier",
+    policy_text: "{time} : les fichiers du dossier de la politique n'ont pas été mis en vigueur. Les règles d'avant continuent. Pourquoi :",
+    policy_hint: "Pour y regarder de plus près : postern policy history; postern policy check",
     limit_subject: "Une limite sensible a été atteinte sur {host}",
     limit_text: "{time} : {name}, depuis {place}, a demandé à {app} plus que ne le permet la limite « {tier} ». La politique dit cette limite sensible. Les demandes suivantes doivent attendre.",
     limit_hint: "Pour y regarder de plus près : postern audit search --reason sensitive-limited",
@@ -94,6 +103,9 @@ const DE: Words = Words {
     alarm_series: "{time}: Anmeldungen als {name} schlagen immer wieder fehl, zuletzt von {place}. Weitere Versuche von dort müssen warten.",
     alarm_spraying: "{time}: Anmeldungen an vielen Konten schlagen fehl ({count}): Vielleicht probiert jemand verbreitete Passwörter.",
     alarm_hint: "Mehr dazu: postern audit search --event sign-in-failed; postern ban list",
+    policy_subject: "Die Richtlinie von {host} ist nicht die in ihrem Ordner",
+    policy_text: "{time}: Die Dateien im Ordner der Richtlinie wurden nicht in Kraft gesetzt. Die Regeln von vorher gelten weiter. Warum:",
+    policy_hint: "Zum Nachsehen: postern policy history; postern policy check",
     limit_subject: "Ein heikles Limit wurde bei {host} erreicht",
     limit_text: "{time}: {name} hat von {place} aus mehr von {app} verlangt, als das Limit „{tier}“ zulässt. Die Richtlinie nennt dieses Limit heikel. Weitere Anfragen müssen warten.",
     limit_hint: "Zum Nachsehen: postern audit search --reason sensitive-limited",
@@ -113,7 +125,7 @@ mod tests {
 
     use super::*;
 
-    fn all(words: &Words) -> [&'static str; 21] {
+    fn all(words: &Words) -> [&'static str; 24] {
         [
             words.news_subject,
             words.not_you,
@@ -125,6 +137,9 @@ mod tests {
             words.alarm_series,
             words.alarm_spraying,
             words.alarm_hint,
+            words.policy_subject,
+            words.policy_text,
+            words.policy_hint,
             words.limit_subject,
             words.limit_text,
             words.limit_hint,
@@ -148,7 +163,12 @@ mod tests {
     fn the_commands_of_the_hints_exist() {
         for lang in Lang::ALL {
             let words = of(lang);
-            for hint in [words.alarm_hint, words.limit_hint, words.ends_hint] {
+            for hint in [
+                words.alarm_hint,
+                words.limit_hint,
+                words.policy_hint,
+                words.ends_hint,
+            ] {
                 let commands: Vec<&str> = hint.split("postern ").skip(1).collect();
                 assert!(!commands.is_empty(), "{hint}");
                 for command in commands {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use policy::{Policy, canon};
+use policy::{Policy, Sources, canon};
 use tokio::sync::Semaphore;
 
 use super::office::{Inner, Office};
@@ -15,7 +15,7 @@ use crate::cli::exit::chain;
 use crate::clock;
 use crate::console::{Asked, Entry, Ledger, Listing, Told};
 use crate::control::{Code, Refusal};
-use crate::explain::{self, Which};
+use crate::explain::{self, Then, Which};
 
 /// Records on a page.
 const PAGE: usize = 50;
@@ -76,11 +76,16 @@ impl Ledger for Office {
         let dir = self.0.gw.config.data.join("audit");
         let (wanted, policy) = (which.clone(), Arc::clone(&self.0.snap.policy));
         let sources = self.0.sources_in_force();
+        let gw = Arc::clone(&self.0.gw);
         reading(move || {
             let mut judge = |line: &[u8]| is_wanted(&wanted, line);
             let found = newest(&dir, None, 1, FIND, &mut judge)?;
             let line = found.lines.into_iter().next();
-            Ok(line.and_then(|line| told(&line, &policy, sources.as_ref())))
+            let kept = |digest: &str| {
+                let folder = gw.history.of_digest(digest)?;
+                Some(folder.sources(&gw.config.policy_dir))
+            };
+            Ok(line.and_then(|line| told(&line, &policy, sources.as_ref(), &kept)))
         })
         .await
     }
@@ -177,7 +182,12 @@ fn is_wanted(which: &Which, line: &[u8]) -> Judged {
     }
 }
 
-fn told(line: &[u8], policy: &Policy, sources: Option<&policy::Sources>) -> Option<Told> {
+fn told(
+    line: &[u8],
+    policy: &Policy,
+    sources: Option<&Sources>,
+    kept: &dyn Fn(&str) -> Option<Sources>,
+) -> Option<Told> {
     let record = serde_json::from_slice(line).ok()?;
     let unexplained = |why: &str| Told {
         why_not: Some(why.to_owned()),
@@ -190,14 +200,11 @@ fn told(line: &[u8], policy: &Policy, sources: Option<&policy::Sources>) -> Opti
         Line::Lost(lost, _) => return Some(unexplained(lost.why())),
         Line::Other => return Some(unexplained("not a decision")),
     };
-    let (past, error) = explain::again(policy, &decided);
-    let mut text = past.to_text();
-    if let Some(explanation) = &past.explanation {
-        text.push_str(&format!("\n{}", explanation.to_text()));
-        if let Some(sources) = sources {
-            text.push_str(&explain::excerpts(sources, policy, explanation));
-        }
-    }
+    let (mut past, error) = explain::again(policy, &decided);
+    let before = decided.policy.as_deref().filter(|_| past.policy_changed);
+    let then = before.and_then(|digest| Then::ask(kept(digest)?, &decided));
+    past.note(then.as_ref());
+    let text = past.whole_text(then.as_ref(), policy, sources);
     Some(Told {
         why_not: error.map(|error| error.title),
         past: Some(past),
@@ -236,7 +243,7 @@ mod tests {
     #[test]
     fn a_refusal_is_told_with_its_rules_and_what_would_have_to_change() {
         let (sources, loaded) = (sources(), policy::load(&sources()).unwrap());
-        let told = told(DENIED.as_bytes(), &loaded.policy, Some(&sources)).unwrap();
+        let told = told(DENIED.as_bytes(), &loaded.policy, Some(&sources), &|_| None).unwrap();
         let past = told.past.unwrap();
         assert_eq!(past.explanation.unwrap().would_allow, ["being in @it"]);
         assert_eq!(told.why_not, None);
@@ -253,7 +260,7 @@ mod tests {
     #[test]
     fn what_cannot_be_decided_again_says_why() {
         let loaded = policy::load(&sources()).unwrap();
-        let tell = |line: &str| told(line.as_bytes(), &loaded.policy, None).unwrap();
+        let tell = |line: &str| told(line.as_bytes(), &loaded.policy, None, &|_| None).unwrap();
         let gone = tell(&DENIED.replace("\"ines\"", "\"gone\""));
         assert!(gone.past.unwrap().explanation.is_none());
         assert_eq!(gone.why_not.as_deref(), Some("unknown user `gone`"));

@@ -44,8 +44,12 @@ pub(crate) enum Problem {
     Internal,
     /// 502: the application gave no usable answer.
     BadUpstream,
+    /// 502: there is no way to the application.
+    Unreachable,
     /// 503: not now.
     Unavailable,
+    /// 503: the application can take nothing now.
+    AppBusy,
     /// 503: the application is being worked on.
     Maintenance,
     /// 504: the application took too long.
@@ -55,7 +59,7 @@ pub(crate) enum Problem {
 impl Problem {
     /// Every problem, for tables and tests.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::BadRequest,
         Self::SignInNeeded,
         Self::StepUpNeeded,
@@ -70,7 +74,9 @@ impl Problem {
         Self::TooManyRequests,
         Self::Internal,
         Self::BadUpstream,
+        Self::Unreachable,
         Self::Unavailable,
+        Self::AppBusy,
         Self::Maintenance,
         Self::UpstreamTimeout,
     ];
@@ -88,8 +94,10 @@ impl Problem {
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::BadUpstream => StatusCode::BAD_GATEWAY,
-            Self::Unavailable | Self::Maintenance => StatusCode::SERVICE_UNAVAILABLE,
+            Self::BadUpstream | Self::Unreachable => StatusCode::BAD_GATEWAY,
+            Self::Unavailable | Self::AppBusy | Self::Maintenance => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -111,6 +119,8 @@ impl Problem {
             Self::TooManyRequests => "too-many-requests",
             Self::Internal => "internal",
             Self::BadUpstream => "bad-upstream",
+            Self::Unreachable => "app-unreachable",
+            Self::AppBusy => "app-busy",
             Self::Unavailable => "unavailable",
             Self::Maintenance => "maintenance",
             Self::UpstreamTimeout => "upstream-timeout",
@@ -133,6 +143,8 @@ impl Problem {
             Self::TooManyRequests => (t.too_many_title, t.too_many_text),
             Self::Internal => (t.internal_title, t.internal_text),
             Self::BadUpstream => (t.bad_upstream_title, t.bad_upstream_text),
+            Self::Unreachable => (t.unreachable_title, t.unreachable_text),
+            Self::AppBusy => (t.app_busy_title, t.app_busy_text),
             Self::Unavailable => (t.unavailable_title, t.unavailable_text),
             Self::Maintenance => (t.maintenance_title, t.maintenance_text),
             Self::UpstreamTimeout => (t.upstream_timeout_title, t.upstream_timeout_text),

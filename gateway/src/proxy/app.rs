@@ -45,6 +45,8 @@ pub(crate) struct RequestCtl {
     pub(crate) far: Option<Far>,
     body_bytes: AtomicU64,
     body_done: AtomicBool,
+    unhurried: AtomicBool,
+    slow: AtomicBool,
     upstream: Waiting,
 }
 
@@ -53,8 +55,10 @@ pub(crate) struct RequestCtl {
 struct Waiting {
     /// The connection to the upstream.
     fd: AtomicI32,
-    /// When the head of the answer is due.
+    /// When the head of the answer is due; it is not while the request's body comes.
     head: AtomicU64,
+    /// How long after the body that is.
+    patience: AtomicU64,
     /// How long the answer may be silent.
     idle: AtomicU64,
     /// When the last part of it came.
@@ -75,9 +79,31 @@ impl RequestCtl {
         self.body_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Says that no (more) request body is awaited; its rate is no longer watched.
+    /// Says that no (more) request body is awaited; its rate is no longer watched, and the answer is.
     pub(crate) fn body_ended(&self) {
-        self.body_done.store(true, Ordering::Relaxed);
+        if self.body_done.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        if self.upstream.head.load(Ordering::Relaxed) != 0 {
+            let patience = self.upstream.patience.load(Ordering::Relaxed);
+            let due = self.millis(clock::now()).saturating_add(patience);
+            self.upstream.head.store(due, Ordering::Relaxed);
+        }
+    }
+
+    /// Says that the body may come as slowly as it likes.
+    pub(crate) fn may_pause(&self) {
+        self.unhurried.store(true, Ordering::Relaxed);
+    }
+
+    /// Tells whether (more of) a request body is awaited.
+    pub(crate) fn awaits_body(&self) -> bool {
+        !self.body_done.load(Ordering::Relaxed)
+    }
+
+    /// Tells whether it was cut for a body that came too slowly.
+    pub(crate) fn was_too_slow(&self) -> bool {
+        self.slow.load(Ordering::Relaxed)
     }
 
     /// Returns the request body bytes so far.
@@ -87,7 +113,9 @@ impl RequestCtl {
 
     /// Starts to wait for the answer of an upstream; `idle` where it may be silent for less than until its head.
     pub(crate) fn watch(&self, fd: RawFd, head: Duration, idle: Option<Duration>) {
-        let due = self.millis(clock::now()).saturating_add(millis(head));
+        let patience = millis(head);
+        let due = self.millis(clock::now()).saturating_add(patience);
+        self.upstream.patience.store(patience, Ordering::Relaxed);
         self.upstream.fd.store(fd, Ordering::Relaxed);
         self.upstream.late.store(false, Ordering::Relaxed);
         self.upstream.part.store(0, Ordering::Relaxed);
@@ -127,7 +155,8 @@ impl RequestCtl {
             self.upstream.part.load(Ordering::Relaxed),
         );
         let silent = idle != 0 && part != 0 && now > part.saturating_add(idle);
-        if (head == 0 || now < head) && !silent {
+        let due = head != 0 && now >= head && !self.awaits_body();
+        if !due && !silent {
             return;
         }
         self.upstream.head.store(0, Ordering::Relaxed);
@@ -151,7 +180,8 @@ impl RequestCtl {
 
     fn too_slow(&self, now: Instant) -> bool {
         let age = now.saturating_duration_since(self.started);
-        !self.body_done.load(Ordering::Relaxed)
+        self.awaits_body()
+            && !self.unhurried.load(Ordering::Relaxed)
             && age > GRACE
             && self.body_bytes() < SLOWEST.saturating_mul(age.as_secs())
     }
@@ -201,6 +231,8 @@ impl HttpServerApp for App {
             far: self.far.lock().take(),
             body_bytes: AtomicU64::new(0),
             body_done: AtomicBool::new(false),
+            unhurried: AtomicBool::new(false),
+            slow: AtomicBool::new(false),
             upstream: Waiting::default(),
         });
         let work = self.edge.proxy.process_new_http(session, shutdown);
@@ -217,6 +249,7 @@ impl HttpServerApp for App {
                 () = self.conn.kill.wait(), if self.h2 => return None,
                 () = &mut check => {
                     if ctl.too_slow(clock::now()) {
+                        ctl.slow.store(true, Ordering::Relaxed);
                         return None;
                     }
                     ctl.cut_late(clock::now());

@@ -5,7 +5,7 @@
 //! the same [`Target`], whose canonical host and path are matched, logged and forwarded.
 //!
 //! Source: RFC 9112 sections 2.2, 3, 5, 6; RFC 9110 sections 4.2, 5.5, 7.2;
-//! security.md R-PX-01..05, R-PX-13..19, R-PX-22, R-AZ-04..09.
+//! security.md R-PX-01..05, R-PX-12..19, R-PX-22, R-AZ-04..09.
 
 use http::HeaderMap;
 
@@ -94,7 +94,7 @@ pub(crate) fn scan(head: &[u8]) -> Result<(), Refused> {
         }
         seen.field(line)?;
     }
-    seen.verdict(request_line.ends_with(b"/1.0"))
+    seen.verdict(request_line)
 }
 
 struct Lines<'a>(&'a [u8]);
@@ -181,7 +181,9 @@ struct Seen {
     hosts: usize,
     lengths: usize,
     codings: usize,
-    upgrade: bool,
+    upgrades: usize,
+    /// Whether one of them is for something else than a WebSocket of version 13.
+    strange_upgrade: bool,
 }
 
 impl Seen {
@@ -231,13 +233,18 @@ impl Seen {
             "expect" if !value.eq_ignore_ascii_case(b"100-continue") => {
                 return Err(refused(417, "bad-expect"));
             }
-            "upgrade" => self.upgrade = true,
+            "upgrade" => {
+                self.upgrades += 1;
+                self.strange_upgrade |= twin || !value.eq_ignore_ascii_case(b"websocket");
+            }
+            "sec-websocket-version" => self.strange_upgrade |= twin || value != b"13",
             _ => {}
         }
         Ok(())
     }
 
-    fn verdict(&self, old_version: bool) -> Result<(), Refused> {
+    fn verdict(&self, request_line: &[u8]) -> Result<(), Refused> {
+        let old_version = request_line.ends_with(b"/1.0");
         match (self.lengths, self.codings) {
             (0, 0 | 1) | (1, 0) => {}
             (_, 0) => return Err(refused(400, "duplicate-content-length")),
@@ -247,8 +254,14 @@ impl Seen {
         if old_version && self.codings > 0 {
             return Err(refused(400, "transfer-encoding-in-1-0"));
         }
-        if self.upgrade && self.lengths + self.codings > 0 {
-            return Err(refused(400, "upgrade-with-body"));
+        if self.upgrades > 0 {
+            let get = request_line.starts_with(b"GET ");
+            if self.lengths + self.codings > 0 {
+                return Err(refused(400, "upgrade-with-body"));
+            }
+            if self.upgrades > 1 || self.strange_upgrade || !get || old_version {
+                return Err(refused(400, "bad-upgrade"));
+            }
         }
         match self.hosts {
             1 => Ok(()),
@@ -259,12 +272,13 @@ impl Seen {
 }
 
 /// The fields whose number or value is judged.
-const KNOWN: [&str; 5] = [
+const KNOWN: [&str; 6] = [
     "host",
     "content-length",
     "transfer-encoding",
     "expect",
     "upgrade",
+    "sec-websocket-version",
 ];
 
 /// Tells whether [`fold_name`] makes `known` of a name.

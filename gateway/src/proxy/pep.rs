@@ -70,6 +70,8 @@ pub(crate) struct Ctx {
     pub(crate) forwarded: bool,
     pub(crate) upgrade: bool,
     pub(crate) wants_page: bool,
+    /// Answers of 1xx so far.
+    hints: u32,
     /// Where it goes.
     pub(crate) route: Route,
     /// Most bytes of its body.
@@ -204,7 +206,12 @@ impl Drop for Ctx {
         let (Some(mut record), Some(ctl)) = (self.ended.take(), self.ctl.take()) else {
             return;
         };
-        record.outcome = if ctl.kill.killed() || ctl.conn.kill.killed() {
+        let slow = ctl.was_too_slow();
+        if slow {
+            record.reason = reason::TIMEOUT;
+            record.detail = Some("the body came too slowly".to_owned());
+        }
+        record.outcome = if ctl.kill.killed() || ctl.conn.kill.killed() || slow {
             "cut"
         } else if record.outcome == "failed" {
             "failed"
@@ -245,6 +252,7 @@ impl ProxyHttp for Pep {
             forwarded: false,
             upgrade: false,
             wants_page: false,
+            hints: 0,
             route: Route::default(),
             body_max: self.gw.config.http.body_max,
             compressor: None,
@@ -292,7 +300,7 @@ impl ProxyHttp for Pep {
                 }
                 if upstream::is_call(session, ctx) {
                     ctx.route.calls = true;
-                    ctl.body_ended();
+                    ctl.may_pause();
                 }
                 if let Some(most) = ctx.route.front.as_ref().and_then(|f| f.body_max) {
                     ctx.body_max = most;
@@ -435,6 +443,7 @@ impl ProxyHttp for Pep {
     async fn fail_to_proxy(&self, session: &mut Session, e: &Error, ctx: &mut Ctx) -> FailToProxy {
         let problem = match ctx.route.failed {
             Some((reason::TIMEOUT, _)) => Problem::UpstreamTimeout,
+            Some((reason::APP_BUSY | reason::APP_RESTS, _)) => Problem::AppBusy,
             _ => upstream::problem_of(e),
         };
         let dead = *e.esource() == ErrorSource::Downstream

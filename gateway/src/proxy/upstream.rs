@@ -109,7 +109,8 @@ pub(crate) async fn peer(ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
     };
     let limits = Limits {
         connect: front.connect,
-        read: (!ctx.upgrade).then(|| front.head.max(silence(ctx, &front))),
+        // while a body goes there the watch alone tells whether the answer is late
+        read: (!ctx.upgrade && !awaits_body(ctx)).then(|| front.head.max(silence(ctx, &front))),
     };
     match pool.peer(choice, address, limits, ctx.upgrade) {
         Ok(peer) => Ok(Box::new(peer)),
@@ -131,6 +132,10 @@ fn refused(ctx: &mut Ctx, full: Full) -> Box<Error> {
     Error::explain(ErrorType::HTTPStatus(503), why)
 }
 
+fn awaits_body(ctx: &Ctx) -> bool {
+    ctx.ctl.as_ref().is_some_and(|ctl| ctl.awaits_body())
+}
+
 /// Tells how long an answer may be silent.
 pub(super) fn silence(ctx: &Ctx, front: &Front) -> Duration {
     if ctx.route.calls {
@@ -144,8 +149,8 @@ pub(super) fn silence(ctx: &Ctx, front: &Front) -> Duration {
 pub(super) fn watch(ctx: &Ctx, fd: RawFd) {
     if let (Some(ctl), Some(front)) = (&ctx.ctl, &ctx.route.front) {
         let silence = silence(ctx, front);
-        let idle = (silence < front.head || ctx.route.calls).then_some(silence);
-        ctl.watch(fd, front.head, idle);
+        let watched = silence < front.head || ctx.route.calls || ctl.awaits_body();
+        ctl.watch(fd, front.head, watched.then_some(silence));
     }
 }
 
@@ -313,9 +318,19 @@ pub(super) fn problem_of(e: &Error) -> Problem {
     match (e.etype(), e.esource()) {
         (ErrorType::HTTPStatus(413), _) => Problem::TooLarge,
         (ErrorType::HTTPStatus(502), _) => Problem::BadUpstream,
-        (ErrorType::HTTPStatus(503), _) => Problem::Unavailable,
+        (ErrorType::HTTPStatus(503), _) => Problem::AppBusy,
         (ErrorType::ConnectTimedout | ErrorType::ReadTimedout, _) => Problem::UpstreamTimeout,
         (ErrorType::HTTPStatus(_), _) | (_, ErrorSource::Downstream) => Problem::BadRequest,
+        (
+            ErrorType::ConnectRefused
+            | ErrorType::ConnectNoRoute
+            | ErrorType::ConnectError
+            | ErrorType::TLSHandshakeFailure
+            | ErrorType::TLSHandshakeTimedout
+            | ErrorType::InvalidCert
+            | ErrorType::HandshakeError,
+            _,
+        ) => Problem::Unreachable,
         _ => Problem::BadUpstream,
     }
 }

@@ -205,6 +205,32 @@ impl History {
         Ok(history)
     }
 
+    /// Reads the files of the policy with a digest, for a look from outside of the gateway: nothing is written or set
+    /// aside. `None` if they are not kept any more or do not open.
+    pub(crate) fn peek(data: &Path, keys: Arc<Keys>, digest: &str) -> Option<Folder> {
+        let dir = data.join("policy");
+        let sealed = std::fs::read(dir.join(BOOK)).ok()?;
+        let history = Self {
+            book: Mutex::default(),
+            dir,
+            keys,
+        };
+        let book = history.unseal(&sealed)?;
+        *history.book.lock() = book;
+        history.of_digest(digest)
+    }
+
+    /// Reads the files of the policy with a digest; `None` if they are not kept any more.
+    pub(crate) fn of_digest(&self, digest: &str) -> Option<Folder> {
+        let source = {
+            let book = self.book.lock();
+            let mut newest = book.applied.iter().rev();
+            let entry = newest.find(|entry| entry.digest.as_deref() == Some(digest))?;
+            entry.source.clone()?
+        };
+        self.files(&source)
+    }
+
     fn unseal(&self, sealed: &[u8]) -> Option<Book> {
         let plain = self.keys.open(KIND, BOOK, sealed)?;
         serde_json::from_slice(&plain).ok()

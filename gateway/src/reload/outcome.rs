@@ -9,6 +9,7 @@ use super::history::{By, Entry, Held, How, Pending};
 use crate::audit::{Event, Record, reason};
 use crate::clock;
 use crate::gateway::Gateway;
+use crate::mail::Alarm;
 
 /// Makes the history's entry of a change that goes in force.
 pub(super) fn applied(wanted: &Wanted, candidate: &Candidate) -> Entry {
@@ -110,6 +111,9 @@ pub(super) async fn reject(
     } else {
         reason::REJECTED
     };
+    if wanted.is_unattended() {
+        gw.mail.alarm(Alarm::Policy { why: text.clone() });
+    }
     if by_guard && wanted.is_unattended() {
         tracing::error!(error = %text, "policy held; the old set stays in force");
     } else {

@@ -10,6 +10,7 @@ use super::{
 use crate::canon::{CanonHost, CanonPath, PathOpts};
 use crate::dns::TunnelDns;
 use crate::ir::{Headless, Proto, Reprove, SignInDoor};
+use crate::resolve::values::show_duration;
 
 impl Policy {
     /// Hex SHA-256 over the canonical policy; the order of files, tables and keys does not change it.
@@ -106,6 +107,15 @@ impl Policy {
             self.areas(rules).get(at as usize)
         });
         area.map_or(0, |area| area.front as usize)
+    }
+
+    /// For how long a reason holds in an area that asks people why they come, such as `4h`.
+    pub(crate) fn asked(&self, app: AppIx, area: &Area) -> Option<String> {
+        let front = self.app(app).fronts.get(area.front as usize)?;
+        front
+            .justify
+            .as_ref()
+            .map(|asked| show_duration(asked.hold))
     }
 
     #[inline]

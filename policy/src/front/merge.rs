@@ -26,8 +26,12 @@ impl Fronts {
         let whole = alike.entry(root);
         let whole = whole.or_insert_with(|| Arc::new(over(&Front::default(), root, "/", 0)));
         let mut all = vec![Arc::clone(whole)];
+        // what areas below take over; one that is open to the world does not ask itself
+        let mut asked = vec![whole.justify.clone()];
         let plain = areas.iter().skip(1).all(|area| area.front.is_none());
-        let apart = areas.iter().any(|area| is_apart(whole, area));
+        let apart = areas
+            .iter()
+            .any(|area| is_apart(whole, asks(area, whole.justify.as_ref())));
         if plain && !apart {
             return Self {
                 all,
@@ -50,15 +54,18 @@ impl Fronts {
             });
             let parent = around.and_then(|&at| of_area.get(at)).copied().unwrap_or(0);
             let own = area.front.as_deref();
+            let around = asked.get(parent as usize).cloned().flatten();
             let ix = match all.get(parent as usize) {
-                Some(front) if own.is_some() || is_apart(front, area) => {
+                Some(front) if own.is_some() || is_apart(front, asks(area, around.as_ref())) => {
                     let depth = area.pattern.segs.len();
                     let none = Written::default();
                     let own = own.unwrap_or(&none);
                     let mut merged = over(front, Some(own), area.pattern.shown(), depth);
-                    if area.public.is_some() {
-                        merged.justify = None;
+                    if own.justify.is_none() {
+                        merged.justify = around;
                     }
+                    asked.push(merged.justify.clone());
+                    merged.justify = asks(area, merged.justify.as_ref()).cloned();
                     all.push(Arc::new(merged));
                     u32::try_from(all.len() - 1).unwrap_or(0)
                 }
@@ -72,10 +79,16 @@ impl Fronts {
     }
 }
 
-/// Whether settings say what an area below does not inherit.
-fn is_apart(front: &Front, below: &Area) -> bool {
-    // where the world may come in, nobody can be asked why
-    is_shared(front) || front.justify.is_some() && below.public.is_some()
+/// Whether settings say what an area below, which asks this of people, does not inherit.
+fn is_apart(front: &Front, asks: Option<&Arc<Justify>>) -> bool {
+    is_shared(front) || front.justify.as_ref() != asks
+}
+
+/// What an area asks of people: where the world may come in, nobody can be asked why.
+fn asks<'a>(area: &Area, around: Option<&'a Arc<Justify>>) -> Option<&'a Arc<Justify>> {
+    let mut allows = area.allows.iter();
+    let open = allows.any(|allow| allow.who.anyone && !allow.shadow);
+    around.filter(|_| !open)
 }
 
 /// Whether other people's answers may be given.

@@ -31,6 +31,11 @@ impl Show {
                 if let Some(most) = &area.tokens {
                     out.push_str(&format!("    takes tokens up to {most} old\n"));
                 }
+                if let Some(hold) = &area.justify {
+                    out.push_str(&format!(
+                        "    asks people why they come; a reason holds {hold}\n"
+                    ));
+                }
                 rules(&mut out, "    ", &area.rules);
             }
         }

@@ -38,6 +38,9 @@ impl Explanation {
         if let Some(set) = &self.headers {
             line(&mut out, "headers", set);
         }
+        if let Some(hold) = &self.justify {
+            line(&mut out, "asks", &format!("why; a reason holds {hold}"));
+        }
         if let Some(shadow) = &self.shadow {
             line(&mut out, "with shadow rules", shadow);
         }

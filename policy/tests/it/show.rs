@@ -1,6 +1,6 @@
 //! Policies laid out: the order that decides, and what each rule asks for.
 
-use policy::{Policy, Sources};
+use policy::{Policy, QueryText, Sources};
 
 use crate::support;
 
@@ -98,7 +98,7 @@ fn a_rule_says_all_that_it_asks_for() {
         serde_json::to_value(&shown.apps[0].areas).unwrap(),
         serde_json::json!([{
             "id": "app.web/a", "at": "policy.toml:10", "public": null, "shadow": false,
-            "device_only": false, "tokens": null,
+            "device_only": false, "tokens": null, "justify": null,
             "rules": [{
                 "id": "app.web/a#it", "at": "policy.toml:11", "who": "@it (nadia)", "from": "office",
                 "when": null, "device": "managed", "mfa": "15m", "login": "12h",
@@ -138,4 +138,93 @@ fn a_guard_and_the_console_are_shown_alone() {
 fn what_is_not_there_is_an_error_with_a_suggestion() {
     let error = load(SMALL).show(Some("app.wbe")).unwrap_err();
     assert_eq!(error.help.as_deref(), Some("did you mean `app.web`?"));
+}
+
+/// An app that asks why, with areas that take it over, change it, end it, and are open to the world.
+const ASKS: &str = r#"postern = 1
+[rate]
+slow = "1/s"
+[app.crm]
+host = "crm.example"
+upstream = "http://h:1"
+justify = "4h"
+allow.all = { who = "any-user" }
+[app.crm."/list"]
+justify = false
+allow.all = { who = "any-user" }
+[app.crm."/list/pay"]
+justify = "15m"
+allow.all = { who = "any-user" }
+[app.crm."/list/pay/own"]
+allow.all = { who = "any-user" }
+[app.crm."/open"]
+public = "a leaflet"
+allow.world = { who = "anyone", rate = "slow" }
+[app.crm."/open/names"]
+allow.all = { who = "any-user" }
+[app.crm."/plain"]
+allow.all = { who = "any-user" }
+[app.other]
+host = "other.example"
+upstream = "http://h:2"
+allow.all = { who = "any-user" }
+"#;
+
+#[test]
+fn each_area_asks_why_as_the_nearest_that_says_so_and_never_the_world() {
+    let policy = load(ASKS);
+    let shown = policy.show(None).unwrap();
+    let areas = shown.apps.iter().flat_map(|app| &app.areas);
+    let asks: Vec<_> = areas
+        .map(|area| format!("{} {}", area.id, area.justify.as_deref().unwrap_or("-")))
+        .collect();
+    let mut sorted = asks;
+    sorted.sort();
+    assert_eq!(
+        sorted,
+        [
+            "app.crm/ 4h",
+            "app.crm/list -",
+            "app.crm/list/pay 15m",
+            "app.crm/list/pay/own 15m",
+            "app.crm/open -",
+            "app.crm/open/names 4h",
+            "app.crm/plain 4h",
+            "app.other/ -",
+        ]
+    );
+    let text = shown.to_text();
+    assert!(text.contains("    asks people why they come; a reason holds 15m\n"));
+    let fronts = policy.apps().find(|(_, app)| &*app.id == "app.crm");
+    let given = fronts
+        .unwrap()
+        .1
+        .fronts
+        .iter()
+        .filter_map(|f| f.justify.as_ref());
+    // a reason is given for the area that asks, whichever below it was opened
+    let given: std::collections::BTreeSet<_> = given.map(|asked| asked.area.as_str()).collect();
+    assert_eq!(given.into_iter().collect::<Vec<_>>(), ["/", "/list/pay"]);
+}
+
+#[test]
+fn an_explanation_says_that_an_allow_asks_why() {
+    let policy = load(&format!("{ASKS}[group]\nit = [\"nadia\"]\n"));
+    let ask = |url: &str| {
+        let query = QueryText {
+            user: Some("nadia".to_owned()),
+            to: url.to_owned(),
+            ..QueryText::default()
+        };
+        policy.explain(&policy.query(&query).unwrap())
+    };
+    let asked = ask("https://crm.example/plain/7");
+    assert_eq!(asked.justify.as_deref(), Some("4h"));
+    assert!(
+        asked.to_text().contains("why; a reason holds 4h"),
+        "{}",
+        asked.to_text()
+    );
+    assert_eq!(ask("https://crm.example/list").justify, None);
+    assert_eq!(ask("https://other.example/").justify, None);
 }

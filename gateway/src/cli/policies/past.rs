@@ -1,6 +1,7 @@
 //! `postern policy explain D-…` and `policy record`: one decision on record, asked again.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use clap::Args;
 use serde::Serialize;
@@ -10,7 +11,9 @@ use crate::audit::again::{self, Decided, Line};
 use crate::audit::query;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::{Global, out, reading};
-use crate::explain::{self, Which};
+use crate::explain::{self, Then, Which};
+use crate::reload::history::History;
+use crate::secrets::Keys;
 
 /// The help of `policy record`.
 pub(super) const RECORD: &str = "Examples:
@@ -120,7 +123,7 @@ struct RecordAnswer<'a> {
     passes: bool,
 }
 
-/// Explains a decision on record by the policy of now, and says whether that is still the one that decided.
+/// Explains a decision on record by the policy that took it, if its files are still kept, and by that of now.
 ///
 /// # Errors
 /// Those of [`record`].
@@ -128,17 +131,24 @@ pub(super) fn explain(which: &Which, folder: &Folder, global: &Global) -> Result
     let decided = find(which, "policy explain", global)?;
     let dir = folder.dir(global)?;
     let (sources, policy) = (read(&dir)?, super::load(&dir)?.policy);
-    let (past, error) = explain::again(&policy, &decided);
+    let (mut past, error) = explain::again(&policy, &decided);
+    let then = past.policy_changed.then(|| of_then(&decided, global));
+    let then = then.flatten();
+    past.note(then.as_ref());
     if global.json {
         out::json(&past);
         return Ok(());
     }
-    out::raw(&past.to_text());
-    if let Some(explanation) = &past.explanation {
-        out::raw(&format!("\n{}", explanation.to_text()));
-        out::raw(&explain::excerpts(&sources, &policy, explanation));
-    }
+    out::raw(&past.whole_text(then.as_ref(), &policy, Some(&sources)));
     error.map_or(Ok(()), |error| Err(refused(error)))
+}
+
+/// Asks the policy that took a decision, if the gateway still keeps it.
+fn of_then(decided: &Decided, global: &Global) -> Option<Then> {
+    let config = global.config().ok()?;
+    let keys = Arc::new(Keys::load(&config.master_key).ok()?);
+    let folder = History::peek(&config.data, keys, decided.policy.as_deref()?)?;
+    Then::ask(folder.sources(&config.policy_dir), decided)
 }
 
 #[cfg(test)]

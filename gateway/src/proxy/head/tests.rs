@@ -52,6 +52,7 @@ fn ambiguous_framing_is_refused() {
             "Upgrade: websocket\r\nContent-Length: 1\r\n",
             "upgrade-with-body",
         ),
+        ("Upgrade: websocket\r\n", "bad-upgrade"),
         ("Expect: 200-ok\r\n", "bad-expect"),
         ("A : b\r\n", "bad-field-name"),
         ("A: b\r\n c: folded\r\n", "bad-field-name"),
@@ -64,6 +65,40 @@ fn ambiguous_framing_is_refused() {
     }
     let old = "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
     assert_eq!(judged(old), Err("transfer-encoding-in-1-0"));
+}
+
+/// A 101 opens a tunnel in which nothing is judged any more.
+/// Source: RFC 9110 section 7.8, RFC 6455 section 4.1; security.md R-PX-12, R-PX-13.
+#[test]
+fn only_a_websocket_of_the_version_there_is_may_be_asked_for() {
+    let head = |method: &str, version: &str, fields: &str| {
+        let usual = "Host: a\r\nConnection: upgrade\r\n";
+        judged(&format!(
+            "{method} /ws HTTP/{version}\r\n{usual}{fields}\r\n"
+        ))
+    };
+    let version = "Sec-WebSocket-Version: 13\r\n";
+    for right in ["Upgrade: websocket\r\n", "upgrade: WebSocket\r\n"] {
+        assert_eq!(head("GET", "1.1", &format!("{right}{version}")), Ok(()));
+    }
+    let right = format!("Upgrade: websocket\r\n{version}");
+    assert_eq!(head("POST", "1.1", &right), Err("bad-upgrade"));
+    assert_eq!(head("GET", "1.0", &right), Err("bad-upgrade"));
+    for wrong in [
+        "Upgrade: h2c\r\n",
+        "Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n",
+        "Upgrade: TLS/1.2\r\n",
+        "Upgrade: websocket, h2c\r\n",
+        "Upgrade: websocket\r\nUpgrade: h2c\r\n",
+        "Upgrade: websocket\r\nUpgrade: websocket\r\n",
+        "Upgrade: websocket/13\r\n",
+        "Upgrade:\r\n",
+        "Up_grade: websocket\r\nUpgrade: x\r\n",
+        "Upgrade: websocket\r\nSec-WebSocket-Version: 8\r\n",
+        "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Version: 8\r\n",
+    ] {
+        assert_eq!(head("GET", "1.1", wrong), Err("bad-upgrade"), "{wrong:?}");
+    }
 }
 
 #[test]

@@ -12,6 +12,36 @@ use crate::proxy::{answer, cached, cookies, headers, native, upstream};
 
 const HTTPS: HeaderValue = HeaderValue::from_static("https");
 
+/// Answers of 1xx before the last one. Source: security.md R-PX-24.
+const HINTS: u32 = 8;
+
+/// What stands for an answer that two readers would read in two ways; its connection is not used again.
+fn bad_answer(why: &'static str) -> Box<Error> {
+    Error::explain(ErrorType::InvalidHTTPHeader, why).into_up()
+}
+
+/// Checks that one field at most says where an answer ends, in the one form there is.
+///
+/// Source: RFC 9112 section 6.3; security.md R-PX-23.
+fn is_framed_once(answer: &ResponseHeader) -> Result<()> {
+    let mut codings = answer.headers.get_all(header::TRANSFER_ENCODING).iter();
+    let coding = codings.next();
+    let chunked = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"chunked");
+    if codings.next().is_some() || !coding.is_none_or(chunked) {
+        return Err(bad_answer("a transfer coding that is not chunked"));
+    }
+    let mut lengths = answer.headers.get_all(header::CONTENT_LENGTH).iter();
+    let length = lengths.next().map(HeaderValue::as_bytes);
+    let number = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    if lengths.next().is_some() || !length.is_none_or(number) {
+        return Err(bad_answer("not one length"));
+    }
+    if length.is_some() && coding.is_some() {
+        return Err(bad_answer("a length beside chunks"));
+    }
+    Ok(())
+}
+
 impl Pep {
     /// Makes the head of a request to an app out of the client's.
     ///
@@ -80,14 +110,20 @@ impl Pep {
         ctx: &mut Ctx,
     ) -> Result<()> {
         if upstream.status == http::StatusCode::SWITCHING_PROTOCOLS {
-            if !ctx.upgrade {
-                return Err(Error::explain(
-                    ErrorType::HTTPStatus(502),
-                    "101 nobody asked for",
-                ));
+            let to = upstream.headers.get(header::UPGRADE);
+            let websocket = to.is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
+            if !ctx.upgrade || !websocket {
+                return Err(bad_answer("101 to what nobody asked for"));
             }
             let silence = ctx.route.front.as_ref().map(|front| front.stream);
             session.set_read_timeout(silence);
+        }
+        is_framed_once(upstream)?;
+        if upstream.status.is_informational() {
+            ctx.hints += 1;
+            if ctx.hints > HINTS {
+                return Err(bad_answer("too many answers before the last"));
+            }
         }
         answer::clean(upstream)?;
         let last = !upstream.status.is_informational();

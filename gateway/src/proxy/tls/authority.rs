@@ -113,6 +113,9 @@ impl InternalCa {
 /// The domain that stands for a host: its parent, so that a neighbour needs no other intermediate;
 /// the host itself where its parent may be a public suffix.
 fn domain_of(host: &str) -> String {
+    if let Some(parent) = host.strip_prefix("*.") {
+        return parent.to_owned();
+    }
     let parent = host.split_once('.').map(|(_, rest)| rest);
     let is_wide = |parent: &&str| match parent.split_once('.') {
         None => true,

@@ -1,0 +1,202 @@
+//! What an app may answer, how late, and what its people are told when it does not.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use postern_tests::curl::{Client, host, signed_in};
+use postern_tests::gateway::Gateway;
+use postern_tests::raw::{self, Tls};
+use postern_tests::replica::{Mode, Replica};
+use postern_tests::websocket::Socket;
+
+const SOON: Duration = postern_tests::wait::PATIENCE;
+
+/// A policy whose app has these keys.
+fn policy(app: &str) -> String {
+    format!(
+        "postern = 1\n[group]\nadmins = [\"demo\"]\n[admin]\nallow.admins = {{ who = \"@admins\" }}\n\
+         [app.app]\nhost = [\"app.gate.localhost\", \"app.gate.postern.internal\"]\n{app}\n\
+         allow.people = {{ who = [\"demo\", \"guest\"] }}\n"
+    )
+}
+
+fn socket(gateway: &Gateway, client: &Client, path: &str) -> Result<Socket<Tls>, String> {
+    let tcp = TcpStream::connect(("127.0.0.1", gateway.https_port())).unwrap();
+    let name = host(&gateway.facts.app);
+    let tls = raw::tls_over(tcp, name, &gateway.facts.ca_root, SOON);
+    let cookie = client.cookie(name, "__Host-postern").unwrap();
+    let authority = format!("{name}:{}", gateway.https_port());
+    Socket::open(
+        tls,
+        &authority,
+        path,
+        Some(&format!("__Host-postern={cookie}")),
+    )
+}
+
+/// An app that answers every request with the same bytes and then closes.
+struct Scripted {
+    url: String,
+    says: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Scripted {
+    fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let says = Arc::new(Mutex::new(Vec::new()));
+        let shared = Arc::clone(&says);
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let (mut head, mut byte) = (Vec::new(), [0]);
+                while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|n| n > 0) {
+                    head.push(byte[0]);
+                }
+                let answer = shared.lock().unwrap().clone();
+                drop(stream.write_all(&answer));
+            }
+        });
+        Self { url, says }
+    }
+}
+
+/// Two readers of such an answer would part it from the next in two places; each has a twin that is read in one way.
+/// Source: RFC 9112 section 6.3; security.md R-PX-23 to R-PX-25.
+#[test]
+fn an_answer_that_can_be_read_in_two_ways_is_none() {
+    let app = Scripted::new();
+    let (gateway, client) = signed_in(&policy(&format!("upstream = \"{}\"", app.url)));
+    let hint = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n";
+    let plain = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let with = |fields: &str, body: &str| format!("HTTP/1.1 200 OK\r\n{fields}\r\n{body}");
+    let chunks = "2\r\nok\r\n0\r\n\r\n";
+    for (name, answer, status) in [
+        ("one length", plain.to_owned(), 200),
+        (
+            "chunks",
+            with("Transfer-Encoding: chunked\r\n", chunks),
+            200,
+        ),
+        ("until it closes", with("", "ok"), 200),
+        ("eight hints", hint.repeat(8) + plain, 200),
+        ("nine hints", hint.repeat(9) + plain, 502),
+        (
+            "two equal lengths",
+            with("Content-Length: 2\r\nContent-Length: 2\r\n", "ok"),
+            502,
+        ),
+        (
+            "two lengths",
+            with("Content-Length: 2\r\nContent-Length: 1\r\n", "ok"),
+            502,
+        ),
+        (
+            "a list of lengths",
+            with("Content-Length: 2, 2\r\n", "ok"),
+            502,
+        ),
+        ("a signed length", with("Content-Length: +2\r\n", "ok"), 502),
+        (
+            "another coding",
+            with("Transfer-Encoding: xchunked\r\n", chunks),
+            502,
+        ),
+        (
+            "a list of codings",
+            with("Transfer-Encoding: gzip, chunked\r\n", chunks),
+            502,
+        ),
+        (
+            "two codings",
+            with(
+                "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+                chunks,
+            ),
+            502,
+        ),
+        (
+            "a tunnel nobody asked for",
+            "HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\n\r\n".to_owned(),
+            502,
+        ),
+        ("no version", "HTTP 200 OK\r\n\r\n".to_owned(), 502),
+    ] {
+        *app.says.lock().unwrap() = answer.into_bytes();
+        for method in ["GET", "POST"] {
+            let got = client.send(
+                &gateway.facts.app,
+                &["-X", method, "-H", "Accept: text/html"],
+            );
+            assert_eq!(got.status, status, "{name} to {method}: {got:?}");
+            if status == 200 {
+                assert_eq!(got.body, "ok", "{name} to {method}");
+            }
+        }
+    }
+    *app.says.lock().unwrap() = b"HTTP/1.1 101 Switching\r\nUpgrade: shell\r\n\r\n$ ".to_vec();
+    let wrong = socket(&gateway, &client, "/ws").unwrap_err();
+    assert!(wrong.contains("502"), "{wrong}");
+}
+
+/// How long an app may take is counted from when it has the whole of the request.
+#[test]
+fn an_upload_may_take_longer_than_the_answer() {
+    let app = Replica::new("only");
+    let keys = format!(
+        "upstream = \"{}\"\ntimeout = {{ head = \"1s\", idle = \"1s\" }}",
+        app.url()
+    );
+    let (gateway, client) = signed_in(&policy(&keys));
+    let name = host(&gateway.facts.app);
+    let tcp = TcpStream::connect(("127.0.0.1", gateway.https_port())).unwrap();
+    let mut tls = raw::tls_over(tcp, name, &gateway.facts.ca_root, SOON);
+    let cookie = client.cookie(name, "__Host-postern").unwrap();
+    let head = format!(
+        "POST /files HTTP/1.1\r\nHost: {name}:{}\r\nCookie: __Host-postern={cookie}\r\n\
+         Content-Length: 12\r\nConnection: close\r\n\r\n",
+        gateway.https_port()
+    );
+    tls.write_all(head.as_bytes()).unwrap();
+    for _ in 0..12 {
+        std::thread::sleep(Duration::from_millis(500));
+        tls.write_all(b"x").unwrap();
+    }
+    let answer = raw::read_all(&mut tls);
+    let shown = String::from_utf8_lossy(&answer.bytes);
+    assert_eq!(answer.status(), Some(200), "{shown}");
+    assert_eq!(app.seen().last().unwrap().body, b"xxxxxxxxxxxx");
+    // its twin: the app is late once it has everything
+    app.set(Mode::Silent);
+    let late = client.send(&gateway.facts.app, &["-X", "POST", "--data-raw", "all"]);
+    assert_eq!(late.status, 504, "{late:?}");
+}
+
+/// Who looks at the page learns whose fault it is: the network's, the app's, or the app's load.
+#[test]
+fn the_page_tells_an_app_out_of_reach_from_one_that_fails() {
+    let mut app = Replica::new("only");
+    let text = policy(&format!("upstream = \"{}\"", app.url()));
+    let (gateway, client) = signed_in(&text);
+    let told = || {
+        let twin = client.send(&gateway.facts.app, &["-H", "Accept: application/json"]);
+        (
+            twin.status,
+            twin.json()["error"].as_str().map(str::to_owned),
+        )
+    };
+    let named = |status: u16, name: &str| (status, Some(name.to_owned()));
+    app.set(Mode::Garbage);
+    assert_eq!(told(), named(502, "bad-upstream"));
+    app.kill();
+    assert_eq!(told(), named(502, "app-unreachable"));
+    let page = client.open(&gateway.facts.app);
+    assert!(page.body.contains("cannot be reached"), "{page:?}");
+    app.revive();
+    app.set(Mode::Well);
+    gateway.set_policy(&text.replace("upstream", "concurrency = 1\nupstream"));
+    let held = socket(&gateway, &client, "/ws").unwrap();
+    assert_eq!(told(), named(503, "app-busy"));
+    drop(held);
+}
