@@ -372,6 +372,9 @@ fn administrators_hear_of_a_sensitive_limit_that_is_used_up() {
     for word in ["demo", "\"export\"", "127.0.0.1", "app.gate.localhost"] {
         assert!(told.contains(word), "{word}: {told}");
     }
+    journal::wait_for(&gateway, "limited.1", |r| {
+        r["reason"] == "sensitive-limited"
+    });
     let limited = |reason: &str| journal::search(&gateway, &["--reason", reason]);
     let (loud, quiet) = (limited("sensitive-limited"), limited("rate-limited"));
     assert_eq!((loud.len(), quiet.len()), (1, 1));
@@ -385,7 +388,7 @@ fn administrators_hear_of_a_sensitive_limit_that_is_used_up() {
 #[test]
 fn administrators_hear_of_a_policy_folder_that_is_not_in_force() {
     let sink = Sink::new();
-    let mut gateway = with_mail(sink.port());
+    let gateway = with_mail(sink.port());
     let good = gateway.policy_text();
     let told = |word: &str| {
         let mail = sink.wait_for(word, |mail| {
@@ -407,8 +410,4 @@ fn administrators_hear_of_a_policy_folder_that_is_not_in_force() {
         "[app.app.\"=/open\"]\npublic = \"a leaflet\"\nallow.world = { who = \"anyone\" }\n[app.app]",
     ));
     told("become open to the world");
-    save("postern = 1\n[app.app]\nhots = 2\n");
-    gateway.stop();
-    gateway.start_again();
-    told("THE_WORD");
 }

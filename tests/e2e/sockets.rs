@@ -388,10 +388,8 @@ fn a_person_has_so_much_open_at_once_and_others_have_theirs() {
     let refused = open(&demo).map(drop);
     assert_eq!(refused, Err("HTTP/1.1 429 Too Many Requests".to_owned()));
     assert!(open(&guest).is_ok());
-    let seen = gateway.must(&["audit", "search", "--event", "limited.1", "--json"]);
-    let limited = journal::records(&seen);
-    let limited = limited.iter().find(|r| r["detail"] == "streams");
-    assert_eq!(limited.unwrap()["user"], "demo");
+    let limited = journal::wait_for(&gateway, "limited.1", |r| r["detail"] == "streams");
+    assert_eq!(limited["user"], "demo");
     held.pop();
     wait::until_true(SOON, "the place is free", || open(&demo).is_ok());
     assert_eq!(held.len(), 2);
