@@ -173,6 +173,13 @@ async fn act(gw: Arc<Gateway>, output: Output) {
             let Some(at) = config.acme.directory.get(directory) else {
                 return;
             };
+            if gw
+                .acme
+                .state(&name)
+                .is_none_or(|state| state.held.is_none())
+            {
+                test::before_first(&gw, &names).await;
+            }
             tracing::info!(name, directory = at.url, "a certificate is ordered");
             let done = tokio::spawn({
                 let (gw, config, at) = (Arc::clone(&gw), Arc::clone(&config), at.clone());

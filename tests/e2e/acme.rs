@@ -75,8 +75,21 @@ fn http_01_works_though_every_fifth_number_is_refused() {
             "{host}"
         );
     }
+    // port 80 of this machine is not the gateway's, which the self-test before each first order tells
+    let tested = || {
+        let records = site.json(&["audit", "search", "--reason", "self-test"]);
+        let of = |name: &str| {
+            let told = records.iter().filter_map(|r| r["detail"].as_str());
+            told.filter(|text| text.starts_with(&format!("{name}: ")))
+                .count()
+        };
+        (of(GATE), of(OPEN))
+    };
+    let before = tested();
+    assert!(before.0 >= 1 && before.1 >= 1, "{before:?}");
     let done = site.renew(GATE);
     assert_eq!(done["outcome"], "renewed", "{done}");
+    assert_eq!(tested(), before, "a renewal is no first order");
     let records = site.json(&["audit", "search", "--event", "certificate-changed.1"]);
     let named = |name: &str| {
         records

@@ -18,12 +18,16 @@ use tokio_rustls::TlsConnector;
 use super::answers::{ALPN, PATH};
 use super::lookup;
 use super::transport::Transport;
+use crate::audit::{Event, Record, reason};
 use crate::config::{Challenge, Directory};
 use crate::control::cert::Check;
 use crate::gateway::Gateway;
 use crate::proxy::tls::provider;
 
 const DEADLINE: Duration = Duration::from_secs(5);
+/// The ports that directories use. Source: RFC 8555 section 8.3, RFC 8737 section 3.
+const HTTP: u16 = 80;
+const HTTPS: u16 = 443;
 /// Names that are tested at most: the others are like them.
 const NAMES: usize = 50;
 
@@ -35,7 +39,44 @@ pub(crate) async fn all(gw: &Arc<Gateway>, http: u16, https: u16) -> Vec<Check> 
         checks.push(directory(at, gw.config.acme.staging).await);
     }
     let names = gw.acme.names.lock().clone();
-    for name in names.lots.iter().flatten().take(NAMES) {
+    let names: Vec<_> = names.lots.into_iter().flatten().take(NAMES).collect();
+    checks.extend(ways(gw, &names, http, https).await);
+    checks
+}
+
+/// Tests the names of a first order and says what is wrong with them, with what to do. The order goes out all the same:
+/// the world may see another way than the gateway does.
+pub(super) async fn before_first(gw: &Arc<Gateway>, names: &[String]) {
+    if gw.config.acme.challenge == Challenge::Dns {
+        return;
+    }
+    for found in ways(gw, names, HTTP, HTTPS).await {
+        let Some(advice) = found.advice.filter(|_| !found.ok) else {
+            continue;
+        };
+        let Check {
+            name,
+            check,
+            detail,
+            ..
+        } = found;
+        tracing::warn!(
+            name,
+            check,
+            detail,
+            advice,
+            "a first order will likely fail"
+        );
+        let mut record = Record::new(Event::CertificateChanged, "failed", reason::SELF_TEST);
+        record.detail = Some(format!("{name}: {check}: {detail}"));
+        gw.audit.note(record);
+    }
+}
+
+/// Tests the world's way to names at these ports.
+async fn ways(gw: &Arc<Gateway>, names: &[String], http: u16, https: u16) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for name in names {
         let found = addresses(gw, name).await;
         let first = found.as_ref().ok().and_then(|all| all.first().copied());
         checks.push(dns(name, found));

@@ -116,6 +116,7 @@ pub(crate) const CACHED: &str = "cached";
 pub(crate) const UNCONFIRMED: &str = "unconfirmed";
 pub(crate) const ROLLED_BACK: &str = "rolled-back";
 pub(crate) const RENEWED: &str = "renewed";
+pub(crate) const SELF_TEST: &str = "self-test";
 pub(crate) const ORDER_FAILED: &str = "order-failed";
 pub(crate) const ENDS_SOON: &str = "ends-soon";
 pub(crate) const RESTORED: &str = "restored";
@@ -238,6 +239,7 @@ pub(crate) const ALL: &[&str] = &[
     UNCONFIRMED,
     ROLLED_BACK,
     RENEWED,
+    SELF_TEST,
     ORDER_FAILED,
     ENDS_SOON,
     RESTORED,
