@@ -127,7 +127,9 @@ pub fn check_issued(
 
 #[cfg(test)]
 mod tests {
-    use rcgen::CertificateSigningRequestParams;
+    use rcgen::{
+        CertificateSigningRequestParams, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, PublicKeyData,
+    };
     use rustls::pki_types::pem::PemObject;
     use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer};
 
@@ -194,13 +196,20 @@ mod tests {
     }
 
     #[test]
-    fn a_request_carries_its_names_and_its_key_only() {
+    fn a_request_carries_its_names_and_a_key_of_the_kind_that_was_asked_for() {
         let names = ["a.test".to_owned(), "*.a.test".to_owned()];
         for kind in [KeyKind::P256, KeyKind::Rsa2048] {
             let made = CertRequest::create(&names, kind).unwrap();
             let der = CertificateSigningRequestDer::from(made.der.clone());
             let read = CertificateSigningRequestParams::from_der(&der).unwrap();
             assert_eq!(read.params.subject_alt_names.len(), 2);
+            let algorithm = match kind {
+                KeyKind::P256 => &PKCS_ECDSA_P256_SHA256,
+                KeyKind::Rsa2048 => &PKCS_RSA_SHA256,
+            };
+            assert_eq!(read.public_key.algorithm(), algorithm);
+            let bytes = read.public_key.der_bytes().len();
+            assert_eq!(bytes, if kind == KeyKind::P256 { 65 } else { 270 });
             assert!(made.key_pem.contains("PRIVATE KEY"));
             assert!(!format!("{made:?}").contains("PRIVATE"));
         }

@@ -9,7 +9,7 @@ use postern_tests::curl::{Client, host};
 use postern_tests::gateway::Gateway;
 use postern_tests::html;
 use postern_tests::journal;
-use postern_tests::office::{Office, PERMITTED, echoes};
+use postern_tests::office::{Office, PERMITTED, PERMITTED6, echoes};
 use postern_tests::policy::{second_app, two_apps};
 use postern_tests::raw::{self, Tls};
 use postern_tests::upstream::Recorder;
@@ -241,6 +241,54 @@ fn an_app_taken_out_of_the_policy_closes_its_own_streams_only() {
     assert_eq!(client.fetch(&gateway.facts.app).status, 200);
     let status = client.try_send(&second, &[]).map(|a| a.status);
     assert_ne!(status, Ok(200));
+}
+
+/// What a policy no longer permits ends inside open flows, and so does a code that is too old; a neighbour stays.
+#[test]
+fn flows_end_with_their_rule_and_with_the_age_of_a_code_and_a_neighbour_stays() {
+    let office = Office::new();
+    let (gateway, facts) = (&office.gateway, &office.gateway.facts);
+    let page = office.browser().sign_in(&facts.tunnel_portal, &facts.demo);
+    assert_eq!(page.status, 200, "{page:?}");
+    let signed_in = Instant::now();
+    let whole = gateway.policy_text();
+    let both = "to = [\"10.78.0.2\", \"fd78::2\"]";
+    assert!(whole.contains(both), "{whole}");
+    let mut kept = office.connect(PERMITTED6).unwrap();
+    assert!(echoes(&mut kept, "open").unwrap());
+    let mut lost = office.connect(PERMITTED).unwrap();
+    assert!(echoes(&mut lost, "open").unwrap());
+    lost.set_read_timeout(Some(LIMIT)).unwrap();
+    let start = Instant::now();
+    let watched = watch(move || drop(raw::read_all(&mut lost)));
+    gateway.set_policy(&whole.replace(both, "to = \"fd78::2\""));
+    assert_closed("TCP flow", start, watched);
+    assert!(office.connect(PERMITTED).is_err());
+    assert!(echoes(&mut kept, "still").unwrap());
+
+    // the same by age: the rule asks for a code that is younger than the person's will be in six seconds
+    gateway.open_policy(&whole);
+    let mut timed = office.connect(PERMITTED).unwrap();
+    assert!(echoes(&mut timed, "again").unwrap());
+    let age = signed_in.elapsed().as_secs() + 6;
+    let young = format!("allow.demo = {{ who = \"demo\", mfa = \"{age}s\" }}");
+    let service = whole.find("[net.echo]").unwrap();
+    let (front, back) = whole.split_at(service);
+    let back = back.replace("allow.demo = { who = \"demo\" }", &young);
+    assert!(back.contains(&young), "{back}");
+    gateway.set_policy(&format!("{front}{back}"));
+    assert!(echoes(&mut timed, "young enough").unwrap());
+    timed.set_read_timeout(Some(LIMIT)).unwrap();
+    let ended = watch(move || drop(raw::read_all(&mut timed)))
+        .join()
+        .unwrap();
+    let at = ended.saturating_duration_since(signed_in).as_secs_f64();
+    let due = Duration::from_secs(age).as_secs_f64();
+    assert!(
+        (due - 2.0..due + 10.0).contains(&at),
+        "{at} instead of {due}"
+    );
+    assert!(office.connect(PERMITTED).is_err());
 }
 
 #[test]

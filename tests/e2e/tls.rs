@@ -3,12 +3,16 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use postern_tests::curl::Client;
 use postern_tests::gateway::Gateway;
 use postern_tests::raw;
-use rustls::ClientConnection;
+use rustls::crypto::SupportedKxGroup;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConnection, NamedGroup};
 
 const LIMIT: Duration = postern_tests::wait::PATIENCE;
 
@@ -257,4 +261,38 @@ fn who_asks_for_nobody_or_for_a_stranger_learns_no_name() {
         text.to_lowercase().contains("intermediate"),
         "the twin names its issuer: {text}"
     );
+}
+
+/// A client that begins with the hybrid group, as browsers do, gets it; others get what they begin with.
+#[test]
+fn keys_are_agreed_on_by_the_hybrid_group_where_the_client_begins_with_it() {
+    let gateway = Gateway::demo();
+    let agreed = |groups: Vec<&'static dyn SupportedKxGroup>| {
+        let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+        provider.kx_groups = groups;
+        let mut roots = rustls::RootCertStore::empty();
+        let pem = std::fs::read(&gateway.facts.ca_root).unwrap();
+        for der in CertificateDer::pem_slice_iter(&pem) {
+            roots.add(der.unwrap()).unwrap();
+        }
+        let config = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = "gate.localhost".try_into().unwrap();
+        let mut session = ClientConnection::new(Arc::new(config), name).unwrap();
+        let mut tcp = connect(&gateway);
+        while session.is_handshaking() {
+            session.complete_io(&mut tcp).unwrap();
+        }
+        session.negotiated_key_exchange_group().unwrap().name()
+    };
+    use rustls::crypto::aws_lc_rs::kx_group::{SECP256R1, X25519, X25519MLKEM768};
+    assert_eq!(
+        agreed(vec![X25519MLKEM768, X25519, SECP256R1]),
+        NamedGroup::X25519MLKEM768
+    );
+    assert_eq!(agreed(vec![X25519, SECP256R1]), NamedGroup::X25519);
+    assert_eq!(agreed(vec![SECP256R1]), NamedGroup::secp256r1);
 }
