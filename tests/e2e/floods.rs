@@ -224,12 +224,14 @@ fn slow_heads_and_bodies_and_a_storm_of_connections_are_ended_and_a_canary_is_se
         .iter()
         .filter(|seen| seen.target() == "/slow");
     assert_eq!(whole.count(), 0, "none of them was whole");
-    let cut = journal::search(&scene.gateway, &["--event", "request-ended"]);
-    let cut = cut.iter().filter(|r| {
-        let slow = journal::is(r, "path", "/slow") && journal::is(r, "reason", "timeout");
-        slow && journal::is(r, "outcome", "cut")
+    wait::until_true(LIMIT, "each body that was cut is on record", || {
+        let ended = journal::search(&scene.gateway, &["--event", "request-ended"]);
+        let cut = ended.iter().filter(|r| {
+            let slow = journal::is(r, "path", "/slow") && journal::is(r, "reason", "timeout");
+            slow && journal::is(r, "outcome", "cut")
+        });
+        cut.count() == 10
     });
-    assert_eq!(cut.count(), 10, "each body that was cut is on record");
     assert_eq!(canary.fetch(&scene.gateway.facts.app).status, 200);
     well(&scene, working, "slow clients and a storm of connections");
 }

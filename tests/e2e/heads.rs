@@ -1,7 +1,7 @@
 //! Requests that other software reads in two ways: none may reach the app, and each has a twin
 //! that does.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -438,4 +438,79 @@ fn an_upgrade_to_anything_but_a_websocket_never_reaches_the_app() {
         scene.refuses(name, &upgrade(method, fields));
     }
     scene.passes("none", &with("Connection: close\r\n"));
+}
+
+/// A client that asks first sends nothing that is not wanted, and what it is told to send arrives.
+/// Source: RFC 9110 section 10.1.1.
+#[test]
+fn who_expects_100_is_told_before_the_body_whether_to_send_it() {
+    let scene = Scene::new();
+    let head = |cookie: &str, length: u64| {
+        let authority = scene.authority();
+        format!(
+            "POST /p HTTP/1.1\r\nHost: {authority}\r\n{cookie}Expect: 100-continue\r\nContent-Length: {length}\r\n\r\n"
+        )
+    };
+    let cookie = format!("Cookie: {}\r\n", scene.cookie);
+    let first = |head: String| {
+        let mut tls = scene.connect();
+        tls.write_all(head.as_bytes()).unwrap();
+        let mut seen = Vec::new();
+        let mut byte = [0];
+        while !seen.ends_with(b"\r\n\r\n") && tls.read(&mut byte).is_ok_and(|n| n > 0) {
+            seen.push(byte[0]);
+        }
+        let line = String::from_utf8_lossy(&seen)
+            .lines()
+            .next()
+            .map(str::to_owned);
+        (tls, line.unwrap_or_default())
+    };
+    let before = scene.recorder.seen().len();
+    let (_, stranger) = first(head("", 5));
+    assert!(stranger.starts_with("HTTP/1.1 401"), "{stranger}");
+    let (_, large) = first(head(&cookie, 1 << 40));
+    assert!(large.starts_with("HTTP/1.1 413"), "{large}");
+    assert_eq!(scene.recorder.seen().len(), before);
+    let (mut tls, told) = first(head(&cookie, 5));
+    assert_eq!(told, "HTTP/1.1 100 Continue");
+    tls.write_all(b"hello").unwrap();
+    let mut seen = Vec::new();
+    let mut part = [0; 1024];
+    while !seen.windows(4).any(|w| w == b"\r\n\r\n") {
+        let count = tls.read(&mut part).unwrap();
+        assert!(count > 0, "closed");
+        seen.extend_from_slice(&part[..count]);
+    }
+    assert!(
+        seen.starts_with(b"HTTP/1.1 200"),
+        "{}",
+        String::from_utf8_lossy(&seen)
+    );
+    assert_eq!(scene.recorder.last().body, b"hello");
+}
+
+/// Bytes behind a request for a WebSocket that the app declines are no bytes of a tunnel.
+/// Source: CVE-2026-2833; security.md R-PX-12.
+#[test]
+fn what_stands_behind_a_declined_upgrade_is_judged_like_any_request() {
+    let scene = Scene::new();
+    let text = postern_tests::policy::two_apps(&scene.recorder.url(), "");
+    let secret = "[app.app.\"/secret\"]\nallow.guest = { who = \"guest\" }\n";
+    scene.gateway.set_policy(&format!("{text}\n{secret}"));
+    let usual = format!(
+        "Host: {}\r\nCookie: {}\r\n",
+        scene.authority(),
+        scene.cookie
+    );
+    let both = format!(
+        "GET /p HTTP/1.1\r\n{usual}Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n\
+         GET /secret HTTP/1.1\r\n{usual}Connection: close\r\n\r\n"
+    );
+    let answer = raw::exchange(&mut scene.connect(), both.as_bytes());
+    assert_eq!(answer.status(), Some(200), "the app declines");
+    let seen = scene.recorder.seen();
+    assert!(seen.iter().all(|r| r.target() != "/secret"), "{seen:?}");
+    assert_eq!(seen.last().unwrap().target(), "/p");
+    assert!(seen.last().unwrap().body.is_empty());
 }

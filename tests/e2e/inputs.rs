@@ -224,7 +224,7 @@ fn a_folder_closed_to_the_gateway_keeps_the_old_policy() {
         ..Setup::default()
     });
     let folder = &gateway.facts.policy;
-    let before = in_force(&gateway);
+    let (before, seen) = (in_force(&gateway), rejected(&gateway));
     fs::set_permissions(folder, Permissions::from_mode(0o000)).unwrap();
     let output = gateway.run(&["reload"]);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -233,6 +233,7 @@ fn a_folder_closed_to_the_gateway_keeps_the_old_policy() {
         text.contains("cannot read") && text.contains("ermission denied"),
         "{text}"
     );
+    assert!(rejected(&gateway) > seen, "it is not on record");
     assert_eq!(in_force(&gateway), before);
     fs::set_permissions(folder, Permissions::from_mode(0o700)).unwrap();
     gateway.must(&["reload"]);

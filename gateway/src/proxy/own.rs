@@ -16,7 +16,7 @@ use super::head::Target;
 use super::identify::{Identified, Use};
 use super::pep::Ctx;
 use super::statement::KEYS_PATH;
-use super::{admin, answer, cookies, headers, offence};
+use super::{admin, answer, cookies, headers, offence, upstream};
 use crate::audit::{Event, reason};
 use crate::bans::Offence;
 use crate::clock;
@@ -200,6 +200,7 @@ async fn read_body(session: &mut Session) -> Result<Option<Bytes>> {
 
 /// Reads a whole body of at most so many bytes; `None` when it has more.
 pub(super) async fn read_body_of(session: &mut Session, max: usize) -> Result<Option<Bytes>> {
+    upstream::invite(session).await?;
     let mut body = BytesMut::new();
     while let Some(part) = session.as_downstream_mut().read_request_body().await? {
         if body.len() + part.len() > max {

@@ -316,6 +316,7 @@ impl ProxyHttp for Pep {
                 {
                     return Ok(true);
                 }
+                upstream::invite(session).await?;
                 if !direct::fits(&ctl, session, ctx) {
                     return Ok(false);
                 }
@@ -451,7 +452,7 @@ impl ProxyHttp for Pep {
         let status = problem.status().as_u16();
         ctx.status(status);
         ctx.failed(problem);
-        let unanswered = !dead && session.response_written().is_none();
+        let unanswered = !dead && !upstream::has_answered(session);
         if unanswered && matches!(cached::stand_in(&self.gw, session, ctx).await, Ok(true)) {
             return FailToProxy {
                 error_code: 0,

@@ -200,7 +200,7 @@ pub(crate) fn broke(
 ) -> Box<Error> {
     let late = ctx.ctl.as_ref().is_some_and(|ctl| ctl.answered());
     let safe = matches!(ctx.method.as_str(), "GET" | "HEAD" | "OPTIONS");
-    let unanswered = session.response_written().is_none() && !ctx.route.answered;
+    let unanswered = !has_answered(session) && !ctx.route.answered;
     let whole = !session.as_ref().retry_buffer_truncated();
     // what the library says may be made again was not begun: a stream refused, a connection that ends in good order
     let unbegun = *e.etype() == ErrorType::H2Error && e.retry();
@@ -304,6 +304,24 @@ pub(crate) fn answered(ctx: &mut Ctx, answer: &mut ResponseHeader) -> Result<()>
 /// The address of the upstream that was asked, as an app may write it in a redirect.
 pub(crate) fn asked(ctx: &Ctx) -> Option<String> {
     Some(ctx.route.using.as_ref()?.0.to.origin())
+}
+
+/// Tells whether the head of an answer is out; what went before it is none.
+pub(super) fn has_answered(session: &Session) -> bool {
+    let written = session.response_written();
+    written.is_some_and(|head| !head.status.is_informational())
+}
+
+/// Tells a client that asked first to send its body: the gateway takes it, whatever the app thinks of asking.
+///
+/// HTTP/2 has no such answer in the library; there the body comes after the client's own patience.
+/// Source: RFC 9110 section 10.1.1; security.md R-PX-11.
+pub(super) async fn invite(session: &mut Session) -> Result<()> {
+    let asks = session.req_header().headers.contains_key(header::EXPECT);
+    if !asks || session.as_downstream().is_http2() || session.is_body_done() {
+        return Ok(());
+    }
+    session.as_downstream_mut().write_continue_response().await
 }
 
 /// Tells whether a request says that its body is over the limit.

@@ -62,6 +62,7 @@ impl Pep {
         native::hide(upstream, ctx.token.as_ref());
         let cookie = cookies::for_upstream(&session.req_header().headers);
         upstream.remove_header(&header::COOKIE);
+        upstream.remove_header(&header::EXPECT);
         if let Some(cookie) = cookie {
             upstream.insert_header(header::COOKIE, cookie)?;
         }
