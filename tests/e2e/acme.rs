@@ -56,7 +56,6 @@ fn http_01_works_though_every_fifth_number_is_refused() {
     let recorder = Recorder::new();
     let site = Site::new(&open_app(&recorder.url()));
     let setup = Setup {
-        nonce_reject: 20,
         reuse: 50,
         ..Setup::default()
     };

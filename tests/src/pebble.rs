@@ -35,7 +35,8 @@ pub struct Setup {
 impl Default for Setup {
     fn default() -> Self {
         Self {
-            nonce_reject: 0,
+            // a directory may always do so. Source: RFC 8555 section 6.5
+            nonce_reject: 20,
             reuse: 0,
             validity: 90 * 86_400,
             external: None,
