@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 pub use self::import::{ImportError, Imported};
 pub(crate) use self::params::alternative;
 use self::params::{Span, authority, constraints, params};
-use self::read::{permitted, read_authority, verify_signed_by};
+use self::read::{permitted, read_authority, span_of, verify_signed_by};
 use crate::DAY;
 
 const ROOT_LIFE: i64 = 3650 * DAY;
@@ -280,6 +280,14 @@ impl Ca {
     #[must_use]
     pub fn key_pem(&self) -> &Zeroizing<String> {
         &self.key_pem
+    }
+
+    /// Returns the first second of the root's validity since the UNIX epoch, and the last in which root and intermediate
+    /// both are valid.
+    #[must_use]
+    pub fn validity(&self) -> (i64, i64) {
+        let root = span_of("root", &self.root_pem).unwrap_or(self.span);
+        (root.not_before, root.not_after.min(self.span.not_after))
     }
 
     /// Says whether a third of the intermediate's life, or less, is left.

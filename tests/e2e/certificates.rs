@@ -328,3 +328,36 @@ fn a_host_with_a_wildcard_has_a_certificate_of_the_internal_authority() {
             .contains("*.many.gate.localhost")
     );
 }
+
+/// Its leaves look after themselves, the authority's own end is somebody's business: it is told of like any other.
+#[test]
+fn an_authority_that_ends_is_told_of_and_one_that_goes_on_is_not() {
+    let sink = Sink::new();
+    let (mut gateway, dir) = (Gateway::demo(), Temp::new());
+    gateway.stop();
+    let mail = format!("{}admins = [\"ops@example.org\"]\n", sink.section());
+    gateway.edit_config(|text| text.push_str(&mail));
+    gateway.start_again();
+    let told = |gateway: &Gateway| {
+        let found = gateway.must(&["audit", "search", "--reason", "ends-soon"]);
+        found.matches("internal authority: ").count()
+    };
+    assert_eq!(told(&gateway), 0);
+    let now = i64::try_from(now()).unwrap();
+    let office = Root::create("Office root", now - (3650 - 20) * DAY).unwrap();
+    let cert = dir.write("root.pem", office.pem());
+    let key = secret(&dir, "root.key", office.key_pem());
+    let (cert, key) = (cert.to_str().unwrap(), key.to_str().unwrap());
+    gateway.must(&["cert", "import", "--ca", cert, key]);
+    gateway.stop();
+    gateway.start_again();
+    let mail = sink.wait_for("the end of the authority", |mail: &Mail| {
+        mail.text.contains("internal authority")
+    });
+    assert!(
+        mail.header("Subject").starts_with("Certificates of"),
+        "{mail:?}"
+    );
+    assert!(mail.text.contains("cert import --ca"), "{}", mail.text);
+    assert_eq!(told(&gateway), 1);
+}

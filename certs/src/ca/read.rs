@@ -46,11 +46,22 @@ fn der(what: &'static str, pem: &str) -> Result<CertificateDer<'static>, CaError
     CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| CaError::Unreadable { what })
 }
 
-fn valid_span(what: &'static str, cert: &X509Certificate<'_>, now: i64) -> Result<Span, CaError> {
-    let span = Span {
+/// Reads from when on, and until when, a certificate is valid.
+pub(super) fn span_of(what: &'static str, pem: &str) -> Result<Span, CaError> {
+    let der = der(what, pem)?;
+    let (_, cert) = X509Certificate::from_der(&der).map_err(|_| CaError::Unreadable { what })?;
+    Ok(span(&cert))
+}
+
+fn span(cert: &X509Certificate<'_>) -> Span {
+    Span {
         not_before: cert.validity().not_before.timestamp(),
         not_after: cert.validity().not_after.timestamp(),
-    };
+    }
+}
+
+fn valid_span(what: &'static str, cert: &X509Certificate<'_>, now: i64) -> Result<Span, CaError> {
+    let span = span(cert);
     if now < span.not_before || now > span.not_after {
         return Err(CaError::Dates { what });
     }

@@ -202,14 +202,32 @@ fn due(gw: &Gateway, now: i64) -> Vec<Ending> {
             detail: failed.map(|f| f.detail).unwrap_or_default(),
         });
     }
+    found.extend(authority_due(gw, &mut alerts, now));
     let live = |name: &str| {
-        snap.certs
-            .chains()
-            .iter()
-            .any(|c| c.names().first().is_some_and(|n| n == name))
+        let own = name == AUTHORITY && gw.authority.is_some();
+        let mut chains = snap.certs.chains().iter();
+        own || chains.any(|c| c.names().first().is_some_and(|n| n == name))
     };
     alerts.retain(live);
     found
+}
+
+/// What the internal authority is called in warnings.
+const AUTHORITY: &str = "internal authority";
+
+/// Warns of the internal authority: its leaves and its intermediate are renewed by themselves, as long as the root goes on
+/// and its key is there.
+fn authority_due(gw: &Gateway, alerts: &mut certs::Alerts, now: i64) -> Option<Ending> {
+    let (not_before, not_after) = gw.authority.as_ref()?.validity();
+    alerts.look(AUTHORITY, not_before, not_after, now)?;
+    Some(Ending {
+        name: AUTHORITY.to_owned(),
+        days: days(not_after, now).max(0),
+        not_after,
+        cause: "authority".to_owned(),
+        detail: String::new(),
+        advice: "put root.key back into its folder, or bring a newer authority by  postern cert import --ca".to_owned(),
+    })
 }
 
 fn tell(gw: &Gateway, ending: &Ending) {

@@ -57,6 +57,11 @@ impl InternalCa {
         self.ca().root_pem().to_owned()
     }
 
+    /// Returns the first and the last second in which it signs; its root may end no earlier.
+    pub(crate) fn validity(&self) -> (i64, i64) {
+        self.ca().validity()
+    }
+
     /// Takes the authority over that was imported since; what it is now stays on any failure.
     ///
     /// # Errors
