@@ -6,6 +6,7 @@
 
 mod console;
 mod flow;
+mod request;
 mod token;
 
 use std::net::IpAddr;
@@ -16,16 +17,15 @@ use policy::{Decision, Outcome, Proof};
 
 use crate::audit::{Answer as Said, Audit, Durability, Event, Inputs, Record, reason};
 use crate::clock;
-use crate::gateway::Gateway;
 use crate::identity::{Class, Device, Due, Session, Token};
 use crate::ids::Door;
 use crate::proxy::head::Target;
-use crate::reproof::Standing;
 use crate::snapshot::Snapshot;
-use crate::streams::{Answer, Question};
+use crate::streams::Answer;
 
 pub(crate) use console::{console, may_act, shows_console};
 pub(crate) use flow::{FlowQuestion, flow};
+pub(crate) use request::HttpQuestion;
 use token::{is_of_other_app, takes_token};
 
 /// Who asks, from where, through which door.
@@ -466,64 +466,6 @@ fn deny_reason(rule: &str) -> &'static str {
         "builtin.bad-request" => reason::BAD_REQUEST,
         _ => reason::RULE,
     }
-}
-
-/// The question behind an open HTTP request.
-pub(crate) struct HttpQuestion {
-    pub(crate) gw: Arc<Gateway>,
-    pub(crate) caller: Caller,
-    pub(crate) target: Target,
-    pub(crate) method: String,
-    /// Whether its person said why they came.
-    pub(crate) justified: bool,
-}
-
-impl Question for HttpQuestion {
-    fn ask(&self) -> Answer {
-        let snap = self.gw.snapshot.load_full();
-        if !session_stands(self.caller.session.as_ref()) {
-            return Answer::Gone(reason::REVOKED);
-        }
-        let token = self.caller.token.as_ref();
-        if token.is_some_and(|token| !token.is_live(clock::unix())) {
-            return Answer::Gone(reason::REVOKED);
-        }
-        let mut caller = self.caller.clone();
-        if caller.door == Door::Tunnel {
-            let device = caller.device.and_then(|d| self.gw.devices.get(d.id));
-            let Some(device) = device.filter(|d| d.revoked.is_none()) else {
-                return Answer::Gone(reason::DEVICE_REVOKED);
-            };
-            match self.gw.standing(device.id) {
-                Standing::Open(_) => {}
-                Standing::Held(_, due) => return Answer::Gone(due.reason()),
-                Standing::Shut => return Answer::Gone(reason::QUARANTINE),
-            }
-            caller.device = Some(device);
-            if caller.mismatch() {
-                return Answer::Gone(reason::DEVICE_MISMATCH);
-            }
-        }
-        if !self.justified && asks_why(&self.gw, &snap, &self.target) {
-            return Answer::Gone(reason::REASON_NEEDED);
-        }
-        let facts = caller.facts(&snap, clock::unix());
-        answer(decide_http(&snap, &facts, &self.target, &self.method))
-    }
-}
-
-/// Whether a policy asks people why they come there.
-fn asks_why(gw: &Gateway, snap: &Arc<Snapshot>, target: &Target) -> bool {
-    let policy = &snap.policy;
-    let Some(app) = policy.app_for(&target.host) else {
-        return false;
-    };
-    let at = policy.front(app, &target.path);
-    let fronts = gw.fronts(snap);
-    fronts
-        .of_app(app)
-        .get(at)
-        .is_some_and(|f| f.asked.is_some())
 }
 
 fn session_stands(session: Option<&Arc<Session>>) -> bool {

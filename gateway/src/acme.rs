@@ -173,11 +173,8 @@ async fn act(gw: Arc<Gateway>, output: Output) {
             let Some(at) = config.acme.directory.get(directory) else {
                 return;
             };
-            if gw
-                .acme
-                .state(&name)
-                .is_none_or(|state| state.held.is_none())
-            {
+            let held = gw.acme.state(&name).and_then(|state| state.held);
+            if held.is_none() {
                 test::before_first(&gw, &names).await;
             }
             tracing::info!(name, directory = at.url, "a certificate is ordered");

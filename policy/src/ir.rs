@@ -5,6 +5,7 @@ mod digest;
 mod pattern;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -221,8 +222,8 @@ impl Upstream {
 }
 
 /// Writes it as the policy has it, the port always.
-impl std::fmt::Display for Upstream {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = match (self.http2, self.tls) {
             (false, false) => "http",
             (false, true) => "https",
@@ -340,6 +341,20 @@ pub(crate) struct RateDef {
     pub(crate) span: Span,
 }
 
+impl fmt::Display for RateDef {
+    /// Writes it as the language has it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = match self.per_secs {
+            1 => "s",
+            60 => "m",
+            3600 => "h",
+            _ => "d",
+        };
+        let alert = if self.alert { " alert" } else { "" };
+        write!(f, "{}/{unit} burst {}{alert}", self.count, self.burst)
+    }
+}
+
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Defaults {
     pub(crate) mfa: Mfa,
@@ -446,7 +461,7 @@ pub(crate) struct Tenant {
 
 impl Ir {
     /// SHA-256 over the canonical form.
-    pub(crate) fn digest(&self) -> Result<[u8; 32], std::fmt::Error> {
+    pub(crate) fn digest(&self) -> Result<[u8; 32], fmt::Error> {
         digest::digest(b"postern-policy-2\n", self)
     }
 

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::canon::{CanonHost, CanonPath};
 use crate::compile::{AppIx, DEFAULT, Policy};
 use crate::decide::{Context, Decision, Outcome, Subject};
+use crate::resolve::values::show_duration;
 
 /// By what a caller is known to be who it says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
@@ -69,6 +70,24 @@ impl Lanes {
             Proof::Device => self.device,
             Proof::Token => self.takes_token(mfa_age),
         }
+    }
+
+    /// Says why a caller is not taken for who the proof says.
+    pub(crate) fn miss(&self, proof: Proof, mfa_age: Option<u32>) -> Option<String> {
+        if self.take(proof, mfa_age) {
+            return None;
+        }
+        Some(match (proof, self.tokens, mfa_age) {
+            (Proof::Token, Some(most), Some(age)) => format!(
+                "by: token {} old, at most {}",
+                show_duration(age),
+                show_duration(most)
+            ),
+            (Proof::Token, ..) => "by: tokens are not taken here".to_owned(),
+            (Proof::SignIn | Proof::Device, ..) => {
+                "by: a device alone is not taken here".to_owned()
+            }
+        })
     }
 }
 

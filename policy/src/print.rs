@@ -139,15 +139,7 @@ impl Printer<'_> {
     fn rates(&self, out: &mut String) {
         out.push_str("\n[rate]\n");
         for (rate, name) in self.own(&self.ir.rates, |rate| &rate.name) {
-            let unit = match rate.per_secs {
-                1 => "s",
-                60 => "m",
-                3600 => "h",
-                _ => "d",
-            };
-            let alert = if rate.alert { " alert" } else { "" };
-            let text = format!("{}/{unit} burst {}{alert}", rate.count, rate.burst);
-            pair(out, &quote(name), &quote(&text));
+            pair(out, &quote(name), &quote(&rate.to_string()));
         }
     }
 

@@ -217,7 +217,10 @@ impl Policy {
 
     fn trace_allows(&self, query: &Query, reached: &Reached<'_>) -> Vec<AllowTrace> {
         let rules = reached.rules.iter().zip(reached.compiled);
-        let lane = reached.area.and_then(|area| lane_miss(query, area));
+        let lane = reached
+            .area
+            .filter(|_| query.bits.is_some())
+            .and_then(|area| area.lanes.miss(query.by, query.mfa_age));
         rules
             .map(|(rule, compiled)| {
                 let lane = lane.as_ref().filter(|_| !rule.who.anyone);
@@ -460,22 +463,6 @@ impl Policy {
         let (path, line) = self.places.line(span)?;
         Some(format!("{path}:{line}"))
     }
-}
-
-/// Why an area does not take a caller for who the proof says.
-fn lane_miss(query: &Query, area: &ir::Area) -> Option<String> {
-    if query.bits.is_none() || area.lanes.take(query.by, query.mfa_age) {
-        return None;
-    }
-    Some(match (query.by, area.lanes.tokens, query.mfa_age) {
-        (Proof::Token, Some(most), Some(age)) => format!(
-            "by: token {} old, at most {}",
-            show_duration(age),
-            show_duration(most)
-        ),
-        (Proof::Token, ..) => "by: tokens are not taken here".to_owned(),
-        (Proof::SignIn | Proof::Device, ..) => "by: a device alone is not taken here".to_owned(),
-    })
 }
 
 fn area_id(app: &str, area: &ir::Area) -> String {

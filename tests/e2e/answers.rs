@@ -1,40 +1,17 @@
 //! What an app may answer, how late, and what its people are told when it does not.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use postern_tests::curl::{Client, host, signed_in};
-use postern_tests::gateway::Gateway;
-use postern_tests::raw::{self, Tls};
+use postern_tests::curl::{host, signed_in};
+use postern_tests::policy::one_app as policy;
+use postern_tests::raw;
 use postern_tests::replica::{Mode, Replica};
-use postern_tests::websocket::Socket;
+use postern_tests::websocket::{Socket, read_head};
 
 const SOON: Duration = postern_tests::wait::PATIENCE;
-
-/// A policy whose app has these keys.
-fn policy(app: &str) -> String {
-    format!(
-        "postern = 1\n[group]\nadmins = [\"demo\"]\n[admin]\nallow.admins = {{ who = \"@admins\" }}\n\
-         [app.app]\nhost = [\"app.gate.localhost\", \"app.gate.postern.internal\"]\n{app}\n\
-         allow.people = {{ who = [\"demo\", \"guest\"] }}\n"
-    )
-}
-
-fn socket(gateway: &Gateway, client: &Client, path: &str) -> Result<Socket<Tls>, String> {
-    let tcp = TcpStream::connect(("127.0.0.1", gateway.https_port())).unwrap();
-    let name = host(&gateway.facts.app);
-    let tls = raw::tls_over(tcp, name, &gateway.facts.ca_root, SOON);
-    let cookie = client.cookie(name, "__Host-postern").unwrap();
-    let authority = format!("{name}:{}", gateway.https_port());
-    Socket::open(
-        tls,
-        &authority,
-        path,
-        Some(&format!("__Host-postern={cookie}")),
-    )
-}
 
 /// An app that answers every request with the same bytes and then closes.
 struct Scripted {
@@ -50,10 +27,7 @@ impl Scripted {
         let shared = Arc::clone(&says);
         std::thread::spawn(move || {
             for mut stream in listener.incoming().flatten() {
-                let (mut head, mut byte) = (Vec::new(), [0]);
-                while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|n| n > 0) {
-                    head.push(byte[0]);
-                }
+                drop(read_head(&mut stream));
                 let answer = shared.lock().unwrap().clone();
                 drop(stream.write_all(&answer));
             }
@@ -136,7 +110,7 @@ fn an_answer_that_can_be_read_in_two_ways_is_none() {
         }
     }
     *app.says.lock().unwrap() = b"HTTP/1.1 101 Switching\r\nUpgrade: shell\r\n\r\n$ ".to_vec();
-    let wrong = socket(&gateway, &client, "/ws").unwrap_err();
+    let wrong = Socket::to_app(&gateway, &client, "/ws").unwrap_err();
     assert!(wrong.contains("502"), "{wrong}");
 }
 
@@ -196,7 +170,7 @@ fn the_page_tells_an_app_out_of_reach_from_one_that_fails() {
     app.revive();
     app.set(Mode::Well);
     gateway.set_policy(&text.replace("upstream", "concurrency = 1\nupstream"));
-    let held = socket(&gateway, &client, "/ws").unwrap();
+    let held = Socket::to_app(&gateway, &client, "/ws").unwrap();
     assert_eq!(told(), named(503, "app-busy"));
     drop(held);
 }

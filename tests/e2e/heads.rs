@@ -1,7 +1,7 @@
 //! Requests that other software reads in two ways: none may reach the app, and each has a twin
 //! that does.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use postern_tests::curl::{Client, host};
 use postern_tests::gateway::Gateway;
 use postern_tests::raw::{self, RawAnswer};
 use postern_tests::upstream::Recorder;
+use postern_tests::websocket::read_head;
 
 struct Scene {
     recorder: Recorder,
@@ -455,15 +456,8 @@ fn who_expects_100_is_told_before_the_body_whether_to_send_it() {
     let first = |head: String| {
         let mut tls = scene.connect();
         tls.write_all(head.as_bytes()).unwrap();
-        let mut seen = Vec::new();
-        let mut byte = [0];
-        while !seen.ends_with(b"\r\n\r\n") && tls.read(&mut byte).is_ok_and(|n| n > 0) {
-            seen.push(byte[0]);
-        }
-        let line = String::from_utf8_lossy(&seen)
-            .lines()
-            .next()
-            .map(str::to_owned);
+        let head = read_head(&mut tls).unwrap_or_default();
+        let line = head.lines().next().map(str::to_owned);
         (tls, line.unwrap_or_default())
     };
     let before = scene.recorder.seen().len();
@@ -475,18 +469,8 @@ fn who_expects_100_is_told_before_the_body_whether_to_send_it() {
     let (mut tls, told) = first(head(&cookie, 5));
     assert_eq!(told, "HTTP/1.1 100 Continue");
     tls.write_all(b"hello").unwrap();
-    let mut seen = Vec::new();
-    let mut part = [0; 1024];
-    while !seen.windows(4).any(|w| w == b"\r\n\r\n") {
-        let count = tls.read(&mut part).unwrap();
-        assert!(count > 0, "closed");
-        seen.extend_from_slice(&part[..count]);
-    }
-    assert!(
-        seen.starts_with(b"HTTP/1.1 200"),
-        "{}",
-        String::from_utf8_lossy(&seen)
-    );
+    let head = read_head(&mut tls).unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
     assert_eq!(scene.recorder.last().body, b"hello");
 }
 

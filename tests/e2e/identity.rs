@@ -9,7 +9,7 @@ use postern_tests::chrome::Chrome;
 use postern_tests::curl::{Client, origin};
 use postern_tests::gateway::Gateway;
 use postern_tests::ports::free_tcp;
-use postern_tests::process::{Program, find};
+use postern_tests::process::{Program, find, installed};
 use postern_tests::temp::Temp;
 use postern_tests::upstream::Recorder;
 
@@ -22,12 +22,6 @@ struct App {
 
 fn snippets() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/identity")
-}
-
-/// A folder of what tests/run has installed.
-fn installed(variable: &str) -> PathBuf {
-    let folder = std::env::var_os(variable);
-    PathBuf::from(folder.unwrap_or_else(|| panic!("{variable} is not set: run tests/run")))
 }
 
 impl App {

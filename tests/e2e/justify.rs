@@ -1,7 +1,6 @@
 //! Areas that ask people why they come: nothing reaches the app before they say so, and what they
 //! say stands in the record of all they open there.
 
-use std::net::TcpStream;
 use std::time::Duration;
 
 use postern_tests::curl::{Answer, Client, host, origin};
@@ -9,7 +8,6 @@ use postern_tests::gateway::Gateway;
 use postern_tests::html::{self, Form};
 use postern_tests::journal;
 use postern_tests::policy;
-use postern_tests::raw::{self, Tls};
 use postern_tests::replica::Replica;
 use postern_tests::upstream::Recorder;
 use postern_tests::wait;
@@ -202,20 +200,6 @@ fn where_the_world_may_come_in_nobody_is_asked() {
     assert_eq!(client.fetch(&scene.url("files/up")).status, 200);
 }
 
-fn socket(gateway: &Gateway, client: &Client) -> Result<Socket<Tls>, String> {
-    let tcp = TcpStream::connect(("127.0.0.1", gateway.https_port())).unwrap();
-    let name = host(&gateway.facts.app);
-    let tls = raw::tls_over(tcp, name, &gateway.facts.ca_root, SOON);
-    let cookie = client.cookie(name, "__Host-postern").unwrap();
-    let authority = format!("{name}:{}", gateway.https_port());
-    Socket::open(
-        tls,
-        &authority,
-        "/ws",
-        Some(&format!("__Host-postern={cookie}")),
-    )
-}
-
 /// A policy that begins to ask ends what is open without a reason, and only that.
 #[test]
 fn open_sockets_end_when_the_policy_begins_to_ask_and_those_with_a_reason_stay() {
@@ -228,16 +212,20 @@ fn open_sockets_end_when_the_policy_begins_to_ask_and_those_with_a_reason_stay()
     gateway.set_policy(&asks("justify = \"1h\""));
     let with = Client::new(&gateway);
     let page = with.sign_in(&gateway.facts.app, &gateway.facts.demo);
-    assert!(socket(&gateway, &with).unwrap_err().contains("403"));
+    assert!(
+        Socket::to_app(&gateway, &with, "/ws")
+            .unwrap_err()
+            .contains("403")
+    );
     let there = with.follow_from(with.submit(&page, &reason(&page, "ticket 4711")));
     assert_eq!(there.status, 200, "{there:?}");
-    let mut justified = socket(&gateway, &with).unwrap();
+    let mut justified = Socket::to_app(&gateway, &with, "/ws").unwrap();
 
     gateway.open_policy(&asks(""));
     let without = Client::new(&gateway);
     let there = without.sign_in(&gateway.facts.app, &gateway.facts.demo);
     assert_eq!(there.status, 200, "{there:?}");
-    let mut plain = socket(&gateway, &without).unwrap();
+    let mut plain = Socket::to_app(&gateway, &without, "/ws").unwrap();
     assert_eq!(plain.echo("one").unwrap(), "one");
 
     gateway.set_policy(&asks("justify = \"2h\""));

@@ -1,11 +1,9 @@
 //! What an app can bear: a limit, a breaker, and the page of maintenance.
 
-use std::net::TcpStream;
 use std::time::Duration;
 
-use postern_tests::curl::{Answer, Client, host, signed_in};
+use postern_tests::curl::{Answer, Client, signed_in};
 use postern_tests::gateway::Gateway;
-use postern_tests::raw::{self, Tls};
 use postern_tests::replica::{Mode, Replica};
 use postern_tests::websocket::Socket;
 use postern_tests::{journal, wait};
@@ -20,20 +18,6 @@ fn policy(app: &Replica, keys: &str, areas: &str) -> String {
          [app.app]\nhost = [\"app.gate.localhost\", \"app.gate.postern.internal\"]\nupstream = \"{}\"\n{keys}\n{people}\n{}\n",
         app.url(),
         areas.replace("PEOPLE", people)
-    )
-}
-
-fn socket(gateway: &Gateway, client: &Client) -> Result<Socket<Tls>, String> {
-    let tcp = TcpStream::connect(("127.0.0.1", gateway.https_port())).unwrap();
-    let name = host(&gateway.facts.app);
-    let tls = raw::tls_over(tcp, name, &gateway.facts.ca_root, SOON);
-    let cookie = client.cookie(name, "__Host-postern").unwrap();
-    let authority = format!("{name}:{}", gateway.https_port());
-    Socket::open(
-        tls,
-        &authority,
-        "/ws",
-        Some(&format!("__Host-postern={cookie}")),
     )
 }
 
@@ -61,11 +45,15 @@ fn refused(gateway: &Gateway, page: &Answer, reason: &str) {
 fn one_request_more_than_an_app_bears_is_refused_and_never_waits() {
     let app = Replica::new("only");
     let (gateway, client) = signed_in(&policy(&app, "concurrency = 2", ""));
-    let mut first = socket(&gateway, &client).unwrap();
-    let second = socket(&gateway, &client).unwrap();
+    let mut first = Socket::to_app(&gateway, &client, "/ws").unwrap();
+    let second = Socket::to_app(&gateway, &client, "/ws").unwrap();
     let before = app.hits();
     refused(&gateway, &client.open(&gateway.facts.app), "app-busy");
-    assert!(socket(&gateway, &client).unwrap_err().contains("503"));
+    assert!(
+        Socket::to_app(&gateway, &client, "/ws")
+            .unwrap_err()
+            .contains("503")
+    );
     assert_eq!(app.hits(), before, "nothing of them reached the app");
     let now = load(&gateway);
     assert_eq!(
@@ -145,7 +133,11 @@ fn an_app_in_maintenance_says_so_in_every_language_and_only_to_whom_may_come_in(
         (twin.status, twin.json()["error"].as_str()),
         (503, Some("maintenance"))
     );
-    assert!(socket(&gateway, &client).unwrap_err().contains("503"));
+    assert!(
+        Socket::to_app(&gateway, &client, "/ws")
+            .unwrap_err()
+            .contains("503")
+    );
     assert_eq!(app.hits(), before);
     let stranger = Client::new(&gateway).open(&gateway.facts.app);
     assert_eq!(stranger.status, 303, "{stranger:?}");

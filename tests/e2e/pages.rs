@@ -14,6 +14,7 @@ use data_encoding::BASE64;
 use postern_tests::chrome::Chrome;
 use postern_tests::curl::{Client, origin};
 use postern_tests::gateway::{Gateway, Person};
+use postern_tests::process::installed;
 use postern_tests::smtp::Sink;
 use postern_tests::{routes, wait};
 use serde_json::json;
@@ -84,9 +85,7 @@ const STICKS_OUT: &str = "
 
 /// The file of axe-core that tests/run has installed.
 fn axe() -> String {
-    let venv = std::env::var_os("POSTERN_VENV");
-    let venv = venv.expect("POSTERN_VENV names no Python environment: run tests/run");
-    let lib = PathBuf::from(venv).join("lib");
+    let lib = installed("POSTERN_VENV").join("lib");
     let pythons = fs::read_dir(lib).unwrap().map(|e| e.unwrap().path());
     let mut files = pythons.map(|p| p.join("site-packages/axe_core_python/axe.min.js"));
     let file = files.find(|f| f.exists());

@@ -14,7 +14,7 @@ use postern_tests::curl::{Client, host, origin};
 use postern_tests::gateway::Gateway;
 use postern_tests::journal;
 use postern_tests::ports::free_tcp;
-use postern_tests::process::{Program, find};
+use postern_tests::process::{Program, find, installed};
 use postern_tests::raw;
 use postern_tests::streamlit::Streamlit;
 use postern_tests::temp::Temp;
@@ -23,12 +23,6 @@ use postern_tests::websocket::KEY;
 
 fn here(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-}
-
-/// A folder of what tests/run has installed.
-fn installed(variable: &str) -> PathBuf {
-    let folder = std::env::var_os(variable);
-    PathBuf::from(folder.unwrap_or_else(|| panic!("{variable} is not set: run tests/run")))
 }
 
 /// A program on a port of its own.

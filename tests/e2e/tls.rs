@@ -3,15 +3,12 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use postern_tests::curl::Client;
 use postern_tests::gateway::Gateway;
 use postern_tests::raw;
 use rustls::crypto::SupportedKxGroup;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConnection, NamedGroup};
 
 const LIMIT: Duration = postern_tests::wait::PATIENCE;
@@ -270,18 +267,9 @@ fn keys_are_agreed_on_by_the_hybrid_group_where_the_client_begins_with_it() {
     let agreed = |groups: Vec<&'static dyn SupportedKxGroup>| {
         let mut provider = rustls::crypto::aws_lc_rs::default_provider();
         provider.kx_groups = groups;
-        let mut roots = rustls::RootCertStore::empty();
-        let pem = std::fs::read(&gateway.facts.ca_root).unwrap();
-        for der in CertificateDer::pem_slice_iter(&pem) {
-            roots.add(der.unwrap()).unwrap();
-        }
-        let config = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let config = raw::config_by(provider, &gateway.facts.ca_root, &[]);
         let name = "gate.localhost".try_into().unwrap();
-        let mut session = ClientConnection::new(Arc::new(config), name).unwrap();
+        let mut session = ClientConnection::new(config, name).unwrap();
         let mut tcp = connect(&gateway);
         while session.is_handshaking() {
             session.complete_io(&mut tcp).unwrap();

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use postern_tests::curl::{Client, host, signed_in};
 use postern_tests::gateway::Gateway;
+use postern_tests::policy::one_app as policy;
 use postern_tests::process::Program;
 use postern_tests::raw::{self, Tls};
 use postern_tests::replica::{self, Mode, Replica};
@@ -16,15 +17,6 @@ use serde_json::Value;
 
 const PIN: &str = "__Host-postern-pin";
 const SOON: Duration = postern_tests::wait::PATIENCE;
-
-/// A policy whose app has these keys.
-fn policy(app: &str) -> String {
-    format!(
-        "postern = 1\n[group]\nadmins = [\"demo\"]\n[admin]\nallow.admins = {{ who = \"@admins\" }}\n\
-         [app.app]\nhost = [\"app.gate.localhost\", \"app.gate.postern.internal\"]\n{app}\n\
-         allow.people = {{ who = [\"demo\", \"guest\"] }}\n"
-    )
-}
 
 fn two(a: &Replica, b: &Replica, more: &str) -> String {
     policy(&format!(

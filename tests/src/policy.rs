@@ -30,6 +30,16 @@ allow.people = {{ who = ["demo", "guest"] }}
     )
 }
 
+/// Returns a policy with one app that has these keys, open to demo and guest.
+#[must_use]
+pub fn one_app(keys: &str) -> String {
+    format!(
+        "postern = 1\n[group]\nadmins = [\"demo\"]\n[admin]\nallow.admins = {{ who = \"@admins\" }}\n\
+         [app.app]\nhost = [\"app.gate.localhost\", \"app.gate.postern.internal\"]\n{keys}\n\
+         allow.people = {{ who = [\"demo\", \"guest\"] }}\n"
+    )
+}
+
 /// Returns the address of the second app of [`two_apps`].
 #[must_use]
 pub fn second_app(gateway: &Gateway) -> String {

@@ -151,3 +151,10 @@ pub fn find(names: &[&str]) -> String {
 fn read_lossy(path: &Path) -> String {
     String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
 }
+
+/// Returns a folder of what tests/run has installed, by the variable that names it.
+#[must_use]
+pub fn installed(variable: &str) -> PathBuf {
+    let folder = std::env::var_os(variable);
+    PathBuf::from(folder.unwrap_or_else(|| panic!("{variable} is not set: run tests/run")))
+}

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -113,13 +114,18 @@ fn is_timeout(error: &io::Error) -> bool {
 /// Makes the TLS settings of a client that trusts `root` and offers these protocols.
 #[must_use]
 pub fn client_config(root: &Path, alpn: &[&str]) -> Arc<ClientConfig> {
+    config_by(rustls::crypto::aws_lc_rs::default_provider(), root, alpn)
+}
+
+/// As [`client_config`], with the groups and ciphers of a provider.
+#[must_use]
+pub fn config_by(provider: CryptoProvider, root: &Path, alpn: &[&str]) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     let pem = std::fs::read(root).unwrap();
     for der in CertificateDer::pem_slice_iter(&pem) {
         roots.add(der.unwrap()).unwrap();
     }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)

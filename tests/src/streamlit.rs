@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::ports::free_tcp;
-use crate::process::Program;
+use crate::process::{Program, installed};
 use crate::temp::Temp;
 
 /// Streamlit from PyPI with one app.
@@ -48,9 +48,7 @@ impl Streamlit {
 
 /// Returns the program that tests/run has installed.
 fn streamlit() -> PathBuf {
-    let venv = std::env::var_os("POSTERN_VENV");
-    let venv = venv.expect("POSTERN_VENV names no Python environment: run tests/run");
-    let path = PathBuf::from(venv).join("bin/streamlit");
+    let path = installed("POSTERN_VENV").join("bin/streamlit");
     assert!(fs::exists(&path).unwrap(), "{} is missing", path.display());
     path
 }

@@ -5,7 +5,11 @@ use std::net::TcpStream;
 
 use data_encoding::BASE64;
 
+use crate::curl::{Client, host};
+use crate::gateway::Gateway;
+use crate::raw::{self, Tls};
 use crate::upstream::Seen;
+use crate::wait::PATIENCE;
 
 const TEXT: u8 = 0x1;
 const BINARY: u8 = 0x2;
@@ -18,6 +22,22 @@ pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 #[derive(Debug)]
 pub struct Socket<S> {
     stream: S,
+}
+
+impl Socket<Tls> {
+    /// Opens a WebSocket to a path of the demo's app, as whoever the client is signed in.
+    ///
+    /// # Errors
+    /// The status line when the answer is not 101.
+    pub fn to_app(gateway: &Gateway, client: &Client, path: &str) -> Result<Self, String> {
+        let tcp = TcpStream::connect(("127.0.0.1", gateway.https_port())).unwrap();
+        let name = host(&gateway.facts.app);
+        let tls = raw::tls_over(tcp, name, &gateway.facts.ca_root, PATIENCE);
+        let cookie = client.cookie(name, "__Host-postern").unwrap();
+        let authority = format!("{name}:{}", gateway.https_port());
+        let cookie = format!("__Host-postern={cookie}");
+        Self::open(tls, &authority, path, Some(&cookie))
+    }
 }
 
 impl<S: Read + Write> Socket<S> {

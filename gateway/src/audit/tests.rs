@@ -1,3 +1,4 @@
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -124,13 +125,29 @@ async fn verify_is_content_beside_a_running_writer() {
     }
 }
 
+/// Replaces the folder by a file in one step: a writer that looks after it all the while finds no
+/// moment without either in which it could make the folder anew.
+fn put_in_the_way(folder: &Path) {
+    let aside = Scratch::new();
+    std::fs::write(aside.path(), "in the way").unwrap();
+    rustix::fs::renameat_with(
+        rustix::fs::CWD,
+        folder,
+        rustix::fs::CWD,
+        aside.path(),
+        rustix::fs::RenameFlags::EXCHANGE,
+    )
+    .unwrap();
+    // a head that is just being written may come in between
+    while std::fs::remove_dir_all(aside.path()).is_err() {}
+}
+
 #[tokio::test]
 async fn a_broken_folder_stops_grants_and_heals_by_itself() {
     let dir = Scratch::new();
     let audit = open(&dir);
     audit.write(by("demo"), Durability::Durable).await.unwrap();
-    std::fs::remove_dir_all(dir.path()).unwrap();
-    std::fs::write(dir.path(), "in the way").unwrap();
+    put_in_the_way(dir.path());
     let refused = audit.write(by("demo"), Durability::Durable).await;
     assert!(matches!(refused, Err(AuditError::Broken { .. })));
     assert!(!audit.healthy());

@@ -52,6 +52,10 @@ pub(super) fn reset(
     letter(reader, from, words.reset_subject, &text)
 }
 
+fn place(source: Option<IpAddr>) -> String {
+    source.map_or_else(|| "-".to_owned(), |ip| ip.to_canonical().to_string())
+}
+
 /// Tells administrators that sign-ins at one account fail.
 pub(super) fn series(
     reader: &Reader,
@@ -61,7 +65,7 @@ pub(super) fn series(
     source: Option<IpAddr>,
 ) -> Letter {
     let words = words::of(reader.lang);
-    let place = source.map_or_else(|| "-".to_owned(), |ip| ip.to_canonical().to_string());
+    let place = place(source);
     let text = fill(words.alarm_series, "time", &minute(at));
     let text = fill(&text, "place", &place);
     let text = [fill(&text, "name", user), words.alarm_hint.to_owned()];
@@ -98,7 +102,7 @@ pub(super) fn limit(
     (user, source): (Option<&str>, Option<IpAddr>),
 ) -> Letter {
     let words = words::of(reader.lang);
-    let place = source.map_or_else(|| "-".to_owned(), |ip| ip.to_canonical().to_string());
+    let place = place(source);
     let mut text = words.limit_text.to_owned();
     for (name, value) in [
         ("time", minute(at).as_str()),

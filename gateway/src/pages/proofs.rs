@@ -14,6 +14,7 @@ use super::ctx::{Ctx, Page, Proof, see_other, with_rt};
 use super::desk::SecondStep;
 use super::desk::proofs::{Ending, Held, Watch};
 use super::form::{FORM_MAX, SIGN_IN_MAX, Spec};
+use super::lang::Lang;
 use super::problem::Problem;
 use super::signin::{Again, entered, form_page, return_id};
 use super::texts::fill;
@@ -155,7 +156,7 @@ pub(crate) async fn extend(ctx: Ctx, body: Body) -> Response {
     let words = words::of(ctx.lang);
     let shown = ctx.desk.ending().and_then(|e| Some((e, e.more?)));
     let lead = shown.map_or(String::new(), |(_, more)| {
-        fill(words.more, "time", &length(more, words))
+        fill(words.more, "time", &length(more, ctx.lang))
     });
     let view = views::Code {
         f: ctx.frame("/", false),
@@ -184,7 +185,7 @@ pub(super) fn banner(ctx: &Ctx) -> Option<views::EndingBanner> {
     };
     let more = ending.more.map(|more| views::EndingForm {
         csrf: ctx.session_token(),
-        text: fill(words.more, "time", &length(more, words)),
+        text: fill(words.more, "time", &length(more, ctx.lang)),
         button: words.more_button,
     });
     Some(views::EndingBanner {
@@ -206,7 +207,9 @@ pub(super) fn quiet(ctx: &Ctx) -> views::Quiet {
     }
 }
 
-fn length(time: Duration, words: &words::Words) -> String {
+/// Writes a time in hours, where it is whole ones, or else in minutes.
+pub(super) fn length(time: Duration, lang: Lang) -> String {
+    let words = words::of(lang);
     let secs = time.as_secs();
     let (count, unit) = match secs {
         s if s >= 3600 && s.is_multiple_of(3600) => (s / 3600, words.hour),

@@ -239,16 +239,27 @@ pub(super) fn form_page(
     view: &impl askama::Template,
     again: Option<Again>,
 ) -> Page {
-    let target = rt.and_then(|rt| ctx.desk.target_origin(rt));
-    let to = target.as_deref().map_or(Policy::Page, Policy::FormTo);
     let status = again.map_or(StatusCode::OK, Again::status);
-    let mut page = ctx.page(status, view, to);
-    ctx.keep_nonce(&mut page);
+    let page = leading_page(ctx, rt, view, status);
     match again {
         Some(Again::Throttled(wait)) => page.retry_after(wait),
         Some(Again::Busy) => page.retry_after(BUSY_WAIT),
         Some(Again::Wrong | Again::Expired | Again::Unavailable) | None => page,
     }
+}
+
+/// Shows a form whose answer leads on to a return target.
+pub(super) fn leading_page(
+    ctx: &Ctx,
+    rt: Option<&str>,
+    view: &impl askama::Template,
+    status: StatusCode,
+) -> Page {
+    let target = rt.and_then(|rt| ctx.desk.target_origin(rt));
+    let to = target.as_deref().map_or(Policy::Page, Policy::FormTo);
+    let mut page = ctx.page(status, view, to);
+    ctx.keep_nonce(&mut page);
+    page
 }
 
 impl Again {

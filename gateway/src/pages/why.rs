@@ -2,18 +2,16 @@
 
 mod words;
 
-use std::time::Duration;
-
 use askama::Template;
 use axum::body::Body;
 use axum::response::Response;
 use http::StatusCode;
 
-use super::answer::Policy;
 use super::ctx::{Ctx, Page, Proof, see_other, with_rt};
 use super::desk::proofs::{Said, Wondering};
 use super::form::{SIGN_IN_MAX, Spec};
-use super::signin::{onward, return_id};
+use super::proofs::length;
+use super::signin::{leading_page, onward, return_id};
 use super::texts::fill;
 use super::views::Frame;
 
@@ -81,25 +79,14 @@ fn page(ctx: &Ctx, asks: &Wondering, rt: Option<&str>, error: Option<&'static st
             ..ctx.frame("/signin/reason", true)
         },
         w,
-        lead: fill(&lead, "time", &time(w, asks.hold)),
+        lead: fill(&lead, "time", &length(asks.hold, ctx.lang)),
         csrf: ctx.session_token(),
         rt,
         error,
     };
-    let target = rt.and_then(|rt| ctx.desk.target_origin(rt));
-    let to = target.as_deref().map_or(Policy::Page, Policy::FormTo);
     let status = match error {
         Some(_) => StatusCode::UNPROCESSABLE_ENTITY,
         None => StatusCode::OK,
     };
-    ctx.page(status, &view, to)
-}
-
-fn time(w: &words::Words, hold: Duration) -> String {
-    let minutes = hold.as_secs().div_ceil(60);
-    let (unit, count) = match minutes.is_multiple_of(60) {
-        true => (w.hours, minutes / 60),
-        false => (w.minutes, minutes),
-    };
-    fill(unit, "count", &count.to_string())
+    leading_page(ctx, rt, &view, status)
 }

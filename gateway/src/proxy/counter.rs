@@ -416,11 +416,7 @@ impl Desk for Counter {
                 continue;
             };
             apps.push(App {
-                name: app
-                    .id
-                    .split_once("app.")
-                    .map_or(&*app.id, |(_, name)| name)
-                    .to_owned(),
+                name: tokens::shown(&app.id).to_owned(),
                 url: format!("https://{host}{port}/"),
                 needs_code: outcome == Outcome::StepUp,
             });

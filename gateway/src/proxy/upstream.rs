@@ -234,6 +234,16 @@ fn is_closed(kind: &ErrorType) -> bool {
     )
 }
 
+fn is_of_tls(kind: &ErrorType) -> bool {
+    matches!(
+        kind,
+        ErrorType::TLSHandshakeFailure
+            | ErrorType::TLSWantX509Lookup
+            | ErrorType::InvalidCert
+            | ErrorType::HandshakeError
+    )
+}
+
 /// What went wrong: a code of [`reason`], and words for the record.
 fn told(error: &Error, late: bool) -> (&'static str, &'static str) {
     use ErrorType as E;
@@ -244,17 +254,13 @@ fn told(error: &Error, late: bool) -> (&'static str, &'static str) {
     if matches!(kind, E::ConnectTimedout | E::TLSHandshakeTimedout) {
         return (reason::TIMEOUT, "no connection in time");
     }
-    let of_tls = matches!(
-        kind,
-        E::TLSHandshakeFailure | E::TLSWantX509Lookup | E::InvalidCert | E::HandshakeError
-    );
     let of_http = matches!(
         kind,
         E::InvalidHTTPHeader | E::UnknownError | E::H2Error | E::InvalidH2
     );
     if *kind == NOT_HTTP2 {
         (reason::UPSTREAM_BAD, "does not speak HTTP/2")
-    } else if of_tls {
+    } else if is_of_tls(kind) {
         (reason::UPSTREAM_TLS, "TLS fails")
     } else if of_http {
         (reason::UPSTREAM_BAD, "not an answer of HTTP")
@@ -343,12 +349,10 @@ pub(super) fn problem_of(e: &Error) -> Problem {
             ErrorType::ConnectRefused
             | ErrorType::ConnectNoRoute
             | ErrorType::ConnectError
-            | ErrorType::TLSHandshakeFailure
-            | ErrorType::TLSHandshakeTimedout
-            | ErrorType::InvalidCert
-            | ErrorType::HandshakeError,
+            | ErrorType::TLSHandshakeTimedout,
             _,
         ) => Problem::Unreachable,
+        (kind, _) if is_of_tls(kind) => Problem::Unreachable,
         _ => Problem::BadUpstream,
     }
 }

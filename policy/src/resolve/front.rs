@@ -73,7 +73,7 @@ pub(super) fn written(
 }
 
 /// Whether a rule of the area itself lets anyone in.
-fn is_open(ast: &AreaAst) -> bool {
+pub(super) fn is_open(ast: &AreaAst) -> bool {
     let opens = |words: &Words| words.list().v.iter().any(|word| word.v == "anyone");
     let mut all = ast.allows.iter().filter_map(|def| def.body.who.as_ref());
     all.any(opens)

@@ -167,16 +167,12 @@ fn area(
     (headers, span): (Option<u32>, Span),
 ) -> Area {
     if let Some(word) = &ast.public {
-        let opens = |def: &Def<AllowAst>| {
-            let who = def.body.who.as_ref();
-            who.is_some_and(|words| words.list().v.iter().any(|word| word.v == "anyone"))
-        };
         if word.v.trim().is_empty() {
             cx.diags.push(
                 Diagnostic::error("bad-value", word.span, "`public` without a reason")
                     .help("say why the world may come in"),
             );
-        } else if !ast.allows.iter().any(opens) {
+        } else if !super::front::is_open(ast) {
             cx.diags.push(
                 Diagnostic::warning(
                     "public-unused",

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::Counter;
+use super::tokens::shown;
 use crate::access::Quarantine;
 use crate::clock;
 use crate::gateway::Gateway;
@@ -136,9 +137,8 @@ impl ProofDesk for Counter {
     fn wondering(&self, rt: &str) -> Option<Wondering> {
         let target = self.gw.handover.target(rt, clock::now())?;
         let asked = target.asked?;
-        let name = asked.app.split_once("app.").map_or(&*asked.app, |(_, n)| n);
         Some(Wondering {
-            app: name.to_owned(),
+            app: shown(&asked.app).to_owned(),
             hold: asked.hold(),
         })
     }

@@ -126,6 +126,6 @@ impl Counter {
 }
 
 /// The name people know an app by.
-fn shown(id: &str) -> &str {
+pub(super) fn shown(id: &str) -> &str {
     id.split_once("app.").map_or(id, |(_, name)| name)
 }

@@ -12,6 +12,7 @@ use crate::ids;
 use crate::justify::Asked;
 use crate::pages;
 use crate::proxy::app::RequestCtl;
+use crate::proxy::head::Target;
 use crate::proxy::identify::Identified;
 use crate::proxy::pep::Ctx;
 use crate::proxy::{cookies, kept, own};
@@ -72,4 +73,15 @@ pub(super) struct Leave {
     pub(super) nonce: Option<String>,
     /// The area that wants to know why they come.
     pub(super) asked: Option<Asked>,
+}
+
+impl Leave {
+    /// Leads back to what was asked for.
+    pub(super) fn to(target: &Target) -> Self {
+        Self {
+            to: target.path_and_query(),
+            nonce: None,
+            asked: None,
+        }
+    }
 }

@@ -69,12 +69,7 @@ async fn to_sign_in(
         (_, Some(_)) => "/signin?anew=1&",
         (_, None) => "/signin?",
     };
-    let leave = Leave {
-        to: target.path_and_query(),
-        nonce: None,
-        asked: None,
-    };
-    depart(gw, session, ctx, who, path, &leave).await
+    depart(gw, session, ctx, who, path, &Leave::to(&target)).await
 }
 
 /// Sends a navigation to where its person is asked why they come; everything else is told so.
@@ -88,11 +83,7 @@ pub(super) async fn ask_why(
 ) -> Result<Answered> {
     let form = keep_form(gw, ctl, session, ctx, who).await?;
     let page = ctx.target.as_ref().filter(|_| ctx.wants_page);
-    let page = page.map(|target| Leave {
-        to: target.path_and_query(),
-        nonce: None,
-        asked: None,
-    });
+    let page = page.map(Leave::to);
     let signed_in = who.caller.session.is_some();
     match form.or(page) {
         Some(leave) if signed_in => {
