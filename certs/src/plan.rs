@@ -5,11 +5,13 @@ mod cause;
 mod dice;
 mod entry;
 mod guard;
+mod memory;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use cause::Cause;
 pub use guard::Limit;
+pub use memory::{Memory, Remembered, Rest, Spending};
 
 use cause::Scope;
 use dice::Dice;
@@ -182,14 +184,10 @@ pub struct State {
 pub struct Plan {
     rules: Rules,
     dice: Dice,
-    directories: Vec<Directory>,
+    directories: Vec<Rest>,
     entries: BTreeMap<String, Entry>,
-}
-
-#[derive(Debug, Default)]
-struct Directory {
-    blocked_until: i64,
-    failures: u32,
+    /// What is remembered of names that are not wanted now.
+    past: BTreeMap<String, Remembered>,
 }
 
 impl Plan {
@@ -200,23 +198,31 @@ impl Plan {
         Self {
             rules,
             dice: Dice::new(seed),
-            directories: (0..directories).map(|_| Directory::default()).collect(),
+            directories: (0..directories).map(|_| Rest::default()).collect(),
             entries: BTreeMap::new(),
+            past: BTreeMap::new(),
         }
     }
 
     /// Takes what is wanted from now on: for each certificate its names, the first of which names
-    /// it. What is no longer wanted is forgotten; what is new is due at once.
+    /// it. Of what is no longer wanted only that stays which a directory may count; what is new is
+    /// due at once.
     pub fn handle_names(&mut self, wanted: &[Vec<String>], now: i64) {
         let keep: BTreeSet<&String> = wanted.iter().filter_map(|names| names.first()).collect();
-        self.entries.retain(|name, _| keep.contains(name));
+        for (name, entry) in self.entries.extract_if(.., |name, _| !keep.contains(name)) {
+            self.past
+                .extend(entry.remembered(&self.rules, now).map(|r| (name, r)));
+        }
         for names in wanted {
             let Some(name) = names.first() else { continue };
             let known = self.entries.get_mut(name);
             if known.is_some_and(|entry| entry.names == *names) {
                 continue;
             }
-            let entry = Entry::new(names.clone(), self.directories.len(), now);
+            let mut entry = Entry::new(names.clone(), self.directories.len(), now);
+            if let Some(past) = self.past.remove(name) {
+                entry.remember(past, now);
+            }
             self.entries.insert(name.clone(), entry);
         }
         self.check_invariants();
@@ -241,7 +247,7 @@ impl Plan {
             entry.succeed();
             entry.hold(Some(held), &mut self.dice, now);
             if let Some(directory) = self.directories.get_mut(at) {
-                *directory = Directory::default();
+                *directory = Rest::default();
             }
         }
         self.check_invariants();

@@ -5,6 +5,7 @@ mod accounts;
 pub(crate) mod answers;
 mod failure;
 pub(crate) mod lookup;
+mod memory;
 pub(crate) mod names;
 mod order;
 mod records;
@@ -26,8 +27,9 @@ use tokio::sync::Notify;
 
 use crate::audit::{Event, Record, reason};
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Challenge, Config};
 use crate::gateway::Gateway;
+use crate::mail::Alarm;
 use crate::reload;
 use crate::secrets::Keys;
 
@@ -42,6 +44,10 @@ pub(crate) use report::{Course, Ending, Failing, Line, failing, lines, time};
 const LOOK: Duration = Duration::from_secs(60);
 /// How long an operator is kept waiting for an order.
 const PATIENCE: Duration = Duration::from_secs(50);
+
+/// Failures in a row after which administrators hear that a name has no certificate: one or two
+/// may be a moment's.
+const TOLD_AFTER: u32 = 3;
 
 /// The orders of this gateway, and what they need.
 pub(crate) struct Acme {
@@ -62,8 +68,10 @@ impl Acme {
     pub(crate) fn new(config: &Config, keys: &Arc<Keys>) -> Self {
         let seed = u64::from_le_bytes(crate::ids::random::<8>());
         let count = config.acme.directory.len();
+        let mut plan = Plan::new(Rules::default(), count, seed);
+        plan.remember(memory::read(config), clock::unix());
         Self {
-            plan: Mutex::new(Plan::new(Rules::default(), count, seed)),
+            plan: Mutex::new(plan),
             names: Mutex::default(),
             alerts: Mutex::new(told::read(&config.data)),
             data: config.data.clone(),
@@ -81,7 +89,7 @@ impl Acme {
         &self.answers
     }
 
-    /// Has the names looked at soon, because the policy changed.
+    /// Has names and dates looked at soon, because the policy or the time changed.
     pub(crate) fn look_soon(&self) {
         self.wake.notify_one();
     }
@@ -93,8 +101,20 @@ impl Acme {
         }
     }
 
+    /// Writes down what directories may count, so that a restart asks none of them too often.
+    fn keep_plan(&self, config: &Config) {
+        let plan = self.plan.lock();
+        if let Err(error) = memory::write(config, plan.memory(clock::unix())) {
+            tracing::error!(%error, "orders may be tried again sooner after a restart");
+        }
+    }
+
     fn is_of_tenant(&self, name: &str) -> bool {
         self.names.lock().tenants.iter().any(|own| own == name)
+    }
+
+    fn challenge_for(&self, config: &Config, name: &str) -> Challenge {
+        config.acme.challenge_for(name, self.is_of_tenant(name))
     }
 
     fn state(&self, name: &str) -> Option<State> {
@@ -147,6 +167,11 @@ pub(crate) async fn run(gw: Arc<Gateway>) {
             tokio::spawn(act(Arc::clone(&gw), output));
         }
         let at = gw.acme.plan.lock().poll_timeout().map(|(at, _)| at);
+        let end = gw.snapshot.load().certs.ordered_until();
+        let at = at
+            .into_iter()
+            .chain(end.map(|end| end.saturating_add(1)))
+            .min();
         let wait = at.map_or(LOOK, |at| {
             Duration::from_secs(u64::try_from(at.saturating_sub(now)).unwrap_or(0))
         });
@@ -185,6 +210,7 @@ async fn act(gw: Arc<Gateway>, output: Output) {
             let broke = || Failure::new(certs::plan::Cause::Other, "the order broke off");
             let done = done.await.unwrap_or_else(|_| Err(broke()));
             finish(&gw, &name, done).await;
+            gw.acme.keep_plan(&config);
             gw.acme.ended.notify_waiters();
             gw.acme.wake.notify_one();
         }
@@ -243,10 +269,15 @@ async fn finish(gw: &Arc<Gateway>, name: &str, done: Result<Held, Failure>) {
             let mut record = Record::new(Event::CertificateChanged, "failed", reason::ORDER_FAILED);
             record.detail = Some(format!("{name}: {cause}: {detail}"));
             gw.record_or_owe(record).await;
-            gw.acme
-                .plan
-                .lock()
-                .handle_failure(name, failure, clock::unix());
+            let told = failure.clone();
+            let now = clock::unix();
+            gw.acme.plan.lock().handle_failure(name, failure, now);
+            let state = gw.acme.state(name);
+            // what is in use and ends is warned of as that
+            if state.is_some_and(|s| s.failures == TOLD_AFTER && s.held.is_none()) {
+                let (name, failure) = (name.into(), told);
+                gw.mail.alarm(Alarm::Order { name, failure });
+            }
         }
     }
 }

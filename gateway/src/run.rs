@@ -168,7 +168,7 @@ async fn open(
     fallback: Fallback,
 ) -> Result<Arc<Gateway>, StartError> {
     let config = Arc::new(config);
-    let authority = open_authority(&config)?;
+    let authority = open_authority(&config).map_err(Rejected::from)?;
     let history = History::open(&config.data, Arc::clone(&keys))
         .map_err(|source| system("open the policy history", source))?;
     let checks = Checks::open(&config.data, &keys);
@@ -254,11 +254,11 @@ async fn open(
     Ok(gw)
 }
 
-/// Opens the internal authority unless it is switched off.
+/// Opens the internal authority, or makes it, unless it is switched off.
 ///
 /// # Errors
 /// When its files are not usable.
-pub(crate) fn open_authority(config: &Config) -> Result<Option<InternalCa>, Rejected> {
+pub(crate) fn open_authority(config: &Config) -> Result<Option<InternalCa>, CertError> {
     if !config.tls.internal_ca {
         return Ok(None);
     }

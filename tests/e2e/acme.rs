@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
-use postern_tests::pebble::{Pebble, Setup, Site};
+use postern_tests::clock::Clock;
+use postern_tests::pebble::{Pebble, Setup, Site, acme};
 use postern_tests::ports::free_tcp;
 use postern_tests::process::Program;
 use postern_tests::temp::Temp;
@@ -18,6 +18,7 @@ use postern_tests::{raw, wait};
 use serde_json::json;
 
 const GATE: &str = "gate.example.test";
+const LIMIT: Duration = wait::PATIENCE;
 const OPEN: &str = "open.example.test";
 const DATA: i32 = 65;
 const UNAVAILABLE: i32 = 69;
@@ -27,27 +28,6 @@ fn open_app(upstream: &str) -> String {
     format!(
         "[app.open]\nhost = \"{OPEN}\"\nupstream = \"{upstream}\"\n\
          public = \"what a test looks at\"\nallow.all = {{ who = \"anyone\" }}\n"
-    )
-}
-
-fn acme(more: &str, directories: &[&str]) -> String {
-    format!(
-        "[acme]\nagree-to-terms = true\n{more}\n{}",
-        directories.concat()
-    )
-}
-
-fn stop(mut program: Program) {
-    program.signal(Signal::SIGTERM);
-    program.wait(Duration::from_secs(20));
-}
-
-fn code(site: &Site, args: &[&str]) -> (Option<i32>, String) {
-    let output = site.run(args);
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    (
-        output.status.code(),
-        text + &String::from_utf8_lossy(&output.stderr),
     )
 }
 
@@ -104,14 +84,14 @@ fn http_01_works_though_every_fifth_number_is_refused() {
     let metrics = String::from_utf8(metrics.stdout).unwrap();
     let line = format!("postern_certificate_days_left{{name=\"{GATE}\",source=\"directory\"}} 89");
     assert!(metrics.contains(&line), "{metrics}");
-    stop(program);
+    program.stop();
     let again = site.start();
     assert_eq!(
         site.get(&pebble.root(), GATE, "/healthz"),
         Ok(200),
         "kept over a restart"
     );
-    stop(again);
+    again.stop();
 }
 
 #[test]
@@ -132,7 +112,7 @@ fn only_live_tokens_answer_and_the_path_is_exempt_from_nothing() {
         site.get(&root, GATE, path),
         site.get(&root, GATE, "/nowhere")
     );
-    stop(program);
+    program.stop();
 }
 
 #[test]
@@ -162,30 +142,34 @@ fn tls_alpn_01_works_and_its_protocol_is_refused_otherwise() {
         !text.contains("BEGIN CERTIFICATE"),
         "no certificate without a live order: {text}"
     );
-    stop(program);
+    program.stop();
 }
 
 #[test]
 fn a_wildcard_with_an_rsa_key_comes_by_dns_01() {
     let recorder = Recorder::new();
-    let site = Site::new(&open_app(&recorder.url()));
+    let other = open_app(&recorder.url()).replace("[app.open]", "[app.other]");
+    let other = other.replace(OPEN, "open.other.test");
+    let site = Site::new(&format!("{}{other}", open_app(&recorder.url())));
     let pebble = Pebble::start(&site, &Setup::default());
     let hook = pebble.hook("$3");
+    // the wildcard alone goes by the DNS
     let more = format!(
-        "challenge = \"dns-01\"\nkey-type = \"rsa2048\"\nwildcards = [\"*.example.test\"]\n\
+        "key-type = \"rsa2048\"\nwildcards = [\"*.example.test\"]\n\
          [acme.dns]\nhook = \"{}\"\nwait = \"1s\"\n",
         hook.display()
     );
     site.configure(&pebble.resolver(), false, &acme(&more, &[&pebble.entry()]));
     let program = site.start();
     site.wait_for("*.example.test");
+    site.wait_for("open.other.test");
     let root = pebble.root();
-    for host in [GATE, OPEN] {
+    for host in [GATE, OPEN, "open.other.test"] {
         assert_eq!(site.get(&root, host, "/healthz"), Ok(200), "{host}");
     }
     let line = site.certificate("*.example.test").unwrap();
     assert_eq!(line["names"], json!(["*.example.test"]));
-    stop(program);
+    program.stop();
 }
 
 #[test]
@@ -216,7 +200,7 @@ fn an_external_account_is_bound_and_a_wrong_key_is_told() {
     write(&format!("{key}\n"));
     let done = site.renew(GATE);
     assert_eq!(done["outcome"], "renewed", "{done}");
-    stop(program);
+    program.stop();
 }
 
 #[test]
@@ -267,7 +251,7 @@ fn a_renewal_drops_none_of_a_hundred_streams() {
     end.store(true, Ordering::SeqCst);
     let read: Vec<_> = readers.into_iter().map(|r| r.join().unwrap()).collect();
     assert_eq!(read.len(), 100);
-    stop(program);
+    program.stop();
 }
 
 #[test]
@@ -295,192 +279,58 @@ fn a_dead_directory_gives_way_to_the_next() {
         before.elapsed()
     );
     assert_eq!(site.get(&pebble.root(), GATE, "/healthz"), Ok(200));
-    stop(program);
+    program.stop();
 }
 
-/// Makes a site whose gate has a certificate of a directory, then lets `spoil` break the next order.
-fn old_stays(spoil: impl Fn(&Site, &Pebble) -> String, cause: &str) {
-    let site = Site::new("");
-    let pebble = Pebble::start(&site, &Setup::default());
-    let hook = pebble.hook("$3");
-    let dns = |hook: &std::path::Path| {
-        let hook = hook.display();
-        format!(
-            "challenge = \"dns-01\"\n[acme.dns]\nhook = \"{hook}\"\nwait = \"1s\"\ntimeout = \"5s\"\n"
-        )
+/// In an office without the internet the internal authority stands for what no directory signs.
+#[test]
+fn with_the_internet_down_the_internal_authority_serves_the_same_names() {
+    let recorder = Recorder::new();
+    let site = Site::new(&open_app(&recorder.url()));
+    let setup = Setup {
+        validity: 2 * 3600,
+        ..Setup::default()
     };
-    site.configure(
-        &pebble.resolver(),
-        false,
-        &acme(&dns(&hook), &[&pebble.entry()]),
-    );
-    let program = site.start();
+    let pebble = Pebble::start(&site, &setup);
+    let internal = pebble.folder().join("internal.pem");
+    site.configure(&pebble.resolver(), true, &acme("", &[&pebble.entry()]));
+    let clock = Clock::new();
+    let program = site.start_after(&clock.wrap());
     site.wait_for(GATE);
-    let before = site.shown(GATE);
-    stop(program);
-    let spoiled = spoil(&site, &pebble);
-    site.configure(&pebble.resolver(), false, &spoiled);
-    let program = site.start();
-    let done = site.renew(GATE);
-    assert_eq!(done["outcome"], "failed", "{done}");
-    assert_eq!(done["cause"], cause, "{done}");
-    assert!(
-        done["advice"].is_string() && done["detail"].is_string(),
-        "{done}"
-    );
-    assert_eq!(site.shown(GATE), before, "the old certificate stays");
-    assert_eq!(site.get(&pebble.root(), GATE, "/healthz"), Ok(200));
-    let log = program.stderr();
-    assert!(
-        log.contains("is not renewed") && log.contains(cause),
-        "{log}"
-    );
-    let status = site.json(&["status"]);
-    assert_eq!(status[0]["certificates"][0]["cause"], cause, "{status:?}");
-    let records = site.json(&["audit", "search", "--event", "certificate-changed.1"]);
-    let told = records.iter().any(|r| {
-        r["reason"] == "order-failed" && r["detail"].as_str().is_some_and(|d| d.contains(cause))
-    });
-    assert!(told, "{records:?}");
-    let (exit, _) = code(&site, &["cert", "renew", GATE]);
-    assert!(matches!(exit, Some(0 | UNAVAILABLE)), "{exit:?}");
-    stop(program);
-}
-
-fn by_hook(pebble: &Pebble, value: &str) -> String {
-    let hook = pebble.hook(value);
-    let text = format!(
-        "challenge = \"dns-01\"\n[acme.dns]\nhook = \"{}\"\nwait = \"1s\"\ntimeout = \"5s\"\n",
-        hook.display()
-    );
-    acme(&text, &[&pebble.entry()])
-}
-
-#[test]
-fn a_wrong_answer_keeps_the_old_certificate_and_is_named() {
-    old_stays(|_, pebble| by_hook(pebble, "wrong"), "wrong-answer");
-}
-
-#[test]
-fn a_hook_that_hangs_keeps_the_old_certificate_and_is_named() {
-    let spoil = |_: &Site, pebble: &Pebble| {
-        let text = by_hook(pebble, "$3");
-        fs::write(pebble.folder().join("hook"), "#!/bin/sh\nexec sleep 1000\n").unwrap();
-        text
-    };
-    old_stays(spoil, "dns-not-set");
-}
-
-#[test]
-fn a_dead_directory_keeps_the_old_certificate_and_is_named() {
-    let spoil = |_: &Site, _: &Pebble| {
-        let dead = format!(
-            "[[acme.directory]]\nurl = \"https://localhost:{}/dir\"\n",
-            free_tcp()
-        );
-        acme("", &[&dead])
-    };
-    old_stays(spoil, "directory-unreachable");
-}
-
-#[test]
-fn a_dns_that_fails_keeps_the_old_certificate_and_is_named() {
-    let spoil = |_: &Site, pebble: &Pebble| {
-        pebble.dns("set-servfail", &json!({ "host": format!("{GATE}.") }));
-        acme("", &[&pebble.entry()])
-    };
-    old_stays(spoil, "dns-failed");
-}
-
-#[test]
-fn a_port_that_leads_elsewhere_keeps_the_old_certificate_and_is_named() {
-    let spoil = |_: &Site, pebble: &Pebble| {
-        // nothing listens there
-        pebble.dns(
-            "add-a",
-            &json!({ "host": GATE, "addresses": ["127.0.0.2"] }),
-        );
-        acme("", &[&pebble.entry()])
-    };
-    old_stays(spoil, "not-reached");
-}
-
-/// A directory that refuses every account because too much was asked.
-const LIMITING: &str = r#"
-import http.server, json, ssl, sys
-port, chain, key = int(sys.argv[1]), sys.argv[2], sys.argv[3]
-base = f"https://localhost:{port}"
-class Directory(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    def say(self, code, body, *fields):
-        text = json.dumps(body).encode()
-        self.send_response(code)
-        for name, value in fields: self.send_header(name, value)
-        self.send_header("Replay-Nonce", "bm9uY2U")
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        if self.command != "HEAD": self.wfile.write(text)
-    def do_HEAD(self): self.say(200, {})
-    def do_GET(self):
-        self.say(200, {name: f"{base}/{name}" for name in ["newNonce", "newAccount", "newOrder"]})
-    def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
-        kind = "urn:ietf:params:acme:error:rateLimited"
-        self.say(429, {"type": kind, "detail": "too many certificates"}, ("Retry-After", "7200"))
-    def log_message(self, *_): pass
-server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Directory)
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-context.load_cert_chain(chain, key)
-server.socket = context.wrap_socket(server.socket, server_side=True)
-server.serve_forever()
-"#;
-
-fn limiting(pebble: &Pebble, dir: &Temp) -> (Program, String) {
-    let port = free_tcp();
-    let script = dir.write("limiting.py", LIMITING);
-    let file = |name: &str| pebble.folder().join(name);
-    let mut command = Command::new("python3");
-    command.arg(script).arg(port.to_string());
-    command.arg(file("ca-chain.pem")).arg(file("ca.key"));
-    let program = Program::start(command, dir.path(), "limiting");
-    wait::until_true(
-        Duration::from_secs(20),
-        "the limiting directory listens",
-        || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok(),
-    );
-    let entry = format!(
-        "[[acme.directory]]\nurl = \"https://localhost:{port}/dir\"\nroots = \"{}\"\n",
-        file("ca-root.pem").display()
-    );
-    (program, entry)
-}
-
-#[test]
-fn a_rate_limit_keeps_the_old_certificate_and_is_left_alone_as_long_as_it_says() {
-    let dir = Temp::new();
-    let kept = std::sync::Mutex::new(None);
-    let spoil = |_: &Site, pebble: &Pebble| {
-        let (program, entry) = limiting(pebble, &dir);
-        *kept.lock().unwrap() = Some(program);
-        acme("", &[&entry])
-    };
-    old_stays(spoil, "rate-limited");
-}
-
-#[test]
-fn a_wish_of_the_directory_stands_against_an_operator() {
-    let site = Site::new("");
-    let pebble = Pebble::start(&site, &Setup::default());
-    let dir = Temp::new();
-    let (_limiting, entry) = limiting(&pebble, &dir);
-    site.configure(&pebble.resolver(), true, &acme("", &[&entry]));
-    let program = site.start();
+    site.wait_for(OPEN);
+    fs::write(&internal, site.code(&["cert", "ca-root"]).1).unwrap();
+    let refused = site.get(&internal, OPEN, "/");
+    assert!(refused.is_err(), "a directory's certificate: {refused:?}");
+    // the directory and the names of the world are gone
+    let folder = Temp::new();
+    let resolver = pebble.resolver();
+    let entry = pebble.entry();
+    let roots = fs::read(pebble.folder().join("ca-root.pem")).unwrap();
+    let internal = folder.write("internal.pem", fs::read(&internal).unwrap());
+    drop(pebble);
+    assert!(site.get(&internal, OPEN, "/").is_err(), "it is valid still");
+    clock.set(3 * 3600);
+    for host in [GATE, OPEN] {
+        wait::until_true(LIMIT, "the internal authority stands in", || {
+            site.get_at(&clock, &internal, host, "/healthz") == Ok(200)
+        });
+    }
+    let line = site.certificate(OPEN).unwrap();
+    assert_eq!(line["source"], "internal", "{line}");
+    // so it does from a start without the internet, for people and programs alike
+    program.stop();
+    let kept = folder.write("ca-root.pem", roots);
+    let (from, _) = entry.split_once("roots").unwrap();
+    let entry = format!("{from}roots = \"{}\"\n", kept.display());
+    site.configure(&resolver, true, &acme("", &[&entry]));
+    let program = site.start_after(&clock.wrap());
+    let get = |host: &str| site.get_at(&clock, &internal, host, "/healthz");
+    assert_eq!(get(OPEN), Ok(200));
     let line = site.wait_for_failure(GATE);
-    assert_eq!(line["cause"], "rate-limited", "{line}");
-    let done = site.renew(GATE);
-    assert_eq!(done["outcome"], "guarded", "{done}");
-    assert_eq!(code(&site, &["cert", "renew", GATE]).0, Some(UNAVAILABLE));
-    stop(program);
+    assert_eq!(line["cause"], "directory-unreachable", "{line}");
+    assert_eq!(line["source"], "internal", "{line}");
+    assert_eq!(get(GATE), Ok(200));
+    program.stop();
 }
 
 #[test]
@@ -490,7 +340,7 @@ fn a_kill_in_the_middle_never_leaves_a_key_without_its_certificate() {
     site.configure(&pebble.resolver(), false, &acme("", &[&pebble.entry()]));
     let program = site.start();
     site.wait_for(GATE);
-    stop(program);
+    program.stop();
     let root = pebble.root();
     let file = site.path(&format!("data/acme/certificates/{GATE}.pem"));
     let provider = rustls::crypto::aws_lc_rs::default_provider();
@@ -523,7 +373,7 @@ fn a_kill_in_the_middle_never_leaves_a_key_without_its_certificate() {
         seen.insert(bytes);
         let program = site.start();
         assert_eq!(site.get(&root, GATE, "/healthz"), Ok(200), "step {step}");
-        stop(program);
+        program.stop();
     }
     assert!(seen.len() > 1, "one was swapped at least");
 }
@@ -542,7 +392,7 @@ fn a_trial_is_ordered_and_never_served() {
     });
     assert_eq!(site.certificate(GATE).unwrap()["source"], "internal");
     assert!(site.get(&pebble.root(), GATE, "/healthz").is_err());
-    stop(program);
+    program.stop();
 }
 
 const TENANT: &str = "[tenant.acme]\ndir = \"acme\"\ndomains = [\"*.acme.example\"]\n";
@@ -560,8 +410,13 @@ fn a_tenants_name_is_ordered_only_after_it_points_here() {
     let text = format!("postern = 1\n{}{}", app("one"), app("two"));
     fs::write(site.path("policy/acme/policy.toml"), text).unwrap();
     let pebble = Pebble::start(&site, &Setup::default());
-    site.configure(&pebble.resolver(), true, &acme("", &[&pebble.entry()]));
+    // the hook sets nothing: names of tenants do without it
+    let more =
+        "challenge = \"dns-01\"\ntenant-names.challenge = \"http-01\"\ndns.hook = \"/bin/false\"";
+    site.configure(&pebble.resolver(), true, &acme(more, &[&pebble.entry()]));
     let program = site.start();
+    let ours = site.wait_for_failure(GATE);
+    assert_eq!(ours["cause"], "dns-not-set", "{ours}");
     let line = site.wait_for_failure("one.acme.example");
     assert_eq!(line["cause"], "dns-failed", "{line}");
     let verify = line["verify"].as_str().unwrap().to_owned();
@@ -583,7 +438,7 @@ fn a_tenants_name_is_ordered_only_after_it_points_here() {
     assert_eq!(two["outcome"], "renewed", "{two}");
     let stranger = site.renew("three.acme.example");
     assert_eq!(stranger["outcome"], "unknown", "{stranger}");
-    stop(program);
+    program.stop();
 }
 
 #[test]
@@ -600,7 +455,7 @@ fn the_self_test_finds_what_a_first_order_would_stumble_over() {
         let lines = site.json(&good);
         assert!(lines.iter().all(|l| l["ok"] == true), "{lines:?}");
         assert!(lines.iter().any(|l| l["check"] == check), "{lines:?}");
-        assert_eq!(code(&site, &good).0, Some(0));
+        assert_eq!(site.code(&good).0, Some(0));
         let other = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let other = other.local_addr().unwrap().port().to_string();
         let bad = [
@@ -618,8 +473,8 @@ fn the_self_test_finds_what_a_first_order_would_stumble_over() {
             broken[0]["advice"].as_str().unwrap().contains("port"),
             "{broken:?}"
         );
-        assert_eq!(code(&site, &bad).0, Some(UNAVAILABLE));
-        stop(program);
+        assert_eq!(site.code(&bad).0, Some(UNAVAILABLE));
+        program.stop();
     }
 }
 
@@ -647,16 +502,16 @@ fn an_import_is_checked_and_goes_before_the_others() {
     );
     let wrong = file("wrong.pem", &other.key_pem);
     let before = site.shown(GATE);
-    let (exit, text) = code(&site, &["cert", "import", &chain, &wrong]);
+    let (exit, text) = site.code(&["cert", "import", &chain, &wrong]);
     assert_eq!(exit, Some(DATA), "{text}");
     assert!(text.contains("key"), "{text}");
     assert_eq!(site.shown(GATE), before);
-    let (exit, text) = code(&site, &["cert", "import", &chain, &key]);
+    let (exit, text) = site.code(&["cert", "import", &chain, &key]);
     assert_eq!(exit, Some(0), "{text}");
     let root = dir.write("root.pem", root.pem());
     assert_eq!(site.get(&root, GATE, "/healthz"), Ok(200));
     assert_eq!(site.certificate(GATE).unwrap()["source"], "file");
-    stop(program);
+    program.stop();
 }
 
 /// Runs Debian's testssl.sh and returns its findings of a severity above LOW.
@@ -715,7 +570,7 @@ fn testssl_finds_nothing_above_low() {
         .filter(|f| !is_explained(f["id"].as_str().unwrap_or_default()))
         .collect();
     assert!(above.is_empty(), "{above:#?}");
-    stop(program);
+    program.stop();
 }
 
 /// What testssl says of every internal authority whose leaves live for two weeks: that they end

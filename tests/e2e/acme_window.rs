@@ -63,7 +63,10 @@ class Front(http.server.BaseHTTPRequestHandler):
         text = came.read()
         if follows and came.status == 201 and takes == "taken":
             text = json.dumps({**json.loads(text), "replaces": follows}).encode()
-        if self.path == "/dir" and takes != "unknown":
+        if takes == "old" and "pem-certificate-chain" in came.getheader("Content-Type", ""):
+            with lock: seen.append(text)
+            text = seen[0]
+        if self.path == "/dir" and takes not in ("unknown", "old"):
             directory = json.loads(text)
             directory["renewalInfo"] = f"https://localhost:{port}/window"
             text = json.dumps(directory).encode()
@@ -95,6 +98,7 @@ impl Scene {
 
     /// `takes` is what becomes of an order that names the one it replaces: `taken`, `refused`,
     /// `ignored` (the answer does not name it), or `unknown`: the directory says nothing of windows.
+    /// One that is `old` gives the first certificate out again instead of each other one.
     fn with(window: &str, takes: &str) -> Self {
         let (site, dir) = (Site::new(""), Temp::new());
         // what is asked is counted here
@@ -227,6 +231,20 @@ fn a_directory_that_knows_nothing_of_windows_is_told_of_no_replacement() {
 }
 
 /// Writes a time as RFC 3339 does, in UTC.
+#[test]
+fn a_certificate_that_is_not_what_was_ordered_is_named_and_not_used() {
+    let scene = Scene::with("{}", "old");
+    let before = scene.site.shown(GATE);
+    let done = scene.site.renew(GATE);
+    assert_eq!(done["cause"], "certificate-unusable", "{done}");
+    assert!(done["detail"].as_str().unwrap().contains("key"), "{done}");
+    assert_eq!(scene.site.shown(GATE), before);
+    assert_eq!(
+        scene.site.get(&scene.pebble.root(), GATE, "/healthz"),
+        Ok(200)
+    );
+}
+
 fn rfc3339(seconds: u64) -> String {
     let output = Command::new("date")
         .args(["-u", "-d", &format!("@{seconds}"), "+%Y-%m-%dT%H:%M:%SZ"])

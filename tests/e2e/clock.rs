@@ -1,64 +1,43 @@
 //! The wall clock of the machine is set while people are signed in: forwards, back, and both.
 
-use std::fs;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
+use postern_tests::clock::Clock;
 use postern_tests::curl::{Answer, Client};
 use postern_tests::gateway::{Gateway, Person, Setup};
 use postern_tests::journal;
+use postern_tests::process::must;
 use postern_tests::temp::Temp;
 use postern_tests::totp;
+use postern_tests::wait;
 
 const HOUR: i64 = 3600;
 
 /// A gateway whose wall clock, and no other clock, is set by a file.
 struct Set {
     gateway: Gateway,
-    file: PathBuf,
-    _dir: Temp,
-    off: AtomicI64,
+    clock: Clock,
 }
 
 impl Set {
     fn new() -> Self {
-        let dir = Temp::new();
-        let file = dir.path().join("clock");
-        fs::write(&file, "+0s\n").unwrap();
-        let wrap = [
-            "env",
-            &format!("LD_PRELOAD={}", library().display()),
-            &format!("FAKETIME_TIMESTAMP_FILE={}", file.display()),
-            "FAKETIME_NO_CACHE=1",
-            "FAKETIME_DONT_FAKE_MONOTONIC=1",
-            "DONT_FAKE_MONOTONIC=1",
-            "NO_FAKE_STAT=1",
-        ];
+        let clock = Clock::new();
         let gateway = Gateway::start(Setup {
-            wrap: wrap.map(str::to_owned).to_vec(),
+            wrap: clock.wrap(),
             ..Setup::default()
         });
-        Self {
-            gateway,
-            file,
-            _dir: dir,
-            off: AtomicI64::new(0),
-        }
+        Self { gateway, clock }
     }
 
-    /// Sets the wall clock so many seconds off the right time.
     fn set(&self, off: i64) {
-        let next = self.file.with_extension("next");
-        fs::write(&next, format!("{off:+}s\n")).unwrap();
-        fs::rename(&next, &self.file).unwrap();
-        self.off.store(off, Ordering::SeqCst);
+        self.clock.set(off);
     }
 
     /// What an app shows whose clock is the gateway's.
     fn code(&self, person: &Person) -> String {
-        let at = totp::now()
-            .checked_add_signed(self.off.load(Ordering::SeqCst))
-            .unwrap();
+        let at = totp::now().checked_add_signed(self.clock.off()).unwrap();
         totp::code_at(&person.totp_secret, at)
     }
 
@@ -73,17 +52,6 @@ impl Set {
     fn records(&self, event: &str) -> usize {
         journal::search(&self.gateway, &["--event", event]).len()
     }
-}
-
-/// Where Debian keeps the library that tells a program another time.
-fn library() -> PathBuf {
-    let held = fs::read_dir("/usr/lib").unwrap();
-    let mut found = held
-        .map(|entry| entry.unwrap().path().join("faketime/libfaketimeMT.so.1"))
-        .filter(|path| path.exists());
-    found
-        .next()
-        .expect("libfaketime is not installed: run tests/run")
 }
 
 fn is_in(answer: &Answer) -> bool {
@@ -204,4 +172,135 @@ fn sessions(gateway: &Gateway) -> Vec<String> {
     all.iter()
         .map(|s| format!("{} {}", s["user"], s["expires"]))
         .collect()
+}
+
+/// The chain that a handshake shows, as `openssl` prints it: for each certificate its end in
+/// seconds, and its key.
+fn chain(gateway: &Gateway) -> Vec<(i64, String)> {
+    let show = "openssl s_client -showcerts -servername gate.localhost -connect 127.0.0.1:$0 </dev/null 2>/dev/null \
+        | openssl crl2pkcs7 -nocrl -certfile /dev/stdin \
+        | openssl pkcs7 -print_certs -outform PEM";
+    let port = gateway.https_port().to_string();
+    let output = must("sh", &["-c", show, &port]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let blocks = text.split_inclusive("-----END CERTIFICATE-----");
+    let blocks = blocks.filter(|block| block.contains("BEGIN"));
+    blocks
+        .map(|block| {
+            let dir = Temp::new();
+            let file = dir.write("one.pem", block);
+            let file = file.to_str().unwrap();
+            let shown = must(
+                "openssl",
+                &["x509", "-noout", "-enddate", "-pubkey", "-in", file],
+            );
+            let shown = String::from_utf8(shown.stdout).unwrap();
+            let (end, key) = shown.split_once('\n').unwrap();
+            let end = end.strip_prefix("notAfter=").unwrap();
+            let seconds = must("date", &["-d", end, "+%s"]).stdout;
+            let seconds = String::from_utf8(seconds).unwrap();
+            (seconds.trim().parse().unwrap(), key.to_owned())
+        })
+        .collect()
+}
+
+/// The internal authority looks after its leaves and its intermediate while the gateway runs.
+#[test]
+fn leaves_and_the_intermediate_are_renewed_while_the_gateway_runs() {
+    let clock = Set::new();
+    let root = clock.gateway.must(&["cert", "ca-root"]);
+    let first = chain(&clock.gateway);
+    let [(leaf, _), (intermediate, _), ..] = &first[..] else {
+        panic!("{first:?}");
+    };
+    let right = i64::try_from(totp::now()).unwrap();
+    let (days, years) = (leaf - right, intermediate - right);
+    assert!(
+        days <= 14 * 24 * HOUR && years > 300 * 24 * HOUR,
+        "{first:?}"
+    );
+
+    // at half of its life a leaf stays
+    clock.set(days / 2);
+    std::thread::sleep(std::time::Duration::from_secs(12));
+    assert_eq!(chain(&clock.gateway), first);
+    clock.set(days * 3 / 4);
+    let renewed = wait::until(wait::PATIENCE, "another leaf", || {
+        let now = chain(&clock.gateway);
+        (now[0] != first[0]).then_some(now)
+    });
+    assert!(renewed[0].0 > *leaf, "{renewed:?}");
+    assert_eq!(renewed[1..], first[1..], "the intermediate has years to go");
+
+    clock.set(years * 3 / 4);
+    let renewed = wait::until(wait::PATIENCE, "another intermediate", || {
+        let now = chain(&clock.gateway);
+        (now[1] != first[1]).then_some(now)
+    });
+    assert!(renewed[1].0 > *intermediate && renewed[0].0 > right + years * 3 / 4);
+    // clients trust what they trusted before
+    assert_eq!(clock.gateway.must(&["cert", "ca-root"]), root);
+    clock.gateway.must(&["audit", "verify"]);
+}
+
+/// Whether a session of a file is resumed; what there is to resume next time goes to another.
+fn resumes(gateway: &Gateway, from: Option<&Path>, to: &Path) -> bool {
+    let port = format!("127.0.0.1:{}", gateway.https_port());
+    let mut command = Command::new("openssl");
+    command.args([
+        "s_client",
+        "-tls1_3",
+        "-servername",
+        "gate.localhost",
+        "-connect",
+        &port,
+    ]);
+    command.arg("-sess_out").arg(to);
+    if let Some(from) = from {
+        command.arg("-sess_in").arg(from);
+    }
+    // tickets come after the handshake: a request makes it wait for them
+    command.args(["-ign_eof", "-quiet"]).stdin(Stdio::piped());
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut running = command.spawn().unwrap();
+    let mut input = running.stdin.take().unwrap();
+    let request = "GET /healthz HTTP/1.1\r\nHost: gate.localhost\r\nConnection: close\r\n\r\n";
+    input.write_all(request.as_bytes()).unwrap();
+    running.wait().unwrap();
+    let mut again = Command::new("openssl");
+    again.args([
+        "s_client",
+        "-tls1_3",
+        "-servername",
+        "gate.localhost",
+        "-connect",
+        &port,
+    ]);
+    if let Some(from) = from {
+        again.arg("-sess_in").arg(from);
+    }
+    let shown = again.stdin(Stdio::null()).output().unwrap();
+    String::from_utf8_lossy(&shown.stdout).contains("Reused, TLSv1.3")
+}
+
+/// Keys of tickets are turned: what was begun a day ago is not resumed, however often it was used.
+#[test]
+fn a_session_of_yesterday_is_not_resumed_and_one_of_the_hour_is() {
+    let clock = Set::new();
+    let dir = Temp::new();
+    let (first, second) = (dir.path().join("first"), dir.path().join("second"));
+    assert!(!resumes(&clock.gateway, None, &first));
+    assert!(resumes(&clock.gateway, Some(&first), &second));
+    clock.set(HOUR);
+    assert!(resumes(&clock.gateway, Some(&second), &second));
+    clock.set(25 * HOUR);
+    assert!(!resumes(
+        &clock.gateway,
+        Some(&second),
+        &dir.path().join("third")
+    ));
+    // the twin: what is begun now
+    let now = dir.path().join("now");
+    assert!(!resumes(&clock.gateway, None, &now));
+    assert!(resumes(&clock.gateway, Some(&now), &second));
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use postern_tests::curl::{Client, signed_in};
-use postern_tests::gateway::Gateway;
+use postern_tests::gateway::{Gateway, Setup};
 use postern_tests::temp::Temp;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -54,13 +54,16 @@ impl App {
 
     fn policy(&self) -> String {
         let root = self.dir.path().join("root.pem");
+        self.policy_with(&format!("ca = \"{}\", ", root.display()))
+    }
+
+    fn policy_with(&self, ca: &str) -> String {
         format!(
             "postern = 1\n[group]\nadmins = [\"demo\"]\n[admin]\nallow.admins = {{ who = \"@admins\" }}\n\
              [app.app]\nhost = [\"app.gate.localhost\", \"app.gate.postern.internal\"]\n\
-             upstream = {{ url = \"https://127.0.0.1:{}\", ca = \"{}\", name = \"app.internal\" }}\n\
+             upstream = {{ url = \"https://127.0.0.1:{}\", {ca}name = \"app.internal\" }}\n\
              allow.people = {{ who = [\"demo\", \"guest\"] }}\n",
-            self.port,
-            root.display()
+            self.port
         )
     }
 }
@@ -142,5 +145,33 @@ fn a_body_that_tls_did_not_end_is_not_passed_on_as_a_whole() {
         ] {
             assert_eq!(body(whole).as_deref(), Ok(BODY), "{version} {whole}");
         }
+    }
+}
+
+/// Without a root of its own an app must stand under those of the system.
+#[test]
+fn an_app_without_a_root_of_its_own_is_held_to_those_of_the_system() {
+    let app = App::new();
+    let root = app.dir.path().join("root.pem");
+    for (wrap, status) in [
+        (vec![], 502),
+        (
+            vec![
+                "env".to_owned(),
+                format!("SSL_CERT_FILE={}", root.display()),
+            ],
+            200,
+        ),
+    ] {
+        let gateway = Gateway::start(Setup {
+            wrap,
+            ..Setup::default()
+        });
+        gateway.set_policy(&app.policy_with(""));
+        let client = Client::new(&gateway);
+        drop(client.sign_in(&gateway.facts.app, &gateway.facts.demo));
+        let answer = client.open(&format!("{}length/notify", gateway.facts.app));
+        assert_eq!(answer.status, status, "{answer:?}");
+        assert_eq!(answer.body == BODY, status == 200, "{answer:?}");
     }
 }

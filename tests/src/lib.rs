@@ -5,6 +5,7 @@ pub mod apps;
 pub mod canary;
 pub mod cases;
 pub mod chrome;
+pub mod clock;
 pub mod compare;
 pub mod curl;
 pub mod frames;

@@ -9,9 +9,10 @@ use std::time::Duration;
 use certs::{DAY, Root};
 use serde_json::{Value, json};
 
+use crate::clock::Clock;
 use crate::gateway::{binary, run_with_config};
 use crate::ports::{Offset, free_tcp};
-use crate::process::{Program, find};
+use crate::process::{Program, after, find};
 use crate::temp::Temp;
 use crate::{totp, wait};
 
@@ -181,6 +182,15 @@ fn own_certificate(dir: &Temp) {
     dir.write("ca.key", leaf.key_pem.as_bytes());
 }
 
+/// Returns the section `[acme]` with more of its keys, and its directories.
+#[must_use]
+pub fn acme(more: &str, directories: &[&str]) -> String {
+    format!(
+        "[acme]\nagree-to-terms = true\n{more}\n{}",
+        directories.concat()
+    )
+}
+
 /// A gateway on free ports, with its own configuration.
 #[derive(Debug)]
 pub struct Site {
@@ -241,7 +251,13 @@ impl Site {
     /// Starts the gateway and waits until it listens.
     #[must_use]
     pub fn start(&self) -> Program {
-        let mut command = Command::new(binary());
+        self.start_after(&[])
+    }
+
+    /// As [`Site::start`], with words before the program.
+    #[must_use]
+    pub fn start_after(&self, words: &[String]) -> Program {
+        let mut command = after(words, binary());
         command.arg("run").arg("--config").arg(self.config());
         let mut program = Program::start(command, self.dir.path(), "gateway");
         wait::until_true(LIMIT, "the gateway listens", || {
@@ -258,6 +274,15 @@ impl Site {
     #[must_use]
     pub fn run(&self, args: &[&str]) -> Output {
         run_with_config(&self.config(), args)
+    }
+
+    /// Runs a command and returns its exit code with what it says.
+    #[must_use]
+    pub fn code(&self, args: &[&str]) -> (Option<i32>, String) {
+        let output = self.run(args);
+        let said = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&said).into_owned();
+        (output.status.code(), text)
     }
 
     /// Runs a command with `--json` and returns its lines, whatever its exit code.
@@ -328,8 +353,25 @@ impl Site {
         self.curl(&format!("http://{host}:{}{path}", self.http), args)
     }
 
+    /// As [`Site::get`], of a client whose wall clock is another.
+    pub fn get_at(
+        &self,
+        clock: &Clock,
+        root: &Path,
+        host: &str,
+        path: &str,
+    ) -> Result<u16, String> {
+        let url = format!("https://{host}:{}{path}", self.https);
+        let root = root.display().to_string();
+        self.curl_after(&clock.wrap(), &url, &["--cacert", &root])
+    }
+
     fn curl(&self, url: &str, args: &[&str]) -> Result<u16, String> {
-        let output = Command::new("curl")
+        self.curl_after(&[], url, args)
+    }
+
+    fn curl_after(&self, words: &[String], url: &str, args: &[&str]) -> Result<u16, String> {
+        let output = after(words, "curl")
             .args(["-sS", "-q", "--max-time", "20", "-o", "/dev/null"])
             .args(["-w", "%{http_code}", "--resolve"])
             .arg(format!("*:{}:127.0.0.1", self.https))

@@ -21,6 +21,12 @@ pub struct Program {
 }
 
 impl Program {
+    /// Asks the program to end and waits until it has.
+    pub fn stop(mut self) {
+        self.signal(Signal::SIGTERM);
+        self.wait(Duration::from_secs(20));
+    }
+
     /// Starts `command`; stdout and stderr go to `NAME.out` and `NAME.err` in `dir`.
     #[must_use]
     pub fn start(mut command: Command, dir: &Path, name: &str) -> Self {

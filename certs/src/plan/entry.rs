@@ -2,7 +2,7 @@
 
 use super::dice::Dice;
 use super::guard::{Limit, Spent};
-use super::{Failure, HOUR, Held, Rules, State, Window};
+use super::{Failure, HOUR, Held, LONGEST_BLOCK, Remembered, Rules, Spending, State, Window};
 
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -44,6 +44,39 @@ impl Entry {
             window: None,
             ask_window: i64::MAX,
             places: (0..directories).map(|_| Place::default()).collect(),
+        }
+    }
+
+    /// Returns what must not be forgotten; `None` where there is nothing.
+    pub(super) fn remembered(&self, rules: &Rules, now: i64) -> Option<Remembered> {
+        let spending = |place: &Place| Spending {
+            issued: place.issued.times(rules.issued, now),
+            failed: place.failed.times(rules.failed, now),
+            blocked_until: place.blocked_until.max(now),
+        };
+        let places: Vec<_> = self.places.iter().map(spending).collect();
+        let idle =
+            |p: &Spending| p.issued.is_empty() && p.failed.is_empty() && p.blocked_until == now;
+        let nothing = self.failures == 0 && places.iter().all(idle);
+        (!nothing).then(|| Remembered {
+            failures: self.failures,
+            failed: self.failed.clone(),
+            places,
+        })
+    }
+
+    /// Takes back what was remembered: the next try is as soon as the directories' limits allow, the
+    /// wait after it as long as it would have been.
+    pub(super) fn remember(&mut self, past: Remembered, now: i64) {
+        self.failures = past.failures;
+        self.failed = past.failed;
+        for (place, spending) in self.places.iter_mut().zip(past.places) {
+            let longest = now.saturating_add(LONGEST_BLOCK);
+            *place = Place {
+                issued: Spent::of(spending.issued, now),
+                failed: Spent::of(spending.failed, now),
+                blocked_until: spending.blocked_until.min(longest),
+            };
         }
     }
 

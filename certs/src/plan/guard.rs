@@ -24,6 +24,19 @@ impl Spent {
         }
     }
 
+    /// Returns the times that still count at `now`.
+    pub(super) fn times(&self, limit: Limit, now: i64) -> Vec<i64> {
+        let since = now.saturating_sub(limit.within);
+        self.0.iter().copied().filter(|at| *at >= since).collect()
+    }
+
+    /// Takes times back, none of them in the future: a clock may have been wrong.
+    pub(super) fn of(times: Vec<i64>, now: i64) -> Self {
+        let mut times: Vec<i64> = times.into_iter().map(|at| at.min(now)).collect();
+        times.sort_unstable();
+        Self(times.into())
+    }
+
     /// Returns from when on one more fits under `limit`.
     pub(super) fn free_at(&self, limit: Limit) -> i64 {
         if self.0.len() < limit.count {

@@ -139,15 +139,19 @@ struct World {
     alerts: Alerts,
     dice: Dice,
     renewals: usize,
+    restarts: usize,
     warned: usize,
     ended: usize,
+}
+
+fn names() -> Vec<Vec<String>> {
+    (0..NAMES).map(|n| vec![format!("h{n}.test")]).collect()
 }
 
 impl World {
     fn new(seed: u64, directories: usize, end: i64) -> Self {
         let mut plan = Plan::new(Rules::default(), directories, seed);
-        let names: Vec<_> = (0..NAMES).map(|n| vec![format!("h{n}.test")]).collect();
-        plan.handle_names(&names, START);
+        plan.handle_names(&names(), START);
         let count = u64::try_from(directories).unwrap();
         let made = (0..count).map(|n| Directory::new(seed * 7 + n, end));
         Self {
@@ -159,6 +163,7 @@ impl World {
             alerts: Alerts::new(),
             dice: Dice::new(!seed),
             renewals: 0,
+            restarts: 0,
             warned: 0,
             ended: 0,
         }
@@ -168,6 +173,9 @@ impl World {
         let mut now = START;
         while now < end {
             self.finish(now);
+            if self.dice.between(0, 99) == 0 {
+                self.restart(now);
+            }
             self.begin(now);
             self.look(now);
             let plan = self.plan.poll_timeout().map_or(i64::MAX, |(at, _)| at);
@@ -175,6 +183,20 @@ impl World {
             let next = plan.min(order.unwrap_or(i64::MAX)).min(now + 4 * HOUR);
             now = next.max(now + 1);
         }
+    }
+
+    /// Ends the program, in the middle of orders too, and starts it again with what it wrote.
+    fn restart(&mut self, now: i64) {
+        self.restarts += 1;
+        self.under_way.clear();
+        let seed = u64::try_from(self.dice.between(0, i64::MAX - 1)).unwrap();
+        let mut plan = Plan::new(Rules::default(), self.directories.len(), seed);
+        plan.remember(self.plan.memory(now), now);
+        plan.handle_names(&names(), now);
+        for (name, held) in self.held.iter().filter(|(_, held)| held.not_after >= now) {
+            plan.handle_held(name, Some(*held), now);
+        }
+        self.plan = plan;
     }
 
     fn begin(&mut self, now: i64) {
@@ -255,6 +277,7 @@ fn no_certificate_ends_while_another_could_be_had_through_thousands_of_renewals(
         let mut world = World::new(seed, directories, end);
         world.run(end);
         assert!(world.renewals >= 250, "seed {seed}: {}", world.renewals);
+        assert!(world.restarts >= 50, "seed {seed}: {}", world.restarts);
         renewals += world.renewals;
         warned += world.warned;
         ended += world.ended;

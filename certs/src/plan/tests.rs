@@ -248,3 +248,81 @@ fn without_a_directory_nothing_is_planned() {
     assert_eq!(plan.poll_output(NOW), None);
     assert_eq!(plan.poll_timeout(), None);
 }
+
+/// A plan that was told of nothing but what the other remembers.
+fn restarted(plan: &Plan, directories: usize, now: i64) -> Plan {
+    let mut again = Plan::new(Rules::default(), directories, 2);
+    again.remember(plan.memory(now), now);
+    again.handle_names(&[vec!["a.test".to_owned()]], now);
+    again
+}
+
+#[test]
+fn a_restart_forgets_neither_limits_nor_wishes_nor_causes() {
+    let mut plan = plan(1);
+    for step in 0..5 {
+        // five failures within an hour are what the guard lets out
+        plan = restarted(&plan, 1, NOW + step * 60);
+        assert_eq!(order(&mut plan, NOW + step * 60), Some(0), "{step}");
+        fails(&mut plan, Cause::Answer, NOW + step * 60);
+    }
+    plan = restarted(&plan, 1, NOW + 300);
+    assert_eq!(order(&mut plan, NOW + 300), None);
+    assert_eq!(next(&plan), NOW + 3601);
+    let state = plan.state("a.test").unwrap();
+    assert_eq!(
+        (state.failures, state.failed.unwrap().cause),
+        (5, Cause::Answer)
+    );
+    // a wish of the directory
+    let mut limited = Failure::new(Cause::RateLimited, "told");
+    limited.retry_after = Some(2 * DAY);
+    assert_eq!(order(&mut plan, NOW + 3601), Some(0));
+    plan.handle_failure("a.test", limited, NOW + 3601);
+    plan = restarted(&plan, 1, NOW + DAY);
+    assert_eq!(order(&mut plan, NOW + DAY), None);
+    assert_eq!(order(&mut plan, NOW + 2 * DAY + 3601), Some(0));
+    plan.handle_issued("a.test", LIFE, NOW + 2 * DAY + 3601);
+    assert_eq!(
+        restarted(&plan, 1, NOW + 3 * DAY)
+            .state("a.test")
+            .unwrap()
+            .failures,
+        0
+    );
+}
+
+#[test]
+fn a_directory_that_failed_is_left_alone_after_a_restart_too() {
+    let mut plan = plan(2);
+    assert_eq!(order(&mut plan, NOW), Some(0));
+    fails(&mut plan, Cause::Unreachable, NOW);
+    let mut again = restarted(&plan, 2, NOW + 1);
+    assert_eq!(order(&mut again, NOW + 1), Some(1));
+    // a clock that was wrong blocks nothing for longer than any directory may wish
+    let mut again = restarted(&plan, 1, NOW - 400 * DAY);
+    assert_eq!(order(&mut again, NOW - 400 * DAY + 7 * DAY), Some(0));
+}
+
+#[test]
+fn a_name_that_goes_and_comes_keeps_what_its_directory_counts_for_a_week() {
+    let mut plan = plan(1);
+    for _ in 0..5 {
+        assert_eq!(order(&mut plan, NOW), Some(0));
+        plan.handle_issued("a.test", LIFE, NOW);
+        assert_eq!(
+            plan.ask("a.test", Haste::Forced, NOW),
+            match plan.memory(NOW).names["a.test"].places[0].issued.len() {
+                5 => Asked::Guarded {
+                    until: NOW + 7 * DAY + 1
+                },
+                _ => Asked::Soon,
+            }
+        );
+    }
+    plan.handle_names(&[], NOW);
+    plan.handle_names(&[vec!["a.test".to_owned()]], NOW + DAY);
+    assert_eq!(order(&mut plan, NOW + DAY), None);
+    assert!(plan.memory(NOW + 8 * DAY).names.is_empty());
+    assert_eq!(order(&mut plan, NOW + 7 * DAY + 1), Some(0));
+}

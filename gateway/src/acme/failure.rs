@@ -101,3 +101,45 @@ fn chain(error: &Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use certs::plan::Cause;
+    use instant_acme::{Error, Problem};
+
+    use super::super::transport::Heard;
+    use super::{by_status, of_problem};
+
+    fn problem(kind: &str, detail: &str) -> Problem {
+        let json = serde_json::json!({
+            "type": format!("urn:ietf:params:acme:error:{kind}"), "detail": detail
+        });
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn an_error_of_the_client_is_a_cause() {
+        let heard = Heard::default();
+        let of = |error: Error| super::of(&error, &heard).cause;
+        assert_eq!(of(Error::Timeout(None)), Cause::Slow);
+        assert_eq!(of(Error::Str("no Location")), Cause::Server);
+        assert_eq!(of(Error::Crypto), Cause::Account);
+        assert_eq!(of(Error::Api(problem("caa", ""))), Cause::Caa);
+        let json = serde_json::from_str::<u8>("<html>").unwrap_err();
+        assert_eq!(of(Error::Json(json)), Cause::Unreachable);
+    }
+
+    #[test]
+    fn a_connection_that_failed_for_want_of_an_address_is_the_dns() {
+        let of = |detail: &str| of_problem(&problem("connection", detail)).cause;
+        assert_eq!(of("lookup a.test: no such host"), Cause::Dns);
+        assert_eq!(of("connection refused"), Cause::Connection);
+    }
+
+    #[test]
+    fn an_answer_that_is_none_of_the_protocol_is_known_by_its_status() {
+        assert_eq!(by_status(429), Cause::RateLimited);
+        assert_eq!(by_status(502), Cause::Server);
+        assert_eq!(by_status(404), Cause::Unreachable);
+    }
+}

@@ -1,7 +1,9 @@
 //! Which names are ordered: those of the policy and the sign-in hosts, never one that a stranger
 //! asks for.
 
-use crate::config::{Challenge, Config};
+use std::collections::BTreeMap;
+
+use crate::config::Config;
 use crate::reload::host_names;
 
 /// Endings that no directory signs for. Source: RFC 6761, RFC 6762, RFC 8375, ICANN's `.internal`.
@@ -14,7 +16,7 @@ pub(crate) struct Names {
     pub(crate) lots: Vec<Vec<String>>,
     /// Names of tenants, which are verified before their first order.
     pub(crate) tenants: Vec<String>,
-    /// Names of tenants beyond the cap: they are not ordered.
+    /// Names of tenants beyond a cap: they are not ordered.
     pub(crate) over: Vec<String>,
 }
 
@@ -41,14 +43,20 @@ impl Names {
             }
         }
         // a wildcard is ordered by the DNS or not at all; who has a tenant's name need not have all below it
-        let by_dns = acme.challenge == Challenge::Dns;
-        hosts.retain(|host| !host.starts_with("*.") || by_dns && !tenants.contains(host));
+        let by_dns = acme.dns.is_some();
+        hosts.retain(|host| !host.starts_with("*.") || by_dns && !tenants.contains_key(host));
+        let mut counts = BTreeMap::<&str, usize>::new();
         for host in hosts {
-            if tenants.contains(&host) && !config.http.sign_in.contains(&host) {
-                if names.tenants.len() >= acme.tenant_names.most {
+            if let Some(tenant) = tenants.get(&host)
+                && !config.http.sign_in.contains(&host)
+            {
+                let count = counts.entry(tenant).or_default();
+                let caps = &acme.tenant_names;
+                if names.tenants.len() >= caps.most || *count >= caps.each {
                     names.over.push(host);
                     continue;
                 }
+                *count += 1;
                 names.tenants.push(host.clone());
             }
             names.lots.push(vec![host]);
@@ -71,9 +79,15 @@ impl Names {
     }
 }
 
-fn tenant_hosts(policy: &policy::Policy) -> Vec<String> {
-    let apps = policy.apps().filter(|(_, app)| app.tenant().is_some());
-    let hosts = apps.flat_map(|(_, app)| app.hosts.iter().map(ToString::to_string));
+/// Lists the hosts of tenants, with the tenant's name.
+fn tenant_hosts(policy: &policy::Policy) -> BTreeMap<String, &str> {
+    let owned = policy
+        .apps()
+        .filter_map(|(_, app)| Some((app, app.tenant()?)));
+    let hosts = owned.flat_map(|(app, tenant)| {
+        let hosts = app.hosts.iter();
+        hosts.map(move |host| (host.to_string(), tenant))
+    });
     hosts.collect()
 }
 
@@ -130,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_wildcard_stands_for_the_names_it_covers() {
-        let more = "challenge = \"dns-01\"\nwildcards = [\"*.example.org\", \"*.unused.example\"]\ndns.hook = \"h\"";
+        let more = "wildcards = [\"*.example.org\", \"*.unused.example\"]\ndns.hook = \"h\"";
         let names = Names::of(&config(more), &policy(APPS), |_| false);
         let firsts: Vec<_> = names.firsts().collect();
         assert_eq!(firsts, ["*.example.org", "crm.other.example"]);
@@ -144,7 +158,7 @@ mod tests {
             let lots: Vec<_> = names.firsts().map(str::to_owned).collect();
             (lots, names.cover("one.wiki.example.org"))
         };
-        let dns = by("challenge = \"dns-01\"\ndns.hook = \"h\"");
+        let dns = by("dns.hook = \"h\"");
         let all = [
             "*.wiki.example.org",
             "crm.other.example",
@@ -204,9 +218,11 @@ mod tests {
         };
         let names = Names::of(&config(""), &policy, |_| false);
         assert_eq!(names.tenants.len(), 2);
-        let few = config("tenant-names = { most = 1 }");
-        let names = Names::of(&few, &policy, |_| false);
-        assert_eq!((names.tenants.len(), names.over.len()), (1, 1));
-        assert!(!names.cover(&names.over[0]));
+        for few in ["most = 1", "each = 1"] {
+            let few = config(&format!("tenant-names = {{ {few} }}"));
+            let names = Names::of(&few, &policy, |_| false);
+            assert_eq!((names.tenants.len(), names.over.len()), (1, 1));
+            assert!(!names.cover(&names.over[0]));
+        }
     }
 }

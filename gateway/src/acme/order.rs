@@ -176,7 +176,9 @@ impl<'a> Work<'a> {
     async fn try_issue(&mut self, names: &[String]) -> Result<Issued, Fault> {
         let identifiers: Vec<_> = names.iter().cloned().map(Identifier::Dns).collect();
         let mut order = self.place(&identifiers).await?;
-        self.answer(&mut order).await?;
+        let first = names.first().map(String::as_str).unwrap_or_default();
+        let challenge = self.acme.challenge_for(self.config, first);
+        self.answer(&mut order, challenge).await?;
         if order.state().status != OrderStatus::Ready {
             self.ready(&mut order).await?;
         }
@@ -211,8 +213,8 @@ impl<'a> Work<'a> {
     }
 
     /// Sets an answer for every name that the directory does not know to be ours, then says so.
-    async fn answer(&mut self, order: &mut Order) -> Result<(), Fault> {
-        let wanted = match self.config.acme.challenge {
+    async fn answer(&mut self, order: &mut Order, challenge: Challenge) -> Result<(), Fault> {
+        let wanted = match challenge {
             Challenge::Http => ChallengeType::Http01,
             Challenge::TlsAlpn => ChallengeType::TlsAlpn01,
             Challenge::Dns => ChallengeType::Dns01,
@@ -223,18 +225,18 @@ impl<'a> Work<'a> {
             if !is_pending(authorization.status)? {
                 continue;
             }
-            let Some(challenge) = authorization.challenge(wanted.clone()) else {
+            let Some(offered) = authorization.challenge(wanted.clone()) else {
                 let text = "the directory does not offer the configured challenge";
                 return Err(Failure::new(Cause::Refused, text).into());
             };
-            let Identifier::Dns(domain) = challenge.identifier().identifier else {
+            let Identifier::Dns(domain) = offered.identifier().identifier else {
                 return Err(Failure::new(Cause::Refused, "not a domain").into());
             };
             let domain = domain.clone();
-            let proof = challenge.key_authorization();
-            match self.config.acme.challenge {
+            let proof = offered.key_authorization();
+            match challenge {
                 Challenge::Http => {
-                    let token = &challenge.token;
+                    let token = &offered.token;
                     self.hold(self.acme.answers.put_file(&domain, token, proof.as_str()))?;
                 }
                 Challenge::TlsAlpn => {

@@ -103,7 +103,7 @@ pub(crate) fn lines(gw: &Gateway) -> Vec<Line> {
         lines.push(Line {
             names: vec![name.clone()],
             course: Course {
-                detail: Some("beyond [acme.tenant-names] most".to_owned()),
+                detail: Some("beyond `most` or `each` of [acme.tenant-names]".to_owned()),
                 ..Course::default()
             },
             ..Line::none()

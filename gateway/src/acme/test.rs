@@ -47,7 +47,8 @@ pub(crate) async fn all(gw: &Arc<Gateway>, http: u16, https: u16) -> Vec<Check> 
 /// Tests the names of a first order and says what is wrong with them, with what to do. The order goes out all the same:
 /// the world may see another way than the gateway does.
 pub(super) async fn before_first(gw: &Arc<Gateway>, names: &[String]) {
-    if gw.config.acme.challenge == Challenge::Dns {
+    let by_record = |name: &&String| gw.acme.challenge_for(&gw.config, name) == Challenge::Dns;
+    if names.iter().all(|name| by_record(&name)) {
         return;
     }
     for found in ways(gw, names, HTTP, HTTPS).await {
@@ -81,7 +82,7 @@ async fn ways(gw: &Arc<Gateway>, names: &[String], http: u16, https: u16) -> Vec
         let first = found.as_ref().ok().and_then(|all| all.first().copied());
         checks.push(dns(name, found));
         let Some(address) = first else { continue };
-        match gw.config.acme.challenge {
+        match gw.acme.challenge_for(&gw.config, name) {
             Challenge::Http => checks.push(plain(gw, name, (address, http).into()).await),
             Challenge::TlsAlpn => checks.push(tls(gw, name, (address, https).into()).await),
             Challenge::Dns => {}

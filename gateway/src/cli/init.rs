@@ -14,6 +14,7 @@ use super::{block_on, out};
 use crate::config::{Config, is_host_name};
 use crate::identity::UserName;
 use crate::ids;
+use crate::run::open_authority;
 use crate::secrets::Keys;
 use crate::tunnel;
 
@@ -131,6 +132,7 @@ fn prepare(options: &Options, stage: &Path) -> Result<String, Failure> {
     }
     Keys::create(&stage.join("keys/master.key"))?;
     let config = Config::load(&stage.join("postern.toml"))?;
+    open_authority(&config)?;
     let link = block_on(async {
         let stopped = Stopped::open(config).await?;
         let link = stopped.acts().user_invite(&options.admin).await;

@@ -19,7 +19,7 @@ pub(crate) struct Acme {
     pub(crate) contact: Option<String>,
     /// Whether somebody has read and accepted the terms of every directory.
     pub(crate) agree_to_terms: bool,
-    /// How control of a name is shown.
+    /// How control of a name is shown; of a wildcard always by `dns-01`.
     pub(crate) challenge: Challenge,
     /// The kind of the certificates' keys.
     pub(crate) key_type: KeyType,
@@ -28,7 +28,7 @@ pub(crate) struct Acme {
     /// Names that are left to the internal authority.
     #[serde(deserialize_with = "value::hosts")]
     pub(crate) skip: Vec<String>,
-    /// Wildcards that are ordered in place of the names they cover; they need `dns-01`.
+    /// Wildcards that are ordered in place of the names they cover; they need `[acme.dns]`.
     pub(crate) wildcards: Vec<String>,
     /// Names of tenants that are ordered at most.
     pub(crate) tenant_names: TenantNames,
@@ -86,6 +86,12 @@ pub(crate) struct TenantNames {
     /// Names over all tenants.
     #[serde(deserialize_with = "value::range::<_, _, 0, 100_000>")]
     pub(crate) most: usize,
+    /// Names of any one tenant.
+    #[serde(deserialize_with = "value::range::<_, _, 0, 100_000>")]
+    pub(crate) each: usize,
+    /// How control of a tenant's name is shown, where it is not as for the others: the zones of
+    /// tenants are their own.
+    pub(crate) challenge: Option<Challenge>,
     /// Whether a tenant's name must point here, by CNAME to a sign-in host or by its TXT record.
     pub(crate) verify: bool,
 }
@@ -94,6 +100,8 @@ impl Default for TenantNames {
     fn default() -> Self {
         Self {
             most: 100,
+            each: 25,
+            challenge: None,
             verify: true,
         }
     }
@@ -143,6 +151,16 @@ impl Acme {
         !self.directory.is_empty()
     }
 
+    /// Returns how control of a name is shown.
+    pub(crate) fn challenge_for(&self, name: &str, is_of_tenant: bool) -> Challenge {
+        // nobody signs for a wildcard by anything else (RFC 8555 section 7.1.3)
+        match name.starts_with("*.") {
+            true => Challenge::Dns,
+            false if is_of_tenant => self.tenant_names.challenge.unwrap_or(self.challenge),
+            false => self.challenge,
+        }
+    }
+
     /// Makes relative paths start at a folder.
     pub(super) fn anchor(&mut self, base: &Path) {
         let paths = (self.directory.iter_mut())
@@ -179,26 +197,29 @@ impl Acme {
             let text = format!("`{}` is not a wildcard", bad.escape_debug());
             return Some(("wildcards", text, "write it as `*.example.org`"));
         }
-        if !self.wildcards.is_empty() && self.challenge != Challenge::Dns {
-            let text = "directories sign for wildcards by dns-01 only".to_owned();
+        match &self.dns {
+            Some(dns) => dns.wrong().map(|(text, help)| ("dns", text, help)),
+            None => self.wants_dns().map(|(key, text)| {
+                let help = "add `[acme.dns]` with `hook` or `server`";
+                (key, text.to_owned(), help)
+            }),
+        }
+    }
+
+    /// Names a key that needs `[acme.dns]`, and says why.
+    fn wants_dns(&self) -> Option<(&'static str, &'static str)> {
+        let who = "dns-01 needs somebody who sets records";
+        if !self.wildcards.is_empty() {
             return Some((
                 "wildcards",
-                text,
-                "set `challenge = \"dns-01\"` and `[acme.dns]`",
+                "directories sign for wildcards by dns-01, which needs somebody who sets records",
             ));
         }
-        match (&self.dns, self.challenge) {
-            (None, Challenge::Dns) => {
-                let text = "dns-01 needs somebody who sets records".to_owned();
-                Some((
-                    "challenge",
-                    text,
-                    "add `[acme.dns]` with `hook` or `server`",
-                ))
-            }
-            (Some(dns), _) => dns.wrong().map(|(text, help)| ("dns", text, help)),
-            (None, Challenge::Http | Challenge::TlsAlpn) => None,
+        if self.challenge == Challenge::Dns {
+            return Some(("challenge", who));
         }
+        let of_tenants = self.tenant_names.challenge == Some(Challenge::Dns);
+        of_tenants.then_some(("tenant-names", who))
     }
 }
 
@@ -296,6 +317,23 @@ mod tests {
     }
 
     #[test]
+    fn wildcards_go_by_the_dns_and_names_of_tenants_as_they_may() {
+        let by = |text: &str| {
+            let text = format!("[acme]\ndns.hook = \"h\"\n{text}\n");
+            let acme = Config::parse(Path::new("postern.toml"), &text)
+                .unwrap()
+                .acme;
+            [("*.a.test", false), ("a.test", false), ("b.test", true)]
+                .map(|(name, tenant)| acme.challenge_for(name, tenant))
+        };
+        use super::Challenge::{Dns, Http, TlsAlpn};
+        assert_eq!(by(""), [Dns, Http, Http]);
+        assert_eq!(by("challenge = \"tls-alpn-01\""), [Dns, TlsAlpn, TlsAlpn]);
+        let mixed = "challenge = \"dns-01\"\ntenant-names.challenge = \"http-01\"";
+        assert_eq!(by(mixed), [Dns, Dns, Http]);
+    }
+
+    #[test]
     fn what_could_never_be_ordered_is_refused_with_what_to_write() {
         let with = |more: &str, directory: &str| {
             format!("[acme]\n{more}\n[[acme.directory]]\n{directory}\n")
@@ -309,8 +347,13 @@ mod tests {
         assert!(says(&with(&wild, url)).contains("dns-01"));
         let wild = format!("{good}\nwildcards = [\"example.org\"]");
         assert!(says(&with(&wild, url)).contains("*.example.org"));
-        let dns = format!("{good}\nchallenge = \"dns-01\"");
-        assert!(says(&with(&dns, url)).contains("[acme.dns]"));
+        for dns in ["challenge", "tenant-names.challenge"] {
+            let dns = format!("{good}\n{dns} = \"dns-01\"");
+            assert!(says(&with(&dns, url)).contains("[acme.dns]"));
+            assert_eq!(says(&with(&format!("{dns}\ndns.hook = \"h\""), url)), "");
+        }
+        let wild = format!("{good}\nwildcards = [\"*.example.org\"]\ndns.hook = \"h\"");
+        assert_eq!(says(&with(&wild, url)), "");
         let trial = format!("{good}\nstaging = true");
         assert!(says(&with(&trial, "url = \"https://ca.test\"")).contains("staging-url"));
         assert!(says(&with(good, &format!("{url}\neab-kid = \"k\""))).contains("eab-key-file"));

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use certs::plan::Failure;
+
 use super::letters::{self, Reader, Sender};
 use super::{DAY, Letter, Mail, with_sender};
 use crate::acme::Ending;
@@ -31,6 +33,8 @@ pub(crate) enum Alarm {
     Spraying { accounts: usize },
     /// What lies in the policy folder is not in force.
     Policy { why: String },
+    /// No certificate can be ordered for a name that has none.
+    Order { name: Arc<str>, failure: Failure },
     /// A limit that the policy calls sensitive is used up.
     Limit {
         tier: Arc<str>,
@@ -52,6 +56,7 @@ impl Alarms {
             Alarm::Series { user, .. } => format!("series {user}"),
             Alarm::Spraying { .. } => "spraying".to_owned(),
             Alarm::Policy { why } => format!("policy {why}"),
+            Alarm::Order { name, .. } => format!("order {name}"),
             Alarm::Limit {
                 tier, user, source, ..
             } => match (user, source) {
@@ -85,6 +90,7 @@ impl Mail {
             Alarm::Series { user, source } => letters::series(reader, from, at, user, *source),
             Alarm::Spraying { accounts } => letters::spraying(reader, from, at, *accounts),
             Alarm::Policy { why } => letters::policy(reader, from, at, why),
+            Alarm::Order { name, failure } => letters::order(reader, from, at, name, failure),
             Alarm::Limit {
                 tier,
                 user,

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use certs::plan::Failure;
+
 use super::Letter;
 use super::words;
 use crate::acme::Ending;
@@ -91,6 +93,27 @@ pub(super) fn policy(reader: &Reader, from: &Sender<'_>, at: i64, why: &str) -> 
     let text = fill(words.policy_text, "time", &minute(at));
     let text = [text, why.to_owned(), words.policy_hint.to_owned()];
     letter(reader, from, words.policy_subject, &text)
+}
+
+/// Tells administrators that a name has no certificate, and why none could be ordered.
+pub(super) fn order(
+    reader: &Reader,
+    from: &Sender<'_>,
+    at: i64,
+    name: &str,
+    failure: &Failure,
+) -> Letter {
+    let words = words::of(reader.lang);
+    let text = fill(words.order_text, "name", name);
+    let cause = format!("{}: {}", failure.cause.code(), failure.detail);
+    let parts = [
+        fill(&text, "time", &minute(at)),
+        fill(words.ends_cause, "cause", &cause),
+        fill(words.ends_advice, "advice", failure.cause.advice()),
+        words.ends_hint.to_owned(),
+    ];
+    let subject = fill(words.order_subject, "name", name);
+    letter(reader, from, &subject, &parts)
 }
 
 /// Tells administrators that somebody used up a limit called sensitive.

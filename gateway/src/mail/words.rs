@@ -20,6 +20,8 @@ pub(super) struct Words {
     pub(super) limit_subject: &'static str,
     pub(super) limit_text: &'static str,
     pub(super) limit_hint: &'static str,
+    pub(super) order_subject: &'static str,
+    pub(super) order_text: &'static str,
     pub(super) ends_subject: &'static str,
     pub(super) ends_text: &'static str,
     pub(super) ends_cause: &'static str,
@@ -55,6 +57,8 @@ const EN: Words = Words {
     limit_subject: "A sensitive limit was reached at {host}",
     limit_text: "{time}: {name}, from {place}, asked {app} for more than the limit \"{tier}\" lets anyone have. The policy calls this limit sensitive. Further requests have to wait.",
     limit_hint: "To look closer: postern audit search --reason sensitive-limited",
+    order_subject: "{name} has no certificate",
+    order_text: "{time}: no certificate could be ordered for {name}, several times in a row. Browsers warn of what they see there, unless they trust the internal authority.",
     ends_subject: "Certificates of {host} end",
     ends_text: "The certificate of {name} has {days} days left, until {time}.",
     ends_cause: "Cause: {cause}",
@@ -82,6 +86,8 @@ const FR: Words = Words {
     limit_subject: "Une limite sensible a été atteinte sur {host}",
     limit_text: "{time} : {name}, depuis {place}, a demandé à {app} plus que ne le permet la limite « {tier} ». La politique dit cette limite sensible. Les demandes suivantes doivent attendre.",
     limit_hint: "Pour y regarder de plus près : postern audit search --reason sensitive-limited",
+    order_subject: "{name} n'a pas de certificat",
+    order_text: "{time} : aucun certificat n'a pu être commandé pour {name}, plusieurs fois de suite. Les navigateurs mettent en garde contre ce qu'ils y voient, sauf ceux qui font confiance à l'autorité interne.",
     ends_subject: "Des certificats de {host} arrivent à leur fin",
     ends_text: "Le certificat de {name} vaut encore {days} jours, jusqu'au {time}.",
     ends_cause: "Cause : {cause}",
@@ -109,6 +115,8 @@ const DE: Words = Words {
     limit_subject: "Ein heikles Limit wurde bei {host} erreicht",
     limit_text: "{time}: {name} hat von {place} aus mehr von {app} verlangt, als das Limit „{tier}“ zulässt. Die Richtlinie nennt dieses Limit heikel. Weitere Anfragen müssen warten.",
     limit_hint: "Zum Nachsehen: postern audit search --reason sensitive-limited",
+    order_subject: "{name} hat kein Zertifikat",
+    order_text: "{time}: Für {name} konnte mehrmals hintereinander kein Zertifikat bestellt werden. Browser warnen vor dem, was sie dort sehen, wenn sie der internen Stelle nicht vertrauen.",
     ends_subject: "Zertifikate von {host} laufen ab",
     ends_text: "Das Zertifikat von {name} gilt noch {days} Tage, bis {time}.",
     ends_cause: "Ursache: {cause}",
@@ -125,7 +133,7 @@ mod tests {
 
     use super::*;
 
-    fn all(words: &Words) -> [&'static str; 24] {
+    fn all(words: &Words) -> [&'static str; 26] {
         [
             words.news_subject,
             words.not_you,
@@ -143,6 +151,8 @@ mod tests {
             words.limit_subject,
             words.limit_text,
             words.limit_hint,
+            words.order_subject,
+            words.order_text,
             words.ends_subject,
             words.ends_text,
             words.ends_cause,

@@ -6,6 +6,7 @@ pub(crate) mod files;
 mod many;
 mod profiles;
 mod set;
+mod tickets;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -19,6 +20,9 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{CipherSuite, ServerConfig, SupportedProtocolVersion};
+
+use crate::clock;
+use tickets::Tickets;
 
 pub(crate) use authority::{InternalCa, install as install_authority};
 pub(crate) use checks::{Checks, Reading};
@@ -79,7 +83,7 @@ pub(crate) struct CertFiles {
 }
 
 /// Makes the TLS settings of a listener: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1, tickets under keys
-/// that live in memory and rotate every six hours, no early data, no key log.
+/// that live in memory and count for twelve hours, no early data, no key log.
 ///
 /// `current` is asked at each handshake.
 ///
@@ -119,7 +123,7 @@ where
         // resumed, a client would come in by a certificate that has ended since
         config.send_tls13_tickets = 0;
     } else {
-        config.ticketer = aws_lc_rs::Ticketer::new().map_err(internal)?;
+        config.ticketer = Arc::new(Tickets::new(clock::unix).map_err(internal)?);
     }
     config.ignore_client_order = true;
     config.session_storage = Arc::new(NoServerSessionStorage {});

@@ -108,15 +108,25 @@ async fn keep_house(gw: Arc<Gateway>) {
     }
 }
 
-/// Issues leaves of the internal authority anew when a third of their life is left.
+/// Issues leaves of the internal authority anew when a third of their life is left, also when the
+/// clock leapt there; what fails is tried again in an hour.
 async fn renew(gw: Arc<Gateway>) {
+    let mut look = tokio::time::interval(SECOND * 10);
     let mut hour = tokio::time::interval(MINUTE * 60);
+    let mut rest = clock::now();
     loop {
-        hour.tick().await;
-        if gw.snapshot.load().certs.is_due(clock::unix()) {
-            drop(crate::reload::renew_certificates(&gw, None).await);
+        tokio::select! {
+            _ = look.tick() => {
+                let due = gw.snapshot.load().certs.is_due(clock::unix());
+                if due
+                    && clock::now() >= rest
+                    && crate::reload::renew_certificates(&gw, None).await.is_err()
+                {
+                    rest = clock::now() + MINUTE * 60;
+                }
+            }
+            _ = hour.tick() => turn_statements(&gw).await,
         }
-        turn_statements(&gw).await;
     }
 }
 
@@ -161,6 +171,7 @@ impl ClockWatch {
             let mut record = Record::new(Event::ClockJumped, "ok", why);
             record.ms = Some(wall_ms.abs_diff(expected));
             gw.audit.note(record);
+            gw.acme.look_soon();
         }
         *self = Self { wall_ms, at };
     }

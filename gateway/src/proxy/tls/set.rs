@@ -119,6 +119,11 @@ impl CertSet {
         self.ordered.iter().any(|c| c.not_after() < now)
     }
 
+    /// Returns the last second in which every certificate of a directory is valid.
+    pub(crate) fn ordered_until(&self) -> Option<i64> {
+        self.ordered.iter().map(|c| c.not_after()).min()
+    }
+
     /// Says whether an own file stands for a host.
     pub(crate) fn is_own(&self, host: &str) -> bool {
         let form = certs::same_host_form(host);

@@ -52,7 +52,7 @@ impl Site {
 
     fn start(&self, fallback: Fallback) -> Result<Started, Rejected> {
         let history = self.history();
-        let authority = crate::run::open_authority(&self.config)?;
+        let authority = crate::run::open_authority(&self.config).map_err(Rejected::from)?;
         let checks = self.checks();
         start(
             &self.config,
