@@ -7,6 +7,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::acme::shelf;
 use crate::audit::{Audit, AuditError, Event, Record, reason};
 use crate::identity;
 use crate::proxy::statement;
@@ -51,6 +52,7 @@ pub(crate) async fn settle(
     ] {
         done += usize::from(sealed::renew(&data.join(file), kind, keys)?);
     }
+    done += shelf::reseal(data, keys)?;
     done += history.reseal()?;
     if done > 0 {
         let mut record = Record::new(Event::KeyRotated, "ok", reason::MASTER_KEY);

@@ -10,6 +10,7 @@ fn fingerprints(gateway: &Gateway) -> Vec<String> {
     let lines = gateway.must(&["key", "list", "--json"]);
     let lines = journal::records(&lines).into_iter();
     lines
+        .filter(|line| line["key"] == "master")
         .map(|line| line["fingerprint"].as_str().unwrap().to_owned())
         .collect()
 }
@@ -76,4 +77,46 @@ fn a_key_file_that_others_may_read_is_not_rotated() {
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     gateway.must(&["key", "rotate"]);
     assert_ne!(fs::read(&file).unwrap(), before);
+}
+
+#[test]
+fn every_key_in_the_state_folder_is_in_the_list() {
+    let gateway = Gateway::demo();
+    let folder = &gateway.facts.data;
+    let lines = journal::records(&gateway.must(&["key", "list", "--json"]));
+    let listed: Vec<_> = lines
+        .iter()
+        .filter_map(|line| line["place"].as_str())
+        .map(std::path::PathBuf::from)
+        .collect();
+    let mut open = vec![folder.clone()];
+    let mut found = 0;
+    while let Some(dir) = open.pop() {
+        for entry in fs::read_dir(dir).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|end| end == "key") {
+                found += 1;
+                assert!(listed.contains(&path), "{} in {lines:?}", path.display());
+            }
+        }
+    }
+    assert!(found >= 4, "tunnel, statements, root and intermediate");
+    for line in &lines {
+        assert!(line["turns"].is_string(), "{line}");
+        // what stands in clear is of the authority, or the master key itself
+        let key = line["key"].as_str().unwrap();
+        let is_clear = line["place"].is_string() && line["sealed"] == false;
+        assert_eq!(
+            is_clear,
+            key == "master" || key.starts_with("authority"),
+            "{line}"
+        );
+    }
+    let shown = gateway.must(&["key", "list"]);
+    assert!(
+        shown.contains("session tickets of TLS") && shown.contains("(sealed)"),
+        "{shown}"
+    );
 }

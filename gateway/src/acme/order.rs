@@ -79,7 +79,7 @@ async fn whole(
 fn predecessor(acme: &Acme, names: &[String]) -> Option<CertificateIdentifier<'static>> {
     let held = acme
         .shelf
-        .one(names.first()?, &Reading::in_full(clock::unix()))?;
+        .one(names.first()?, &Reading::opening(&acme.keys, clock::unix()))?;
     identifier(&held)
 }
 
@@ -108,7 +108,7 @@ fn keep(acme: &Acme, names: &[String], issued: &Issued) -> Result<Held, Failure>
     let name = names.first().map(String::as_str).unwrap_or_default();
     let written = acme
         .shelf
-        .write(name, &issued.chain, &issued.request.key_pem);
+        .write(&acme.keys, name, &issued.chain, &issued.request.key_pem);
     written.map_err(|text| after(Cause::Storage, text))?;
     Ok(Held {
         not_before: checked.not_before(),
@@ -331,7 +331,9 @@ pub(super) async fn window(
     name: &str,
     at: &Directory,
 ) -> Option<(Window, i64)> {
-    let held = acme.shelf.one(name, &Reading::in_full(clock::unix()))?;
+    let held = acme
+        .shelf
+        .one(name, &Reading::opening(&acme.keys, clock::unix()))?;
     let id = identifier(&held)?;
     let opened = acme.accounts.open(&config.acme, at).await.ok()?;
     let (info, again) = opened.account.renewal_info(&id).await.ok()?;

@@ -1,13 +1,15 @@
-//! Ordered certificates on disk: one file each, key and chain together, replaced in one step.
+//! Ordered certificates on disk: one file each, chain and sealed key together, replaced in one step.
 
-use std::path::PathBuf;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use certs::Chain;
-use zeroize::Zeroizing;
 
 use crate::config::Config;
-use crate::proxy::tls::{Reading, files};
+use crate::proxy::tls::{Reading, files, whole};
+use crate::secrets::Keys;
 
 /// The folder of ordered certificates.
 #[derive(Clone, Debug)]
@@ -19,6 +21,33 @@ pub(crate) struct Shelf {
 pub(crate) fn imported(config: &Config) -> Shelf {
     let dir = config.data.join("imported");
     Shelf { dir }
+}
+
+/// Seals the keys of every certificate in the state folder that an older master key sealed, and
+/// counts them.
+///
+/// # Errors
+/// Of the disk; what was sealed before opens as before.
+pub(crate) fn reseal(data: &Path, keys: &Keys) -> io::Result<usize> {
+    let mut done = 0;
+    for folder in ["imported", "acme/certificates", "acme/trial"] {
+        let entries = match fs::read_dir(data.join(folder)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            other => other?,
+        };
+        for entry in entries {
+            let path = entry?.path();
+            if path.extension().is_none_or(|end| end != "pem") {
+                continue;
+            }
+            let text = fs::read(&path)?;
+            if let Some(anew) = whole::reseal(keys, &path, &text) {
+                files::replace(&path, anew.as_bytes(), 0o600).map_err(io::Error::other)?;
+                done += 1;
+            }
+        }
+    }
+    Ok(done)
 }
 
 impl Shelf {
@@ -53,7 +82,7 @@ impl Shelf {
 
     /// Reads every certificate that is good now.
     pub(crate) fn all(&self, reading: &Reading<'_>) -> Vec<Arc<Chain>> {
-        let entries = std::fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
         let files = entries.filter_map(|entry| entry.file_name().into_string().ok());
         let mut names: Vec<_> = files
             .filter_map(|file| {
@@ -79,11 +108,17 @@ impl Shelf {
     ///
     /// # Errors
     /// In words, when the disk refuses.
-    pub(crate) fn write(&self, name: &str, chain_pem: &str, key_pem: &str) -> Result<(), String> {
+    pub(crate) fn write(
+        &self,
+        keys: &Keys,
+        name: &str,
+        chain_pem: &str,
+        key_pem: &str,
+    ) -> Result<(), String> {
         files::make_dir(&self.dir).map_err(|e| e.to_string())?;
-        let newline = if key_pem.ends_with('\n') { "" } else { "\n" };
-        let whole = Zeroizing::new(format!("{key_pem}{newline}{chain_pem}"));
-        files::replace(&self.path(name), whole.as_bytes(), 0o600).map_err(|e| e.to_string())
+        let path = self.path(name);
+        let text = whole::seal(keys, &path, chain_pem, key_pem);
+        files::replace(&path, text.as_bytes(), 0o600).map_err(|e| e.to_string())
     }
 
     /// A name is safe in a path: host names hold neither `/` nor `_`.
@@ -100,17 +135,25 @@ impl Shelf {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use std::sync::Arc;
+
     use certs::{DAY, Root};
 
-    use super::Shelf;
+    use super::{Shelf, reseal};
     use crate::config::tests::Folder;
     use crate::proxy::tls::Reading;
+    use crate::secrets::Keys;
 
     const NOW: i64 = 1_790_000_000;
+
+    fn keys(folder: &Folder) -> Arc<Keys> {
+        Arc::new(Keys::create(&folder.path().join("master.key")).unwrap())
+    }
 
     #[test]
     fn what_is_written_is_read_back_with_its_key_and_nobody_else_can() {
         let folder = Folder::new();
+        let keys = keys(&folder);
         let shelf = Shelf {
             dir: folder.path().join("acme/certificates"),
         };
@@ -118,21 +161,24 @@ mod tests {
         let ca = root.intermediate("I", NOW).unwrap();
         for name in ["a.test", "*.a.test"] {
             let leaf = ca.issue(&[name], NOW, 90 * DAY).unwrap();
-            shelf.write(name, &leaf.chain_pem, &leaf.key_pem).unwrap();
-            let read = shelf.one(name, &Reading::in_full(NOW)).unwrap();
+            shelf
+                .write(&keys, name, &leaf.chain_pem, &leaf.key_pem)
+                .unwrap();
+            let read = shelf.one(name, &Reading::opening(&keys, NOW)).unwrap();
             assert!(read.names().contains(name));
             let mode = std::fs::metadata(shelf.path(name)).unwrap().permissions();
             assert_eq!(mode.mode() & 0o7777, 0o600);
         }
-        let good = Reading::in_full(NOW);
+        let good = Reading::opening(&keys, NOW);
         assert_eq!(shelf.load(["a.test", "b.test"], &good).len(), 1);
-        let late = Reading::in_full(NOW + 91 * DAY);
+        let late = Reading::opening(&keys, NOW + 91 * DAY);
         assert_eq!(shelf.load(["a.test"], &late).len(), 0);
     }
 
     #[test]
     fn a_file_that_was_cut_is_left_out_and_the_others_stay() {
         let folder = Folder::new();
+        let keys = keys(&folder);
         let shelf = Shelf {
             dir: folder.path().join("c"),
         };
@@ -140,10 +186,31 @@ mod tests {
         let ca = root.intermediate("I", NOW).unwrap();
         let leaf = ca.issue(&["a.test"], NOW, 90 * DAY).unwrap();
         shelf
-            .write("a.test", &leaf.chain_pem, &leaf.key_pem)
+            .write(&keys, "a.test", &leaf.chain_pem, &leaf.key_pem)
             .unwrap();
-        shelf.write("b.test", "", &leaf.key_pem).unwrap();
-        let good = Reading::in_full(NOW);
+        shelf.write(&keys, "b.test", "", &leaf.key_pem).unwrap();
+        let good = Reading::opening(&keys, NOW);
         assert_eq!(shelf.load(["a.test", "b.test"], &good).len(), 1);
+    }
+
+    #[test]
+    fn a_new_master_key_seals_what_lies_there_and_the_old_one_no_longer_opens_it() {
+        let folder = Folder::new();
+        let before = keys(&folder);
+        let shelf = Shelf {
+            dir: folder.path().join("imported"),
+        };
+        let root = Root::create("R", NOW).unwrap();
+        let ca = root.intermediate("I", NOW).unwrap();
+        let leaf = ca.issue(&["a.test"], NOW, 90 * DAY).unwrap();
+        shelf
+            .write(&before, "a.test", &leaf.chain_pem, &leaf.key_pem)
+            .unwrap();
+        assert_eq!(reseal(folder.path(), &before).unwrap(), 0);
+        let after = Arc::new(Keys::rotate(&folder.path().join("master.key")).unwrap());
+        assert_eq!(reseal(folder.path(), &after).unwrap(), 1);
+        assert_eq!(reseal(folder.path(), &after).unwrap(), 0);
+        let opens = |keys| shelf.one("a.test", &Reading::opening(keys, NOW)).is_some();
+        assert_eq!((opens(&after), opens(&before)), (true, false));
     }
 }

@@ -3,6 +3,7 @@
 mod authority;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
@@ -15,6 +16,7 @@ use crate::control::cert::{Ask, Check, Line, Renewed, Told};
 use crate::control::{Operator, Remote};
 use crate::proxy::tls::{self, CertSet, Ordered, Reading, files as pem};
 use crate::reload;
+use crate::secrets::Keys;
 use crate::snapshot::files::{self, Links};
 
 /// The commands about certificates.
@@ -164,7 +166,8 @@ fn row(line: &Line) -> Vec<String> {
 /// What the files say while no gateway runs.
 fn on_disk(config: &Config) -> Result<Vec<Line>, Failure> {
     let now = clock::unix();
-    let reading = Reading::in_full(now);
+    let keys = Arc::new(Keys::load(&config.master_key)?);
+    let reading = Reading::opening(&keys, now);
     let ordered = Ordered {
         imported: imported(config).all(&reading),
         chains: Shelf::new(config).all(&reading),
@@ -239,8 +242,9 @@ fn import(config: &Config, chain: &Path, key: &Path, json: bool) -> Result<(), F
     let (chain_pem, key_pem) = (text(&chain_pem, chain)?, text(&key_pem, key)?);
     let key_pem = zeroize::Zeroizing::new(key_pem);
     let name = read.names().first().cloned().unwrap_or_default();
+    let keys = Keys::load(&config.master_key)?;
     imported(config)
-        .write(&name, &chain_pem, &key_pem)
+        .write(&keys, &name, &chain_pem, &key_pem)
         .map_err(|e| Failure::new(Exit::CannotCreate, e))?;
     let in_force = put_in_force(config)?;
     let line = Line::of("file", &read, now);

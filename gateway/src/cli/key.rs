@@ -1,7 +1,11 @@
 //! `postern key`.
 
+mod inventory;
+
 use clap::Subcommand;
 use serde::Serialize;
+
+use inventory::Held;
 
 use super::exit::Failure;
 use super::{Global, block_on, out};
@@ -16,7 +20,9 @@ use crate::store;
 /// The commands about the master key.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Name the keys of the key file, the newest first, without giving them away
+    /// List every key there is: where it lies, since when, and when another takes its place
+    ///
+    /// The master keys come first, the newest of them above. Nothing of a key is given away.
     #[command(after_help = "Examples:\n  postern key list\n  postern key list --json")]
     List,
     /// Put a new master key above the others, and seal every secret under it
@@ -27,12 +33,6 @@ pub(crate) enum Command {
     /// of the state folder.
     #[command(after_help = "Examples:\n  postern key rotate\n  postern key rotate --json")]
     Rotate,
-}
-
-#[derive(Serialize)]
-struct Line {
-    fingerprint: String,
-    newest: bool,
 }
 
 #[derive(Serialize)]
@@ -54,26 +54,38 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<(), Failure> {
 }
 
 fn list(global: &Global) -> Result<(), Failure> {
-    let keys = Keys::load(&global.config()?.master_key)?;
-    let lines = keys.fingerprints().into_iter().enumerate();
-    let lines = lines.map(|(at, fingerprint)| Line {
-        fingerprint,
-        newest: at == 0,
-    });
+    let config = global.config()?;
+    let keys = Keys::load(&config.master_key)?;
+    let held = inventory::all(&config, &keys);
     if global.json {
-        lines.for_each(|line| out::json(&line));
+        held.iter().for_each(out::json);
         return Ok(());
     }
-    let rows = lines.map(|line| {
-        let seals = if line.newest {
-            "seals and opens"
-        } else {
-            "opens"
-        };
-        vec![line.fingerprint, seals.to_owned()]
-    });
-    out::table(&["KEY", "USE"], &rows.collect::<Vec<_>>());
+    let rows = held.into_iter().map(row);
+    let columns = ["KEY", "COUNT", "WHERE", "WRITTEN", "ANOTHER ONE"];
+    out::table(&columns, &rows.collect::<Vec<_>>());
     Ok(())
+}
+
+fn row(held: Held) -> Vec<String> {
+    let key = match held.fingerprint {
+        Some(fingerprint) => format!("{} {fingerprint}", held.key),
+        None => held.key.to_owned(),
+    };
+    let place = match (held.place, held.sealed) {
+        (Some(place), true) => format!("{} (sealed)", place.display()),
+        (Some(place), false) => place.display().to_string(),
+        (None, true) => "not stored".to_owned(),
+        (None, false) => "memory".to_owned(),
+    };
+    let day = held.since.and_then(|at| at.get(..10).map(str::to_owned));
+    vec![
+        key,
+        held.count.to_string(),
+        place,
+        day.unwrap_or_else(|| "-".to_owned()),
+        held.turns.to_owned(),
+    ]
 }
 
 fn rotate(global: &Global) -> Result<(), Failure> {

@@ -7,6 +7,7 @@ mod many;
 mod profiles;
 mod set;
 mod tickets;
+pub(crate) mod whole;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -43,6 +44,9 @@ pub(crate) enum CertError {
         #[source]
         source: ChainError,
     },
+    /// The key that lies with a certificate does not open.
+    #[error("certificate {}: its key does not open with this master key", chain.display())]
+    Sealed { chain: PathBuf },
     /// The internal authority is not usable.
     #[error("internal authority in {}: {source}", dir.display())]
     Authority {

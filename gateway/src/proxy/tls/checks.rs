@@ -11,7 +11,7 @@ use rustls::crypto::CryptoProvider;
 
 use super::files::{self, Readers};
 use super::many::each;
-use super::{CertError, CertFiles, CertSet, provider, read_public, read_secret};
+use super::{CertError, CertFiles, CertSet, provider, read_public, read_secret, whole};
 use crate::secrets::Keys;
 
 /// The file in the state folder.
@@ -26,12 +26,13 @@ const MOST: usize = 32_768;
 pub(crate) struct Checks {
     path: PathBuf,
     checked: RwLock<Checked>,
+    keys: Arc<Keys>,
 }
 
 impl Checks {
     /// Reads the record in the state folder; one that cannot be read is empty, so that everything
     /// is checked.
-    pub(crate) fn open(data: &Path, keys: &Keys) -> Self {
+    pub(crate) fn open(data: &Path, keys: &Arc<Keys>) -> Self {
         let path = data.join(FILE);
         let mut checked = Checked::new(&keys.derive("checked-certificates"));
         if let Ok(bytes) = read_secret(&path, Readers::Owner) {
@@ -40,6 +41,7 @@ impl Checks {
         Self {
             path,
             checked: RwLock::new(checked),
+            keys: Arc::clone(keys),
         }
     }
 
@@ -49,6 +51,7 @@ impl Checks {
             checked: Some(self.checked.read()),
             held: previous.map(CertSet::by_tag).unwrap_or_default(),
             provider: provider(),
+            keys: Some(Arc::clone(&self.keys)),
             now,
         }
     }
@@ -74,17 +77,28 @@ pub(crate) struct Reading<'a> {
     checked: Option<RwLockReadGuard<'a, Checked>>,
     held: HashMap<Tag, Arc<Chain>>,
     provider: Arc<CryptoProvider>,
+    /// What opens the keys of whole files.
+    keys: Option<Arc<Keys>>,
     now: i64,
 }
 
 impl Reading<'_> {
-    /// Reads everything in full.
+    /// Reads configured files in full.
     pub(crate) fn in_full(now: i64) -> Self {
         Self {
             checked: None,
             held: HashMap::new(),
             provider: provider(),
+            keys: None,
             now,
+        }
+    }
+
+    /// Reads everything in full, also what lies sealed.
+    pub(crate) fn opening(keys: &Arc<Keys>, now: i64) -> Self {
+        Self {
+            keys: Some(Arc::clone(keys)),
+            ..Self::in_full(now)
         }
     }
 
@@ -102,11 +116,15 @@ impl Reading<'_> {
         .collect()
     }
 
-    /// Reads files that hold key and chain together and nobody else can read, over the cores there
-    /// are.
+    /// Reads files that hold a chain with its sealed key, over the cores there are.
     pub(crate) fn whole(&self, paths: &[PathBuf]) -> Vec<Result<Arc<Chain>, CertError>> {
+        let keys = self.keys.as_deref();
         self.each(paths, |path, plain| {
-            let whole = read_secret(path, Readers::Owner)?;
+            let text = read_secret(path, Readers::Owner)?;
+            let whole = keys.and_then(|keys| whole::open(keys, path, &text));
+            let whole = whole.ok_or_else(|| CertError::Sealed {
+                chain: path.to_owned(),
+            })?;
             plain.named(path, &whole, &whole)
         })
     }

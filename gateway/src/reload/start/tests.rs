@@ -47,7 +47,7 @@ impl Site {
 
     fn checks(&self) -> Checks {
         let keys = Keys::load(&self.dir.path().join("key")).unwrap();
-        Checks::open(&self.config.data, &keys)
+        Checks::open(&self.config.data, &Arc::new(keys))
     }
 
     fn start(&self, fallback: Fallback) -> Result<Started, Rejected> {

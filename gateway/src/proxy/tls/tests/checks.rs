@@ -13,8 +13,8 @@ use crate::secrets::Keys;
 
 const HOST: &str = "gate.test";
 
-fn keys(dir: &Temp, name: &str) -> Keys {
-    Keys::create(&dir.path().join(name)).unwrap()
+fn keys(dir: &Temp, name: &str) -> Arc<Keys> {
+    Arc::new(Keys::create(&dir.path().join(name)).unwrap())
 }
 
 /// What a gateway does with its own files at a start, or beside a set in force.
@@ -34,7 +34,7 @@ struct Site {
     dir: Folder,
     data: Temp,
     ca: InternalCa,
-    keys: Keys,
+    keys: Arc<Keys>,
     files: [CertFiles; 1],
 }
 
@@ -56,7 +56,7 @@ impl Site {
     }
 
     /// Starts a gateway with these keys on the state folder.
-    fn start(&self, keys: &Keys) -> Result<CertSet, CertError> {
+    fn start(&self, keys: &Arc<Keys>) -> Result<CertSet, CertError> {
         load(&Checks::open(self.data.path(), keys), &self.files, None)
     }
 
