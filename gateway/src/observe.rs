@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
 use crate::clock;
+use crate::descriptors;
 use crate::gateway::Gateway;
 use crate::snapshot::Snapshot;
 use crate::streams::Kind;
@@ -134,6 +135,31 @@ fn metrics(gw: &Gateway) -> String {
         "connections",
         "Open client connections.",
         count(connections),
+    );
+    let (most, refused) = gw
+        .edges
+        .get()
+        .map(crate::proxy::Edges::room)
+        .unwrap_or_default();
+    gauge(
+        "connections_most",
+        "Client connections that there may be.",
+        count(most),
+    );
+    gauge(
+        "connections_refused",
+        "Client connections closed for want of room.",
+        refused.into(),
+    );
+    gauge(
+        "descriptors",
+        "Open descriptors.",
+        count(descriptors::used()),
+    );
+    gauge(
+        "descriptors_most",
+        "Descriptors that there may be.",
+        count(descriptors::claim().limit),
     );
     gauge(
         "requests",
@@ -305,6 +331,12 @@ fn upstreams(gw: &Gateway, snap: &Snapshot, text: &mut String) {
     figure("failures", "counter", "Requests it failed.", &|m| {
         m.counts().1.into()
     });
+    figure(
+        "outside",
+        "counter",
+        "Looks at its name that found an address it may not have.",
+        &|m| m.outside().into(),
+    );
 }
 
 /// Writes what is under way where the policy limits it.

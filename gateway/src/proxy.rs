@@ -5,6 +5,7 @@ mod admin;
 pub(crate) mod answer;
 pub(crate) mod app;
 mod cached;
+mod caps;
 pub(crate) mod conn;
 pub(crate) mod cookies;
 pub(crate) mod counter;

@@ -8,8 +8,10 @@ mod print;
 
 pub(crate) use merge::{Alike, Fronts};
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use serde::Serialize;
 
 use crate::ir::Upstream;
@@ -131,6 +133,9 @@ pub struct Pool {
     /// When requests are refused at once because those before got no answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub breaker: Option<Breaker>,
+    /// Where its upstreams may be, sorted; where none is named, anywhere but on a link or in no single place.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_text")]
+    pub networks: Vec<IpNet>,
 }
 
 /// When requests are refused at once because those before got no answer.
@@ -402,12 +407,36 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 /// Whether an address is on the gateway's own machine or on what only its own link reaches, such as a cloud's
 /// metadata service. No app of a tenant may be there.
-pub fn is_near(ip: std::net::IpAddr) -> bool {
-    use std::net::IpAddr;
+pub fn is_near(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => ip.is_loopback() || ip.is_link_local() || ip.octets().starts_with(&[0]),
         IpAddr::V6(ip) => ip.is_loopback() || ip.is_unspecified() || ip.is_unicast_link_local(),
     }
+}
+
+/// Whether an upstream may be at an address: in one of the networks, or where none is named anywhere but on what only
+/// the own link reaches, such as a cloud's metadata service. No network makes a place of an address that is none.
+pub fn may_be_upstream(ip: IpAddr, networks: &[IpNet]) -> bool {
+    let ip = ip.to_canonical();
+    let (nowhere, on_link) = match ip {
+        IpAddr::V4(ip) => (
+            ip.octets().starts_with(&[0]) || ip.is_multicast() || ip.is_broadcast(),
+            ip.is_link_local(),
+        ),
+        IpAddr::V6(ip) => (
+            ip.is_unspecified() || ip.is_multicast(),
+            ip.is_unicast_link_local() || ip == METADATA6,
+        ),
+    };
+    let named = networks.iter().any(|network| network.contains(&ip));
+    !nowhere && (named || (networks.is_empty() && !on_link))
+}
+
+/// Where Amazon's metadata service is by IPv6.
+const METADATA6: std::net::Ipv6Addr = std::net::Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+
+fn as_text<S: serde::Serializer>(networks: &[IpNet], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(networks.iter().map(IpNet::to_string))
 }
 
 /// What stands below the first `depth` segments of a canonical path: empty, or beginning with `/`.
@@ -424,7 +453,46 @@ pub fn below(path: &str, depth: usize) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::below;
+    use super::{below, may_be_upstream};
+
+    #[test]
+    fn an_upstream_is_in_its_networks_and_never_on_a_link_unless_that_is_named() {
+        let may = |ip: &str, networks: &[&str]| {
+            let networks: Vec<_> = networks.iter().map(|n| n.parse().unwrap()).collect();
+            may_be_upstream(ip.parse().unwrap(), &networks)
+        };
+        for ip in ["127.0.0.1", "10.0.0.1", "203.0.113.9", "::1", "fd00::1"] {
+            assert!(may(ip, &[]), "{ip}");
+        }
+        for ip in [
+            "169.254.169.254",
+            "::ffff:169.254.169.254",
+            "fe80::1",
+            "fd00:ec2::254",
+            "0.0.0.0",
+            "0.1.2.3",
+            "::",
+            "224.0.0.1",
+            "255.255.255.255",
+            "ff02::1",
+        ] {
+            assert!(!may(ip, &[]), "{ip}");
+        }
+        let office = ["10.1.0.0/16", "fd00:1::/32"];
+        for (ip, is) in [
+            ("10.1.2.3", true),
+            ("::ffff:10.1.2.3", true),
+            ("fd00:1::9", true),
+            ("10.2.0.1", false),
+            ("127.0.0.1", false),
+            ("fd00:2::9", false),
+        ] {
+            assert_eq!(may(ip, &office), is, "{ip}");
+        }
+        assert!(may("169.254.169.254", &["169.254.0.0/16"]));
+        assert!(!may("0.0.0.0", &["0.0.0.0/0"]));
+        assert!(!may("224.0.0.1", &["0.0.0.0/0"]));
+    }
 
     #[test]
     fn what_is_below_an_area_begins_with_a_slash_or_is_nothing() {

@@ -336,12 +336,13 @@ impl ProxyHttp for Pep {
     async fn connected_to_upstream(
         &self,
         _session: &mut Session,
-        _reused: bool,
+        reused: bool,
         _peer: &HttpPeer,
         fd: std::os::unix::io::RawFd,
         _digest: Option<&Digest>,
         ctx: &mut Ctx,
     ) -> Result<()> {
+        upstream::room(ctx, fd, reused)?;
         upstream::watch(ctx, fd);
         Ok(())
     }
@@ -445,6 +446,7 @@ impl ProxyHttp for Pep {
         let problem = match ctx.route.failed {
             Some((reason::TIMEOUT, _)) => Problem::UpstreamTimeout,
             Some((reason::APP_BUSY | reason::APP_RESTS, _)) => Problem::AppBusy,
+            Some((reason::OVERLOADED, _)) => Problem::Unavailable,
             _ => upstream::problem_of(e),
         };
         let dead = *e.esource() == ErrorSource::Downstream

@@ -105,6 +105,10 @@ fn print_pool(out: &mut String, pool: &Pool) {
         ];
         pair(out, "breaker", &inline(&parts));
     }
+    if !pool.networks.is_empty() {
+        let networks: Vec<String> = pool.networks.iter().map(ToString::to_string).collect();
+        pair(out, "upstream-networks", &list(&networks));
+    }
 }
 
 fn member(member: &Member) -> String {

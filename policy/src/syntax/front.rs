@@ -7,6 +7,8 @@ mod upstreams;
 use std::fmt::Display;
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
 use super::Sp;
 use super::read::Reader;
 use super::tree::Entry;
@@ -18,13 +20,14 @@ use crate::resolve::values;
 use crate::source::Span;
 
 /// The keys, in the order in which they are read.
-pub(super) const KEYS: [&str; 23] = [
+pub(super) const KEYS: [&str; 24] = [
     "upstream",
     "balance",
     "sticky",
     "check",
     "concurrency",
     "breaker",
+    "upstream-networks",
     "static",
     "redirect",
     "timeout",
@@ -67,6 +70,7 @@ pub(crate) struct FrontAst {
     check: Option<Sp<Check>>,
     concurrency: Option<Sp<u32>>,
     breaker: Option<Sp<Breaker>>,
+    networks: Option<Sp<Vec<IpNet>>>,
     auto: Option<Span>,
 }
 
@@ -89,6 +93,7 @@ pub(super) fn key(r: &mut Reader<'_>, e: &Entry<'_>, front: &mut FrontAst, place
             front.concurrency = found.map(|v| Sp { v, span: e.span });
         }
         "breaker" => front.breaker = upstreams::breaker(r, e, place),
+        "upstream-networks" => front.networks = upstreams::networks(r, e),
         "maintenance" => {
             written.maintenance = answers::maintenance(r, e);
             let auto = written.maintenance == Some(Maintenance::Auto);
@@ -153,6 +158,7 @@ pub(super) fn finish(r: &mut Reader<'_>, front: &mut FrontAst, place: &dyn Displ
         ("check", front.check.as_ref().map(|c| c.span)),
         ("concurrency", front.concurrency.as_ref().map(|c| c.span)),
         ("breaker", front.breaker.as_ref().map(|b| b.span)),
+        ("upstream-networks", front.networks.as_ref().map(|n| n.span)),
     ];
     for (key, span) in spans {
         if let (false, Some(span)) = (pooled, span) {
@@ -190,6 +196,8 @@ pub(super) fn finish(r: &mut Reader<'_>, front: &mut FrontAst, place: &dyn Displ
             .help("give the path of the WebSocket an area of its own with an upstream of http:// or https://"),
         );
     }
+    let networks = front.networks.take().map(|n| n.v).unwrap_or_default();
+    upstreams::places(r, &front.members, &networks);
     if !front.members.is_empty() {
         front.written.source = Some(Source::Pool(Arc::new(Pool {
             members: front.members.iter().map(|m| m.v.clone()).collect(),
@@ -201,6 +209,7 @@ pub(super) fn finish(r: &mut Reader<'_>, front: &mut FrontAst, place: &dyn Displ
             check: front.check.as_ref().map(|c| c.v.clone()),
             concurrency: front.concurrency.as_ref().map(|c| c.v),
             breaker: front.breaker.as_ref().map(|b| b.v),
+            networks,
         })));
     }
 }

@@ -66,6 +66,10 @@ pub(in crate::syntax) fn value(key: &str) -> Value {
             breaker(),
             "when requests are refused at once because those before got no answer",
         ),
+        "upstream-networks" => described(
+            words(),
+            "where upstreams may be, whatever their names lead to; else anywhere but on the gateway's own link",
+        ),
         "maintenance" => described(
             json!({ "enum": [true, false, "auto"] }),
             "whether people get the page of maintenance; auto: while every check fails",

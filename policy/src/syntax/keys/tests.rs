@@ -164,6 +164,7 @@ const CASES: &[Case] = &[
     ("APP", "check", "check =", "#"),
     ("APP", "concurrency", "concurrency = 9", "concurrency = 8"),
     ("APP", "breaker", "breaker =", "#"),
+    ("APP", "upstream-networks", "upstream-networks = [\"10.0.0.0/24\"]", "upstream-networks = [\"10.0.0.0/16\"]"),
     ("APP", "static", "static = { root = \"/srv/a\", index = \"index.html\", fallback = \"app.html\" }", "upstream = \"http://10.0.0.4\""),
     ("APP", "redirect", "redirect = { to = \"https://b.example/\", status = 302 }", "upstream = \"http://10.0.0.4\""),
     ("APP", "timeout", "timeout = { connect", "# {"),
