@@ -271,9 +271,31 @@ fn metrics(gw: &Gateway) -> String {
         );
     }
     certificates(gw, now, &mut text);
+    reports(gw, &mut text);
     upstreams(gw, &snap, &mut text);
     loads(gw, &snap, &mut text);
     text
+}
+
+/// Writes what browsers told of content security policies.
+fn reports(gw: &Gateway, text: &mut String) {
+    let name = "postern_csp_reports";
+    let _done = writeln!(
+        text,
+        "# HELP {name} Breaches of the content security policy that browsers told of.\n# TYPE {name} counter"
+    );
+    for (app, directive, count) in gw.reports.counts() {
+        let _done = writeln!(
+            text,
+            "{name}{{app=\"{app}\",directive=\"{directive}\"}} {count}"
+        );
+    }
+    let name = "postern_csp_reports_dropped";
+    let _done = writeln!(
+        text,
+        "# HELP {name} Reports that were too many, too long or not to be read.\n# TYPE {name} counter\n{name} {}",
+        gw.reports.dropped()
+    );
 }
 
 /// Certificates that have a line of their own.

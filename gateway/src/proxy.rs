@@ -27,6 +27,7 @@ pub(crate) mod pep;
 pub(crate) mod preflight;
 mod proxied;
 mod record;
+pub(crate) mod reports;
 mod served;
 pub(crate) mod statement;
 pub(crate) mod stream;

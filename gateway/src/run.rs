@@ -35,6 +35,7 @@ use crate::proxy::Edges;
 use crate::proxy::front::cache::Store as Answers;
 use crate::proxy::handover::Handover;
 use crate::proxy::kept::Kept;
+use crate::proxy::reports::Reports;
 use crate::proxy::statement::{Signer, StatementError};
 use crate::proxy::tls::{self, CertError, Checks, InternalCa};
 use crate::reload::change::Wanted;
@@ -219,6 +220,7 @@ async fn open(
         mail,
         signer,
         cache: Arc::new(Answers::new(config.http.cache_max)),
+        reports: Reports::default(),
         upstreams: Upstreams::new(&keys, Own::new(&config)),
         snapshot: ArcSwap::from_pointee(started.snapshot),
         history: Arc::new(history),

@@ -213,6 +213,9 @@ fn slow_heads_and_bodies_and_a_storm_of_connections_are_ended_and_a_canary_is_se
     for mut tls in slow {
         let answer = raw::read_all(&mut tls);
         assert!(answer.closed, "{:?}", answer.bytes);
+        assert_eq!(answer.status(), Some(408), "{answer:?}");
+        let text = String::from_utf8_lossy(&answer.bytes).into_owned();
+        assert!(text.contains("too-slow"), "{text}");
     }
     assert!(
         begin.elapsed() < Duration::from_secs(45),
@@ -234,4 +237,42 @@ fn slow_heads_and_bodies_and_a_storm_of_connections_are_ended_and_a_canary_is_se
     });
     assert_eq!(canary.fetch(&scene.gateway.facts.app).status, 200);
     well(&scene, working, "slow clients and a storm of connections");
+}
+
+/// Frames that carry nothing are within a budget for each connection: a client that asks now and then is answered, one
+/// that does nothing else is closed.
+#[test]
+fn frames_that_carry_nothing_end_their_connection_once_there_are_too_many() {
+    let scene = Scene::new();
+    let mut canary = scene.wire();
+    let begun = |block: Vec<u8>| [scene.begin(1), block].concat();
+    let all = [
+        ("settings", settings(&[(4, 65_535)])),
+        ("ping", frame(PING, 0, 0, b"whatever")),
+        ("priority", frame(PRIORITY, 0, 3, &[0, 0, 0, 0, 9])),
+        ("empty data", frame(DATA, 0, 1, b"")),
+        ("unknown", frame(0x2a, 0, 0, b"x")),
+    ];
+    for (name, block) in &all {
+        let first = match *name {
+            "empty data" => begun(block.clone()),
+            _ => block.clone(),
+        };
+        let came = flood(&scene, &first, &block.repeat(500), 6);
+        assert!(
+            matches!(came.last(), Some(Came::Closed | Came::End(_))),
+            "{name}: {came:?}"
+        );
+        // as many as a busy client may send
+        let mut wire = scene.wire();
+        if *name != "empty data" {
+            wire.send(&block.repeat(300));
+        }
+        wire.send(&scene.ask(101));
+        let came = reaction(&mut wire, |came| matches!(came, Came::Status(_)));
+        assert_eq!(came.last(), Some(&Came::Status(200)), "{name}: {came:?}");
+        canary.send(&frame(PING, 0, 0, ASKED));
+        let came = reaction(&mut canary, |came| matches!(came, Came::Pong));
+        assert_eq!(came.last(), Some(&Came::Pong), "{name}: {came:?}");
+    }
 }

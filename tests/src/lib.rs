@@ -32,6 +32,7 @@ pub mod scale;
 pub mod site;
 pub mod smtp;
 pub mod streamlit;
+pub mod strict;
 pub mod temp;
 pub mod totp;
 pub mod upstream;

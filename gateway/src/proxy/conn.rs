@@ -37,6 +37,12 @@ const FIRST: Duration = Duration::from_secs(3);
 const BEHIND: usize = 64 * 1024;
 const REQUESTS_PER_CONNECTION: u32 = 1000;
 
+/// What stands for a body in chunks that other software may read otherwise.
+const BENT: Refused = Refused {
+    status: 400,
+    reason: "bad-chunk",
+};
+
 /// Where a connection came in.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnOrigin {
@@ -234,7 +240,11 @@ async fn http1(app: &Arc<App>, mut stream: Box<ClientStream>) {
             Ok(head) => head,
             Err(refused) => return refuse(app, &mut stream, refused).await,
         };
+        if !stream.follow(head) {
+            return refuse(app, &mut stream, Some(BENT)).await;
+        }
         *app.far.lock() = stream.far(head);
+        *app.intake.lock() = Some(stream.intake());
         let wire = stream.wire();
         let mut session = ServerSession::new_http1(stream);
         match settings.take() {

@@ -20,7 +20,7 @@ use crate::resolve::values;
 use crate::source::Span;
 
 /// The keys, in the order in which they are read.
-pub(super) const KEYS: [&str; 24] = [
+pub(super) const KEYS: [&str; 27] = [
     "upstream",
     "balance",
     "sticky",
@@ -40,6 +40,9 @@ pub(super) const KEYS: [&str; 24] = [
     "set",
     "add",
     "remove",
+    "keep-app",
+    "csp-report-only",
+    "csp-reports",
     "cors",
     "compress",
     "cache",
@@ -125,6 +128,9 @@ pub(super) fn key(r: &mut Reader<'_>, e: &Entry<'_>, front: &mut FrontAst, place
         "set" => written.set = answers::fields(r, e),
         "add" => written.add = answers::fields(r, e),
         "remove" => written.remove = answers::names(r, e),
+        "keep-app" => written.keep_app = answers::names(r, e),
+        "csp-report-only" => written.csp_report_only = r.boolean(e),
+        "csp-reports" => written.csp_reports = r.boolean(e),
         "cors" => written.cors = answers::cors(r, e, place).map(|found| found.map(Arc::new)),
         "cache" => {
             front.cache = Some(e.span);

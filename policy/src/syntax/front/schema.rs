@@ -79,6 +79,15 @@ pub(in crate::syntax) fn value(key: &str) -> Value {
             "people are asked why they come, and for how long what they said holds",
         ),
         "remove" => described(words(), "fields taken off answers"),
+        "keep-app" => described(words(), "fields of `set` where the app's own value stays"),
+        "csp-report-only" => described(
+            json!({ "type": "boolean" }),
+            "whether a content security policy written here is only told of, not obeyed",
+        ),
+        "csp-reports" => described(
+            json!({ "type": "boolean" }),
+            "whether browsers tell the gateway of breaches of it",
+        ),
         "cors" => described(cors(), "which other origins' pages may read answers"),
         "cache" => described(
             cache(),

@@ -184,7 +184,7 @@ pub(super) fn places(r: &mut Reader<'_>, members: &[Sp<Member>], networks: &[IpN
                 [] => {
                     "it is on the gateway's own link or in no single place; `upstream-networks` permits a link"
                 }
-                _ => "`upstream-networks` does not hold it",
+                _ => "it is in none of `upstream-networks`, or in no single place",
             };
             r.push(Diagnostic::error("upstream-outside", member.span, title).help(help));
         }
