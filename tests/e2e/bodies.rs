@@ -1,13 +1,11 @@
 //! Bodies by their bytes, requests of HTTP/1.0, and who has to wait for whom.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use postern_tests::curl::{Client, host};
+use postern_tests::firehose::Firehose;
 use postern_tests::gateway::Gateway;
 use postern_tests::raw;
 use postern_tests::scale::memory;
@@ -152,58 +150,6 @@ fn http_1_0_has_bodies_of_a_length_and_one_request_a_connection() {
     }
 }
 
-/// An app that sends as fast as it can, or reads nothing; it counts what was taken of it.
-struct Firehose {
-    port: u16,
-    sent: Arc<AtomicUsize>,
-}
-
-impl Firehose {
-    fn new() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let sent = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&sent);
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let count = Arc::clone(&count);
-                thread::spawn(move || serve(stream, &count));
-            }
-        });
-        Self { port, sent }
-    }
-}
-
-fn serve(mut stream: TcpStream, sent: &AtomicUsize) {
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") {
-        if !matches!(stream.read(&mut byte), Ok(1)) {
-            return;
-        }
-        head.push(byte[0]);
-    }
-    if head.starts_with(b"POST /deaf") {
-        // it holds the connection and reads nothing
-        thread::sleep(PATIENCE);
-        return;
-    }
-    if !head.starts_with(b"GET /flood") {
-        drop(stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"));
-        return;
-    }
-    let start = b"HTTP/1.1 200 OK\r\nContent-Length: 109951162777600\r\n\r\n";
-    let block = vec![b'x'; 64 * 1024];
-    let mut open = stream.write_all(start).is_ok();
-    while open {
-        match stream.write(&block) {
-            Ok(count) => sent.fetch_add(count, Ordering::SeqCst),
-            Err(_) => return,
-        };
-        open = true;
-    }
-}
-
 const MIB: usize = 1 << 20;
 
 /// Until a count stays what it is for a second.
@@ -221,7 +167,7 @@ fn settled(count: impl Fn() -> usize) -> usize {
 #[test]
 fn a_client_that_reads_nothing_stops_its_app_and_one_that_sends_too_fast_is_stopped_by_it() {
     let hose = Firehose::new();
-    let gateway = Gateway::demo_before(&format!("http://127.0.0.1:{}", hose.port));
+    let gateway = Gateway::demo_before(&hose.url());
     let client = Client::new(&gateway);
     assert_eq!(
         client
@@ -246,14 +192,14 @@ fn a_client_that_reads_nothing_stops_its_app_and_one_that_sends_too_fast_is_stop
     let bound = 24 * MIB;
     let mut slow = open("GET /flood");
     slow.write_all(b"\r\n").unwrap();
-    let sent = settled(|| hose.sent.load(Ordering::SeqCst));
+    let sent = settled(|| hose.sent());
     assert!((1..bound).contains(&sent), "{sent}");
     // it lives: what is read makes room
     let (mut read, mut block) = (0, vec![0; 64 * 1024]);
     while read < 2 * bound {
         read += slow.read(&mut block).unwrap();
     }
-    assert!(hose.sent.load(Ordering::SeqCst) >= read - 64 * 1024);
+    assert!(hose.sent() >= read - 64 * 1024);
     let mut fast = open("POST /deaf");
     fast.write_all(b"Content-Length: 1000000000\r\n\r\n")
         .unwrap();

@@ -7,6 +7,7 @@ pub mod cases;
 pub mod chrome;
 pub mod compare;
 pub mod curl;
+pub mod firehose;
 pub mod frames;
 pub mod gateway;
 pub mod grpc;
