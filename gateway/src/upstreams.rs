@@ -28,7 +28,7 @@ use crate::clock;
 use crate::secrets::Keys;
 
 pub(crate) use load::{Full, Load, Slot};
-pub(crate) use member::{Health, InUse, Member, Nowhere};
+pub(crate) use member::{Address, Health, InUse, Member, Nowhere};
 pub(crate) use own::Own;
 pub(crate) use pool::{Choice, Limits, Pool, bit};
 pub(crate) use probe::run as watch;
