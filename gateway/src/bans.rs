@@ -31,7 +31,7 @@ pub(crate) use self::book::Offence;
 use self::book::{Book, Candidate};
 pub(crate) use self::round::run;
 use self::spray::Spray;
-pub(crate) use self::trust::Trusted;
+pub(crate) use self::trust::{Trusted, interfaces};
 pub(crate) use self::watch::Watched;
 use crate::audit::{Event, Record, reason};
 use crate::clock;
@@ -235,7 +235,7 @@ impl Bans {
 }
 
 /// Lists where people are signed in from.
-fn homes(gw: &Gateway) -> Vec<IpAddr> {
+pub(crate) fn homes(gw: &Gateway) -> Vec<IpAddr> {
     let now = clock::unix();
     let sessions = gw.sessions.list();
     let here = sessions

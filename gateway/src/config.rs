@@ -86,6 +86,9 @@ pub(crate) struct Http {
     /// The largest request body in bytes where the policy does not say otherwise.
     #[serde(deserialize_with = "value::bytes")]
     pub(crate) body_max: u64,
+    /// The most bytes of answers that are kept to be given again.
+    #[serde(deserialize_with = "value::bytes")]
+    pub(crate) cache_max: u64,
     /// Worker threads; zero means one a core.
     #[serde(deserialize_with = "value::range::<_, _, 0, 256>")]
     pub(crate) workers: usize,
@@ -436,6 +439,7 @@ impl Default for Http {
             own_url: None,
             hsts_seconds: 63_072_000,
             body_max: 1 << 30,
+            cache_max: 64 << 20,
             workers: 0,
             max_connections: 16_384,
             max_connections_per_source: 256,

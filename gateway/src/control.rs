@@ -8,6 +8,7 @@ mod device;
 pub(crate) mod import;
 mod policy;
 pub(crate) mod purge;
+pub(crate) mod room;
 mod server;
 mod token;
 
@@ -279,6 +280,9 @@ pub(crate) struct Status {
     pub(crate) sessions: u64,
     /// The journal.
     pub(crate) audit: AuditStatus,
+    /// Client connections, and what there is room for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) room: Option<room::RoomStatus>,
     /// Certificates whose last order failed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) certificates: Vec<cert::Failing>,

@@ -21,6 +21,7 @@ use crate::proxy::front::Fronts;
 use crate::proxy::front::cache::Store;
 use crate::proxy::handover::Handover;
 use crate::proxy::kept::Kept;
+use crate::proxy::reports::Reports;
 use crate::proxy::statement::Signer;
 use crate::proxy::tls::{Checks, InternalCa};
 use crate::reload::history::History;
@@ -67,6 +68,8 @@ pub(crate) struct Gateway {
     pub(crate) signer: Signer,
     /// Answers that are kept.
     pub(crate) cache: Arc<Store>,
+    /// What browsers tell of breaches of a content security policy.
+    pub(crate) reports: Reports,
     /// What is known of upstreams.
     pub(crate) upstreams: Upstreams,
     /// Pending hand-overs.

@@ -11,6 +11,7 @@ mod config;
 mod console;
 mod control;
 mod demo;
+mod descriptors;
 mod disk;
 mod doctor;
 mod door;

@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
 use crate::clock;
+use crate::descriptors;
 use crate::gateway::Gateway;
 use crate::snapshot::Snapshot;
 use crate::streams::Kind;
@@ -135,6 +136,31 @@ fn metrics(gw: &Gateway) -> String {
         "Open client connections.",
         count(connections),
     );
+    let (most, refused) = gw
+        .edges
+        .get()
+        .map(crate::proxy::Edges::room)
+        .unwrap_or_default();
+    gauge(
+        "connections_most",
+        "Client connections that there may be.",
+        count(most),
+    );
+    gauge(
+        "connections_refused",
+        "Client connections closed for want of room.",
+        refused.into(),
+    );
+    gauge(
+        "descriptors",
+        "Open descriptors.",
+        count(descriptors::used()),
+    );
+    gauge(
+        "descriptors_most",
+        "Descriptors that there may be.",
+        count(descriptors::claim().limit),
+    );
     gauge(
         "requests",
         "Open requests and sockets.",
@@ -245,9 +271,31 @@ fn metrics(gw: &Gateway) -> String {
         );
     }
     certificates(gw, now, &mut text);
+    reports(gw, &mut text);
     upstreams(gw, &snap, &mut text);
     loads(gw, &snap, &mut text);
     text
+}
+
+/// Writes what browsers told of content security policies.
+fn reports(gw: &Gateway, text: &mut String) {
+    let name = "postern_csp_reports";
+    let _done = writeln!(
+        text,
+        "# HELP {name} Breaches of the content security policy that browsers told of.\n# TYPE {name} counter"
+    );
+    for (app, directive, count) in gw.reports.counts() {
+        let _done = writeln!(
+            text,
+            "{name}{{app=\"{app}\",directive=\"{directive}\"}} {count}"
+        );
+    }
+    let name = "postern_csp_reports_dropped";
+    let _done = writeln!(
+        text,
+        "# HELP {name} Reports that were too many, too long or not to be read.\n# TYPE {name} counter\n{name} {}",
+        gw.reports.dropped()
+    );
 }
 
 /// Certificates that have a line of their own.
@@ -305,6 +353,12 @@ fn upstreams(gw: &Gateway, snap: &Snapshot, text: &mut String) {
     figure("failures", "counter", "Requests it failed.", &|m| {
         m.counts().1.into()
     });
+    figure(
+        "outside",
+        "counter",
+        "Looks at its name that found an address it may not have.",
+        &|m| m.outside().into(),
+    );
 }
 
 /// Writes what is under way where the policy limits it.

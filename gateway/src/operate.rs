@@ -24,16 +24,19 @@ use crate::control::acts::Acts;
 use crate::control::cert as ask;
 use crate::control::import::{DevicesImported, Import, Mode, ServerKey};
 use crate::control::purge::{self as to_forget, Purged};
+use crate::control::room::RoomStatus;
 use crate::control::{
     AppClock, Apply, AuditStatus, Code, Confirmed, DeviceAdded, DeviceClass, DeviceLine,
     DeviceStatus, Ended, Imported, Invitation, LoadStatus, MailSent, NewDevice, Operator,
     PolicyStatus, Refusal, Reloaded, Rollback, SessionLine, Status, TokenLine, TokensEnded,
     TunnelStatus, UpstreamStatus, UserAct, Verdict, Which, ban,
 };
+use crate::descriptors;
 use crate::doctor::Diagnosis;
 use crate::gateway::Gateway;
 use crate::identity::Device;
 use crate::mail::TestError;
+use crate::proxy::Edges;
 use crate::reload;
 use crate::reload::change::{Done, Wanted};
 use crate::reload::history::{By, Entry, How};
@@ -85,6 +88,7 @@ impl Operator for Desk {
                 seq: gw.audit.seq(),
                 ok: gw.audit.healthy(),
             },
+            room: gw.edges.get().map(room),
             certificates: crate::acme::failing(gw),
             upstreams: upstreams(gw, &snap),
             loads: loads(gw, &snap),
@@ -417,6 +421,17 @@ fn listeners(gw: &Gateway) -> Vec<String> {
         all.push(format!("wireguard {}", gw.config.tunnel.listen));
     }
     all
+}
+
+fn room(edges: &Edges) -> RoomStatus {
+    let (most, refused) = edges.room();
+    RoomStatus {
+        connections: edges.connections(),
+        most,
+        refused,
+        descriptors: descriptors::used(),
+        limit: descriptors::claim().limit,
+    }
 }
 
 fn tunnel_status(gw: &Gateway) -> TunnelStatus {

@@ -23,6 +23,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::config::lock::{self, Lock, LockError};
 use crate::control::{self, acts};
+use crate::descriptors;
 use crate::gateway::Gateway;
 use crate::identity::{Identity, IdentityError, Recorder};
 use crate::justify::Reasons;
@@ -31,8 +32,10 @@ use crate::mail::{Alarm, Mail, Relay, RelayError};
 use crate::observe;
 use crate::operate;
 use crate::proxy::Edges;
+use crate::proxy::front::cache::Store as Answers;
 use crate::proxy::handover::Handover;
 use crate::proxy::kept::Kept;
+use crate::proxy::reports::Reports;
 use crate::proxy::statement::{Signer, StatementError};
 use crate::proxy::tls::{self, CertError, Checks, InternalCa};
 use crate::reload::change::Wanted;
@@ -45,7 +48,7 @@ use crate::secrets::{KeyError, Keys};
 use crate::store::{self, StoreError};
 use crate::streams::{People, Streams};
 use crate::tunnel;
-use crate::upstreams::{self, Upstreams};
+use crate::upstreams::{self, Own, Upstreams};
 
 use self::listeners::Listeners;
 use self::notify::Notify;
@@ -132,6 +135,7 @@ pub(crate) fn serve(
     fallback: Fallback,
     ready: impl FnOnce(&Arc<Gateway>),
 ) -> Result<(), StartError> {
+    descriptors::claim();
     let lock = lock::acquire(&config.data)?;
     let keys = Arc::new(Keys::load(&config.master_key)?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -215,8 +219,9 @@ async fn open(
         bans,
         mail,
         signer,
-        cache: Arc::default(),
-        upstreams: Upstreams::new(&keys),
+        cache: Arc::new(Answers::new(config.http.cache_max)),
+        reports: Reports::default(),
+        upstreams: Upstreams::new(&keys, Own::new(&config)),
         snapshot: ArcSwap::from_pointee(started.snapshot),
         history: Arc::new(history),
         cached: AtomicBool::new(started.cached.is_some()),

@@ -5,17 +5,19 @@
 
 mod load;
 mod member;
+mod own;
 mod pool;
 mod probe;
 mod tls;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use hmac::{Hmac, KeyInit, Mac};
+use ipnet::IpNet;
 use parking_lot::Mutex;
 use policy::front::{Pool as Written, Source};
 use policy::{Policy, Upstream};
@@ -26,7 +28,8 @@ use crate::clock;
 use crate::secrets::Keys;
 
 pub(crate) use load::{Full, Load, Slot};
-pub(crate) use member::{Health, InUse, Member};
+pub(crate) use member::{Address, Health, InUse, Member, Nowhere};
+pub(crate) use own::Own;
 pub(crate) use pool::{Choice, Limits, Pool, bit};
 pub(crate) use probe::run as watch;
 pub(crate) use tls::readable;
@@ -52,23 +55,26 @@ pub(crate) struct Upstreams {
     key: Zeroizing<[u8; 32]>,
     /// Where the times of members begin.
     base: Instant,
+    own: Arc<Own>,
 }
 
-/// A member belongs to one app: what one app's check says of an address is nothing another's needs.
-type Key = (Arc<str>, Upstream);
+/// A member belongs to one app: what one app's check says of an address is nothing another's needs. It is known anew
+/// where the policy says otherwise where it may be.
+type Key = (Arc<str>, Upstream, Vec<IpNet>);
 
 /// An app and one of its areas.
 type Place = (Arc<str>, String);
 
 impl Upstreams {
     /// Knows nothing yet.
-    pub(crate) fn new(keys: &Keys) -> Self {
+    pub(crate) fn new(keys: &Keys, own: Own) -> Self {
         Self {
             members: Mutex::default(),
             loads: Mutex::default(),
             hasher: RandomState::new(),
             key: keys.derive("upstream-pin"),
             base: clock::now(),
+            own: Arc::new(own),
         }
     }
 
@@ -82,8 +88,15 @@ impl Upstreams {
     ) -> Pool {
         let mut known = self.members.lock();
         let members = written.members.iter().map(|m| {
-            let key = (Arc::clone(&app.id), m.to.clone());
-            let make = || Arc::new(Member::new(&m.to, app.tenant().is_some(), self.base));
+            let key = (Arc::clone(&app.id), m.to.clone(), written.networks.clone());
+            let make = || {
+                let limits = member::Limits {
+                    foreign: app.tenant().is_some(),
+                    networks: written.networks.clone(),
+                    own: Arc::clone(&self.own),
+                };
+                Arc::new(Member::new(&m.to, limits, self.base))
+            };
             let member = Arc::clone(known.entry(key).or_insert_with(make));
             member.checked_by(written.check.is_some());
             pool::Place {
@@ -112,18 +125,14 @@ impl Upstreams {
 
     /// Forgets upstreams that no app of a policy names, and what no pool holds.
     pub(crate) fn keep_only(&self, policy: &Policy) {
-        let mut known = self.members.lock();
-        let mut named: HashMap<Key, Arc<Member>> = HashMap::new();
-        for (_, app) in policy.apps() {
-            for to in app.upstreams() {
-                let key = (Arc::clone(&app.id), to.clone());
-                if let Some((key, member)) = known.remove_entry(&key) {
-                    named.insert(key, member);
-                }
-            }
-        }
-        *known = named;
+        let named: HashSet<(&str, &Upstream)> = policy
+            .apps()
+            .flat_map(|(_, app)| app.upstreams().map(|to| (&*app.id, to)))
+            .collect();
         // a pool of a policy holds its own
+        self.members.lock().retain(|(app, to, _), member| {
+            named.contains(&(&**app, to)) && Arc::strong_count(member) > 1
+        });
         let mut loads = self.loads.lock();
         loads.retain(|_, load| Arc::strong_count(load) > 1);
     }

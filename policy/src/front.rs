@@ -4,12 +4,15 @@
 //! A key that an area does not write is that of the nearest area around it.
 
 mod merge;
+mod places;
 mod print;
 
 pub(crate) use merge::{Alike, Fronts};
+pub use places::{is_near, may_be_upstream};
 
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use serde::Serialize;
 
 use crate::ir::Upstream;
@@ -43,6 +46,12 @@ pub struct Front {
     pub add: Vec<(String, String)>,
     /// Names taken off answers, in lower case, sorted.
     pub remove: Vec<String>,
+    /// Names of `set` where the app's own value stays, in lower case, sorted.
+    pub keep_app: Vec<String>,
+    /// Whether a content security policy that the front writes is only told of, not obeyed.
+    pub csp_report_only: bool,
+    /// Whether browsers are asked to tell the gateway of breaches of it.
+    pub csp_reports: bool,
     /// Which other origins' pages may read answers.
     pub cors: Option<Arc<Cors>>,
     /// What is compressed.
@@ -71,6 +80,9 @@ impl Default for Front {
             set: Vec::new(),
             add: Vec::new(),
             remove: Vec::new(),
+            keep_app: Vec::new(),
+            csp_report_only: false,
+            csp_reports: false,
             cors: None,
             compress: None,
             cache: None,
@@ -131,6 +143,9 @@ pub struct Pool {
     /// When requests are refused at once because those before got no answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub breaker: Option<Breaker>,
+    /// Where its upstreams may be, sorted; where none is named, anywhere but on a link or in no single place.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_text")]
+    pub networks: Vec<IpNet>,
 }
 
 /// When requests are refused at once because those before got no answer.
@@ -373,6 +388,12 @@ pub(crate) struct Written {
     pub(crate) add: Option<Vec<(String, String)>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) remove: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) keep_app: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) csp_report_only: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) csp_reports: Option<bool>,
     /// `Some(None)` is an area that says `cors = false`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cors: Option<Option<Arc<Cors>>>,
@@ -400,14 +421,8 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// Whether an address is on the gateway's own machine or on what only its own link reaches, such as a cloud's
-/// metadata service. No app of a tenant may be there.
-pub fn is_near(ip: std::net::IpAddr) -> bool {
-    use std::net::IpAddr;
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => ip.is_loopback() || ip.is_link_local() || ip.octets().starts_with(&[0]),
-        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unspecified() || ip.is_unicast_link_local(),
-    }
+fn as_text<S: serde::Serializer>(networks: &[IpNet], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(networks.iter().map(IpNet::to_string))
 }
 
 /// What stands below the first `depth` segments of a canonical path: empty, or beginning with `/`.

@@ -27,6 +27,7 @@ use crate::source::Sources;
 use crate::syntax::{Ast, Def, Part, Word};
 use held::Held;
 use invariants::Invariant;
+pub(crate) use places::cidrs;
 use tenants::Spaces;
 pub use tenants::{Wanted, cut_area, wanted};
 

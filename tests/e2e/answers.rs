@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use postern_tests::curl::{host, signed_in};
 use postern_tests::policy::one_app as policy;
-use postern_tests::raw;
 use postern_tests::replica::{Mode, Replica};
 use postern_tests::websocket::{Socket, read_head};
+use postern_tests::{raw, wait};
 
 const SOON: Duration = postern_tests::wait::PATIENCE;
 
@@ -173,4 +173,98 @@ fn the_page_tells_an_app_out_of_reach_from_one_that_fails() {
     let held = Socket::to_app(&gateway, &client, "/ws").unwrap();
     assert_eq!(told(), named(503, "app-busy"));
     drop(held);
+}
+
+/// Names that an app may not say, each with the answer's own value of it where it has one; any other name passes.
+#[test]
+fn what_only_the_gateway_may_say_is_taken_off_answers_and_the_rest_passes() {
+    let app = Scripted::new();
+    let (gateway, client) = signed_in(&policy(&format!("upstream = \"{}\"", app.url)));
+    let get = |field: &str| {
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{field}\r\n\r\nok");
+        *app.says.lock().unwrap() = answer.into_bytes();
+        let got = client.fetch(&gateway.facts.app);
+        assert_eq!((got.status, got.body.as_str()), (200, "ok"), "{field}");
+        got
+    };
+    for name in [
+        "Alt-Svc",
+        "Clear-Site-Data",
+        "Public-Key-Pins",
+        "Public-Key-Pins-Report-Only",
+        "Strict-Transport-Security",
+        "X-Accel-Redirect",
+        "X-Accel-Buffering",
+        "X-Accel-Charset",
+        "X-Accel-Expires",
+        "X-Accel-Limit-Rate",
+        "X-Sendfile",
+        "X-Powered-By",
+        "Server",
+        "Proxy-Authenticate",
+        "X-Postern-User",
+        "X-Postern-Anything",
+        "Keep-Alive",
+        "Proxy-Connection",
+    ] {
+        let got = get(&format!("{name}: theirs"));
+        let lower = name.to_ascii_lowercase();
+        let theirs = got
+            .headers
+            .iter()
+            .filter(|(n, v)| *n == lower && v == "theirs");
+        assert_eq!(theirs.count(), 0, "{name}: {got:?}");
+    }
+    let named = get("Connection: X-Inner\r\nX-Inner: theirs");
+    assert_eq!(named.header("x-inner"), None);
+    for name in [
+        "X-Inner",
+        "ETag",
+        "Link",
+        "Server-Timing",
+        "X-Frame-Options",
+    ] {
+        let got = get(&format!("{name}: theirs"));
+        let lower = name.to_ascii_lowercase();
+        assert_eq!(got.header(&lower), Some("theirs"), "{name}");
+    }
+}
+
+#[test]
+fn a_websocket_that_is_silent_for_longer_than_its_area_permits_ends_and_one_that_speaks_lives() {
+    let app = Replica::new("only");
+    let keys = format!(
+        "upstream = \"{}\"\ntimeout = {{ stream = \"1s\" }}",
+        app.url()
+    );
+    let (gateway, client) = signed_in(&policy(&keys));
+    let mut silent = Socket::to_app(&gateway, &client, "/ws").unwrap();
+    let mut speaks = Socket::to_app(&gateway, &client, "/ws").unwrap();
+    for at in 0..8 {
+        let text = at.to_string();
+        assert_eq!(speaks.echo(&text).unwrap(), text);
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    silent.wait_closed();
+    assert_eq!(speaks.echo("still here").unwrap(), "still here");
+}
+
+#[test]
+fn an_answer_under_way_when_the_gateway_stops_comes_whole() {
+    let app = Replica::new("only");
+    let (mut gateway, client) = signed_in(&policy(&format!("upstream = \"{}\"", app.url())));
+    app.set(Mode::Late);
+    let url = gateway.facts.app.clone();
+    let hits = app.hits();
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(|| client.fetch(&url));
+        wait::until_true(SOON, "the app is asked", || app.hits() > hits);
+        let took = gateway.stop();
+        let answer = asked.join().unwrap();
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert!(answer.body.contains("replica only saw"), "{answer:?}");
+        assert!(took < Duration::from_secs(10), "{took:?}");
+    });
+    let refused = TcpStream::connect(("127.0.0.1", gateway.https_port()));
+    assert!(refused.is_err(), "nobody listens any more");
 }

@@ -1,7 +1,7 @@
 //! Answers that are kept: one request for many, never one person's for another.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use postern_tests::curl::{Client, host, origin};
 use postern_tests::gateway::{Gateway, Person};
@@ -237,4 +237,151 @@ fn an_operator_forgets_what_is_kept_by_app_path_or_tag_and_that_is_on_record() {
     fill();
     fill();
     assert_eq!(scene.hits("/report"), 3);
+}
+
+#[test]
+fn a_part_is_cut_out_of_the_whole_that_is_kept() {
+    let keys = "cache = { ttl = \"5m\" }\nset = { ETag = \"\\\"v1\\\"\" }";
+    let scene = Scene::new(keys, "");
+    let body = "replica only saw /film\n";
+    let ask = |fields: &[&str]| {
+        let words: Vec<&str> = fields.iter().flat_map(|field| ["-H", *field]).collect();
+        scene.demo.send(&scene.at("/film"), &words)
+    };
+    assert_eq!(ask(&[]).body, body);
+    let whole = body.len();
+    for (range, first, last) in [
+        ("bytes=0-6", 0, 6),
+        ("bytes=8-", 8, whole - 1),
+        ("bytes=-5", whole - 5, whole - 1),
+        ("bytes=20-900", 20, whole - 1),
+    ] {
+        for more in [&[][..], &["If-Range: \"v1\""]] {
+            let range = format!("Range: {range}");
+            let part = ask(&[&[range.as_str()][..], more].concat());
+            assert_eq!(
+                (part.status, part.body.as_str()),
+                (206, &body[first..=last])
+            );
+            let told = format!("bytes {first}-{last}/{whole}");
+            assert_eq!(part.header("content-range"), Some(told.as_str()));
+        }
+    }
+    for fields in [
+        &["Range: bytes=0-6", "If-Range: \"v2\""][..],
+        &["Range: bytes=0-6", "If-Range: W/\"v1\""],
+        &["Range: bytes=0-1,3-4"],
+        &["Range: lines=0-1"],
+    ] {
+        let all = ask(fields);
+        assert_eq!((all.status, all.body.as_str()), (200, body), "{fields:?}");
+        assert_eq!(all.header("content-range"), None);
+    }
+    let outside = ask(&["Range: bytes=900-"]);
+    let told = format!("bytes */{whole}");
+    assert_eq!((outside.status, outside.body.as_str()), (416, ""));
+    assert_eq!(outside.header("content-range"), Some(told.as_str()));
+    let known = ask(&["Range: bytes=0-6", "If-None-Match: \"v0\", \"v1\""]);
+    assert_eq!(known.status, 304);
+    assert_eq!(scene.hits("/film"), 1);
+    // who wants a part of what is not kept asks for it, and nothing is kept of that
+    for hits in 1..3 {
+        let part = scene
+            .demo
+            .send(&scene.at("/new"), &["-H", "Range: bytes=0-6"]);
+        assert_eq!(part.status, 200, "the app knows no ranges");
+        assert_eq!(scene.hits("/new"), hits);
+        assert_eq!(
+            scene.app.seen().last().unwrap().values("range"),
+            ["bytes=0-6"]
+        );
+    }
+}
+
+#[test]
+fn who_comes_first_after_the_time_gets_the_old_answer_at_once_and_the_app_is_asked_behind() {
+    let scene = Scene::new("cache = { ttl = \"2s\", stale = \"1h\" }", "");
+    let ask = || scene.demo.fetch(&scene.at("/list"));
+    assert_eq!(ask().status, 200);
+    scene.app.set(Mode::Late);
+    let mut slowest = Duration::ZERO;
+    wait::until_true(wait::PATIENCE, "the app is asked again", || {
+        let begin = Instant::now();
+        assert_eq!(ask().status, 200);
+        slowest = slowest.max(begin.elapsed());
+        scene.hits("/list") == 2
+    });
+    // while it is asked nobody waits and nobody asks besides
+    for _ in 0..3 {
+        let answer = ask();
+        assert_eq!((answer.status, scene.hits("/list")), (200, 2));
+        assert!(answer.header("age").unwrap().parse::<u32>().unwrap() >= 2);
+    }
+    wait::until_true(wait::PATIENCE, "the new answer is given", || {
+        ask().header("age").unwrap().parse::<u32>().unwrap() < 2
+    });
+    let asked = journal::search(&scene.gateway, &["--event", "request-ended"]);
+    let behind = asked
+        .iter()
+        .filter(|r| r["detail"] == "asked again for the cache");
+    assert!(behind.clone().count() >= 1, "{asked:?}");
+    assert!(
+        behind
+            .clone()
+            .all(|r| r["user"] == "demo" && r["path"] == "/list")
+    );
+    assert!(
+        slowest < Duration::from_secs(1),
+        "{slowest:?}: nobody waits for the app"
+    );
+}
+
+#[test]
+fn for_each_status_of_a_failing_app_the_old_answer_stands_in_and_for_others_not() {
+    let scene = Scene::new("cache = { ttl = \"1s\", stale = \"1h\" }", "");
+    let ask = |path: &str| scene.demo.fetch(&scene.at(path)).status;
+    for (status, path) in [(500, "/a"), (502, "/b"), (503, "/c"), (504, "/d")] {
+        scene.app.set(Mode::Well);
+        assert_eq!(ask(path), 200);
+        scene.app.set(Mode::Status(status));
+        wait::until_true(wait::PATIENCE, "the app failed twice", || {
+            assert_eq!(ask(path), 200, "{status}");
+            scene.hits(path) > 2
+        });
+    }
+    for (status, path) in [(404, "/e"), (403, "/f"), (501, "/g")] {
+        scene.app.set(Mode::Well);
+        assert_eq!(ask(path), 200);
+        scene.app.set(Mode::Status(status));
+        wait::until_true(wait::PATIENCE, "what the app says now is given", || {
+            ask(path) == status
+        });
+    }
+}
+
+#[test]
+fn what_is_kept_for_everybody_at_one_host_is_given_at_no_other() {
+    let scene = Scene::new("", "");
+    let other = Replica::new("other");
+    let text = scene.gateway.policy_text();
+    let cache = "cache = { ttl = \"5m\", shared = \"the same for all\" }";
+    let (url, mine) = (other.url(), scene.app.url());
+    let text = text.replace(
+        &format!("upstream = \"{mine}\""),
+        &format!("upstream = \"{mine}\"\n{cache}"),
+    );
+    let second = format!(
+        "[app.second]\nhost = \"second.gate.localhost\"\nupstream = \"{url}\"\n{cache}\n\
+         allow.people = {{ who = [\"demo\", \"guest\"] }}\n"
+    );
+    scene.gateway.open_policy(&format!("{text}{second}"));
+    let there = scene.at("/prices").replace("app.gate.", "second.gate.");
+    for client in [&scene.demo, &scene.guest, &scene.demo] {
+        assert_eq!(client.follow(&there).body, "replica other saw /prices\n");
+        let here = client.fetch(&scene.at("/prices"));
+        assert_eq!(here.body, "replica only saw /prices\n");
+    }
+    let at_other = other.seen();
+    let at_other = at_other.iter().filter(|seen| seen.target() == "/prices");
+    assert_eq!((at_other.count(), scene.hits("/prices")), (1, 1));
 }

@@ -1,6 +1,6 @@
 //! Floods of HTTP/2, slow clients and storms of connections: each is ended, and who behaves is served all the while.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use postern_tests::canary::Canary;
 use postern_tests::cases::*;
 use postern_tests::curl::{Client, host};
+use postern_tests::firehose::Firehose;
 use postern_tests::frames::*;
+use postern_tests::gateway::Gateway;
 use postern_tests::{journal, raw, wait};
 
 /// Floods a connection until the other side ends it; returns how it ended.
@@ -213,6 +215,9 @@ fn slow_heads_and_bodies_and_a_storm_of_connections_are_ended_and_a_canary_is_se
     for mut tls in slow {
         let answer = raw::read_all(&mut tls);
         assert!(answer.closed, "{:?}", answer.bytes);
+        assert_eq!(answer.status(), Some(408), "{answer:?}");
+        let text = String::from_utf8_lossy(&answer.bytes).into_owned();
+        assert!(text.contains("too-slow"), "{text}");
     }
     assert!(
         begin.elapsed() < Duration::from_secs(45),
@@ -234,4 +239,80 @@ fn slow_heads_and_bodies_and_a_storm_of_connections_are_ended_and_a_canary_is_se
     });
     assert_eq!(canary.fetch(&scene.gateway.facts.app).status, 200);
     well(&scene, working, "slow clients and a storm of connections");
+}
+
+/// Frames that carry nothing are within a budget for each connection: a client that asks now and then is answered, one
+/// that does nothing else is closed.
+#[test]
+fn frames_that_carry_nothing_end_their_connection_once_there_are_too_many() {
+    let scene = Scene::new();
+    let mut canary = scene.wire();
+    let begun = |block: Vec<u8>| [scene.begin(1), block].concat();
+    let all = [
+        ("settings", settings(&[(4, 65_535)])),
+        ("ping", frame(PING, 0, 0, b"whatever")),
+        ("priority", frame(PRIORITY, 0, 3, &[0, 0, 0, 0, 9])),
+        ("empty data", frame(DATA, 0, 1, b"")),
+        ("unknown", frame(0x2a, 0, 0, b"x")),
+    ];
+    for (name, block) in &all {
+        let first = match *name {
+            "empty data" => begun(block.clone()),
+            _ => block.clone(),
+        };
+        let came = flood(&scene, &first, &block.repeat(500), 6);
+        assert!(
+            matches!(came.last(), Some(Came::Closed | Came::End(_))),
+            "{name}: {came:?}"
+        );
+        // as many as a busy client may send
+        let mut wire = scene.wire();
+        if *name != "empty data" {
+            wire.send(&block.repeat(300));
+        }
+        wire.send(&scene.ask(101));
+        let came = reaction(&mut wire, |came| matches!(came, Came::Status(_)));
+        assert_eq!(came.last(), Some(&Came::Status(200)), "{name}: {came:?}");
+        canary.send(&frame(PING, 0, 0, ASKED));
+        let came = reaction(&mut canary, |came| matches!(came, Came::Pong));
+        assert_eq!(came.last(), Some(&Came::Pong), "{name}: {came:?}");
+    }
+}
+
+/// It takes its time: the limit is thirty seconds.
+#[test]
+fn a_reader_that_takes_nothing_for_too_long_is_cut_and_a_slow_one_is_not() {
+    let hose = Firehose::new();
+    let gateway = Gateway::demo_before(&hose.url());
+    let client = Client::new(&gateway);
+    let app = client.sign_in(&gateway.facts.app, &gateway.facts.demo);
+    assert_eq!(app.status, 200, "{app:?}");
+    let (name, port) = (host(&gateway.facts.app), gateway.https_port());
+    let cookie = client.cookie(name, "__Host-postern").unwrap();
+    let open = || {
+        let to = SocketAddr::from(([127, 0, 0, 1], port));
+        let mut tls = raw::tls(to, name, &gateway.facts.ca_root, LIMIT);
+        let head = format!(
+            "GET /flood HTTP/1.1\r\nHost: {name}:{port}\r\nCookie: __Host-postern={cookie}\r\n\r\n"
+        );
+        tls.write_all(head.as_bytes()).unwrap();
+        tls
+    };
+    let (stuck, mut slow) = (open(), open());
+    let (begin, mut block) = (Instant::now(), [0; 16 * 1024]);
+    while hose.cut() == 0 {
+        assert!(slow.read(&mut block).unwrap() > 0, "the slow one lives");
+        assert!(begin.elapsed() < LIMIT, "the stuck one is never cut");
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert!(
+        begin.elapsed() > Duration::from_secs(25),
+        "{:?}",
+        begin.elapsed()
+    );
+    for _ in 0..100 {
+        assert!(slow.read(&mut block).unwrap() > 0, "the slow one lives on");
+    }
+    assert_eq!(hose.cut(), 1);
+    drop(stuck);
 }

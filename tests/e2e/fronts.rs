@@ -440,3 +440,93 @@ fn a_request_keeps_its_id_and_its_place_in_a_trace_if_they_are_sound_and_else_ge
         r["request_id"] == "client-7f3a"
     });
 }
+
+#[test]
+fn a_security_policy_is_only_told_of_where_the_policy_says_so_and_reports_are_counted() {
+    let keys = "preset = \"owasp\"\ncsp-report-only = true\ncsp-reports = true";
+    let scene = Scene::new(keys, "");
+    let answer = scene.client.fetch(&scene.at("/p"));
+    assert_eq!(answer.header("content-security-policy"), None);
+    let told = answer
+        .header("content-security-policy-report-only")
+        .unwrap();
+    assert!(told.starts_with("default-src 'self'"), "{told}");
+    assert!(
+        told.ends_with("; report-uri /.postern/csp-report"),
+        "{told}"
+    );
+    let tell = |kind: &str, body: &str| {
+        let path = scene.gateway.dir().join("report");
+        fs::write(&path, body).unwrap();
+        let (kind, body) = (
+            format!("Content-Type: {kind}"),
+            format!("@{}", path.display()),
+        );
+        let words = ["-H", &kind, "--data-binary", &body];
+        scene
+            .client
+            .send(&scene.at("/.postern/csp-report"), &words)
+            .status
+    };
+    let report = "{\"csp-report\":{\"document-uri\":\"https://app/?k=s3cret\",\"effective-directive\":\"script-src\",\
+         \"blocked-uri\":\"https://evil.example/x?k=s3cret\",\"disposition\":\"report\"}}";
+    let figure = |name: &str| -> u64 {
+        let url = format!("http://127.0.0.1:{}/metrics", scene.gateway.admin_port());
+        let text = Client::new(&scene.gateway).fetch(&url).body;
+        let line = text.lines().find(|line| line.starts_with(name));
+        line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
+    };
+    let told = "postern_csp_reports{app=\"app.app\",directive=\"script-src\"}";
+    assert_eq!(tell("application/csp-report", report), 204);
+    assert_eq!(figure(told), 1);
+    let log = scene.gateway.stderr();
+    assert!(
+        log.contains("a breach of the content security policy"),
+        "{log}"
+    );
+    assert!(
+        log.contains("https://evil.example") && !log.contains("s3cret"),
+        "{log}"
+    );
+    assert_eq!(tell("text/plain", report), 415);
+    assert_eq!(tell("application/csp-report", &"x".repeat(20_000)), 413);
+    assert_eq!(tell("application/csp-report", "no report"), 204);
+    let asked = scene.client.fetch(&scene.at("/.postern/csp-report"));
+    assert_eq!(asked.status, 405, "{asked:?}");
+    assert_eq!(
+        (figure(told), figure("postern_csp_reports_dropped ")),
+        (1, 3)
+    );
+    for _ in 0..70 {
+        assert_eq!(tell("application/csp-report", report), 204);
+    }
+    assert_eq!(figure(told), 60, "so many a minute");
+    let seen = scene.recorder.seen();
+    assert!(
+        seen.iter()
+            .all(|seen| !seen.target().contains("csp-report"))
+    );
+    // an app that does not ask for them has no such place, and obeys
+    let app = format!(
+        "upstream = \"{}\"\npreset = \"owasp\"",
+        scene.recorder.url()
+    );
+    scene.gateway.set_policy(&policy(&app, ""));
+    assert_eq!(tell("application/csp-report", report), 404);
+    let answer = scene.client.fetch(&scene.at("/p"));
+    assert_eq!(answer.header("content-security-policy-report-only"), None);
+    let obeyed = answer.header("content-security-policy").unwrap();
+    assert!(!obeyed.contains("report-uri"), "{obeyed}");
+}
+
+#[test]
+fn a_field_of_the_policy_yields_to_the_apps_own_where_it_says_so() {
+    let keys = "set = { Content-Type = \"text/x-own\", X-Mine = \"1\" }\nkeep-app = [\"Content-Type\", \"X-Mine\"]";
+    let area = "[app.app.\"/set\"]\nkeep-app = []\nallow.people = { who = [\"demo\"] }\n";
+    let scene = Scene::new(keys, area);
+    let own = scene.client.fetch(&scene.at("/p"));
+    assert_eq!(own.header("content-type"), Some("text/plain"));
+    assert_eq!(own.header("x-mine"), Some("1"));
+    let set = scene.client.fetch(&scene.at("/set"));
+    assert_eq!(set.header("content-type"), Some("text/x-own"));
+}

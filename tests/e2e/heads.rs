@@ -2,113 +2,11 @@
 //! that does.
 
 use std::io::Write;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use postern_tests::curl::{Client, host};
-use postern_tests::gateway::Gateway;
-use postern_tests::raw::{self, RawAnswer};
-use postern_tests::upstream::Recorder;
+use postern_tests::raw;
+use postern_tests::strict::{END, Scene, get, post, replace, with};
 use postern_tests::websocket::read_head;
-
-struct Scene {
-    recorder: Recorder,
-    gateway: Gateway,
-    cookie: String,
-}
-
-impl Scene {
-    /// A demo with demo signed in: every refusal below is one of form, not of access.
-    fn new() -> Self {
-        let recorder = Recorder::new();
-        let gateway = Gateway::demo_before(&recorder.url());
-        let client = Client::new(&gateway);
-        let page = client.sign_in(&gateway.facts.app, &gateway.facts.demo);
-        assert_eq!(page.status, 200, "{page:?}");
-        let cookie = client.cookie(host(&gateway.facts.app), "__Host-postern");
-        let cookie = format!("__Host-postern={}", cookie.unwrap());
-        Self {
-            recorder,
-            gateway,
-            cookie,
-        }
-    }
-
-    fn authority(&self) -> String {
-        format!("app.gate.localhost:{}", self.gateway.https_port())
-    }
-
-    fn connect(&self) -> raw::Tls {
-        let addr = SocketAddr::from(([127, 0, 0, 1], self.gateway.https_port()));
-        let root = &self.gateway.facts.ca_root;
-        raw::tls(addr, "app.gate.localhost", root, Duration::from_secs(15))
-    }
-
-    /// Sends a text in which HOST and COOKIE stand for the usual fields.
-    fn send(&self, text: &[u8]) -> RawAnswer {
-        let text = replace(
-            text,
-            b"HOST",
-            format!("Host: {}\r\n", self.authority()).as_bytes(),
-        );
-        let text = replace(&text, b"AUTHORITY", self.authority().as_bytes());
-        let cookie = format!("Cookie: {}\r\n", self.cookie);
-        let text = replace(&text, b"COOKIE", cookie.as_bytes());
-        raw::exchange(&mut self.connect(), &text)
-    }
-
-    /// Asserts that a text is refused, that the connection ends, and that the app saw nothing.
-    fn refuses(&self, name: &str, text: &[u8]) {
-        let before = self.recorder.seen().len();
-        let answer = self.send(text);
-        let refused = match answer.status() {
-            Some(401 | 403) => false,
-            Some(status) => (400..500).contains(&status) || [501, 505].contains(&status),
-            None => answer.closed && answer.bytes.is_empty(),
-        };
-        let shown = String::from_utf8_lossy(&answer.bytes).into_owned();
-        assert!(refused, "{name}: {shown}");
-        assert!(answer.count() <= 1, "{name}: more than one answer: {shown}");
-        let after = self.recorder.seen();
-        assert_eq!(after.len(), before, "{name} reached the app: {after:?}");
-    }
-
-    /// Asserts that a text reaches the app and returns what the app saw.
-    fn passes(&self, name: &str, text: &[u8]) -> postern_tests::upstream::Seen {
-        let before = self.recorder.seen().len();
-        let answer = self.send(text);
-        let shown = String::from_utf8_lossy(&answer.bytes).into_owned();
-        assert_eq!(answer.status(), Some(200), "{name}: {shown}");
-        assert_eq!(self.recorder.seen().len(), before + 1, "{name}");
-        self.recorder.last()
-    }
-}
-
-fn replace(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut rest = text;
-    while let Some(at) = rest.windows(from.len()).position(|w| w == from) {
-        out.extend_from_slice(&rest[..at]);
-        out.extend_from_slice(to);
-        rest = &rest[at + from.len()..];
-    }
-    out.extend_from_slice(rest);
-    out
-}
-
-const END: &str = "Connection: close\r\n\r\n";
-
-fn get(target: &str) -> Vec<u8> {
-    format!("GET {target} HTTP/1.1\r\nHOSTCOOKIE{END}").into_bytes()
-}
-
-fn post(fields: &str, body: &str) -> Vec<u8> {
-    format!("POST /p HTTP/1.1\r\nHOSTCOOKIE{fields}{END}{body}").into_bytes()
-}
-
-fn with(fields: &str) -> Vec<u8> {
-    format!("GET /p HTTP/1.1\r\nHOSTCOOKIE{fields}{END}").into_bytes()
-}
 
 #[test]
 fn a_body_of_two_lengths_is_refused_and_one_of_one_length_passes() {
@@ -318,6 +216,20 @@ fn heads_that_are_too_large_are_refused() {
     scene.refuses("1000 fields", &with(&field(1000, 10)));
     let long = format!("/{}", "p".repeat(65_536));
     scene.refuses("a long target", &get(&long));
+    // Host, Cookie and Connection are fields too
+    scene.passes("100 fields", &with(&field(97, 10)));
+    scene.refuses("101 fields", &with(&field(98, 10)));
+    let sized = |size: usize| {
+        let fields = field(8, 3800);
+        let usual = scene.whole(&with(&fields)).len();
+        with(&format!(
+            "{fields}X-Rest: {}\r\n",
+            "v".repeat(size - usual - 10)
+        ))
+    };
+    assert_eq!(scene.whole(&sized(32 * 1024)).len(), 32 * 1024);
+    scene.passes("a head of 32 KiB", &sized(32 * 1024));
+    scene.refuses("one byte more", &sized(32 * 1024 + 1));
 }
 
 #[test]

@@ -77,6 +77,29 @@ fn one_sign_in_opens_the_app_and_the_permitted_service() {
 }
 
 #[test]
+fn a_person_has_one_budget_over_both_doors_and_another_has_her_own() {
+    let office = Office::new();
+    let (gateway, facts) = (&office.gateway, &office.gateway.facts);
+    let (tunnel, web, other) = (office.browser(), office.web_browser(), office.web_browser());
+    drop(tunnel.sign_in(&facts.tunnel_portal, &facts.demo));
+    assert!(is_the_app(&tunnel.follow(&office.tunnel_app())));
+    assert!(is_the_app(&web.sign_in(&facts.app, &facts.demo)));
+    assert!(is_the_app(&other.sign_in(&facts.app, &facts.guest)));
+    let people = "who = [\"demo\", \"guest\"] }";
+    let limited = people.replace(" }", ", rate = \"tiny\" }");
+    let text = gateway.policy_text().replace(people, &limited);
+    gateway.set_policy(&format!("{text}\n[rate]\ntiny = \"5/h\"\n"));
+    let by_web = (0..12).map(|_| web.fetch(&facts.app).status);
+    let by_web: Vec<u16> = by_web.collect();
+    assert!(
+        by_web.contains(&200) && by_web.ends_with(&[429]),
+        "{by_web:?}"
+    );
+    assert_eq!(tunnel.fetch(&office.tunnel_app()).status, 429);
+    assert!(is_the_app(&other.fetch(&facts.app)));
+}
+
+#[test]
 fn after_sign_out_the_device_is_in_quarantine_again() {
     let office = Office::new();
     let browser = office.browser();

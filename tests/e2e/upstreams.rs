@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use postern_tests::curl::{Client, host, signed_in};
-use postern_tests::gateway::Gateway;
+use postern_tests::gateway::{Gateway, Setup};
 use postern_tests::policy::one_app as policy;
 use postern_tests::process::Program;
 use postern_tests::raw::{self, Tls};
@@ -409,4 +409,55 @@ fn a_file_of_an_authority_that_is_not_there_keeps_a_policy_out_of_force() {
         "{why}"
     );
     assert_eq!(who(&client, &gateway), "only");
+}
+
+/// A gateway for which the names of this file have these addresses.
+fn with_hosts(hosts: &std::path::Path) -> Gateway {
+    let bind = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
+    let hosts = hosts.display().to_string();
+    let words = ["unshare", "--mount", "sh", "-c", bind, &hosts];
+    Gateway::start(Setup {
+        wrap: words.map(str::to_owned).to_vec(),
+        ..Setup::default()
+    })
+}
+
+#[test]
+fn a_name_that_moves_out_of_its_networks_gets_a_page_a_record_and_a_metric_until_it_is_back() {
+    let folder = Temp::new();
+    let hosts = folder.write("hosts", "127.0.0.1 localhost app.internal\n");
+    let gateway = with_hosts(&hosts);
+    let mut app = Replica::new("a");
+    let url = format!("http://app.internal:{}", app.addr().port());
+    let keys = "upstream-networks = [\"127.0.0.1/32\"]";
+    gateway.set_policy(&policy(&format!("upstream = \"{url}\"\n{keys}")));
+    let client = Client::new(&gateway);
+    let page = client.sign_in(&gateway.facts.app, &gateway.facts.demo);
+    assert_eq!(page.status, 200, "{page:?}");
+    // whoever answers at the new address is not asked
+    std::fs::write(&hosts, "127.0.0.1 localhost\n127.7.7.7 app.internal\n").unwrap();
+    app.kill();
+    let hits = app.hits();
+    wait::until_true(SOON, "the name is looked up anew", || {
+        assert_eq!(client.open(&gateway.facts.app).status, 502);
+        metric(&gateway, "outside", &url) > 0
+    });
+    app.revive();
+    let refused = client.open(&gateway.facts.app);
+    assert_eq!(refused.status, 502, "{refused:?}");
+    let record = journal::wait_for(&gateway, "request-ended.1", |r| {
+        journal::is(r, "reason", "upstream-outside")
+    });
+    let detail = record["detail"].as_str().unwrap();
+    assert!(detail.contains("127.7.7.7"), "{record}");
+    assert_eq!(
+        (record["outcome"].as_str(), app.hits()),
+        (Some("failed"), hits)
+    );
+    let json = client.send(&gateway.facts.app, &["-H", "Accept: application/json"]);
+    assert_eq!(json.json()["error"], "app-unreachable", "{json:?}");
+    std::fs::write(&hosts, "127.0.0.1 localhost app.internal\n").unwrap();
+    wait::until_true(SOON, "the app answers again", || {
+        client.open(&gateway.facts.app).status == 200
+    });
 }

@@ -344,6 +344,23 @@ fn a_rate_ends_in_429_for_one_person_and_not_for_another() {
     assert!(limited.len() >= 6, "{} of 12 were limited", limited.len());
     let wait: u64 = limited[0].header("retry-after").unwrap().parse().unwrap();
     assert!((1..=60).contains(&wait), "{wait}");
+    let told = |answer: &Answer, name: &str| -> u64 {
+        let value = answer
+            .header(name)
+            .unwrap_or_else(|| panic!("{name}: {answer:?}"));
+        value.parse().unwrap()
+    };
+    for answer in &answers {
+        assert_eq!(told(answer, "ratelimit-limit"), 6);
+        assert!(told(answer, "ratelimit-remaining") < 6);
+        assert!((1..=90).contains(&told(answer, "ratelimit-reset")));
+    }
+    let left: Vec<u64> = answers
+        .iter()
+        .map(|a| told(a, "ratelimit-remaining"))
+        .collect();
+    assert!(left.is_sorted_by(|a, b| a >= b), "{left:?}");
+    assert!(limited.iter().all(|a| told(a, "ratelimit-remaining") == 0));
     assert!(recorder.seen().len() <= 8);
     assert!(is_the_app(&guest.fetch(app)));
     journal::wait_for(&gateway, "limited.1", |r| journal::is(r, "user", "demo"));

@@ -29,6 +29,8 @@ pub enum Mode {
     Stalled,
     /// With something that is not HTTP.
     Garbage,
+    /// With this status.
+    Status(u16),
 }
 
 #[derive(Debug)]
@@ -184,6 +186,10 @@ fn serve(stream: TcpStream, shared: &Shared) {
                 }
                 let body = format!("replica {} saw {path}\n", shared.name);
                 answer(reader.get_mut(), &seen, 200, &body).is_err()
+            }
+            Mode::Status(status) => {
+                let body = format!("replica {} says {status}\n", shared.name);
+                answer(reader.get_mut(), &seen, status, &body).is_err()
             }
             Mode::Reset => reset(reader.get_mut()),
             Mode::Silent => wait_for_end(&mut reader),

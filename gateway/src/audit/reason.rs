@@ -96,6 +96,7 @@ pub(crate) const MAINTENANCE: &str = "maintenance";
 pub(crate) const UPSTREAM_DOWN: &str = "upstream-down";
 pub(crate) const UPSTREAM_BAD: &str = "upstream-bad";
 pub(crate) const UPSTREAM_TLS: &str = "upstream-tls";
+pub(crate) const UPSTREAM_OUTSIDE: &str = "upstream-outside";
 pub(crate) const CLIENT_GONE: &str = "client-gone";
 pub(crate) const COMPLETE: &str = "complete";
 pub(crate) const RESET: &str = "reset";
@@ -221,6 +222,7 @@ pub(crate) const ALL: &[&str] = &[
     UPSTREAM_DOWN,
     UPSTREAM_BAD,
     UPSTREAM_TLS,
+    UPSTREAM_OUTSIDE,
     CLIENT_GONE,
     COMPLETE,
     RESET,

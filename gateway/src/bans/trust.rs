@@ -52,7 +52,8 @@ impl Trusted {
     }
 }
 
-fn interfaces() -> impl Iterator<Item = IpAddr> {
+/// Lists the addresses of this machine.
+pub(crate) fn interfaces() -> impl Iterator<Item = IpAddr> {
     let all = nix::ifaddrs::getifaddrs().ok().into_iter().flatten();
     all.filter_map(|interface| {
         let address = interface.address?;

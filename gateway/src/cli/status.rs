@@ -82,6 +82,16 @@ fn text(status: &Status) -> String {
         "BROKEN: nothing is granted"
     };
     lines.push(format!("journal   {journal}, {} records", status.audit.seq));
+    if let Some(room) = &status.room {
+        let refused = match room.refused {
+            0 => String::new(),
+            many => format!(", {many} closed for want of room"),
+        };
+        lines.push(format!(
+            "room      {} of {} connections, {} of {} descriptors{refused}",
+            room.connections, room.most, room.descriptors, room.limit
+        ));
+    }
     for failing in &status.certificates {
         let left = match failing.days_left {
             Some(days) => format!("{days} days left"),

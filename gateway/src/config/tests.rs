@@ -97,6 +97,7 @@ sign-in = ["gate.example.org", "gate.localhost"]
 public-url = "https://gate.example.org:8443/"
 hsts-seconds = 300
 body-max = "100MiB"
+cache-max = "128MiB"
 workers = 2
 max-connections = 1000
 max-connections-per-source = 10
@@ -301,6 +302,7 @@ const BAD: &[(&str, &str, &str)] = &[
         "a number of bytes",
     ),
     ("[http]\nbody-max = -5", "2:12", "a number of bytes"),
+    ("[http]\ncache-max = \"much\"", "2:13", "a number of bytes"),
     (
         "[admin]\nlisten = \"0.0.0.0:8444\"",
         "2:10",

@@ -82,6 +82,7 @@ fn status() -> Status {
         devices: Vec::new(),
         sessions: 0,
         audit: AuditStatus { seq: 0, ok: true },
+        room: None,
         certificates: Vec::new(),
         upstreams: Vec::new(),
         loads: Vec::new(),

@@ -15,6 +15,7 @@ use crate::control::{Operator as _, Refusal};
 use crate::gateway::Gateway;
 use crate::snapshot::Snapshot;
 use crate::streams::Kind;
+use crate::upstreams::{self, Address, Member};
 
 /// The most upstreams that are tried, and how long each may take.
 const TRIED_MAX: usize = 64;
@@ -30,7 +31,7 @@ pub(super) async fn health(gw: &Arc<Gateway>, snap: &Arc<Snapshot>) -> Result<He
     let on_disk = tokio::task::spawn_blocking(move || {
         (journal(&data.join("audit")), disk(&data), store(&data))
     });
-    let upstreams = upstreams(snap).await;
+    let upstreams = upstreams(gw, snap).await;
     let (journal, disk, store_bytes) = on_disk.await.map_err(super::internal)?;
     Ok(Health {
         certificates: certificates(snap, clock::unix()),
@@ -113,8 +114,9 @@ fn store(data: &Path) -> Option<u64> {
     Some(main.saturating_add(log))
 }
 
-/// Tries each upstream once, whatever the number of its apps.
-async fn upstreams(snap: &Arc<Snapshot>) -> Vec<Upstream> {
+/// Tries each upstream once, whatever the number of its apps, and only where it may be.
+async fn upstreams(gw: &Gateway, snap: &Snapshot) -> Vec<Upstream> {
+    let rows = upstreams::rows(gw.fronts(snap), &snap.policy);
     let mut by_address: BTreeMap<policy::Upstream, Vec<String>> = BTreeMap::new();
     for (_, app) in snap.policy.apps() {
         for to in app.upstreams() {
@@ -126,9 +128,12 @@ async fn upstreams(snap: &Arc<Snapshot>) -> Vec<Upstream> {
     }
     let mut tries: JoinSet<(usize, bool)> = JoinSet::new();
     for (at, to) in by_address.keys().enumerate().take(TRIED_MAX) {
-        let to = to.at.clone();
+        let Some(row) = rows.iter().find(|row| row.member.to == *to) else {
+            continue;
+        };
+        let member = Arc::clone(&row.member);
         tries.spawn(async move {
-            let tried = tokio::time::timeout(TRY, answers(&to));
+            let tried = tokio::time::timeout(TRY, answers(&member));
             (at, matches!(tried.await, Ok(true)))
         });
     }
@@ -144,9 +149,10 @@ async fn upstreams(snap: &Arc<Snapshot>) -> Vec<Upstream> {
     by_address.into_iter().enumerate().map(line).collect()
 }
 
-async fn answers(to: &policy::At) -> bool {
-    match to {
-        policy::At::Net(host, port) => TcpStream::connect((host.as_str(), *port)).await.is_ok(),
-        policy::At::Unix(path) => UnixStream::connect(path).await.is_ok(),
+async fn answers(member: &Member) -> bool {
+    match member.address(clock::now()).await {
+        Ok(Address::Net(address)) => TcpStream::connect(address).await.is_ok(),
+        Ok(Address::Unix(path)) => UnixStream::connect(path).await.is_ok(),
+        Err(_) => false,
     }
 }

@@ -32,6 +32,8 @@ pub(crate) enum Problem {
     NotFound,
     /// 405: not by this method.
     MethodNotAllowed,
+    /// 408: a body that comes too slowly.
+    TooSlow,
     /// 413: too many bytes.
     TooLarge,
     /// 415: not a form of ours.
@@ -59,7 +61,7 @@ pub(crate) enum Problem {
 impl Problem {
     /// Every problem, for tables and tests.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::BadRequest,
         Self::SignInNeeded,
         Self::StepUpNeeded,
@@ -68,6 +70,7 @@ impl Problem {
         Self::FormRefused,
         Self::NotFound,
         Self::MethodNotAllowed,
+        Self::TooSlow,
         Self::TooLarge,
         Self::UnsupportedType,
         Self::Misdirected,
@@ -89,6 +92,7 @@ impl Problem {
             Self::ReasonNeeded | Self::Denied | Self::FormRefused => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
@@ -113,6 +117,7 @@ impl Problem {
             Self::FormRefused => "form-refused",
             Self::NotFound => "not-found",
             Self::MethodNotAllowed => "method-not-allowed",
+            Self::TooSlow => "too-slow",
             Self::TooLarge => "too-large",
             Self::UnsupportedType => "unsupported-type",
             Self::Misdirected => "misdirected",
@@ -137,6 +142,7 @@ impl Problem {
             Self::FormRefused => (t.form_refused_title, t.form_refused_text),
             Self::NotFound => (t.not_found_title, t.not_found_text),
             Self::MethodNotAllowed => (t.method_title, t.method_text),
+            Self::TooSlow => (t.too_slow_title, t.too_slow_text),
             Self::TooLarge => (t.too_large_title, t.too_large_text),
             Self::UnsupportedType => (t.type_title, t.type_text),
             Self::Misdirected => (t.misdirected_title, t.misdirected_text),

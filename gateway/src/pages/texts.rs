@@ -217,6 +217,8 @@ texts! {
     not_found_text,
     method_title,
     method_text,
+    too_slow_title,
+    too_slow_text,
     too_large_title,
     too_large_text,
     type_title,

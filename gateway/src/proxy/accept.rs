@@ -26,11 +26,18 @@ pub(super) async fn accept(gw: Arc<Gateway>, listener: TcpListener, tls: bool, a
             return;
         }
     };
+    let mut failing = false;
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => take(&gw, stream, peer, tls, at),
+            Ok((stream, peer)) => {
+                failing = false;
+                take(&gw, stream, peer, tls, at);
+            }
             Err(error) => {
-                tracing::warn!(%error, "accept failed");
+                if !failing {
+                    tracing::warn!(%error, "accept failed");
+                }
+                failing = true;
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }

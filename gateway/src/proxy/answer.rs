@@ -278,6 +278,7 @@ pub(crate) fn problem_of_status(status: u16) -> Problem {
         403 => Problem::Denied,
         404 => Problem::NotFound,
         405 => Problem::MethodNotAllowed,
+        408 => Problem::TooSlow,
         413 => Problem::TooLarge,
         421 => Problem::Misdirected,
         429 => Problem::TooManyRequests,

@@ -14,7 +14,7 @@ use pingora_core::server::ShutdownWatch;
 
 use super::conn::ConnCtx;
 use super::edge::Edge;
-use super::stream::Far;
+use super::stream::{Far, Intake};
 use crate::clock;
 use crate::streams::KillSwitch;
 
@@ -43,10 +43,13 @@ pub(crate) struct RequestCtl {
     pub(crate) started: Instant,
     /// Where its client's bytes come from and go to once they are no HTTP; only where none came early.
     pub(crate) far: Option<Far>,
+    /// Ends its body; only of HTTP/1, where no other request shares the connection.
+    intake: Option<Intake>,
     body_bytes: AtomicU64,
     body_done: AtomicBool,
     unhurried: AtomicBool,
     slow: AtomicBool,
+    ended: AtomicBool,
     upstream: Waiting,
 }
 
@@ -104,6 +107,11 @@ impl RequestCtl {
     /// Tells whether it was cut for a body that came too slowly.
     pub(crate) fn was_too_slow(&self) -> bool {
         self.slow.load(Ordering::Relaxed)
+    }
+
+    /// Tells whether its body was refused for its chunks.
+    pub(crate) fn was_bent(&self) -> bool {
+        self.intake.as_ref().is_some_and(Intake::is_bent)
     }
 
     /// Returns the request body bytes so far.
@@ -178,6 +186,19 @@ impl RequestCtl {
         millis(now.saturating_duration_since(self.started)).max(1)
     }
 
+    /// Tells whether its body comes too slowly; from then on it does.
+    pub(crate) fn is_late(&self, now: Instant) -> bool {
+        let slow = self.too_slow(now);
+        self.slow.fetch_or(slow, Ordering::Relaxed) || slow
+    }
+
+    /// Has the reading of its body fail, so that its client is told why; `false` where that was tried, or cannot be.
+    fn end_body(&self) -> bool {
+        let first = !self.ended.swap(true, Ordering::Relaxed);
+        let intake = self.intake.as_ref().filter(|_| first);
+        intake.map(Intake::end).is_some()
+    }
+
     fn too_slow(&self, now: Instant) -> bool {
         let age = now.saturating_duration_since(self.started);
         self.awaits_body()
@@ -197,6 +218,8 @@ pub(crate) struct App {
     pub(crate) conn: Arc<ConnCtx>,
     /// That of the next request.
     pub(super) far: Mutex<Option<Far>>,
+    /// That of the next request.
+    pub(super) intake: Mutex<Option<Intake>>,
     h2: bool,
     options: HttpServerOptions,
 }
@@ -210,6 +233,7 @@ impl App {
             edge,
             conn,
             far: Mutex::new(None),
+            intake: Mutex::new(None),
             h2,
             options,
         }
@@ -229,10 +253,12 @@ impl HttpServerApp for App {
             kill: KillSwitch::new(),
             started: clock::now(),
             far: self.far.lock().take(),
+            intake: self.intake.lock().take(),
             body_bytes: AtomicU64::new(0),
             body_done: AtomicBool::new(false),
             unhurried: AtomicBool::new(false),
             slow: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             upstream: Waiting::default(),
         });
         let work = self.edge.proxy.process_new_http(session, shutdown);
@@ -248,8 +274,7 @@ impl HttpServerApp for App {
                 // an HTTP/1 request ends with its connection's own task
                 () = self.conn.kill.wait(), if self.h2 => return None,
                 () = &mut check => {
-                    if ctl.too_slow(clock::now()) {
-                        ctl.slow.store(true, Ordering::Relaxed);
+                    if ctl.is_late(clock::now()) && !ctl.end_body() {
                         return None;
                     }
                     ctl.cut_late(clock::now());

@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use pingora_error::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use policy::front::Shared;
 
-use super::answer;
 use super::front::cache::{self, Answer, Key, Label, Lead, Said, Stored, Times};
+use super::front::range::{self, Part as Wanted, Version};
 use super::pep::Ctx;
+use super::{answer, conn};
 use crate::clock;
 use crate::gateway::Gateway;
 
@@ -49,11 +50,30 @@ pub(crate) async fn answer(
     let Some(key) = key(session, ctx) else {
         return Ok(false);
     };
+    let duty = ctx.ctl.as_ref().and_then(|c| c.conn.refresh.lock().take());
+    if let Some(lead) = duty {
+        // another policy has other names
+        ctx.keeping.lead = lead.is_for(&key).then_some(lead);
+        ctx.detail("asked again for the cache");
+        return Ok(false);
+    }
+    if session.req_header().headers.contains_key(header::RANGE) {
+        let Some(stored) = gw.cache.whole(&key, clock::now()) else {
+            return Ok(false);
+        };
+        send(gw, session, ctx, &stored).await?;
+        return Ok(true);
+    }
     let deadline = clock::now() + WAIT;
     loop {
         match gw.cache.look(key, clock::now()) {
             Said::Answer(stored) => {
                 send(gw, session, ctx, &stored).await?;
+                return Ok(true);
+            }
+            Said::Ask(lead, Some(stale)) if ctx.method == "GET" => {
+                refresh(gw, session, ctx, lead);
+                send(gw, session, ctx, &stale).await?;
                 return Ok(true);
             }
             Said::Ask(lead, stale) => {
@@ -72,6 +92,60 @@ pub(crate) async fn answer(
             }
         }
     }
+}
+
+/// Has the app asked behind the answer that is given out meanwhile; where many are asked already, the next request sees
+/// to it.
+fn refresh(gw: &Arc<Gateway>, session: &Session, ctx: &Ctx, lead: Lead) {
+    let place = gw.cache.may_refresh();
+    let (Some(ctl), Some(target), Some(place)) = (&ctx.ctl, &ctx.target, place) else {
+        return;
+    };
+    let headers = &session.req_header().headers;
+    let head = once_more(&target.authority(), &target.path_and_query(), headers);
+    conn::ask_behind(&ctl.edge, &ctl.conn, head, lead, place);
+}
+
+/// Fields of a request that are not those of one made once more: of the connection, and of what its client has already.
+const LEFT_OUT: [HeaderName; 14] = [
+    header::HOST,
+    header::COOKIE,
+    header::CONNECTION,
+    header::UPGRADE,
+    header::TE,
+    header::TRAILER,
+    header::EXPECT,
+    header::RANGE,
+    header::IF_RANGE,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("x-request-id"),
+];
+
+/// Writes the head of a request that is made once more.
+fn once_more(authority: &str, target: &str, headers: &HeaderMap) -> Vec<u8> {
+    let start = format!("GET {target} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n");
+    let mut head = start.into_bytes();
+    let mut field = |name: &str, value: &[u8]| {
+        for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+            head.extend_from_slice(part);
+        }
+    };
+    let all = headers.iter().filter(|(name, _)| !LEFT_OUT.contains(name));
+    all.for_each(|(name, value)| field(name.as_str(), value.as_bytes()));
+    // HTTP/2 may have it in crumbs. Source: RFC 9113 section 8.2.3
+    let crumbs: Vec<&[u8]> = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if !crumbs.is_empty() {
+        field("Cookie", &crumbs.join(&b"; "[..]));
+    }
+    head.extend_from_slice(b"\r\n");
+    head
 }
 
 /// Names the answer to a request; `None` where it is always asked for.
@@ -102,7 +176,7 @@ fn key(session: &Session, ctx: &Ctx) -> Option<Key> {
 }
 
 /// Tells whether a request says that it has no body.
-fn is_empty(headers: &http::HeaderMap) -> bool {
+fn is_empty(headers: &HeaderMap) -> bool {
     !headers.contains_key(header::CONTENT_LENGTH)
         && !headers.contains_key(header::TRANSFER_ENCODING)
 }
@@ -119,7 +193,9 @@ pub(crate) fn head_came(ctx: &mut Ctx, answer: &ResponseHeader) -> bool {
     let times = written.and_then(|written| Some((written, cache::may_keep(written, answer)?)));
     let Some((written, times)) = times.filter(|_| ctx.keeping.lead.is_some()) else {
         // those who wait need not
-        ctx.keeping.lead = None;
+        if let Some(lead) = ctx.keeping.lead.take().filter(|_| !failed) {
+            lead.forget();
+        }
         return false;
     };
     let (Some(target), Some(app)) = (&ctx.target, ctx.app) else {
@@ -158,7 +234,10 @@ pub(crate) fn part_came(ctx: &mut Ctx, bytes: Option<&Bytes>, end: bool) {
         part.body.extend_from_slice(bytes);
     }
     if u64::try_from(part.body.len()).unwrap_or(u64::MAX) > part.most {
-        (ctx.keeping.part, ctx.keeping.lead) = (None, None);
+        ctx.keeping.part = None;
+        if let Some(lead) = ctx.keeping.lead.take() {
+            lead.forget();
+        }
         return;
     }
     if end && let (Some(part), Some(lead)) = (ctx.keeping.part.take(), ctx.keeping.lead.take()) {
@@ -195,13 +274,7 @@ async fn send(
     stored: &Stored,
 ) -> Result<()> {
     let mut head = stored.head.clone();
-    let known = session.req_header().headers.get(header::IF_NONE_MATCH);
-    let same = known.is_some() && known == stored.head.headers.get(header::ETAG);
-    if same {
-        head.set_status(StatusCode::NOT_MODIFIED)?;
-    } else {
-        head.insert_header(header::CONTENT_LENGTH, stored.body.len().to_string())?;
-    }
+    let body = part(session, &ctx.method, stored, &mut head)?;
     head.insert_header(header::AGE, stored.age(clock::now()).to_string())?;
     let front = ctx.route.front.clone();
     if let Some(cors) = front.as_ref().and_then(|front| front.cors.as_ref()) {
@@ -210,23 +283,106 @@ async fn send(
     answer::finish(gw, &mut head, ctx)?;
     let compress = front.as_ref().and_then(|front| front.compress.as_ref());
     let mut compressor = match compress {
-        Some(compress) => compress.start(session.req_header(), &mut head)?,
-        None => None,
+        // a part is one of the bytes that its client has others of
+        Some(compress) if head.status == StatusCode::OK => {
+            compress.start(session.req_header(), &mut head)?
+        }
+        Some(_) | None => None,
     };
     if compressor.is_some() {
         head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
     }
     ctx.status(head.status.as_u16());
     ctx.detail("answered from the cache");
-    let empty = same || stored.body.is_empty() || ctx.method == "HEAD";
+    let empty = body.is_empty() || ctx.method == "HEAD";
     session.write_response_header(Box::new(head), empty).await?;
     if empty {
         return Ok(());
     }
-    let mut body = Some(stored.body.clone());
+    let mut body = Some(body);
     if let Some(compressor) = &mut compressor {
         compressor.part(&mut body, true);
     }
     ctx.sent(body.as_ref().map_or(0, Bytes::len));
     session.write_response_body(body, true).await
+}
+
+/// Says in the head what of a kept answer a request gets, and returns that.
+///
+/// Source: RFC 9110 sections 13.2.2, 14.2, 15.5.17.
+fn part(
+    session: &Session,
+    method: &str,
+    stored: &Stored,
+    head: &mut ResponseHeader,
+) -> Result<Bytes> {
+    let text = |name| head.headers.get(name).and_then(|v| v.to_str().ok());
+    let tag = text(header::ETAG).unwrap_or_default();
+    let opaque = tag.strip_prefix("W/").unwrap_or(tag);
+    let length = u64::try_from(stored.body.len()).unwrap_or(u64::MAX);
+    let version = Version {
+        tag: opaque,
+        strong: !tag.is_empty() && opaque == tag,
+        changed: text(header::LAST_MODIFIED)
+            .and_then(range::instant)
+            .unwrap_or(i64::MAX),
+        length,
+    };
+    let wanted = match range::wanted(&session.req_header().headers, &version) {
+        // a range is of what GET gives. Source: RFC 9110 section 14.2
+        Wanted::Of(..) | Wanted::Outside if method != "GET" => Wanted::Whole,
+        Wanted::Of(first, last) => Wanted::Of(first, last),
+        other @ (Wanted::Whole | Wanted::NotModified | Wanted::Outside) => other,
+    };
+    let (status, body) = match wanted {
+        Wanted::Whole => (StatusCode::OK, stored.body.clone()),
+        Wanted::NotModified => (StatusCode::NOT_MODIFIED, Bytes::new()),
+        Wanted::Outside => {
+            head.insert_header(header::CONTENT_RANGE, format!("bytes */{length}"))?;
+            (StatusCode::RANGE_NOT_SATISFIABLE, Bytes::new())
+        }
+        Wanted::Of(first, last) => {
+            let range = format!("bytes {first}-{last}/{length}");
+            head.insert_header(header::CONTENT_RANGE, range)?;
+            let at = |place: u64| usize::try_from(place).unwrap_or(usize::MAX);
+            let end = at(last.saturating_add(1)).min(stored.body.len());
+            let body = stored.body.slice(at(first).min(end)..end);
+            (StatusCode::PARTIAL_CONTENT, body)
+        }
+    };
+    head.set_status(status)?;
+    if status != StatusCode::NOT_MODIFIED {
+        head.insert_header(header::CONTENT_LENGTH, body.len().to_string())?;
+    }
+    Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue};
+
+    use super::once_more;
+
+    #[test]
+    fn a_request_made_once_more_keeps_who_asks_and_asks_for_the_whole() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("host", "other.example"),
+            ("cookie", "a=1"),
+            ("accept", "text/html"),
+            ("cookie", "b=2"),
+            ("range", "bytes=0-1"),
+            ("if-none-match", "\"a\""),
+            ("connection", "keep-alive"),
+            ("x-request-id", "one"),
+        ] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        let head = once_more("app.example", "/a?b", &headers);
+        assert_eq!(
+            String::from_utf8(head).unwrap(),
+            "GET /a?b HTTP/1.1\r\nHost: app.example\r\nConnection: close\r\n\
+             accept: text/html\r\nCookie: a=1; b=2\r\n\r\n"
+        );
+    }
 }

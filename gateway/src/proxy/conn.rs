@@ -10,12 +10,14 @@ use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream
 use pingora_core::protocols::http::ServerSession;
 use rustls::server::Acceptor;
 use tokio::io::AsyncWriteExt;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::app::App;
 use super::edge::Edge;
+use super::front::cache::Lead;
 use super::head::{self, MAX_HEAD, Refused};
 use super::pep::Told;
 use super::stream::{ClientStream, Collected, HeadRead, Transport};
@@ -31,7 +33,15 @@ const PREFACE: usize = 24;
 const IDLE: Duration = Duration::from_secs(60);
 /// How long the first request of a connection may take to come when the gateway stops.
 const FIRST: Duration = Duration::from_secs(3);
+/// What is on its way between a request that is made once more and its answer.
+const BEHIND: usize = 64 * 1024;
 const REQUESTS_PER_CONNECTION: u32 = 1000;
+
+/// What stands for a body in chunks that other software may read otherwise.
+const BENT: Refused = Refused {
+    status: 400,
+    reason: "bad-chunk",
+};
 
 /// Where a connection came in.
 #[derive(Clone, Debug)]
@@ -65,11 +75,14 @@ pub(crate) struct ConnCtx {
     /// What was told of its person last.
     pub(super) told: Mutex<Option<Told>>,
     held: Mutex<Option<(SessionId, StreamGuard)>>,
+    /// The duty of its one request, where that is made behind an answer that was given out.
+    pub(super) refresh: Mutex<Option<Lead>>,
 }
 
 impl ConnCtx {
     pub(super) fn new(origin: &ConnOrigin, sni: Option<String>) -> Arc<Self> {
         Arc::new(Self {
+            refresh: Mutex::new(None),
             door: origin.door,
             peer: origin.peer,
             device: origin.device,
@@ -78,6 +91,21 @@ impl ConnCtx {
             kill: KillSwitch::new(),
             told: Mutex::new(None),
             held: Mutex::new(None),
+        })
+    }
+
+    /// What is known of a connection that stands for this one.
+    fn behind(&self, lead: Lead) -> Arc<Self> {
+        Arc::new(Self {
+            door: self.door,
+            peer: self.peer,
+            device: self.device,
+            tls: self.tls,
+            sni: self.sni.clone(),
+            kill: KillSwitch::new(),
+            told: Mutex::new(None),
+            held: Mutex::new(None),
+            refresh: Mutex::new(Some(lead)),
         })
     }
 
@@ -129,6 +157,26 @@ pub(crate) async fn serve<S: Transport>(edge: Arc<Edge>, io: S, origin: ConnOrig
     };
     let ctx = ConnCtx::new(&origin, sni);
     carry(edge, Box::new(stream), ctx, h2).await;
+}
+
+/// Makes a request once more behind its answer, decided and recorded as any other of its person; what the app says to
+/// it is kept and goes to nobody. `place` is held as long as that lasts.
+pub(super) fn ask_behind(
+    edge: &Arc<Edge>,
+    conn: &ConnCtx,
+    head: Vec<u8>,
+    lead: Lead,
+    place: OwnedSemaphorePermit,
+) {
+    let (near, mut far) = tokio::io::duplex(BEHIND);
+    let ctx = conn.behind(lead);
+    tokio::spawn(carry(Arc::clone(edge), Box::new(near), ctx, false));
+    tokio::spawn(async move {
+        if far.write_all(&head).await.is_ok() {
+            drop(tokio::io::copy(&mut far, &mut tokio::io::sink()).await);
+        }
+        drop(place);
+    });
 }
 
 /// Finishes the handshake with the settings for the name asked for; `None` when it fails, or was
@@ -192,7 +240,11 @@ async fn http1(app: &Arc<App>, mut stream: Box<ClientStream>) {
             Ok(head) => head,
             Err(refused) => return refuse(app, &mut stream, refused).await,
         };
+        if !stream.follow(head) {
+            return refuse(app, &mut stream, Some(BENT)).await;
+        }
         *app.far.lock() = stream.far(head);
+        *app.intake.lock() = Some(stream.intake());
         let wire = stream.wire();
         let mut session = ServerSession::new_http1(stream);
         match settings.take() {

@@ -165,6 +165,7 @@ async fn attempt(
             return Err(upstream::connect_failed(session, ctx, error).into_up());
         }
     };
+    upstream::room(ctx, stream.id(), reused)?;
     let mut asked = Asked::new_with_options(stream, &*peer);
     asked.read_timeout = peer.options.read_timeout;
     asked.write_timeout = peer.options.write_timeout;

@@ -1,6 +1,7 @@
 //! The edge threads: each serves its share of the connections on a runtime of its own.
 
-use std::net::{IpAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -18,15 +19,17 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::accept::accept;
+use super::caps::{Caps, Place};
 use super::conn::{self, ConnOrigin};
 use super::direct::Direct;
 use super::headers;
 use super::pep::Pep;
 use super::proxied::{self, Refusals};
 use super::tls::Profiles;
+use crate::bans;
+use crate::descriptors;
 use crate::gateway::Gateway;
 use crate::ids::Door;
-use crate::limits::{Source, Tally};
 
 const QUEUE: usize = 1024;
 /// How many connections more than the least busy edge one may have that keeps what it accepts; as many as that one has,
@@ -80,10 +83,7 @@ impl Edges {
         count: usize,
     ) -> std::io::Result<Self> {
         let (stop, shutdown) = watch::channel(false);
-        let caps = Arc::new(Caps::new(
-            gw.config.http.max_connections,
-            gw.config.http.max_connections_per_source,
-        ));
+        let caps = Arc::new(caps(gw));
         let refusals = Arc::new(Refusals::default());
         // it holds the roots of the system, once for all edges
         let connector = Arc::new(TransportConnector::new(None));
@@ -162,9 +162,7 @@ impl Edges {
     }
 
     fn deal(&self, lane: &Lane, socket: Socket, origin: ConnOrigin) {
-        // whose place it is stands in the header of a proxy
-        let source = (!origin.proxied).then(|| origin.peer.ip());
-        if let Some(place) = Place::take(&self.caps, source) {
+        if let Some(place) = self.caps.admit(socket.fd(), &origin) {
             let busy = Busy::new(&lane.open);
             // a full lane gives the connection back, and dropping it closes it
             drop(lane.inbox.try_send((socket, origin, place, busy)));
@@ -173,7 +171,12 @@ impl Edges {
 
     /// Counts the open client connections.
     pub(crate) fn connections(&self) -> usize {
-        self.caps.total.load(Ordering::Relaxed)
+        self.caps.open()
+    }
+
+    /// Returns how many there may be, and how many were closed for want of room.
+    pub(crate) fn room(&self) -> (usize, u64) {
+        (self.caps.most, self.caps.refused())
     }
 
     /// Stops taking connections; idle ones end, busy ones finish their request.
@@ -189,6 +192,27 @@ impl Edges {
             drop(thread.join());
         }
     }
+}
+
+/// Caps that leave a descriptor for each upstream, and some for everything else.
+fn caps(gw: &Arc<Gateway>) -> Caps {
+    let http = &gw.config.http;
+    let table = descriptors::claim();
+    let most = table.connections(http.max_connections, descriptors::used());
+    let (limit, kept_back) = (table.limit, table.kept_back());
+    if most < http.max_connections {
+        let wanted = http.max_connections;
+        tracing::warn!(
+            limit,
+            most,
+            wanted,
+            "the limit of open files allows fewer connections"
+        );
+    }
+    tracing::info!(limit, kept_back, connections = most, "descriptors");
+    let gw = Arc::downgrade(gw);
+    let homes = move || gw.upgrade().map(|gw| bans::homes(&gw)).unwrap_or_default();
+    Caps::new(most, http.max_connections_per_source, Box::new(homes))
 }
 
 /// The way to one edge thread.
@@ -220,37 +244,6 @@ impl Drop for Busy {
     }
 }
 
-/// One connection's place under the caps; it is free again when this is dropped.
-struct Place {
-    caps: Arc<Caps>,
-    /// Whose it is, once that is known.
-    source: Option<IpAddr>,
-}
-
-impl Place {
-    fn take(caps: &Arc<Caps>, source: Option<IpAddr>) -> Option<Self> {
-        caps.enter(source).then(|| Self {
-            caps: Arc::clone(caps),
-            source,
-        })
-    }
-
-    /// Says whose it is; `false` where that source has as many as it may.
-    fn settle(&mut self, source: IpAddr) -> bool {
-        let fits = self.source.is_none() && self.caps.settle(source);
-        if fits {
-            self.source = Some(source);
-        }
-        fits
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.caps.leave(self.source);
-    }
-}
-
 /// A connection on its way to an edge.
 type Given = (Socket, ConnOrigin, Place, Busy);
 
@@ -262,49 +255,11 @@ enum Socket {
     Free(TcpStream),
 }
 
-/// Caps on open connections, per source and in total.
-struct Caps {
-    total: AtomicUsize,
-    most: usize,
-    per_source: usize,
-    sources: Mutex<Tally<Source>>,
-}
-
-impl Caps {
-    fn new(most: usize, per_source: usize) -> Self {
-        Self {
-            total: AtomicUsize::new(0),
-            most,
-            per_source,
-            sources: Mutex::default(),
-        }
-    }
-
-    fn enter(&self, source: Option<IpAddr>) -> bool {
-        let mut sources = self.sources.lock();
-        if self.total.load(Ordering::Relaxed) >= self.most {
-            return false;
-        }
-        if let Some(source) = source.map(Source::of)
-            && !sources.add_below(source, self.per_source)
-        {
-            return false;
-        }
-        self.total.fetch_add(1, Ordering::Relaxed);
-        true
-    }
-
-    /// Counts a connection that is in already for its source.
-    fn settle(&self, source: IpAddr) -> bool {
-        let mut sources = self.sources.lock();
-        sources.add_below(Source::of(source), self.per_source)
-    }
-
-    fn leave(&self, source: Option<IpAddr>) {
-        let mut sources = self.sources.lock();
-        self.total.fetch_sub(1, Ordering::Relaxed);
-        if let Some(source) = source {
-            sources.take(&Source::of(source));
+impl Socket {
+    fn fd(&self) -> RawFd {
+        match self {
+            Self::Watched(stream) => stream.as_raw_fd(),
+            Self::Free(stream) => stream.as_raw_fd(),
         }
     }
 }
@@ -404,62 +359,4 @@ async fn real_source(
     let ip = origin.peer.ip();
     let banned = source.is_some() && edge.gw.bans.refuses(ip);
     !banned && place.settle(ip)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Caps, Place};
-    use std::sync::Arc;
-
-    #[test]
-    fn one_source_cannot_take_every_place() {
-        let caps = Caps::new(3, 2);
-        let (a, b) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
-        assert!(caps.enter(Some(a)));
-        assert!(caps.enter(Some(a)));
-        assert!(!caps.enter(Some(a)));
-        assert!(caps.enter(Some(b)));
-        assert!(!caps.enter("192.0.2.3".parse().ok()));
-        caps.leave(Some(a));
-        assert!(caps.enter(Some(a)));
-    }
-
-    #[test]
-    fn a_place_is_free_again_even_after_a_panic() {
-        let caps = Arc::new(Caps::new(1, 1));
-        let a = "192.0.2.1".parse().ok();
-        let place = Place::take(&caps, a);
-        assert!(place.is_some() && Place::take(&caps, a).is_none());
-        let broke = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
-            let _held = place;
-            panic!("a connection broke");
-        }));
-        assert!(broke.is_err());
-        assert!(Place::take(&caps, a).is_some());
-    }
-
-    #[test]
-    fn those_behind_a_proxy_are_counted_one_by_one_and_in_all() {
-        let caps = Arc::new(Caps::new(3, 1));
-        let (a, b) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
-        let mut first = Place::take(&caps, None).unwrap();
-        let mut second = Place::take(&caps, None).unwrap();
-        let mut third = Place::take(&caps, None).unwrap();
-        assert!(Place::take(&caps, None).is_none(), "in all");
-        assert!(first.settle(a) && !first.settle(b), "once");
-        assert!(!second.settle(a) && third.settle(b));
-        drop(first);
-        assert!(second.settle(a));
-        drop((second, third));
-        assert!(caps.sources.lock().is_empty());
-        assert!(Place::take(&caps, Some(a)).is_some());
-    }
-
-    #[test]
-    fn addresses_of_one_ipv6_site_share_a_place() {
-        let caps = Caps::new(10, 1);
-        assert!(caps.enter("2001:db8::1".parse().ok()));
-        assert!(!caps.enter("2001:db8::2".parse().ok()));
-        assert!(caps.enter("2001:db8:0:1::1".parse().ok()));
-    }
 }

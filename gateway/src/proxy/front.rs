@@ -6,7 +6,7 @@ pub(crate) mod compress;
 pub(crate) mod cors;
 pub(crate) mod fields;
 pub(crate) mod files;
-mod range;
+pub(crate) mod range;
 pub(crate) mod redirect;
 pub(crate) mod target;
 

@@ -16,7 +16,7 @@ use super::head::Target;
 use super::identify::{Identified, Use};
 use super::pep::Ctx;
 use super::statement::KEYS_PATH;
-use super::{admin, answer, cookies, headers, offence, upstream};
+use super::{admin, answer, cookies, headers, offence, reports, upstream};
 use crate::audit::{Event, reason};
 use crate::bans::Offence;
 use crate::clock;
@@ -223,6 +223,11 @@ pub(crate) async fn app_host(
 ) -> Result<Answered> {
     if (ctx.method.as_str(), target.path.as_str()) == ("GET", "/.postern/open") {
         return open(gw, ctl, session, ctx, target, &who).await;
+    }
+    if target.path.as_str() == reports::PATH
+        && let Some(answered) = reports::answer(gw, session, ctx).await?
+    {
+        return Ok(answered);
     }
     by_pages(&APP_HOST, gw, ctl, session, ctx, target, who).await
 }

@@ -336,12 +336,13 @@ impl ProxyHttp for Pep {
     async fn connected_to_upstream(
         &self,
         _session: &mut Session,
-        _reused: bool,
+        reused: bool,
         _peer: &HttpPeer,
         fd: std::os::unix::io::RawFd,
         _digest: Option<&Digest>,
         ctx: &mut Ctx,
     ) -> Result<()> {
+        upstream::room(ctx, fd, reused)?;
         upstream::watch(ctx, fd);
         Ok(())
     }
@@ -371,6 +372,9 @@ impl ProxyHttp for Pep {
         ctl.body_came(body.as_ref().map_or(0, Bytes::len));
         if end {
             ctl.body_ended();
+        } else if ctl.is_late(clock::now()) {
+            let why = "body too slow";
+            return Err(Error::explain(ErrorType::HTTPStatus(408), why));
         }
         if ctl.body_bytes() > ctx.body_max {
             return Err(Error::explain(
@@ -442,12 +446,20 @@ impl ProxyHttp for Pep {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, e: &Error, ctx: &mut Ctx) -> FailToProxy {
+        let ctl = ctx.ctl.as_ref();
+        let slow = ctl.is_some_and(|ctl| ctl.was_too_slow());
+        let bent = ctl.is_some_and(|ctl| ctl.was_bent());
         let problem = match ctx.route.failed {
+            _ if slow => Problem::TooSlow,
+            _ if bent => Problem::BadRequest,
             Some((reason::TIMEOUT, _)) => Problem::UpstreamTimeout,
             Some((reason::APP_BUSY | reason::APP_RESTS, _)) => Problem::AppBusy,
+            Some((reason::OVERLOADED, _)) => Problem::Unavailable,
             _ => upstream::problem_of(e),
         };
-        let dead = *e.esource() == ErrorSource::Downstream
+        let dead = !slow
+            && !bent
+            && *e.esource() == ErrorSource::Downstream
             && !matches!(e.etype(), ErrorType::HTTPStatus(_));
         let status = problem.status().as_u16();
         ctx.status(status);
@@ -458,6 +470,9 @@ impl ProxyHttp for Pep {
                 error_code: 0,
                 can_reuse_downstream: false,
             };
+        }
+        if slow || bent {
+            session.set_keepalive(None);
         }
         if unanswered {
             drop(answer::problem(&self.gw, session, ctx, problem, ctx.route.wait).await);

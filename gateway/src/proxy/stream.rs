@@ -22,9 +22,12 @@ use pingora_core::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::conn::ConnCtx;
+use chunks::Chunks;
 use trailers::Trailers;
 use wire::Wire;
 
+mod budget;
+mod chunks;
 mod trailers;
 mod wire;
 
@@ -42,6 +45,8 @@ pub(crate) struct ClientStream {
     tls: Option<Arc<SslDigest>>,
     /// Looks at the frames of a client that chose HTTP/2 by ALPN.
     h2: Option<Trailers>,
+    /// Looks at the body of the request at hand.
+    chunks: Option<Chunks>,
 }
 
 /// How reading the head of a request ended.
@@ -76,12 +81,26 @@ impl ClientStream {
             socket: Arc::new(socket),
             tls,
             h2: h2.then(Trailers::new),
+            chunks: None,
         }
     }
 
     /// Returns the far end of this stream, for [`Collected`].
     pub(crate) fn wire(&self) -> Arc<Mutex<Wire>> {
         Arc::clone(&self.wire)
+    }
+
+    /// Begins to look at the body behind a head of so many bytes; `false` where what is here of it bends the grammar.
+    pub(crate) fn follow(&mut self, head: usize) -> bool {
+        let chunked = chunks::announced(self.ahead(head));
+        self.chunks = chunked.then(|| Chunks::behind(head));
+        let here = self.ahead.get(self.taken..).unwrap_or_default();
+        !chunked || Chunks::behind(head).take(here).is_ok()
+    }
+
+    /// Returns the reading end.
+    pub(crate) fn intake(&self) -> Intake {
+        Intake(self.wire())
     }
 
     /// Returns the far end for bytes that are no HTTP any more, unless some were read ahead of them.
@@ -210,8 +229,20 @@ impl AsyncRead for ClientStream {
                 self.drop_ahead();
             }
         }
+        let came = buf.filled().get(before..).unwrap_or_default();
+        if let Some(chunks) = &mut self.chunks
+            && chunks.take(came).is_err()
+        {
+            self.wire.lock().bend();
+            let why = "a body that bends the grammar";
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, why)));
+        }
         if let Some(trailers) = &mut self.h2 {
             trailers.take(buf.filled_mut().get_mut(before..).unwrap_or_default());
+            if trailers.is_flood() {
+                let why = "frames that carry nothing";
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, why)));
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -244,6 +275,21 @@ impl AsyncWrite for ClientStream {
 
     fn is_write_vectored(&self) -> bool {
         self.wire.lock().is_write_vectored()
+    }
+}
+
+/// The reading end of a client stream, so that what its client sends can be ended while an answer goes out.
+pub(crate) struct Intake(Arc<Mutex<Wire>>);
+
+impl Intake {
+    /// Has every further read fail, once whoever reads looks again.
+    pub(crate) fn end(&self) {
+        self.0.lock().deafen();
+    }
+
+    /// Tells whether a body was refused for its chunks.
+    pub(crate) fn is_bent(&self) -> bool {
+        self.0.lock().is_bent()
     }
 }
 

@@ -15,8 +15,9 @@ use super::front::Front;
 use super::pep::Ctx;
 use crate::audit::reason;
 use crate::clock;
+use crate::descriptors::{self, Claim};
 use crate::pages::Problem;
-use crate::upstreams::{Choice, Full, InUse, Limits, Pool, Slot, bit};
+use crate::upstreams::{Choice, Full, InUse, Limits, Nowhere, Pool, Slot, bit};
 
 /// The most pools of one host that a browser can be pinned in.
 const PINS: usize = 6;
@@ -101,11 +102,18 @@ pub(crate) async fn peer(ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
     ctx.route.choice = Some(choice);
     ctx.route.tried |= bit(choice.at);
     ctx.route.using = Some(using);
-    let Some(address) = member.address(now).await else {
-        let mut error = Error::explain(ErrorType::ConnectError, "no address");
-        ctx.route.note(&error, false);
-        error.set_retry(ctx.route.another());
-        return Err(error.into_up());
+    let address = match member.address(now).await {
+        Ok(address) => address,
+        Err(nowhere) => {
+            let mut error = Error::explain(ErrorType::ConnectError, "no address");
+            ctx.route.note(&error, false);
+            if let Nowhere::Outside(_) = nowhere {
+                let why = format!("{}: {nowhere}", member.to);
+                ctx.route.failed = Some((reason::UPSTREAM_OUTSIDE, why));
+            }
+            error.set_retry(ctx.route.another());
+            return Err(error.into_up());
+        }
     };
     let limits = Limits {
         connect: front.connect,
@@ -145,6 +153,23 @@ pub(super) fn silence(ctx: &Ctx, front: &Front) -> Duration {
     }
 }
 
+/// Gives a new connection to an upstream back that would take what is kept for others.
+///
+/// # Errors
+/// 503, which says nothing of the upstream.
+pub(super) fn room(ctx: &mut Ctx, fd: RawFd, reused: bool) -> Result<()> {
+    let claim = match ctx.user() {
+        Some(_) => Claim::Known,
+        None => Claim::Stranger,
+    };
+    if reused || descriptors::fits(fd, claim) {
+        return Ok(());
+    }
+    let why = "as many descriptors as may be are open";
+    ctx.route.failed = Some((reason::OVERLOADED, why.to_owned()));
+    Err(Error::explain(ErrorType::HTTPStatus(503), why))
+}
+
 /// Starts to wait for the answer on a connection to an upstream.
 pub(super) fn watch(ctx: &Ctx, fd: RawFd) {
     if let (Some(ctl), Some(front)) = (&ctx.ctl, &ctx.route.front) {
@@ -182,7 +207,7 @@ pub(super) fn same_version(ctx: &Ctx, version: http::Version) -> Result<()> {
 /// long as no earlier one was given a part of the body.
 pub(crate) fn connect_failed(session: &Session, ctx: &mut Ctx, mut e: Box<Error>) -> Box<Error> {
     if let Some(using) = &ctx.route.using {
-        using.0.next_address();
+        using.0.next_address(clock::now());
     }
     ctx.route.note(&e, false);
     let whole = !session.as_ref().retry_buffer_truncated();

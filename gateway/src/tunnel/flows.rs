@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use super::reach::Reach;
 use super::shard::{Command, FlowNews, Shard};
 use crate::audit::reason;
 use crate::clock;
+use crate::descriptors::{self, Claim};
 use crate::ids::DeviceId;
 
 /// Open flows of one device; a browser opens about 100.
@@ -395,6 +397,9 @@ async fn dial(target: SocketAddr) -> Result<TcpStream, &'static str> {
             return Err(reason::UPSTREAM_DOWN);
         }
         Ok(Err(_)) => return Err(reason::UNREACHABLE),
+        Ok(Ok(stream)) if !descriptors::fits(stream.as_raw_fd(), Claim::Known) => {
+            return Err(reason::OVERLOADED);
+        }
         Ok(Ok(stream)) => stream,
     };
     let keepalive = TcpKeepalive::new()

@@ -5,8 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use parking_lot::Mutex;
+use policy::front::may_be_upstream;
 use policy::{At, Upstream};
+
+use super::own::Own;
 
 /// Failures in a row after which it gets no requests for a while...
 const STREAK: u32 = 3;
@@ -16,6 +20,8 @@ const OUT: Duration = Duration::from_secs(10);
 const OUT_MOST: Duration = Duration::from_secs(300);
 /// How long a name's addresses are used before it is looked up again.
 const REFRESH: Duration = Duration::from_secs(30);
+/// How soon it is looked up again where there is none to use, or none could be connected to.
+const AGAIN: Duration = Duration::from_secs(1);
 /// The most addresses of one name that are tried.
 const ADDRESSES: usize = 16;
 
@@ -48,7 +54,12 @@ pub(crate) struct Member {
     fixed: Option<Address>,
     /// An app of a tenant: its name may not lead to the gateway's own machine.
     foreign: bool,
-    found: Mutex<(Vec<SocketAddr>, Option<Instant>)>,
+    /// Where it may be.
+    networks: Vec<IpNet>,
+    own: Arc<Own>,
+    found: Mutex<Found>,
+    /// How often it led where it may not be.
+    outside: AtomicU64,
     base: Instant,
     open: AtomicUsize,
     served: AtomicU64,
@@ -66,6 +77,43 @@ pub(crate) struct Member {
     why: Mutex<String>,
 }
 
+/// Where an upstream may be.
+pub(super) struct Limits {
+    /// An app of a tenant: its name may not lead to the gateway's own machine.
+    pub(super) foreign: bool,
+    /// The networks of the policy.
+    pub(super) networks: Vec<IpNet>,
+    /// Where the gateway itself listens.
+    pub(super) own: Arc<Own>,
+}
+
+/// What the last look at a name found.
+#[derive(Default)]
+struct Found {
+    addresses: Vec<SocketAddr>,
+    /// One where it may not be.
+    outside: Option<IpAddr>,
+    at: Option<Instant>,
+}
+
+/// Why there is nowhere to connect to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Nowhere {
+    /// Its name has no address.
+    Unknown,
+    /// Its name leads where it may not be.
+    Outside(IpAddr),
+}
+
+impl std::fmt::Display for Nowhere {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unknown => write!(f, "its name has no address"),
+            Self::Outside(ip) => write!(f, "its name leads to {ip}, where it may not be"),
+        }
+    }
+}
+
 /// Where a connection is made to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Address {
@@ -77,7 +125,12 @@ pub(crate) enum Address {
 
 impl Member {
     /// Takes it for well until it is known better.
-    pub(super) fn new(to: &Upstream, foreign: bool, base: Instant) -> Self {
+    pub(super) fn new(to: &Upstream, limits: Limits, base: Instant) -> Self {
+        let Limits {
+            foreign,
+            networks,
+            own,
+        } = limits;
         let fixed = match &to.at {
             At::Unix(path) => Some(Address::Unix(path.clone())),
             At::Net(host, port) => host
@@ -89,7 +142,10 @@ impl Member {
             to: to.clone(),
             fixed,
             foreign,
+            networks,
+            own,
             found: Mutex::default(),
+            outside: AtomicU64::new(0),
             base,
             open: AtomicUsize::new(0),
             served: AtomicU64::new(0),
@@ -211,43 +267,93 @@ impl Member {
 
     /// Returns where to connect to, looking a name up at most every 30 s; a lookup that fails leaves the last answer
     /// in use.
-    pub(crate) async fn address(&self, now: Instant) -> Option<Address> {
-        if let Some(fixed) = &self.fixed {
-            return Some(fixed.clone());
-        }
-        let At::Net(host, port) = &self.to.at else {
-            return None;
+    ///
+    /// # Errors
+    /// [`Nowhere`] where there is no address, or none that it may have.
+    pub(crate) async fn address(&self, now: Instant) -> Result<Address, Nowhere> {
+        let (host, port) = match (&self.fixed, &self.to.at) {
+            (Some(fixed), _) => return self.of_policy(fixed),
+            (None, At::Net(host, port)) => (host, port),
+            (None, At::Unix(_)) => return Err(Nowhere::Unknown),
         };
         {
             let found = self.found.lock();
-            let fresh = |at: Instant| now.saturating_duration_since(at) < REFRESH;
-            if found.1.is_some_and(fresh) {
-                return found.0.first().copied().map(Address::Net);
+            let lasts = if found.addresses.is_empty() {
+                AGAIN
+            } else {
+                REFRESH
+            };
+            let fresh = |at: Instant| now.saturating_duration_since(at) < lasts;
+            if found.at.is_some_and(fresh) {
+                return found.first();
             }
         }
-        let looked_up = tokio::net::lookup_host((host.as_str(), *port)).await;
-        let mut found = self.found.lock();
-        if let Ok(addresses) = looked_up {
-            let permitted = |address: &SocketAddr| !self.foreign || !near(address.ip());
-            found.0 = addresses.filter(permitted).take(ADDRESSES).collect();
-            found.1 = Some(now);
+        if let Ok(addresses) = tokio::net::lookup_host((host.as_str(), *port)).await {
+            self.learn(addresses, now);
         }
-        found.0.first().copied().map(Address::Net)
+        self.found.lock().first()
+    }
+
+    /// Takes what the policy names by address; a tenant may not name the gateway itself.
+    fn of_policy(&self, fixed: &Address) -> Result<Address, Nowhere> {
+        match fixed {
+            Address::Net(address) if self.foreign && self.own.is_at(*address) => {
+                Err(Nowhere::Outside(address.ip()))
+            }
+            Address::Net(_) | Address::Unix(_) => Ok(fixed.clone()),
+        }
+    }
+
+    /// Takes the addresses of its name that it may have.
+    pub(super) fn learn(&self, addresses: impl Iterator<Item = SocketAddr>, now: Instant) {
+        let (inside, outside): (Vec<_>, Vec<_>) = addresses
+            .take(ADDRESSES)
+            .partition(|address| self.may_be_at(*address));
+        let outside = outside.first().map(SocketAddr::ip);
+        if let Some(ip) = outside {
+            self.outside.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(upstream = %self.to, %ip, "a name leads where its upstream may not be");
+        }
+        *self.found.lock() = Found {
+            addresses: inside,
+            outside,
+            at: Some(now),
+        };
+    }
+
+    fn may_be_at(&self, address: SocketAddr) -> bool {
+        let ip = address.ip();
+        let loops = self.networks.is_empty() && self.own.is_at(address);
+        may_be_upstream(ip, &self.networks) && !loops && !(self.foreign && near(ip))
+    }
+
+    /// Returns how often a look at its name found an address that it may not have.
+    pub(crate) fn outside(&self) -> u64 {
+        self.outside.load(Ordering::Relaxed)
     }
 
     /// Returns the addresses its name had at the last look; none of a tenant's, who may name whatever they like.
     pub(super) fn named(&self) -> Vec<IpAddr> {
         let found = self.found.lock();
-        let addresses = found.0.iter().filter(|_| !self.foreign);
+        let addresses = found.addresses.iter().filter(|_| !self.foreign);
         addresses.map(SocketAddr::ip).collect()
     }
 
-    /// Puts the address that failed behind the others of its name.
-    pub(crate) fn next_address(&self) {
+    /// Puts the address that failed behind the others of its name, and has the name looked up again soon.
+    pub(crate) fn next_address(&self, now: Instant) {
         let mut found = self.found.lock();
-        if found.0.len() > 1 {
-            found.0.rotate_left(1);
+        if found.addresses.len() > 1 {
+            found.addresses.rotate_left(1);
         }
+        let recent = |at: &Instant| now.saturating_duration_since(*at) < AGAIN;
+        found.at = found.at.filter(recent);
+    }
+}
+
+impl Found {
+    fn first(&self) -> Result<Address, Nowhere> {
+        let first = self.addresses.first().copied().map(Address::Net);
+        first.ok_or_else(|| self.outside.map_or(Nowhere::Unknown, Nowhere::Outside))
     }
 }
 

@@ -106,7 +106,7 @@ async fn ask(
         read: Some(limit),
     };
     let address = place.member.address(clock::now()).await;
-    let address = address.ok_or("its name has no address")?;
+    let address = address.map_err(|nowhere| nowhere.to_string())?;
     let peer = place.peer(address, limits, false)?;
     let session = connector.get_http_session(&peer).await;
     let (mut session, _) = session.map_err(|e| e.etype().as_str().to_owned())?;

@@ -1,11 +1,12 @@
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use policy::front::{Balance, Check, Member as WrittenMember, Pool as Written, TlsTo};
 use policy::{At, Upstream};
 
-use super::member::{Address, Health, InUse};
-use super::{Choice, Limits, Pool, Upstreams, bit};
+use super::member::{Address, Health, InUse, Nowhere};
+use super::{Choice, Limits, Own, Pool, Upstreams, bit};
 use crate::clock;
 use crate::ids;
 use crate::secrets::Keys;
@@ -39,6 +40,7 @@ fn written(members: Vec<WrittenMember>) -> Written {
         check: None,
         concurrency: None,
         breaker: None,
+        networks: Vec::new(),
     }
 }
 
@@ -69,7 +71,7 @@ fn chosen(pool: &Pool, count: usize, now: Instant) -> Vec<usize> {
 
 #[test]
 fn turns_go_round_by_weight_and_skip_who_rests_or_drains() {
-    let upstreams = Upstreams::new(&keys());
+    let upstreams = Upstreams::new(&keys(), Own::default());
     let members = vec![member(1, 2, false), member(2, 1, false), member(3, 1, true)];
     let pool = pool(&upstreams, &written(members));
     let now = clock::now();
@@ -99,7 +101,7 @@ fn turns_go_round_by_weight_and_skip_who_rests_or_drains() {
 
 #[test]
 fn turns_go_on_over_a_reload_and_end_with_their_area() {
-    let upstreams = Upstreams::new(&keys());
+    let upstreams = Upstreams::new(&keys(), Own::default());
     let both = written(vec![member(1, 1, false), member(2, 1, false)]);
     let now = clock::now();
     let before = pool(&upstreams, &both);
@@ -113,7 +115,7 @@ fn turns_go_on_over_a_reload_and_end_with_their_area() {
 
 #[test]
 fn a_rest_ends_grows_and_is_forgotten_after_an_answer() {
-    let upstreams = Upstreams::new(&keys());
+    let upstreams = Upstreams::new(&keys(), Own::default());
     let pool = pool(
         &upstreams,
         &written(vec![member(1, 1, false), member(2, 1, false)]),
@@ -146,7 +148,7 @@ fn a_rest_ends_grows_and_is_forgotten_after_an_answer() {
 
 #[test]
 fn a_check_takes_out_and_brings_back_after_as_many_probes_as_it_says() {
-    let upstreams = Upstreams::new(&keys());
+    let upstreams = Upstreams::new(&keys(), Own::default());
     let check = Check {
         path: "/".to_owned(),
         status: None,
@@ -197,7 +199,7 @@ fn member_of(pool: &Pool, at: usize) -> WrittenMember {
 
 #[test]
 fn a_pin_leads_back_to_its_upstream_and_no_other_text_does() {
-    let upstreams = Upstreams::new(&keys());
+    let upstreams = Upstreams::new(&keys(), Own::default());
     let members = || vec![member(1, 1, false), member(2, 1, false), member(3, 1, true)];
     let first = pool(&upstreams, &written(members()));
     let now = clock::now();
@@ -225,7 +227,10 @@ fn a_pin_leads_back_to_its_upstream_and_no_other_text_does() {
         assert!(!at(&first, wrong).pinned, "{wrong}");
     }
     // another gateway's pin is no pin here, and one without `sticky` has none
-    let other = pool(&Upstreams::new(&keys()), &written(members()));
+    let other = pool(
+        &Upstreams::new(&keys(), Own::default()),
+        &written(members()),
+    );
     assert!(!at(&other, &pins[0]).pinned);
     let loose = Written {
         sticky: false,
@@ -246,7 +251,7 @@ fn a_pin_leads_back_to_its_upstream_and_no_other_text_does() {
 
 #[test]
 fn the_fewest_under_way_are_asked_where_the_policy_says_so() {
-    let upstreams = Upstreams::new(&keys());
+    let upstreams = Upstreams::new(&keys(), Own::default());
     let least = Written {
         balance: Balance::LeastConnections,
         ..written(vec![member(1, 1, false), member(2, 3, false)])
@@ -266,7 +271,7 @@ fn the_fewest_under_way_are_asked_where_the_policy_says_so() {
 
 #[test]
 fn second_tries_are_a_share_of_the_requests() {
-    let upstreams = Upstreams::new(&keys());
+    let upstreams = Upstreams::new(&keys(), Own::default());
     let pool = pool(
         &upstreams,
         &written(vec![member(1, 1, false), member(2, 1, false)]),
@@ -282,7 +287,7 @@ fn second_tries_are_a_share_of_the_requests() {
 
 #[test]
 fn what_is_known_of_an_upstream_outlives_a_change_of_the_policy_and_no_more() {
-    let upstreams = Upstreams::new(&keys());
+    let upstreams = Upstreams::new(&keys(), Own::default());
     let first = pool(
         &upstreams,
         &written(vec![member(1, 1, false), member(2, 1, false)]),
@@ -300,7 +305,7 @@ fn what_is_known_of_an_upstream_outlives_a_change_of_the_policy_and_no_more() {
 
 #[test]
 fn connections_of_another_policy_or_with_other_tls_are_never_shared() {
-    let upstreams = Upstreams::new(&keys());
+    let upstreams = Upstreams::new(&keys(), Own::default());
     let policy = policy();
     let (_, app) = policy.apps().next().unwrap();
     let limits = Limits {
@@ -325,38 +330,110 @@ fn connections_of_another_policy_or_with_other_tls_are_never_shared() {
     assert_eq!(name, "app.internal");
 }
 
-#[tokio::test]
-async fn a_tenants_name_never_leads_to_the_gateways_own_machine() {
-    let own = Upstream {
+fn by_name(host: &str, foreign: bool, networks: &[&str]) -> super::Member {
+    let to = Upstream {
         tls: false,
         http2: false,
-        at: At::Net("localhost".to_owned(), 80),
+        at: At::Net(host.to_owned(), 80),
     };
+    let limits = super::member::Limits {
+        foreign,
+        networks: networks.iter().map(|n| n.parse().unwrap()).collect(),
+        own: Arc::default(),
+    };
+    super::Member::new(&to, limits, clock::now())
+}
+
+fn learn(member: &super::Member, addresses: &[&str], now: Instant) {
+    let addresses: Vec<_> = addresses.iter().map(|a| a.parse().unwrap()).collect();
+    member.learn(addresses.into_iter(), now);
+}
+
+#[tokio::test]
+async fn a_tenants_name_never_leads_to_the_gateways_own_machine() {
     let now = clock::now();
-    let of_root = super::Member::new(&own, false, now);
-    assert!(of_root.address(now).await.is_some());
-    let of_tenant = super::Member::new(&own, true, now);
-    assert_eq!(of_tenant.address(now).await, None);
+    assert!(by_name("localhost", false, &[]).address(now).await.is_ok());
+    let of_tenant = by_name("localhost", true, &[]);
+    assert!(matches!(
+        of_tenant.address(now).await,
+        Err(Nowhere::Outside(ip)) if ip.is_loopback()
+    ));
+}
+
+#[tokio::test]
+async fn a_name_that_moves_out_of_its_networks_leads_nowhere_until_it_is_back() {
+    let app = by_name("app.internal", false, &["10.1.0.0/16"]);
+    let now = clock::now();
+    let at = |address: &str| Ok(Address::Net(address.parse().unwrap()));
+    let outside = |ip: &str| Err(Nowhere::Outside(ip.parse().unwrap()));
+    learn(&app, &["10.1.0.9:80"], now);
+    assert_eq!(app.address(now).await, at("10.1.0.9:80"));
+    learn(&app, &["10.2.0.9:80"], now);
+    assert_eq!(app.address(now).await, outside("10.2.0.9"));
+    // of several addresses those within count
+    learn(&app, &["10.2.0.9:80", "10.1.0.8:80"], now);
+    assert_eq!(app.address(now).await, at("10.1.0.8:80"));
+    assert_eq!(app.outside(), 2);
+    learn(&app, &["10.1.0.7:80"], now);
+    assert_eq!(
+        (app.address(now).await, app.outside()),
+        (at("10.1.0.7:80"), 2)
+    );
+}
+
+#[tokio::test]
+async fn without_networks_a_name_leads_anywhere_but_to_a_link() {
+    let app = by_name("app.internal", false, &[]);
+    let now = clock::now();
+    for address in ["203.0.113.9:80", "127.0.0.1:80", "[fd00::1]:80"] {
+        learn(&app, &[address], now);
+        let found = Address::Net(address.parse().unwrap());
+        assert_eq!(app.address(now).await, Ok(found));
+    }
+    for address in [
+        "169.254.169.254:80",
+        "[fe80::1]:80",
+        "0.0.0.0:80",
+        "224.0.0.1:80",
+    ] {
+        learn(&app, &[address], now);
+        assert!(
+            matches!(app.address(now).await, Err(Nowhere::Outside(_))),
+            "{address}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_address_is_used_for_a_while_and_looked_up_anew_once_it_fails() {
+    let app = by_name(
+        "localhost",
+        false,
+        &["127.0.0.0/8", "::1/128", "10.1.0.0/16"],
+    );
+    let now = clock::now();
+    let old = Ok(Address::Net("10.1.0.9:80".parse().unwrap()));
+    learn(&app, &["10.1.0.9:80"], now);
+    let later = |secs| now + Duration::from_secs(secs);
+    assert_eq!(app.address(later(29)).await, old);
+    // it was looked up just now
+    app.next_address(now);
+    assert_eq!(app.address(now).await, old);
+    app.next_address(later(2));
+    assert_ne!(app.address(later(2)).await, old);
+    learn(&app, &["10.1.0.9:80"], now);
+    assert_ne!(app.address(later(31)).await, old);
 }
 
 #[tokio::test]
 async fn what_a_name_leads_to_is_known_once_it_was_looked_up_but_not_of_a_tenants() {
-    let named = Upstream {
-        tls: false,
-        http2: false,
-        at: At::Net("localhost".to_owned(), 80),
-    };
     let now = clock::now();
-    let of_root = super::Member::new(&named, false, now);
+    let of_root = by_name("localhost", false, &[]);
     assert!(of_root.named().is_empty());
     drop(of_root.address(now).await);
     assert!(of_root.named().iter().any(|ip| ip.is_loopback()));
-    let far = Upstream {
-        at: At::Net("192.0.2.1".to_owned(), 80),
-        ..named
-    };
     for foreign in [true, false] {
-        let literal = super::Member::new(&far, foreign, now);
+        let literal = by_name("192.0.2.1", foreign, &[]);
         drop(literal.address(now).await);
         assert!(literal.named().is_empty(), "it is no name");
     }

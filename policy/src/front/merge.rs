@@ -128,6 +128,9 @@ fn over(outer: &Front, own: Option<&Written>, at: &str, depth: usize) -> Front {
     keep(&mut front.set, own.set.clone());
     keep(&mut front.add, own.add.clone());
     keep(&mut front.remove, own.remove.clone());
+    keep(&mut front.keep_app, own.keep_app.clone());
+    keep(&mut front.csp_report_only, own.csp_report_only);
+    keep(&mut front.csp_reports, own.csp_reports);
     keep(&mut front.cors, own.cors.clone());
     keep(&mut front.compress, own.compress.clone());
     if is_shared(&front) {

@@ -58,6 +58,17 @@ impl Written {
         if let Some(names) = &self.remove {
             pair(out, "remove", &list(names));
         }
+        if let Some(names) = &self.keep_app {
+            pair(out, "keep-app", &list(names));
+        }
+        for (key, on) in [
+            ("csp-report-only", self.csp_report_only),
+            ("csp-reports", self.csp_reports),
+        ] {
+            if let Some(on) = on {
+                pair(out, key, word(on));
+            }
+        }
         match &self.cors {
             Some(Some(cors)) => print_cors(out, cors),
             Some(None) => pair(out, "cors", "false"),
@@ -104,6 +115,10 @@ fn print_pool(out: &mut String, pool: &Pool) {
             ("rest", quote(&show_duration(breaker.rest))),
         ];
         pair(out, "breaker", &inline(&parts));
+    }
+    if !pool.networks.is_empty() {
+        let networks: Vec<String> = pool.networks.iter().map(ToString::to_string).collect();
+        pair(out, "upstream-networks", &list(&networks));
     }
 }
 

@@ -101,7 +101,7 @@ pub(super) fn zone_groups(
 }
 
 /// Reads networks or single addresses, sorted, each once.
-pub(super) fn cidrs(words: &[Word], diags: &mut Vec<Diagnostic>) -> Vec<IpNet> {
+pub(crate) fn cidrs(words: &[Word], diags: &mut Vec<Diagnostic>) -> Vec<IpNet> {
     let mut nets: Vec<IpNet> = words.iter().filter_map(|word| cidr(word, diags)).collect();
     nets.sort_unstable();
     nets.dedup();

@@ -7,6 +7,8 @@ mod upstreams;
 use std::fmt::Display;
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
 use super::Sp;
 use super::read::Reader;
 use super::tree::Entry;
@@ -18,13 +20,14 @@ use crate::resolve::values;
 use crate::source::Span;
 
 /// The keys, in the order in which they are read.
-pub(super) const KEYS: [&str; 23] = [
+pub(super) const KEYS: [&str; 27] = [
     "upstream",
     "balance",
     "sticky",
     "check",
     "concurrency",
     "breaker",
+    "upstream-networks",
     "static",
     "redirect",
     "timeout",
@@ -37,6 +40,9 @@ pub(super) const KEYS: [&str; 23] = [
     "set",
     "add",
     "remove",
+    "keep-app",
+    "csp-report-only",
+    "csp-reports",
     "cors",
     "compress",
     "cache",
@@ -67,6 +73,7 @@ pub(crate) struct FrontAst {
     check: Option<Sp<Check>>,
     concurrency: Option<Sp<u32>>,
     breaker: Option<Sp<Breaker>>,
+    networks: Option<Sp<Vec<IpNet>>>,
     auto: Option<Span>,
 }
 
@@ -89,6 +96,7 @@ pub(super) fn key(r: &mut Reader<'_>, e: &Entry<'_>, front: &mut FrontAst, place
             front.concurrency = found.map(|v| Sp { v, span: e.span });
         }
         "breaker" => front.breaker = upstreams::breaker(r, e, place),
+        "upstream-networks" => front.networks = upstreams::networks(r, e),
         "maintenance" => {
             written.maintenance = answers::maintenance(r, e);
             let auto = written.maintenance == Some(Maintenance::Auto);
@@ -120,6 +128,9 @@ pub(super) fn key(r: &mut Reader<'_>, e: &Entry<'_>, front: &mut FrontAst, place
         "set" => written.set = answers::fields(r, e),
         "add" => written.add = answers::fields(r, e),
         "remove" => written.remove = answers::names(r, e),
+        "keep-app" => written.keep_app = answers::names(r, e),
+        "csp-report-only" => written.csp_report_only = r.boolean(e),
+        "csp-reports" => written.csp_reports = r.boolean(e),
         "cors" => written.cors = answers::cors(r, e, place).map(|found| found.map(Arc::new)),
         "cache" => {
             front.cache = Some(e.span);
@@ -153,6 +164,7 @@ pub(super) fn finish(r: &mut Reader<'_>, front: &mut FrontAst, place: &dyn Displ
         ("check", front.check.as_ref().map(|c| c.span)),
         ("concurrency", front.concurrency.as_ref().map(|c| c.span)),
         ("breaker", front.breaker.as_ref().map(|b| b.span)),
+        ("upstream-networks", front.networks.as_ref().map(|n| n.span)),
     ];
     for (key, span) in spans {
         if let (false, Some(span)) = (pooled, span) {
@@ -190,6 +202,8 @@ pub(super) fn finish(r: &mut Reader<'_>, front: &mut FrontAst, place: &dyn Displ
             .help("give the path of the WebSocket an area of its own with an upstream of http:// or https://"),
         );
     }
+    let networks = front.networks.take().map(|n| n.v).unwrap_or_default();
+    upstreams::places(r, &front.members, &networks);
     if !front.members.is_empty() {
         front.written.source = Some(Source::Pool(Arc::new(Pool {
             members: front.members.iter().map(|m| m.v.clone()).collect(),
@@ -201,6 +215,7 @@ pub(super) fn finish(r: &mut Reader<'_>, front: &mut FrontAst, place: &dyn Displ
             check: front.check.as_ref().map(|c| c.v.clone()),
             concurrency: front.concurrency.as_ref().map(|c| c.v),
             breaker: front.breaker.as_ref().map(|b| b.v),
+            networks,
         })));
     }
 }

@@ -153,6 +153,7 @@ fn every_reason_code_has_a_folder() {
         "unused",
         "upstream-of-gateway",
         "upstream-of-others",
+        "upstream-outside",
         "version",
         "weaker-mfa",
         "world-open",

@@ -19,6 +19,7 @@ sticky = true
 check = { path = "/health?x=1", status = 200, every = "5s", timeout = "2s", up = 1, down = 2, body = "ok", json = { "dependencies.db" = "up" } }
 concurrency = 40
 breaker = { failures = 4, rest = "15s" }
+upstream-networks = ["10.0.0.0/24", "fd00:1::/64"]
 timeout = { connect = "2s", head = "5m" }
 body-max = "100MiB"
 preset = "owasp"
@@ -187,6 +188,8 @@ fn upstreams_are_read_as_written() {
         rest: 15,
     };
     assert_eq!(pool.breaker, Some(breaker));
+    let networks: Vec<String> = pool.networks.iter().map(ToString::to_string).collect();
+    assert_eq!(networks, ["10.0.0.0/24", "fd00:1::/64"]);
     let second = pool.members.get(1).unwrap();
     assert_eq!((second.weight, second.drain), (3, true));
     assert_eq!(second.tls.name.as_deref(), Some("app.internal"));
@@ -220,6 +223,7 @@ fn a_policy_written_out_again_has_the_same_front_and_every_key_counts() {
         ("concurrency = 40", "concurrency = 41"),
         ("failures = 4", "failures = 5"),
         ("rest = \"15s\"", "rest = \"16s\""),
+        ("\"10.0.0.0/24\"", "\"10.0.0.0/16\""),
         ("maintenance = true\n", ""),
         (
             "\"dependencies.db\" = \"up\"",

@@ -249,6 +249,7 @@ pub(super) fn health() -> Health {
             devices: Vec::new(),
             sessions: 2,
             audit: AuditStatus { seq: 9, ok: true },
+            room: None,
             certificates: Vec::new(),
             upstreams: Vec::new(),
             loads: Vec::new(),

@@ -185,6 +185,8 @@ pub(crate) const DE: Texts = Texts {
     not_found_text: "Vielleicht ist die Adresse falsch geschrieben, oder die Seite wurde verschoben.",
     method_title: "So geht das nicht",
     method_text: "Die Seite gibt es, aber nicht für diese Art von Anfrage.",
+    too_slow_title: "Zu langsam",
+    too_slow_text: "Die Daten kamen zu langsam an, das Warten darauf ist beendet. Versuchen Sie es erneut, wenn möglich über eine bessere Verbindung.",
     too_large_title: "Zu viele Daten",
     too_large_text: "Die gesendeten Daten sind größer, als hier erlaubt ist.",
     type_title: "Diese Art von Daten wird nicht angenommen",

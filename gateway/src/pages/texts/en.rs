@@ -185,6 +185,8 @@ pub(crate) const EN: Texts = Texts {
     not_found_text: "The address may be mistyped, or the page was moved.",
     method_title: "This is not done that way",
     method_text: "The page exists, but not for this kind of request.",
+    too_slow_title: "Too slow",
+    too_slow_text: "What was sent came too slowly, and the wait for it has ended. Try again, on a better line if you can.",
     too_large_title: "Too much data",
     too_large_text: "What was sent is larger than allowed here.",
     type_title: "This kind of data is not accepted",

@@ -185,6 +185,8 @@ pub(crate) const FR: Texts = Texts {
     not_found_text: "L’adresse est peut-être mal saisie, ou la page a été déplacée.",
     method_title: "Cette méthode n’est pas admise",
     method_text: "La page existe, mais pas pour ce type de requête.",
+    too_slow_title: "Trop lent",
+    too_slow_text: "L’envoi arrivait trop lentement et l’attente a pris fin. Réessayez, si possible avec une meilleure connexion.",
     too_large_title: "Trop de données",
     too_large_text: "L’envoi dépasse la taille autorisée ici.",
     type_title: "Ce type de données n’est pas accepté",

@@ -13,12 +13,12 @@ use parking_lot::Mutex;
 use pingora_http::ResponseHeader;
 use policy::front::Cache as Written;
 use sha2::{Digest, Sha256};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-/// The most bytes of bodies that are kept...
-const BYTES: u64 = 64 << 20;
-/// ...and the most answers.
+/// The most answers that are kept.
 const ANSWERS: usize = 10_000;
+/// The most that are asked for again at once, behind what was given out meanwhile.
+const REFRESHES: usize = 64;
 
 /// Names one answer: whose it is, and to what.
 pub(crate) type Key = [u8; 32];
@@ -78,8 +78,12 @@ impl Which {
 }
 
 /// All answers that are kept; the least used go first.
-#[derive(Default)]
-pub(crate) struct Store(Mutex<Inner>);
+pub(crate) struct Store {
+    inner: Mutex<Inner>,
+    /// The most bytes of answers that are kept.
+    most: u64,
+    refreshes: Arc<Semaphore>,
+}
 
 #[derive(Default)]
 struct Inner {
@@ -112,9 +116,29 @@ pub(crate) struct Lead {
 }
 
 impl Store {
+    /// Keeps at most so many bytes of answers.
+    pub(crate) fn new(most: u64) -> Self {
+        Self {
+            inner: Mutex::default(),
+            most,
+            refreshes: Arc::new(Semaphore::new(REFRESHES)),
+        }
+    }
+
+    /// Takes a place among those who ask an app behind an answer that was given out.
+    pub(crate) fn may_refresh(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.refreshes).try_acquire_owned().ok()
+    }
+
+    /// Looks a whole answer up that still stands, for who wants a part of it; who misses it asks for that part alone.
+    pub(crate) fn whole(&self, key: &Key, now: Instant) -> Option<Arc<Stored>> {
+        let kept = self.inner.lock().touch(key)?;
+        (now.saturating_duration_since(kept.since) < kept.fresh).then_some(kept)
+    }
+
     /// Looks an answer up. Of several who miss it one is to ask; the others get what is stale, or wait.
     pub(crate) fn look(self: &Arc<Self>, key: Key, now: Instant) -> Said {
-        let mut inner = self.0.lock();
+        let mut inner = self.inner.lock();
         let kept = inner.touch(&key);
         let usable = kept.filter(|kept| {
             let age = now.saturating_duration_since(kept.since);
@@ -144,7 +168,7 @@ impl Store {
 
     /// Forgets answers, also those on their way; returns how many there were.
     pub(crate) fn purge(&self, which: &Which) -> usize {
-        let mut inner = self.0.lock();
+        let mut inner = self.inner.lock();
         inner.purges += 1;
         let found = inner.kept.iter();
         let found = found.filter(|(_, (stored, _))| which.is(&stored.label));
@@ -167,10 +191,20 @@ impl Lead {
             fresh: times.fresh,
             stale: times.stale,
         });
-        let mut inner = self.store.0.lock();
+        let mut inner = self.store.inner.lock();
         if inner.purges == self.purges {
-            inner.put(self.key, stored);
+            inner.put(self.key, stored, self.store.most);
         }
+    }
+
+    /// Forgets what stood there: the app has said something else, which may not be kept.
+    pub(crate) fn forget(self) {
+        self.store.inner.lock().drop_one(&self.key);
+    }
+
+    /// Tells whether it is to ask for the answer of this name.
+    pub(crate) fn is_for(&self, key: &Key) -> bool {
+        self.key == *key
     }
 }
 
@@ -201,7 +235,7 @@ pub(crate) fn tags(answer: &ResponseHeader) -> Vec<String> {
 
 impl Drop for Lead {
     fn drop(&mut self) {
-        self.store.0.lock().flights.remove(&self.key);
+        self.store.inner.lock().flights.remove(&self.key);
     }
 }
 
@@ -215,13 +249,16 @@ impl Inner {
         Some(Arc::clone(stored))
     }
 
-    fn put(&mut self, key: Key, stored: Arc<Stored>) {
+    fn put(&mut self, key: Key, stored: Arc<Stored>, most: u64) {
         self.drop_one(&key);
+        if size(&stored) > most {
+            return;
+        }
         self.bytes = self.bytes.saturating_add(size(&stored));
         self.used.insert(self.next, key);
         self.kept.insert(key, (stored, self.next));
         self.next += 1;
-        while self.bytes > BYTES || self.kept.len() > ANSWERS {
+        while self.bytes > most || self.kept.len() > ANSWERS {
             let Some((_, oldest)) = self.used.first_key_value() else {
                 break;
             };
@@ -244,7 +281,7 @@ fn size(stored: &Stored) -> u64 {
     let fields: usize = fields.map(|(n, v)| n.as_str().len() + v.len() + 64).sum();
     let tags: usize = stored.label.tags.iter().map(|tag| tag.len() + 24).sum();
     let label = stored.label.path.len() + tags;
-    u64::try_from(stored.body.len() + fields + label).unwrap_or(BYTES)
+    u64::try_from(stored.body.len() + fields + label).unwrap_or(u64::MAX)
 }
 
 /// How long an answer stands, and how long it may stand in after that.
@@ -261,7 +298,8 @@ pub(crate) fn may_look(request: &HeaderMap) -> bool {
         lines.any(|line| line.to_str().unwrap_or_default().contains(word))
     };
     !request.contains_key(header::AUTHORIZATION)
-        && !request.contains_key(header::RANGE)
+        && !request.contains_key(header::IF_MATCH)
+        && !request.contains_key(header::IF_UNMODIFIED_SINCE)
         && !told(header::CACHE_CONTROL, "no-")
         && !told(header::CACHE_CONTROL, "max-age=0")
         && !told(header::PRAGMA, "no-cache")

@@ -6,6 +6,7 @@ use pingora_http::ResponseHeader;
 use policy::front::{Front, Preset};
 
 use crate::proxy::headers::BASE;
+use crate::proxy::reports::PATH;
 
 type Field = (HeaderName, HeaderValue);
 
@@ -16,8 +17,11 @@ pub(crate) struct Fields {
     /// HSTS in place of the configuration's.
     hsts: Option<HeaderValue>,
     set: Vec<Field>,
+    /// Names of `set` where the app's own value stays.
+    yields: Vec<HeaderName>,
     add: Vec<Field>,
     remove: Vec<HeaderName>,
+    reports: bool,
 }
 
 /// HSTS, then the fields of a preset.
@@ -79,16 +83,25 @@ impl Fields {
         };
         let kept = kept.iter();
         let name = |name: &String| name.parse::<HeaderName>().ok();
-        let field = |(n, v): &(String, String)| Some((name(n)?, v.parse::<HeaderValue>().ok()?));
+        let field = |n: &str, v: &str| {
+            let field = (n.parse().ok()?, v.parse().ok()?);
+            Some(of_policy(written, field))
+        };
+        let own = |(n, v): &(String, String)| field(n, v);
         Self {
-            kept: kept
-                .map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v)))
-                .collect(),
+            kept: kept.filter_map(|(n, v)| field(n, v)).collect(),
             hsts: hsts.map(HeaderValue::from_static),
-            set: written.set.iter().filter_map(field).collect(),
-            add: written.add.iter().filter_map(field).collect(),
+            set: written.set.iter().filter_map(own).collect(),
+            yields: written.keep_app.iter().filter_map(name).collect(),
+            add: written.add.iter().filter_map(own).collect(),
             remove: written.remove.iter().filter_map(name).collect(),
+            reports: written.csp_reports,
         }
+    }
+
+    /// Tells whether browsers are asked to tell of breaches.
+    pub(crate) fn reports(&self) -> bool {
+        self.reports
     }
 
     /// HSTS in place of the configuration's.
@@ -121,7 +134,14 @@ impl Fields {
         let fits = |name: &HeaderName| {
             !(failed && (name == header::CACHE_CONTROL || name == header::EXPIRES))
         };
-        for (name, value) in self.set.iter().filter(|(name, _)| fits(name)) {
+        let yields =
+            |name: &HeaderName| self.yields.contains(name) && answer.headers.contains_key(name);
+        let set: Vec<&Field> = self
+            .set
+            .iter()
+            .filter(|(name, _)| fits(name) && !yields(name))
+            .collect();
+        for (name, value) in set {
             answer.insert_header(name.clone(), value.clone())?;
         }
         for (name, value) in self.add.iter().filter(|(name, _)| fits(name)) {
@@ -129,6 +149,22 @@ impl Fields {
         }
         Ok(())
     }
+}
+
+/// Writes a content security policy as the area has it: to be obeyed or only to be told of, and with where to tell.
+fn of_policy(written: &Front, (name, value): Field) -> Field {
+    let told = header::CONTENT_SECURITY_POLICY_REPORT_ONLY;
+    if name != header::CONTENT_SECURITY_POLICY && name != told {
+        return (name, value);
+    }
+    let name = if written.csp_report_only { told } else { name };
+    let text = value.to_str().unwrap_or_default();
+    if !written.csp_reports || text.contains("report-uri") {
+        return (name, value);
+    }
+    let text = text.trim_end_matches([' ', ';']);
+    let with = format!("{text}; report-uri {PATH}").parse();
+    (name, with.unwrap_or(value))
 }
 
 #[cfg(test)]
@@ -173,6 +209,59 @@ mod tests {
         assert!(all("x-old").is_empty());
         assert_eq!(all("cache-control"), ["public, immutable"]);
         assert_eq!(all("x-content-type-options"), ["nosniff"]);
+    }
+
+    #[test]
+    fn a_field_that_yields_is_set_only_where_the_app_sets_none() {
+        let mut front = written(None);
+        let own = [("x-a", "app")];
+        assert_eq!(changed(&front, 200, &own).headers["x-a"], "1");
+        front.keep_app = vec!["x-a".to_owned()];
+        assert_eq!(changed(&front, 200, &own).headers["x-a"], "app");
+        assert_eq!(changed(&front, 200, &[]).headers["x-a"], "1");
+    }
+
+    #[test]
+    fn a_security_policy_is_obeyed_or_told_of_and_says_where_to_tell() {
+        let (obeyed, told) = (
+            "content-security-policy",
+            "content-security-policy-report-only",
+        );
+        for (report_only, reports) in [(false, false), (false, true), (true, false), (true, true)] {
+            let front = Front {
+                preset: Some(Preset::Spa),
+                csp_report_only: report_only,
+                csp_reports: reports,
+                ..Front::default()
+            };
+            let answer = changed(&front, 200, &[]);
+            let (name, other) = if report_only {
+                (told, obeyed)
+            } else {
+                (obeyed, told)
+            };
+            let value = answer.headers[name].to_str().unwrap();
+            assert!(
+                value.starts_with("default-src 'self'; script-src"),
+                "{value}"
+            );
+            let end = "'unsafe-inline'; report-uri /.postern/csp-report";
+            assert_eq!(value.ends_with(end), reports, "{value}");
+            assert!(!answer.headers.contains_key(other));
+            // the app's own stays what it is
+            let own = changed(&front, 200, &[(name, "default-src 'none'")]);
+            assert_eq!(own.headers[name], "default-src 'none'");
+        }
+        let set = Front {
+            set: vec![(obeyed.to_owned(), "img-src 'self';".to_owned())],
+            csp_reports: true,
+            ..Front::default()
+        };
+        let answer = changed(&set, 200, &[(obeyed, "img-src *")]);
+        assert_eq!(
+            answer.headers[obeyed],
+            "img-src 'self'; report-uri /.postern/csp-report"
+        );
     }
 
     #[test]

@@ -135,6 +135,7 @@ pub(crate) fn head(file: &File, name: &str, request: &http::HeaderMap) -> anyhow
     let tag = tag(&meta);
     let version = Version {
         tag: &tag,
+        strong: true,
         changed: meta.mtime(),
         length: meta.len(),
     };

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, header};
 
 /// What a request is answered with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(crate) enum Part {
     /// The whole file.
     Whole,
     /// From this byte to that, both included.
@@ -18,24 +18,27 @@ pub(super) enum Part {
 }
 
 /// A version of a file.
-pub(super) struct Version<'a> {
+pub(crate) struct Version<'a> {
     /// Its entity tag, quotes included.
-    pub(super) tag: &'a str,
+    pub(crate) tag: &'a str,
+    /// Whether the same tag means the same bytes, so that a part may be continued.
+    pub(crate) strong: bool,
     /// When it was last changed, in seconds since the UNIX epoch.
-    pub(super) changed: i64,
+    pub(crate) changed: i64,
     /// Its length in bytes.
-    pub(super) length: u64,
+    pub(crate) length: u64,
 }
 
 /// Tells what of a file to send.
-pub(super) fn wanted(request: &HeaderMap, version: &Version<'_>) -> Part {
+pub(crate) fn wanted(request: &HeaderMap, version: &Version<'_>) -> Part {
     if is_known(request, version) {
         return Part::NotModified;
     }
     let Some(range) = text(request, header::RANGE) else {
         return Part::Whole;
     };
-    let stale = text(request, header::IF_RANGE).is_some_and(|known| known != version.tag);
+    let same = |known| version.strong && known == version.tag;
+    let stale = text(request, header::IF_RANGE).is_some_and(|known| !same(known));
     if stale {
         return Part::Whole;
     }
@@ -93,7 +96,8 @@ pub(super) fn date(unix: i64) -> Option<String> {
     Some(at.strftime(DATE).to_string())
 }
 
-fn instant(text: &str) -> Option<i64> {
+/// Reads an instant as HTTP has it.
+pub(crate) fn instant(text: &str) -> Option<i64> {
     let civil = jiff::civil::DateTime::strptime(DATE, text).ok()?;
     let at = civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
     Some(at.timestamp().as_second())
@@ -130,6 +134,7 @@ mod tests {
     fn what_the_client_has_is_not_sent_again_and_an_old_part_is_not_continued() {
         let version = Version {
             tag: "\"a\"",
+            strong: true,
             changed: 784_111_777,
             length: 100,
         };
@@ -159,5 +164,16 @@ mod tests {
         assert_eq!(ask(&[range]), Part::Of(0, 1));
         assert_eq!(ask(&[range, ("if-range", "\"a\"")]), Part::Of(0, 1));
         assert_eq!(ask(&[range, ("if-range", "\"b\"")]), Part::Whole);
+        assert_eq!(ask(&[range, ("if-range", "W/\"a\"")]), Part::Whole);
+        assert_eq!(ask(&[range, ("if-range", same)]), Part::Whole);
+        let weak = Version {
+            strong: false,
+            ..version
+        };
+        let mut map = HeaderMap::new();
+        map.append("range", HeaderValue::from_static("bytes=0-1"));
+        assert_eq!(wanted(&map, &weak), Part::Of(0, 1));
+        map.append("if-range", HeaderValue::from_static("\"a\""));
+        assert_eq!(wanted(&map, &weak), Part::Whole);
     }
 }

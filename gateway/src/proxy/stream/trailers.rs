@@ -1,10 +1,14 @@
-//! Follows the frames a client of HTTP/2 sends, for the one thing the library lets pass: a pseudo field in trailers.
+//! Follows the frames a client of HTTP/2 sends, for what the library lets pass: a pseudo field in trailers, and any
+//! number of frames that carry nothing.
 //!
 //! Nothing of a request's trailers is passed on. A block of fields that stands behind another one on the same stream and
 //! begins with a pseudo field is made one that cannot be read, so that the library ends the connection with `PROTOCOL_ERROR`;
 //! a pseudo field behind another field the library refuses itself. What a block calls by a number of the table that the
 //! connection made is not known here; the library takes it, and it goes where the other trailers go.
 //! Source: RFC 9113 sections 4.1, 6.2, 8.1 and 8.3; RFC 7541 sections 5.2, 6 and appendix A.
+
+use super::budget::{self, Budget};
+use crate::clock;
 
 /// The length of what a connection begins with. Source: RFC 9113 section 3.4.
 const PREFACE: u32 = 24;
@@ -29,6 +33,8 @@ pub(super) struct Trailers {
     /// The highest stream that was begun.
     highest: u32,
     block: Block,
+    budget: Budget,
+    spent: bool,
 }
 
 /// Where in a block of trailers the bytes stand.
@@ -62,7 +68,14 @@ impl Trailers {
             left: PREFACE,
             highest: 0,
             block: Block::No,
+            budget: Budget::new(),
+            spent: false,
         }
+    }
+
+    /// Tells whether the client sent more frames that carry nothing than it may.
+    pub(super) fn is_flood(&self) -> bool {
+        self.spent
     }
 
     /// Takes the next bytes that came.
@@ -98,6 +111,9 @@ impl Trailers {
     fn begin(&mut self) {
         let [a, b, c, kind, flags, stream @ ..] = self.head;
         self.left = u32::from_be_bytes([0, a, b, c]);
+        if budget::counts(kind, flags, self.left) {
+            self.spent |= !self.budget.spend(clock::now());
+        }
         if kind == CONTINUATION {
             // the block goes on where it was
             return;

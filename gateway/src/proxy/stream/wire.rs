@@ -23,6 +23,17 @@ pub(crate) struct Wire {
     /// Whether the transport itself may still hold bytes of ours, TLS records for one.
     unflushed: bool,
     broken: Option<io::ErrorKind>,
+    body: Body,
+}
+
+/// How the body at hand is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Body {
+    Sound,
+    /// It comes too slowly.
+    Late,
+    /// It bends the grammar.
+    Bent,
 }
 
 impl Wire {
@@ -36,6 +47,7 @@ impl Wire {
             holds,
             unflushed: false,
             broken: None,
+            body: Body::Sound,
         }
     }
 
@@ -56,7 +68,29 @@ impl Wire {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let failed = match self.body {
+            Body::Sound => None,
+            Body::Late => Some(io::ErrorKind::TimedOut),
+            Body::Bent => Some(io::ErrorKind::InvalidData),
+        };
+        if let Some(kind) = failed {
+            return Poll::Ready(Err(kind.into()));
+        }
         Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+
+    /// Notes that what came bends the grammar.
+    pub(super) fn bend(&mut self) {
+        self.body = Body::Bent;
+    }
+
+    pub(super) fn is_bent(&self) -> bool {
+        self.body == Body::Bent
+    }
+
+    /// Has every further read fail.
+    pub(super) fn deafen(&mut self) {
+        self.body = Body::Late;
     }
 
     pub(super) fn poll_write(

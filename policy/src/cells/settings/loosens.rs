@@ -74,6 +74,10 @@ fn of_app(key: &str, was: Option<&Value>, is: Option<&Value>) -> bool {
             (Some(was), Some(is)) => is.iter().any(|url| !was.contains(url)),
             _ => true,
         },
+        "upstream-networks" => match (items(was), items(is)) {
+            (Some(was), Some(is)) => is.iter().any(|network| !was.contains(network)),
+            (was, is) => was.is_some() && is.is_none(),
+        },
         "static.root" | "static.index" | "static.fallback" | "strip-prefix" | "add-prefix" => true,
         "cors.origins" | "cors.methods" | "cors.headers" | "cors.expose" => {
             let was = items(was).unwrap_or_default();

@@ -66,6 +66,10 @@ pub(in crate::syntax) fn value(key: &str) -> Value {
             breaker(),
             "when requests are refused at once because those before got no answer",
         ),
+        "upstream-networks" => described(
+            words(),
+            "where upstreams may be, whatever their names lead to; else anywhere but on the gateway's own link",
+        ),
         "maintenance" => described(
             json!({ "enum": [true, false, "auto"] }),
             "whether people get the page of maintenance; auto: while every check fails",
@@ -75,6 +79,15 @@ pub(in crate::syntax) fn value(key: &str) -> Value {
             "people are asked why they come, and for how long what they said holds",
         ),
         "remove" => described(words(), "fields taken off answers"),
+        "keep-app" => described(words(), "fields of `set` where the app's own value stays"),
+        "csp-report-only" => described(
+            json!({ "type": "boolean" }),
+            "whether a content security policy written here is only told of, not obeyed",
+        ),
+        "csp-reports" => described(
+            json!({ "type": "boolean" }),
+            "whether browsers tell the gateway of breaches of it",
+        ),
         "cors" => described(cors(), "which other origins' pages may read answers"),
         "cache" => described(
             cache(),

@@ -1,6 +1,9 @@
 //! Upstreams, how one is chosen, how they are probed, and how long they may take.
 
 use std::fmt::Display;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 
 use super::super::Sp;
 use super::super::keys;
@@ -8,9 +11,9 @@ use super::super::read::Reader;
 use super::super::tree::{Entry, Value};
 use super::{bad, file, put};
 use crate::diag::{Diagnostic, show};
-use crate::front::{Balance, Breaker, Check, Member, TlsTo, Written};
+use crate::front::{Balance, Breaker, Check, Member, TlsTo, Written, may_be_upstream};
 use crate::ir::At;
-use crate::resolve::values;
+use crate::resolve::{cidrs, values};
 use crate::source::Span;
 
 /// Most upstreams of one area.
@@ -153,6 +156,39 @@ fn server_name(r: &mut Reader<'_>, e: &Entry<'_>) -> Option<String> {
         "write the name in the upstream's certificate",
     );
     None
+}
+
+/// Reads `upstream-networks = ["10.1.0.0/16"]`.
+pub(super) fn networks(r: &mut Reader<'_>, e: &Entry<'_>) -> Option<Sp<Vec<IpNet>>> {
+    let words = r.strings(e)?;
+    if words.v.is_empty() {
+        let title = "`upstream-networks` is an empty list";
+        r.push(Diagnostic::error("empty-list", words.span, title).help("name at least one"));
+    }
+    let mut wrong = Vec::new();
+    let v = cidrs(&words.v, &mut wrong);
+    wrong.into_iter().for_each(|diagnostic| r.push(diagnostic));
+    Some(Sp { v, span: e.span })
+}
+
+/// Refuses upstreams that are written by address where none may be.
+pub(super) fn places(r: &mut Reader<'_>, members: &[Sp<Member>], networks: &[IpNet]) {
+    for member in members {
+        let At::Net(host, _) = &member.v.to.at else {
+            continue;
+        };
+        let outside = |ip: &IpAddr| !may_be_upstream(*ip, networks);
+        if host.parse().is_ok_and(|ip| outside(&ip)) {
+            let title = format!("no upstream may be at `{}`", show(host));
+            let help = match networks {
+                [] => {
+                    "it is on the gateway's own link or in no single place; `upstream-networks` permits a link"
+                }
+                _ => "it is in none of `upstream-networks`, or in no single place",
+            };
+            r.push(Diagnostic::error("upstream-outside", member.span, title).help(help));
+        }
+    }
 }
 
 pub(super) fn balance(r: &mut Reader<'_>, e: &Entry<'_>) -> Option<Sp<Balance>> {

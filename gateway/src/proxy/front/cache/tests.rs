@@ -7,10 +7,11 @@ use pingora_http::ResponseHeader;
 use policy::front::{Cache, Shared};
 
 use super::{
-    ANSWERS, Answer, BYTES, Label, Lead, Said, Store, Times, Which, key, may_keep, may_look, tags,
+    ANSWERS, Answer, Label, Lead, Said, Store, Times, Which, key, may_keep, may_look, tags,
 };
 use crate::clock;
 
+const BYTES: u64 = 64 << 20;
 const TIMES: Times = Times {
     fresh: Duration::from_secs(10),
     stale: Duration::from_secs(10),
@@ -46,7 +47,7 @@ fn lead(said: Said) -> (Lead, bool) {
 
 #[test]
 fn one_of_many_asks_and_the_others_wait_and_then_have_it() {
-    let (store, now) = (Arc::new(Store::default()), clock::now());
+    let (store, now) = (Arc::new(Store::new(BYTES)), clock::now());
     let name = key(&["a"], "");
     let (first, stale) = lead(store.look(name, now));
     assert!(!stale);
@@ -65,7 +66,7 @@ fn one_of_many_asks_and_the_others_wait_and_then_have_it() {
 
 #[test]
 fn an_old_answer_stands_in_while_one_asks_and_not_for_ever() {
-    let (store, now) = (Arc::new(Store::default()), clock::now());
+    let (store, now) = (Arc::new(Store::new(BYTES)), clock::now());
     let name = key(&["a"], "");
     let (first, _) = lead(store.look(name, now));
     first.keep(answer(Vec::new()), TIMES, now);
@@ -81,7 +82,7 @@ fn an_old_answer_stands_in_while_one_asks_and_not_for_ever() {
 
 #[test]
 fn what_is_forgotten_is_of_the_app_the_path_and_the_tag_and_nothing_else() {
-    let (store, now) = (Arc::new(Store::default()), clock::now());
+    let (store, now) = (Arc::new(Store::new(BYTES)), clock::now());
     let all = [
         ("app.shop", "/prices", &["p", "q"][..]),
         ("app.shop", "/prices/7", &["p"][..]),
@@ -130,7 +131,7 @@ fn tags_are_words_between_commas_and_not_too_many() {
 
 #[test]
 fn what_is_kept_is_bounded_and_the_least_used_goes_first() {
-    let (store, now) = (Arc::new(Store::default()), clock::now());
+    let (store, now) = (Arc::new(Store::new(BYTES)), clock::now());
     let put = |n: usize, bytes: usize| {
         let (lead, _) = lead(store.look(key(&[&n.to_string()], ""), now));
         lead.keep(answer(vec![0; bytes]), TIMES, now);
@@ -138,10 +139,10 @@ fn what_is_kept_is_bounded_and_the_least_used_goes_first() {
     for n in 0..ANSWERS + 5 {
         put(n, 1);
     }
-    assert_eq!(store.0.lock().kept.len(), ANSWERS);
+    assert_eq!(store.inner.lock().kept.len(), ANSWERS);
     let has = |n: usize| {
         store
-            .0
+            .inner
             .lock()
             .kept
             .contains_key(&key(&[&n.to_string()], ""))
@@ -150,7 +151,7 @@ fn what_is_kept_is_bounded_and_the_least_used_goes_first() {
     for n in 0..20 {
         put(100_000 + n, (8 << 20) - 64);
     }
-    let inner = store.0.lock();
+    let inner = store.inner.lock();
     assert!(
         inner.bytes <= BYTES && inner.kept.len() == 8,
         "{}",
@@ -209,7 +210,7 @@ fn what_a_cookie_privacy_or_the_request_shapes_is_never_kept() {
 }
 
 #[test]
-fn a_request_with_a_token_a_range_or_a_wish_for_the_new_goes_to_the_app() {
+fn a_request_with_a_token_a_condition_or_a_wish_for_the_new_goes_to_the_app() {
     let looks = |name: &'static str, value: &'static str| {
         let mut map = HeaderMap::new();
         map.insert(name, HeaderValue::from_static(value));
@@ -217,8 +218,48 @@ fn a_request_with_a_token_a_range_or_a_wish_for_the_new_goes_to_the_app() {
     };
     assert!(looks("accept", "text/html"));
     assert!(!looks("authorization", "Bearer x"));
-    assert!(!looks("range", "bytes=0-1"));
+    assert!(looks("range", "bytes=0-1"));
+    assert!(looks("if-none-match", "\"a\""));
+    assert!(!looks("if-match", "\"a\""));
+    assert!(!looks(
+        "if-unmodified-since",
+        "Sun, 06 Nov 1994 08:49:37 GMT"
+    ));
     assert!(!looks("cache-control", "no-cache"));
     assert!(!looks("cache-control", "max-age=0"));
     assert!(looks("cache-control", "max-age=60"));
+}
+
+#[test]
+fn what_is_larger_than_the_store_is_not_kept_and_drives_nothing_out() {
+    let (store, now) = (Arc::new(Store::new(1000)), clock::now());
+    let put = |name: &str, bytes| {
+        let (lead, _) = lead(store.look(key(&[name], ""), now));
+        lead.keep(answer(vec![0; bytes]), TIMES, now);
+    };
+    put("small", 600);
+    put("large", 1001);
+    let kept = |name: &str| store.whole(&key(&[name], ""), now).is_some();
+    assert_eq!((kept("small"), kept("large")), (true, false));
+    put("other", 600);
+    assert_eq!((kept("small"), kept("other")), (false, true));
+}
+
+#[test]
+fn what_the_app_takes_back_is_forgotten_and_a_failure_leaves_it() {
+    let (store, now) = (Arc::new(Store::new(BYTES)), clock::now());
+    let name = key(&["a"], "");
+    lead(store.look(name, now))
+        .0
+        .keep(answer(Vec::new()), TIMES, now);
+    let later = now + Duration::from_secs(11);
+    assert!(
+        store.whole(&name, later).is_none(),
+        "a part is of what stands"
+    );
+    let (failed, stale) = lead(store.look(name, later));
+    drop(failed);
+    assert!(stale && store.whole(&name, now).is_some());
+    lead(store.look(name, later)).0.forget();
+    assert!(store.whole(&name, now).is_none());
 }
