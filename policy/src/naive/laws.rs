@@ -19,7 +19,8 @@ use crate::ir::{Allow, Area, Device, Guard, Ir, Mfa, Pattern, Resource, Seg, Who
 use crate::lane::Lanes;
 use crate::source::{Sources, Span};
 
-const REQUESTS: usize = 200;
+/// In each of 32 worlds: 102,400 requests for each property.
+pub(super) const REQUESTS: usize = 3_200;
 
 pub(super) fn world(seed: u64) -> (Dice, Policy) {
     let mut dice = Dice(seed);
@@ -27,7 +28,7 @@ pub(super) fn world(seed: u64) -> (Dice, Policy) {
     (dice, policy)
 }
 
-fn remake(ir: Ir) -> Policy {
+pub(super) fn remake(ir: Ir) -> Policy {
     compile::compile(ir, Vec::new(), &Sources::new()).unwrap()
 }
 
@@ -60,7 +61,7 @@ fn everyone(mfa: Mfa) -> Allow {
     }
 }
 
-fn some_guard(dice: &mut Dice) -> Guard {
+pub(super) fn some_guard(dice: &mut Dice) -> Guard {
     Guard {
         id: "deny.zz".to_owned(),
         who: dice.chance(50).then(|| Who {
@@ -322,7 +323,7 @@ proptest! {
     }
 }
 
-/// 32 worlds for each property; the long run is asked for by `POSTERN_LONG=1`.
+/// 32 worlds for each property, with 102,400 requests in all; the long run is asked for by `POSTERN_LONG=1`.
 #[expect(
     clippy::disallowed_methods,
     reason = "the length of a test run is no part of the policy"
