@@ -365,7 +365,7 @@ pub(crate) fn http(
     record.inputs = Some(facts.inputs(snap, decision, refused.is_some()));
     record.host = Some(target.host.as_str().into());
     record.method = Some(method.into());
-    record.path = Some(target.path.as_str().to_owned());
+    record.path = Some(target.path.recorded().to_owned());
     if decision.outcome == Outcome::Deny && refused.is_none() && !takes_token(snap, caller, target)
     {
         record.reason = reason::TOKEN_NOT_TAKEN;

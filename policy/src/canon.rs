@@ -1,6 +1,7 @@
 //! Canonical host, path and method: the one form that is matched, logged and forwarded.
 
 mod host;
+mod kept;
 #[cfg(test)]
 mod laws;
 mod params;

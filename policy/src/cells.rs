@@ -6,6 +6,7 @@
 //! names.
 
 mod answers;
+mod changed;
 mod diff;
 mod grid;
 mod invariants;
@@ -13,6 +14,7 @@ mod label;
 mod lanes;
 mod places;
 mod samples;
+mod scope;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -24,6 +26,7 @@ pub(crate) use grid::{Grid, Group, Split};
 pub(crate) use invariants::check as check_invariants;
 pub(crate) use places::{JointPlace, Side, Spot, joint_places};
 pub use samples::Sample;
+pub use scope::Scope;
 pub use settings::Setting;
 pub(crate) use world::World;
 

@@ -1,6 +1,7 @@
 //! The decision: guards, then the most specific area, then the union of its rules. Never allocates.
 
 mod outcome;
+mod readings;
 
 use std::net::IpAddr;
 
@@ -169,6 +170,9 @@ impl Policy {
             shadow: false,
             foreign: request.foreign,
         };
+        if path.other_reading().is_some() {
+            return self.decide_two_readings(rules, &ask, path);
+        }
         let enforced = self.allows_at(rules, rules.tree, path);
         if !rules.shadowed {
             return self.evaluate(&ask, enforced);

@@ -172,6 +172,12 @@ pub(crate) struct App {
     pub(crate) windows: bool,
     /// Whether segments may carry `;parameters`.
     pub(crate) path_params: bool,
+    /// Whether segments may hold `%2F`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) encoded_slashes: bool,
+    /// Whether empty segments are kept.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) empty_segments: bool,
     /// Whether the gateway answers CORS preflights of callers not signed in.
     pub(crate) preflight: bool,
     pub(crate) shadow: bool,

@@ -149,6 +149,19 @@ impl Policy {
 
 /// What a decision is for a token: no offer to sign in, and at an end when the token is too old.
 fn of_token(decision: Decision, lanes: Lanes, age: Option<u32>) -> Decision {
+    let offers = |outcome| matches!(outcome, Outcome::Login | Outcome::StepUp);
+    let would = decision
+        .shadow
+        .map(|(outcome, rule)| match offers(outcome) {
+            true => (Outcome::Deny, DEFAULT),
+            false => (outcome, rule),
+        });
+    let refused = offers(decision.outcome).then_some((Outcome::Deny, DEFAULT));
+    let answer = refused.unwrap_or((decision.outcome, decision.rule));
+    let decision = Decision {
+        shadow: would.filter(|would| *would != answer),
+        ..decision
+    };
     match decision.outcome {
         Outcome::Allow => {
             let left = lanes

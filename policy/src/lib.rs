@@ -17,7 +17,6 @@ mod headers;
 mod ir;
 mod lane;
 mod lint;
-#[cfg(test)]
 mod naive;
 mod networks;
 mod print;
@@ -31,7 +30,7 @@ mod testrun;
 mod text;
 mod trace;
 
-pub use cells::{Change, Diff, Grantee, Reachable, Sample, Setting, WhatCan, WhoCan, diff};
+pub use cells::{Change, Diff, Grantee, Reachable, Sample, Scope, Setting, WhatCan, WhoCan, diff};
 pub use compile::{
     App, AppIx, HostPattern, ObligationIx, Obligations, Policy, Rate, RuleInfo, RuleIx,
     SubjectBits, TimeClass, User, ZoneClass,
@@ -42,6 +41,7 @@ pub use dns::{DnsName, DnsOthers, DnsQuarantine, DnsRefusal, TunnelDns};
 pub use headers::{HeaderField, HeaderSet, HeaderValues, Person};
 pub use ir::{At, Device, Proto, Reprove, SignInDoor, Upstream};
 pub use lane::{Lanes, Proof};
+pub use naive::Disagreement;
 pub use query::{Query, QueryError, QueryField, QueryText};
 pub use replay::{AuditInput, AuditTarget, ReplayChange, Replayer, replay};
 pub use resolve::{Wanted, cut_area, wanted};

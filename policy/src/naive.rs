@@ -1,12 +1,22 @@
 //! A second reading of the language, as plain as possible: it walks the resolved policy for every question, with
-//! names, lists and loops. It shares no table with the compiled policy; the two must never differ.
+//! names, lists and loops. It shares no table with the compiled policy; the two must never differ. Tests compare them
+//! at random, `policy explain --check` for one question.
 
+mod check;
+#[cfg(test)]
 mod laws;
+#[cfg(test)]
 mod proofs;
+#[cfg(test)]
 mod tenants;
+#[cfg(test)]
 pub(crate) mod tests;
+#[cfg(test)]
 mod total;
+#[cfg(test)]
 pub(crate) mod world;
+
+pub use check::Disagreement;
 
 use std::net::IpAddr;
 
@@ -46,21 +56,19 @@ pub(crate) fn decide(ir: &Ir, request: &Request) -> (Outcome, String) {
             if method == "TRACE" || method == "CONNECT" {
                 return refuse("bad-request");
             }
-            let Some(app) = app_of(ir, host) else {
+            let named = app_of(ir, host).and_then(|ix| Some((ix, ir.apps.get(ix)?)));
+            let Some((ix, app)) = named else {
                 return refuse("no-such-app");
             };
-            let ix = ir
-                .apps
-                .iter()
-                .position(|a| a.id == ir.apps[app].id)
-                .unwrap();
-            let stripped = without_params(path);
-            let path = &stripped;
-            if ir.apps[app].windows && !windows_reads_once(path) {
+            let (path, kept) = readings(path);
+            if app.windows && !windows_reads_once(&path) {
                 return refuse("bad-request");
             }
-            let (suffix, allows) = area_of(&ir.apps[app], path);
-            let prefix = format!("{}{suffix}", ir.apps[app].id);
+            let (suffix, allows) = area_of(app, &path);
+            if area_of(app, &kept).0 != suffix {
+                return refuse("bad-request");
+            }
+            let prefix = format!("{}{suffix}", app.id);
             judge(
                 ir,
                 request,
@@ -71,10 +79,11 @@ pub(crate) fn decide(ir: &Ir, request: &Request) -> (Outcome, String) {
             )
         }
         Target::Flow(dst, port, proto) => {
-            let Some(net) = net_of(ir, *dst, *port, *proto) else {
+            let net = net_of(ir, *dst, *port, *proto);
+            let at = net.and_then(|net| ir.nets.iter().position(|n| n.id == net.id));
+            let (Some(net), Some(ix)) = (net, at) else {
                 return refuse("no-such-service");
             };
-            let ix = ir.nets.iter().position(|n| n.id == net.id).unwrap();
             judge(
                 ir,
                 request,
@@ -105,8 +114,9 @@ pub(crate) fn decide(ir: &Ir, request: &Request) -> (Outcome, String) {
 pub(crate) fn decide_by(ir: &Ir, proof: Proof, request: &Request) -> (Outcome, String) {
     let mut asked = request.clone();
     if let (Target::Http(host, path, _), false) = (&request.target, proof == Proof::SignIn) {
-        let app = app_of(ir, host).map(|at| &ir.apps[at]);
-        let lanes = app.map(|app| area_at(app, &without_params(path)).lanes);
+        let app = app_of(ir, host).and_then(|at| ir.apps.get(at));
+        let area = app.and_then(|app| area_at(app, &readings(path).0));
+        let lanes = area.map(|area| area.lanes);
         let taken = match (proof, lanes) {
             (_, None) => false,
             (Proof::SignIn, _) => true,
@@ -263,9 +273,13 @@ static ZONES: std::sync::LazyLock<jiff::tz::TimeZoneDatabase> =
 /// Asks the calendar of the time zone, every time anew.
 pub(crate) fn any_holds(ir: &Ir, when: &[u32], unix: i64) -> bool {
     when.iter().any(|&ix| {
-        let schedule = &ir.schedules[ix as usize];
-        let zone = ZONES.get(&schedule.tz).unwrap();
-        let local = jiff::Timestamp::from_second(unix).unwrap().to_zoned(zone);
+        let schedule = ir.schedules.get(ix as usize);
+        let zone = schedule.and_then(|schedule| ZONES.get(&schedule.tz).ok());
+        let stamp = jiff::Timestamp::from_second(unix).ok();
+        let (Some(schedule), Some(zone), Some(stamp)) = (schedule, zone, stamp) else {
+            return false;
+        };
+        let local = stamp.to_zoned(zone);
         let day = local.weekday().to_monday_zero_offset();
         let minute = i32::from(local.hour()) * 60 + i32::from(local.minute());
         let on_day = schedule
@@ -286,9 +300,27 @@ pub(crate) fn any_holds(ir: &Ir, when: &[u32], unix: i64) -> bool {
     })
 }
 
+/// A path as one reads it who decodes `%2F` and collapses `//`, and as one who does neither. Where the app takes no
+/// `//`, the path holds none.
+fn readings(path: &str) -> (String, String) {
+    let bare = without_params(path).replace("%2f", "%2F");
+    let plain = collapsed(&bare.replace("%2F", "/"));
+    (plain, format!("/{}", bare.trim_start_matches('/')))
+}
+
+fn collapsed(path: &str) -> String {
+    let mut parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    if path.ends_with('/') {
+        parts.push("");
+    }
+    format!("/{}", parts.join("/"))
+}
+
 /// Each segment up to its first `;`.
 fn without_params(path: &str) -> String {
-    let names = path.split('/').map(|part| part.split(';').next().unwrap());
+    let names = path
+        .split('/')
+        .map(|part| part.split(';').next().unwrap_or_default());
     names.collect::<Vec<_>>().join("/")
 }
 
@@ -336,21 +368,17 @@ fn zones_of(ir: &Ir, request: &Request) -> Vec<u32> {
     if request.tunnel {
         return vec![TUNNEL];
     }
-    let mut named: Vec<u32> = (0..ir.zones.len())
-        .filter(|&ix| {
-            ir.zones[ix]
-                .nets
-                .iter()
-                .any(|net| net.contains(&request.ip))
-        })
-        .map(number)
+    let here = |zone: &crate::ir::Zone| zone.nets.iter().any(|net| net.contains(&request.ip));
+    let zones = ir.zones.iter().enumerate();
+    let mut named: Vec<u32> = zones
+        .filter(|(_, zone)| here(zone))
+        .map(|(ix, _)| number(ix))
         .collect();
     // to the root and to each tenant, what is in no zone they can name is the internet
     let prefix = |ix: u32| {
-        ir.zones[ix as usize]
-            .name
-            .split_once('/')
-            .map(|(tenant, _)| tenant.to_owned())
+        let zone = ir.zones.get(ix as usize)?;
+        let (tenant, _) = zone.name.split_once('/')?;
+        Some(tenant.to_owned())
     };
     let prefixes: Vec<Option<String>> = named.iter().map(|ix| prefix(*ix)).collect();
     if prefixes.contains(&None) {
@@ -374,11 +402,13 @@ fn enabled(ir: &Ir, name: &str) -> bool {
 }
 
 fn is_in(ir: &Ir, who: &Who, name: &str) -> bool {
-    let me = number(ir.users.iter().position(|user| user.name == name).unwrap());
+    let Some(me) = ir.users.iter().position(|user| user.name == name) else {
+        return false;
+    };
+    let me = number(me);
     let mine = |groups: &[u32]| {
-        groups
-            .iter()
-            .any(|&g| ir.groups[g as usize].members.contains(&me))
+        let mut groups = groups.iter().filter_map(|&g| ir.groups.get(g as usize));
+        groups.any(|group| group.members.contains(&me))
     };
     let named = who.any_user || who.anyone || who.users.contains(&me) || mine(&who.groups);
     named && !who.not_users.contains(&me) && !mine(&who.not_groups)
@@ -393,16 +423,15 @@ fn app_of(ir: &Ir, host: &str) -> Option<usize> {
         })
     };
     let labels: Vec<&str> = host.split('.').collect();
-    find(false, host).or_else(|| find(true, &labels[1..].join(".")))
+    find(false, host).or_else(|| find(true, &labels.get(1..).unwrap_or_default().join(".")))
 }
 
 fn area_of<'a>(app: &'a App, path: &str) -> (&'a str, &'a [Allow]) {
-    let area = area_at(app, path);
-    (&area.pattern.text, &area.allows)
+    area_at(app, path).map_or(("", &[]), |area| (&area.pattern.text, &area.allows))
 }
 
 /// The matching area that every other matching area contains.
-fn area_at<'a>(app: &'a App, path: &str) -> &'a Area {
+fn area_at<'a>(app: &'a App, path: &str) -> Option<&'a Area> {
     let parts: Vec<String> = match path {
         "/" => Vec::new(),
         _ => path
@@ -431,34 +460,34 @@ fn area_at<'a>(app: &'a App, path: &str) -> &'a Area {
             })
         })
         .collect();
-    matching
-        .iter()
-        .find(|least| {
-            matching
-                .iter()
-                .all(|other| other.pattern.contains(&least.pattern))
-        })
-        .unwrap()
+    let least = |least: &&&Area| {
+        let mut all = matching.iter();
+        all.all(|other| other.pattern.contains(&least.pattern))
+    };
+    matching.iter().find(least).copied()
 }
 
 fn number(ix: usize) -> u32 {
-    u32::try_from(ix).unwrap()
+    u32::try_from(ix).unwrap_or(u32::MAX)
 }
 
 fn decode(part: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = part.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {
-        if first == b'%' {
-            let digits = std::str::from_utf8(&tail[..2]).unwrap();
-            bytes.push(u8::from_str_radix(digits, 16).unwrap());
-            rest = &tail[2..];
-        } else {
-            bytes.push(first);
-            rest = tail;
-        }
+        let digits = tail
+            .split_at_checked(2)
+            .filter(|_| first == b'%')
+            .and_then(|(digits, tail)| Some((std::str::from_utf8(digits).ok()?, tail)));
+        let escaped = digits.and_then(|(digits, tail)| {
+            let byte = u8::from_str_radix(digits, 16).ok()?;
+            Some((byte, tail))
+        });
+        let (byte, tail) = escaped.unwrap_or((first, tail));
+        bytes.push(byte);
+        rest = tail;
     }
-    String::from_utf8(bytes).unwrap()
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn net_of(ir: &Ir, dst: IpAddr, port: u16, proto: Proto) -> Option<&Net> {

@@ -1,15 +1,18 @@
 //! A policy written out again, with every default and every name in one order.
 
 mod pieces;
+mod rules;
 mod tunnel;
 pub(crate) mod words;
 
 use crate::compile::Policy;
-use crate::ir::{self, Allow, Ir, Mfa, Resource, Who};
+use crate::ir::{self, Ir, Resource, Who};
 use crate::resolve::tenants::{EVERYBODY, owner, split};
 use crate::resolve::values::show_duration;
 use crate::source::Sources;
 pub(crate) use pieces::{Piece, Topic, pieces};
+use rules::mfa;
+pub(crate) use rules::{allow_keys, guard_keys};
 use words::{list, pair, push, quote};
 
 impl Policy {
@@ -270,39 +273,6 @@ impl Printer<'_> {
         );
     }
 
-    fn guard(&self, out: &mut String, guard: &ir::Guard) {
-        let id = split_id(&guard.id);
-        let name = id.strip_prefix("deny.").unwrap_or(id);
-        push(out, &format!("\n[deny.{}]", quote(name)));
-        if let Some(who) = &guard.who {
-            pair(out, "who", &self.who(who));
-        }
-        if let Some(from) = &guard.from {
-            pair(out, "from", &self.zones(from));
-        }
-        if let Some(class) = guard.device_not {
-            pair(out, "device-not", &quote(class.as_str()));
-        }
-        for (key, when) in [("when", &guard.when), ("unless-when", &guard.unless_when)] {
-            if let Some(when) = when {
-                pair(out, key, &self.schedules(when));
-            }
-        }
-        if let Some(on) = &guard.on {
-            let ids: Vec<String> = on
-                .iter()
-                .filter_map(|resource| self.resource(*resource))
-                .collect();
-            let ids: Vec<&str> = match self.tenant {
-                Some(_) => ids.iter().map(|id| split_id(id)).collect(),
-                None => ids.iter().map(String::as_str).collect(),
-            };
-            pair(out, "on", &list(&ids));
-        }
-        pair(out, "shadow", if guard.shadow { "true" } else { "false" });
-        pair(out, "reason", &quote(&guard.reason));
-    }
-
     fn app(&self, out: &mut String, app: &ir::App) {
         let id = split_id(&app.id);
         let name = id.strip_prefix("app.").unwrap_or(id);
@@ -315,6 +285,8 @@ impl Printer<'_> {
                 pair(out, "windows", if app.windows { "true" } else { "false" });
                 for (key, on) in [
                     ("path-params", app.path_params),
+                    ("encoded-slashes", app.encoded_slashes),
+                    ("empty-segments", app.empty_segments),
                     ("preflight", app.preflight),
                     ("shadow", app.shadow),
                 ] {
@@ -345,40 +317,6 @@ impl Printer<'_> {
                 front.print(out);
             }
             self.allows(out, &area.allows);
-        }
-    }
-
-    fn allows(&self, out: &mut String, allows: &[Allow]) {
-        for allow in allows {
-            let mut parts = vec![format!("who = {}", self.who(&allow.who))];
-            if let Some(from) = &allow.from {
-                parts.push(format!("from = {}", self.zones(from)));
-            }
-            if let Some(when) = &allow.when {
-                parts.push(format!("when = {}", self.schedules(when)));
-            }
-            parts.push(format!("device = {}", quote(allow.device.as_str())));
-            if !allow.who.anyone {
-                parts.push(format!("mfa = {}", quote(&mfa(allow.mfa))));
-                parts.push(format!("login = {}", quote(&show_duration(allow.login))));
-                let idle = allow.idle.map(|secs| quote(&show_duration(secs.get())));
-                parts.extend(idle.map(|idle| format!("idle = {idle}")));
-                parts.extend(allow.sessions.map(|most| format!("sessions = {most}")));
-            }
-            if let Some(methods) = &allow.methods {
-                parts.push(format!("methods = {}", list(methods)));
-            }
-            if let Some(rate) = self.rate(allow.rate) {
-                parts.push(format!("rate = {}", quote(&self.refer(rate))));
-            }
-            if let Some(set) = self.header_set(allow.headers) {
-                parts.push(format!("headers = {}", quote(&self.refer(set))));
-            }
-            if allow.shadow {
-                parts.push("shadow = true".to_owned());
-            }
-            let line = format!("allow.{} = {{ {} }}", quote(&allow.name), parts.join(", "));
-            push(out, &line);
         }
     }
 
@@ -475,14 +413,6 @@ fn split_id(id: &str) -> &str {
     match owner(id) {
         Some(_) => split(id).1,
         None => id,
-    }
-}
-
-fn mfa(mfa: Mfa) -> String {
-    match mfa {
-        Mfa::None => "none".to_owned(),
-        Mfa::Session => "session".to_owned(),
-        Mfa::Age(secs) => show_duration(secs),
     }
 }
 

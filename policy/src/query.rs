@@ -86,6 +86,8 @@ pub struct Query {
     pub(crate) login_age: u32,
     pub(crate) device: Device,
     pub(crate) zone: ZoneClass,
+    /// The address and whether it is inside the tunnel, where one was named.
+    pub(crate) source: Option<(IpAddr, bool)>,
     pub(crate) time: TimeClass,
     pub(crate) target: Target,
 }
@@ -170,6 +172,10 @@ impl Policy {
             login_age: age(QueryField::Login, text.login.as_deref())?,
             device: device(text.device.as_deref())?,
             zone: self.query_zone(text.from.as_deref())?,
+            source: text
+                .from
+                .as_deref()
+                .and_then(|from| Some((from.parse().ok()?, false))),
             time,
             target: self.query_target(&text.to)?,
         })
@@ -223,7 +229,7 @@ impl Policy {
     }
 
     /// Reads a wall time; the time zone is the one written, else the only one the schedules have, else UTC.
-    fn query_time(&self, text: &str) -> Result<TimeClass, QueryError> {
+    pub(crate) fn query_time(&self, text: &str) -> Result<TimeClass, QueryError> {
         let title = format!("`{}` is not a time", show(text));
         let bad = || error(QueryField::At, &title).help("write tue 10:00 or 2026-10-12 10:00");
         let (wall, named) = match text.rsplit_once(' ') {
@@ -256,15 +262,20 @@ impl Policy {
         if let Ok(ip) = from.parse::<IpAddr>() {
             return Ok(self.zone(ip, false));
         }
-        let zone = self
-            .ir
-            .zone(from)
-            .and_then(|ix| self.zones.class_of_zone(ix));
-        zone.ok_or_else(|| {
-            let names = self.ir.zones.iter().map(|zone| &zone.name);
-            error(QueryField::From, &format!("unknown zone `{}`", show(from)))
-                .help_opt(did_you_mean(from, names))
-        })
+        let zone = self.query_named_zone(from)?;
+        let class = self.zones.class_of_zone(zone);
+        class.ok_or_else(|| self.unknown_zone(from))
+    }
+
+    /// Finds a zone by name.
+    pub(crate) fn query_named_zone(&self, name: &str) -> Result<u32, QueryError> {
+        self.ir.zone(name).ok_or_else(|| self.unknown_zone(name))
+    }
+
+    fn unknown_zone(&self, name: &str) -> QueryError {
+        let names = self.ir.zones.iter().map(|zone| &zone.name);
+        error(QueryField::From, &format!("unknown zone `{}`", show(name)))
+            .help_opt(did_you_mean(name, names))
     }
 }
 

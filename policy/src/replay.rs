@@ -254,6 +254,7 @@ impl Policy {
             login_age: record.login_age,
             device: record.device,
             zone: self.zone(record.source, record.tunnel),
+            source: Some((record.source, record.tunnel)),
             time: self.tick(record.unix),
             target: self.recorded_target(&record.target),
         })

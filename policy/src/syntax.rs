@@ -228,6 +228,8 @@ pub(crate) struct AppAst {
     pub(crate) windows: bool,
     pub(crate) case_insensitive: bool,
     pub(crate) path_params: bool,
+    pub(crate) encoded_slashes: bool,
+    pub(crate) empty_segments: bool,
     pub(crate) preflight: bool,
     pub(crate) shadow: bool,
     pub(crate) root: AreaAst,

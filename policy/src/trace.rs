@@ -1,15 +1,15 @@
 //! Why a question is answered as it is: the same decision, told step by step.
 
+mod conditions;
+mod flips;
 mod text;
 
 use serde::Serialize;
 
 use crate::compile::{Allow, Policy, RuleInfo};
 use crate::decide::{Decision, Outcome};
-use crate::ir::{self, Device, Mfa, Resource, Who};
-use crate::lane::Proof;
+use crate::ir::{self, Resource, Who};
 use crate::query::{Query, Target};
-use crate::resolve::values::show_duration;
 
 /// 2026-01-05, where a question names no time.
 const SOME_MONDAY: i64 = 1_767_571_200;
@@ -23,6 +23,8 @@ pub struct AllowTrace {
     pub ok: bool,
     /// Each condition that fails, or `all conditions hold`.
     pub why: String,
+    /// The conditions the rule states that hold, such as `from`; a stranger has no `who`, `login` and `mfa`.
+    pub holds: Vec<&'static str>,
 }
 
 /// An answer with its reasons. The serialised form is the contract of `policy explain --json`.
@@ -109,6 +111,7 @@ impl Policy {
         }
         out.at = out.at.or_else(|| self.place_of(reached.place));
         self.note_areas(query, &reached, &mut out.notes);
+        self.note_readings(query, &mut out.notes);
         let asks = matches!(&query.target, Target::Http { method, .. } if method == "OPTIONS");
         if asks && query.user.is_none() && reached.app.is_some_and(|app| app.preflight) {
             let note = "the gateway answers it itself where it is a CORS preflight";
@@ -227,6 +230,7 @@ impl Policy {
                 let mut misses: Vec<String> = lane.cloned().into_iter().collect();
                 misses.extend(self.misses(query, rule, compiled, reached));
                 AllowTrace {
+                    holds: conditions::holding(query, rule, &misses),
                     rule: self.rule(compiled.rule).id.to_string(),
                     ok: misses.is_empty(),
                     why: if misses.is_empty() {
@@ -237,74 +241,6 @@ impl Policy {
                 }
             })
             .collect()
-    }
-
-    /// Each condition of a rule that does not hold.
-    fn misses(
-        &self,
-        query: &Query,
-        rule: &ir::Allow,
-        compiled: &Allow,
-        reached: &Reached<'_>,
-    ) -> Vec<String> {
-        let mut out = Vec::new();
-        if let (Some(methods), Some(bit)) = (&rule.methods, reached.method)
-            && compiled.methods & bit == 0
-        {
-            out.push(format!("methods: only {}", methods.join(", ")));
-        } else if reached.method == Some(0) {
-            out.push("methods: an unusual method must be named".to_owned());
-        }
-        if let Some(from) = rule.from.as_ref().filter(|from| !self.is_from(query, from)) {
-            let here = self.zone_names(query.zone).join(", ");
-            out.push(format!("from: {here}, not {}", self.zone_list(from)));
-        }
-        if let Some(when) = rule.when.as_ref()
-            && !self.times.any(compiled.when, query.time)
-        {
-            let unknown = query.time.unix().is_none();
-            let now = if unknown {
-                "the time is not known"
-            } else {
-                "outside"
-            };
-            out.push(format!("when: {now}, only {}", self.schedule_list(when)));
-        }
-        if rule.shadow {
-            out.push("shadow: not in force".to_owned());
-        }
-        if query.device < rule.device {
-            let has = query.device.as_str();
-            out.push(format!("device: {has}, needs {}", rule.device.as_str()));
-        }
-        if rule.who.anyone {
-            return out;
-        }
-        if query.bits.is_none() {
-            out.push(match &query.user_name {
-                Some(name) => format!("who: {name} is disabled"),
-                None => "who: not signed in".to_owned(),
-            });
-            return out;
-        }
-        if !rule.who.holds(query.user, &query.groups) {
-            let name = query.user_name.as_deref().unwrap_or("");
-            out.push(format!(
-                "who: {name} is not in {}",
-                self.who_list(&rule.who)
-            ));
-        }
-        if query.login_age > rule.login && query.by != Proof::Token {
-            out.push(format!(
-                "login: {} ago, at most {}",
-                show_duration(query.login_age),
-                show_duration(rule.login)
-            ));
-        }
-        if !rule.mfa.accepts(query.mfa_age) {
-            out.push(mfa_miss(rule.mfa, query.mfa_age));
-        }
-        out
     }
 
     fn is_from(&self, query: &Query, from: &[u32]) -> bool {
@@ -353,81 +289,6 @@ impl Policy {
         out.join(", ")
     }
 
-    /// Changes one field at a time over all it can be, and keeps what would be an allow.
-    fn would_allow(&self, query: &Query) -> Vec<String> {
-        let allowed = |query: &Query| self.decide(query).outcome == Outcome::Allow;
-        let mut out = Vec::new();
-        if query.bits.is_some() {
-            for (group, ix) in self.ir.groups.iter().zip(0u32..) {
-                if query.groups.contains(&ix) {
-                    continue;
-                }
-                let mut other = query.clone();
-                other.groups.extend(&group.within);
-                other.groups.sort_unstable();
-                other.groups.dedup();
-                other.bits = Some(self.subject_with(other.user, &other.groups));
-                if allowed(&other) {
-                    out.push(format!("being in @{}", group.name));
-                }
-            }
-        }
-        for class in self.zones.all().filter(|&class| class != query.zone) {
-            let other = Query {
-                zone: class,
-                ..query.clone()
-            };
-            if allowed(&other) {
-                out.push(format!("from {}", self.zone_names(class).join(" and ")));
-            }
-        }
-        for (schedule, ix) in self.ir.schedules.iter().zip(0u32..) {
-            let held = self
-                .times
-                .next_held(ix, query.time.unix().unwrap_or(SOME_MONDAY));
-            let other = Query {
-                time: held.map_or(query.time, |unix| self.tick(unix)),
-                ..query.clone()
-            };
-            if other.time != query.time && allowed(&other) {
-                out.push(format!("in {}", schedule.name));
-            }
-        }
-        for device in [Device::Known, Device::Managed] {
-            let other = Query {
-                device,
-                ..query.clone()
-            };
-            if device > query.device && allowed(&other) {
-                out.push(format!("device {}", device.as_str()));
-            }
-        }
-        let signed_in = Query {
-            by: Proof::SignIn,
-            ..query.clone()
-        };
-        if query.by != Proof::SignIn && query.bits.is_some() && allowed(&signed_in) {
-            out.push("a sign-in in the browser".to_owned());
-        }
-        let fresh_code = Query {
-            mfa_age: Some(0),
-            ..query.clone()
-        };
-        let fresh_login = Query {
-            login_age: 0,
-            mfa_age: Some(0),
-            ..query.clone()
-        };
-        if query.bits.is_some() && allowed(&fresh_code) {
-            out.push("a fresh code".to_owned());
-        } else if query.bits.is_some() && allowed(&fresh_login) {
-            out.push("a fresh sign-in".to_owned());
-        } else if self.decide(query).outcome == Outcome::Login {
-            out.push("signing in as somebody the rule names".to_owned());
-        }
-        out
-    }
-
     /// Says where a less specific area would have allowed what this one refuses.
     fn note_areas(&self, query: &Query, reached: &Reached<'_>, notes: &mut Vec<String>) {
         let (Some(area), Some(app), Target::Http { path, .. }) =
@@ -459,6 +320,21 @@ impl Policy {
         }
     }
 
+    /// Says where an app could read the path in another way, which lies elsewhere.
+    fn note_readings(&self, query: &Query, notes: &mut Vec<String>) {
+        let Target::Http { host, path, .. } = &query.target else {
+            return;
+        };
+        let rules = self.app_for(host).and_then(|app| self.app_rules(app));
+        if rules.is_some_and(|rules| self.reads_apart(rules.tree, path)) {
+            notes.push(format!(
+                "the app could read it as {} or as {}, which lie in different areas",
+                path.forward(),
+                path.as_str()
+            ));
+        }
+    }
+
     pub(crate) fn place_of(&self, span: crate::source::Span) -> Option<String> {
         let (path, line) = self.places.line(span)?;
         Some(format!("{path}:{line}"))
@@ -474,15 +350,4 @@ fn area_id(app: &str, area: &ir::Area) -> String {
 
 pub(crate) fn place(rule: &RuleInfo) -> Option<String> {
     (rule.line > 0).then(|| format!("{}:{}", rule.file, rule.line))
-}
-
-fn mfa_miss(mfa: Mfa, age: Option<u32>) -> String {
-    let has = match age {
-        Some(age) => format!("code {} ago", show_duration(age)),
-        None => "no code in this session".to_owned(),
-    };
-    match mfa {
-        Mfa::Age(max) => format!("mfa: {has}, at most {}", show_duration(max)),
-        Mfa::Session | Mfa::None => format!("mfa: {has}"),
-    }
 }

@@ -174,6 +174,7 @@ fn a_file_that_comes_and_goes_gives_the_whole_folder_or_nothing() {
     assert_ne!(with, without);
     let done = AtomicBool::new(false);
     let hidden = gateway.facts.policy.join(".extra");
+    let (seen, mut vanished) = (rejected(&gateway), 0);
     thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
@@ -183,7 +184,10 @@ fn a_file_that_comes_and_goes_gives_the_whole_folder_or_nothing() {
                 fs::rename(&hidden, &extra).unwrap();
             }
         });
-        for _ in 0..30 {
+        for round in 0..400 {
+            if round >= 30 && vanished > 0 {
+                break;
+            }
             let output = gateway.run(&["reload"]);
             let code = output.status.code().unwrap();
             let text = String::from_utf8_lossy(&output.stderr);
@@ -191,11 +195,24 @@ fn a_file_that_comes_and_goes_gives_the_whole_folder_or_nothing() {
                 code == 0 || (code == CONFIG && text.contains("extra.toml")),
                 "{code}: {text}"
             );
+            vanished += usize::from(code == CONFIG);
             let now = in_force(&gateway);
             assert!(now == with || now == without, "neither of the two");
         }
         done.store(true, Ordering::Relaxed);
     });
+    assert!(vanished > 0, "the file never vanished while it was read");
+    let records = journal::search(&gateway, &["--event", "policy-rejected.1"]);
+    assert!(
+        records.len() >= seen + vanished,
+        "{vanished} refusals, {seen} records before, {} now",
+        records.len()
+    );
+    let gone = |r: &Value| {
+        let detail = r["detail"].as_str().unwrap_or_default();
+        detail.contains("cannot read") && detail.contains("extra.toml")
+    };
+    assert!(records.iter().any(gone), "{records:?}");
     gateway.must(&["reload"]);
     assert_eq!(in_force(&gateway), with);
 }

@@ -247,6 +247,92 @@ fn path_parameters_choose_no_rule_and_reach_only_an_app_that_takes_them() {
     assert_eq!(record["outcome"], "allow", "on record without parameters");
 }
 
+const READINGS: &str = r#"
+[app.app]
+host = "app.gate.localhost"
+upstream = "UPSTREAM"
+encoded-slashes = true
+empty-segments = true
+allow.people = { who = ["demo", "guest"] }
+
+[app.app."/admin"]
+allow.admins = { who = "@admins" }
+
+[app.app."/open"]
+public = "a page for all"
+allow.all = { who = "anyone", rate = "slow" }
+
+[app.second]
+host = "second.gate.localhost"
+upstream = "UPSTREAM"
+allow.people = { who = ["demo", "guest"] }
+"#;
+
+#[test]
+fn encoded_slashes_and_empty_segments_reach_an_app_that_takes_them_and_lead_into_no_other_area() {
+    let (recorder, gateway) = with(READINGS);
+    let (app, second) = (&gateway.facts.app, second_app(&gateway));
+    let client = Client::new(&gateway);
+    assert!(is_the_app(&client.sign_in(app, &gateway.facts.guest)));
+    let status = |client: &Client, url: &str, path: &str| {
+        let url = format!("{}{path}", origin(url));
+        client.send(&url, &["--path-as-is"]).status
+    };
+    for (path, arrives) in [
+        (
+            "/api/group%2fproject?x=%2F/..",
+            "/api/group%2Fproject?x=%2F/..",
+        ),
+        ("/a//b", "/a//b"),
+        ("//a/b", "/a/b"),
+        ("/open/a%2Fb", "/open/a%2Fb"),
+        ("/open//a", "/open//a"),
+    ] {
+        assert_eq!(status(&client, app, path), 200, "{path}");
+        assert_eq!(recorder.last().target(), arrives, "{path}");
+    }
+    let before = recorder.seen().len();
+    let stranger = Client::new(&gateway);
+    for path in ["/admin/a%2Fb", "/admin//b", "/admin%2Fusers", "/open%2Fx"] {
+        for client in [&client, &stranger] {
+            assert_ne!(status(client, app, path), 200, "{path}");
+        }
+    }
+    for path in [
+        "/open/..%2Fadmin",
+        "/open%2F..%2Fadmin",
+        "/open//../admin",
+        "/open/%2Fadmin",
+        "/open%2F/admin",
+        "/a%2Fb//c",
+        "/a%252Fb",
+    ] {
+        for client in [&client, &stranger] {
+            assert_eq!(status(client, app, path), 400, "{path}");
+        }
+    }
+    assert_eq!(recorder.seen().len(), before);
+    assert!(is_the_app(&client.follow(&second)));
+    assert_eq!(status(&client, &second, "/a%2Fb"), 400);
+    assert_eq!(status(&client, &second, "/a//b"), 200);
+    assert_eq!(recorder.last().target(), "/a/b");
+    for (path, outcome) in [
+        ("/api/group%2Fproject", "allow"),
+        ("/a//b", "allow"),
+        ("/admin%2Fusers", "deny"),
+    ] {
+        let record = journal::wait_for(&gateway, "access-decided.1", |r| {
+            journal::is(r, "path", path)
+        });
+        assert_eq!(record["outcome"], outcome, "{path} is on record as it is");
+    }
+    let replay = gateway.must(&["policy", "replay", "--json"]);
+    assert!(
+        replay.contains("\"changed\":0") || replay.contains("\"changes\":0"),
+        "{replay}"
+    );
+}
+
 const PREFLIGHT: &str = r#"
 [app.app]
 host = "app.gate.localhost"

@@ -3,18 +3,21 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use postern_tests::chrome::Chrome;
 use postern_tests::curl::{Answer, Client};
-use postern_tests::gateway::{Gateway, Person};
+use postern_tests::gateway::{Gateway, Person, binary};
 use postern_tests::html::{self, Form};
 use postern_tests::journal;
 use postern_tests::ports;
+use postern_tests::process::Program;
 use postern_tests::smtp::{Mail, Own, Sink};
 use postern_tests::temp::Temp;
 use postern_tests::totp;
 use postern_tests::wait;
+use serde_json::Value;
 
 const ADDRESS: &str = "demo@example.org";
 const NEW_PASSWORD: &str = "nine pears in a bowl";
@@ -410,4 +413,30 @@ fn administrators_hear_of_a_policy_folder_that_is_not_in_force() {
         "[app.app.\"=/open\"]\npublic = \"a leaflet\"\nallow.world = { who = \"anyone\" }\n[app.app]",
     ));
     told("become open to the world");
+}
+
+/// Nobody asked for anything: the gateway came up by itself, and the folder was wrong.
+#[test]
+fn administrators_hear_of_a_start_by_the_last_good_policy() {
+    let sink = Sink::new();
+    let mut gateway = with_mail(sink.port());
+    let good = gateway.policy_text();
+    gateway.stop();
+    fs::write(
+        gateway.policy_file(),
+        good.replace("[app.app]", "[app.app]\nhots = 1"),
+    )
+    .unwrap();
+    let mut command = Command::new(binary());
+    command.args(["run", "--config"]).arg(&gateway.facts.config);
+    let served = Program::start(command, gateway.dir(), "served");
+    let mail = sink.wait_for("the mail about the start", |mail| {
+        mail.header("Subject").starts_with("The policy of")
+    });
+    assert_eq!(mail.to, ["ops@example.org"]);
+    assert!(mail.text.contains("hots"), "{}", mail.text);
+    let loud = "THE POLICY FOLDER IS NOT IN FORCE";
+    assert!(served.stderr().contains(loud), "{}", served.stderr());
+    let status: Value = serde_json::from_str(&gateway.must(&["status", "--json"])).unwrap();
+    assert_eq!(status["policy"]["cached"], true, "{status}");
 }

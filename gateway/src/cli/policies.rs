@@ -1,12 +1,14 @@
 //! `postern policy`: questions about a policy folder.
 
+mod check;
 mod past;
+mod reach;
 mod replay;
 
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use policy::{Checked, Loaded, QueryError, QueryText, Sources};
+use policy::{Loaded, QueryError, QueryText, Sources};
 use serde::Serialize;
 
 use super::exit::{Exit, Failure};
@@ -17,7 +19,8 @@ use crate::{clock, reload};
 /// The commands about the policy.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Load a policy folder as a start would
+    /// Load a policy folder as a start would, and tell whom it locks out
+    #[command(after_help = check::CHECK)]
     Check(Folder),
     /// Run the tests a policy folder carries
     Test(Folder),
@@ -34,9 +37,11 @@ pub(crate) enum Command {
     #[command(after_help = SHOW)]
     Show(Show),
     /// Tell who can reach something, exactly, and in which contexts
-    WhoCan(WhoCan),
+    #[command(after_help = reach::WHO)]
+    WhoCan(reach::WhoCan),
     /// Tell what somebody can reach, exactly, and in which contexts
-    WhatCan(WhatCan),
+    #[command(after_help = reach::WHAT)]
+    WhatCan(reach::WhatCan),
     /// Tell what another policy would change; exit code 3 if it widens access
     Diff(Diff),
     /// Tell what is allowed but looks like a mistake
@@ -57,16 +62,6 @@ pub(crate) enum Command {
     History,
 }
 
-/// Who can reach it.
-#[derive(Debug, Args)]
-pub(crate) struct WhoCan {
-    #[command(flatten)]
-    folder: Folder,
-    /// What is asked about
-    #[arg(help = "https://host/path, tcp://ip:port, or an id such as app.pay/admin")]
-    resource: String,
-}
-
 /// What is shown.
 #[derive(Debug, Args)]
 pub(crate) struct Show {
@@ -84,15 +79,6 @@ const SHOW: &str = "Examples:
   postern policy show app.pay                all areas, the most specific first
   postern policy show https://pay.example.org/admin/x
   postern policy show tcp://192.168.1.100:22 --json";
-
-/// What they can reach.
-#[derive(Debug, Args)]
-pub(crate) struct WhatCan {
-    #[command(flatten)]
-    folder: Folder,
-    /// A user, or anyone
-    user: String,
-}
 
 /// Two policies.
 #[derive(Debug, Args)]
@@ -140,8 +126,11 @@ pub(crate) struct Explain {
     /// The method of the request [default: GET]
     #[arg(long, value_name = "M")]
     method: Option<String>,
+    /// Decide it again by a plain interpreter of the files and compare; exit code 70 if they differ
+    #[arg(long)]
+    check: bool,
     /// A decision on record, by its number in the journal
-    #[arg(long, value_name = "N", conflicts_with_all = ["url", "user", "by", "from", "at", "mfa", "login", "device", "method"])]
+    #[arg(long, value_name = "N", conflicts_with_all = ["url", "user", "by", "from", "at", "mfa", "login", "device", "method", "check"])]
     seq: Option<u64>,
     /// What is asked for
     #[arg(
@@ -153,6 +142,7 @@ pub(crate) struct Explain {
 
 const EXPLAIN: &str = "Examples:
   postern policy explain --user laure --from office --at 'tue 10:00' https://paie.cabinet.example/admin
+  postern policy explain --user laure --check https://paie.cabinet.example/
   postern policy explain D-7K3QXN2A          what a denied page showed
   postern policy explain --seq 4711          a number from `postern audit search`";
 
@@ -163,8 +153,8 @@ const EXPLAIN: &str = "Examples:
 /// be asked of it.
 pub(crate) fn run(command: &Command, global: &Global) -> Result<(), Failure> {
     match command {
-        Command::Check(folder) => check(&folder.dir(global)?, global.json),
-        Command::Test(folder) => test(&folder.dir(global)?, global.json),
+        Command::Check(folder) => check::check(&folder.dir(global)?, global),
+        Command::Test(folder) => check::test(&folder.dir(global)?, global.json),
         Command::Explain(question) => explain(question, global),
         Command::Replay(asked) => replay::run(asked, global),
         Command::Record(asked) => past::record(asked, global),
@@ -174,18 +164,8 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<(), Failure> {
             show(&answer, &answer.to_text(), global.json);
             Ok(())
         }
-        Command::WhoCan(asked) => {
-            let policy = load(&asked.folder.dir(global)?)?.policy;
-            let answer = policy.who_can(&asked.resource).map_err(refused)?;
-            show(&answer, &answer.to_text(), global.json);
-            Ok(())
-        }
-        Command::WhatCan(asked) => {
-            let policy = load(&asked.folder.dir(global)?)?.policy;
-            let answer = policy.what_can(&asked.user).map_err(refused)?;
-            show(&answer, &answer.to_text(), global.json);
-            Ok(())
-        }
+        Command::WhoCan(asked) => reach::who_can(asked, global),
+        Command::WhatCan(asked) => reach::what_can(asked, global),
         Command::Diff(Diff { old, new }) => {
             let (old, new) = (load(old)?.policy, load(new)?.policy);
             let diff = policy::diff(&old, &new);
@@ -234,131 +214,6 @@ pub(crate) fn load(dir: &Path) -> Result<Loaded, Failure> {
         .map_err(|found| Failure::new(Exit::Config, render::all(&sources, &found)))
 }
 
-#[derive(Serialize)]
-struct CheckAnswer<'a> {
-    ok: bool,
-    digest: Option<&'a str>,
-    tests: usize,
-    findings: Vec<Finding<'a>>,
-}
-
-#[derive(Serialize)]
-struct Finding<'a> {
-    file: &'a str,
-    line: u32,
-    column: u32,
-    severity: &'a str,
-    code: &'a str,
-    title: &'a str,
-    help: Option<&'a str>,
-}
-
-fn findings<'a>(sources: &'a Sources, found: &'a [policy::Diagnostic]) -> Vec<Finding<'a>> {
-    let finding = |d: &'a policy::Diagnostic| {
-        let at = sources.locate(&d.span);
-        Finding {
-            file: at.path,
-            line: at.line,
-            column: at.column,
-            severity: d.severity.as_str(),
-            code: d.code,
-            title: &d.title,
-            help: d.help.as_deref(),
-        }
-    };
-    found.iter().map(finding).collect()
-}
-
-fn check(dir: &Path, json: bool) -> Result<(), Failure> {
-    let sources = read(dir)?;
-    match policy::load(&sources) {
-        Ok(loaded) => {
-            if json {
-                out::json(&CheckAnswer {
-                    ok: true,
-                    digest: Some(loaded.policy.digest()),
-                    tests: loaded.tests_passed,
-                    findings: findings(&sources, &loaded.warnings),
-                });
-                return Ok(());
-            }
-            if !loaded.warnings.is_empty() {
-                out::note(&render::all(&sources, &loaded.warnings));
-            }
-            out::line(&format!(
-                "{}: ok, {} tests passed, {} warnings",
-                dir.display(),
-                loaded.tests_passed,
-                loaded.warnings.len()
-            ));
-            Ok(())
-        }
-        Err(found) => {
-            if json {
-                out::json(&CheckAnswer {
-                    ok: false,
-                    digest: None,
-                    tests: 0,
-                    findings: findings(&sources, &found),
-                });
-            }
-            Err(Failure::new(Exit::Config, render::all(&sources, &found)))
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct TestLine<'a> {
-    name: &'a str,
-    file: &'a str,
-    line: u32,
-    passed: bool,
-    expected: &'a str,
-    got: &'a str,
-}
-
-fn test(dir: &Path, json: bool) -> Result<(), Failure> {
-    let sources = read(dir)?;
-    let Checked { tests, .. } = policy::check(&sources)
-        .map_err(|found| Failure::new(Exit::Config, render::all(&sources, &found)))?;
-    let failed = tests.iter().filter(|t| !t.passed).count();
-    for test in &tests {
-        let at = sources.locate(&test.span);
-        if json {
-            out::json(&TestLine {
-                name: &test.name,
-                file: at.path,
-                line: at.line,
-                passed: test.passed,
-                expected: &test.expected,
-                got: &test.got,
-            });
-        } else if test.passed {
-            out::line(&format!("ok      {}", test.name));
-        } else {
-            out::line(&format!(
-                "FAILED  {}\n        {at}: expected {}, got {}",
-                test.name, test.expected, test.got
-            ));
-            for line in test.explanation.lines() {
-                out::line(&format!("        {line}"));
-            }
-        }
-    }
-    if !json {
-        out::line(&format!("{} passed, {failed} failed", tests.len() - failed));
-    }
-    if failed > 0 {
-        let lines = tests
-            .iter()
-            .filter(|t| !t.passed)
-            .map(|t| format!("{}: test `{}` failed", sources.locate(&t.span), t.name));
-        let lines: Vec<String> = lines.collect();
-        return Err(Failure::new(Exit::Config, lines.join("\n")));
-    }
-    Ok(())
-}
-
 fn explain(question: &Explain, global: &Global) -> Result<(), Failure> {
     if let Some(which) = question.on_record()? {
         return past::explain(&which, &question.folder, global);
@@ -385,8 +240,34 @@ fn explain(question: &Explain, global: &Global) -> Result<(), Failure> {
     let explanation = policy.explain(&query);
     let excerpts = explain::excerpts(&sources, &policy, &explanation);
     let text = format!("{}{excerpts}", explanation.to_text());
-    show(&explanation, &text, global.json);
-    Ok(())
+    if !question.check {
+        show(&explanation, &text, global.json);
+        return Ok(());
+    }
+    let checked = policy.check(&query);
+    let same =
+        "checked: a plain reading of the files, without the compiled tables, says the same\n";
+    let text = match &checked {
+        Ok(()) => format!("{text}{same}"),
+        Err(_) => text,
+    };
+    let answer = CheckedExplanation {
+        explanation: &explanation,
+        checked: checked.is_ok(),
+    };
+    show(&answer, &text, global.json);
+    checked.map_err(|differ| {
+        let text = format!("{differ}: this is a fault of the program, please report it");
+        Failure::new(Exit::Internal, text)
+    })
+}
+
+/// An explanation and whether a plain reading of the files agrees.
+#[derive(Serialize)]
+struct CheckedExplanation<'a> {
+    #[serde(flatten)]
+    explanation: &'a policy::Explanation,
+    checked: bool,
 }
 
 impl Explain {
@@ -406,7 +287,7 @@ impl Explain {
             &self.device,
             &self.method,
         ];
-        if code.is_some() && words.iter().any(|word| word.is_some()) {
+        if code.is_some() && (self.check || words.iter().any(|word| word.is_some())) {
             let text = "a decision on record is asked for by its code alone: it has all the rest";
             return Err(Failure::new(Exit::Usage, text));
         }
@@ -435,7 +316,7 @@ fn lint(dir: &Path, json: bool) -> Result<(), Failure> {
     found.extend(loaded.policy.lint(Some(clock::unix())));
     found.sort_by_key(|finding| (finding.span.file, finding.span.start));
     if json {
-        for finding in findings(&sources, &found) {
+        for finding in check::findings(&sources, &found) {
             out::json(&finding);
         }
     } else if found.is_empty() {

@@ -29,6 +29,9 @@ fn wrong_command_lines_are_usage_and_help_is_not() {
         "postern session revoke",
         "postern session revoke s1 --all",
         "postern policy explain",
+        "postern policy who-can admin --now --ever",
+        "postern policy who-can admin --now --in office",
+        "postern policy what-can ann --in",
         "postern policy apply --confirm 2d",
         "postern policy apply --accept-wider many",
         "postern policy apply --from office",
@@ -68,6 +71,9 @@ fn flags_may_follow_arguments() {
         "postern session revoke s1 --json",
         "postern policy explain https://a.example/ --user ann --from office --mfa none --policy d --json",
         "postern policy check --policy d",
+        "postern policy who-can admin --now --policy d --json",
+        "postern policy what-can ann --in office@mon",
+        "postern policy what-can ann --ever --json",
         "postern policy apply",
         "postern policy apply d --confirm 5m --accept-wider 2 --accept-loss 1 --dry-run --json",
         "postern policy apply --as ann --from office --device known --to-reach tcp://10.0.0.5:22 --i-lose-access",
@@ -100,10 +106,12 @@ fn every_command_has_help_and_examples() {
 }
 
 #[test]
-fn every_change_of_the_policy_has_help_and_examples() {
+fn questions_to_the_policy_and_changes_of_it_have_help_and_examples() {
     let command = Cli::command();
     let policy = command.find_subcommand("policy").unwrap();
-    for name in ["apply", "confirm", "rollback", "history"] {
+    for name in [
+        "apply", "confirm", "rollback", "history", "check", "who-can", "what-can",
+    ] {
         let command = policy.find_subcommand(name).unwrap();
         assert!(command.get_about().is_some(), "{name}");
         let examples = command.get_after_help().unwrap().to_string();

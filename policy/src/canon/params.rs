@@ -12,7 +12,7 @@ use super::path::{CanonPath, check_unicode, unescape};
 /// Takes the parameters off, brings what is left and the parameters into canonical form, and puts them together.
 /// `raw` begins with `/` and has no query.
 pub(super) fn path(raw: &[u8]) -> Result<CanonPath<'static>, Reject> {
-    let text = unescape(raw, b";")?;
+    let text = unescape(raw, b";", b"")?;
     check_unicode(&text)?;
     let mut kept: Vec<(&str, &str)> = Vec::new();
     let mut slash_last = true;
@@ -43,8 +43,10 @@ pub(super) fn path(raw: &[u8]) -> Result<CanonPath<'static>, Reject> {
         matched.push('/');
         forward.push('/');
     }
-    let differs = forward != matched;
-    Ok(CanonPath::new(matched, differs.then(|| forward.into())))
+    if forward == matched {
+        return Ok(CanonPath::same(matched));
+    }
+    Ok(CanonPath::with_params(matched, forward))
 }
 
 /// A path as it is matched: each segment without its parameters.

@@ -24,13 +24,23 @@ struct Owned {
     text: String,
     /// Whether it holds no escapes.
     plain: bool,
-    /// With `;parameters`, where there are any.
-    forward: Option<Box<str>>,
+    forward: Forward,
+}
+
+/// What the app gets.
+#[derive(Clone, Debug)]
+enum Forward {
+    /// The text as it is matched.
+    Same,
+    /// The text with `;parameters`.
+    Params(Box<str>),
+    /// The text with `%2F` or `//` kept, which apps may read in two ways.
+    Kept(Box<CanonPath<'static>>),
 }
 
 impl PartialEq for CanonPath<'_> {
     fn eq(&self, other: &Self) -> bool {
-        (self.as_bytes(), self.with_params()) == (other.as_bytes(), other.with_params())
+        (self.as_bytes(), self.forward()) == (other.as_bytes(), other.forward())
     }
 }
 
@@ -41,10 +51,14 @@ impl Eq for CanonPath<'_> {}
 pub struct PathOpts {
     /// Whether segments may carry `;parameters`.
     pub params: bool,
+    /// Whether segments may hold `%2F`, which is forwarded as it is.
+    pub slashes: bool,
+    /// Whether empty segments are forwarded.
+    pub empties: bool,
 }
 
 impl CanonPath<'_> {
-    pub(super) fn new(text: String, forward: Option<Box<str>>) -> Self {
+    fn new(text: String, forward: Forward) -> Self {
         let plain = !text.contains('%');
         let owned = Owned {
             text,
@@ -54,7 +68,20 @@ impl CanonPath<'_> {
         Self(Spelled::Owned(Box::new(owned)))
     }
 
-    /// The canonical text without `;parameters`; this is what is matched and logged.
+    pub(super) fn same(text: String) -> Self {
+        Self::new(text, Forward::Same)
+    }
+
+    pub(super) fn with_params(text: String, forward: String) -> Self {
+        Self::new(text, Forward::Params(forward.into()))
+    }
+
+    pub(super) fn kept(text: String, forward: String) -> Self {
+        let forward = CanonPath::new(forward, Forward::Same);
+        Self::new(text, Forward::Kept(Box::new(forward)))
+    }
+
+    /// The canonical text, without `;parameters`, `%2F` decoded and `//` collapsed; this is what is matched.
     pub fn as_str(&self) -> &str {
         match &self.0 {
             Spelled::Plain(text) => std::str::from_utf8(text).unwrap_or_default(),
@@ -80,22 +107,42 @@ impl CanonPath<'_> {
         }
     }
 
-    /// The text for the app: the canonical one with the `;parameters` of its segments.
+    /// The text for the app: the canonical one with the `;parameters` of its segments, or with the `%2F` or `//` that
+    /// its app takes.
     pub fn forward(&self) -> &str {
-        self.with_params().unwrap_or_else(|| self.as_str())
+        match &self.0 {
+            Spelled::Plain(_) => self.as_str(),
+            Spelled::Owned(owned) => match &owned.forward {
+                Forward::Same => &owned.text,
+                Forward::Params(text) => text,
+                Forward::Kept(path) => path.as_str(),
+            },
+        }
     }
 
-    fn with_params(&self) -> Option<&str> {
+    /// The text for the record: what is matched, with the `%2F` or `//` that the app gets.
+    pub fn recorded(&self) -> &str {
+        self.other_reading()
+            .map_or_else(|| self.as_str(), CanonPath::as_str)
+    }
+
+    /// The path as an app reads it that takes `%2F` for a part of a segment, or `//` for an empty one, where that
+    /// is another path than the one that is matched.
+    #[inline]
+    pub(crate) fn other_reading(&self) -> Option<&CanonPath<'static>> {
         match &self.0 {
             Spelled::Plain(_) => None,
-            Spelled::Owned(owned) => owned.forward.as_deref(),
+            Spelled::Owned(owned) => match &owned.forward {
+                Forward::Kept(path) => Some(path),
+                Forward::Same | Forward::Params(_) => None,
+            },
         }
     }
 
     /// Copies the text so that the path no longer borrows from the request.
     pub fn into_owned(self) -> CanonPath<'static> {
         match self.0 {
-            Spelled::Plain(_) => CanonPath::new(self.as_str().to_owned(), None),
+            Spelled::Plain(_) => CanonPath::same(self.as_str().to_owned()),
             Spelled::Owned(owned) => CanonPath(Spelled::Owned(owned)),
         }
     }
@@ -123,7 +170,9 @@ pub fn path(raw: &[u8]) -> Result<CanonPath<'_>, Reject> {
 /// Like [`path`], for an app that takes more than the ordinary.
 ///
 /// # Errors
-/// As [`path`]; with parameters taken, `path-parameters` only where an empty segment, `.` or `..` has some.
+/// As [`path`]; with parameters taken, `path-parameters` only where an empty segment, `.` or `..` has some; with
+/// `%2F` or empty segments taken, `path-encoded-delimiter` or `path-empty-segment` where they stand beside each other
+/// or beside `.` and `..`.
 #[inline]
 pub fn path_with(raw: &[u8], opts: PathOpts) -> Result<CanonPath<'_>, Reject> {
     match already_canonical(raw) {
@@ -142,9 +191,12 @@ fn unusual(raw: &[u8], opts: PathOpts) -> Result<CanonPath<'_>, Reject> {
     if opts.params && raw.contains(&b';') {
         return super::params::path(raw);
     }
-    let text = unescape(raw, b"")?;
+    if opts.slashes || opts.empties {
+        return super::kept::path(raw, opts);
+    }
+    let text = unescape(raw, b"", b"")?;
     check_unicode(&text)?;
-    Ok(CanonPath::new(remove_dots(&text)?, None))
+    Ok(CanonPath::same(remove_dots(&text)?))
 }
 
 /// Segments of a canonical path: none for `/`; a trailing slash gives a last empty segment.
@@ -238,8 +290,8 @@ fn decoded(text: &str) -> impl Iterator<Item = u8> {
 }
 
 /// Decodes escapes of unreserved characters, upper-cases the others and refuses what is ambiguous, except the bytes
-/// of `also`.
-pub(super) fn unescape(raw: &[u8], also: &[u8]) -> Result<String, Reject> {
+/// of `also` and escapes of those of `escaped`.
+pub(super) fn unescape(raw: &[u8], also: &[u8], escaped: &[u8]) -> Result<String, Reject> {
     let mut out = String::with_capacity(raw.len());
     let mut rest = raw;
     loop {
@@ -249,7 +301,7 @@ pub(super) fn unescape(raw: &[u8], also: &[u8]) -> Result<String, Reject> {
                 let (Some(h), Some(l)) = (hex(*high), hex(*low)) else {
                     return Err(Reject::new("path-bad-escape"));
                 };
-                push_escaped(&mut out, h * 16 + l)?;
+                push_escaped(&mut out, h * 16 + l, escaped)?;
                 tail
             }
             [b'%', ..] => return Err(Reject::new("path-bad-escape")),
@@ -279,9 +331,11 @@ fn plain(byte: u8) -> Result<char, Reject> {
     }
 }
 
-fn push_escaped(out: &mut String, byte: u8) -> Result<(), Reject> {
+fn push_escaped(out: &mut String, byte: u8, escaped: &[u8]) -> Result<(), Reject> {
     match byte {
-        b'/' | b'\\' | b'.' | b';' => Err(Reject::new("path-encoded-delimiter")),
+        b'/' | b'\\' | b'.' | b';' if !escaped.contains(&byte) => {
+            Err(Reject::new("path-encoded-delimiter"))
+        }
         0..=0x1f | 0x7f => Err(Reject::new("path-encoded-control")),
         b'-' | b'_' | b'~' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
             out.push(char::from(byte));
@@ -319,7 +373,7 @@ pub(super) fn check_unicode(text: &str) -> Result<(), Reject> {
 }
 
 /// Collapses `//`, then resolves `.` and `..`; stepping above the root is refused.
-fn remove_dots(text: &str) -> Result<String, Reject> {
+pub(super) fn remove_dots(text: &str) -> Result<String, Reject> {
     let mut kept: Vec<&str> = Vec::new();
     let mut slash_last = true;
     for part in text.split('/') {

@@ -152,10 +152,100 @@ const WITH_PARAMS: &[(&str, Both)] = &[
     ("a;b", Err("path-not-absolute")),
 ];
 
+type Kept = (
+    &'static str,
+    Result<(&'static str, &'static str), &'static str>,
+);
+
+const BOTH: PathOpts = PathOpts {
+    params: false,
+    slashes: true,
+    empties: true,
+};
+
+/// What is matched and what is forwarded, for an app that takes `%2F` and `//`.
+const KEPT: &[Kept] = &[
+    ("/a/b", Ok(("/a/b", "/a/b"))),
+    ("/a%2fb?x=%2F", Ok(("/a/b", "/a%2Fb"))),
+    ("/a%2Fb%2Fc/d/", Ok(("/a/b/c/d/", "/a%2Fb%2Fc/d/"))),
+    ("/a%2F%62", Ok(("/a/b", "/a%2Fb"))),
+    ("/a//b", Ok(("/a/b", "/a//b"))),
+    ("/a//", Ok(("/a/", "/a//"))),
+    ("/a///b/", Ok(("/a/b/", "/a///b/"))),
+    // the first segment is never empty: `//x` is the address of a host to some
+    ("//a/b", Ok(("/a/b", "/a/b"))),
+    ("///a//b", Ok(("/a/b", "/a//b"))),
+    ("//", Ok(("/", "/"))),
+    ("//a%2Fb", Ok(("/a/b", "/a%2Fb"))),
+    ("/a/./b/../c", Ok(("/a/c", "/a/c"))),
+    ("/..", Err("path-above-root")),
+    ("/a%2F..%2Fb", Err("path-encoded-delimiter")),
+    ("/a/..%2Fb", Err("path-encoded-delimiter")),
+    ("/a%2Fb/..", Err("path-encoded-delimiter")),
+    ("/a%2Fb/./c", Err("path-encoded-delimiter")),
+    ("/%2Fadmin", Err("path-encoded-delimiter")),
+    ("/a%2F", Err("path-encoded-delimiter")),
+    ("/a%2F%2Fb", Err("path-encoded-delimiter")),
+    ("/a%2F/b", Err("path-encoded-delimiter")),
+    ("/a%2Fb//c", Err("path-encoded-delimiter")),
+    ("/a//../b", Err("path-empty-segment")),
+    ("/a/..//b", Err("path-empty-segment")),
+    ("/a//./b", Err("path-empty-segment")),
+    ("/a%5Cb", Err("path-encoded-delimiter")),
+    ("/a%2Eb", Err("path-encoded-delimiter")),
+    ("/a%252Fb", Err("path-double-encoding")),
+    ("/a%EF%BC%8Fb", Err("path-not-nfkc")),
+    ("/a;b", Err("path-parameters")),
+];
+
+#[test]
+fn encoded_slashes_and_empty_segments_are_matched_as_slashes_and_forwarded_as_they_are() {
+    for (raw, want) in KEPT {
+        let got = path_with(raw.as_bytes(), BOTH);
+        let told = got
+            .as_ref()
+            .map(|path| (path.as_str(), path.forward()))
+            .map_err(|reject| reject.reason());
+        assert_eq!(told, *want, "{raw:?}");
+        let Ok(path) = got else { continue };
+        assert_eq!(path.recorded(), path.forward());
+        let again = path_with(path.forward().as_bytes(), BOTH).unwrap();
+        assert_eq!(again, path, "{raw:?}");
+        let bare = super::path(path.as_str().as_bytes()).unwrap();
+        assert_eq!(bare.forward(), path.as_str(), "{raw:?}");
+    }
+    let only = |slashes, empties| PathOpts {
+        params: false,
+        slashes,
+        empties,
+    };
+    let forward = |raw: &str, opts| {
+        let path = path_with(raw.as_bytes(), opts).map(|path| path.forward().to_owned());
+        path.map_err(|reject| reject.reason())
+    };
+    assert_eq!(forward("/a//b", only(true, false)).as_deref(), Ok("/a/b"));
+    assert_eq!(forward("/a//b", only(false, true)).as_deref(), Ok("/a//b"));
+    assert_eq!(
+        forward("/a%2Fb", only(true, false)).as_deref(),
+        Ok("/a%2Fb")
+    );
+    assert_eq!(
+        forward("/a%2Fb", only(false, true)),
+        Err("path-encoded-delimiter")
+    );
+    assert_eq!(forward("/a//b", only(false, false)).as_deref(), Ok("/a/b"));
+}
+
 #[test]
 fn parameters_are_matched_without_and_forwarded_with() {
     for (raw, want) in WITH_PARAMS {
-        let got = path_with(raw.as_bytes(), PathOpts { params: true });
+        let got = path_with(
+            raw.as_bytes(),
+            PathOpts {
+                params: true,
+                ..PathOpts::default()
+            },
+        );
         let got = got
             .as_ref()
             .map(|path| (path.as_str(), path.forward()))

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use serde::Serialize;
 
 use super::places::id_of;
-use super::{Cell, Grid, Group, JointPlace, Side, Split, World, joint_places, label};
+use super::{Cell, Grid, Group, JointPlace, Scope, Side, Split, World, joint_places, label};
 use crate::compile::{Policy, RuleIx};
 use crate::decide::Outcome;
 use crate::diag::{did_you_mean, show};
@@ -30,6 +30,9 @@ pub struct Grantee {
 pub struct WhoCan {
     /// The place, such as `app.paie/admin`.
     pub resource: String,
+    /// The contexts it was asked for, such as `now`; absent is all.
+    #[serde(rename = "in", skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
     /// Sorted by name, then rule.
     pub users: Vec<Grantee>,
 }
@@ -52,6 +55,9 @@ pub struct Reachable {
 pub struct WhatCan {
     /// The person, or `anyone`.
     pub user: String,
+    /// The contexts it was asked for, such as `now`; absent is all.
+    #[serde(rename = "in", skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
     /// Sorted by place, then rule.
     pub resources: Vec<Reachable>,
 }
@@ -63,8 +69,17 @@ impl Policy {
     /// # Errors
     /// The thing does not exist or is written wrongly.
     pub fn who_can(&self, resource: &str) -> Result<WhoCan, QueryError> {
+        self.who_can_in(resource, &Scope::Ever)
+    }
+
+    /// Like [`Self::who_can`], for some contexts only.
+    ///
+    /// # Errors
+    /// As [`Self::who_can`], or the scope names no zone or time.
+    pub fn who_can_in(&self, resource: &str, scope: &Scope) -> Result<WhoCan, QueryError> {
+        let bounds = scope.bounds(self)?;
         let place = self.place(resource)?;
-        let mut world = World::new(&[self]);
+        let mut world = World::new(&[self]).within(bounds);
         let side = Side::of(self, place);
         let found = granted(&mut world, side);
         let mut users: Vec<Grantee> = Vec::new();
@@ -81,6 +96,7 @@ impl Policy {
         users.sort_by(|a, b| (&a.name, &a.rule).cmp(&(&b.name, &b.rule)));
         Ok(WhoCan {
             resource: id_of(self, place),
+            scope: scope.named(),
             users,
         })
     }
@@ -90,6 +106,15 @@ impl Policy {
     /// # Errors
     /// Nobody has that name.
     pub fn what_can(&self, user: &str) -> Result<WhatCan, QueryError> {
+        self.what_can_in(user, &Scope::Ever)
+    }
+
+    /// Like [`Self::what_can`], for some contexts only.
+    ///
+    /// # Errors
+    /// As [`Self::what_can`], or the scope names no zone or time.
+    pub fn what_can_in(&self, user: &str, scope: &Scope) -> Result<WhatCan, QueryError> {
+        let bounds = scope.bounds(self)?;
         let anyone = user == "anyone";
         if !anyone && self.user(user).is_none() {
             let names = self.users.iter().map(|user| &*user.name);
@@ -99,7 +124,7 @@ impl Policy {
                 help: did_you_mean(user, names.chain(["anyone"])),
             });
         }
-        let mut world = World::of_one(&[self], (!anyone).then_some(user));
+        let mut world = World::of_one(&[self], (!anyone).then_some(user)).within(bounds);
         let mut resources: Vec<Reachable> = Vec::new();
         for JointPlace { id, sides, .. } in joint_places(&[self]) {
             let Some(side) = sides.first() else { continue };
@@ -115,6 +140,7 @@ impl Policy {
         resources.sort_by(|a, b| (&a.resource, &a.rule).cmp(&(&b.resource, &b.rule)));
         Ok(WhatCan {
             user: user.to_owned(),
+            scope: scope.named(),
             resources,
         })
     }
@@ -206,7 +232,7 @@ fn granted<'p>(world: &mut World<'p>, side: Side<'p>) -> Vec<Granted> {
 impl WhoCan {
     /// Renders the answer for a terminal, one person and rule a line.
     pub fn to_text(&self) -> String {
-        let mut out = format!("{}\n", self.resource);
+        let mut out = head(&self.resource, self.scope.as_deref());
         for user in &self.users {
             line(&mut out, &user.name, &user.rule, &user.contexts);
         }
@@ -220,7 +246,7 @@ impl WhoCan {
 impl WhatCan {
     /// Renders the answer for a terminal, one place and rule a line.
     pub fn to_text(&self) -> String {
-        let mut out = format!("{}\n", self.user);
+        let mut out = head(&self.user, self.scope.as_deref());
         for place in &self.resources {
             line(&mut out, &place.resource, &place.rule, &place.contexts);
         }
@@ -229,6 +255,11 @@ impl WhatCan {
         }
         out
     }
+}
+
+fn head(of: &str, scope: Option<&str>) -> String {
+    let scope = scope.map(|scope| format!("   ({scope})"));
+    format!("{of}{}\n", scope.unwrap_or_default())
 }
 
 fn line(out: &mut String, name: &str, rule: &str, contexts: &[String]) {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::changed::{self, RuleOf};
 use super::settings::{self, Setting};
 use super::{Cell, Grid, Group, Side, Split, World, joint_places, label};
 use crate::compile::{Policy, RuleIx};
@@ -30,6 +31,10 @@ pub struct Change {
     pub file: String,
     /// Its line, from 1; 0 where there is none.
     pub line: u32,
+    /// What changed in that rule or guard: `new`, `removed`, or its keys, such as "`from` removed"; absent where it
+    /// says what it said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub what: Option<String>,
 }
 
 /// All changes. The serialised form is the contract of `policy diff --json`.
@@ -82,10 +87,15 @@ pub fn diff(before: &Policy, after: &Policy) -> Diff {
                 false => group.map(Group::names).unwrap_or_default(),
             };
             out.widens |= is == Outcome::Allow;
-            let rule = match after.rule(new).line {
-                0 => before.rule(old),
+            let what = match place.sides.as_slice() {
+                [one, other] => changed::what([one, other], old, new),
+                _ => None,
+            };
+            let rule = match (after.rule(new).line, &what) {
+                (0, _) | (_, Some((RuleOf::Before, _))) => before.rule(old),
                 _ => after.rule(new),
             };
+            let what = what.map(|(_, text)| text);
             let mut contexts = label::contexts(&grid.labels, grid.sizes(), &cells);
             if let Some(note) = &place.note {
                 match contexts.as_mut_slice() {
@@ -105,6 +115,7 @@ pub fn diff(before: &Policy, after: &Policy) -> Diff {
                     contexts: contexts.clone(),
                     file: rule.file.to_string(),
                     line: rule.line,
+                    what: what.clone(),
                 });
             }
         }
@@ -135,6 +146,7 @@ fn exempt(one: &Policy, other: &Policy, before: Outcome, after: Outcome, out: &m
             contexts: vec![format!("without a sign-in, through {device}")],
             file,
             line,
+            what: None,
         });
     }
 }
@@ -167,7 +179,7 @@ fn unchanged(sides: &[Side<'_>]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(same)
 }
 
-fn rules<'p>(side: &Side<'p>) -> Option<&'p [Allow]> {
+pub(super) fn rules<'p>(side: &Side<'p>) -> Option<&'p [Allow]> {
     let ir = &side.policy.ir;
     match side.place? {
         Place::Admin => Some(&ir.admin),
@@ -233,8 +245,10 @@ impl Diff {
                 0 => String::new(),
                 line => format!("   {}:{line}", change.file),
             };
+            let what = change.what.as_ref().map(|what| format!("  {what}"));
+            let what = what.unwrap_or_default();
             let text = format!(
-                "{mark} {} -> {}\t{}   {when}{place}",
+                "{mark} {} -> {}\t{}   {when}{place}{what}",
                 change.before, change.after, change.resource
             );
             let users = joined.entry((!widens, text)).or_default();

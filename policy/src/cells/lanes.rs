@@ -124,6 +124,7 @@ impl Diff {
             contexts: vec![context],
             file,
             line,
+            what: None,
         });
     }
 }

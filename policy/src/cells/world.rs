@@ -29,6 +29,8 @@ pub(crate) struct World<'p> {
     pub(super) zones: Vec<(Vec<ZoneClass>, String)>,
     /// For lists of schedules: each way they can stand.
     times: BTreeMap<Vec<Vec<u32>>, Vec<State>>,
+    /// The one instant that is asked about, if it is one.
+    pub(super) only_at: Option<i64>,
 }
 
 /// One way schedules can stand, with the first instant at which they do.
@@ -53,14 +55,23 @@ impl<'p> World<'p> {
             holders: HashMap::new(),
             zones: zones(policies),
             times: BTreeMap::new(),
+            only_at: None,
         }
     }
 
+    /// The first of the policies.
+    pub(super) fn first(&self) -> Option<&'p Policy> {
+        self.policies.first().copied()
+    }
+
     pub(super) fn times(&mut self, lists: &[Vec<u32>]) -> &[State] {
-        let policies = &self.policies;
+        let (policies, only) = (&self.policies, self.only_at);
         self.times
             .entry(lists.to_vec())
-            .or_insert_with(|| sweep(policies, lists))
+            .or_insert_with(|| match only {
+                Some(at) => vec![(at, state(&asked(policies, lists), at))],
+                None => sweep(policies, lists),
+            })
     }
 
     pub(super) fn holders(&mut self, side: usize, atom: u32) -> Option<Rc<Vec<u32>>> {
@@ -146,13 +157,24 @@ fn zones(policies: &[&Policy]) -> Vec<(Vec<ZoneClass>, String)> {
     out
 }
 
-/// Walks along time from change to change.
-fn sweep(policies: &[&Policy], lists: &[Vec<u32>]) -> Vec<State> {
-    let asked: Vec<(&Policy, u32)> = policies
+/// The schedules of each list with their policy.
+fn asked<'p>(policies: &[&'p Policy], lists: &[Vec<u32>]) -> Vec<(&'p Policy, u32)> {
+    policies
         .iter()
         .zip(lists)
         .flat_map(|(policy, list)| list.iter().map(|&schedule| (*policy, schedule)))
-        .collect();
+        .collect()
+}
+
+/// Which of them hold at an instant.
+fn state(asked: &[(&Policy, u32)], at: i64) -> Vec<bool> {
+    let held = asked.iter().map(|(policy, ix)| policy.times.holds(*ix, at));
+    held.collect()
+}
+
+/// Walks along time from change to change.
+fn sweep(policies: &[&Policy], lists: &[Vec<u32>]) -> Vec<State> {
+    let asked = asked(policies, lists);
     if asked.is_empty() {
         return vec![(0, Vec::new())];
     }
@@ -165,8 +187,7 @@ fn sweep(policies: &[&Policy], lists: &[Vec<u32>]) -> Vec<State> {
     });
     let mut found: BTreeMap<Vec<bool>, i64> = BTreeMap::new();
     while at < end {
-        let state = asked.iter().map(|(policy, ix)| policy.times.holds(*ix, at));
-        found.entry(state.collect()).or_insert(at);
+        found.entry(state(&asked, at)).or_insert(at);
         let next = asked
             .iter()
             .map(|(policy, ix)| policy.times.step(*ix, at))

@@ -177,6 +177,8 @@ impl<'a> Build<'a> {
             fronts: fronts.all,
             path: PathOpts {
                 params: app.path_params,
+                slashes: app.encoded_slashes,
+                empties: app.empty_segments,
             },
             preflight: app.preflight,
         };

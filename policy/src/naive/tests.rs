@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::world::{Dice, request, sources};
-use super::{Request, Target, app_of, decide, decide_by, enforced};
+use super::{Request, Target, app_of, collapsed, decide, decide_by, enforced};
 use crate::canon;
 use crate::compile::{BAD_REQUEST, Policy};
 use crate::decide::{Context, Decision, Outcome, Subject};
@@ -63,10 +63,10 @@ proptest! {
             let request = request(&mut dice);
             let ours = compiled(&policy, &request);
             let rule = policy.rule(ours.rule).id.to_string();
-            if ambiguous(&policy, &in_force, &request) {
+            let Some(request) = taken(&policy, &in_force, &request) else {
                 prop_assert_eq!((ours.outcome, rule.as_str(), ours.shadow), (Outcome::Deny, "builtin.bad-request", None));
                 continue;
-            }
+            };
             let naive = decide(&in_force, &request);
             prop_assert_eq!(header_set(&policy, ours), naive_header_set(&in_force, &naive), "{:?}", request);
             prop_assert_eq!(&(ours.outcome, rule), &naive, "{:?}", request);
@@ -88,9 +88,10 @@ proptest! {
         let in_force = enforced(&policy.ir);
         for _ in 0..size().1 {
             let request = request(&mut dice);
-            if !matches!(request.target, Target::Http(..)) || ambiguous(&policy, &in_force, &request) {
+            if !matches!(request.target, Target::Http(..)) {
                 continue;
             }
+            let Some(request) = taken(&policy, &in_force, &request) else { continue };
             for proof in [Proof::Device, Proof::Token] {
                 let ours = compiled_by(&policy, proof, &request);
                 let rule = policy.rule(ours.rule).id.to_string();
@@ -103,16 +104,29 @@ proptest! {
     }
 }
 
-/// Whether a path has parameters that the app does not take. The app in force has the word, where there is one.
-fn ambiguous(policy: &Policy, in_force: &Ir, request: &Request) -> bool {
-    let Target::Http(host, path, _) = &request.target else {
-        return false;
+/// The request as the app takes it; `None` where its path has parameters or encoded slashes that the app does not
+/// take, or too many readings. The app in force has the word, where there is one.
+fn taken(policy: &Policy, in_force: &Ir, request: &Request) -> Option<Request> {
+    let mut out = request.clone();
+    let Target::Http(host, path, _) = &mut out.target else {
+        return Some(out);
     };
-    let takes = |ir: &Ir| app_of(ir, host).map(|app| ir.apps[app].path_params);
-    path.contains(';')
-        && !takes(in_force)
-            .or_else(|| takes(&policy.ir))
-            .unwrap_or(false)
+    let takes = |ir: &Ir| {
+        let app = &ir.apps[app_of(ir, host)?];
+        Some((app.path_params, app.encoded_slashes, app.empty_segments))
+    };
+    let (params, slashes, empties) = takes(in_force)
+        .or_else(|| takes(&policy.ir))
+        .unwrap_or_default();
+    let slash = path.to_uppercase().contains("%2F");
+    let empty = path.trim_start_matches('/').contains("//");
+    if (path.contains(';') && !params) || (slash && (!slashes || (empty && empties))) {
+        return None;
+    }
+    if !empties {
+        *path = collapsed(path);
+    }
+    Some(out)
 }
 
 fn header_set(policy: &Policy, decision: Decision) -> Option<String> {

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::laws::{cases, world};
+use super::laws::{REQUESTS, cases, world};
 use super::world::{Dice, add_like, request, sources};
 use super::{Request, Target};
 use crate::canon;
@@ -103,7 +103,7 @@ proptest! {
     #[test]
     fn p1_no_decision_takes_memory(seed in any::<u64>()) {
         let (mut dice, policy) = world(seed);
-        for _ in 0..300 {
+        for _ in 0..REQUESTS {
             let request = request(&mut dice);
             let Some((_, taken)) = counted(&policy, &request) else { continue };
             prop_assert_eq!(taken, 0, "{:?}", request);
@@ -113,7 +113,7 @@ proptest! {
     #[test]
     fn p1_any_request_gets_a_decision(seed in any::<u64>()) {
         let (mut dice, policy) = world(seed);
-        for _ in 0..300 {
+        for _ in 0..REQUESTS {
             let request = anything(&mut dice);
             let Some((decision, taken)) = counted(&policy, &request) else { continue };
             prop_assert_eq!(taken, 0, "{:?}", request);
@@ -149,9 +149,14 @@ proptest! {
             }
         }
     }
+}
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100_000, max_shrink_iters: 0, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// 100,000 files.
     #[test]
-    fn p1_pure_noise_is_refused(bytes in vec(any::<u8>(), 0..400)) {
+    fn p1_pure_noise_is_refused(bytes in vec(any::<u8>(), 0..60)) {
         let mut sources = Sources::new();
         sources.add("policy.toml", String::from_utf8_lossy(&bytes).into_owned());
         prop_assert!(crate::load(&sources).is_err());

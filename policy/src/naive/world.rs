@@ -202,6 +202,12 @@ fn app(dice: &mut Dice, id: &str) -> String {
     out.push_str(lanes(dice));
     if dice.chance(40) {
         out.push_str("path-params = true\n");
+    } else if dice.chance(60) {
+        out.push_str(dice.pick(&[
+            "encoded-slashes = true\n",
+            "empty-segments = true\n",
+            "encoded-slashes = true\nempty-segments = true\n",
+        ]));
     }
     if dice.chance(20) {
         out.push_str("preflight = true\n");
@@ -366,8 +372,24 @@ pub(crate) fn request_of(dice: &mut Dice) -> Request {
         ),
         _ => {
             let segs = [
-                "a", "b", "a;x=1", "b;", "%28c", "(c", "z", "%2A", "%C3%A9", "A", "sh", "SH", "b.",
-                "a~1", "%28C",
+                "a",
+                "b",
+                "a;x=1",
+                "b;",
+                "%28c",
+                "(c",
+                "z",
+                "%2A",
+                "%C3%A9",
+                "A",
+                "sh",
+                "SH",
+                "b.",
+                "a~1",
+                "%28C",
+                "a%2Fb",
+                "b%2fa%2Fz",
+                "",
             ];
             let mut path: String = (0..dice.roll(5))
                 .map(|_| format!("/{}", dice.pick(&segs)))

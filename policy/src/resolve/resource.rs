@@ -36,12 +36,15 @@ pub(super) fn apps(cx: &mut Cx<'_>, defs: Vec<Def<AppAst>>) -> Vec<App> {
             let own = split(&def.name.v).0.and_then(|name| cx.tenants.get(name));
             cx.defaults = own.unwrap_or(root);
             let hosts = hosts(cx, def, &mut taken);
+            check_readings(cx, def, &id);
             let fold = def.body.windows || def.body.case_insensitive;
             App {
                 hosts,
                 fold,
                 windows: def.body.windows,
                 path_params: def.body.path_params,
+                encoded_slashes: def.body.encoded_slashes,
+                empty_segments: def.body.empty_segments,
                 preflight: def.body.preflight,
                 shadow: def.body.shadow,
                 areas: areas(cx, def, &id),
@@ -53,6 +56,18 @@ pub(super) fn apps(cx: &mut Cx<'_>, defs: Vec<Def<AppAst>>) -> Vec<App> {
     apps.sort_by(|a, b| a.id.cmp(&b.id));
     apps.shrink_to_fit();
     apps
+}
+
+/// A path with parameters, `%2F` and `//` could be read in more ways than are compared.
+fn check_readings(cx: &mut Cx<'_>, def: &Def<AppAst>, id: &str) {
+    let app = &def.body;
+    if app.path_params && (app.encoded_slashes || app.empty_segments) {
+        let title = format!("{id} takes `;parameters` and `%2F` or `//` in its paths");
+        let finding = Diagnostic::error("readings", def.name.span, title);
+        cx.diags.push(finding.help(
+            "take out `path-params`, or `encoded-slashes` and `empty-segments`: together they could be read in too many ways",
+        ));
+    }
 }
 
 fn hosts(cx: &mut Cx<'_>, def: &Def<AppAst>, taken: &mut HashMap<Host, Span, Keyed>) -> Vec<Host> {

@@ -96,6 +96,8 @@ pub(super) const APP: Keys = Keys {
         "case-insensitive",
         "headers",
         "path-params",
+        "encoded-slashes",
+        "empty-segments",
         "preflight",
         "shadow",
         "public",

@@ -108,7 +108,8 @@ fn value(key: &str) -> Value {
         "who" | "from" | "when" | "unless-when" | "on" | "methods" | "days" | "time" | "host"
         | "to" | "port" | "reach" | "only" | "never" | "can-reach" | "groups" => words(),
         "tenants-disjoint" | "hide" | "disabled" | "windows" | "case-insensitive"
-        | "path-params" | "preflight" | "device-only" | "shadow" => {
+        | "path-params" | "encoded-slashes" | "empty-segments" | "preflight" | "device-only"
+        | "shadow" => {
             json!({ "type": "boolean" })
         }
         key if front::KEYS.contains(&key) => schema::value(key),

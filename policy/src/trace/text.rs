@@ -29,10 +29,14 @@ impl Explanation {
         for allow in &self.allows {
             let name = allow.rule.rsplit_once('#').map_or("", |(_, name)| name);
             let answer = if allow.ok { "yes" } else { "no " };
+            let holds = match allow.ok || allow.holds.is_empty() {
+                true => String::new(),
+                false => format!("   (holds: {})", allow.holds.join(", ")),
+            };
             line(
                 &mut out,
                 &format!("#{name}"),
-                &format!("{answer}  {}", allow.why),
+                &format!("{answer}  {}{holds}", allow.why),
             );
         }
         if let Some(set) = &self.headers {

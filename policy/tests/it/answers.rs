@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::support;
 
-const BASE: &str = r#"postern = 1
+pub(crate) const BASE: &str = r#"postern = 1
 [zone]
 office = "192.168.1.0/24"
 [group]
@@ -43,7 +43,7 @@ fn sources(text: &str) -> Sources {
     sources
 }
 
-fn load(text: &str) -> Policy {
+pub(crate) fn load(text: &str) -> Policy {
     let sources = sources(text);
     let loaded = policy::load(&sources).unwrap_or_else(|diags| {
         let lines: Vec<String> = diags.iter().map(|d| d.one_line(&sources)).collect();
@@ -120,6 +120,7 @@ fn a_diff_names_people_places_contexts_and_the_line() {
     let allowed = json!({
         "user": "ines", "resource": "app.web/", "before": "deny", "after": "allow",
         "contexts": ["outside day; with a code; sign-in up to 12h old"], "file": "policy.toml", "line": 15,
+        "what": "`when` removed",
     });
     assert!(
         json["changes"].as_array().unwrap().contains(&allowed),

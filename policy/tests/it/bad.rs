@@ -141,6 +141,7 @@ fn every_reason_code_has_a_folder() {
         "overlapping-zones",
         "public-unused",
         "quota",
+        "readings",
         "reserved",
         "shared-cache",
         "shadowed-allow",

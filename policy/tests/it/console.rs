@@ -89,11 +89,17 @@ fn a_refused_act_is_explained_by_the_methods_of_the_rule() {
     assert_eq!(
         serde_json::to_value(&told.allows).unwrap(),
         json!([
-            {"rule": "admin#it", "ok": false, "why": "who: ines is not in @it (nadia, olivier)"},
-            {"rule": "admin#audit", "ok": false, "why": "methods: only GET, HEAD"},
+            {"rule": "admin#it", "ok": false, "why": "who: ines is not in @it (nadia, olivier)",
+             "holds": ["login", "mfa"]},
+            {"rule": "admin#audit", "ok": false, "why": "methods: only GET, HEAD", "holds": ["who", "login", "mfa"]},
         ])
     );
-    assert_eq!(told.would_allow, ["being in @it"]);
+    assert_eq!(told.would_allow, ["being in @it", "method GET or HEAD"]);
+    let text = told.to_text();
+    assert!(
+        text.contains("methods: only GET, HEAD   (holds: who, login, mfa)"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -7,6 +7,7 @@
 
 mod answers;
 mod bad;
+mod changes;
 mod console;
 mod examples;
 mod front;
@@ -17,6 +18,8 @@ mod limits;
 mod matrix;
 mod meaning;
 mod mistakes;
+mod reach;
+mod readings;
 mod scale;
 mod schedules;
 mod show;

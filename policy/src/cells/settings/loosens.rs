@@ -63,7 +63,9 @@ fn of_app(key: &str, was: Option<&Value>, is: Option<&Value>) -> bool {
         // another area decides for another spelling
         "case-insensitive" => true,
         "windows" => on(is) != Some(true),
-        "path-params" | "preflight" | "cors.credentials" => on(is) == Some(true),
+        "path-params" | "encoded-slashes" | "empty-segments" | "preflight" | "cors.credentials" => {
+            on(is) == Some(true)
+        }
         "methods" => match (items(was), items(is)) {
             (Some(was), Some(is)) => is.iter().any(|method| !was.contains(method)),
             (was, is) => was.is_some() && is.is_none(),

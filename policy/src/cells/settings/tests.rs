@@ -71,6 +71,8 @@ fn what_is_less_bound_widens_and_the_way_back_does_not() {
         ("[default]", "", "extend = \"1h\""),
         (app, "windows = true", "windows = false"),
         (app, "", "path-params = true"),
+        (app, "", "encoded-slashes = true"),
+        (app, "", "empty-segments = true"),
         (app, "", "preflight = true"),
         (app, "methods = \"GET\"", "methods = [\"GET\", \"POST\"]"),
         (app, "methods = \"GET\"", ""),

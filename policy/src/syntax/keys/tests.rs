@@ -153,6 +153,8 @@ const CASES: &[Case] = &[
     ("APP", "windows", "windows = false", "windows = true"),
     ("APP", "case-insensitive", "case-insensitive = false", "case-insensitive = true"),
     ("APP", "headers", "shadow = false\nheaders = \"who\"\nupstream", "shadow = false\nheaders = \"what\"\nupstream"),
+    ("APP", "encoded-slashes", "encoded-slashes = false", "encoded-slashes = true"),
+    ("APP", "empty-segments", "empty-segments = false", "empty-segments = true"),
     ("APP", "path-params", "path-params = false", "path-params = true"),
     ("APP", "preflight", "preflight = false", "preflight = true"),
     ("APP", "shadow", "preflight = false\nshadow = false", "preflight = false\nshadow = true"),

@@ -38,6 +38,8 @@ pub(super) fn app(r: &mut Reader<'_>, entry: &Entry<'_>) -> Option<AppAst> {
             "windows" => app.windows = r.boolean(&e).unwrap_or(true),
             // a value of the wrong type is an error, so its reading does not matter
             "path-params" => app.path_params = r.boolean(&e).unwrap_or(false),
+            "encoded-slashes" => app.encoded_slashes = r.boolean(&e).unwrap_or(false),
+            "empty-segments" => app.empty_segments = r.boolean(&e).unwrap_or(false),
             "preflight" => app.preflight = r.boolean(&e).unwrap_or(false),
             "shadow" => app.shadow = r.boolean(&e).unwrap_or(true),
             "case-insensitive" => app.case_insensitive = r.boolean(&e).unwrap_or(true),
@@ -77,7 +79,8 @@ fn area(r: &mut Reader<'_>, entry: &Entry<'_>, app: &dyn Display) -> Option<Def<
             key if front::KEYS.contains(&key) => front_key(r, &e, &mut area, id),
             "headers" => area.headers = r.string(&e),
             "shadow" => area.shadow = r.boolean(&e).unwrap_or(true),
-            "host" | "windows" | "case-insensitive" | "path-params" | "preflight" => r.push(
+            "host" | "windows" | "case-insensitive" | "path-params" | "encoded-slashes"
+            | "empty-segments" | "preflight" => r.push(
                 Diagnostic::error(
                     "misplaced",
                     e.span,
