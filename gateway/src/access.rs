@@ -6,6 +6,7 @@
 
 mod console;
 mod flow;
+mod nearest;
 mod request;
 mod token;
 
@@ -13,7 +14,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use policy::{Decision, Outcome, Proof};
+use policy::{AuditTarget, Decision, Outcome, Proof};
 
 use crate::audit::{Answer as Said, Audit, Durability, Event, Inputs, Record, reason};
 use crate::clock;
@@ -25,6 +26,7 @@ use crate::streams::Answer;
 
 pub(crate) use console::{console, may_act, shows_console};
 pub(crate) use flow::{FlowQuestion, flow};
+use nearest::nearest;
 pub(crate) use request::HttpQuestion;
 use token::{is_of_other_app, takes_token};
 
@@ -148,6 +150,7 @@ impl Facts {
             rule: Arc::clone(&snap.policy.rule(rule).id),
         };
         let signed_in = self.bits.is_some();
+        let obliges = snap.policy.obligations(decision.obligations);
         Box::new(Inputs {
             at: self.at,
             tunnel: self.tunnel,
@@ -158,6 +161,9 @@ impl Facts {
             login_age: signed_in.then_some(self.login_age),
             shadow: decision.shadow.map(answer),
             own: refused.then(|| answer((decision.outcome, decision.rule))),
+            rate: obliges.rate.as_ref().map(|rate| Arc::clone(&rate.name)),
+            headers: obliges.headers.as_ref().map(Arc::clone),
+            nearest: None,
             console: false,
         })
     }
@@ -362,7 +368,13 @@ pub(crate) fn http(
         None => lapsed(snap, caller, decision),
     };
     let mut record = base_record(Event::AccessDecided, snap, caller, decision, refused);
-    record.inputs = Some(facts.inputs(snap, decision, refused.is_some()));
+    let mut inputs = facts.inputs(snap, decision, refused.is_some());
+    inputs.nearest = nearest(snap, caller, &facts, decision, || AuditTarget::Http {
+        host: target.host.as_str().to_owned(),
+        path: target.path.recorded().to_owned(),
+        method: method.to_owned(),
+    });
+    record.inputs = Some(inputs);
     record.host = Some(target.host.as_str().into());
     record.method = Some(method.into());
     record.path = Some(target.path.recorded().to_owned());

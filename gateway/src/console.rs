@@ -37,8 +37,8 @@ pub(crate) use desk::{
 pub(crate) use health::{Certificate, Disk, Health, Journal, StreamCount, Upstream};
 pub(crate) use ledger::{Asked, Entry, Ledger, Listing, Told};
 pub(crate) use rulebook::{
-    Amend, Answer, Asking, Change, Effect, FileLine, FileText, Findings, NotMade, Overview, Past,
-    Question, Rulebook, TestLine, Waiting,
+    Amend, Answer, Asking, Change, Effect, FileLine, FileText, Findings, NotKept, NotMade,
+    Overview, Past, Question, Rulebook, TestLine, Waiting,
 };
 
 /// What a request to the console is about to do.

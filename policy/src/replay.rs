@@ -199,6 +199,32 @@ impl<'p> Replayer<'p> {
             None => Decision::deny(DEFAULT),
         }
     }
+
+    /// Decides one record by the rules of this policy for the person as another policy knows them, which tells what
+    /// rules change from what people and groups do. Groups that the other one does not have hold whom this one says.
+    pub fn decide_as_of(&self, then: &Policy, record: &AuditInput) -> Decision {
+        let policy = self.policy;
+        let Some(name) = record.user.as_deref() else {
+            return again(policy, record, None);
+        };
+        let was = then
+            .ir
+            .user(name)
+            .and_then(|ix| then.ir.users.get(ix as usize));
+        let Some(was) = was.filter(|was| !was.disabled) else {
+            return Decision::deny(DEFAULT);
+        };
+        let user = policy.ir.user(name);
+        let now = user.and_then(|ix| policy.ir.users.get(ix as usize));
+        let groups = (0u32..).zip(&policy.ir.groups).filter(|(ix, group)| {
+            match then.ir.group(group.name.as_str()) {
+                Some(at) => was.groups.binary_search(&at).is_ok(),
+                None => now.is_some_and(|now| now.groups.binary_search(ix).is_ok()),
+            }
+        });
+        let groups: Vec<u32> = groups.map(|(ix, _)| ix).collect();
+        again(policy, record, Some(&policy.subject_with(user, &groups)))
+    }
 }
 
 fn again(policy: &Policy, record: &AuditInput, bits: Option<&SubjectBits>) -> Decision {

@@ -10,6 +10,7 @@ use crate::compile::{Allow, Policy, RuleInfo};
 use crate::decide::{Decision, Outcome};
 use crate::ir::{self, Resource, Who};
 use crate::query::{Query, Target};
+use crate::replay::AuditInput;
 
 /// 2026-01-05, where a question names no time.
 const SOME_MONDAY: i64 = 1_767_571_200;
@@ -241,6 +242,31 @@ impl Policy {
                 }
             })
             .collect()
+    }
+
+    /// Finds the rule that comes closest to letting a person in, the first of those that miss fewest conditions, and
+    /// names those: `app.paie#it: from, mfa`. `None` where nobody is signed in, and where no rule stands.
+    pub fn nearest(&self, record: &AuditInput) -> Option<String> {
+        let query = self.query_of(record).ok()?;
+        query.bits.as_ref()?;
+        let reached = self.reach(&query)?;
+        let traced = self.trace_allows(&query, &reached).into_iter();
+        let (allow, misses) = traced
+            .zip(reached.rules)
+            .filter(|(allow, rule)| !allow.ok && !rule.shadow)
+            .map(|(allow, _)| {
+                let names = allow
+                    .why
+                    .split("; ")
+                    .map(|miss| match miss.split_once(':') {
+                        Some((name, _)) => name.to_owned(),
+                        None => miss.to_owned(),
+                    });
+                let names: Vec<String> = names.collect();
+                (allow, names)
+            })
+            .min_by_key(|(_, misses)| misses.len())?;
+        Some(format!("{}: {}", allow.rule, misses.join(", ")))
     }
 
     fn is_from(&self, query: &Query, from: &[u32]) -> bool {

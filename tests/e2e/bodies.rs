@@ -1,6 +1,7 @@
 //! Bodies by their bytes, requests of HTTP/1.0, and who has to wait for whom.
 
 use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -104,6 +105,52 @@ fn chunks_that_bend_the_grammar_are_refused_and_sound_ones_arrive() {
         ),
     ] {
         scene.refuses(name, &post(CHUNKED, &body));
+    }
+}
+
+/// Source: RFC 9112 section 8; a FIN without TLS's close_notify can be anybody's on the way (RFC 8446 section 6.1).
+#[test]
+fn a_body_that_a_bare_end_of_the_connection_cuts_is_not_whole() {
+    let scene = Scene::new();
+    for (name, fields, body, whole) in [
+        ("length", "Content-Length: 10\r\n", "hello", None),
+        (
+            "all of the length",
+            "Content-Length: 10\r\n",
+            "hellohello",
+            Some("hellohello"),
+        ),
+        ("between chunks", CHUNKED, "5\r\nhello\r\n", None),
+        ("in a chunk", CHUNKED, "a\r\nhello", None),
+        (
+            "before the end of trailers",
+            CHUNKED,
+            "5\r\nhello\r\n0\r\n",
+            None,
+        ),
+        (
+            "all chunks",
+            CHUNKED,
+            "5\r\nhello\r\n0\r\n\r\n",
+            Some("hello"),
+        ),
+    ] {
+        let before = scene.recorder.seen().len();
+        let mut tls = scene.connect();
+        tls.write_all(&scene.whole(&post(fields, body))).unwrap();
+        tls.flush().unwrap();
+        if whole.is_none() {
+            tls.sock.shutdown(Shutdown::Write).unwrap();
+        }
+        let answer = raw::read_all(&mut tls);
+        assert!(answer.closed, "{name}: {answer:?}");
+        if whole.is_none() {
+            assert_ne!(answer.status(), Some(200), "{name}");
+        }
+        let seen = scene.recorder.seen().split_off(before);
+        let bodies: Vec<_> = seen.iter().map(|s| s.body.as_slice()).collect();
+        let expected: Vec<_> = whole.iter().map(|body| body.as_bytes()).collect();
+        assert_eq!(bodies, expected, "{name}");
     }
 }
 

@@ -211,7 +211,21 @@ fn what_init_wrote_is_checked_and_served() {
     let site = Site::new();
     let output = run_with_config(&site.config(), &["check"]);
     assert_eq!(output.status.code(), Some(OK), "{}", said(&output));
+    // the root can be handed out before anything runs, and stays the one that signs
+    let root = || {
+        let output = run_with_config(&site.config(), &["cert", "ca-root"]);
+        assert_eq!(output.status.code(), Some(OK), "{}", said(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let made = root();
     let mut program = site.serves();
+    let kept = site.path("root.pem");
+    fs::write(&kept, &made).unwrap();
+    let resolve = [format!("example.test:{}:127.0.0.1", site.https)];
+    let client = Client::with(&kept, &resolve, &[]);
+    let page = client.open(&format!("https://example.test:{}/", site.https));
+    assert!(page.status < 400, "{page:?}");
+    assert_eq!(root(), made);
     program.signal(Signal::SIGTERM);
     assert_eq!(program.wait(Duration::from_secs(20)).code(), Some(OK));
 }

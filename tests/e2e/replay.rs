@@ -45,6 +45,12 @@ fn an_unchanged_policy_decides_all_as_on_record_and_another_exactly_as_expected(
         .filter(|r| r["inputs"]["shadow"]["outcome"] == "deny");
     assert!(shadowed.count() > 0, "no rule in shadow is on record");
 
+    let refused = records
+        .iter()
+        .find(|r| r["outcome"] == "deny" && r["user"] == "guest" && r["path"] == "/vault");
+    let nearest = refused.unwrap()["inputs"]["nearest"].as_str().unwrap();
+    assert!(nearest.starts_with("app.app/vault#demo: who"), "{nearest}");
+
     let same = gateway.run(&["policy", "replay", "--json"]);
     let (changes, summary) = replayed(&same);
     assert_eq!(same.status.code(), Some(0), "{changes:?}");
@@ -98,7 +104,13 @@ fn an_unchanged_policy_decides_all_as_on_record_and_another_exactly_as_expected(
     for change in guests {
         assert_eq!(change["before"]["outcome"], "allow");
         assert_eq!(change["after"]["rule"], "builtin.default");
+        assert_eq!(change["by_people"], false);
     }
+    let summed = |name: &str| summary[name].as_u64().unwrap();
+    assert_eq!(
+        (summed("changed_by_people"), summed("people_unknown")),
+        (0, 0)
+    );
     let people = gateway.run(&["policy", "replay", "--policy", other.to_str().unwrap()]);
     let people = String::from_utf8(people.stdout).unwrap();
     assert!(
@@ -109,6 +121,28 @@ fn an_unchanged_policy_decides_all_as_on_record_and_another_exactly_as_expected(
         people.contains(&format!("guest  GET {}", app.replace(&port(gateway), ""))),
         "{people}"
     );
+
+    // who is shut out loses all, by no rule
+    let shut = folder(gateway, "shut", &gateway.policy_text());
+    let users = fs::read_to_string(shut.join("users.toml")).unwrap();
+    let users = users.replace("[user.guest]", "[user.guest]\ndisabled = true");
+    fs::write(shut.join("users.toml"), users).unwrap();
+    let shut = gateway.run(&[
+        "policy",
+        "replay",
+        "--json",
+        "--against",
+        shut.to_str().unwrap(),
+    ]);
+    let (changes, summary) = replayed(&shut);
+    assert!(
+        !changes.is_empty()
+            && changes
+                .iter()
+                .all(|c| c["user"] == "guest" && c["by_people"] == true),
+        "{changes:?}"
+    );
+    assert_eq!(summary["changed_by_people"], summary["changed"]);
 
     // what came before `--since` is not decided again
     let none = gateway.run(&["policy", "replay", "--json", "--since", "2100-01-01"]);

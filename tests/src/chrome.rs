@@ -101,9 +101,16 @@ impl Chrome {
         chrome
     }
 
-    /// Opens an address and waits until it is loaded.
+    /// Opens an address and waits until it is loaded. Chromium gives up what it loads while addresses of the machine
+    /// come and go, as they do in a namespace that was just made; it is asked again then.
     pub fn open(&self, url: &str) {
-        self.post("/url", &json!({ "url": url }));
+        for _ in 0..5 {
+            self.post("/url", &json!({ "url": url }));
+            if !self.text().contains("ERR_NETWORK_CHANGED") {
+                return;
+            }
+            std::thread::sleep(Duration::from_secs(1));
+        }
     }
 
     /// Opens an address of an app and signs somebody in on the way.
@@ -222,11 +229,21 @@ impl Chrome {
 
     fn element(&self, css: &str) -> String {
         let query = json!({ "using": "css selector", "value": css });
-        let what = format!("an element {css}");
-        wait::until(LIMIT, &what, || {
-            let found = self.try_call("POST", &self.path("/element"), &query).ok()?;
-            found[ELEMENT].as_str().map(str::to_owned)
-        })
+        let end = std::time::Instant::now() + LIMIT;
+        while std::time::Instant::now() < end {
+            let found = self.try_call("POST", &self.path("/element"), &query);
+            if let Ok(found) = found
+                && let Some(element) = found[ELEMENT].as_str()
+            {
+                return element.to_owned();
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!(
+            "not within {LIMIT:?}: an element {css}; at {} there is:\n{}",
+            self.url(),
+            self.text()
+        );
     }
 
     fn post(&self, path: &str, body: &Value) -> Value {

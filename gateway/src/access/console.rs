@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use policy::{Decision, Outcome, Policy};
+use policy::{AuditTarget, Decision, Outcome, Policy};
 
-use super::{Caller, Facts, Quarantine, Verdict, base_record, lapsed};
+use super::{Caller, Facts, Quarantine, Verdict, base_record, lapsed, nearest};
 use crate::audit::{Event, reason};
 use crate::clock;
 use crate::console::Act;
@@ -32,6 +32,9 @@ pub(crate) fn console(
     let differs = refused.is_some() || said.outcome != decision.outcome;
     let mut inputs = facts.inputs(snap, said, differs);
     inputs.console = true;
+    inputs.nearest = nearest(snap, caller, &facts, said, || AuditTarget::Admin {
+        method: method.to_owned(),
+    });
     record.inputs = Some(inputs);
     record.host = Some(target.host.as_str().into());
     record.method = Some(method.into());

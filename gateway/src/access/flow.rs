@@ -3,9 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use policy::{Decision, Outcome, Proof, Proto};
+use policy::{AuditTarget, Decision, Outcome, Proof, Proto};
 
-use super::{Caller, Facts, Verdict, answer, base_record, durability, lapsed};
+use super::{Caller, Facts, Verdict, answer, base_record, durability, lapsed, nearest};
 use crate::audit::{Event, reason};
 use crate::clock;
 use crate::gateway::Gateway;
@@ -25,7 +25,12 @@ pub(crate) fn flow(gw: &Gateway, device: &Arc<Device>, dst: SocketAddr, proto: P
         None => lapsed(&snap, &asked.caller, decision),
     };
     let mut record = base_record(Event::FlowDecided, &snap, &asked.caller, decision, refused);
-    record.inputs = Some(asked.facts.inputs(&snap, decision, refused.is_some()));
+    let mut inputs = asked.facts.inputs(&snap, decision, refused.is_some());
+    inputs.nearest = nearest(&snap, &asked.caller, &asked.facts, decision, || {
+        let (port, dst) = (dst.port(), dst.ip());
+        AuditTarget::Flow { dst, port, proto }
+    });
+    record.inputs = Some(inputs);
     record.user = Some(Arc::clone(&device.user));
     record.host = Some(dst.ip().to_string().into());
     record.method = Some(proto_name(proto).into());

@@ -231,6 +231,9 @@ mod tests {
             login_age: None,
             shadow: None,
             own: None,
+            rate: None,
+            headers: None,
+            nearest: None,
             console: false,
         }));
         stamped

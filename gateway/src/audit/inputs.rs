@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use policy::{Device, Outcome, Proof};
+use policy::{Device, HeaderSet, Outcome, Proof};
 
 /// The inputs of a decision of the policy that the record does not name elsewhere.
 ///
@@ -30,6 +30,12 @@ pub(crate) struct Inputs {
     /// The policy's own answer where the gateway refused for another reason: quarantine, or a
     /// device of somebody else.
     pub(crate) own: Option<Answer>,
+    /// The rate tier that an allow counts against.
+    pub(crate) rate: Option<Arc<str>>,
+    /// The set of fields that an allow has the app told.
+    pub(crate) headers: Option<Arc<HeaderSet>>,
+    /// Of a person whom no rule let in, the rule that missed fewest conditions, and which: `app.a#it: from, mfa`.
+    pub(crate) nearest: Option<String>,
     /// The question was about the console; host, method and path only tell where it was asked.
     pub(crate) console: bool,
 }

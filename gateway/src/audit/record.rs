@@ -285,6 +285,17 @@ impl Line<'_> {
         if inputs.by != Proof::SignIn {
             self.text("by", Some(inputs.by.as_str()), TEXT_MAX);
         }
+        let headers = inputs.headers.as_ref().map(|set| set.name.as_str());
+        let told = [
+            ("rate", inputs.rate.as_deref()),
+            ("headers", headers),
+            ("nearest", inputs.nearest.as_deref()),
+        ];
+        for (name, value) in told {
+            if value.is_some() {
+                self.text(name, value, TEXT_MAX);
+            }
+        }
         if inputs.console {
             self.name("console");
             self.out.extend_from_slice(b"true");

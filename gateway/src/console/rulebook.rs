@@ -59,8 +59,17 @@ pub(crate) trait Amend: Send + Sync {
     /// Keeps what waits to be confirmed.
     ///
     /// # Errors
+    /// See [`NotKept`].
+    async fn confirm(&self) -> Result<(), NotKept>;
+}
+
+/// Why what waits is not kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NotKept {
+    /// It is asked over a connection from before the change.
+    OldConnection,
     /// Nothing waits, or it cannot be kept.
-    async fn confirm(&self) -> Result<(), Refusal>;
+    Refused(Refusal),
 }
 
 /// A change of the policy.

@@ -6,6 +6,7 @@ mod look;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 
@@ -39,6 +40,8 @@ pub(crate) struct Actor {
     pub(crate) source: IpAddr,
     /// The door.
     pub(crate) door: Door,
+    /// When the connection was opened that they ask over.
+    pub(crate) opened: Instant,
     /// The request.
     pub(crate) request_id: Arc<str>,
     /// What the permit is for.

@@ -7,8 +7,9 @@ use crate::clock;
 use crate::control::{Apply, Code, Confirmed, Refusal, Rollback, Verdict};
 use crate::gateway::Gateway;
 use crate::reload::change::{Done, Files, Wanted};
+use crate::reload::confirm::{self as waiting, NotKept};
 use crate::reload::history::{By, How};
-use crate::reload::{self, Rejected, confirm as waiting};
+use crate::reload::{self, Rejected};
 
 /// The longest time a policy may wait to be confirmed, in seconds.
 const CONFIRM_MAX_S: u64 = 86_400;
@@ -58,13 +59,23 @@ pub(super) async fn rollback(
 
 /// See [`crate::control::Operator::policy_confirm`].
 pub(super) async fn confirm(gw: &Arc<Gateway>, by: &By) -> Result<Confirmed, Refusal> {
-    let kept = waiting::confirm(gw, by).await;
-    let kept = kept.map_err(|e| Refusal::new(Code::Internal, format!("cannot be kept: {e}")))?;
-    let pending =
-        kept.ok_or_else(|| Refusal::new(Code::Data, "no policy waits to be confirmed"))?;
+    let kept = waiting::confirm(gw, by, None).await;
+    let pending = kept.map_err(not_kept)?;
     Ok(Confirmed {
         generation: pending.generation,
     })
+}
+
+/// Says why a change that waits is not kept.
+pub(super) fn not_kept(why: NotKept) -> Refusal {
+    match why {
+        NotKept::Nothing => Refusal::new(Code::Data, "no policy waits to be confirmed"),
+        NotKept::OldConnection => Refusal::new(
+            Code::Held,
+            "this connection is older than the change; confirm it over a new one",
+        ),
+        NotKept::Disk(e) => Refusal::new(Code::Internal, format!("cannot be kept: {e}")),
+    }
 }
 
 /// Says why a set was not put in force.

@@ -15,18 +15,19 @@ use super::policy::{refusal, until, verdict};
 use crate::cli::exit::chain;
 use crate::clock;
 use crate::console::{
-    Amend, Answer, Asking, Change, Effect, FileDiff, FileLine, FileText, Findings, NotMade,
-    Overview, Past, Question, Rulebook, TestLine, Waiting,
+    Amend, Answer, Asking, Change, Effect, FileDiff, FileLine, FileText, Findings, NotKept,
+    NotMade, Overview, Past, Question, Rulebook, TestLine, Waiting,
 };
 use crate::control::{Code, Refusal};
 use crate::edits::lines::compare;
 use crate::explain;
 use crate::ids::Door;
 use crate::reload::change::{Files, Wanted};
+use crate::reload::confirm::{self as waiting, NotKept as Waits};
 use crate::reload::folder::Folder;
 use crate::reload::guards::{Accept, Own};
 use crate::reload::history::{Entry, How};
-use crate::reload::{self, Finding, Rejected, confirm as waiting, findings};
+use crate::reload::{self, Finding, Rejected, findings};
 
 /// Entries of the history that are shown.
 const HISTORY: usize = 50;
@@ -156,10 +157,19 @@ impl Amend for Office {
         self.0.change(change, accept, confirm_s, false).await
     }
 
-    async fn confirm(&self) -> Result<(), Refusal> {
+    async fn confirm(&self) -> Result<(), NotKept> {
         let (gw, by) = (Arc::clone(&self.0.gw), self.0.by());
-        let act = tokio::spawn(async move { super::policy::confirm(&gw, &by).await });
-        act.await.map_err(super::internal)?.map(drop)
+        let opened = Some(self.0.actor.opened);
+        let act = tokio::spawn(async move { waiting::confirm(&gw, &by, opened).await });
+        let kept = act
+            .await
+            .map_err(|e| NotKept::Refused(super::internal(e)))?;
+        kept.map(drop).map_err(|why| match why {
+            Waits::OldConnection => NotKept::OldConnection,
+            why @ (Waits::Nothing | Waits::Disk(_)) => {
+                NotKept::Refused(super::policy::not_kept(why))
+            }
+        })
     }
 }
 

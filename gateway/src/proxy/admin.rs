@@ -127,6 +127,7 @@ async fn serve(
         request_id: Arc::clone(&ctx.request_id),
         act: Act::of(&ctx.method),
         door: who.caller.door,
+        opened: ctl.conn.opened,
     };
     let office: SharedConsole = Arc::new(Office::new(gw, &ctx.snap, actor, permit));
     let desk = Arc::new(Counter::new(gw, ctl, ctx, target, who, session));
@@ -136,6 +137,11 @@ async fn serve(
     gw.audit.note(ended);
     if response.status() == StatusCode::NOT_FOUND {
         offence::note(gw, ctl, ctx, &session.req_header().headers, Offence::Probe);
+    }
+    if Act::of(&ctx.method) == Act::Write && gw.history.waits_since(ctl.conn.opened) {
+        // what waits is confirmed over a connection that is newer than it
+        session.set_keepalive(None);
+        ctl.conn.retire();
     }
     answer::send(gw, session, ctx, response).await?;
     Ok(Answered::Yes)

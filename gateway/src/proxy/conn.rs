@@ -1,8 +1,9 @@
 //! One client connection from accept to close.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use parking_lot::Mutex;
@@ -10,7 +11,7 @@ use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream
 use pingora_core::protocols::http::ServerSession;
 use rustls::server::Acceptor;
 use tokio::io::AsyncWriteExt;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -23,6 +24,7 @@ use super::pep::Told;
 use super::stream::{ClientStream, Collected, HeadRead, Transport};
 use crate::audit::{Event, Record, reason};
 use crate::bans::Offence;
+use crate::clock;
 use crate::ids::{DeviceId, Door, SessionId};
 use crate::streams::{KillSwitch, Kind, Stream, StreamGuard};
 
@@ -70,11 +72,15 @@ pub(crate) struct ConnCtx {
     pub(crate) tls: bool,
     /// The server name the client asked for in its TLS hello.
     pub(crate) sni: Option<String>,
+    /// When it could carry its first request.
+    pub(crate) opened: Instant,
     /// Cuts the whole connection.
     pub(crate) kill: KillSwitch,
     /// What was told of its person last.
     pub(super) told: Mutex<Option<Told>>,
     held: Mutex<Option<(SessionId, StreamGuard)>>,
+    /// Has it take no further requests; only of HTTP/2.
+    retire: Mutex<Option<watch::Sender<bool>>>,
     /// The duty of its one request, where that is made behind an answer that was given out.
     pub(super) refresh: Mutex<Option<Lead>>,
 }
@@ -88,9 +94,11 @@ impl ConnCtx {
             device: origin.device,
             tls: origin.tls,
             sni,
+            opened: clock::now(),
             kill: KillSwitch::new(),
             told: Mutex::new(None),
             held: Mutex::new(None),
+            retire: Mutex::new(None),
         })
     }
 
@@ -102,9 +110,11 @@ impl ConnCtx {
             device: self.device,
             tls: self.tls,
             sni: self.sni.clone(),
+            opened: self.opened,
             kill: KillSwitch::new(),
             told: Mutex::new(None),
             held: Mutex::new(None),
+            retire: Mutex::new(None),
             refresh: Mutex::new(Some(lead)),
         })
     }
@@ -112,6 +122,14 @@ impl ConnCtx {
     /// Tells whether the connection carries a session.
     pub(crate) fn is_held(&self) -> bool {
         self.held.lock().is_some()
+    }
+
+    /// Has an HTTP/2 connection tell its client to ask what it asks next over another one (RFC 9113 6.8); what is
+    /// open on it is finished. One of HTTP/1 ends with its answer, by `set_keepalive`.
+    pub(super) fn retire(&self) {
+        if let Some(retire) = &*self.retire.lock() {
+            retire.send_replace(true);
+        }
     }
 
     /// Unties the connection from its session, so that the request that ends the session gets
@@ -215,8 +233,7 @@ async fn carry(edge: Arc<Edge>, io: Box<dyn Transport>, ctx: Arc<ConnCtx>, h2: b
     let app = Arc::new(App::new(edge, ctx, h2));
     let work = async {
         if h2 {
-            let shutdown = app.edge.shutdown.clone();
-            app.process_new(Box::new(stream), &shutdown).await;
+            http2(&app, Box::new(stream)).await;
         } else {
             http1(&app, Box::new(stream)).await;
         }
@@ -225,6 +242,19 @@ async fn carry(edge: Arc<Edge>, io: Box<dyn Transport>, ctx: Arc<ConnCtx>, h2: b
         () = work => {}
         () = kill.wait() => {}
     }
+}
+
+async fn http2(app: &Arc<App>, stream: Box<ClientStream>) {
+    let mut all = app.edge.shutdown.clone();
+    let (retire, shutdown) = watch::channel(*all.borrow());
+    *app.conn.retire.lock() = Some(retire);
+    let mut work = pin!(app.process_new(stream, &shutdown));
+    tokio::select! {
+        _ = &mut work => return,
+        // an error is a gateway that is gone
+        _ = all.wait_for(|stops| *stops) => app.conn.retire(),
+    }
+    work.await;
 }
 
 async fn http1(app: &Arc<App>, mut stream: Box<ClientStream>) {

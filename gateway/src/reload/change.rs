@@ -341,6 +341,9 @@ async fn put_in_force(
     let before = gw.snapshot.swap(Arc::new(snapshot));
     retire(Arc::clone(&before), RETIRE_EVERY);
     gw.settle().await;
+    if waits {
+        gw.history.waits_from_now();
+    }
     if let Some((files, entry, pending)) = history.take() {
         remember(gw, files, entry, pending).await;
     }

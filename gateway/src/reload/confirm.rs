@@ -1,7 +1,7 @@
 //! A change that waits to be confirmed is taken back when its time is over.
 //!
-//! Each control connection carries one request, so a confirmation always comes on another
-//! connection than the change: whoever was cut off by it cannot confirm it.
+//! Each control connection carries one request, and the console takes a confirmation only over a connection that was
+//! opened after the change: whoever was cut off by it cannot confirm it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -67,15 +67,35 @@ async fn take_back(gw: &Arc<Gateway>, pending: &Pending) {
     }
 }
 
-/// Ends the waiting: the change stays. `None` where nothing waits.
+/// Why a change that waits is not kept.
+#[derive(Debug)]
+pub(crate) enum NotKept {
+    /// Nothing waits.
+    Nothing,
+    /// The connection was there before the change, and shows nothing about new ones.
+    OldConnection,
+    /// The disk refused: the next start would take the change back.
+    Disk(std::io::Error),
+}
+
+/// Ends the waiting: the change stays. `opened` is when the connection was that it is asked over, where one may carry
+/// more than one request.
 ///
 /// # Errors
-/// If it cannot be kept: the next start would take the change back.
-pub(crate) async fn confirm(gw: &Arc<Gateway>, by: &By) -> std::io::Result<Option<Pending>> {
+/// See [`NotKept`].
+pub(crate) async fn confirm(
+    gw: &Arc<Gateway>,
+    by: &By,
+    opened: Option<Instant>,
+) -> Result<Pending, NotKept> {
     let one = gw.reloading.lock().await;
+    if opened.is_some_and(|opened| gw.history.waits_since(opened)) {
+        return Err(NotKept::OldConnection);
+    }
     let worker = Arc::clone(gw);
-    let Some(pending) = blocking(move || worker.history.confirmed()).await? else {
-        return Ok(None);
+    let kept = blocking(move || worker.history.confirmed()).await;
+    let Some(pending) = kept.map_err(NotKept::Disk)? else {
+        return Err(NotKept::Nothing);
     };
     let mut record = Record::new(Event::PolicyApplied, "ok", reason::CONFIRMED);
     record.policy = Some(Arc::clone(&gw.snapshot.load().digest));
@@ -88,7 +108,7 @@ pub(crate) async fn confirm(gw: &Arc<Gateway>, by: &By) -> std::io::Result<Optio
         let wanted = Wanted::disk(How::Watch, By::default());
         tokio::spawn(async move { drop(super::reload(&gw, wanted).await) });
     }
-    Ok(Some(pending))
+    Ok(pending)
 }
 
 /// Returns to an earlier policy: a generation, a digest, or the one before; while one waits to be confirmed, the one

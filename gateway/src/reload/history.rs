@@ -6,11 +6,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::folder::Folder;
+use crate::clock;
 use crate::disk::{make_folder, put};
 use crate::secrets::Keys;
 
@@ -174,6 +176,8 @@ pub(crate) struct History {
     dir: PathBuf,
     keys: Arc<Keys>,
     book: Mutex<Book>,
+    /// Since when what waits to be confirmed is in force; at first, since the start.
+    waits_since: Mutex<Instant>,
 }
 
 impl History {
@@ -189,6 +193,7 @@ impl History {
             book: Mutex::default(),
             dir,
             keys,
+            waits_since: Mutex::new(clock::now()),
         };
         let path = history.dir.join(BOOK);
         match std::fs::read(&path) {
@@ -214,6 +219,7 @@ impl History {
             book: Mutex::default(),
             dir,
             keys,
+            waits_since: Mutex::new(clock::now()),
         };
         let book = history.unseal(&sealed)?;
         *history.book.lock() = book;
@@ -260,6 +266,16 @@ impl History {
     /// Returns the change that waits to be confirmed.
     pub(crate) fn pending(&self) -> Option<Pending> {
         self.book.lock().pending.clone()
+    }
+
+    /// Tells whether something waits to be confirmed that went in force after a connection was opened.
+    pub(crate) fn waits_since(&self, opened: Instant) -> bool {
+        self.pending().is_some() && *self.waits_since.lock() >= opened
+    }
+
+    /// Says that what waits to be confirmed is in force from now on.
+    pub(super) fn waits_from_now(&self) {
+        *self.waits_since.lock() = clock::now();
     }
 
     /// Returns what is held.

@@ -18,6 +18,7 @@ mod limits;
 mod matrix;
 mod meaning;
 mod mistakes;
+mod past;
 mod reach;
 mod readings;
 mod scale;

@@ -27,6 +27,9 @@ fn inputs() -> Inputs {
         login_age: Some(60),
         shadow: None,
         own: None,
+        rate: None,
+        headers: None,
+        nearest: None,
         console: false,
     }
 }

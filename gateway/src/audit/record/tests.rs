@@ -71,6 +71,9 @@ fn a_full_record_has_the_same_fields() {
                 rule: "app.paie#new".into(),
             }),
             own: None,
+            rate: Some("normal".into()),
+            headers: None,
+            nearest: Some("app.paie#it: from, mfa".to_owned()),
             console: false,
         })),
         ..Record::new(Event::AccessDecided, "allow", reason::RULE)
@@ -90,7 +93,8 @@ fn a_full_record_has_the_same_fields() {
             r#""session":"saaaaaaaaaaaac","bytes":12,"ms":3,"detail":"x","#,
             r#""code":"D-7K3QXN2A","inputs":{"at":1700000000,"tunnel":true,"zones":"office,lan","#,
             r#""class":"known","mfa_age":5,"login_age":60,"#,
-            r#""shadow":{"outcome":"step-up","rule":"app.paie#new"},"own":null},"count":9,"#,
+            r#""shadow":{"outcome":"step-up","rule":"app.paie#new"},"own":null,"rate":"normal","#,
+            r#""nearest":"app.paie#it: from, mfa"},"count":9,"#,
             r#""first":"2023-11-14T22:13:20.000Z","last":"2023-11-14T22:13:20.123Z","prev":"00"}"#
         )
     );

@@ -1,7 +1,8 @@
 //! `postern policy replay`: the decisions on record, taken again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -16,6 +17,8 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::{Global, out, reading};
 use crate::clock;
 use crate::explain::short;
+use crate::reload::history::History;
+use crate::secrets::Keys;
 
 /// The help of `policy replay`.
 pub(super) const HELP: &str = "Examples:
@@ -24,9 +27,11 @@ pub(super) const HELP: &str = "Examples:
   postern policy replay --json --against ./policy.new old/2026-11-0*.jsonl
 
 Every decision on record is taken again: same person, address, door, device, ages
-and instant. People and groups are those of the folder. What the gateway refused for
-another reason (quarantine, a device of somebody else) is compared by the policy's own
-answer. `postern audit verify` tells whether the journal is whole.
+and instant. People and groups are those of the folder; of an answer that changes it is
+told whether it would with the people and groups of then too, while the gateway keeps the
+policy of then (the last 50). What the gateway refused for another reason (quarantine, a
+device of somebody else) is compared by the policy's own answer. `postern audit verify`
+tells whether the journal is whole.
 
 Exit codes: 0 no answer changes, 3 at least one does. With --json each changed decision
 is a line, and the last line is the summary.";
@@ -83,7 +88,7 @@ pub(super) fn run(asked: &Replay, global: &Global) -> Result<(), Failure> {
         }
         named => named.to_vec(),
     };
-    let mut tally = Tally::new(&policy, &dir, global.json);
+    let mut tally = Tally::new(&policy, &dir, global);
     for journal in &journals {
         tally
             .read(journal, since)
@@ -107,6 +112,7 @@ struct Tally<'p> {
     json: bool,
     /// Changes of what was allowed, for the text form.
     listed: Vec<String>,
+    then: Kept,
     policies: BTreeSet<String>,
     by_rule: BTreeMap<Kind, u64>,
     by_user: BTreeMap<(Option<String>, Outcome, Outcome), u64>,
@@ -142,6 +148,10 @@ struct Summary {
     changed: u64,
     /// Of these, those that were allowed.
     changed_allowed: u64,
+    /// Of these, those that people and groups change, not rules: with those of then the answer is as on record.
+    changed_by_people: u64,
+    /// Changed decisions of policies that are not kept any more, whose people are not known.
+    people_unknown: u64,
     /// Decisions with the same outcome by another rule.
     other_rule: u64,
     by_rule: Vec<Counted<Kind>>,
@@ -177,16 +187,19 @@ struct Change<'a> {
     target: String,
     before: Said,
     after: Said,
+    /// Whether it is people or groups that change it, not rules; `null` where those of then are not known.
+    by_people: Option<bool>,
     /// Why the gateway refused it all the same; nobody gained or lost anything then.
     refused: Option<&'a str>,
 }
 
 impl<'p> Tally<'p> {
-    fn new(policy: &'p Policy, dir: &Path, json: bool) -> Self {
+    fn new(policy: &'p Policy, dir: &Path, global: &Global) -> Self {
         Self {
             policy,
             replayer: Replayer::new(policy),
-            json,
+            json: global.json,
+            then: Kept::of(global),
             listed: Vec::new(),
             policies: BTreeSet::new(),
             by_rule: BTreeMap::new(),
@@ -286,6 +299,14 @@ impl<'p> Tally<'p> {
         add(&mut self.by_rule, kind, count);
         add(&mut self.by_user, person, count);
         let allowed = before.outcome == Outcome::Allow;
+        let then = decided.policy.as_deref().and_then(|at| self.then.get(at));
+        let as_of = then.map(|then| self.replayer.decide_as_of(then, input).outcome);
+        let by_people = as_of.map(|outcome| outcome == before.outcome);
+        match by_people {
+            Some(true) => self.summary.changed_by_people += count,
+            Some(false) => {}
+            None => self.summary.people_unknown += count,
+        }
         let change = Change {
             seq: input.seq,
             time: &decided.time,
@@ -295,6 +316,7 @@ impl<'p> Tally<'p> {
             target: input.target.to_string(),
             before,
             after,
+            by_people,
             refused: decided.refused.as_deref(),
         };
         if self.json {
@@ -329,6 +351,38 @@ impl<'p> Tally<'p> {
     }
 }
 
+/// The policies of then, as far as the gateway keeps them.
+struct Kept {
+    /// The state folder with what opens it, and the policy folder.
+    place: Option<(PathBuf, Arc<Keys>, PathBuf)>,
+    known: HashMap<String, Option<Policy>>,
+}
+
+impl Kept {
+    fn of(global: &Global) -> Self {
+        let place = || {
+            let config = global.config().ok()?;
+            let keys = Keys::load(&config.master_key).ok()?;
+            Some((config.data, Arc::new(keys), config.policy_dir))
+        };
+        Self {
+            place: place(),
+            known: HashMap::new(),
+        }
+    }
+
+    fn get(&mut self, digest: &str) -> Option<&Policy> {
+        let (data, keys, dir) = self.place.as_ref()?;
+        if !self.known.contains_key(digest) && self.known.len() < KINDS_MAX {
+            let folder = History::peek(data, Arc::clone(keys), digest);
+            let policy = folder.and_then(|folder| policy::load(&folder.sources(dir)).ok());
+            self.known
+                .insert(digest.to_owned(), policy.map(|loaded| loaded.policy));
+        }
+        self.known.get(digest)?.as_ref()
+    }
+}
+
 /// Counts; what would be one kind too many is left to the total.
 fn add<K: Ord>(counts: &mut BTreeMap<K, u64>, key: K, count: u64) {
     if counts.len() < KINDS_MAX || counts.contains_key(&key) {
@@ -346,8 +400,12 @@ impl Change<'_> {
         let refused = self
             .refused
             .map(|why| format!("  (refused all the same: {why})"));
+        let people = match self.by_people {
+            Some(true) => "  (by people or groups, not by a rule)",
+            Some(false) | None => "",
+        };
         format!(
-            "  {}  {}  {}{times}\n      from {}: {} -> {}{}    record {}\n",
+            "  {}  {}  {}{times}\n      from {}: {} -> {}{people}{}    record {}\n",
             self.time,
             self.user.unwrap_or("nobody signed in"),
             self.target,
@@ -393,6 +451,18 @@ impl Summary {
             "change  {} decisions, {} of them were allowed\n",
             self.changed, self.changed_allowed
         ));
+        if self.changed_by_people > 0 {
+            text.push_str(&format!(
+                "people  {} of them by people or groups: with those of then the answer stays\n",
+                self.changed_by_people
+            ));
+        }
+        if self.people_unknown > 0 {
+            text.push_str(&format!(
+                "people  of {} it is not known who was in which group: the policy of then is not kept\n",
+                self.people_unknown
+            ));
+        }
         self.counts(&mut text);
         if !listed.is_empty() {
             text.push_str("\nallowed on record, not the same by this policy:\n");

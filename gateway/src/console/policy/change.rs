@@ -10,7 +10,7 @@ use super::super::DRAFTS;
 use super::super::act;
 use super::super::call::Call;
 use super::super::desk::FileDiff;
-use super::super::rulebook::{Change, Effect, NotMade};
+use super::super::rulebook::{Change, Effect, NotKept, NotMade};
 use super::super::shell::{Section, Shell};
 use super::super::texts;
 use super::HOME;
@@ -208,7 +208,16 @@ pub(crate) async fn confirm(call: Call, body: Body) -> Response {
     };
     match acts.amend().confirm().await {
         Ok(()) => see_other(&format!("{HOME}?done=1")).into(),
-        Err(why) => act::failure(&call, Section::Policy, HOME.to_owned(), &why),
+        Err(why) => {
+            let why = match why {
+                NotKept::Refused(why) => why,
+                NotKept::OldConnection => {
+                    let text = texts::Policy::of(call.ctx.lang).old_connection;
+                    Refusal::new(Code::Held, text)
+                }
+            };
+            act::failure(&call, Section::Policy, HOME.to_owned(), &why)
+        }
     }
 }
 

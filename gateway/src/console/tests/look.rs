@@ -9,8 +9,8 @@ use super::fake::Office;
 use super::{asking_json, line, with_token};
 use crate::console::{
     Amend, Answer, Asked, Certificate, Change, Disk, Effect, Entry, FileDiff, FileLine, FileText,
-    Findings, Health, Journal, Ledger, Listing, NotMade, Overview, Past, Question, Rulebook,
-    StreamCount, TestLine, Told, Upstream, Waiting,
+    Findings, Health, Journal, Ledger, Listing, NotKept, NotMade, Overview, Past, Question,
+    Rulebook, StreamCount, TestLine, Told, Upstream, Waiting,
 };
 use crate::control::{
     AppClock, AuditStatus, Code, PolicyStatus, Refusal, Status, TunnelStatus, Verdict,
@@ -222,7 +222,7 @@ impl Amend for Book {
         self.effect(true)
     }
 
-    async fn confirm(&self) -> Result<(), Refusal> {
+    async fn confirm(&self) -> Result<(), NotKept> {
         *self.confirmed.lock() += 1;
         Ok(())
     }

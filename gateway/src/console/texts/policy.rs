@@ -12,6 +12,9 @@ words! {
             "La génération {generation} attend d’être confirmée ; elle sera retirée à {until}.",
             "Generation {generation} wartet auf Bestätigung; sie wird um {until} zurückgenommen.";
         confirm: "Keep it", "La garder", "Behalten";
+        old_connection: "This answer came over a connection from before the change, which does not show that a new one can be made. It is closed now; go back and try again.",
+            "Cette réponse est venue par une connexion d’avant le changement, ce qui ne montre pas qu’une nouvelle est possible. Elle est maintenant fermée ; revenez et réessayez.",
+            "Diese Antwort kam über eine Verbindung von vor der Änderung; das zeigt nicht, dass eine neue möglich ist. Sie ist jetzt geschlossen; gehen Sie zurück und versuchen Sie es noch einmal.";
         take_back: "Take it back", "La retirer", "Zurücknehmen";
         not_in_force: "The files that lie there now are not in force", "Les fichiers présents ne sont pas en vigueur", "Die Dateien, die jetzt dort liegen, gelten nicht";
         look_folder: "See what they would change", "Voir ce qu’ils changeraient", "Zeigen, was sie ändern würden";
