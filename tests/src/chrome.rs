@@ -288,8 +288,10 @@ impl Chrome {
 impl Drop for Chrome {
     fn drop(&mut self) {
         // chromedriver ends the browser with its session
-        if !self.session.is_empty() && !std::thread::panicking() {
-            drop(self.try_call("DELETE", &self.path(""), &Value::Null));
+        if !self.session.is_empty() {
+            let end = || self.try_call("DELETE", &self.path(""), &Value::Null);
+            // also after a failure, which may be chromedriver's own
+            drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(end)));
         }
     }
 }

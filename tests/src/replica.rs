@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -50,14 +51,20 @@ struct Shared {
 pub struct Replica {
     addr: SocketAddr,
     shared: Arc<Shared>,
-    running: Option<(Arc<AtomicBool>, JoinHandle<()>)>,
+    running: Option<(TcpListener, JoinHandle<()>)>,
 }
 
 impl Replica {
     /// Starts one on loopback.
     #[must_use]
     pub fn new(name: &str) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        Self::at(name, Ipv4Addr::LOCALHOST)
+    }
+
+    /// Starts one on an address of the namespace of the calling thread.
+    #[must_use]
+    pub fn at(name: &str, address: Ipv4Addr) -> Self {
+        let listener = TcpListener::bind((address, 0)).unwrap();
         let addr = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             name: name.to_owned(),
@@ -115,11 +122,11 @@ impl Replica {
 
     /// Dies: nothing listens any more, and every connection breaks.
     pub fn kill(&mut self) {
-        let Some((stop, thread)) = self.running.take() else {
+        let Some((listener, thread)) = self.running.take() else {
             return;
         };
-        stop.store(true, Ordering::SeqCst);
-        drop(TcpStream::connect(self.addr));
+        // whatever namespace it is in, this wakes who accepts
+        nix::sys::socket::shutdown(listener.as_raw_fd(), nix::sys::socket::Shutdown::Both).unwrap();
         thread.join().unwrap();
         for (_, stream) in self.shared.connections.lock().unwrap().drain() {
             drop(stream.shutdown(Shutdown::Both));
@@ -140,14 +147,11 @@ impl Drop for Replica {
     }
 }
 
-fn accept(listener: TcpListener, shared: &Arc<Shared>) -> (Arc<AtomicBool>, JoinHandle<()>) {
-    let stop = Arc::new(AtomicBool::new(false));
-    let (stopped, shared) = (stop.clone(), shared.clone());
+fn accept(listener: TcpListener, shared: &Arc<Shared>) -> (TcpListener, JoinHandle<()>) {
+    let shared = shared.clone();
+    let own = listener.try_clone().unwrap();
     let thread = thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            if stopped.load(Ordering::SeqCst) {
-                return;
-            }
+        while let Ok((stream, _)) = listener.accept() {
             let id = shared.next.fetch_add(1, Ordering::SeqCst);
             let copy = stream.try_clone().unwrap();
             shared.connections.lock().unwrap().insert(id, copy);
@@ -158,7 +162,7 @@ fn accept(listener: TcpListener, shared: &Arc<Shared>) -> (Arc<AtomicBool>, Join
             });
         }
     });
-    (stop, thread)
+    (own, thread)
 }
 
 fn serve(stream: TcpStream, shared: &Shared) {

@@ -12,7 +12,7 @@ use crate::control::purge::Ask;
 pub(crate) enum Command {
     /// Forget the kept answers of an app, so that the next request asks it
     #[command(
-        after_help = "Examples:\n  postern cache purge shop\n  postern cache purge shop --path /prices\n  postern cache purge shop --tag product-7"
+        after_help = "Examples:\n  postern cache purge shop\n  postern cache purge shop --path /prices\n  postern cache purge shop --tag product-7\n  postern cache purge acme/shop"
     )]
     Purge(Purge),
 }

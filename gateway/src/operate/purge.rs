@@ -39,11 +39,17 @@ pub(super) async fn purge(gw: &Arc<Gateway>, ask: &Ask, uid: u32) -> Result<Purg
 fn app(gw: &Gateway, name: &str) -> Result<Arc<str>, Refusal> {
     let snap = gw.snapshot.load();
     let mut apps = snap.policy.apps().map(|(_, app)| Arc::clone(&app.id));
-    let found = apps.find(|id| &**id == name || id.strip_prefix("app.") == Some(name));
+    let found = apps.find(|id| &**id == name || short(id) == name);
     found.ok_or_else(|| {
         let text = format!("the policy in force has no app {name}");
         Refusal::new(Code::Data, text)
     })
+}
+
+/// An app as people name it: `shop` for `app.shop`, `acme/shop` for `acme/app.shop` of a tenant.
+fn short(id: &str) -> String {
+    let (tenant, app) = id.split_at(id.find('/').map_or(0, |at| at + 1));
+    format!("{tenant}{}", app.strip_prefix("app.").unwrap_or(app))
 }
 
 /// Reads a path as the policy reads one.
