@@ -144,13 +144,19 @@ impl Streams {
         self.sweep(|_| true)
     }
 
-    /// Cuts the streams for which `gone` is true and returns how many there were.
+    /// Cuts the streams for which `gone` is true and returns how many there were; whole connections first, which ends
+    /// what they carry at once.
     pub(crate) fn sweep(&self, mut gone: impl FnMut(&Stream) -> bool) -> usize {
         let mut cut = 0;
-        for shard in &self.shards {
-            let open = shard.lock();
-            let lost = open.values().filter(|s| !s.kill.killed() && gone(s));
-            cut += lost.inspect(|s| s.kill.kill()).count();
+        for whole in [true, false] {
+            for shard in &self.shards {
+                let open = shard.lock();
+                let of_turn = open
+                    .values()
+                    .filter(|s| (s.kind == Kind::Connection) == whole);
+                let lost = of_turn.filter(|s| !s.kill.killed() && gone(s));
+                cut += lost.inspect(|s| s.kill.kill()).count();
+            }
         }
         cut
     }
@@ -271,6 +277,26 @@ mod tests {
         assert_eq!(table.kill_session(SessionId(1)), 1);
         assert!(mine.killed());
         assert!(!other.killed());
+    }
+
+    #[test]
+    fn whole_connections_are_cut_before_what_they_carry() {
+        let table = Streams::new();
+        let opened: Vec<_> = (0..100)
+            .map(|at| {
+                let of = stream(1, Answer::Stands(None), &KillSwitch::new());
+                let kind = [Kind::Request, Kind::Connection, Kind::Flow][at % 3];
+                table.open(Stream { kind, ..of })
+            })
+            .collect();
+        let mut kinds = Vec::new();
+        let cut = table.sweep(|s| {
+            kinds.push(s.kind);
+            true
+        });
+        assert_eq!((cut, kinds.len()), (opened.len(), opened.len()));
+        let first = kinds.iter().take_while(|kind| **kind == Kind::Connection);
+        assert_eq!(first.count(), 33);
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! One client connection from accept to close.
 
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd as _;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
@@ -11,6 +13,7 @@ use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream
 use pingora_core::protocols::http::ServerSession;
 use rustls::server::Acceptor;
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
@@ -79,6 +82,8 @@ pub(crate) struct ConnCtx {
     /// What was told of its person last.
     pub(super) told: Mutex<Option<Told>>,
     held: Mutex<Option<(SessionId, StreamGuard)>>,
+    /// Its socket, which is open for as long as [`carry`] serves it; -1 where it has none.
+    fd: AtomicI32,
     /// Has it take no further requests; only of HTTP/2.
     retire: Mutex<Option<watch::Sender<bool>>>,
     /// The duty of its one request, where that is made behind an answer that was given out.
@@ -98,6 +103,7 @@ impl ConnCtx {
             kill: KillSwitch::new(),
             told: Mutex::new(None),
             held: Mutex::new(None),
+            fd: AtomicI32::new(-1),
             retire: Mutex::new(None),
         })
     }
@@ -114,6 +120,7 @@ impl ConnCtx {
             kill: KillSwitch::new(),
             told: Mutex::new(None),
             held: Mutex::new(None),
+            fd: AtomicI32::new(-1),
             retire: Mutex::new(None),
             refresh: Mutex::new(Some(lead)),
         })
@@ -129,6 +136,17 @@ impl ConnCtx {
     pub(super) fn retire(&self) {
         if let Some(retire) = &*self.retire.lock() {
             retire.send_replace(true);
+        }
+    }
+
+    /// Ends the socket in both ways and lets others go first: where very many are cut, none of them waits until what the
+    /// ones before it held is taken apart.
+    async fn cut(&self) {
+        let fd = self.fd.load(Ordering::Relaxed);
+        if fd >= 0 {
+            // an error here is a connection that is gone already
+            let _ = nix::sys::socket::shutdown(fd, nix::sys::socket::Shutdown::Both);
+            tokio::task::yield_now().await;
         }
     }
 
@@ -160,9 +178,11 @@ impl ConnCtx {
 }
 
 /// Serves one connection until it ends or is cut.
-pub(crate) async fn serve<S: Transport>(edge: Arc<Edge>, io: S, origin: ConnOrigin) {
+pub(crate) async fn serve(edge: Arc<Edge>, io: TcpStream, origin: ConnOrigin) {
+    let fd = io.as_raw_fd();
     if !origin.tls {
         let ctx = ConnCtx::new(&origin, None);
+        ctx.fd.store(fd, Ordering::Relaxed);
         return carry(edge, Box::new(io), ctx, false).await;
     }
     let Ok(Some(stream)) = timeout(HANDSHAKE, handshake(&edge, io, origin.door)).await else {
@@ -174,6 +194,7 @@ pub(crate) async fn serve<S: Transport>(edge: Arc<Edge>, io: S, origin: ConnOrig
         (sni, tls.alpn_protocol() == Some(b"h2"))
     };
     let ctx = ConnCtx::new(&origin, sni);
+    ctx.fd.store(fd, Ordering::Relaxed);
     carry(edge, Box::new(stream), ctx, h2).await;
 }
 
@@ -238,9 +259,11 @@ async fn carry(edge: Arc<Edge>, io: Box<dyn Transport>, ctx: Arc<ConnCtx>, h2: b
             http1(&app, Box::new(stream)).await;
         }
     };
+    let mut work = pin!(work);
     tokio::select! {
-        () = work => {}
-        () = kill.wait() => {}
+        biased;
+        () = kill.wait() => app.conn.cut().await,
+        () = &mut work => {}
     }
 }
 
