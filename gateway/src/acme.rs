@@ -167,7 +167,13 @@ pub(crate) async fn run(gw: Arc<Gateway>) {
             tokio::spawn(act(Arc::clone(&gw), output));
         }
         let at = gw.acme.plan.lock().poll_timeout().map(|(at, _)| at);
-        let end = gw.snapshot.load().certs.ordered_until();
+        // what could not give way is tried again with the next look
+        let end = gw
+            .snapshot
+            .load()
+            .certs
+            .ordered_until()
+            .filter(|end| *end >= now);
         let at = at
             .into_iter()
             .chain(end.map(|end| end.saturating_add(1)))

@@ -36,7 +36,7 @@ impl Table {
     /// Returns how many are kept back for the gateway's own work.
     pub(crate) fn kept_back(self) -> usize {
         let (least, most) = KEPT_BACK;
-        (self.limit / 8).clamp(least, most)
+        (self.limit / 8).clamp(least, most).min(self.limit / 2)
     }
 
     /// Returns how many client connections there may be where `wanted` are configured and `used` descriptors are open
@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn what_is_kept_back_grows_with_the_table_and_ends_at_its_bounds() {
         for (limit, kept) in [
-            (64, 64),
+            (64, 32),
             (256, 64),
             (1024, 128),
             (4096, 512),

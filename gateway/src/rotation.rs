@@ -42,18 +42,18 @@ pub(crate) async fn settle(
     history: &History,
     audit: &Audit,
 ) -> Result<usize, RotationError> {
-    if keys.is_single() {
-        return Ok(0);
+    // those from before they were sealed at all are in clear
+    let mut done = shelf::reseal(data, keys)?;
+    if !keys.is_single() {
+        done += identity::reseal(store, keys).await?;
+        for (file, kind) in [
+            (tunnel::key::FILE, tunnel::key::KIND),
+            (statement::FILE, statement::KIND),
+        ] {
+            done += usize::from(sealed::renew(&data.join(file), kind, keys)?);
+        }
+        done += history.reseal()?;
     }
-    let mut done = identity::reseal(store, keys).await?;
-    for (file, kind) in [
-        (tunnel::key::FILE, tunnel::key::KIND),
-        (statement::FILE, statement::KIND),
-    ] {
-        done += usize::from(sealed::renew(&data.join(file), kind, keys)?);
-    }
-    done += shelf::reseal(data, keys)?;
-    done += history.reseal()?;
     if done > 0 {
         let mut record = Record::new(Event::KeyRotated, "ok", reason::MASTER_KEY);
         let newest = keys.fingerprints().into_iter().next().unwrap_or_default();

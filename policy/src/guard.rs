@@ -112,10 +112,10 @@ pub fn world_open(diff: &Diff, before: &Policy, after: &Policy) -> Vec<Change> {
     }
     let known = |user: &str| before.user(user).is_some_and(|user| !user.disabled);
     let opens = |change: &&Change| {
-        let rule = (change.file.clone(), change.line);
         let plain = change.resource == "admin" || change.resource.starts_with("net.");
         change.after == Outcome::Allow
-            && (change.user == "anyone" || (plain && broad.contains(&rule) && known(&change.user)))
+            && (change.user == "anyone"
+                || (plain && broad.contains(&change.decides) && known(&change.user)))
     };
     diff.changes.iter().filter(opens).cloned().collect()
 }

@@ -10,6 +10,7 @@ use std::thread;
 use postern_tests::gateway::{Gateway, Setup, binary};
 use postern_tests::journal;
 use postern_tests::policy::two_apps;
+use postern_tests::process::copy_program;
 use postern_tests::temp::Temp;
 use postern_tests::upstream::Recorder;
 use serde_json::Value;
@@ -222,7 +223,7 @@ fn a_folder_closed_to_the_gateway_keeps_the_old_policy() {
     let recorder = Recorder::new();
     let copy = Temp::new();
     let path = copy.path().join("postern");
-    fs::copy(binary(), &path).unwrap();
+    copy_program(binary(), &path);
     fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
     let drop_to = [
         "setpriv",

@@ -8,7 +8,7 @@ use std::process::Command;
 use data_encoding::BASE64;
 
 use crate::ports::free_tcp;
-use crate::process::{Program, find};
+use crate::process::{Program, copy_program, find};
 use crate::temp::Temp;
 
 /// The zone it holds; every host in it is on loopback.
@@ -41,7 +41,7 @@ impl Named {
         let config = dir.write("named.conf", config(&dir, port));
         // where AppArmor keeps the packaged program to its own folders, a copy is free of that
         let program = dir.path().join("named");
-        fs::copy(find(&["named"]), &program).unwrap();
+        copy_program(find(&["named"]), &program);
         let mut command = Command::new(program);
         command.args(["-g", "-n", "1", "-c"]).arg(config);
         let mut program = Program::start(command, dir.path(), "dns-server");

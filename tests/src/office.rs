@@ -11,6 +11,7 @@ use crate::curl;
 use crate::gateway::{Gateway, Setup, binary};
 use crate::netns::{Namespace, as_nobody, join_both};
 use crate::policy;
+use crate::process::copy_program;
 use crate::temp::Temp;
 use crate::upstream::Recorder;
 use crate::wireguard;
@@ -169,7 +170,7 @@ allow.demo = { who = "demo" }
 fn start_as_nobody(edge: &Namespace, recorder: &Recorder, listen: &str) -> (Temp, Gateway) {
     let copy = Temp::new();
     let path = copy.path().join("postern");
-    std::fs::copy(binary(), &path).unwrap();
+    copy_program(binary(), &path);
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     let gateway = Gateway::start(Setup {
         upstream: Some(recorder.url()),

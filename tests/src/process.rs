@@ -139,6 +139,13 @@ pub fn must(program: &str, args: &[&str]) -> Output {
     output
 }
 
+/// Copies a program. Another does it, for as long as this process had it open for writing, what a test beside this one
+/// starts at that moment would have too, and the copy could not be run.
+pub fn copy_program(from: impl AsRef<Path>, to: &Path) {
+    let paths = [from.as_ref(), to].map(|path| path.display().to_string());
+    must("cp", &["--", &paths[0], &paths[1]]);
+}
+
 /// Finds a program on the path; panics when it is missing, as tests are never skipped.
 #[must_use]
 pub fn find(names: &[&str]) -> String {

@@ -17,7 +17,7 @@ use crate::gateway::{Gateway, Setup, binary};
 use crate::netns::{Namespace, as_nobody, join};
 use crate::office::NOBODY;
 use crate::policy;
-use crate::process::must;
+use crate::process::{copy_program, must};
 use crate::relay::Relay;
 use crate::temp::Temp;
 use crate::wireguard::{Client, Config};
@@ -253,7 +253,7 @@ allow.demo = { who = "demo" }
 fn start(edge: &Namespace, listen: IpAddr) -> (Temp, Gateway) {
     let copy = Temp::new();
     let path = copy.path().join("postern");
-    std::fs::copy(binary(), &path).unwrap();
+    copy_program(binary(), &path);
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     let gateway = Gateway::start(Setup {
         tunnel_listen: Some(listen.to_string()),

@@ -23,8 +23,7 @@ pub(crate) fn imported(config: &Config) -> Shelf {
     Shelf { dir }
 }
 
-/// Seals the keys of every certificate in the state folder that an older master key sealed, and
-/// counts them.
+/// Seals the keys of every certificate in the state folder that an older master key sealed, or none, and counts them.
 ///
 /// # Errors
 /// Of the disk; what was sealed before opens as before.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use policy::canon::PathOpts;
+
 use super::internal;
 use crate::audit::{Event, reason};
 use crate::cli::reading;
@@ -12,8 +14,9 @@ use crate::proxy::front::cache::Which;
 
 /// Forgets what is asked, once that is on record.
 pub(super) async fn purge(gw: &Arc<Gateway>, ask: &Ask, uid: u32) -> Result<Purged, Refusal> {
-    let app = app(gw, &ask.app)?;
-    let path = ask.path.as_deref().map(path).transpose()?;
+    let (app, opts) = app(gw, &ask.app)?;
+    let path = ask.path.as_deref().map(|text| path(text, opts));
+    let path = path.transpose()?;
     let of_path = path.as_deref().map(|path| format!(" path {path}"));
     let of_tag = ask.tag.as_deref().map(|tag| format!(" tag {tag}"));
     let what = format!(
@@ -36,10 +39,13 @@ pub(super) async fn purge(gw: &Arc<Gateway>, ask: &Ask, uid: u32) -> Result<Purg
     })
 }
 
-fn app(gw: &Gateway, name: &str) -> Result<Arc<str>, Refusal> {
+fn app(gw: &Gateway, name: &str) -> Result<(Arc<str>, PathOpts), Refusal> {
     let snap = gw.snapshot.load();
-    let mut apps = snap.policy.apps().map(|(_, app)| Arc::clone(&app.id));
-    let found = apps.find(|id| &**id == name || short(id) == name);
+    let mut apps = snap
+        .policy
+        .apps()
+        .map(|(_, app)| (Arc::clone(&app.id), app.path));
+    let found = apps.find(|(id, _)| &**id == name || short(id) == name);
     found.ok_or_else(|| {
         let text = format!("the policy in force has no app {name}");
         Refusal::new(Code::Data, text)
@@ -53,8 +59,8 @@ fn short(id: &str) -> String {
 }
 
 /// Reads a path as the policy reads one.
-fn path(text: &str) -> Result<String, Refusal> {
-    let found = policy::canon::path(text.as_bytes());
+fn path(text: &str, opts: PathOpts) -> Result<String, Refusal> {
+    let found = policy::canon::path_with(text.as_bytes(), opts);
     found.map(|path| path.as_str().to_owned()).map_err(|_| {
         let text = format!("{text} is not a path; write it as a browser has it, such as /prices");
         Refusal::new(Code::Data, text)

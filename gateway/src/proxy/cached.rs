@@ -13,7 +13,7 @@ use policy::front::Shared;
 use super::front::cache::{self, Answer, Key, Label, Lead, Said, Stored, Times};
 use super::front::range::{self, Part as Wanted, Version};
 use super::pep::Ctx;
-use super::{answer, conn};
+use super::{answer, conn, head};
 use crate::clock;
 use crate::gateway::Gateway;
 
@@ -103,6 +103,10 @@ fn refresh(gw: &Arc<Gateway>, session: &Session, ctx: &Ctx, lead: Lead) {
     };
     let headers = &session.req_header().headers;
     let head = once_more(&target.authority(), &target.path_and_query(), headers);
+    // a head of HTTP/2 may be one that HTTP/1 has no room for
+    if head::scan(&head).is_err() {
+        return;
+    }
     conn::ask_behind(&ctl.edge, &ctl.conn, head, lead, place);
 }
 
@@ -133,7 +137,21 @@ fn once_more(authority: &str, target: &str, headers: &HeaderMap) -> Vec<u8> {
             head.extend_from_slice(part);
         }
     };
-    let all = headers.iter().filter(|(name, _)| !LEFT_OUT.contains(name));
+    // of the connection is also what it names. Source: RFC 9110 section 7.6.1
+    let named = headers.get_all(header::CONNECTION).iter();
+    let named = named.filter_map(|value| value.to_str().ok());
+    let named: Vec<&str> = named
+        .flat_map(|list| list.split(','))
+        .map(str::trim)
+        .collect();
+    let of_connection = |name: &HeaderName| {
+        named
+            .iter()
+            .any(|own| own.eq_ignore_ascii_case(name.as_str()))
+    };
+    let all = headers
+        .iter()
+        .filter(|(name, _)| !LEFT_OUT.contains(name) && !of_connection(name));
     all.for_each(|(name, value)| field(name.as_str(), value.as_bytes()));
     // HTTP/2 may have it in crumbs. Source: RFC 9113 section 8.2.3
     let crumbs: Vec<&[u8]> = headers
@@ -163,14 +181,19 @@ fn key(session: &Session, ctx: &Ctx) -> Option<Key> {
         (Shared::No | Shared::Strangers, Some(user)) => format!("+{user}"),
         (Shared::No, None) => format!("-{}", ctx.ctl.as_ref()?.conn.peer.ip()),
     };
-    let text = |name| headers.get(name).and_then(|v| v.to_str().ok());
+    // two lines may be read as one, and what is no text names nothing
+    let text = |name| match headers.get_all(name).iter().collect::<Vec<_>>().as_slice() {
+        [] => Some(""),
+        [one] => one.to_str().ok(),
+        _ => None,
+    };
     let parts = [
         &*ctx.snap.digest,
         &*ctx.snap.policy.app(app).id,
         &target.authority(),
         &target.path_and_query(),
-        text(header::ACCEPT_ENCODING).unwrap_or_default(),
-        text(header::ORIGIN).unwrap_or_default(),
+        text(header::ACCEPT_ENCODING)?,
+        text(header::ORIGIN)?,
     ];
     Some(cache::key(&parts, &owner))
 }

@@ -118,11 +118,10 @@ async fn renew(gw: Arc<Gateway>) {
         tokio::select! {
             _ = look.tick() => {
                 let due = gw.snapshot.load().certs.is_due(clock::unix());
-                if due
-                    && clock::now() >= rest
-                    && crate::reload::renew_certificates(&gw, None).await.is_err()
-                {
-                    rest = clock::now() + MINUTE * 60;
+                if due && clock::now() >= rest {
+                    let failed = crate::reload::renew_certificates(&gw, None).await.is_err();
+                    // near the end of an authority what is new is due at once
+                    rest = clock::now() + if failed { MINUTE * 60 } else { MINUTE };
                 }
             }
             _ = hour.tick() => turn_statements(&gw).await,

@@ -91,9 +91,12 @@ pub(super) struct Limits {
 #[derive(Default)]
 struct Found {
     addresses: Vec<SocketAddr>,
+    /// Those that could not be connected to; they come last until all of them could not.
+    failed: Vec<SocketAddr>,
     /// One where it may not be.
     outside: Option<IpAddr>,
-    at: Option<Instant>,
+    /// When it was looked up last, and for how long that counts.
+    at: Option<(Instant, Duration)>,
 }
 
 /// Why there is nowhere to connect to.
@@ -277,19 +280,20 @@ impl Member {
             (None, At::Unix(_)) => return Err(Nowhere::Unknown),
         };
         {
-            let found = self.found.lock();
-            let lasts = if found.addresses.is_empty() {
-                AGAIN
-            } else {
-                REFRESH
-            };
-            let fresh = |at: Instant| now.saturating_duration_since(at) < lasts;
-            if found.at.is_some_and(fresh) {
+            let mut found = self.found.lock();
+            if found.is_fresh(now) {
                 return found.first();
             }
+            if !found.addresses.is_empty() {
+                // others go on with what there is while one looks
+                found.at = Some((now, AGAIN));
+            }
         }
-        if let Ok(addresses) = tokio::net::lookup_host((host.as_str(), *port)).await {
+        let looked = tokio::net::lookup_host((host.as_str(), *port)).await;
+        if let Ok(addresses) = looked {
             self.learn(addresses, now);
+        } else {
+            self.found.lock().at = Some((now, AGAIN));
         }
         self.found.lock().first()
     }
@@ -306,7 +310,7 @@ impl Member {
 
     /// Takes the addresses of its name that it may have.
     pub(super) fn learn(&self, addresses: impl Iterator<Item = SocketAddr>, now: Instant) {
-        let (inside, outside): (Vec<_>, Vec<_>) = addresses
+        let (mut inside, outside): (Vec<_>, Vec<_>) = addresses
             .take(ADDRESSES)
             .partition(|address| self.may_be_at(*address));
         let outside = outside.first().map(SocketAddr::ip);
@@ -314,17 +318,22 @@ impl Member {
             self.outside.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(upstream = %self.to, %ip, "a name leads where its upstream may not be");
         }
-        *self.found.lock() = Found {
-            addresses: inside,
-            outside,
-            at: Some(now),
-        };
+        let mut found = self.found.lock();
+        found.failed.retain(|address| inside.contains(address));
+        if found.failed.len() == inside.len() {
+            found.failed.clear();
+        }
+        inside.sort_by_key(|address| found.failed.contains(address));
+        let lasts = if inside.is_empty() { AGAIN } else { REFRESH };
+        found.at = Some((now, lasts));
+        (found.addresses, found.outside) = (inside, outside);
     }
 
     fn may_be_at(&self, address: SocketAddr) -> bool {
         let ip = address.ip();
-        let loops = self.networks.is_empty() && self.own.is_at(address);
-        may_be_upstream(ip, &self.networks) && !loops && !(self.foreign && near(ip))
+        may_be_upstream(ip, &self.networks)
+            && !self.own.is_at(address)
+            && !(self.foreign && near(ip))
     }
 
     /// Returns how often a look at its name found an address that it may not have.
@@ -343,14 +352,31 @@ impl Member {
     pub(crate) fn next_address(&self, now: Instant) {
         let mut found = self.found.lock();
         if found.addresses.len() > 1 {
+            let first = found.addresses.first().copied();
+            let new = first.filter(|address| !found.failed.contains(address));
+            found.failed.extend(new);
             found.addresses.rotate_left(1);
         }
-        let recent = |at: &Instant| now.saturating_duration_since(*at) < AGAIN;
-        found.at = found.at.filter(recent);
+        found.at = found
+            .at
+            .map(|(at, _)| (at, AGAIN))
+            .filter(|_| found.is_recent(now));
     }
 }
 
 impl Found {
+    /// Whether the last look still counts.
+    fn is_fresh(&self, now: Instant) -> bool {
+        let counts = |(at, lasts)| now.saturating_duration_since(at) < lasts;
+        self.at.is_some_and(counts)
+    }
+
+    /// Whether it was looked up a moment ago.
+    fn is_recent(&self, now: Instant) -> bool {
+        let recent = |(at, _)| now.saturating_duration_since(at) < AGAIN;
+        self.at.is_some_and(recent)
+    }
+
     fn first(&self) -> Result<Address, Nowhere> {
         let first = self.addresses.first().copied().map(Address::Net);
         first.ok_or_else(|| self.outside.map_or(Nowhere::Unknown, Nowhere::Outside))

@@ -426,6 +426,58 @@ async fn an_address_is_used_for_a_while_and_looked_up_anew_once_it_fails() {
 }
 
 #[tokio::test]
+async fn addresses_that_failed_come_last_also_after_a_new_look_until_all_have() {
+    let app = by_name("localhost", false, &["10.1.0.0/16"]);
+    let all = ["10.1.0.1:80", "10.1.0.2:80", "10.1.0.3:80"];
+    let now = clock::now();
+    learn(&app, &all, now);
+    for expected in [0, 1, 2, 0, 1] {
+        let first = Ok(Address::Net(all[expected].parse().unwrap()));
+        assert_eq!(app.address(now).await, first);
+        app.next_address(now);
+        // the name server gives them in the same order each time
+        learn(&app, &all, now);
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_is_not_found_is_not_looked_up_for_a_while_and_old_addresses_stay() {
+    let app = by_name("nowhere.invalid", false, &["10.1.0.0/16"]);
+    let now = clock::now();
+    let later = |secs| now + Duration::from_secs(secs);
+    learn(&app, &["10.1.0.9:80"], now);
+    let old = Ok(Address::Net("10.1.0.9:80".parse().unwrap()));
+    assert_eq!(app.address(later(31)).await, old);
+    assert_eq!(app.address(later(31)).await, old);
+}
+
+#[tokio::test]
+async fn a_name_never_leads_to_the_gateways_own_listeners_whatever_networks_are_named() {
+    let mut config = crate::config::Config::default();
+    config.http.https = vec!["10.1.0.1:80".parse().unwrap()];
+    let own = Arc::new(Own::new(&config));
+    let now = clock::now();
+    for (foreign, networks) in [(true, ["10.1.0.0/16"]), (false, ["10.1.0.0/16"])] {
+        let to = Upstream {
+            tls: false,
+            http2: false,
+            at: At::Net("localhost".to_owned(), 80),
+        };
+        let networks = networks.iter().map(|n| n.parse().unwrap()).collect();
+        let limits = super::member::Limits {
+            foreign,
+            networks,
+            own: Arc::clone(&own),
+        };
+        let app = super::Member::new(&to, limits, now);
+        learn(&app, &["10.1.0.1:80"], now);
+        assert!(matches!(app.address(now).await, Err(Nowhere::Outside(_))));
+        learn(&app, &["10.1.0.2:80"], now);
+        assert!(app.address(now).await.is_ok());
+    }
+}
+
+#[tokio::test]
 async fn what_a_name_leads_to_is_known_once_it_was_looked_up_but_not_of_a_tenants() {
     let now = clock::now();
     let of_root = by_name("localhost", false, &[]);

@@ -162,6 +162,10 @@ impl Policy {
                 Target::Http { host, path, .. } => {
                     let app = self.app_for(host).ok_or_else(|| bad(None))?;
                     let rules = self.app_rules(app).ok_or_else(|| bad(None))?;
+                    if self.reads_apart(rules.tree, path) {
+                        let help = "the app could read this path in two ways that lie in different areas, so it is refused";
+                        return Err(bad(Some(help.to_owned())));
+                    }
                     let area = self.trees.find(rules.tree, path).ok_or_else(|| bad(None))?;
                     Ok(Place::Area(app.0, area))
                 }

@@ -35,6 +35,9 @@ pub struct Change {
     /// says what it said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub what: Option<String>,
+    /// File and line of the rule that decides in the second policy, whichever rule is responsible.
+    #[serde(skip)]
+    pub(crate) decides: (String, u32),
 }
 
 /// All changes. The serialised form is the contract of `policy diff --json`.
@@ -106,6 +109,7 @@ pub fn diff(before: &Policy, after: &Policy) -> Diff {
                     }),
                 }
             }
+            let decides = after.rule(new);
             for user in names {
                 out.changes.push(Change {
                     user,
@@ -116,6 +120,7 @@ pub fn diff(before: &Policy, after: &Policy) -> Diff {
                     file: rule.file.to_string(),
                     line: rule.line,
                     what: what.clone(),
+                    decides: (decides.file.to_string(), decides.line),
                 });
             }
         }
@@ -144,6 +149,7 @@ fn exempt(one: &Policy, other: &Policy, before: Outcome, after: Outcome, out: &m
             before,
             after,
             contexts: vec![format!("without a sign-in, through {device}")],
+            decides: (file.clone(), line),
             file,
             line,
             what: None,

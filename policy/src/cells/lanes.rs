@@ -122,6 +122,7 @@ impl Diff {
             before: was,
             after: is,
             contexts: vec![context],
+            decides: (file.clone(), line),
             file,
             line,
             what: None,

@@ -9,7 +9,10 @@ use ipnet::IpNet;
 pub fn is_near(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => ip.is_loopback() || ip.is_link_local() || ip.octets().starts_with(&[0]),
-        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unspecified() || ip.is_unicast_link_local(),
+        IpAddr::V6(ip) => {
+            let local = ip.is_loopback() || ip.is_unspecified() || ip.is_unicast_link_local();
+            local || ip == METADATA6
+        }
     }
 }
 
@@ -36,7 +39,26 @@ const METADATA6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
 
 #[cfg(test)]
 mod tests {
-    use super::may_be_upstream;
+    use super::{is_near, may_be_upstream};
+
+    #[test]
+    fn no_app_of_a_tenant_is_on_the_own_machine_or_link() {
+        for ip in [
+            "127.0.0.1",
+            "::1",
+            "0.0.0.0",
+            "::",
+            "169.254.169.254",
+            "::ffff:169.254.169.254",
+            "fe80::1",
+            "fd00:ec2::254",
+        ] {
+            assert!(is_near(ip.parse().unwrap()), "{ip}");
+        }
+        for ip in ["10.0.0.1", "203.0.113.9", "fd00:ec2::253", "2001:db8::1"] {
+            assert!(!is_near(ip.parse().unwrap()), "{ip}");
+        }
+    }
 
     #[test]
     fn an_upstream_is_in_its_networks_and_never_on_a_link_unless_that_is_named() {

@@ -67,7 +67,9 @@ impl Policy {
                 path.forward().to_owned(),
                 method.clone(),
             ),
-            query::Target::Flow { dst, port, proto } => Target::Flow(*dst, *port, *proto),
+            query::Target::Flow { dst, port, proto } => {
+                Target::Flow(dst.to_canonical(), *port, *proto)
+            }
             query::Target::Admin { method } => Target::Admin(method.clone()),
             query::Target::BadRequest(_) => {
                 return (Outcome::Deny, "builtin.bad-request".to_owned());
@@ -81,7 +83,7 @@ impl Policy {
             mfa_age: query.mfa_age,
             login_age: query.login_age,
             device: query.device,
-            ip,
+            ip: ip.to_canonical(),
             tunnel,
             unix: query.time.unix(),
             target,

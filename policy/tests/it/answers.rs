@@ -236,7 +236,9 @@ fn guards_find_lock_out_loss_and_open_doors() {
         [("ines", "net.ssh"), ("gone", "admin")]
     );
     let open = load(&BASE.replace("methods = \"read\", rate", "rate"));
-    let world_open = |before, after| guard::world_open(&policy::diff(before, after), before, after);
+    let world_open = |before: &Policy, after: &Policy| {
+        guard::world_open(&policy::diff(before, after), before, after)
+    };
     assert_eq!(world_open(&policy, &policy), []);
     let opened = world_open(&policy, &open);
     assert!(!opened.is_empty() && opened.iter().all(|c| c.resource == "app.web=/health"));
@@ -246,6 +248,22 @@ fn guards_find_lock_out_loss_and_open_doors() {
             .iter()
             .any(|c| c.user == "ines" && c.resource == "net.ssh")
     );
+    // a guard that held the door shut for them is as good as a rule: narrowed or gone, the world comes in
+    let guarded = |on: &str| {
+        let rules = BASE.replace("who = \"@it\", device", "who = \"any-user\", device");
+        load(&format!(
+            "{rules}[deny.x]\nwho = \"any-user\"\non = [{on}]\nreason = \"r\"\n"
+        ))
+    };
+    let held = guarded("\"net.ssh\", \"app.web\"");
+    for after in [guarded("\"app.web\""), net] {
+        let opened = world_open(&held, &after);
+        assert!(
+            opened
+                .iter()
+                .any(|c| c.user == "ines" && c.resource == "net.ssh")
+        );
+    }
 }
 
 #[test]

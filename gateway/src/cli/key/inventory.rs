@@ -121,6 +121,12 @@ pub(super) fn all(config: &Config, keys: &Keys) -> Vec<Held> {
             "with each renewal",
         ),
         many(
+            "certificates of a trial",
+            "acme/trial",
+            "pem",
+            "with each renewal",
+        ),
+        many(
             "imported certificates",
             "imported",
             "pem",
@@ -145,6 +151,23 @@ pub(super) fn all(config: &Config, keys: &Keys) -> Vec<Held> {
         ));
     }
     all.push(Held::new("session tickets of TLS", "every six hours"));
+    let of_zone = config.acme.dns.as_ref();
+    if let Some(file) = of_zone.and_then(|dns| dns.key_file.as_ref()) {
+        let turns = "with the name server's";
+        all.extend(Held::file(
+            "updates of the zone",
+            file.clone(),
+            false,
+            turns,
+        ));
+    }
+    all.push(Held {
+        sealed: true,
+        ..Held::new(
+            "authenticators, preshared keys of devices",
+            "postern user reset, postern device rotate-psk",
+        )
+    });
     all.push(Held {
         sealed: true,
         ..Held::new(

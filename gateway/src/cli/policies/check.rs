@@ -15,9 +15,9 @@ pub(super) const CHECK: &str = "Examples:
   postern policy check --policy ./policy.new --json
 
 Beside what a start reads this asks whether somebody who is enrolled could act in [admin] at all times: nobody is
-an error, one person a warning, as when the policy is put in force. Who is enrolled is asked of the running gateway
-or read from its state folder; where neither can be had, that is said. People whom the policy in force does not
-know count as not enrolled.";
+an error, one person a warning. Putting such a policy in force is held, unless the one before has nobody either.
+Who is enrolled is asked of the running gateway or read from its state folder; where neither can be had, that is
+said. People whom the policy in force does not know count as not enrolled.";
 
 #[derive(Serialize)]
 struct CheckAnswer<'a> {

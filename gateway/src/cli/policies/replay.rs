@@ -187,7 +187,8 @@ struct Change<'a> {
     target: String,
     before: Said,
     after: Said,
-    /// Whether it is people or groups that change it, not rules; `null` where those of then are not known.
+    /// Whether it is people or groups that change it, not rules; `null` where those of then are not known, and of
+    /// nobody signed in.
     by_people: Option<bool>,
     /// Why the gateway refused it all the same; nobody gained or lost anything then.
     refused: Option<&'a str>,
@@ -299,13 +300,14 @@ impl<'p> Tally<'p> {
         add(&mut self.by_rule, kind, count);
         add(&mut self.by_user, person, count);
         let allowed = before.outcome == Outcome::Allow;
-        let then = decided.policy.as_deref().and_then(|at| self.then.get(at));
+        let of_person = decided.policy.as_deref().filter(|_| input.user.is_some());
+        let then = of_person.and_then(|at| self.then.get(at));
         let as_of = then.map(|then| self.replayer.decide_as_of(then, input).outcome);
         let by_people = as_of.map(|outcome| outcome == before.outcome);
         match by_people {
             Some(true) => self.summary.changed_by_people += count,
-            Some(false) => {}
-            None => self.summary.people_unknown += count,
+            None if input.user.is_some() => self.summary.people_unknown += count,
+            Some(false) | None => {}
         }
         let change = Change {
             seq: input.seq,

@@ -32,10 +32,14 @@ impl Rewrite {
 
     /// Writes a path and query as the app gets them.
     pub(crate) fn to_app(&self, path: &str, query: Option<&str>) -> String {
-        let rest = match below(path, self.depth) {
+        let mut rest = match below(path, self.depth) {
             "" => "/",
             rest => rest,
         };
+        // what is left must not begin like the name of a host (RFC 3986 section 4.2)
+        while self.depth > 0 && rest.starts_with("//") {
+            rest = rest.get(1..).unwrap_or_default();
+        }
         match query {
             Some(query) => format!("{}{rest}?{query}", self.lead),
             None => format!("{}{rest}", self.lead),
@@ -79,6 +83,13 @@ mod tests {
         let strip = Rewrite::new(Some("/a/b"), None);
         assert_eq!(strip.to_app("/a/b/c/", None), "/c/");
         assert_eq!(Rewrite::default().to_app("/x", None), "/x");
+        // no app is sent what looks like the name of a host, and `//` further behind stays
+        let strip = Rewrite::new(Some("/x"), None);
+        assert_eq!(strip.to_app("/x//evil.example/a", None), "/evil.example/a");
+        assert_eq!(
+            strip.to_app("/x///evil.example//a", Some("q")),
+            "/evil.example//a?q"
+        );
     }
 
     #[test]

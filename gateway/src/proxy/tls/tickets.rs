@@ -59,12 +59,18 @@ impl Tickets {
         drop(keys);
         let mut keys = self.keys.write();
         if !fresh(&keys) {
-            let age = now.saturating_sub(keys.since);
+            let (since, age) = (keys.since, now.saturating_sub(keys.since));
             let newest = aws_lc_rs::Ticketer::new().ok()?;
             let before = std::mem::replace(&mut keys.newest, newest);
             // a clock that went back says nothing about an age
-            keys.older = (TURN..2 * TURN).contains(&age).then_some(before);
-            keys.since = now;
+            let late = (TURN..2 * TURN).contains(&age);
+            keys.older = late.then_some(before);
+            // a key that nobody asked for in time is older than its first ticket
+            keys.since = if late {
+                since.saturating_add(TURN)
+            } else {
+                now
+            };
         }
         Some(both(&keys))
     }
@@ -120,6 +126,7 @@ mod tests {
     fn a_ticket_opens_for_twelve_hours_at_most() {
         assert_eq!(opens(&[0, TURN - 1, TURN, 2 * TURN - 1]), [true; 4]);
         assert_eq!(opens(&[TURN, 2 * TURN]), [true, false]);
+        assert_eq!(opens(&[2 * TURN - 1, 2 * TURN]), [true, false]);
         assert_eq!(opens(&[2 * TURN]), [false], "nobody came in between");
         assert_eq!(opens(&[7 * 24 * 3600]), [false]);
     }

@@ -35,8 +35,24 @@ fn split(text: &[u8]) -> Option<(&[u8], Vec<u8>)> {
     Some((chain, BASE64.decode(rest).ok()?))
 }
 
+/// Splits the text of a file from before keys were sealed into its chain and its key, which stands first in clear.
+fn split_clear(text: &[u8]) -> Option<(&str, &str)> {
+    let text = std::str::from_utf8(text).ok()?;
+    let head = text.lines().next()?;
+    let name = head.strip_prefix("-----BEGIN ")?;
+    let last = name
+        .ends_with("PRIVATE KEY-----")
+        .then(|| format!("-----END {name}"))?;
+    let end = text.find(&last)? + last.len();
+    let (key, chain) = text.split_at(end);
+    Some((chain.trim_start(), key))
+}
+
 /// Returns key and chain in PEM; `None` where the key does not open with these master keys.
 pub(super) fn open(keys: &Keys, path: &Path, text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    if split_clear(text).is_some() {
+        return Some(Zeroizing::new(text.to_vec()));
+    }
     let (chain, sealed) = split(text)?;
     let key = keys.open(KIND, &owner(path), &sealed)?;
     let mut whole = Zeroizing::new(Vec::with_capacity(key.len() + chain.len() + 1));
@@ -46,8 +62,11 @@ pub(super) fn open(keys: &Keys, path: &Path, text: &[u8]) -> Option<Zeroizing<Ve
     Some(whole)
 }
 
-/// Returns the text anew if an older master key sealed its key.
+/// Returns the text anew if an older master key sealed its key, or none did.
 pub(crate) fn reseal(keys: &Keys, path: &Path, text: &[u8]) -> Option<String> {
+    if let Some((chain, key)) = split_clear(text) {
+        return Some(seal(keys, path, chain, key));
+    }
     let (chain, sealed) = split(text)?;
     let chain = std::str::from_utf8(chain).ok()?;
     let sealed = keys.reseal(KIND, &owner(path), &sealed)?;
@@ -83,6 +102,33 @@ mod tests {
                 "{cut}"
             );
         }
+    }
+
+    #[test]
+    fn a_key_from_before_they_were_sealed_opens_and_is_sealed_once() {
+        let folder = Folder::new();
+        let path = Path::new("a.test.pem");
+        let keys = Keys::create(&folder.path().join("a.key")).unwrap();
+        let key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----";
+        let chain = "-----BEGIN CERTIFICATE-----\nBBBB\n-----END CERTIFICATE-----\n";
+        let clear = format!("{key}\n{chain}");
+        assert_eq!(
+            &open(&keys, path, clear.as_bytes()).unwrap()[..],
+            clear.as_bytes()
+        );
+        let sealed = reseal(&keys, path, clear.as_bytes()).unwrap();
+        assert!(
+            sealed.starts_with(chain) && !sealed.contains("AAAA"),
+            "{sealed}"
+        );
+        assert_eq!(
+            &open(&keys, path, sealed.as_bytes()).unwrap()[..],
+            clear.as_bytes()
+        );
+        assert!(reseal(&keys, path, sealed.as_bytes()).is_none());
+        // a chain without a key is neither
+        assert!(open(&keys, path, chain.as_bytes()).is_none());
+        assert!(reseal(&keys, path, chain.as_bytes()).is_none());
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Whether a setting that changed lets somebody do or reach what could not be done or reached.
 
+use ipnet::IpNet;
 use toml::Value;
 
+use crate::front::may_be_upstream;
 use crate::print::Topic;
 use crate::resolve::values::duration;
 
@@ -78,7 +80,10 @@ fn of_app(key: &str, was: Option<&Value>, is: Option<&Value>) -> bool {
         },
         "upstream-networks" => match (items(was), items(is)) {
             (Some(was), Some(is)) => is.iter().any(|network| !was.contains(network)),
-            (was, is) => was.is_some() && is.is_none(),
+            (Some(_), None) => true,
+            // what only the own link reaches is refused where no network is named
+            (None, Some(is)) => is.iter().any(reaches_link),
+            (None, None) => false,
         },
         "static.root" | "static.index" | "static.fallback" | "strip-prefix" | "add-prefix" => true,
         "cors.origins" | "cors.methods" | "cors.headers" | "cors.expose" => {
@@ -90,6 +95,18 @@ fn of_app(key: &str, was: Option<&Value>, is: Option<&Value>) -> bool {
         "justify" => less_bound(secs(was), secs(is)),
         _ => false,
     }
+}
+
+/// Whether a network holds addresses that upstreams may have only where it is named.
+fn reaches_link(network: &Value) -> bool {
+    let text = network.as_str().unwrap_or_default();
+    let Ok(network) = text.parse::<IpNet>() else {
+        // in doubt it does
+        return text.parse().map_or(true, |ip| !may_be_upstream(ip, &[]));
+    };
+    let link = ["169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128"];
+    let mut link = link.iter().filter_map(|net| net.parse::<IpNet>().ok());
+    link.any(|link| link.contains(&network) || network.contains(&link))
 }
 
 /// Whether a bound is gone or further away.
