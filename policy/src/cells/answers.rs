@@ -145,8 +145,14 @@ impl Policy {
         })
     }
 
-    /// Finds the place of an id or a URL.
+    /// Finds the place of an id, or of a URL that is not refused whoever asks.
     pub(crate) fn place(&self, text: &str) -> Result<Place, QueryError> {
+        self.place_by(text, true)
+    }
+
+    /// Finds the place of an id, or the one that a URL matches; `refused` says whether it is asked if one is that an
+    /// app could read in two ways.
+    pub(super) fn place_by(&self, text: &str, refused: bool) -> Result<Place, QueryError> {
         let bad = |help: Option<String>| QueryError {
             field: QueryField::To,
             title: format!("unknown resource `{}`", show(text)),
@@ -162,7 +168,7 @@ impl Policy {
                 Target::Http { host, path, .. } => {
                     let app = self.app_for(host).ok_or_else(|| bad(None))?;
                     let rules = self.app_rules(app).ok_or_else(|| bad(None))?;
-                    if self.reads_apart(rules.tree, path) {
+                    if refused && self.reads_apart(rules.tree, path) {
                         let help = "the app could read this path in two ways that lie in different areas, so it is refused";
                         return Err(bad(Some(help.to_owned())));
                     }

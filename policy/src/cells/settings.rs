@@ -11,7 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use toml::{Table, Value};
 
-use crate::compile::Policy;
+use super::places::FRESH;
+use crate::canon::PathOpts;
+use crate::compile::{AppIx, Policy};
 use crate::print::{Piece, Topic, pieces};
 use loosens::loosens;
 
@@ -72,8 +74,51 @@ pub(super) fn settings(before: &Policy, after: &Policy) -> Vec<Setting> {
             compare(topic, (&own, &other), both, &mut out);
         }
     }
+    readings(before, after, &mut out);
     out.sort_by(|a, b| b.widens.cmp(&a.widens).then_with(|| a.cmp(b)));
     out
+}
+
+/// Tells of apps that take `%2F` or `//` where areas or what they take change: which paths are refused because they
+/// could be read in two ways moves with them, and is no change of access that has a place. In doubt it widens.
+fn readings(before: &Policy, after: &Policy, out: &mut Vec<Setting>) {
+    let mut told = BTreeSet::new();
+    for app in &after.ir.apps {
+        for host in app.hosts.iter().filter(|_| !app.shadow) {
+            let name = match host.wildcard {
+                true => format!("{FRESH}.{}", host.name),
+                false => host.name.clone(),
+            };
+            let (Some(was), Some(is)) = (before.hosts.find(&name), after.hosts.find(&name)) else {
+                continue;
+            };
+            let (old, new) = (before.app(AppIx(was)).path, after.app(AppIx(is)).path);
+            let takes = |opts: PathOpts| opts.slashes || opts.empties;
+            let same = || old == new && patterns(before, was) == patterns(after, is);
+            if !(takes(old) || takes(new)) || same() || !told.insert(&app.id) {
+                continue;
+            }
+            out.push(Setting {
+                of: app.id.clone(),
+                key: "readings".to_owned(),
+                before: None,
+                after: None,
+                widens: takes(new),
+                shown: "other paths with %2F or // are refused".to_owned(),
+            });
+        }
+    }
+}
+
+/// The patterns of an app's areas, and whether each is in shadow.
+fn patterns(policy: &Policy, app: u32) -> Vec<(&str, bool, bool)> {
+    let app = policy.ir.apps.get(app as usize);
+    let areas = app.into_iter().flat_map(|app| &app.areas);
+    let mut all: Vec<_> = areas
+        .map(|area| (&*area.pattern.text, area.pattern.exact, area.shadow))
+        .collect();
+    all.sort_unstable();
+    all
 }
 
 fn write(piece: Option<&Piece<'_>>, out: &mut String) {

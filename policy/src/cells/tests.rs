@@ -100,10 +100,18 @@ proptest! {
             if !request.user.iter().all(able) { continue; }
             let (x, y) = (compiled(&a, &request).outcome, compiled(&b, &request).outcome);
             if x != y {
+                let refused = [&a, &b].iter().any(|policy| compiled(policy, &request).rule == crate::compile::BAD_REQUEST);
+                let path = match &request.target {
+                    Target::Http(_, path, _) => path.trim_start_matches('/').to_ascii_uppercase(),
+                    Target::Flow(..) | Target::Admin(_) => String::new(),
+                };
+                // which paths have two readings moves with the areas, and is told as such
+                let told = there.settings.iter().any(|setting| setting.key == "readings");
+                if refused && told && (path.contains("%2F") || path.contains("//")) { continue; }
                 let user = request.user.clone().unwrap_or_else(|| "anyone".to_owned());
                 prop_assert!(changed.contains(&(user.clone(), x, y)), "{request:?} {x} {y}");
                 let ids: Vec<String> = [&a, &b].iter().filter_map(|policy| {
-                    let place = policy.place(&text(&request)).ok()?;
+                    let place = policy.place_by(&text(&request), false).ok()?;
                     Some(super::places::id_of(policy, place))
                 }).collect();
                 let there = there.changes.iter().any(|c| {

@@ -99,3 +99,15 @@ fn an_explanation_says_how_else_the_path_could_be_read() {
     );
     assert!(!text("/x%2Fusers").contains("could read it"));
 }
+
+#[test]
+fn nobody_is_named_for_a_path_that_is_refused_whoever_asks() {
+    let policy = load(POLICY);
+    let who = |to: &str| policy.who_can(&format!("https://git.example{to}"));
+    let refused = who("/admin%2Fusers").unwrap_err();
+    let help = refused.help.unwrap();
+    assert!(help.contains("two ways"), "{help}");
+    let named = who("/admin/a%2Fb").unwrap();
+    assert_eq!(named.resource, "app.git/admin");
+    assert!(named.users.iter().any(|user| user.name == "nadia"));
+}
