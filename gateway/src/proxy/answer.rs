@@ -183,11 +183,14 @@ pub(crate) fn finish(gw: &Gateway, answer: &mut ResponseHeader, ctx: &Ctx) -> Re
         };
         answer.insert_header(header::STRICT_TRANSPORT_SECURITY, hsts)?;
     }
-    answer.insert_header("X-Request-ID", &*ctx.request_id)?;
+    answer.insert_header(headers::X_REQUEST_ID, &*ctx.request_id)?;
     if let Some(budget) = &ctx.budget {
-        answer.insert_header("RateLimit-Limit", HeaderValue::from(budget.limit))?;
-        answer.insert_header("RateLimit-Remaining", HeaderValue::from(budget.remaining))?;
-        answer.insert_header("RateLimit-Reset", HeaderValue::from(budget.reset))?;
+        answer.insert_header(headers::RATELIMIT_LIMIT, HeaderValue::from(budget.limit))?;
+        answer.insert_header(
+            headers::RATELIMIT_REMAINING,
+            HeaderValue::from(budget.remaining),
+        )?;
+        answer.insert_header(headers::RATELIMIT_RESET, HeaderValue::from(budget.reset))?;
     }
     Ok(())
 }

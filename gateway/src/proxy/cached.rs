@@ -230,7 +230,7 @@ pub(crate) fn head_came(ctx: &mut Ctx, answer: &ResponseHeader) -> bool {
         tags: cache::tags(answer),
     };
     let mut head = answer.clone();
-    head.remove_header(cache::TAGS);
+    head.remove_header(&cache::TAGS);
     for name in [
         header::TRANSFER_ENCODING,
         header::CONNECTION,

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use http::response::Parts;
 use http::{HeaderName, HeaderValue, Method, Version, header};
 use parking_lot::Mutex;
 use pingora_core::connectors::TransportConnector;
@@ -71,7 +72,8 @@ impl Direct {
         let kept = self.idle.lock().take(peer.reuse_hash(), clock::now());
         match kept {
             Some(stream) => Ok((stream, true)),
-            None => Ok((self.connector.new_stream(peer).await?, false)),
+            // rare and large: each request would move room for it about
+            None => Ok((Box::pin(self.connector.new_stream(peer)).await?, false)),
         }
     }
 
@@ -222,7 +224,8 @@ async fn converse(
 
 /// Starts the head of the request to an app with what the client sent.
 fn ask(session: &Session, upgrade: bool) -> RequestHeader {
-    let mut head = session.req_header().clone();
+    // names without their case: one map instead of two for each field that is added
+    let mut head = RequestHeader::from(session.req_header().as_owned_parts());
     head.set_version(Version::HTTP_11);
     for name in &HOP_BY_HOP {
         if !(upgrade && *name == header::UPGRADE) {
@@ -252,7 +255,8 @@ async fn next(session: &mut Session, ctx: &Ctx, asked: &mut Asked) -> Result<Htt
 /// Takes a part of an answer through the filters.
 fn filter(pep: &Pep, session: &mut Session, ctx: &mut Ctx, part: HttpTask) -> Result<HttpTask> {
     Ok(match part {
-        HttpTask::Header(mut head, end) => {
+        HttpTask::Header(head, end) => {
+            let mut head = caseless(head)?;
             frame(session, &mut head, end)?;
             pep.of_app(session, &mut head, ctx)?;
             HttpTask::Header(head, end)
@@ -266,6 +270,17 @@ fn filter(pep: &Pep, session: &mut Session, ctx: &mut Ctx, part: HttpTask) -> Re
         | HttpTask::Done
         | HttpTask::Failed(_)) => other,
     })
+}
+
+/// Leaves the names of an answer without their case, as in [`ask`]; its own reason phrase stays.
+fn caseless(head: Box<ResponseHeader>) -> Result<Box<ResponseHeader>> {
+    let own = head.get_reason_phrase().map(str::to_owned);
+    let own = own.filter(|reason| head.status.canonical_reason() != Some(reason));
+    let mut head = Box::new(ResponseHeader::from(Parts::from(*head)));
+    if own.is_some() {
+        head.set_reason_phrase(own.as_deref())?;
+    }
+    Ok(head)
 }
 
 /// Gives an answer that ends with its connection a length by chunks, so that the client's connection need not end.

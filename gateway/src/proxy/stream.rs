@@ -7,6 +7,7 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -30,6 +31,9 @@ mod budget;
 mod chunks;
 mod trailers;
 mod wire;
+
+/// The most bytes of heads that are read at once.
+const ROOM: usize = 4096;
 
 /// What carries the bytes of a connection.
 pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static {}
@@ -118,6 +122,19 @@ impl ClientStream {
         .await
     }
 
+    /// Reads what is there, at most [`ROOM`] bytes, behind what was read ahead; the room is on the stack, and only while
+    /// bytes come.
+    async fn read_more(&mut self) -> io::Result<usize> {
+        poll_fn(|cx| {
+            let mut room = [MaybeUninit::uninit(); ROOM];
+            let mut room = ReadBuf::uninit(&mut room);
+            ready!(self.wire.lock().poll_read(cx, &mut room))?;
+            self.ahead.extend_from_slice(room.filled());
+            Poll::Ready(Ok(room.filled().len()))
+        })
+        .await
+    }
+
     /// Waits for the first byte of the next request, holding no buffer while it waits.
     ///
     /// # Errors
@@ -127,11 +144,7 @@ impl ClientStream {
             return Ok(true);
         }
         self.drop_ahead();
-        let mut first = [0_u8; 1024];
-        let n = self.read_some(&mut first).await?;
-        self.ahead
-            .extend_from_slice(first.get(..n).unwrap_or_default());
-        Ok(n > 0)
+        Ok(self.read_more().await? > 0)
     }
 
     /// Reads until `least` bytes are buffered; `Ok(false)` if the client closed before.
@@ -140,13 +153,9 @@ impl ClientStream {
     /// Whatever the transport reports.
     pub(crate) async fn read_ahead(&mut self, least: usize) -> io::Result<bool> {
         while self.ahead.len().saturating_sub(self.taken) < least {
-            let mut more = [0_u8; 1024];
-            let n = self.read_some(&mut more).await?;
-            if n == 0 {
+            if self.read_more().await? == 0 {
                 return Ok(false);
             }
-            self.ahead
-                .extend_from_slice(more.get(..n).unwrap_or_default());
         }
         Ok(true)
     }
@@ -170,17 +179,13 @@ impl ClientStream {
                 return Ok(HeadRead::TooLarge);
             }
             seen = head.len();
-            let mut more = [0_u8; 4096];
-            let n = self.read_some(&mut more).await?;
-            if n == 0 {
+            if self.read_more().await? == 0 {
                 return Ok(if seen == 0 {
                     HeadRead::Closed
                 } else {
                     HeadRead::Broken
                 });
             }
-            self.ahead
-                .extend_from_slice(more.get(..n).unwrap_or_default());
         }
     }
 

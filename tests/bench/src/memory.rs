@@ -113,7 +113,7 @@ pub fn starts(report: &Report, scene: &mut Scene) {
         "s",
         median(&figures[0], |s| *s),
     );
-    report.row(&row.goal(Goal::AtMost(2.0)));
+    report.row(&row.goal(Goal::AtMost(0.05)));
 }
 
 fn start(scene: &Scene) -> f64 {

@@ -219,13 +219,13 @@ pub(crate) struct Answer {
 }
 
 /// The field in which an app names its answers; it ends at the gateway.
-pub(crate) const TAGS: &str = "cache-tag";
+pub(crate) const TAGS: HeaderName = HeaderName::from_static("cache-tag");
 /// The most tags of an answer that count, and the longest of them in bytes.
 const TAGS_MOST: (usize, usize) = (32, 128);
 
 /// Reads the tags of an answer.
 pub(crate) fn tags(answer: &ResponseHeader) -> Vec<String> {
-    let lines = answer.headers.get_all(TAGS).iter();
+    let lines = answer.headers.get_all(&TAGS).iter();
     let words = lines
         .filter_map(|line| line.to_str().ok())
         .flat_map(|line| line.split(',').map(str::trim));

@@ -70,7 +70,7 @@ impl Pep {
         let uri = match front.filter(|front| !front.path.is_none()) {
             Some(front) => {
                 if let Some(prefix) = front.path.prefix() {
-                    upstream.insert_header("X-Forwarded-Prefix", prefix)?;
+                    upstream.insert_header(headers::X_FORWARDED_PREFIX, prefix)?;
                 }
                 let (path, query) = (target.path.forward(), target.query.as_deref());
                 front.path.to_app(path, query)
@@ -83,13 +83,13 @@ impl Pep {
         let authority = value(target.authority())?;
         upstream.insert_header(header::HOST, authority.clone())?;
         let source = value(ctl.conn.peer.ip().to_string())?;
-        upstream.insert_header("X-Forwarded-For", source.clone())?;
-        upstream.insert_header("X-Real-IP", source)?;
-        upstream.insert_header("X-Forwarded-Proto", HTTPS)?;
-        upstream.insert_header("X-Forwarded-Host", authority)?;
+        upstream.insert_header(headers::X_FORWARDED_FOR, source.clone())?;
+        upstream.insert_header(headers::X_REAL_IP, source)?;
+        upstream.insert_header(headers::X_FORWARDED_PROTO, HTTPS)?;
+        upstream.insert_header(headers::X_FORWARDED_HOST, authority)?;
         let port = HeaderValue::from(target.port.unwrap_or(443));
-        upstream.insert_header("X-Forwarded-Port", port)?;
-        upstream.insert_header("X-Request-ID", &*ctx.request_id)?;
+        upstream.insert_header(headers::X_FORWARDED_PORT, port)?;
+        upstream.insert_header(headers::X_REQUEST_ID, &*ctx.request_id)?;
         told::trace(session, upstream, &mut ctx.trace)?;
         told::who(&self.gw, upstream, ctx, target)?;
         if ctx.upgrade {
@@ -140,7 +140,7 @@ impl Pep {
                 let why = "what is kept stands in";
                 return Err(Error::explain(ErrorType::HTTPStatus(502), why).into_up());
             }
-            upstream.remove_header(TAGS);
+            upstream.remove_header(&TAGS);
             answer::to_others(session, upstream, ctx)?;
         }
         answer::finish(&self.gw, upstream, ctx)?;
