@@ -23,6 +23,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 use super::app::RequestCtl;
 use super::cached::Keeping;
+use super::direct::Got;
 use super::frames::Frames;
 use super::front::compress::Compressor;
 use super::gate::{self, Answered, Passed};
@@ -330,7 +331,8 @@ impl ProxyHttp for Pep {
         if ctx.permit.is_none() {
             return Err(internal("no permit"));
         }
-        upstream::peer(ctx).await
+        let peer = upstream::peer(ctx).await?;
+        Ok(upstream::long_way(ctx, peer))
     }
 
     async fn connected_to_upstream(
@@ -342,8 +344,9 @@ impl ProxyHttp for Pep {
         _digest: Option<&Digest>,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        upstream::room(ctx, fd, reused)?;
-        upstream::watch(ctx, fd);
+        let got = ctx.route.got().unwrap_or(Got { fd, reused });
+        upstream::room(ctx, got.fd, got.reused)?;
+        upstream::watch(ctx, got.fd);
         Ok(())
     }
 
@@ -442,6 +445,7 @@ impl ProxyHttp for Pep {
         ctx: &mut Ctx,
         reused: bool,
     ) -> Box<Error> {
+        let reused = ctx.route.got().map_or(reused, |got| got.reused);
         upstream::broke(session, ctx, e, reused)
     }
 

@@ -27,7 +27,7 @@ use trailers::Trailers;
 use wire::Wire;
 
 mod budget;
-mod chunks;
+pub(super) mod chunks;
 mod trailers;
 mod wire;
 

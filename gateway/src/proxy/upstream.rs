@@ -10,9 +10,10 @@ use pingora_error::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
-use super::cookies;
+use super::direct::{self, Got, Lane};
 use super::front::Front;
 use super::pep::Ctx;
+use super::cookies;
 use crate::audit::reason;
 use crate::clock;
 use crate::descriptors::{self, Claim};
@@ -40,6 +41,7 @@ pub(crate) struct Route {
     choice: Option<Choice>,
     using: Option<InUse>,
     slot: Option<Slot>,
+    lane: Option<Arc<Lane>>,
     tried: u64,
 }
 
@@ -66,6 +68,11 @@ impl Route {
             tracing::warn!(upstream = %using.0.to, "a breaker opens");
         }
         self.failed = Some((reason, why));
+    }
+
+    /// Returns the connection pingora asks over, where it is one of ours.
+    pub(super) fn got(&self) -> Option<Got> {
+        self.lane.as_ref()?.got()
     }
 
     fn another(&self) -> bool {
@@ -127,6 +134,17 @@ pub(crate) async fn peer(ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
             Err(Error::explain(ErrorType::InvalidCert, why).into_up())
         }
     }
+}
+
+/// Leads pingora over a connection of ours to an upstream of HTTP/1.
+pub(super) fn long_way(ctx: &mut Ctx, peer: Box<HttpPeer>) -> Box<HttpPeer> {
+    let ours = ctx.route.pool().is_some_and(|pool| !pool.http2());
+    let Some(ctl) = ctx.ctl.as_ref().filter(|_| ours) else {
+        return peer;
+    };
+    let (lane, shown) = Lane::to(&ctl.edge, peer, ctx.upgrade);
+    ctx.route.lane = Some(lane);
+    shown
 }
 
 /// Refuses a request at once for what others do; it never waits its turn.
@@ -224,6 +242,9 @@ pub(crate) fn broke(
     reused: bool,
 ) -> Box<Error> {
     let late = ctx.ctl.as_ref().is_some_and(|ctl| ctl.answered());
+    if direct::is_bent(&e) {
+        e.etype = ErrorType::InvalidHTTPHeader;
+    }
     let safe = matches!(ctx.method.as_str(), "GET" | "HEAD" | "OPTIONS");
     let unanswered = !has_answered(session) && !ctx.route.answered;
     let whole = !session.as_ref().retry_buffer_truncated();
