@@ -213,7 +213,11 @@ fn an_answer_is_judged_by_its_bytes_and_a_connection_with_a_bad_one_is_not_used_
     let rows = [
         ("one length", plain.clone(), Pass),
         ("chunks", chunked(chunks), Pass),
-        ("blanks around values", sized("X-A: \t a \t\r\nX-B:\r\n"), Pass),
+        (
+            "blanks around values",
+            sized("X-A: \t a \t\r\nX-B:\r\n"),
+            Pass,
+        ),
         ("a blank before a colon", sized("X-A : a\r\n"), Bad),
         (
             "a blank before the colon of a coding",
@@ -247,14 +251,42 @@ fn an_answer_is_judged_by_its_bytes_and_a_connection_with_a_bad_one_is_not_used_
         ("a field more", many(101), Bad),
         ("31 KiB", large(31 * 1024), Pass),
         ("33 KiB", large(33 * 1024), Bad),
-        ("a chunk with an extension", chunked("2;a=b\r\nok\r\n0\r\n\r\n"), Pass),
-        ("a chunk without a size", chunked("\r\nok\r\n0\r\n\r\n"), Bad),
-        ("a blank before a size", chunked(" 2\r\nok\r\n0\r\n\r\n"), Bad),
-        ("a blank behind a size", chunked("2 \r\nok\r\n0\r\n\r\n"), Bad),
+        (
+            "a chunk with an extension",
+            chunked("2;a=b\r\nok\r\n0\r\n\r\n"),
+            Pass,
+        ),
+        (
+            "a chunk without a size",
+            chunked("\r\nok\r\n0\r\n\r\n"),
+            Bad,
+        ),
+        (
+            "a blank before a size",
+            chunked(" 2\r\nok\r\n0\r\n\r\n"),
+            Bad,
+        ),
+        (
+            "a blank behind a size",
+            chunked("2 \r\nok\r\n0\r\n\r\n"),
+            Bad,
+        ),
         ("a signed size", chunked("+2\r\nok\r\n0\r\n\r\n"), Bad),
-        ("a bare LF behind a size", chunked("2\nok\r\n0\r\n\r\n"), Bad),
-        ("a control in an extension", chunked("2;\x01\r\nok\r\n0\r\n\r\n"), Bad),
-        ("more data than its size", chunked("2\r\nokX\r\n0\r\n\r\n"), Bad),
+        (
+            "a bare LF behind a size",
+            chunked("2\nok\r\n0\r\n\r\n"),
+            Bad,
+        ),
+        (
+            "a control in an extension",
+            chunked("2;\x01\r\nok\r\n0\r\n\r\n"),
+            Bad,
+        ),
+        (
+            "more data than its size",
+            chunked("2\r\nokX\r\n0\r\n\r\n"),
+            Bad,
+        ),
         (
             "nothing, of length none",
             "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n".to_owned(),
@@ -265,7 +297,11 @@ fn an_answer_is_judged_by_its_bytes_and_a_connection_with_a_bad_one_is_not_used_
             "HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\nok".to_owned(),
             Bad,
         ),
-        ("bytes behind an answer", format!("{plain}HTTP/1.1 200 OK"), PassOnce),
+        (
+            "bytes behind an answer",
+            format!("{plain}HTTP/1.1 200 OK"),
+            PassOnce,
+        ),
         (
             "an answer behind an answer",
             format!("{plain}{}", plain.replace("ok", "no")),
@@ -339,6 +375,58 @@ fn an_upload_may_take_longer_than_the_answer() {
     app.set(Mode::Silent);
     let late = client.send(&gateway.facts.app, &["-X", "POST", "--data-raw", "all"]);
     assert_eq!(late.status, 504, "{late:?}");
+}
+
+/// However fast a body comes, an area says how long it may take in all. Source: security.md R-DO-02.
+#[test]
+fn an_upload_that_takes_longer_than_its_area_permits_is_refused_and_one_within_it_arrives() {
+    let app = Replica::new("only");
+    let with = |body: &str| {
+        policy(&format!(
+            "upstream = \"{}\"\ntimeout = {{ body = \"{body}\" }}",
+            app.url()
+        ))
+    };
+    let (gateway, client) = signed_in(&with("3s"));
+    let name = host(&gateway.facts.app);
+    let cookie = client.cookie(name, "__Host-postern").unwrap();
+    let (port, root) = (gateway.https_port(), gateway.facts.ca_root.clone());
+    let upload = |framing: &str, part: &[u8], parts: usize, end: &[u8]| {
+        let tcp = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let mut tls = raw::tls_over(tcp, name, &root, SOON);
+        let head = format!(
+            "POST /files HTTP/1.1\r\nHost: {name}:{port}\r\nCookie: __Host-postern={cookie}\r\n\
+             {framing}\r\nConnection: close\r\n\r\n"
+        );
+        tls.write_all(head.as_bytes()).unwrap();
+        for _ in 0..parts {
+            std::thread::sleep(Duration::from_millis(500));
+            if tls.write_all(part).is_err() {
+                break;
+            }
+        }
+        drop(tls.write_all(end));
+        raw::read_all(&mut tls).status()
+    };
+    let chunk = [&b"1000\r\n"[..], &[b'x'; 4096], b"\r\n"].concat();
+    let length = "Content-Length: 49152";
+    let coding = "Transfer-Encoding: chunked";
+    let before = app.hits();
+    let all = std::thread::scope(|scope| {
+        let ways = [
+            scope.spawn(|| upload(length, &[b'x'; 4096], 12, b"")),
+            scope.spawn(|| upload(coding, &chunk, 12, b"0\r\n\r\n")),
+            // nothing more comes
+            scope.spawn(|| upload(length, &[b'x'; 4096], 2, b"")),
+        ];
+        ways.map(|way| way.join().unwrap())
+    });
+    assert_eq!(all, [Some(408); 3]);
+    assert_eq!(app.hits(), before, "none came whole");
+    // its twin
+    gateway.set_policy(&with("30s"));
+    assert_eq!(upload(length, &[b'x'; 4096], 12, b""), Some(200));
+    assert_eq!(app.seen().last().unwrap().body.len(), 49152);
 }
 
 /// Who looks at the page learns whose fault it is: the network's, the app's, or the app's load.

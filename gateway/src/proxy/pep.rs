@@ -210,7 +210,12 @@ impl Drop for Ctx {
         let slow = ctl.was_too_slow();
         if slow {
             record.reason = reason::TIMEOUT;
-            record.detail = Some("the body came too slowly".to_owned());
+            let why = if ctl.is_over(clock::now()) {
+                "the body took longer than it may"
+            } else {
+                "the body came too slowly"
+            };
+            record.detail = Some(why.to_owned());
         }
         record.outcome = if ctl.kill.killed() || ctl.conn.kill.killed() || slow {
             "cut"
@@ -302,6 +307,9 @@ impl ProxyHttp for Pep {
                 if upstream::is_call(session, ctx) {
                     ctx.route.calls = true;
                     ctl.may_pause();
+                }
+                if let Some(front) = &ctx.route.front {
+                    ctl.limit_body(upstream::until_whole(ctx, front));
                 }
                 if let Some(most) = ctx.route.front.as_ref().and_then(|f| f.body_max) {
                     ctx.body_max = most;

@@ -10,10 +10,10 @@ use pingora_error::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
+use super::cookies;
 use super::direct::{self, Got, Lane};
 use super::front::Front;
 use super::pep::Ctx;
-use super::cookies;
 use crate::audit::reason;
 use crate::clock;
 use crate::descriptors::{self, Claim};
@@ -168,6 +168,15 @@ pub(super) fn silence(ctx: &Ctx, front: &Front) -> Duration {
         front.stream
     } else {
         front.idle
+    }
+}
+
+/// Tells how long the body of a request may take in all: that of a call of gRPC is a stream.
+pub(super) fn until_whole(ctx: &Ctx, front: &Front) -> Duration {
+    if ctx.route.calls {
+        front.stream
+    } else {
+        front.body
     }
 }
 
@@ -366,10 +375,12 @@ pub(super) fn has_answered(session: &Session) -> bool {
 
 /// Tells a client that asked first to send its body: the gateway takes it, whatever the app thinks of asking.
 ///
-/// HTTP/2 has no such answer in the library; there the body comes after the client's own patience.
+/// HTTP/2 has no such answer in the library; there the body comes after the client's own patience. HTTP/1.0 has none
+/// at all; there what is expected is ignored.
 /// Source: RFC 9110 section 10.1.1; security.md R-PX-11.
 pub(super) async fn invite(session: &mut Session) -> Result<()> {
-    let asks = session.req_header().headers.contains_key(header::EXPECT);
+    let head = session.req_header();
+    let asks = head.version == http::Version::HTTP_11 && head.headers.contains_key(header::EXPECT);
     if !asks || session.as_downstream().is_http2() || session.is_body_done() {
         return Ok(());
     }
