@@ -171,10 +171,10 @@ pub(super) fn silence(ctx: &Ctx, front: &Front) -> Duration {
     }
 }
 
-/// Tells how long the body of a request may take in all: that of a call of gRPC is a stream.
+/// Tells how long the body of a request may take in all: that of a call of gRPC is a stream as well.
 pub(super) fn until_whole(ctx: &Ctx, front: &Front) -> Duration {
     if ctx.route.calls {
-        front.stream
+        front.stream.max(front.body)
     } else {
         front.body
     }
