@@ -238,6 +238,9 @@ pub struct Timeouts {
     /// Of silence on a WebSocket.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream: Option<u32>,
+    /// Until the body of the request is whole, however fast it comes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<u32>,
 }
 
 /// A folder of files.

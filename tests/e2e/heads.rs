@@ -386,6 +386,36 @@ fn who_expects_100_is_told_before_the_body_whether_to_send_it() {
     assert_eq!(scene.recorder.last().body, b"hello");
 }
 
+/// Whoever asks first has a body to send; one of HTTP/1.0 cannot ask, and nobody answers it.
+/// Source: RFC 9110 section 10.1.1; security.md R-PX-11.
+#[test]
+fn an_expectation_without_a_body_is_refused_and_one_of_http_1_0_ignored() {
+    let scene = Scene::new();
+    let expects = |fields: &str, body: &str| {
+        let fields = format!("Expect: 100-continue\r\n{fields}");
+        postern_tests::strict::post(&fields, body)
+    };
+    for fields in ["", "Content-Length: 0\r\n"] {
+        let answer = scene.send(&expects(fields, ""));
+        assert_eq!(answer.status(), Some(417), "{fields:?}");
+        scene.refuses("nothing to send", &expects(fields, ""));
+    }
+    let old = postern_tests::strict::replace(
+        &expects("Content-Length: 5\r\n", "hello"),
+        b"HTTP/1.1",
+        b"HTTP/1.0",
+    );
+    let answer = scene.send(&old);
+    let shown = String::from_utf8_lossy(&answer.bytes).into_owned();
+    let first = shown.lines().next().unwrap_or_default();
+    assert!(first.contains(" 200 "), "{shown}");
+    let seen = scene.recorder.last();
+    assert_eq!(
+        (seen.body.as_slice(), seen.values("expect").len()),
+        (&b"hello"[..], 0)
+    );
+}
+
 /// Bytes behind a request for a WebSocket that the app declines are no bytes of a tunnel.
 /// Source: CVE-2026-2833; security.md R-PX-12.
 #[test]

@@ -208,6 +208,11 @@ impl Wire {
         let _ = self.tls.flush();
     }
 
+    /// Sets how long a read may take from here on.
+    pub fn patience(&mut self, limit: Duration) {
+        self.tls.sock.set_read_timeout(Some(limit)).unwrap();
+    }
+
     /// Reads the next frame; `None` when the other side closed.
     ///
     /// # Errors

@@ -47,6 +47,8 @@ pub(crate) struct RequestCtl {
     intake: Option<Intake>,
     body_bytes: AtomicU64,
     body_done: AtomicBool,
+    /// How many milliseconds it may take in all; 0 where nothing is said.
+    body_limit: AtomicU64,
     unhurried: AtomicBool,
     slow: AtomicBool,
     ended: AtomicBool,
@@ -94,7 +96,19 @@ impl RequestCtl {
         }
     }
 
-    /// Says that the body may come as slowly as it likes.
+    /// Says how long the body may take in all.
+    pub(crate) fn limit_body(&self, limit: Duration) {
+        let limit = millis(limit).max(1);
+        self.body_limit.store(limit, Ordering::Relaxed);
+    }
+
+    /// Tells whether the body took longer than it may in all.
+    pub(crate) fn is_over(&self, now: Instant) -> bool {
+        let limit = self.body_limit.load(Ordering::Relaxed);
+        limit != 0 && self.millis(now) > limit
+    }
+
+    /// Says that the body may come as slowly as it likes, within what it may take in all.
     pub(crate) fn may_pause(&self) {
         self.unhurried.store(true, Ordering::Relaxed);
     }
@@ -186,25 +200,27 @@ impl RequestCtl {
         millis(now.saturating_duration_since(self.started)).max(1)
     }
 
-    /// Tells whether its body comes too slowly; from then on it does.
+    /// Tells whether its body comes too slowly, or takes too long in all; from then on it does.
     pub(crate) fn is_late(&self, now: Instant) -> bool {
         let slow = self.too_slow(now);
         self.slow.fetch_or(slow, Ordering::Relaxed) || slow
     }
 
-    /// Has the reading of its body fail, so that its client is told why; `false` where that was tried, or cannot be.
+    /// Has the reading of its body fail, so that its client is told why; over HTTP/2, the next part of it to come.
+    /// `false` where that was tried.
     fn end_body(&self) -> bool {
         let first = !self.ended.swap(true, Ordering::Relaxed);
-        let intake = self.intake.as_ref().filter(|_| first);
-        intake.map(Intake::end).is_some()
+        if let Some(intake) = self.intake.as_ref().filter(|_| first) {
+            intake.end();
+        }
+        first
     }
 
     fn too_slow(&self, now: Instant) -> bool {
         let age = now.saturating_duration_since(self.started);
-        self.awaits_body()
-            && !self.unhurried.load(Ordering::Relaxed)
-            && age > GRACE
-            && self.body_bytes() < SLOWEST.saturating_mul(age.as_secs())
+        let hurried = !self.unhurried.load(Ordering::Relaxed);
+        let slow = age > GRACE && self.body_bytes() < SLOWEST.saturating_mul(age.as_secs());
+        self.awaits_body() && ((hurried && slow) || self.is_over(now))
     }
 }
 
@@ -256,6 +272,7 @@ impl HttpServerApp for App {
             intake: self.intake.lock().take(),
             body_bytes: AtomicU64::new(0),
             body_done: AtomicBool::new(false),
+            body_limit: AtomicU64::new(0),
             unhurried: AtomicBool::new(false),
             slow: AtomicBool::new(false),
             ended: AtomicBool::new(false),

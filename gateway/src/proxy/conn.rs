@@ -32,7 +32,7 @@ use crate::ids::{DeviceId, Door, SessionId};
 use crate::streams::{KillSwitch, Kind, Stream, StreamGuard};
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
-const HEAD: Duration = Duration::from_secs(10);
+pub(super) const HEAD: Duration = Duration::from_secs(10);
 /// The length of HTTP/2's connection preface. Source: RFC 9113 section 3.4.
 const PREFACE: usize = 24;
 const IDLE: Duration = Duration::from_secs(60);

@@ -128,12 +128,16 @@ fn limit_source(gw: &Gateway, who: &Identified) -> std::result::Result<(), limit
     gw.limits.source(who.caller.source, clock::now())
 }
 
-fn read_target(session: &Session, policy: &policy::Policy) -> std::result::Result<Target, Refused> {
+fn read_target(
+    session: &mut Session,
+    policy: &policy::Policy,
+) -> std::result::Result<Target, Refused> {
+    let ends = session.is_body_done();
     let head = session.req_header();
     let http2 = session.as_downstream().is_http2();
     let authority = head.uri.authority().map(http::uri::Authority::as_str);
     if http2 {
-        head::scan_h2(head.method.as_str(), &head.headers)?;
+        head::scan_h2(head.method.as_str(), raw_target(head), &head.headers, ends)?;
     } else if authority.is_some() {
         return Err(Refused {
             status: 400,

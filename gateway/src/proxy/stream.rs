@@ -21,14 +21,15 @@ use pingora_core::protocols::{
     TimingDigest, UniqueID,
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::{Sleep, sleep_until};
 
-use super::conn::ConnCtx;
+use super::conn::{ConnCtx, HEAD};
 use chunks::Chunks;
 use trailers::Trailers;
 use wire::Wire;
 
 mod budget;
-mod chunks;
+pub(super) mod chunks;
 mod trailers;
 mod wire;
 
@@ -49,6 +50,8 @@ pub(crate) struct ClientStream {
     tls: Option<Arc<SslDigest>>,
     /// Looks at the frames of a client that chose HTTP/2 by ALPN.
     h2: Option<Trailers>,
+    /// When a head of HTTP/2 that began must be whole.
+    due: Option<Pin<Box<Sleep>>>,
     /// Looks at the body of the request at hand.
     chunks: Option<Chunks>,
 }
@@ -85,6 +88,7 @@ impl ClientStream {
             socket: Arc::new(socket),
             tls,
             h2: h2.then(Trailers::new),
+            due: None,
             chunks: None,
         }
     }
@@ -210,6 +214,20 @@ impl ClientStream {
         let _ = tokio::time::timeout(std::time::Duration::from_millis(500), drain).await;
     }
 
+    /// Tells whether a head of HTTP/2 is not whole in time; who reads is woken when that is so.
+    fn is_due(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(since) = self.h2.as_ref().and_then(Trailers::open_since) else {
+            self.due = None;
+            return false;
+        };
+        let end = tokio::time::Instant::from_std(since + HEAD);
+        let due = match &mut self.due {
+            Some(due) if due.deadline() == end => due,
+            due => due.insert(Box::pin(sleep_until(end))),
+        };
+        due.as_mut().poll(cx).is_ready()
+    }
+
     fn drop_ahead(&mut self) {
         self.ahead = Vec::new();
         self.taken = 0;
@@ -222,6 +240,10 @@ impl AsyncRead for ClientStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.h2.is_some() && self.is_due(cx) {
+            let why = "a head that is not whole in time";
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)));
+        }
         let before = buf.filled().len();
         let rest = self.ahead.get(self.taken..).unwrap_or_default();
         if rest.is_empty() {

@@ -20,7 +20,8 @@ fn bad_answer(why: &'static str) -> Box<Error> {
     Error::explain(ErrorType::InvalidHTTPHeader, why).into_up()
 }
 
-/// Checks that one field at most says where an answer ends, in the one form there is.
+/// Checks that one field at most says where an answer ends, in the one form there is. That of HTTP/1 was judged by its
+/// bytes (`direct::judge`); of HTTP/2 this is what the library shows.
 ///
 /// Source: RFC 9112 section 6.3; security.md R-PX-23.
 fn is_framed_once(answer: &ResponseHeader) -> Result<()> {
@@ -39,7 +40,16 @@ fn is_framed_once(answer: &ResponseHeader) -> Result<()> {
     if length.is_some() && coding.is_some() {
         return Err(bad_answer("a length beside chunks"));
     }
+    let some = length.is_some_and(|text| text.iter().any(|digit| *digit != b'0'));
+    if is_empty(answer) && (some || coding.is_some()) {
+        return Err(bad_answer("a body where none may be"));
+    }
     Ok(())
+}
+
+/// Tells whether an answer has no body, and so may say no length of one. Source: RFC 9110 section 8.6.
+fn is_empty(answer: &ResponseHeader) -> bool {
+    answer.status.is_informational() || answer.status == http::StatusCode::NO_CONTENT
 }
 
 impl Pep {
@@ -120,6 +130,9 @@ impl Pep {
             session.set_read_timeout(silence);
         }
         is_framed_once(upstream)?;
+        if is_empty(upstream) {
+            upstream.remove_header(&header::CONTENT_LENGTH);
+        }
         if upstream.status.is_informational() {
             ctx.hints += 1;
             if ctx.hints > HINTS {
