@@ -73,7 +73,9 @@ fn after_a_thousand_requests_http_2_is_told_to_go_elsewhere_and_what_is_open_goe
     wire.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &download));
     // the download is one of them
     let (mut last, mut stream) = (None, 3);
+    let room = 4096_u32.to_be_bytes();
     for at in 2..REQUESTS {
+        wire.send(&[0, 1].map(|of| frame(WINDOW_UPDATE, 0, of, &room)).concat());
         wire.send(&scene.ask(stream));
         assert_eq!(wire.answer(stream, &mut last), Some(200), "{at}");
         assert_eq!(last, None, "{at}");

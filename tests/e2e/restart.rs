@@ -287,7 +287,9 @@ impl Scene {
         let ask = |way: usize| {
             let mut failed = Vec::new();
             let mut note = |came: Result<(), String>| match came {
-                Ok(()) => drop(served[way].fetch_add(1, Ordering::SeqCst)),
+                Ok(()) => {
+                    served[way].fetch_add(1, Ordering::SeqCst);
+                }
                 Err(what) => failed.push(what),
             };
             while !stop.load(Ordering::SeqCst) {

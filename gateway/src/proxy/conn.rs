@@ -319,8 +319,9 @@ async fn http1(app: &Arc<App>, mut stream: Box<ClientStream>) {
         if let Some(settings) = settings.take() {
             settings.apply_to_session(&mut session);
         }
+        // what else is said of this is said anew by the request's own head
         let ends = *shutdown.borrow() || app.conn.life.is_last(clock::now());
-        session.set_keepalive((!ends).then_some(IDLE.as_secs()));
+        session.set_keepalive_reuses_remaining(ends.then_some(0));
         let reused = Collected::new(app.process_new_http(session, &shutdown), wire).await;
         let Some((back, persistent)) = reused.map(ReusedHttpStream::consume) else {
             return;
