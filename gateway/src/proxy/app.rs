@@ -274,7 +274,7 @@ impl HttpServerApp for App {
         });
         // one of HTTP/1 is told of its end with its head
         let _open = self.h2.then(|| self.conn.life.enter());
-        if self.h2 && self.conn.life.is_last(ctl.started) {
+        if self.h2 && self.conn.is_at_its_last(&self.edge) {
             self.conn.retire();
         }
         let work = self.edge.proxy.process_new_http(session, shutdown);

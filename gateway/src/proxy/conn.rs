@@ -133,6 +133,12 @@ impl ConnCtx {
         })
     }
 
+    /// Counts a request; tells whether the connection is to take no further one.
+    pub(super) fn is_at_its_last(&self, edge: &Edge) -> bool {
+        let most = edge.gw.config.http.max_requests_per_connection;
+        self.life.is_last(most, clock::now())
+    }
+
     /// Tells whether the connection carries a session.
     pub(crate) fn is_held(&self) -> bool {
         self.held.lock().is_some()
@@ -320,7 +326,7 @@ async fn http1(app: &Arc<App>, mut stream: Box<ClientStream>) {
             settings.apply_to_session(&mut session);
         }
         // what else is said of this is said anew by the request's own head
-        let ends = *shutdown.borrow() || app.conn.life.is_last(clock::now());
+        let ends = *shutdown.borrow() || app.conn.is_at_its_last(&app.edge);
         session.set_keepalive_reuses_remaining(ends.then_some(0));
         let reused = Collected::new(app.process_new_http(session, &shutdown), wire).await;
         let Some((back, persistent)) = reused.map(ReusedHttpStream::consume) else {

@@ -7,8 +7,6 @@ use crate::clock;
 
 /// How long a connection may carry no request. Source: security.md R-DO-03, R-DO-07.
 pub(super) const IDLE: Duration = Duration::from_secs(60);
-/// The most requests of a connection. Source: security.md R-DO-03.
-const REQUESTS: u32 = 1000;
 /// The age from which on the next request of a connection is its last. Source: security.md R-DO-03.
 const AGE: Duration = Duration::from_secs(3600);
 /// How soon a connection that carries requests is looked at again.
@@ -34,10 +32,10 @@ impl Life {
         }
     }
 
-    /// Counts a request; tells whether it is to be the last one.
-    pub(crate) fn is_last(&self, now: Instant) -> bool {
+    /// Counts a request; tells whether it is to be the last one, of at most so many.
+    pub(crate) fn is_last(&self, most: u32, now: Instant) -> bool {
         let before = self.requests.fetch_add(1, Ordering::Relaxed);
-        before.saturating_add(1) >= REQUESTS || now.saturating_duration_since(self.opened) >= AGE
+        before.saturating_add(1) >= most || now.saturating_duration_since(self.opened) >= AGE
     }
 
     /// Says that a request is under way, until what this returns is dropped.
@@ -86,26 +84,26 @@ impl Drop for Open<'_> {
 mod tests {
     use std::time::Duration;
 
-    use super::{AGAIN, AGE, IDLE, Life, REQUESTS};
+    use super::{AGAIN, AGE, IDLE, Life};
     use crate::clock;
 
     #[test]
     fn the_thousandth_request_is_the_last_and_the_one_before_is_not() {
         let now = clock::now();
         let life = Life::new(now);
-        let last: Vec<bool> = (0..REQUESTS).map(|_| life.is_last(now)).collect();
+        let last: Vec<bool> = (0..1000).map(|_| life.is_last(1000, now)).collect();
         assert_eq!((last.len(), last.iter().filter(|l| **l).count()), (1000, 1));
         assert_eq!(last.last(), Some(&true));
-        assert!(life.is_last(now), "and so is what comes behind it");
+        assert!(life.is_last(1000, now), "and so is what comes behind it");
     }
 
     #[test]
     fn the_first_request_after_an_hour_is_the_last_and_one_before_is_not() {
         let now = clock::now();
         let life = Life::new(now);
-        assert!(!life.is_last(now));
-        assert!(!life.is_last(now + AGE - Duration::from_millis(1)));
-        assert!(life.is_last(now + AGE));
+        assert!(!life.is_last(1000, now));
+        assert!(!life.is_last(1000, now + AGE - Duration::from_millis(1)));
+        assert!(life.is_last(1000, now + AGE));
     }
 
     #[test]
