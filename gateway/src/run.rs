@@ -31,13 +31,13 @@ use crate::limits::{Limits, Rate};
 use crate::mail::{Alarm, Mail, Relay, RelayError};
 use crate::observe;
 use crate::operate;
-use crate::proxy::Edges;
 use crate::proxy::front::cache::Store as Answers;
 use crate::proxy::handover::Handover;
 use crate::proxy::kept::Kept;
 use crate::proxy::reports::Reports;
 use crate::proxy::statement::{Signer, StatementError};
 use crate::proxy::tls::{self, CertError, Checks, InternalCa};
+use crate::proxy::{CUT, DRAIN, Edges};
 use crate::reload::change::Wanted;
 use crate::reload::history::{By, History, How};
 use crate::reload::start::Fallback;
@@ -356,7 +356,7 @@ async fn stop(gw: &Arc<Gateway>, lock: Lock) {
     tracing::info!("stopping");
     if let Some(edges) = gw.edges.get() {
         edges.drain();
-        let deadline = tokio::time::sleep(Duration::from_secs(8));
+        let deadline = tokio::time::sleep(DRAIN);
         tokio::pin!(deadline);
         while edges.connections() > 0 {
             tokio::select! {
@@ -368,7 +368,8 @@ async fn stop(gw: &Arc<Gateway>, lock: Lock) {
     gw.streams.kill_all();
     let edges = Arc::clone(gw);
     let ended = tokio::task::spawn_blocking(move || edges.edges.get().map(Edges::join));
-    if tokio::time::timeout(Duration::from_secs(3), ended)
+    // a little longer than an edge gives itself
+    if tokio::time::timeout(CUT + Duration::from_secs(1), ended)
         .await
         .is_err()
     {

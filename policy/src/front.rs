@@ -349,7 +349,7 @@ pub struct Cache {
 }
 
 /// The media types that are compressed unless others are named, sorted: text, and no format that is compressed already.
-pub const COMPRESSED: [&str; 14] = [
+pub const COMPRESSED: [&str; 17] = [
     "application/javascript",
     "application/json",
     "application/ld+json",
@@ -360,7 +360,10 @@ pub const COMPRESSED: [&str; 14] = [
     "application/x-javascript",
     "application/xhtml+xml",
     "application/xml",
+    "application/xml+rss",
+    "font/opentype",
     "font/otf",
+    "font/truetype",
     "font/ttf",
     "image/svg+xml",
     "text/*",

@@ -49,7 +49,7 @@ fn http_01_works_though_every_fifth_number_is_refused() {
     for host in [GATE, OPEN] {
         site.wait_for(host);
         assert_eq!(
-            site.get(&pebble.root(), host, "/healthz"),
+            site.get(&pebble.root(), host, "/.postern/icon.svg"),
             Ok(200),
             "{host}"
         );
@@ -165,7 +165,11 @@ fn a_wildcard_with_an_rsa_key_comes_by_dns_01() {
     site.wait_for("open.other.test");
     let root = pebble.root();
     for host in [GATE, OPEN, "open.other.test"] {
-        assert_eq!(site.get(&root, host, "/healthz"), Ok(200), "{host}");
+        assert_eq!(
+            site.get(&root, host, "/.postern/icon.svg"),
+            Ok(200),
+            "{host}"
+        );
     }
     let line = site.certificate("*.example.test").unwrap();
     assert_eq!(line["names"], json!(["*.example.test"]));
@@ -312,7 +316,7 @@ fn with_the_internet_down_the_internal_authority_serves_the_same_names() {
     clock.set(3 * 3600);
     for host in [GATE, OPEN] {
         wait::until_true(LIMIT, "the internal authority stands in", || {
-            site.get_at(&clock, &internal, host, "/healthz") == Ok(200)
+            site.get_at(&clock, &internal, host, "/.postern/icon.svg") == Ok(200)
         });
     }
     let line = site.certificate(OPEN).unwrap();
@@ -324,7 +328,7 @@ fn with_the_internet_down_the_internal_authority_serves_the_same_names() {
     let entry = format!("{from}roots = \"{}\"\n", kept.display());
     site.configure(&resolver, true, &acme("", &[&entry]));
     let program = site.start_after(&clock.wrap());
-    let get = |host: &str| site.get_at(&clock, &internal, host, "/healthz");
+    let get = |host: &str| site.get_at(&clock, &internal, host, "/.postern/icon.svg");
     assert_eq!(get(OPEN), Ok(200));
     let line = site.wait_for_failure(GATE);
     assert_eq!(line["cause"], "directory-unreachable", "{line}");

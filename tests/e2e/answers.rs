@@ -513,7 +513,8 @@ fn what_only_the_gateway_may_say_is_taken_off_answers_and_the_rest_passes() {
 }
 
 #[test]
-fn a_websocket_that_is_silent_for_longer_than_its_area_permits_ends_and_one_that_speaks_lives() {
+fn a_websocket_that_is_silent_both_ways_for_longer_than_its_area_permits_ends_and_one_that_speaks_either_way_lives()
+ {
     let app = Replica::new("only");
     let keys = format!(
         "upstream = \"{}\"\ntimeout = {{ stream = \"1s\" }}",
@@ -522,13 +523,55 @@ fn a_websocket_that_is_silent_for_longer_than_its_area_permits_ends_and_one_that
     let (gateway, client) = signed_in(&policy(&keys));
     let mut silent = Socket::to_app(&gateway, &client, "/ws").unwrap();
     let mut speaks = Socket::to_app(&gateway, &client, "/ws").unwrap();
-    for at in 0..8 {
+    // one way is enough: an app that only tells, a client that only listens
+    let mut listens = Socket::to_app(&gateway, &client, "/push").unwrap();
+    for at in 0..15 {
         let text = at.to_string();
         assert_eq!(speaks.echo(&text).unwrap(), text);
+        assert_eq!(listens.read_until("tick").unwrap(), "tick");
         std::thread::sleep(Duration::from_millis(300));
     }
     silent.wait_closed();
     assert_eq!(speaks.echo("still here").unwrap(), "still here");
+    for _ in 0..30 {
+        assert_eq!(listens.read_until("tick").unwrap(), "tick");
+    }
+}
+
+/// No address of the inside reaches a browser: neither that of the replica that was asked nor that of another one.
+/// Source: security.md R-PX-29.
+#[test]
+fn a_redirect_to_any_replica_leads_back_through_the_gateway_and_one_elsewhere_passes() {
+    let (one, other) = (Scripted::new(), Scripted::new());
+    let text = policy(&format!("upstream = [\"{}\", \"{}\"]", one.url, other.url));
+    let (gateway, client) = signed_in(&text);
+    let (public, elsewhere) = (&gateway.facts.app, "http://127.0.0.1:9/else");
+    let bare = |app: &Scripted| app.url.trim_start_matches("http:").to_owned();
+    for (written, arrives) in [
+        (
+            format!("{}/there?a=b", one.url),
+            format!("{public}there?a=b"),
+        ),
+        (format!("{}/there", other.url), format!("{public}there")),
+        (format!("{}/there", bare(&other)), format!("{public}there")),
+        (elsewhere.to_owned(), elsewhere.to_owned()),
+        ("/there".to_owned(), "/there".to_owned()),
+    ] {
+        let answer =
+            format!("HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: {written}\r\n\r\n");
+        for app in [&one, &other] {
+            *app.says.lock().unwrap() = answer.clone().into_bytes();
+        }
+        // turns go round, so that both answer
+        for _ in 0..4 {
+            let got = client.fetch(public);
+            assert_eq!(
+                got.header("location"),
+                Some(arrives.as_str()),
+                "{written}: {got:?}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -177,7 +177,11 @@ fn what_was_answered_before_stands_in_for_an_app_that_fails() {
     );
     assert!(stale.header("age").unwrap().parse::<u32>().unwrap() >= 1);
     let failed = |r: &serde_json::Value| r["path"] == "/list" && r["reason"] == "upstream-down";
-    journal::wait_for(&scene.gateway, "request-ended.1", failed);
+    let failed = journal::wait_for(&scene.gateway, "request-ended.1", failed);
+    assert_eq!(
+        failed["detail"],
+        "answered from the cache, stale, for the app failed"
+    );
     assert_eq!(
         scene.guest.fetch(&scene.at("/list")).status,
         502,
@@ -326,6 +330,15 @@ fn who_comes_first_after_the_time_gets_the_old_answer_at_once_and_the_app_is_ask
         .filter(|r| r["detail"] == "asked again for the cache")
         .collect();
     assert!(!behind.is_empty());
+    // what was given out says which of both it was
+    let marked = |mark: &str| {
+        asked
+            .iter()
+            .filter(|r| journal::is(r, "detail", mark))
+            .count()
+    };
+    assert!(marked("answered from the cache, stale, while the app is asked") >= 4);
+    assert!(marked("answered from the cache") >= 1);
     for record in behind {
         assert_eq!(
             (&record["user"], &record["path"]),

@@ -12,8 +12,8 @@ use pingora_proxy::Session;
 use super::cookies::{self, Cookies};
 use super::head::Target;
 use super::headers::{self, ANSWER_DROPPED, BASE};
+use super::own;
 use super::pep::Ctx;
-use super::{own, upstream};
 use crate::gateway::Gateway;
 use crate::ids::{Door, label};
 use crate::pages::{self, Detail, Problem};
@@ -99,13 +99,14 @@ pub(crate) fn of_app(upstream: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
     let Some(front) = &ctx.route.front else {
         return Ok(());
     };
-    if let (Some(location), Some(target), Some(app)) = (
+    if let (Some(location), Some(target), Some(pool)) = (
         upstream.headers.get(header::LOCATION),
         &ctx.target,
-        upstream::asked(ctx),
+        front.pool(),
     ) {
         let location = location.to_str().unwrap_or_default();
-        let to = front.path.location(location, &app, &target.authority());
+        let own = |host: &str, port| pool.is_at(host, port);
+        let to = front.path.location(location, own, &target.authority());
         if let Some(to) = to {
             upstream.insert_header(header::LOCATION, to)?;
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
+use pingora_core::apps::{HttpServerApp, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::server::ShutdownWatch;
@@ -26,6 +26,8 @@ const CHECK: Duration = Duration::from_secs(5);
 const SLOWEST: u64 = 500;
 /// ...once it has had this long.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long what has no end of its own goes on once the gateway stops; it is looked at every [`CHECK`].
+const LASTS: Duration = Duration::from_secs(3);
 
 tokio::task_local! {
     static REQUEST: Arc<RequestCtl>;
@@ -52,6 +54,7 @@ pub(crate) struct RequestCtl {
     unhurried: AtomicBool,
     slow: AtomicBool,
     ended: AtomicBool,
+    lasts: AtomicBool,
     upstream: Waiting,
 }
 
@@ -113,6 +116,11 @@ impl RequestCtl {
         self.unhurried.store(true, Ordering::Relaxed);
     }
 
+    /// Says that its answer has no end of its own, so that a gateway that stops does not wait for it.
+    pub(crate) fn has_no_end(&self) {
+        self.lasts.store(true, Ordering::Relaxed);
+    }
+
     /// Tells whether (more of) a request body is awaited.
     pub(crate) fn awaits_body(&self) -> bool {
         !self.body_done.load(Ordering::Relaxed)
@@ -149,6 +157,12 @@ impl RequestCtl {
     /// Says that the head of an answer came.
     pub(crate) fn head_came(&self) {
         self.upstream.head.store(0, Ordering::Relaxed);
+        self.part_came();
+    }
+
+    /// Says that from here on either side may speak, and that neither may be silent for longer than that.
+    pub(crate) fn may_be_silent(&self, limit: Duration) {
+        self.upstream.idle.store(millis(limit), Ordering::Relaxed);
         self.part_came();
     }
 
@@ -237,21 +251,17 @@ pub(crate) struct App {
     /// That of the next request.
     pub(super) intake: Mutex<Option<Intake>>,
     h2: bool,
-    options: HttpServerOptions,
 }
 
 impl App {
     /// Serves the requests of one connection.
     pub(crate) fn new(edge: Arc<Edge>, conn: Arc<ConnCtx>, h2: bool) -> Self {
-        let mut options = HttpServerOptions::default();
-        options.h2_idle_timeout = Some(Duration::from_secs(120));
         Self {
             edge,
             conn,
             far: Mutex::new(None),
             intake: Mutex::new(None),
             h2,
-            options,
         }
     }
 }
@@ -276,13 +286,20 @@ impl HttpServerApp for App {
             unhurried: AtomicBool::new(false),
             slow: AtomicBool::new(false),
             ended: AtomicBool::new(false),
+            lasts: AtomicBool::new(false),
             upstream: Waiting::default(),
         });
+        // one of HTTP/1 is told of its end with its head
+        let _open = self.h2.then(|| self.conn.life.enter());
+        if self.h2 && self.conn.is_at_its_last(&self.edge) {
+            self.conn.retire();
+        }
         let work = self.edge.proxy.process_new_http(session, shutdown);
         let work = REQUEST.scope(Arc::clone(&ctl), work);
         tokio::pin!(work);
         let check = tokio::time::sleep(WATCH);
         tokio::pin!(check);
+        let mut stops: Option<Instant> = None;
         loop {
             tokio::select! {
                 biased;
@@ -291,12 +308,18 @@ impl HttpServerApp for App {
                 // an HTTP/1 request ends with its connection's own task
                 () = self.conn.kill.wait(), if self.h2 => return None,
                 () = &mut check => {
-                    if ctl.is_late(clock::now()) && !ctl.end_body() {
+                    let now = clock::now();
+                    if ctl.is_late(now) && !ctl.end_body() {
                         return None;
                     }
-                    ctl.cut_late(clock::now());
+                    ctl.cut_late(now);
+                    if *self.edge.shutdown.borrow() && ctl.lasts.load(Ordering::Relaxed)
+                        && now.saturating_duration_since(*stops.get_or_insert(now)) >= LASTS
+                    {
+                        ctl.kill.kill();
+                    }
                     let next = if ctl.waits() { WATCH } else { CHECK };
-                    let next = tokio::time::Instant::from_std(clock::now()) + next;
+                    let next = tokio::time::Instant::from_std(now) + next;
                     check.as_mut().reset(next);
                 }
             }
@@ -311,9 +334,5 @@ impl HttpServerApp for App {
             .initial_window_size(1 << 20)
             .initial_connection_window_size(4 << 20);
         Some(options)
-    }
-
-    fn server_options(&self) -> Option<&HttpServerOptions> {
-        Some(&self.options)
     }
 }

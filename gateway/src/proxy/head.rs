@@ -136,6 +136,9 @@ fn scan_request_line(line: &[u8]) -> Result<(), Refused> {
     if target.is_empty() || target.iter().any(|b| !(0x21..0x7f).contains(b)) {
         return Err(refused(400, "bad-target-byte"));
     }
+    if !target.starts_with(b"/") && target != b"*" {
+        return Err(refused(400, "bad-target-form"));
+    }
     match version {
         b"HTTP/1.1" | b"HTTP/1.0" => Ok(()),
         _ => Err(refused(505, "bad-version")),
@@ -220,7 +223,12 @@ impl Seen {
             "content-length" | "transfer-encoding" if twin => {
                 return Err(refused(400, "underscore-twin"));
             }
-            "host" => self.hosts += 1,
+            "host" => {
+                self.hosts += 1;
+                if !value.iter().copied().all(is_of_host) {
+                    return Err(refused(400, "bad-host"));
+                }
+            }
             "content-length" => {
                 self.lengths += 1;
                 if !is_length(value) {
@@ -313,6 +321,11 @@ pub(crate) fn fold_name(name: &[u8]) -> String {
 
 fn is_length(value: &[u8]) -> bool {
     !value.is_empty() && value.len() <= 18 && value.iter().all(u8::is_ascii_digit)
+}
+
+/// Tells whether a byte may stand in a host and port; [`target`] judges the whole.
+fn is_of_host(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte)
 }
 
 fn is_token(byte: u8) -> bool {

@@ -172,6 +172,7 @@ impl ToApp<'_> {
     pub(super) fn came(&mut self, bytes: &[u8]) {
         if let Some(ctl) = self.ctl {
             ctl.body_came(bytes.len());
+            ctl.part_came();
         }
         if let Some(session) = self.session
             && self.frames.take(bytes)

@@ -343,6 +343,9 @@ pub(crate) fn answered(ctx: &mut Ctx, answer: &mut ResponseHeader) -> Result<()>
     {
         pool.worked(slot);
     }
+    if let Some(ctl) = ctx.ctl.as_ref().filter(|_| has_no_end(answer)) {
+        ctl.has_no_end();
+    }
     let Some((pool, choice)) = ctx.route.pool().zip(ctx.route.choice) else {
         return Ok(());
     };
@@ -362,9 +365,16 @@ pub(crate) fn answered(ctx: &mut Ctx, answer: &mut ResponseHeader) -> Result<()>
     Ok(())
 }
 
-/// The address of the upstream that was asked, as an app may write it in a redirect.
-pub(crate) fn asked(ctx: &Ctx) -> Option<String> {
-    Some(ctx.route.using.as_ref()?.0.to.origin())
+/// Tells whether an answer goes on until a side ends it: a socket, or a stream of events.
+fn has_no_end(answer: &ResponseHeader) -> bool {
+    let kind = answer.headers.get(header::CONTENT_TYPE);
+    let events = |kind: &[u8]| {
+        const EVENTS: &[u8] = b"text/event-stream";
+        let start = kind.get(..EVENTS.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(EVENTS))
+    };
+    answer.status == http::StatusCode::SWITCHING_PROTOCOLS
+        || kind.is_some_and(|kind| events(kind.as_bytes()))
 }
 
 /// Tells whether the head of an answer is out; what went before it is none.

@@ -17,6 +17,8 @@ fn ordinary_heads_pass() {
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
         "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: a\r\nX_Other: 1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: [2001:db8::1]:8443\r\n\r\n",
+        "OPTIONS * HTTP/1.1\r\nHost: a_b-c.example:8443\r\n\r\n",
     ] {
         assert_eq!(judged(head), Ok(()), "{head:?}");
     }
@@ -112,6 +114,13 @@ fn bad_lines_are_refused() {
         ("\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "bad-request-line"),
         ("GET / HTTP/1.2\r\nHost: a\r\n\r\n", "bad-version"),
         ("GET /\u{e9} HTTP/1.1\r\nHost: a\r\n\r\n", "bad-target-byte"),
+        (
+            "GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
+            "bad-target-form",
+        ),
+        ("GET a:443 HTTP/1.1\r\nHost: a\r\n\r\n", "bad-target-form"),
+        ("GET / HTTP/1.1\r\nHost: b@a\r\n\r\n", "bad-host"),
+        ("GET / HTTP/1.1\r\nHost: a, a\r\n\r\n", "bad-host"),
         ("TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", "method-not-allowed"),
         (
             "CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n",

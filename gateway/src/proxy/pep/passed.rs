@@ -126,8 +126,9 @@ impl Pep {
             if !ctx.upgrade || !websocket {
                 return Err(bad_answer("101 to what nobody asked for"));
             }
-            let silence = ctx.route.front.as_ref().map(|front| front.stream);
-            session.set_read_timeout(silence);
+            if let (Some(ctl), Some(front)) = (&ctx.ctl, &ctx.route.front) {
+                ctl.may_be_silent(front.stream);
+            }
         }
         is_framed_once(upstream)?;
         if is_empty(upstream) {
