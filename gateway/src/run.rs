@@ -172,7 +172,7 @@ async fn open(
     fallback: Fallback,
 ) -> Result<Arc<Gateway>, StartError> {
     let config = Arc::new(config);
-    let authority = open_authority(&config).map_err(Rejected::from)?;
+    let authority = open_authority(&config, &keys).map_err(Rejected::from)?;
     let history = History::open(&config.data, Arc::clone(&keys))
         .map_err(|source| system("open the policy history", source))?;
     let checks = Checks::open(&config.data, &keys);
@@ -263,7 +263,10 @@ async fn open(
 ///
 /// # Errors
 /// When its files are not usable.
-pub(crate) fn open_authority(config: &Config) -> Result<Option<InternalCa>, CertError> {
+pub(crate) fn open_authority(
+    config: &Config,
+    keys: &Arc<Keys>,
+) -> Result<Option<InternalCa>, CertError> {
     if !config.tls.internal_ca {
         return Ok(None);
     }
@@ -272,8 +275,8 @@ pub(crate) fn open_authority(config: &Config) -> Result<Option<InternalCa>, Cert
         .sign_in
         .first()
         .map_or("Postern", String::as_str);
-    let authority = InternalCa::open(&config.data.join("ca"), name, clock::unix())?;
-    Ok(Some(authority))
+    let dir = config.data.join("ca");
+    Ok(Some(InternalCa::open(&dir, name, keys, clock::unix())?))
 }
 
 async fn start(
