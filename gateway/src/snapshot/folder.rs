@@ -81,11 +81,11 @@ pub(crate) struct FolderError {
     /// The file or folder met first that is not read.
     pub(crate) first: FileError,
     /// The others.
-    pub(crate) more: Vec<FileError>,
+    pub(crate) more: Box<[FileError]>,
     /// The files that were read.
-    pub(crate) sources: Sources,
+    pub(crate) sources: Box<Sources>,
     /// What is wrong in them, as far as that does not depend on what is not read.
-    pub(crate) found: Vec<Diagnostic>,
+    pub(crate) found: Box<[Diagnostic]>,
 }
 
 impl FolderError {
@@ -99,9 +99,9 @@ impl From<FileError> for FolderError {
     fn from(first: FileError) -> Self {
         Self {
             first,
-            more: Vec::new(),
-            sources: Sources::new(),
-            found: Vec::new(),
+            more: Box::default(),
+            sources: Box::default(),
+            found: Box::default(),
         }
     }
 }
@@ -147,8 +147,8 @@ pub(crate) fn read(dir: &Path) -> Result<PolicyFolder, FolderError> {
     Err(FolderError {
         first,
         more: faults.collect(),
-        found: policy::misspelt(&sources),
-        sources,
+        found: policy::misspelt(&sources).into(),
+        sources: Box::new(sources),
     })
 }
 
