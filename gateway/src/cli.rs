@@ -10,6 +10,7 @@ mod check;
 pub(crate) mod device;
 mod doctor;
 pub(crate) mod exit;
+pub(crate) mod findings;
 mod folder;
 mod init;
 mod key;
@@ -39,10 +40,18 @@ use exit::{Exit, Failure};
 /// Runs the command line of this process.
 pub(crate) fn main() -> ExitCode {
     match Cli::try_parse() {
-        Ok(cli) => conclude(run(cli)),
+        Ok(cli) => {
+            let json = cli.global.json;
+            conclude(run(cli), json)
+        }
         Err(error) => {
             let code = usage_code(&error);
             error.print().ok();
+            if code != 0 && std::env::args_os().any(|arg| arg == "--json") {
+                let text = error.to_string();
+                let text = text.strip_prefix("error: ").unwrap_or(&text);
+                Failure::new(Exit::Usage, text).json();
+            }
             ExitCode::from(code)
         }
     }
@@ -70,7 +79,7 @@ pub(crate) struct Global {
     /// The configuration
     #[arg(long, global = true, value_name = "FILE", help = CONFIG)]
     config: Option<PathBuf>,
-    /// Print JSON only on stdout
+    /// Print JSON only on stdout, of a failure too
     #[arg(long, global = true)]
     pub(crate) json: bool,
 }
@@ -218,10 +227,14 @@ pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Res
         .block_on(work)
 }
 
-fn conclude(outcome: Result<u8, Failure>) -> ExitCode {
+/// Tells why a command failed, to scripts too unless they have an answer already.
+fn conclude(outcome: Result<u8, Failure>, json: bool) -> ExitCode {
     match outcome {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
+            if json && !out::answered() {
+                failure.json();
+            }
             let text = failure.text.trim_end();
             let lead = if text.starts_with("error") {
                 ""

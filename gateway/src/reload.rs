@@ -30,7 +30,9 @@ use crate::gateway::Gateway;
 use crate::proxy::tls::{
     CertError, CertFiles, CertSet, Checks, InternalCa, Ordered, Past, Reading,
 };
+use crate::snapshot::Snapshot;
 use crate::snapshot::files::FileError;
+use crate::snapshot::folder::FolderError;
 
 use self::change::{Done, Wanted};
 use self::folder::Folder;
@@ -76,9 +78,9 @@ impl fmt::Display for Finding {
 /// Why a new set was not put in force.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Rejected {
-    /// A file of the policy folder cannot be read.
+    /// Files of the policy folder cannot be read.
     #[error(transparent)]
-    Files(#[from] FileError),
+    Files(#[from] FolderError),
     /// The policy is not valid, or a test in it fails.
     #[error("{}", list(.0))]
     Policy(Vec<Finding>),
@@ -137,7 +139,7 @@ pub(crate) fn findings(sources: &Sources, diagnostics: &[Diagnostic]) -> Vec<Fin
 ///
 /// # Errors
 /// Those of [`Folder::read`].
-pub(crate) fn read_policy(dir: &Path) -> Result<Sources, FileError> {
+pub(crate) fn read_policy(dir: &Path) -> Result<Sources, FolderError> {
     Ok(Folder::read(dir)?.sources(dir))
 }
 
@@ -333,7 +335,7 @@ mod tests {
         let folder = Folder::new();
         folder.write("notes.txt", "postern = 1\n");
         let error = read_policy(folder.path()).err().unwrap();
-        let refused = matches!(error, FileError::Refused { .. });
+        let refused = matches!(error.first, FileError::Refused { .. });
         assert!(refused, "{error}");
         assert!(error.to_string().contains("no *.toml in the policy folder"));
         let policy =

@@ -112,7 +112,7 @@ impl StartError {
             Self::Store(e) => Exit::from(e),
             Self::Audit(e) => Exit::from(e),
             Self::Identity(e) => Exit::from(e),
-            Self::Set(Rejected::Files(e)) => Exit::from(e),
+            Self::Set(Rejected::Files(e)) => Exit::from(&e.first),
             Self::Set(Rejected::Certificates(e)) | Self::Tls(e) => Exit::from(e),
             Self::Set(Rejected::Policy(_) | Rejected::Guard(_) | Rejected::Failed(_)) => {
                 Exit::Config

@@ -96,7 +96,8 @@ pub fn load(sources: &Sources) -> Result<Loaded, Vec<Diagnostic>> {
 /// Does all that [`load`] does, but a failed test is a result, not an error.
 ///
 /// # Errors
-/// As [`load`], without failed tests. A test that cannot be asked (an unknown name) is an error here too.
+/// As [`load`]; failed tests are among them only beside another error. A test that cannot be asked (an unknown name)
+/// is an error here too.
 pub fn check(sources: &Sources) -> Result<Checked, Vec<Diagnostic>> {
     let read = match read_in_parts(sources, syntax::PART) {
         Some(read) => read,
@@ -117,15 +118,21 @@ pub fn check(sources: &Sources) -> Result<Checked, Vec<Diagnostic>> {
     };
     let tests = testrun::run(&policy, &tests, &mut diags);
     diags.extend(cells::check_invariants(&policy));
-    let diags = sorted(diags);
     if diags.iter().any(|d| d.severity == Severity::Error) {
-        return Err(diags);
+        diags.extend(tests.iter().filter_map(TestResult::diagnostic));
+        return Err(sorted(diags));
     }
     Ok(Checked {
         policy,
-        warnings: diags,
+        warnings: sorted(diags),
         tests,
     })
+}
+
+/// Finds what is wrong in files whatever the names in them mean: all that can be said of some files of a policy when
+/// others of it cannot be read.
+pub fn misspelt(sources: &Sources) -> Vec<Diagnostic> {
+    sorted(syntax::parse(sources).1)
 }
 
 /// Files that were read and whose names resolve.

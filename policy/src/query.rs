@@ -1,16 +1,17 @@
 //! Questions about access as people write them: in `[[test]]` and on the command line, read by one resolver.
 
+mod names;
+
 use std::net::IpAddr;
 
-use jiff::civil::DateTime;
-
 use crate::canon::{self, CanonHost, CanonPath};
-use crate::compile::{Policy, SubjectBits, TimeClass, ZoneClass, zone_of};
+use crate::compile::{Policy, SubjectBits, TimeClass, ZoneClass};
 use crate::decide::{Context, Decision, Outcome, Subject};
-use crate::diag::{did_you_mean, show};
+use crate::diag::show;
 use crate::ir::{Device, Proto};
 use crate::lane::Proof;
 use crate::resolve::values;
+pub(crate) use names::Names;
 
 /// A question in words. What is left out: nobody signed in, from `internet`, device `any`, a fresh code, a fresh
 /// sign-in.
@@ -146,13 +147,11 @@ impl Policy {
 
     fn ask(&self, text: &QueryText, now: TimeClass) -> Result<Query, QueryError> {
         let user = match &text.user {
-            Some(name) => Some(self.query_user(name)?),
+            Some(name) => Some(self.names().user(name)?),
             None => None,
         };
         let mut groups = self.query_groups(&text.groups)?;
-        if user.is_none() && !groups.is_empty() {
-            return Err(error(QueryField::Group(0), "groups without a user").help("add `user`"));
-        }
+        nobody_in_groups(text)?;
         let person = user.and_then(|ix| self.ir.users.get(ix as usize));
         groups.extend(person.iter().flat_map(|person| &person.groups));
         groups.sort_unstable();
@@ -205,23 +204,10 @@ impl Policy {
         }
     }
 
-    fn query_user(&self, name: &str) -> Result<u32, QueryError> {
-        self.ir.user(name).ok_or_else(|| {
-            let names = self.ir.users.iter().map(|user| &user.name);
-            error(QueryField::User, &format!("unknown user `{}`", show(name)))
-                .help_opt(did_you_mean(name, names))
-        })
-    }
-
     fn query_groups(&self, names: &[String]) -> Result<Vec<u32>, QueryError> {
         let mut out = Vec::new();
         for (at, name) in names.iter().enumerate() {
-            let bare = name.strip_prefix('@').unwrap_or(name);
-            let ix = self.ir.group(bare).ok_or_else(|| {
-                let names = self.ir.groups.iter().map(|group| &group.name);
-                let title = format!("unknown group `{}`", show(name));
-                error(QueryField::Group(at), &title).help_opt(did_you_mean(bare, names))
-            })?;
+            let ix = self.names().group(at, name)?;
             let group = self.ir.groups.get(ix as usize);
             out.extend(group.iter().flat_map(|group| &group.within));
         }
@@ -230,31 +216,7 @@ impl Policy {
 
     /// Reads a wall time; the time zone is the one written, else the only one the schedules have, else UTC.
     pub(crate) fn query_time(&self, text: &str) -> Result<TimeClass, QueryError> {
-        let title = format!("`{}` is not a time", show(text));
-        let bad = || error(QueryField::At, &title).help("write tue 10:00 or 2026-10-12 10:00");
-        let (wall, named) = match text.rsplit_once(' ') {
-            Some((wall, zone)) if zone.starts_with(|c: char| c.is_ascii_uppercase()) => {
-                (wall, Some(zone))
-            }
-            _ => (text, None),
-        };
-        let civil = civil(wall).ok_or_else(bad)?;
-        let mut zones: Vec<&str> = self.ir.schedules.iter().map(|s| s.tz.as_str()).collect();
-        zones.sort_unstable();
-        zones.dedup();
-        let zone = match (named, zones.as_slice()) {
-            (Some(zone), _) => zone,
-            (None, []) => "UTC",
-            (None, [zone]) => zone,
-            (None, [zone, ..]) => {
-                let title = format!("`{}` could be in several time zones", show(text));
-                let help = format!("name one: {text} {zone}");
-                return Err(error(QueryField::At, &title).help(&help));
-            }
-        };
-        let zone = zone_of(zone).map_err(|title| error(QueryField::At, &title))?;
-        let zoned = civil.to_zoned(zone).map_err(|_| bad())?;
-        Ok(TimeClass::at(zoned.timestamp().as_second()))
+        self.names().time(text)
     }
 
     fn query_zone(&self, from: Option<&str>) -> Result<ZoneClass, QueryError> {
@@ -264,19 +226,30 @@ impl Policy {
         }
         let zone = self.query_named_zone(from)?;
         let class = self.zones.class_of_zone(zone);
-        class.ok_or_else(|| self.unknown_zone(from))
+        class.ok_or_else(|| self.names().unknown_zone(from))
     }
 
     /// Finds a zone by name.
     pub(crate) fn query_named_zone(&self, name: &str) -> Result<u32, QueryError> {
-        self.ir.zone(name).ok_or_else(|| self.unknown_zone(name))
+        self.names().zone(name)
     }
 
-    fn unknown_zone(&self, name: &str) -> QueryError {
-        let names = self.ir.zones.iter().map(|zone| &zone.name);
-        error(QueryField::From, &format!("unknown zone `{}`", show(name)))
-            .help_opt(did_you_mean(name, names))
+    fn names(&self) -> Names<'_> {
+        Names {
+            users: &self.ir.users,
+            groups: &self.ir.groups,
+            zones: &self.ir.zones,
+            schedules: &self.ir.schedules,
+        }
     }
+}
+
+/// Refuses groups of nobody.
+fn nobody_in_groups(text: &QueryText) -> Result<(), QueryError> {
+    if text.user.is_none() && !text.groups.is_empty() {
+        return Err(error(QueryField::Group(0), "groups without a user").help("add `user`"));
+    }
+    Ok(())
 }
 
 fn error(field: QueryField, title: &str) -> QueryError {
@@ -333,32 +306,9 @@ fn device(text: Option<&str>) -> Result<Device, QueryError> {
     })
 }
 
-/// `tue 10:00`, `2026-10-12 10:00` or the same with a `T`.
-fn civil(text: &str) -> Option<DateTime> {
-    let days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
-    let (day, time) = text.split_once([' ', 'T'])?;
-    let time: jiff::civil::Time = time.parse().ok()?;
-    let date = match days.iter().position(|name| *name == day) {
-        // 2026-01-05 is a monday
-        Some(at) => jiff::civil::date(2026, 1, 5 + i8::try_from(at).ok()?),
-        None => day.parse().ok()?,
-    };
-    Some(date.to_datetime(time))
-}
-
 impl Policy {
     fn query_target(&self, text: &str) -> Result<Target, QueryError> {
-        let (method, url) = text.split_once(' ').unwrap_or(("GET", text));
-        if url == "admin" {
-            return Ok(console(method));
-        }
-        match url.split_once("://") {
-            Some(("https" | "http", rest)) => Ok(self.query_http(method, rest)),
-            Some((scheme @ ("tcp" | "udp" | "icmp"), rest)) if method == "GET" => {
-                flow(scheme, rest).ok_or_else(|| bad_target(text))
-            }
-            _ => Err(bad_target(text)),
-        }
+        target(text, |method, rest| self.query_http(method, rest))
     }
 
     /// What has no canonical form is a question too: it is denied.
@@ -376,6 +326,21 @@ impl Policy {
             })
         });
         resolved.unwrap_or_else(|reject| Target::BadRequest(reject.reason()))
+    }
+}
+
+/// Reads what is asked for; `http` reads method and address of a page.
+fn target(text: &str, http: impl FnOnce(&str, &str) -> Target) -> Result<Target, QueryError> {
+    let (method, url) = text.split_once(' ').unwrap_or(("GET", text));
+    if url == "admin" {
+        return Ok(console(method));
+    }
+    match url.split_once("://") {
+        Some(("https" | "http", rest)) => Ok(http(method, rest)),
+        Some((scheme @ ("tcp" | "udp" | "icmp"), rest)) if method == "GET" => {
+            flow(scheme, rest).ok_or_else(|| bad_target(text))
+        }
+        _ => Err(bad_target(text)),
     }
 }
 

@@ -23,8 +23,10 @@ use std::collections::BTreeMap;
 use crate::diag::{Diagnostic, Severity, did_you_mean, show};
 use crate::headers::HeaderSet;
 use crate::ir::{Defaults, Group, Ir, RateDef, Schedule, User, Zone};
+use crate::query::Names;
 use crate::source::Sources;
 use crate::syntax::{Ast, Def, Part, Word};
+use crate::testrun;
 use held::Held;
 use invariants::Invariant;
 pub(crate) use places::cidrs;
@@ -86,6 +88,7 @@ fn settled(
     let (reprove, headless) = tunnel::resolve(&mut cx, &ast.tunnel, &nets);
     let dns = dns::resolve(&ast.tunnel, cx.diags);
     let invariants = invariants::invariants(&mut cx, &ast.invariants, &apps, &nets);
+    testrun::check(cx.names(), &ast.tests, cx.diags);
     if diags.iter().any(|d| d.severity == Severity::Error) {
         return None;
     }
@@ -131,7 +134,17 @@ struct Cx<'a> {
     diags: &'a mut Vec<Diagnostic>,
 }
 
-impl Cx<'_> {
+impl<'a> Cx<'a> {
+    /// What a question may name.
+    fn names(&self) -> Names<'a> {
+        Names {
+            users: self.users,
+            groups: self.groups,
+            zones: self.zones,
+            schedules: self.schedules,
+        }
+    }
+
     /// The same names for another thread, which notes findings on its own.
     fn fork<'b>(&'b self, diags: &'b mut Vec<Diagnostic>) -> Cx<'b> {
         Cx {

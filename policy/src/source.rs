@@ -104,17 +104,26 @@ impl Sources {
 
     /// Finds the place where `span` begins. An unknown file gives an empty path, line 1, column 1.
     pub fn locate(&self, span: &Span) -> Location<'_> {
-        let Some(file) = self.file(span.file) else {
+        self.place(span.file, span.start)
+    }
+
+    /// Finds the place behind the last character of `span`, which is that of [`Self::locate`] for an empty one.
+    pub fn locate_end(&self, span: &Span) -> Location<'_> {
+        self.place(span.file, span.end.max(span.start))
+    }
+
+    fn place(&self, file: FileId, offset: u32) -> Location<'_> {
+        let Some(file) = self.file(file) else {
             return Location {
                 path: "",
                 line: 1,
                 column: 1,
             };
         };
-        let after = file.lines.partition_point(|&start| start <= span.start);
+        let after = file.lines.partition_point(|&start| start <= offset);
         let line = after.saturating_sub(1);
         let from = file.lines.get(line).copied().unwrap_or(0) as usize;
-        let before = file.text.get(from..span.start as usize).unwrap_or("");
+        let before = file.text.get(from..offset as usize).unwrap_or("");
         Location {
             path: &file.path,
             line: u32::try_from(line + 1).unwrap_or(u32::MAX),

@@ -2,10 +2,10 @@
 
 use crate::compile::Policy;
 use crate::diag::{Diagnostic, did_you_mean, show};
-use crate::query::{QueryField, QueryText};
+use crate::query::{Names, QueryError, QueryField, QueryText};
 use crate::resolve::tenants::owner;
 use crate::source::Span;
-use crate::syntax::{ExpectAst, TestAst};
+use crate::syntax::{ExpectAst, TestAst, Word};
 
 /// How one `[[test]]` went.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +40,15 @@ impl TestResult {
     }
 }
 
+/// Looks up every word of the tests that are written down, so that all mistakes in them are told whatever else is wrong.
+pub(crate) fn check(names: Names<'_>, tests: &[TestAst], diags: &mut Vec<Diagnostic>) {
+    for test in tests {
+        let faults = names.faults(&asked(test)).into_iter();
+        let is_said = |error: &QueryError| error.field != QueryField::To || test.to.is_some();
+        diags.extend(faults.filter(is_said).map(|error| bad(test, error)));
+    }
+}
+
 /// Runs all tests; those that cannot be asked become findings.
 pub(crate) fn run(
     policy: &Policy,
@@ -54,28 +63,9 @@ pub(crate) fn run(
 
 fn one(policy: &Policy, test: &TestAst, diags: &mut Vec<Diagnostic>) -> Option<TestResult> {
     let (to, expect) = (test.to.as_ref()?, test.expect.as_ref()?);
-    let subject = &test.subject;
-    let text = |word: &Option<crate::syntax::Word>| word.as_ref().map(|word| word.v.to_string());
-    let asked = QueryText {
-        user: text(&subject.user),
-        groups: subject
-            .groups
-            .iter()
-            .map(|word| word.v.to_string())
-            .collect(),
-        by: text(&subject.by),
-        from: text(&subject.from),
-        at: text(&subject.at),
-        device: text(&subject.device),
-        mfa: text(&subject.mfa),
-        login: text(&subject.login),
-        to: to.v.to_string(),
-    };
     let known = known_rule(policy, expect, diags);
-    let query = policy.query(&asked).map_err(|error| {
-        let span = place(test, error.field).unwrap_or(test.span);
-        diags.push(Diagnostic::error("bad-test", span, error.title).help_opt(error.help));
-    });
+    let query = policy.query(&asked(test));
+    let query = query.map_err(|error| diags.push(bad(test, error)));
     let (Ok(query), true) = (query, known) else {
         return None;
     };
@@ -96,6 +86,28 @@ fn one(policy: &Policy, test: &TestAst, diags: &mut Vec<Diagnostic>) -> Option<T
         got: format!("{} by {}", explained.outcome, explained.rule),
         explanation: explained.to_text(),
     })
+}
+
+fn asked(test: &TestAst) -> QueryText {
+    let subject = &test.subject;
+    let own = |word: &Word| word.v.to_string();
+    let text = |word: &Option<Word>| word.as_ref().map(own);
+    QueryText {
+        user: text(&subject.user),
+        groups: subject.groups.iter().map(own).collect(),
+        by: text(&subject.by),
+        from: text(&subject.from),
+        at: text(&subject.at),
+        device: text(&subject.device),
+        mfa: text(&subject.mfa),
+        login: text(&subject.login),
+        to: text(&test.to).unwrap_or_default(),
+    }
+}
+
+fn bad(test: &TestAst, error: QueryError) -> Diagnostic {
+    let span = place(test, error.field).unwrap_or(test.span);
+    Diagnostic::error("bad-test", span, error.title).help_opt(error.help)
 }
 
 /// Whether the rule a test names exists; a rule that does not is a finding, not a failed test.

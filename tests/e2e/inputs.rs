@@ -128,6 +128,35 @@ fn files_that_are_no_policy_are_refused_by_name_and_the_old_one_stays() {
 }
 
 #[test]
+fn all_that_is_wrong_in_a_folder_is_told_at_once() {
+    let recorder = Recorder::new();
+    let gateway = Gateway::demo_before(&recorder.url());
+    let good = two_apps(&recorder.url(), "");
+    gateway.set_policy(&good);
+    let folder = &gateway.facts.policy;
+    let (marked, latin) = (folder.join("marked.toml"), folder.join("latin.toml"));
+    fs::write(&marked, b"\xef\xbb\xbfpostern = 1\n").unwrap();
+    fs::write(&latin, b"postern = 1 # caf\xe9\n").unwrap();
+    let bad = good.replacen("[admin]", "[admni]", 1);
+    fs::write(gateway.policy_file(), &bad).unwrap();
+    let line = bad.lines().position(|l| l == "[admni]").unwrap() + 1;
+    let words = [
+        "marked.toml:1:1: begins with a byte order mark",
+        "latin.toml:1:18: not UTF-8",
+        &format!("policy.toml:{line}:2: error: unknown"),
+    ];
+    refused(&gateway, "three files", &words);
+    let check = gateway.run(&["policy", "check"]);
+    let told = String::from_utf8_lossy(&check.stderr).into_owned();
+    for word in ["marked.toml:1:1", "latin.toml:1:18", "unknown key `admni`"] {
+        assert!(told.contains(word), "no {word} in {told}");
+    }
+    fs::remove_file(marked).unwrap();
+    fs::remove_file(latin).unwrap();
+    gateway.set_policy(&good);
+}
+
+#[test]
 fn line_ends_of_windows_change_nothing() {
     let recorder = Recorder::new();
     let gateway = Gateway::demo_before(&recorder.url());

@@ -4,6 +4,11 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::io;
 
+use policy::{Diagnostic, Sources};
+use serde::Serialize;
+
+use super::findings::{self, Finding};
+use super::{out, render};
 use crate::audit::AuditError;
 use crate::backup::BackupError;
 use crate::config::ConfigError;
@@ -15,6 +20,7 @@ use crate::mail::RelayError;
 use crate::proxy::tls::CertError;
 use crate::secrets::KeyError;
 use crate::snapshot::files::FileError;
+use crate::snapshot::folder::FolderError;
 use crate::store::StoreError;
 
 /// The exit codes scripts rely on.
@@ -63,13 +69,49 @@ pub(crate) struct Failure {
     pub(crate) exit: Exit,
     /// What failed; may have several lines.
     pub(crate) text: String,
+    /// What is wrong in the policy's files, where that is why.
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// A failure as scripts read it: the document of a command that has no other answer.
+#[derive(Serialize)]
+struct Failed<'a> {
+    ok: bool,
+    exit: u8,
+    error: &'a str,
+    findings: &'a [Finding],
 }
 
 impl Failure {
     /// Makes a failure.
     pub(crate) fn new(exit: Exit, text: impl Into<String>) -> Self {
-        let text = text.into();
-        Self { exit, text }
+        Self {
+            exit,
+            text: text.into(),
+            findings: Vec::new(),
+        }
+    }
+
+    /// Makes the failure of a policy that does not load.
+    pub(crate) fn policy(sources: &Sources, found: &[Diagnostic]) -> Self {
+        Self {
+            findings: findings::all(sources, found),
+            ..Self::new(Exit::Config, render::all(sources, found))
+        }
+    }
+
+    /// Writes the failure to stdout as one line of JSON.
+    pub(crate) fn json(&self) {
+        let error = match self.findings.as_slice() {
+            [] => self.text.trim_end(),
+            [first, ..] => &first.title,
+        };
+        out::json(&Failed {
+            ok: false,
+            exit: self.exit.number(),
+            error,
+            findings: &self.findings,
+        });
     }
 
     /// Makes a failure from an error with its chain.
@@ -128,6 +170,18 @@ impl From<ConfigError> for Failure {
     }
 }
 
+impl From<FolderError> for Failure {
+    fn from(error: FolderError) -> Self {
+        let faults: Vec<String> = error.faults().map(|fault| chain(fault)).collect();
+        let rendered = render::all(&error.sources, &error.found);
+        let text = format!("{}\n\n{rendered}", faults.join("\nerror: "));
+        Self {
+            findings: findings::of_folder(&error),
+            ..Self::new(Exit::from(&error.first), text.trim_end())
+        }
+    }
+}
+
 impl From<EditError> for Failure {
     fn from(error: EditError) -> Self {
         Refusal::from(error).into()
@@ -139,7 +193,9 @@ impl From<&FileError> for Exit {
         match error {
             FileError::Writable { .. } | FileError::Owner { .. } => Self::Permission,
             FileError::Io { source, .. } if denied(source) => Self::Permission,
-            FileError::Io { .. } | FileError::Refused { .. } => Self::Config,
+            FileError::Io { .. } | FileError::Refused { .. } | FileError::NotText { .. } => {
+                Self::Config
+            }
         }
     }
 }

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use policy::Loaded;
 
 use super::exit::{Exit, Failure};
-use super::render;
 use crate::disk;
 use crate::edits::{Draft, Drafts, Edit};
 use crate::snapshot::folder::{self, PolicyFolder};
@@ -59,8 +58,7 @@ impl Folder {
             file.text = draft.map(Draft::text).unwrap_or_default();
         }
         let sources = after.sources();
-        let loaded = policy::load(&sources)
-            .map_err(|found| Failure::new(Exit::Config, render::all(&sources, &found)))?;
+        let loaded = policy::load(&sources).map_err(|found| Failure::policy(&sources, &found))?;
         if folder::read(&self.dir)? != self.before {
             let text = "the policy folder was changed meanwhile; nothing was written, try again";
             return Err(Failure::new(Exit::Unavailable, text));

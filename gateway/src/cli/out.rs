@@ -1,17 +1,28 @@
 //! The one place that writes to stdout and stderr for people and scripts.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
+/// Whether this process wrote to stdout.
+static ANSWERED: AtomicBool = AtomicBool::new(false);
+
+/// Tells whether anything was written to stdout.
+pub(crate) fn answered() -> bool {
+    ANSWERED.load(Ordering::Relaxed)
+}
+
 /// Writes a line to stdout; a reader that is gone is no fault.
 pub(crate) fn line(text: &str) {
+    ANSWERED.store(true, Ordering::Relaxed);
     let mut out = io::stdout().lock();
     writeln!(out, "{text}").and_then(|()| out.flush()).ok();
 }
 
 /// Writes text to stdout as it is.
 pub(crate) fn raw(text: &str) {
+    ANSWERED.store(true, Ordering::Relaxed);
     let mut out = io::stdout().lock();
     write!(out, "{text}").and_then(|()| out.flush()).ok();
 }

@@ -12,6 +12,7 @@ use policy::{Loaded, QueryError, QueryText, Sources};
 use serde::Serialize;
 
 use super::exit::{Exit, Failure};
+use super::findings::{self, Finding};
 use super::{Global, apply, out, render};
 use crate::explain::{self, Which};
 use crate::{clock, reload};
@@ -210,8 +211,7 @@ pub(crate) fn read(dir: &Path) -> Result<Sources, Failure> {
 /// [`Exit::Config`] with rendered diagnostics.
 pub(crate) fn load(dir: &Path) -> Result<Loaded, Failure> {
     let sources = read(dir)?;
-    policy::load(&sources)
-        .map_err(|found| Failure::new(Exit::Config, render::all(&sources, &found)))
+    policy::load(&sources).map_err(|found| Failure::policy(&sources, &found))
 }
 
 fn explain(question: &Explain, global: &Global) -> Result<(), Failure> {
@@ -309,6 +309,11 @@ fn show<T: Serialize>(answer: &T, text: &str, json: bool) {
     }
 }
 
+#[derive(Serialize)]
+struct LintAnswer {
+    findings: Vec<Finding>,
+}
+
 fn lint(dir: &Path, json: bool) -> Result<(), Failure> {
     let sources = read(dir)?;
     let loaded = load(dir)?;
@@ -316,9 +321,9 @@ fn lint(dir: &Path, json: bool) -> Result<(), Failure> {
     found.extend(loaded.policy.lint(Some(clock::unix())));
     found.sort_by_key(|finding| (finding.span.file, finding.span.start));
     if json {
-        for finding in check::findings(&sources, &found) {
-            out::json(&finding);
-        }
+        out::json(&LintAnswer {
+            findings: findings::all(&sources, &found),
+        });
     } else if found.is_empty() {
         out::line(&format!("{}: nothing found", dir.display()));
     } else {

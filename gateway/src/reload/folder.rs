@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::disk::{make_folder, put, sync};
 use crate::ids;
 use crate::snapshot::files::FileError;
-use crate::snapshot::folder::{self, PolicyFile};
+use crate::snapshot::folder::{self, FolderError, PolicyFile};
 
 /// The deepest path in a policy folder.
 const DEPTH_MAX: usize = 4;
@@ -30,14 +30,14 @@ impl Folder {
     /// Reads a policy folder.
     ///
     /// # Errors
-    /// The first file that cannot be read; a folder without any is refused, so that a folder that
+    /// Those of [`folder::read`]; a folder without any file is refused, so that a folder that
     /// was lost or never mounted is not taken for a policy without rules.
-    pub(crate) fn read(dir: &Path) -> Result<Self, FileError> {
+    pub(crate) fn read(dir: &Path) -> Result<Self, FolderError> {
         let read = folder::read(dir)?.files;
         if read.is_empty() {
             let what = "no *.toml in the policy folder";
             let path = dir.to_owned();
-            return Err(FileError::Refused { path, what });
+            return Err(FileError::Refused { path, what }.into());
         }
         let files = read.into_iter().map(|file| (file.relative, file.text));
         Ok(Self {

@@ -36,6 +36,18 @@ pub(crate) enum FileError {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// The file is not plain UTF-8.
+    #[error("{}:{line}:{column}: {what}", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// Where, in lines and characters from 1.
+        line: u32,
+        /// See `line`.
+        column: u32,
+        /// What is wrong there.
+        what: &'static str,
+    },
     /// Everybody can write it.
     #[error("{}: mode {mode:04o} lets everybody change it", path.display())]
     Writable {
@@ -52,6 +64,19 @@ pub(crate) enum FileError {
         /// The user id of its owner.
         owner: u32,
     },
+}
+
+impl FileError {
+    /// Names the file or folder.
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Self::Io { path, .. }
+            | Self::Refused { path, .. }
+            | Self::NotText { path, .. }
+            | Self::Writable { path, .. }
+            | Self::Owner { path, .. } => path,
+        }
+    }
 }
 
 /// Reads a regular file of at most `limit` bytes of UTF-8 without a byte order mark.
@@ -73,12 +98,14 @@ pub(crate) fn read_text(path: &Path, limit: u64, links: Links) -> Result<String,
         return Err(refused(path, "too large"));
     }
     if bytes.starts_with(b"\xef\xbb\xbf") {
-        return Err(refused(
-            path,
-            "begins with a byte order mark; save it as plain UTF-8",
-        ));
+        let what = "begins with a byte order mark; save it as plain UTF-8";
+        return Err(not_text(path, "", what));
     }
-    String::from_utf8(bytes).map_err(|_| refused(path, "not UTF-8"))
+    String::from_utf8(bytes).map_err(|error| {
+        let sound = error.as_bytes().get(..error.utf8_error().valid_up_to());
+        let before = String::from_utf8_lossy(sound.unwrap_or_default());
+        not_text(path, &before, "not UTF-8")
+    })
 }
 
 /// Checks that nobody but root and this user decides what a file or folder holds.
@@ -122,6 +149,18 @@ pub(super) fn refused(path: &Path, what: &'static str) -> FileError {
     FileError::Refused { path, what }
 }
 
+/// Refuses a file at the place behind the text before it.
+fn not_text(path: &Path, before: &str, what: &'static str) -> FileError {
+    let count = |n: usize| u32::try_from(n + 1).unwrap_or(u32::MAX);
+    let last = before.rsplit('\n').next().unwrap_or_default();
+    FileError::NotText {
+        path: path.to_owned(),
+        line: count(before.matches('\n').count()),
+        column: count(last.chars().count()),
+        what,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{FileError, Links, check, may_own, read_text};
@@ -157,6 +196,20 @@ mod tests {
                 read_text(&folder.path().join("f.toml"), 100, Links::Refuse).is_ok(),
                 good
             );
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_is_shown_where_it_begins() {
+        let folder = Folder::new();
+        let path = folder.path().join("f.toml");
+        for (bytes, place) in [
+            (&b"\xef\xbb\xbfx"[..], "f.toml:1:1: begins with a byte"),
+            (b"a\ncaf\xc3\xa9 \xff\n", "f.toml:2:6: not UTF-8"),
+        ] {
+            folder.write("f.toml", bytes);
+            let error = read_text(&path, 100, Links::Refuse).unwrap_err();
+            assert!(error.to_string().contains(place), "{error}");
         }
     }
 

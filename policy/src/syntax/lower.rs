@@ -3,6 +3,8 @@
 mod access;
 mod checks;
 
+pub(super) use checks::OUTCOMES;
+
 use super::keys;
 use super::read::Reader;
 use super::tenants;

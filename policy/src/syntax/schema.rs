@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::front::{self, schema};
 use super::keys::{self, Keys};
+use super::lower::OUTCOMES;
 
 const NAME: &str = "^[a-z0-9][a-z0-9._-]{0,63}$";
 const HEADER: &str = "^[A-Za-z0-9!#$%&'*+.^`|~-]{1,64}$";
@@ -124,9 +125,22 @@ fn value(key: &str) -> Value {
         "by" => json!({ "enum": ["sign-in", "device", "token"] }),
         "as" => table(keys::AS, value),
         "requires" => table(keys::REQUIRES, value),
-        "expect" => json!({ "type": ["string", "object"] }),
+        "expect" => expect(),
         _ => json!({ "type": "string" }),
     }
+}
+
+/// An outcome, or one with the rule that gives it.
+fn expect() -> Value {
+    let by = OUTCOMES.map(|outcome| (outcome.to_owned(), json!({ "type": "string" })));
+    let by: Map<String, Value> = by.into_iter().collect();
+    json!({ "anyOf": [
+        { "enum": OUTCOMES },
+        {
+            "type": "object", "properties": by, "additionalProperties": false,
+            "minProperties": 1, "maxProperties": 1,
+        },
+    ] })
 }
 
 pub(super) fn table(keys: Keys, mut of: impl FnMut(&str) -> Value) -> Value {

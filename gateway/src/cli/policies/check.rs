@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use policy::{Checked, Diagnostic, Policy, Severity, Sources, guard};
+use policy::{Checked, Diagnostic, Policy, Severity, Sources, TestResult, guard};
 use serde::Serialize;
 
 use super::read;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::findings::{self, Finding};
 use crate::cli::{Global, block_on, offline, out, render};
 
 /// The help of `policy check`.
@@ -24,37 +25,8 @@ struct CheckAnswer<'a> {
     ok: bool,
     digest: Option<&'a str>,
     tests: usize,
-    findings: Vec<Finding<'a>>,
+    findings: &'a [Finding],
     notes: &'a [String],
-}
-
-/// A finding as scripts read it.
-#[derive(Serialize)]
-pub(super) struct Finding<'a> {
-    file: &'a str,
-    line: u32,
-    column: u32,
-    severity: &'a str,
-    code: &'a str,
-    title: &'a str,
-    help: Option<&'a str>,
-}
-
-/// Brings findings into the form of `--json`.
-pub(super) fn findings<'a>(sources: &'a Sources, found: &'a [Diagnostic]) -> Vec<Finding<'a>> {
-    let finding = |d: &'a Diagnostic| {
-        let at = sources.locate(&d.span);
-        Finding {
-            file: at.path,
-            line: at.line,
-            column: at.column,
-            severity: d.severity.as_str(),
-            code: d.code,
-            title: &d.title,
-            help: d.help.as_deref(),
-        }
-    };
-    found.iter().map(finding).collect()
 }
 
 /// Loads a folder and asks whom it locks out.
@@ -62,7 +34,7 @@ pub(super) fn findings<'a>(sources: &'a Sources, found: &'a [Diagnostic]) -> Vec
 /// # Errors
 /// [`Exit::Config`] for a policy that does not load, or in which nobody could act in the console.
 pub(super) fn check(dir: &Path, global: &Global) -> Result<(), Failure> {
-    let sources = read(dir)?;
+    let sources = read(dir).inspect_err(|failure| refuse(&failure.findings, global.json))?;
     let (loaded, found, notes) = match policy::load(&sources) {
         Ok(mut loaded) => {
             let (found, notes) = lockout(&loaded.policy, enrolled(global));
@@ -79,7 +51,7 @@ pub(super) fn check(dir: &Path, global: &Global) -> Result<(), Failure> {
             ok,
             digest: sound.map(|loaded| loaded.policy.digest()),
             tests: sound.map_or(0, |loaded| loaded.tests_passed),
-            findings: findings(&sources, &found),
+            findings: &findings::all(&sources, &found),
             notes: &notes,
         });
     } else {
@@ -88,7 +60,7 @@ pub(super) fn check(dir: &Path, global: &Global) -> Result<(), Failure> {
             .for_each(|note| out::note(&format!("note: {note}")));
     }
     let Some(loaded) = loaded.filter(|_| ok) else {
-        return Err(Failure::new(Exit::Config, render::all(&sources, &found)));
+        return Err(Failure::policy(&sources, &found));
     };
     if global.json {
         return Ok(());
@@ -102,6 +74,19 @@ pub(super) fn check(dir: &Path, global: &Global) -> Result<(), Failure> {
         dir.display()
     ));
     Ok(())
+}
+
+/// Gives the answer for a folder that is not read.
+fn refuse(findings: &[Finding], json: bool) {
+    if json {
+        out::json(&CheckAnswer {
+            ok: false,
+            digest: None,
+            tests: 0,
+            findings,
+            notes: &[],
+        });
+    }
 }
 
 /// Who has both factors, or why that is not known.
@@ -140,6 +125,14 @@ fn lockout(policy: &Policy, enrolled: Enrolled) -> (Vec<Diagnostic>, Vec<String>
 }
 
 #[derive(Serialize)]
+struct TestAnswer<'a> {
+    ok: bool,
+    passed: usize,
+    failed: usize,
+    tests: Vec<TestLine<'a>>,
+}
+
+#[derive(Serialize)]
 struct TestLine<'a> {
     name: &'a str,
     file: &'a str,
@@ -155,44 +148,57 @@ struct TestLine<'a> {
 /// [`Exit::Config`] for a policy that does not load or whose tests fail.
 pub(super) fn test(dir: &Path, json: bool) -> Result<(), Failure> {
     let sources = read(dir)?;
-    let Checked { tests, .. } = policy::check(&sources)
-        .map_err(|found| Failure::new(Exit::Config, render::all(&sources, &found)))?;
-    let failed = tests.iter().filter(|t| !t.passed).count();
-    for test in &tests {
-        let at = sources.locate(&test.span);
-        if json {
-            out::json(&TestLine {
-                name: &test.name,
-                file: at.path,
-                line: at.line,
-                passed: test.passed,
-                expected: &test.expected,
-                got: &test.got,
-            });
-        } else if test.passed {
-            out::line(&format!("ok      {}", test.name));
-        } else {
-            out::line(&format!(
-                "FAILED  {}\n        {at}: expected {}, got {}",
-                test.name, test.expected, test.got
-            ));
-            for line in test.explanation.lines() {
-                out::line(&format!("        {line}"));
-            }
-        }
+    let Checked { tests, .. } =
+        policy::check(&sources).map_err(|found| Failure::policy(&sources, &found))?;
+    let failed: Vec<&TestResult> = tests.iter().filter(|t| !t.passed).collect();
+    let passed = tests.len() - failed.len();
+    if json {
+        let line = |test| test_line(&sources, test);
+        out::json(&TestAnswer {
+            ok: failed.is_empty(),
+            passed,
+            failed: failed.len(),
+            tests: tests.iter().map(line).collect(),
+        });
+    } else {
+        tests.iter().for_each(|test| tell(&sources, test));
+        out::line(&format!("{passed} passed, {} failed", failed.len()));
     }
-    if !json {
-        out::line(&format!("{} passed, {failed} failed", tests.len() - failed));
+    if failed.is_empty() {
+        return Ok(());
     }
-    if failed > 0 {
-        let lines = tests
-            .iter()
-            .filter(|t| !t.passed)
-            .map(|t| format!("{}: test `{}` failed", sources.locate(&t.span), t.name));
-        let lines: Vec<String> = lines.collect();
-        return Err(Failure::new(Exit::Config, lines.join("\n")));
+    let lines = failed
+        .iter()
+        .map(|t| format!("{}: test `{}` failed", sources.locate(&t.span), t.name));
+    let lines: Vec<String> = lines.collect();
+    Err(Failure::new(Exit::Config, lines.join("\n")))
+}
+
+fn test_line<'a>(sources: &'a Sources, test: &'a TestResult) -> TestLine<'a> {
+    let at = sources.locate(&test.span);
+    TestLine {
+        name: &test.name,
+        file: at.path,
+        line: at.line,
+        passed: test.passed,
+        expected: &test.expected,
+        got: &test.got,
     }
-    Ok(())
+}
+
+fn tell(sources: &Sources, test: &TestResult) {
+    if test.passed {
+        out::line(&format!("ok      {}", test.name));
+        return;
+    }
+    let at = sources.locate(&test.span);
+    out::line(&format!(
+        "FAILED  {}\n        {at}: expected {}, got {}",
+        test.name, test.expected, test.got
+    ));
+    for line in test.explanation.lines() {
+        out::line(&format!("        {line}"));
+    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! `postern policy who-can` and `what-can`: exact reach, ever or in some contexts.
 
 use clap::Args;
-use policy::{QueryError, QueryField, Scope};
+use policy::Scope;
 
 use super::{Folder, load, refused, show};
 use crate::cli::Global;
-use crate::cli::exit::{Exit, Failure};
+use crate::cli::exit::Failure;
 use crate::clock;
 
 /// The help of `policy who-can`.
@@ -79,12 +79,12 @@ impl Contexts {
 /// Tells who can reach a thing.
 ///
 /// # Errors
-/// [`Exit::Config`] for a policy that does not load, [`Exit::Data`] for a thing that is not there, [`Exit::Usage`] for
-/// a context that is none.
+/// [`Exit::Config`](crate::cli::exit::Exit::Config) for a policy that does not load,
+/// [`Exit::Data`](crate::cli::exit::Exit::Data) for a thing or context that is not there.
 pub(super) fn who_can(asked: &WhoCan, global: &Global) -> Result<(), Failure> {
     let policy = load(&asked.folder.dir(global)?)?.policy;
     let answer = policy.who_can_in(&asked.resource, &asked.contexts.scope());
-    let answer = answer.map_err(wrong)?;
+    let answer = answer.map_err(refused)?;
     show(&answer, &answer.to_text(), global.json);
     Ok(())
 }
@@ -96,17 +96,7 @@ pub(super) fn who_can(asked: &WhoCan, global: &Global) -> Result<(), Failure> {
 pub(super) fn what_can(asked: &WhatCan, global: &Global) -> Result<(), Failure> {
     let policy = load(&asked.folder.dir(global)?)?.policy;
     let answer = policy.what_can_in(&asked.user, &asked.contexts.scope());
-    let answer = answer.map_err(wrong)?;
+    let answer = answer.map_err(refused)?;
     show(&answer, &answer.to_text(), global.json);
     Ok(())
-}
-
-/// A context that is none is a wrong command line; a thing or person that is not there is not.
-fn wrong(error: QueryError) -> Failure {
-    let context = matches!(error.field, QueryField::From | QueryField::At);
-    let failure = refused(error);
-    match context {
-        true => Failure::new(Exit::Usage, failure.text),
-        false => failure,
-    }
 }

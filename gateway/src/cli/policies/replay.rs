@@ -34,7 +34,7 @@ device of somebody else) is compared by the policy's own answer. `postern audit 
 tells whether the journal is whole.
 
 Exit codes: 0 no answer changes, 3 at least one does. With --json each changed decision
-is a line, and the last line is the summary.";
+is a line, and the last line is the summary, or says why there is none.";
 
 /// How often a long replay says how far it is.
 const PROGRESS: Duration = Duration::from_secs(2);
@@ -90,9 +90,9 @@ pub(super) fn run(asked: &Replay, global: &Global) -> Result<(), Failure> {
     };
     let mut tally = Tally::new(&policy, &dir, global);
     for journal in &journals {
-        tally
-            .read(journal, since)
-            .map_err(|e| unreadable(journal, &e))?;
+        let read = tally.read(journal, since);
+        read.map_err(|e| unreadable(journal, &e))
+            .inspect_err(|failure| tally.broken_off(failure))?;
     }
     tally.end();
     let changed = tally.summary.changed;
@@ -325,6 +325,13 @@ impl<'p> Tally<'p> {
             out::json(&change);
         } else if allowed && self.listed.len() < LISTED {
             self.listed.push(change.to_text());
+        }
+    }
+
+    /// Says in place of the summary that there is none.
+    fn broken_off(&self, failure: &Failure) {
+        if self.json {
+            failure.json();
         }
     }
 

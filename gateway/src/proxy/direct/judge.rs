@@ -237,7 +237,16 @@ impl Head {
             let run = match self.place {
                 Place::Text => run(rest, is_text),
                 Place::Name => run(rest, is_token),
-                _ => 0,
+                Place::Start(_)
+                | Place::Status
+                | Place::Known(..)
+                | Place::Digits(_)
+                | Place::Letters(_)
+                | Place::Blank
+                | Place::LineEnd
+                | Place::Begin
+                | Place::HeadEnd
+                | Place::Done => 0,
             };
             let Some((byte, behind)) = rest.get(run..).and_then(<[u8]>::split_first) else {
                 rest = &[];

@@ -36,10 +36,8 @@ fn a_sub_folder_is_refused() {
     folder.write("a.toml", "");
     assert!(read(folder.path()).is_ok());
     std::fs::create_dir(folder.path().join("more")).unwrap();
-    assert!(matches!(
-        read(folder.path()),
-        Err(FileError::Refused { .. })
-    ));
+    let error = read(folder.path()).unwrap_err().first;
+    assert!(matches!(error, FileError::Refused { .. }));
 }
 
 #[test]
@@ -57,7 +55,7 @@ fn a_folder_everybody_can_write_is_refused_sticky_or_not() {
         std::fs::set_permissions(folder.path(), mode).unwrap();
         let read = read(folder.path());
         assert_eq!(read.is_ok(), good, "{read:?}");
-        let writable = matches!(read, Err(FileError::Writable { .. }));
+        let writable = matches!(&read, Err(e) if matches!(e.first, FileError::Writable { .. }));
         assert_eq!(writable, !good);
     }
 }
@@ -186,7 +184,8 @@ fn a_folder_or_list_below_that_everybody_can_write_is_refused() {
         assert!(read(folder.path()).is_ok());
         let mode = std::fs::Permissions::from_mode(0o777);
         std::fs::set_permissions(folder.path().join(below), mode).unwrap();
-        let writable = matches!(read(folder.path()), Err(FileError::Writable { .. }));
+        let first = read(folder.path()).unwrap_err().first;
+        let writable = matches!(first, FileError::Writable { .. });
         assert!(writable, "{below}");
     }
 }
@@ -257,4 +256,53 @@ fn the_saas_example_loads_as_a_gateway_loads_it() {
     let (loaded, warnings) = load_policy(folder.path()).unwrap();
     assert!(warnings.is_empty(), "{warnings:?}");
     assert_eq!(loaded.tests_passed, 12);
+}
+
+#[test]
+fn every_file_that_is_not_read_is_told_and_what_is_wrong_in_the_others() {
+    let folder = tenants();
+    let acme = format!("{ACME}hots = \"m.acme.example\"\n");
+    folder.write("tenants/acme/more.toml", "\u{feff}postern = 1\n");
+    folder.write("tenants/acme/policy.toml", acme);
+    folder.write("lists/block.txt", b"192.0.2.0/24\n\xff");
+    std::fs::create_dir(folder.path().join("stray")).unwrap();
+    let error = read(folder.path()).unwrap_err();
+    let lines: Vec<String> = error.to_string().lines().map(str::to_owned).collect();
+    for (line, parts) in lines.iter().zip([
+        ["stray", "names this sub-folder"],
+        ["more.toml:1:1", "byte order mark"],
+        ["block.txt:2:1", "not UTF-8"],
+        ["acme/policy.toml:8:1", "unknown key `hots`"],
+    ]) {
+        assert!(parts.iter().all(|part| line.contains(part)), "{lines:#?}");
+    }
+    // names that stand in files which are not read are not said to be unknown
+    assert_eq!(error.found.len(), 1, "{lines:#?}");
+}
+
+#[test]
+fn no_folder_below_is_refused_while_who_names_it_is_not_read() {
+    let folder = tenants();
+    folder.write("policy.toml", [ROOT.as_bytes(), b"\xff"].concat());
+    folder.write("other.toml", "postern = 1\n[group]\n\"A b\" = 1\n");
+    let error = read(folder.path()).unwrap_err();
+    assert!(error.more.is_empty(), "{error}");
+    let text = error.to_string();
+    assert!(
+        text.contains("not UTF-8") && text.contains("other.toml:3:"),
+        "{text}"
+    );
+}
+
+#[test]
+fn of_a_thousand_files_that_are_not_read_the_first_hundred_are_told() {
+    let folder = Folder::new();
+    for number in 0..1000 {
+        folder.write(&format!("{number:04}.toml"), b"\xff");
+    }
+    let error = read(folder.path()).unwrap_err();
+    let lines: Vec<String> = error.to_string().lines().map(str::to_owned).collect();
+    assert_eq!(lines.len(), 101);
+    assert!(lines[99].contains("0099.toml"), "{}", lines[99]);
+    assert!(lines[100].contains("there is more"), "{}", lines[100]);
 }

@@ -127,7 +127,8 @@ fn subject(r: &mut Reader<'_>, entry: &Entry<'_>) -> AsAst {
     subject
 }
 
-const OUTCOMES: [&str; 4] = ["allow", "step-up", "login", "deny"];
+/// What a test may expect.
+pub(in crate::syntax) const OUTCOMES: [&str; 4] = ["allow", "step-up", "login", "deny"];
 
 /// `"deny"`, or `{ deny = "rule id" }`.
 fn expect(r: &mut Reader<'_>, entry: &Entry<'_>) -> Option<ExpectAst> {
