@@ -328,6 +328,43 @@ const KNOWN: &[(&str, &str)] = &[
         "kpi * /api/*: answer age: - | *",
         "an answer from the store says how old it is",
     ),
+    // without TLS
+    (
+        "* http *: status 301 | 405",
+        "GET and HEAD are sent on; what else comes has sent its body in the clear already",
+    ),
+    (
+        "* http *: answer location: * | -",
+        "so it is told, and sent nowhere",
+    ),
+    (
+        "* http *: answer location: */echo/%7Euser | */echo/~user",
+        "one spelling is judged, logged and sent",
+    ),
+    (
+        "* http *: body",
+        "nobody reads the page of a redirect; a refusal says what it is",
+    ),
+    ("* http *: answer content-type: text/html | *", "the same"),
+    (
+        "* http *: answer cache-control: - | no-store",
+        "a redirect is to be asked for again where hosts or ports change",
+    ),
+    (
+        "* http *: answer x-content-type-options: - | nosniff",
+        "security fields stand on every answer",
+    ),
+    ("* http *: answer x-frame-options: - | *", "the same"),
+    ("* http *: answer referrer-policy: - | *", "the same"),
+    (
+        "* http *: answer content-security-policy: - | *",
+        "the same",
+    ),
+    (
+        "* http *: answer cross-origin-*: - | same-origin",
+        "the same",
+    ),
+    ("* http *: answer permissions-policy: - | *", "the same"),
 ];
 
 struct Request {

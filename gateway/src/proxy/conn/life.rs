@@ -82,6 +82,7 @@ impl Drop for Open<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
     use std::time::Duration;
 
     use super::{AGAIN, AGE, IDLE, Life};
@@ -113,7 +114,7 @@ mod tests {
         let at = |secs| life.wait(start + Duration::from_secs(secs), IDLE);
         assert_eq!(at(0), Some(IDLE), "none came yet");
         assert_eq!(at(60), None);
-        life.open.store(1, Ordering::Relaxed);
+        life.open.fetch_add(1, Ordering::Relaxed);
         assert_eq!(at(60), Some(AGAIN), "one is open");
         assert_eq!(at(100_000), Some(AGAIN), "for as long as it likes");
         life.leave(start + Duration::from_secs(1000));
