@@ -2,7 +2,7 @@
 //! names, lists and loops. It shares no table with the compiled policy; the two must never differ. Tests compare them
 //! at random, `policy explain --check` for one question.
 
-mod check;
+pub(crate) mod check;
 #[cfg(test)]
 mod laws;
 #[cfg(test)]

@@ -34,7 +34,7 @@ pub(crate) struct World<'p> {
 }
 
 /// One way schedules can stand, with the first instant at which they do.
-pub(super) type State = (i64, Vec<bool>);
+pub(crate) type State = (i64, Vec<bool>);
 
 impl<'p> World<'p> {
     pub(crate) fn new(policies: &[&'p Policy]) -> Self {
@@ -170,6 +170,11 @@ fn asked<'p>(policies: &[&'p Policy], lists: &[Vec<u32>]) -> Vec<(&'p Policy, u3
 fn state(asked: &[(&Policy, u32)], at: i64) -> Vec<bool> {
     let held = asked.iter().map(|(policy, ix)| policy.times.holds(*ix, at));
     held.collect()
+}
+
+/// Each way in which schedules of a policy stand at some time, with the first instant at which they do.
+pub(crate) fn standings(policy: &Policy, schedules: &[u32]) -> Vec<State> {
+    sweep(&[policy], &[schedules.to_vec()])
 }
 
 /// Walks along time from change to change.
