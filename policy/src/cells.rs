@@ -12,6 +12,8 @@ mod grid;
 mod invariants;
 mod label;
 mod lanes;
+mod moved;
+mod names;
 mod places;
 mod samples;
 mod scope;
