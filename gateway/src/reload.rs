@@ -30,8 +30,6 @@ use crate::gateway::Gateway;
 use crate::proxy::tls::{
     CertError, CertFiles, CertSet, Checks, InternalCa, Ordered, Past, Reading,
 };
-use crate::snapshot::Snapshot;
-use crate::snapshot::files::FileError;
 use crate::snapshot::folder::FolderError;
 
 use self::change::{Done, Wanted};
