@@ -116,6 +116,8 @@ fn an_answer_that_can_be_read_in_two_ways_is_none() {
     assert!(wrong.contains("502"), "{wrong}");
 }
 
+const PLAIN: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
 /// An app that answers every request of a connection with the same bytes, and counts connections.
 struct Kept {
     url: String,
@@ -130,7 +132,7 @@ impl Kept {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let kept = Self {
             url,
-            says: Arc::default(),
+            says: Arc::new(Mutex::new(PLAIN.as_bytes().to_vec())),
             connections: Arc::default(),
             requests: Arc::default(),
         };
@@ -202,7 +204,7 @@ fn an_answer_is_judged_by_its_bytes_and_a_connection_with_a_bad_one_is_not_used_
     use Comes::{Bad, Pass, PassOnce};
     let app = Kept::new();
     let (gateway, client) = on_one_edge(&policy(&format!("upstream = \"{}\"", app.url)));
-    let plain = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_owned();
+    let plain = PLAIN.to_owned();
     let with = |fields: &str, body: &str| format!("HTTP/1.1 200 OK\r\n{fields}\r\n{body}");
     let sized = |fields: &str| with(&format!("Content-Length: 2\r\n{fields}"), "ok");
     let chunked = |body: &str| with("Transfer-Encoding: chunked\r\n", body);
@@ -399,12 +401,16 @@ fn an_upload_that_takes_longer_than_its_area_permits_is_refused_and_one_within_i
              {framing}\r\nConnection: close\r\n\r\n"
         );
         tls.write_all(head.as_bytes()).unwrap();
+        let pause = Duration::from_millis(500);
+        tls.sock.set_read_timeout(Some(pause)).unwrap();
         for _ in 0..parts {
-            std::thread::sleep(Duration::from_millis(500));
-            if tls.write_all(part).is_err() {
-                break;
+            // what is written behind an answer may take it away
+            let early = raw::exchange(&mut tls, part);
+            if early.closed || !early.bytes.is_empty() {
+                return early.status();
             }
         }
+        tls.sock.set_read_timeout(Some(SOON)).unwrap();
         drop(tls.write_all(end));
         raw::read_all(&mut tls).status()
     };
