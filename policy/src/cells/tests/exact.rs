@@ -403,6 +403,6 @@ fn p8_a_change_is_exactly_where_its_context_says() {
 const MARKS: [&str; 4] = [
     "as it was (",
     "as it will be (",
-    "internet as it was)",
+    "as it was)",
     "as it was and as it will be",
 ];
