@@ -234,19 +234,12 @@ impl Head {
         let whole = rest.len();
         while self.place != Place::Done {
             // most of a head is text and names
-            let run = match self.place {
-                Place::Text => texts(rest),
-                Place::Name => tokens(rest),
-                Place::Start(_)
-                | Place::Status
-                | Place::Known(..)
-                | Place::Digits(_)
-                | Place::Letters(_)
-                | Place::Blank
-                | Place::LineEnd
-                | Place::Begin
-                | Place::HeadEnd
-                | Place::Done => 0,
+            let run = if self.place == Place::Text {
+                texts(rest)
+            } else if self.place == Place::Name {
+                tokens(rest)
+            } else {
+                0
             };
             let Some((byte, behind)) = rest.get(run..).and_then(<[u8]>::split_first) else {
                 rest = &[];
