@@ -44,7 +44,7 @@ pub(crate) async fn settle(
     audit: &Audit,
 ) -> Result<usize, RotationError> {
     // those from before they were sealed at all are in clear
-    let mut done = shelf::reseal(data, keys)? + reseal_authority(data, keys)?;
+    let mut done = shelf::reseal(data, keys)?;
     if !keys.is_single() {
         done += identity::reseal(store, keys).await?;
         for (file, kind) in [
@@ -55,6 +55,9 @@ pub(crate) async fn settle(
         }
         done += history.reseal()?;
     }
+    // last: a key of the authority that cannot be read keeps nothing else from the newest master key
+    let authority = reseal_authority(data, keys);
+    done += authority.as_ref().map_or(0, |sealed| *sealed);
     if done > 0 {
         let mut record = Record::new(Event::KeyRotated, "ok", reason::MASTER_KEY);
         let newest = keys.fingerprints().into_iter().next().unwrap_or_default();
@@ -62,5 +65,6 @@ pub(crate) async fn settle(
         let durability = record.durability();
         audit.write(record, durability).await?;
     }
+    authority?;
     Ok(done)
 }

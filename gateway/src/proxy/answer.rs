@@ -104,7 +104,8 @@ pub(crate) fn of_app(upstream: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
         &ctx.target,
         front.pool(),
     ) {
-        let location = location.to_str().unwrap_or_default();
+        let location = ascii(location);
+        let location = location.as_str();
         let own = |host: &str, port| pool.is_at(host, port);
         let to = front.path.location(location, own, &target.authority());
         if let Some(to) = to {
@@ -112,6 +113,18 @@ pub(crate) fn of_app(upstream: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
         }
     }
     front.fields.change(upstream)
+}
+
+/// A value as text; what is no ASCII in it as an address writes it. Source: RFC 3987 section 3.1.
+fn ascii(value: &HeaderValue) -> String {
+    let mut text = String::with_capacity(value.len());
+    for byte in value.as_bytes() {
+        match byte.is_ascii() {
+            true => text.push(char::from(*byte)),
+            false => text.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    text
 }
 
 /// Says on an app's answer which other origins' pages may read it.

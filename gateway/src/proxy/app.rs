@@ -85,6 +85,10 @@ impl RequestCtl {
     pub(crate) fn body_came(&self, bytes: usize) {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.body_bytes.fetch_add(bytes, Ordering::Relaxed);
+        // an app may begin to answer before it has the whole body: until then it may be silent
+        if self.upstream.part.load(Ordering::Relaxed) != 0 {
+            self.part_came();
+        }
     }
 
     /// Says that no (more) request body is awaited; its rate is no longer watched, and the answer is.

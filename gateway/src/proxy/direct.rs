@@ -198,7 +198,8 @@ async fn attempt(
     let ended = match converse(pep, session, ctx, &mut asked).await {
         Ok(_) if asked.was_upgraded() => upgraded::pass(ctl, session, ctx, asked, &peer).await,
         Ok(whole) => {
-            if whole && !ctl.answered() {
+            let late = ctl.answered();
+            if whole && !late {
                 direct.release(asked, &peer).await;
             }
             Ok(())

@@ -496,6 +496,13 @@ impl ProxyHttp for Pep {
         }
     }
 
+    /// The last step before the client's connection is given back: nothing of the upstream's is watched from here on.
+    async fn logging(&self, _session: &mut Session, _e: Option<&Error>, ctx: &mut Ctx) {
+        if let Some(ctl) = &ctx.ctl {
+            ctl.answered();
+        }
+    }
+
     fn suppress_error_log(&self, _session: &Session, ctx: &Ctx, e: &Error) -> bool {
         tracing::info!(
             request.id = %ctx.request_id,

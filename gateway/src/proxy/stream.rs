@@ -228,6 +228,13 @@ impl ClientStream {
         due.as_mut().poll(cx).is_ready()
     }
 
+    /// Takes note of bytes that went out over HTTP/2, where answers outlive their requests.
+    fn went(&self, written: &Poll<io::Result<usize>>) {
+        if self.h2.is_some() && matches!(written, Poll::Ready(Ok(1..))) {
+            self.ctx.life.moved(clock::now());
+        }
+    }
+
     fn drop_ahead(&mut self) {
         self.ahead = Vec::new();
         self.taken = 0;
@@ -240,14 +247,19 @@ impl AsyncRead for ClientStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.h2.is_some() && self.is_due(cx) {
+        let late = || {
             let why = "a head that is not whole in time";
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)));
-        }
+            Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)))
+        };
         let before = buf.filled().len();
         let rest = self.ahead.get(self.taken..).unwrap_or_default();
         if rest.is_empty() {
-            ready!(self.wire.lock().poll_read(cx, buf))?;
+            // what is here already is read before its time is judged
+            let read = self.wire.lock().poll_read(cx, buf);
+            if read.is_pending() && self.h2.is_some() && self.is_due(cx) {
+                return late();
+            }
+            ready!(read)?;
         } else {
             let n = rest.len().min(buf.remaining());
             buf.put_slice(rest.get(..n).unwrap_or_default());
@@ -270,6 +282,9 @@ impl AsyncRead for ClientStream {
                 let why = "frames that carry nothing";
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, why)));
             }
+            if self.is_due(cx) {
+                return late();
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -281,7 +296,9 @@ impl AsyncWrite for ClientStream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.wire.lock().poll_write(cx, buf)
+        let written = self.wire.lock().poll_write(cx, buf);
+        self.went(&written);
+        written
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -297,7 +314,9 @@ impl AsyncWrite for ClientStream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.wire.lock().poll_write_vectored(cx, bufs)
+        let written = self.wire.lock().poll_write_vectored(cx, bufs);
+        self.went(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -352,9 +352,14 @@ fn shown(was: Option<&Value>, is: Option<&Value>) -> String {
     let (Some(old), Some(new)) = (list(was), list(is)) else {
         return format!("{} -> {}", text(was), text(is));
     };
-    let gone = old.iter().filter(|item| !new.contains(item));
+    let texts = |list: &[Value]| list.iter().map(Value::to_string).collect::<Vec<_>>();
+    let (old, new) = (texts(&old), texts(&new));
+    // lists of networks may be very long
+    let (before, after): (BTreeSet<&String>, BTreeSet<&String>) =
+        (old.iter().collect(), new.iter().collect());
+    let gone = old.iter().filter(|item| !after.contains(item));
     let gone = gone.map(|item| format!("-{item}"));
-    let came = new.iter().filter(|item| !old.contains(item));
+    let came = new.iter().filter(|item| !before.contains(item));
     let came = came.map(|item| format!("+{item}"));
     let parts: Vec<String> = gone.chain(came).collect();
     match parts.is_empty() {

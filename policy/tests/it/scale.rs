@@ -113,3 +113,49 @@ fn one_rule_that_never_decides_is_found_among_many() {
         println!("load with its text made {loaded:?}, lint {linted:?}");
     }
 }
+
+/// A zone of many networks, every second of a /24, but for one of them.
+fn listed(without: usize) -> Policy {
+    let nets: Vec<String> = (0..NETWORKS)
+        .filter(|at| *at != without)
+        .map(|at| {
+            format!(
+                "\"10.{}.{}.{}/32\"",
+                at >> 15,
+                at >> 7 & 255,
+                (at & 127) * 2
+            )
+        })
+        .collect();
+    let mut sources = Sources::new();
+    let nets = nets.join(", ");
+    let text = format!(
+        "postern = 1\n[zone]\nlist = [{nets}]\n[group]\nit = [\"ann\"]\n[admin]\n\
+         allow.it = {{ who = \"@it\" }}\n[app.a]\nhost = \"a.example\"\nupstream = \"http://h\"\n\
+         allow.it = {{ who = \"@it\", from = \"list\" }}\n"
+    );
+    sources.add("policy.toml", text);
+    policy::load(&sources)
+        .unwrap_or_else(|d| panic!("{:?}", d.first()))
+        .policy
+}
+
+const NETWORKS: usize = 60_000;
+
+/// Comparing each network with each would take minutes.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a timing reads the clock")]
+fn a_network_that_leaves_a_long_list_is_told_alone_and_soon() {
+    let (before, after) = (listed(NETWORKS), listed(1000));
+    let start = std::time::Instant::now();
+    let diff = policy::diff(&before, &after);
+    let took = start.elapsed();
+    let text = diff.to_text();
+    assert!(
+        text.contains("-\"10.0.7.208/32\""),
+        "{}",
+        text.get(..500).unwrap_or(&text)
+    );
+    assert!(!text.contains("10.0.7.210"), "the others are the same");
+    assert!(took.as_secs() < 20, "{took:?}");
+}

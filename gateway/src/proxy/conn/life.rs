@@ -62,11 +62,16 @@ impl Life {
         (!left.is_zero()).then_some(left)
     }
 
-    fn leave(&self, now: Instant) {
+    /// Says that bytes went to the client: what is left of answers over HTTP/2 may go out long after their requests.
+    pub(in crate::proxy) fn moved(&self, now: Instant) {
         let age = now.saturating_duration_since(self.opened);
         let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-        // before it is counted out, so that nobody sees an idle one with an old time
         self.quiet.fetch_max(age, Ordering::Relaxed);
+    }
+
+    fn leave(&self, now: Instant) {
+        // before it is counted out, so that nobody sees an idle one with an old time
+        self.moved(now);
         self.open.fetch_sub(1, Ordering::Release);
     }
 }
@@ -120,5 +125,8 @@ mod tests {
         life.leave(start + Duration::from_secs(1000));
         assert_eq!(at(1001), Some(Duration::from_secs(59)));
         assert_eq!(at(1060), None);
+        life.moved(start + Duration::from_secs(1050));
+        assert_eq!(at(1060), Some(Duration::from_secs(50)), "bytes went out");
+        assert_eq!(at(1110), None);
     }
 }

@@ -55,7 +55,7 @@ pub(super) fn read(keys: &Keys, path: &Path) -> Result<Zeroizing<String>, CertEr
 /// # Errors
 /// Of the disk, or for a key that lies open to others; what was sealed before opens as before.
 pub(crate) fn reseal(data: &Path, keys: &Keys) -> io::Result<usize> {
-    let mut done = 0;
+    let (mut done, mut failed) = (0, None);
     for entry in fs::read_dir(data)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -65,12 +65,22 @@ pub(crate) fn reseal(data: &Path, keys: &Keys) -> io::Result<usize> {
         for file in FILES {
             let path = entry.path().join(file);
             let is_file = path.symlink_metadata().is_ok_and(|meta| meta.is_file());
-            if is_file && reseal_one(&path, keys)? {
-                done += 1;
+            if !is_file {
+                continue;
+            }
+            match reseal_one(&path, keys) {
+                Ok(anew) => done += usize::from(anew),
+                // the others are sealed all the same
+                Err(error) => {
+                    failed.get_or_insert(error);
+                }
             }
         }
     }
-    Ok(done)
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(done),
+    }
 }
 
 fn reseal_one(path: &Path, keys: &Keys) -> io::Result<bool> {
@@ -172,6 +182,59 @@ mod tests {
             made.root_pem()
         );
         assert!(open(data.path(), &before).is_err());
+    }
+
+    #[test]
+    fn an_authority_under_a_newer_master_key_waits_for_the_next_start_and_one_under_it_does_not() {
+        let (data, elsewhere) = (Folder::new(), Folder::new());
+        let file = elsewhere.path().join("a.key");
+        let before = Arc::new(Keys::create(&file).unwrap());
+        let held = open(data.path(), &before).unwrap();
+        let root = held.root_pem();
+        let other = |keys: &Arc<Keys>| {
+            let other = Folder::new();
+            let made = open(other.path(), keys).unwrap();
+            for entry in fs::read_dir(other.path().join("ca")).unwrap() {
+                let from = entry.unwrap().path();
+                fs::copy(
+                    &from,
+                    data.path().join("ca").join(from.file_name().unwrap()),
+                )
+                .unwrap();
+            }
+            made.root_pem()
+        };
+        let after = Arc::new(Keys::rotate(&file).unwrap());
+        other(&after);
+        held.follow(NOW).unwrap();
+        assert_eq!(held.root_pem(), root, "it cannot be opened yet");
+        let known = other(&before);
+        held.follow(NOW).unwrap();
+        assert_eq!(held.root_pem(), known);
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_sealed_is_told_and_the_others_are() {
+        let (data, elsewhere) = (Folder::new(), Folder::new());
+        let file = elsewhere.path().join("a.key");
+        let keys = Arc::new(Keys::create(&file).unwrap());
+        open(data.path(), &keys).unwrap();
+        let dir = data.path().join("ca");
+        for name in ["root.key", "intermediate.key"] {
+            put(&dir.join(name), &read(&keys, &dir.join(name)).unwrap());
+        }
+        for (bad, other) in [
+            ("root.key", "intermediate.key"),
+            ("intermediate.key", "root.key"),
+        ] {
+            let clear = read(&keys, &dir.join(other)).unwrap();
+            put(&dir.join(other), &clear);
+            fs::set_permissions(dir.join(bad), fs::Permissions::from_mode(0o644)).unwrap();
+            assert!(reseal(data.path(), &keys).is_err(), "{bad}");
+            let text = fs::read_to_string(dir.join(other)).unwrap();
+            assert!(!text.contains("PRIVATE KEY"), "{other}");
+            fs::set_permissions(dir.join(bad), fs::Permissions::from_mode(0o600)).unwrap();
+        }
     }
 
     #[test]
