@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 pub use self::import::{ImportError, Imported};
 pub(crate) use self::params::alternative;
 use self::params::{Span, authority, constraints, params};
+pub use self::read::About;
 use self::read::{permitted, read_authority, span_of, verify_signed_by};
 use crate::DAY;
 

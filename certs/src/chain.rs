@@ -1,6 +1,7 @@
 //! A certificate chain with its key, read from PEM and checked.
 
 mod late;
+mod names;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,10 +11,10 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use x509_parser::error::X509Error;
-use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use self::late::{Late, Parts};
+use self::names::dns_names;
 use crate::Tag;
 
 /// Says why a chain and a key are not used; numbers of certificates count from 1.
@@ -46,6 +47,14 @@ pub enum ChainError {
     /// The leaf has no DNS name.
     #[error("the leaf names no host (no DNS subject alternative name)")]
     NoNames,
+    /// A DNS name of the leaf is no host's.
+    #[error("the leaf names \"{name}\", which is no host name: {why}")]
+    Name {
+        /// The name, escaped to printable ASCII and cut.
+        name: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// The leaf may not be used by a TLS server.
     #[error("the leaf is not meant for TLS servers (extended key usage)")]
     Usage,
@@ -67,7 +76,16 @@ pub enum ChainError {
     },
 }
 
-/// A leaf with its issuers and its key: matching, ordered, in date and naming at least one host.
+impl ChainError {
+    /// Says whether only the time is wrong for it.
+    #[must_use]
+    pub fn is_of_dates(&self) -> bool {
+        matches!(self, Self::Expired { .. } | Self::Early { .. })
+    }
+}
+
+/// A leaf with its issuers and its key: matching, ordered and naming at least one host; in date where it was
+/// parsed for a time.
 #[derive(Debug)]
 pub struct Chain {
     key: Late,
@@ -96,6 +114,27 @@ impl Chain {
         now: i64,
         provider: &CryptoProvider,
     ) -> Result<Self, ChainError> {
+        Self::read(chain_pem, key_pem, Some(now), provider)
+    }
+
+    /// As [`Chain::parse`], whatever its dates are: for one that is listed and not used.
+    ///
+    /// # Errors
+    /// As for [`Chain::parse`], but for those of dates.
+    pub fn parse_undated(
+        chain_pem: &[u8],
+        key_pem: &[u8],
+        provider: &CryptoProvider,
+    ) -> Result<Self, ChainError> {
+        Self::read(chain_pem, key_pem, None, provider)
+    }
+
+    fn read(
+        chain_pem: &[u8],
+        key_pem: &[u8],
+        now: Option<i64>,
+        provider: &CryptoProvider,
+    ) -> Result<Self, ChainError> {
         let ders = certificates(chain_pem)?;
         let certs = decode(&ders)?;
         let leaf = certs.first().ok_or(ChainError::NoCertificate)?;
@@ -115,7 +154,7 @@ impl Chain {
     pub(crate) fn parse_known(
         chain_pem: &[u8],
         key_pem: &[u8],
-        now: i64,
+        now: Option<i64>,
         provider: &CryptoProvider,
     ) -> Result<Self, ChainError> {
         let ders = certificates(chain_pem)?;
@@ -192,13 +231,13 @@ impl Chain {
 }
 
 impl Said {
-    fn read(certs: &[X509Certificate<'_>], now: i64) -> Result<Self, ChainError> {
+    /// Without a time the dates are taken as they are.
+    fn read(certs: &[X509Certificate<'_>], now: Option<i64>) -> Result<Self, ChainError> {
         let leaf = certs.first().ok_or(ChainError::NoCertificate)?;
-        check_dates(certs, now)?;
-        let names = dns_names(leaf);
-        if names.is_empty() {
-            return Err(ChainError::NoNames);
+        if let Some(now) = now {
+            check_dates(certs, now)?;
         }
+        let names = dns_names(leaf)?;
         let dates = certs.iter().map(|c| c.validity());
         let begins = dates.clone().map(|v| v.not_before.timestamp()).max();
         let ends = dates.map(|v| v.not_after.timestamp()).min();
@@ -280,27 +319,6 @@ fn check_dates(certs: &[X509Certificate<'_>], now: i64) -> Result<(), ChainError
         }
     }
     Ok(())
-}
-
-fn dns_names(leaf: &X509Certificate<'_>) -> BTreeSet<String> {
-    let Ok(Some(alternatives)) = leaf.subject_alternative_name() else {
-        return BTreeSet::new();
-    };
-    let names = alternatives.value.general_names.iter();
-    names
-        .filter_map(|name| match *name {
-            GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
-            GeneralName::OtherName(..)
-            | GeneralName::RFC822Name(_)
-            | GeneralName::X400Address(_)
-            | GeneralName::DirectoryName(_)
-            | GeneralName::EDIPartyName(_)
-            | GeneralName::URI(_)
-            | GeneralName::IPAddress(_)
-            | GeneralName::RegisteredID(_)
-            | GeneralName::Invalid(..) => None,
-        })
-        .collect()
 }
 
 fn parts(

@@ -96,10 +96,40 @@ impl Checked {
         now: i64,
         provider: &CryptoProvider,
     ) -> Result<Chain, ChainError> {
+        self.read_one(chain_pem, key_pem, Some(now), provider)
+    }
+
+    /// As [`Checked::parse`], whatever the dates are: for a chain that is listed and not used.
+    ///
+    /// # Errors
+    /// As for [`Chain::parse_undated`].
+    pub fn parse_undated(
+        &self,
+        chain_pem: &[u8],
+        key_pem: &[u8],
+        provider: &CryptoProvider,
+    ) -> Result<Chain, ChainError> {
+        self.read_one(chain_pem, key_pem, None, provider)
+    }
+
+    /// Says whether the files of a tag are on the record.
+    #[must_use]
+    pub fn knows(&self, tag: &Tag) -> bool {
+        self.tags.contains(tag)
+    }
+
+    fn read_one(
+        &self,
+        chain_pem: &[u8],
+        key_pem: &[u8],
+        now: Option<i64>,
+        provider: &CryptoProvider,
+    ) -> Result<Chain, ChainError> {
         let tag = self.tag(chain_pem, key_pem);
-        let chain = match self.tags.contains(&tag) {
-            true => Chain::parse_known(chain_pem, key_pem, now, provider),
-            false => Chain::parse(chain_pem, key_pem, now, provider),
+        let chain = match (self.knows(&tag), now) {
+            (true, _) => Chain::parse_known(chain_pem, key_pem, now, provider),
+            (false, Some(now)) => Chain::parse(chain_pem, key_pem, now, provider),
+            (false, None) => Chain::parse_undated(chain_pem, key_pem, provider),
         };
         chain.map(|chain| chain.tagged(tag))
     }

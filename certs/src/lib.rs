@@ -14,7 +14,7 @@ pub mod plan;
 mod selection;
 
 pub use alerts::{Alerts, WARN_DAYS};
-pub use ca::{Ca, CaError, ImportError, Imported, Leaf, Root, nameless};
+pub use ca::{About, Ca, CaError, ImportError, Imported, Leaf, Root, nameless};
 pub use chain::{Chain, ChainError};
 pub use checked::{Checked, Tag};
 pub use issued::{CertRequest, IssuedError, KeyKind, check_issued, tls_alpn_answer};

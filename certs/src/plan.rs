@@ -1,6 +1,7 @@
 //! When a certificate is ordered, at which directory, and when not: the plan of renewals, in the
 //! caller's time.
 
+mod budget;
 mod cause;
 mod dice;
 mod entry;
@@ -9,10 +10,12 @@ mod memory;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use budget::Budget;
 pub use cause::Cause;
 pub use guard::Limit;
 pub use memory::{Memory, Remembered, Rest, Spending};
 
+use budget::Directory;
 use cause::Scope;
 use dice::Dice;
 use entry::Entry;
@@ -24,8 +27,8 @@ const HOUR: i64 = 3600;
 /// The longest a directory's wish to be left alone is followed.
 const LONGEST_BLOCK: i64 = 7 * DAY;
 
-/// How often is asked and how much; the defaults stay below the published limits of public
-/// directories.
+/// How often is asked and how much; the defaults stay below what public directories allow for one
+/// name. What they allow one account is a [`Budget`].
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
     /// Orders under way at a time.
@@ -97,7 +100,7 @@ pub enum Output {
     AskWindow {
         /// The certificate's name.
         name: String,
-        /// The directory that comes first.
+        /// The directory that signed it; the first where that is not known.
         directory: usize,
     },
 }
@@ -184,7 +187,7 @@ pub struct State {
 pub struct Plan {
     rules: Rules,
     dice: Dice,
-    directories: Vec<Rest>,
+    directories: Vec<Directory>,
     entries: BTreeMap<String, Entry>,
     /// What is remembered of names that are not wanted now.
     past: BTreeMap<String, Remembered>,
@@ -198,7 +201,7 @@ impl Plan {
         Self {
             rules,
             dice: Dice::new(seed),
-            directories: (0..directories).map(|_| Rest::default()).collect(),
+            directories: (0..directories).map(|_| Directory::default()).collect(),
             entries: BTreeMap::new(),
             past: BTreeMap::new(),
         }
@@ -244,11 +247,14 @@ impl Plan {
             && let Some(at) = entry.end_order()
         {
             entry.spend_issued(at, self.rules.issued, now);
-            entry.succeed();
-            entry.hold(Some(held), &mut self.dice, now);
             if let Some(directory) = self.directories.get_mut(at) {
-                *directory = Rest::default();
+                directory.succeed();
+                if entry.held.is_none() {
+                    directory.spend_new(name, now);
+                }
             }
+            entry.succeed(at);
+            entry.hold(Some(held), &mut self.dice, now);
         }
         self.check_invariants();
     }
@@ -261,6 +267,9 @@ impl Plan {
         {
             if failure.issued {
                 entry.spend_issued(at, self.rules.issued, now);
+                if let (Some(directory), None) = (self.directories.get_mut(at), entry.held) {
+                    directory.spend_new(name, now);
+                }
             }
             if scope == Scope::Name {
                 entry.spend_failed(at, self.rules.failed, now);
@@ -332,6 +341,9 @@ impl Plan {
             let entry = self.entries.get_mut(&name)?;
             entry.begin_order(at);
             let names = entry.names.clone();
+            if let Some(directory) = self.directories.get_mut(at) {
+                directory.spend_order(now);
+            }
             return Some(Output::Order {
                 name,
                 names,
@@ -341,9 +353,10 @@ impl Plan {
         let every = self.rules.window_every;
         let (name, entry) = self.entries.iter_mut().find(|(_, e)| e.asks_at() <= now)?;
         entry.asked(now.saturating_add(every));
+        let last = self.directories.len().saturating_sub(1);
         Some(Output::AskWindow {
             name: name.clone(),
-            directory: 0,
+            directory: entry.issuer().min(last),
         })
     }
 
@@ -401,7 +414,7 @@ impl Plan {
             .directories
             .get(at)
             .map_or(i64::MAX, |d| d.blocked_until);
-        blocked.max(entry.free_at(at, &self.rules))
+        blocked.max(self.limited_at(entry, at))
     }
 
     fn free_at(&self, entry: &Entry) -> i64 {
@@ -415,7 +428,7 @@ impl Plan {
     fn limited_until(&self, entry: &Entry) -> i64 {
         let places = 0..self.directories.len();
         places
-            .map(|at| entry.free_at(at, &self.rules))
+            .map(|at| self.limited_at(entry, at))
             .min()
             .unwrap_or(i64::MAX)
     }

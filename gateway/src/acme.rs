@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use certs::Alerts;
-use certs::plan::{Asked, Failure, Haste, Held, Output, Plan, Rules, State};
+use certs::plan::{Asked, Budget, Failure, Haste, Held, Output, Plan, Rules, State};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -30,7 +30,7 @@ use crate::clock;
 use crate::config::{Challenge, Config};
 use crate::gateway::Gateway;
 use crate::mail::Alarm;
-use crate::reload;
+use crate::reload::{self, Trouble};
 use crate::secrets::Keys;
 
 use accounts::Accounts;
@@ -39,6 +39,9 @@ use names::Names;
 use shelf::Shelf;
 
 pub(crate) use report::{Course, Ending, Failing, Line, failing, lines, time};
+
+/// The directory whose limits for an account are known; others have their own.
+const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/";
 
 /// The longest between two looks at what is wanted.
 const LOOK: Duration = Duration::from_secs(60);
@@ -59,6 +62,7 @@ pub(crate) struct Acme {
     shelf: Shelf,
     accounts: Accounts,
     keys: Arc<Keys>,
+    trouble: Mutex<Option<Trouble>>,
     wake: Notify,
     ended: Notify,
 }
@@ -69,6 +73,12 @@ impl Acme {
         let seed = u64::from_le_bytes(crate::ids::random::<8>());
         let count = config.acme.directory.len();
         let mut plan = Plan::new(Rules::default(), count, seed);
+        for (at, directory) in config.acme.directory.iter().enumerate() {
+            let url = directory.url(config.acme.staging).unwrap_or_default();
+            if url.starts_with(LETS_ENCRYPT) {
+                plan.keep_within(at, Budget::LETS_ENCRYPT);
+            }
+        }
         plan.remember(memory::read(config), clock::unix());
         Self {
             plan: Mutex::new(plan),
@@ -79,6 +89,7 @@ impl Acme {
             shelf: Shelf::new(config),
             accounts: Accounts::new(&config.data.join("acme"), Arc::clone(keys)),
             keys: Arc::clone(keys),
+            trouble: Mutex::default(),
             wake: Notify::new(),
             ended: Notify::new(),
         }
@@ -92,6 +103,26 @@ impl Acme {
     /// Has names and dates looked at soon, because the policy or the time changed.
     pub(crate) fn look_soon(&self) {
         self.wake.notify_one();
+    }
+
+    /// Returns why certificates could not be built anew when that was last tried, if so.
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
+        self.trouble.lock().clone()
+    }
+
+    /// Keeps why certificates could not be built anew, or that they were.
+    pub(crate) fn set_trouble(&self, trouble: Option<Trouble>) {
+        let is_bad = trouble.is_some();
+        *self.trouble.lock() = trouble;
+        if is_bad {
+            // for who is to be warned
+            self.wake.notify_one();
+        }
+    }
+
+    /// Says whether the plan orders a certificate of this name.
+    pub(crate) fn orders(&self, name: &str) -> bool {
+        self.state(name).is_some()
     }
 
     fn keep_alerts(&self) {
@@ -124,7 +155,9 @@ impl Acme {
     /// Brings the plan in line with the policy, the own files and the shelf.
     fn look(&self, gw: &Gateway, now: i64) {
         let snap = gw.snapshot.load();
-        let wanted = Names::of(&gw.config, &snap.policy, |host| snap.certs.is_own(host));
+        let wanted = Names::of(&gw.config, &snap.policy, |host| {
+            snap.certs.is_own(host, now)
+        });
         let mut reading = None;
         let mut plan = self.plan.lock();
         let news = *self.names.lock() != wanted;
@@ -157,12 +190,12 @@ fn held(chain: &certs::Chain) -> Held {
 pub(crate) async fn run(gw: Arc<Gateway>) {
     loop {
         let now = clock::unix();
-        gw.acme.look(&gw, now);
-        report::warn(&gw, now).await;
         if gw.snapshot.load().certs.is_over(now) {
-            // what is over gives way to the internal authority where that is on
+            // what is over gives way to what else there is for its names
             drop(reload::renew_certificates(&gw, None).await);
         }
+        gw.acme.look(&gw, now);
+        report::warn(&gw, now).await;
         while let Some(output) = next(&gw.acme, now) {
             tokio::spawn(act(Arc::clone(&gw), output));
         }
@@ -172,7 +205,7 @@ pub(crate) async fn run(gw: Arc<Gateway>) {
             .snapshot
             .load()
             .certs
-            .ordered_until()
+            .good_until()
             .filter(|end| *end >= now);
         let at = at
             .into_iter()
@@ -242,23 +275,15 @@ async fn act(gw: Arc<Gateway>, output: Output) {
 
 /// Puts a new certificate in force, or keeps what is there and says why.
 async fn finish(gw: &Arc<Gateway>, name: &str, done: Result<Held, Failure>) {
-    let swapped = match done {
-        Ok(held) if gw.config.acme.staging => {
-            tracing::info!(name, "a trial certificate was issued; it is not served");
-            Ok(held)
-        }
-        Ok(held) => match reload::renew_certificates(gw, Some(name)).await {
-            Ok(()) => Ok(held),
-            Err(error) => {
-                let mut failure = Failure::new(certs::plan::Cause::Storage, error.to_string());
-                failure.issued = true;
-                Err(failure)
-            }
-        },
-        Err(failure) => Err(failure),
-    };
-    match swapped {
+    match done {
         Ok(held) => {
+            if gw.config.acme.staging {
+                tracing::info!(name, "a trial certificate was issued; it is not served");
+            } else {
+                // it is there: what keeps it from being in force is told there and tried again, and
+                // costs no other order
+                drop(reload::renew_certificates(gw, Some(name)).await);
+            }
             tracing::info!(name, "a certificate was issued");
             gw.acme.plan.lock().handle_issued(name, held, clock::unix());
         }

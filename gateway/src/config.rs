@@ -101,6 +101,9 @@ pub(crate) struct Http {
     /// Open requests of one person over all their devices; a WebSocket is one.
     #[serde(deserialize_with = "value::range::<_, _, 1, 1_000_000>")]
     pub(crate) max_streams_per_person: usize,
+    /// Requests of one connection; the answer to the last one says that it ends.
+    #[serde(deserialize_with = "value::range::<_, _, 1, 1_000_000_000>")]
+    pub(crate) max_requests_per_connection: u32,
     /// Networks of proxies whose connections begin with a PROXY header; nobody else may send one.
     #[serde(deserialize_with = "value::list")]
     pub(crate) proxy_protocol_from: Vec<IpNet>,
@@ -444,6 +447,7 @@ impl Default for Http {
             max_connections: 16_384,
             max_connections_per_source: 256,
             max_streams_per_person: 1000,
+            max_requests_per_connection: 1000,
             proxy_protocol_from: Vec::new(),
         }
     }

@@ -113,7 +113,8 @@ fn metrics(gw: &Gateway) -> String {
         .count();
     let connections = gw.edges.get().map_or(0, crate::proxy::Edges::connections);
     let tunnel = gw.tunnel.get().is_some_and(|t| t.why_down().is_none());
-    let expiry = snap.certs.chains().iter().map(|c| c.not_after()).min();
+    let chains = snap.certs.chains().iter().chain(snap.certs.idle());
+    let expiry = chains.map(|c| c.not_after()).min();
     let mut text = String::new();
     let mut gauge = |name: &str, help: &str, value: i128| {
         let _done = writeln!(

@@ -43,7 +43,6 @@ use crate::reload::history::{By, Entry, How};
 use crate::reproof::Standing;
 use crate::snapshot::Snapshot;
 use crate::tunnel;
-use crate::upstreams::Health;
 
 /// Answers operators for a gateway.
 pub(crate) struct Desk(Arc<Gateway>, By);
@@ -364,16 +363,17 @@ fn upstreams(gw: &Gateway, snap: &Snapshot) -> Vec<UpstreamStatus> {
     let rows = crate::upstreams::rows(gw.fronts(snap), &snap.policy).into_iter();
     rows.map(|row| {
         let health = row.member.health(now);
-        let (since, why) = row.member.trouble();
-        let trouble = health != Health::Up;
+        let (since, why) = row.member.trouble(now).unzip();
         let (requests, failures) = row.member.counts();
-        let since = u64::try_from(since).unwrap_or(0).saturating_mul(1000);
+        let millis = |at: i64| u64::try_from(at).unwrap_or(0).saturating_mul(1000);
         UpstreamStatus {
             area: format!("{}{}", row.app, row.area),
             url: row.member.to.to_string(),
             state: health.as_str().to_owned(),
-            since: trouble.then(|| clock::rfc3339(since)),
-            why: trouble.then_some(why),
+            since: since
+                .filter(|at| *at > 0)
+                .map(|at| clock::rfc3339(millis(at))),
+            why,
             drain: row.drain,
             open: u64::try_from(row.member.open()).unwrap_or(u64::MAX),
             requests,

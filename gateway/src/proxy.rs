@@ -35,5 +35,5 @@ pub(crate) mod tls;
 pub(crate) mod upstream;
 
 pub(crate) use conn::ConnOrigin;
-pub(crate) use edge::Edges;
+pub(crate) use edge::{CUT, DRAIN, Edges};
 pub(crate) use guests::Guests;

@@ -9,6 +9,7 @@ pub(crate) mod folder;
 pub(crate) mod guards;
 pub(crate) mod history;
 mod outcome;
+mod renewal;
 pub(crate) mod revoke;
 pub(crate) mod start;
 pub(crate) mod watch;
@@ -23,17 +24,18 @@ use serde::Serialize;
 
 use crate::acme::names::Names;
 use crate::acme::shelf::{Shelf, imported};
-use crate::audit::{Event, Record, reason};
 use crate::clock;
 use crate::config::Config;
 use crate::gateway::Gateway;
-use crate::proxy::tls::{CertError, CertFiles, CertSet, Checks, InternalCa, Ordered, Reading};
-use crate::snapshot::Snapshot;
+use crate::proxy::tls::{
+    CertError, CertFiles, CertSet, Checks, InternalCa, Ordered, Past, Reading,
+};
 use crate::snapshot::folder::FolderError;
 
 use self::change::{Done, Wanted};
 use self::folder::Folder;
 use self::guards::Stop;
+pub(crate) use self::renewal::{Trouble, renew_certificates, renew_leaves};
 
 /// One thing that is wrong with a policy folder, as people and machines read it.
 #[derive(Clone, Debug, Serialize)]
@@ -176,8 +178,39 @@ pub(crate) fn cert_files(config: &Config) -> Vec<CertFiles> {
         .collect()
 }
 
-/// Builds the certificates a policy needs, from the files of now; what `checks` knows or `previous`
-/// holds is not computed again.
+/// What becomes of own files that cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Faults {
+    /// Nothing is built.
+    Refuse,
+    /// What they held in the set of before stays: other certificates do not wait for them.
+    Keep,
+}
+
+/// What a set of certificates is built beside.
+pub(crate) struct Want<'a> {
+    /// The set in force; none at a start.
+    pub(crate) previous: Option<&'a CertSet>,
+    /// What becomes of own files that cannot be used.
+    pub(crate) faults: Faults,
+    /// Hosts whose leaf of the internal authority is made anew in any case.
+    pub(crate) anew: Vec<String>,
+}
+
+impl<'a> Want<'a> {
+    /// Wants a set for files that were changed, or for a start.
+    pub(crate) fn beside(previous: Option<&'a CertSet>) -> Self {
+        Self {
+            previous,
+            faults: Faults::Refuse,
+            anew: Vec::new(),
+        }
+    }
+}
+
+/// Builds the certificates a policy needs, from the files of now; what `checks` knows or the set in
+/// force holds is not computed again. An own file whose time is over, and that is what it was, is
+/// left out: it stops nothing else.
 ///
 /// # Errors
 /// [`Rejected::Certificates`].
@@ -186,20 +219,51 @@ pub(crate) fn certificates(
     checks: &Checks,
     authority: Option<&InternalCa>,
     policy: &policy::Policy,
-    previous: Option<&CertSet>,
+    want: Want<'_>,
 ) -> Result<CertSet, Rejected> {
     let names = host_names(config, policy);
     let now = clock::unix();
     if let Some(authority) = authority {
         authority.follow(now)?;
     }
+    let previous = want.previous;
     let reading = checks.begin(previous, now);
-    let own = reading.files(&cert_files(config))?;
-    let ordered = ordered(config, policy, &reading);
+    let own = match reading.own(&cert_files(config), Past::beside(previous)) {
+        Ok(own) => own,
+        Err(error) => match (want.faults, previous) {
+            (Faults::Keep, Some(before)) => {
+                tracing::warn!(%error, "own files are not as they should be; those in force stay");
+                before.files().at(now)
+            }
+            (Faults::Keep | Faults::Refuse, _) => return Err(error.into()),
+        },
+    };
+    let ordered = Ordered {
+        anew: want.anew,
+        ..ordered(config, policy, &reading)
+    };
     drop(reading);
     let set = CertSet::build(&own, &ordered, authority, &names, previous, now)?;
+    tell_idle(&set, previous);
     checks.keep(&set);
     Ok(set)
+}
+
+/// Says which certificates are left out that were not before.
+fn tell_idle(set: &CertSet, previous: Option<&CertSet>) {
+    let before = previous.map(CertSet::idle).unwrap_or_default();
+    for chain in set.idle() {
+        if before.iter().any(|known| Arc::ptr_eq(known, chain)) {
+            continue;
+        }
+        let names: Vec<_> = chain.names().iter().map(String::as_str).collect();
+        let (names, until) = (names.join(" "), crate::acme::time(chain.not_after()));
+        tracing::error!(
+            names,
+            until,
+            "A CERTIFICATE OF ONE'S OWN IS OUT OF ITS DATES AND IS LEFT OUT: put a newer one in its place"
+        );
+    }
 }
 
 /// Reads what directories signed for the names of a policy. A trial is never served.
@@ -213,6 +277,7 @@ fn ordered(config: &Config, policy: &policy::Policy, reading: &Reading<'_>) -> O
         imported: imported(config).all(reading),
         chains,
         names,
+        anew: Vec::new(),
     }
 }
 
@@ -254,43 +319,6 @@ pub(super) fn retire<T: Send + Sync + 'static>(set: Arc<T>, every: Duration) {
         }
         tokio::task::spawn_blocking(move || drop(set));
     });
-}
-
-/// Builds the certificates anew for the policy in force; the policy's files are not read, so a
-/// mistake in them does not keep a certificate from being renewed.
-///
-/// # Errors
-/// [`Rejected`]: the old set stays in force.
-pub(crate) async fn renew_certificates(
-    gw: &Arc<Gateway>,
-    what: Option<&str>,
-) -> Result<(), Rejected> {
-    let _one = gw.reloading.lock().await;
-    let before = gw.snapshot.load_full();
-    let (worker, base) = (Arc::clone(gw), Arc::clone(&before));
-    let set = blocking(move || open_and_build(&worker, &base)).await;
-    match set {
-        Ok(certs) => {
-            let mut record = Record::new(Event::CertificateChanged, "ok", reason::RENEWED);
-            record.detail = what.map(str::to_owned);
-            gw.record_or_owe(record).await;
-            gw.snapshot.store(Arc::new(before.with_certs(certs)));
-            retire(before, RETIRE_EVERY);
-            Ok(())
-        }
-        Err(error) => {
-            tracing::error!(%error, "certificates are not renewed; the old ones stay");
-            Err(error)
-        }
-    }
-}
-
-fn open_and_build(gw: &Gateway, before: &Snapshot) -> Result<Arc<CertSet>, Rejected> {
-    // opened anew, because the intermediate may be due as well
-    let authority = crate::run::open_authority(&gw.config)?;
-    let (authority, previous) = (authority.as_ref(), Some(&*before.certs));
-    let set = certificates(&gw.config, &gw.checks, authority, &before.policy, previous)?;
-    Ok(Arc::new(set))
 }
 
 /// Runs work that waits for a disk or computes for long.

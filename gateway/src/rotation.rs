@@ -11,6 +11,7 @@ use crate::acme::shelf;
 use crate::audit::{Audit, AuditError, Event, Record, reason};
 use crate::identity;
 use crate::proxy::statement;
+use crate::proxy::tls::reseal_authority;
 use crate::reload::history::History;
 use crate::secrets::{Keys, sealed};
 use crate::store::{Store, StoreError};
@@ -43,7 +44,7 @@ pub(crate) async fn settle(
     audit: &Audit,
 ) -> Result<usize, RotationError> {
     // those from before they were sealed at all are in clear
-    let mut done = shelf::reseal(data, keys)?;
+    let mut done = shelf::reseal(data, keys)? + reseal_authority(data, keys)?;
     if !keys.is_single() {
         done += identity::reseal(store, keys).await?;
         for (file, kind) in [

@@ -31,13 +31,13 @@ use crate::limits::{Limits, Rate};
 use crate::mail::{Alarm, Mail, Relay, RelayError};
 use crate::observe;
 use crate::operate;
-use crate::proxy::Edges;
 use crate::proxy::front::cache::Store as Answers;
 use crate::proxy::handover::Handover;
 use crate::proxy::kept::Kept;
 use crate::proxy::reports::Reports;
 use crate::proxy::statement::{Signer, StatementError};
 use crate::proxy::tls::{self, CertError, Checks, InternalCa};
+use crate::proxy::{CUT, DRAIN, Edges};
 use crate::reload::change::Wanted;
 use crate::reload::history::{By, History, How};
 use crate::reload::start::Fallback;
@@ -172,7 +172,7 @@ async fn open(
     fallback: Fallback,
 ) -> Result<Arc<Gateway>, StartError> {
     let config = Arc::new(config);
-    let authority = open_authority(&config).map_err(Rejected::from)?;
+    let authority = open_authority(&config, &keys).map_err(Rejected::from)?;
     let history = History::open(&config.data, Arc::clone(&keys))
         .map_err(|source| system("open the policy history", source))?;
     let checks = Checks::open(&config.data, &keys);
@@ -263,7 +263,10 @@ async fn open(
 ///
 /// # Errors
 /// When its files are not usable.
-pub(crate) fn open_authority(config: &Config) -> Result<Option<InternalCa>, CertError> {
+pub(crate) fn open_authority(
+    config: &Config,
+    keys: &Arc<Keys>,
+) -> Result<Option<InternalCa>, CertError> {
     if !config.tls.internal_ca {
         return Ok(None);
     }
@@ -272,8 +275,8 @@ pub(crate) fn open_authority(config: &Config) -> Result<Option<InternalCa>, Cert
         .sign_in
         .first()
         .map_or("Postern", String::as_str);
-    let authority = InternalCa::open(&config.data.join("ca"), name, clock::unix())?;
-    Ok(Some(authority))
+    let dir = config.data.join("ca");
+    Ok(Some(InternalCa::open(&dir, name, keys, clock::unix())?))
 }
 
 async fn start(
@@ -356,7 +359,7 @@ async fn stop(gw: &Arc<Gateway>, lock: Lock) {
     tracing::info!("stopping");
     if let Some(edges) = gw.edges.get() {
         edges.drain();
-        let deadline = tokio::time::sleep(Duration::from_secs(8));
+        let deadline = tokio::time::sleep(DRAIN);
         tokio::pin!(deadline);
         while edges.connections() > 0 {
             tokio::select! {
@@ -368,7 +371,8 @@ async fn stop(gw: &Arc<Gateway>, lock: Lock) {
     gw.streams.kill_all();
     let edges = Arc::clone(gw);
     let ended = tokio::task::spawn_blocking(move || edges.edges.get().map(Edges::join));
-    if tokio::time::timeout(Duration::from_secs(3), ended)
+    // a little longer than an edge gives itself
+    if tokio::time::timeout(CUT + Duration::from_secs(1), ended)
         .await
         .is_err()
     {

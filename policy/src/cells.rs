@@ -12,12 +12,14 @@ mod grid;
 mod invariants;
 mod label;
 mod lanes;
+mod moved;
+mod names;
 mod places;
 mod samples;
 mod scope;
 mod settings;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod world;
 
 pub use answers::{Grantee, Reachable, WhatCan, WhoCan};
@@ -28,7 +30,7 @@ pub(crate) use places::{JointPlace, Side, Spot, joint_places};
 pub use samples::Sample;
 pub use scope::Scope;
 pub use settings::Setting;
-pub(crate) use world::World;
+pub(crate) use world::{World, standings};
 
 /// A cell: positions in the classes of zone, time, device, method, code and sign-in.
 pub(crate) type Cell = [usize; DIMS];

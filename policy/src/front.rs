@@ -238,6 +238,9 @@ pub struct Timeouts {
     /// Of silence on a WebSocket.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream: Option<u32>,
+    /// Until the body of the request is whole, however fast it comes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<u32>,
 }
 
 /// A folder of files.
@@ -346,7 +349,7 @@ pub struct Cache {
 }
 
 /// The media types that are compressed unless others are named, sorted: text, and no format that is compressed already.
-pub const COMPRESSED: [&str; 14] = [
+pub const COMPRESSED: [&str; 17] = [
     "application/javascript",
     "application/json",
     "application/ld+json",
@@ -357,7 +360,10 @@ pub const COMPRESSED: [&str; 14] = [
     "application/x-javascript",
     "application/xhtml+xml",
     "application/xml",
+    "application/xml+rss",
+    "font/opentype",
     "font/otf",
+    "font/truetype",
     "font/ttf",
     "image/svg+xml",
     "text/*",

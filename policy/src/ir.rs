@@ -216,15 +216,6 @@ impl Upstream {
             at: At::Net(String::new(), 0),
         }
     }
-
-    /// Its address as an app writes it in a redirect.
-    pub fn origin(&self) -> String {
-        let plain = Self {
-            http2: false,
-            ..self.clone()
-        };
-        plain.to_string()
-    }
 }
 
 /// Writes it as the policy has it, the port always.

@@ -2,7 +2,7 @@
 //! names, lists and loops. It shares no table with the compiled policy; the two must never differ. Tests compare them
 //! at random, `policy explain --check` for one question.
 
-mod check;
+pub(crate) mod check;
 #[cfg(test)]
 mod laws;
 #[cfg(test)]
@@ -364,7 +364,7 @@ fn from_fits(ir: &Ir, from: Option<&[u32]>, request: &Request) -> bool {
     here.iter().any(|zone| from.contains(zone))
 }
 
-fn zones_of(ir: &Ir, request: &Request) -> Vec<u32> {
+pub(crate) fn zones_of(ir: &Ir, request: &Request) -> Vec<u32> {
     if request.tunnel {
         return vec![TUNNEL];
     }

@@ -62,7 +62,8 @@ impl Printer<'_> {
         }
         self.rates(&mut out);
         self.header_sets(&mut out);
-        self.places(&mut out);
+        self.zone_table(&mut out);
+        self.schedule_tables(&mut out);
         self.groups(&mut out);
         for guard in ir
             .guards
@@ -155,7 +156,7 @@ impl Printer<'_> {
         }
     }
 
-    fn places(&self, out: &mut String) {
+    fn zone_table(&self, out: &mut String) {
         out.push_str("\n[zone]\n");
         let named = self.ir.zones.get(2..).unwrap_or_default();
         for (zone, name) in self.own(named, |zone| &zone.name) {
@@ -165,6 +166,9 @@ impl Printer<'_> {
             let nets: Vec<String> = zone.nets.iter().map(ToString::to_string).collect();
             pair(out, &quote(name), &list(&nets));
         }
+    }
+
+    fn schedule_tables(&self, out: &mut String) {
         for (schedule, name) in self.own(&self.ir.schedules, |schedule| &schedule.name) {
             push(out, &format!("\n[schedule.{}]", quote(name)));
             if let Some(days) = &schedule.days {

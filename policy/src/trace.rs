@@ -11,9 +11,7 @@ use crate::decide::{Decision, Outcome};
 use crate::ir::{self, Resource, Who};
 use crate::query::{Query, Target};
 use crate::replay::AuditInput;
-
-/// 2026-01-05, where a question names no time.
-const SOME_MONDAY: i64 = 1_767_571_200;
+use flips::Refused;
 
 /// One rule of the area, and whether it let the caller in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -108,7 +106,12 @@ impl Policy {
         out.guards = self.guards_holding(query, &reached);
         out.allows = self.trace_allows(query, &reached);
         if decision.outcome != Outcome::Allow {
-            out.would_allow = self.would_allow(query);
+            let refused = Refused {
+                policy: self,
+                query,
+                reached: &reached,
+            };
+            out.would_allow = refused.would_allow();
         }
         out.at = out.at.or_else(|| self.place_of(reached.place));
         self.note_areas(query, &reached, &mut out.notes);

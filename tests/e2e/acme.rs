@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,11 +36,7 @@ fn open_app(upstream: &str) -> String {
 fn http_01_works_though_every_fifth_number_is_refused() {
     let recorder = Recorder::new();
     let site = Site::new(&open_app(&recorder.url()));
-    let setup = Setup {
-        reuse: 50,
-        ..Setup::default()
-    };
-    let pebble = Pebble::start(&site, &setup);
+    let pebble = Pebble::start(&site, &Setup::default());
     site.configure(
         &pebble.resolver(),
         false,
@@ -49,7 +46,7 @@ fn http_01_works_though_every_fifth_number_is_refused() {
     for host in [GATE, OPEN] {
         site.wait_for(host);
         assert_eq!(
-            site.get(&pebble.root(), host, "/healthz"),
+            site.get(&pebble.root(), host, "/.postern/icon.svg"),
             Ok(200),
             "{host}"
         );
@@ -165,7 +162,11 @@ fn a_wildcard_with_an_rsa_key_comes_by_dns_01() {
     site.wait_for("open.other.test");
     let root = pebble.root();
     for host in [GATE, OPEN, "open.other.test"] {
-        assert_eq!(site.get(&root, host, "/healthz"), Ok(200), "{host}");
+        assert_eq!(
+            site.get(&root, host, "/.postern/icon.svg"),
+            Ok(200),
+            "{host}"
+        );
     }
     let line = site.certificate("*.example.test").unwrap();
     assert_eq!(line["names"], json!(["*.example.test"]));
@@ -312,7 +313,7 @@ fn with_the_internet_down_the_internal_authority_serves_the_same_names() {
     clock.set(3 * 3600);
     for host in [GATE, OPEN] {
         wait::until_true(LIMIT, "the internal authority stands in", || {
-            site.get_at(&clock, &internal, host, "/healthz") == Ok(200)
+            site.get_at(&clock, &internal, host, "/.postern/icon.svg") == Ok(200)
         });
     }
     let line = site.certificate(OPEN).unwrap();
@@ -324,7 +325,7 @@ fn with_the_internet_down_the_internal_authority_serves_the_same_names() {
     let entry = format!("{from}roots = \"{}\"\n", kept.display());
     site.configure(&resolver, true, &acme("", &[&entry]));
     let program = site.start_after(&clock.wrap());
-    let get = |host: &str| site.get_at(&clock, &internal, host, "/healthz");
+    let get = |host: &str| site.get_at(&clock, &internal, host, "/.postern/icon.svg");
     assert_eq!(get(OPEN), Ok(200));
     let line = site.wait_for_failure(GATE);
     assert_eq!(line["cause"], "directory-unreachable", "{line}");
@@ -447,7 +448,10 @@ fn a_tenants_name_is_ordered_only_after_it_points_here() {
 fn the_self_test_finds_what_a_first_order_would_stumble_over() {
     let site = Site::new("");
     let pebble = Pebble::start(&site, &Setup::default());
-    for (challenge, check) in [("http-01", "http"), ("tls-alpn-01", "https")] {
+    for (challenge, check, other_check) in [
+        ("http-01", "http", "https"),
+        ("tls-alpn-01", "https", "http"),
+    ] {
         let more = format!("challenge = \"{challenge}\"");
         site.configure(&pebble.resolver(), true, &acme(&more, &[&pebble.entry()]));
         let program = site.start();
@@ -456,7 +460,12 @@ fn the_self_test_finds_what_a_first_order_would_stumble_over() {
         let good = ["cert", "test", "--http-port", &http, "--https-port", &https];
         let lines = site.json(&good);
         assert!(lines.iter().all(|l| l["ok"] == true), "{lines:?}");
-        assert!(lines.iter().any(|l| l["check"] == check), "{lines:?}");
+        let seen = |kind: &str| lines.iter().find(|l| l["check"] == kind).unwrap();
+        for (kind, needed) in [("dns", true), (check, true), (other_check, false)] {
+            assert_eq!(seen(kind)["needed"], needed, "{lines:?}");
+            let meaning = seen(kind)["meaning"].as_str().unwrap();
+            assert!(meaning.contains(challenge), "{lines:?}");
+        }
         assert_eq!(site.code(&good).0, Some(0));
         let other = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let other = other.local_addr().unwrap().port().to_string();
@@ -469,13 +478,26 @@ fn the_self_test_finds_what_a_first_order_would_stumble_over() {
             &other,
         ];
         let lines = site.json(&bad);
-        let broken: Vec<_> = lines.iter().filter(|l| l["ok"] == false).collect();
+        let is_broken = |l: &&serde_json::Value| l["ok"] == false && l["needed"] == true;
+        let broken: Vec<_> = lines.iter().filter(is_broken).collect();
         assert_eq!(broken.len(), 1, "{lines:?}");
+        assert_eq!(lines.iter().filter(|l| l["ok"] == false).count(), 2);
         assert!(
             broken[0]["advice"].as_str().unwrap().contains("port"),
             "{broken:?}"
         );
         assert_eq!(site.code(&bad).0, Some(UNAVAILABLE));
+        // what the challenge does without is told, and is no failure
+        let (http, https) = match check {
+            "http" => (&*http, &*other),
+            _ => (&*other, &*https),
+        };
+        let half = ["cert", "test", "--http-port", http, "--https-port", https];
+        let (exit, said) = site.code(&half);
+        assert_eq!(exit, Some(0), "{said}");
+        let note = said.lines().find(|line| line.starts_with("note"));
+        let note = note.unwrap_or_else(|| panic!("{said}"));
+        assert!(note.contains("does not need"), "{note}");
         program.stop();
     }
 }
@@ -517,40 +539,15 @@ fn an_import_is_checked_and_goes_before_the_others() {
 }
 
 /// Runs Debian's testssl.sh and returns its findings of a severity above LOW.
-#[test]
-fn testssl_finds_nothing_above_low() {
-    let site = Site::new("");
-    site.configure("127.0.0.1:53", true, "");
-    let program = site.start();
+fn testssl(site: &Site, root: &Path) -> Vec<serde_json::Value> {
     let dir = Temp::new();
-    let (findings, root) = (
-        dir.path().join("findings.json"),
-        site.path("data/ca/root.pem"),
-    );
+    let findings = dir.path().join("findings.json");
     let output = Command::new(postern_tests::process::find(&["testssl", "testssl.sh"]))
-        .args([
-            "--quiet",
-            "-p",
-            "-s",
-            "-P",
-            "-S",
-            "-f",
-            "-U",
-            "--warnings",
-            "off",
-            "--color",
-            "0",
-            "--ip",
-            "127.0.0.1",
-        ])
-        .args([
-            "--openssl",
-            "/usr/bin/openssl",
-            "--severity",
-            "LOW",
-            "--add-ca",
-        ])
-        .arg(&root)
+        .args(["--quiet", "-p", "-s", "-P", "-S", "-f", "-U"])
+        .args(["--warnings", "off", "--color", "0", "--ip", "127.0.0.1"])
+        .args(["--openssl", "/usr/bin/openssl", "--severity", "LOW"])
+        .arg("--add-ca")
+        .arg(root)
         .arg("--jsonfile")
         .arg(&findings)
         .arg(format!("{GATE}:{}", site.https))
@@ -558,17 +555,23 @@ fn testssl_finds_nothing_above_low() {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     let text = fs::read_to_string(&findings).unwrap_or_else(|e| panic!("{e}: {said}"));
-    let found: serde_json::Value =
+    let found: Vec<serde_json::Value> =
         serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"));
+    assert!(!found.is_empty(), "it looked at nothing: {said}");
+    let is_above = |f: &serde_json::Value| {
+        let above = ["MEDIUM", "HIGH", "CRITICAL"];
+        above.iter().any(|severity| f["severity"] == *severity)
+    };
+    found.into_iter().filter(is_above).collect()
+}
+
+#[test]
+fn testssl_finds_nothing_above_low() {
+    let site = Site::new("");
+    site.configure("127.0.0.1:53", true, "");
+    let program = site.start();
+    let found = testssl(&site, &site.path("data/ca/root.pem")).into_iter();
     let above: Vec<_> = found
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter(|f| {
-            ["MEDIUM", "HIGH", "CRITICAL"]
-                .iter()
-                .any(|s| f["severity"] == *s)
-        })
         .filter(|f| !is_explained(f["id"].as_str().unwrap_or_default()))
         .collect();
     assert!(above.is_empty(), "{above:#?}");
@@ -579,4 +582,50 @@ fn testssl_finds_nothing_above_low() {
 /// soon, and that no list of revoked certificates is named, since nobody waits for one.
 fn is_explained(id: &str) -> bool {
     ["cert_revocation", "cert_expirationStatus", "cert_notAfter"].contains(&id)
+}
+
+/// A certificate as an office's authority makes it: for ninety days, with the place of its list.
+const NINETY_DAYS: &str = r#"
+set -e
+kind="$1"
+openssl req -x509 -newkey $kind -nodes -days 3650 -subj "/CN=Office root" -keyout root.key -out root.pem
+openssl req -new -newkey $kind -nodes -subj "/CN=gate.example.test" -keyout leaf.key -out leaf.csr
+cat > leaf.ext <<END
+basicConstraints = critical, CA:FALSE
+keyUsage = critical, digitalSignature
+extendedKeyUsage = serverAuth
+subjectAltName = DNS:gate.example.test
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid
+crlDistributionPoints = URI:http://crl.example.test/office.crl
+END
+openssl x509 -req -in leaf.csr -CA root.pem -CAkey root.key -CAcreateserial -days 90 -sha256 \
+    -extfile leaf.ext -out leaf.pem
+chmod 600 leaf.key
+"#;
+
+/// Nothing is explained here: these certificates live as long as those of a directory.
+#[test]
+fn testssl_finds_nothing_above_low_in_certificates_of_ninety_days_of_both_kinds() {
+    for kind in ["ec -pkeyopt ec_paramgen_curve:P-256", "rsa:2048"] {
+        let (site, dir) = (Site::new(""), Temp::new());
+        let made = Command::new("sh")
+            .args(["-c", NINETY_DAYS, "sh", kind])
+            .current_dir(dir.path())
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{made:?}");
+        let file = |name: &str| dir.path().join(name);
+        let (chain, key) = (file("leaf.pem"), file("leaf.key"));
+        let own = format!(
+            "certificates = [{{ chain = \"{}\", key = \"{}\" }}]",
+            chain.display(),
+            key.display()
+        );
+        site.configure("127.0.0.1:53", false, &own);
+        let program = site.start();
+        let found = testssl(&site, &file("root.pem"));
+        assert!(found.is_empty(), "{kind}: {found:#?}");
+        program.stop();
+    }
 }

@@ -17,7 +17,7 @@ const UNAVAILABLE: i32 = 69;
 /// Makes a site whose gate has a certificate of a directory, then lets `spoil` break the next order.
 fn old_stays(spoil: impl Fn(&Site, &Pebble) -> String, cause: &str) {
     let site = Site::new("");
-    let pebble = Pebble::start(&site, &Setup::default());
+    let pebble = Pebble::start(&site, &Setup::proving());
     let hook = pebble.hook("$3");
     let dns = |hook: &std::path::Path| {
         let hook = hook.display();

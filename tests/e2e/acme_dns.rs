@@ -29,7 +29,7 @@ impl Scene {
         let named = Named::start();
         let setup = Setup {
             dns: Some(named.port),
-            ..Setup::default()
+            ..Setup::proving()
         };
         Self {
             pebble: Pebble::start(&site, &setup),
@@ -57,7 +57,11 @@ fn a_wildcard_comes_by_signed_updates_and_leaves_no_record_behind() {
     scene.site.wait_for(WILD);
     let root = scene.pebble.root();
     for host in [GATE, OPEN] {
-        assert_eq!(scene.site.get(&root, host, "/healthz"), Ok(200), "{host}");
+        assert_eq!(
+            scene.site.get(&root, host, "/.postern/icon.svg"),
+            Ok(200),
+            "{host}"
+        );
     }
     let line = scene.site.certificate(WILD).unwrap();
     assert_eq!(line["names"], json!([WILD]));

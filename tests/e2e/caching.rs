@@ -178,6 +178,13 @@ fn what_was_answered_before_stands_in_for_an_app_that_fails() {
     assert!(stale.header("age").unwrap().parse::<u32>().unwrap() >= 1);
     let failed = |r: &serde_json::Value| r["path"] == "/list" && r["reason"] == "upstream-down";
     journal::wait_for(&scene.gateway, "request-ended.1", failed);
+    // what was given out says that it was old
+    let marked = |mark: &str| {
+        journal::wait_for(&scene.gateway, "request-ended.1", |r| {
+            r["path"] == "/list" && r["status"] == 200 && journal::is(r, "detail", mark)
+        })
+    };
+    marked("answered from the cache, stale, while the app is asked");
     assert_eq!(
         scene.guest.fetch(&scene.at("/list")).status,
         502,
@@ -326,6 +333,15 @@ fn who_comes_first_after_the_time_gets_the_old_answer_at_once_and_the_app_is_ask
         .filter(|r| r["detail"] == "asked again for the cache")
         .collect();
     assert!(!behind.is_empty());
+    // what was given out says which of both it was
+    let marked = |mark: &str| {
+        asked
+            .iter()
+            .filter(|r| journal::is(r, "detail", mark))
+            .count()
+    };
+    assert!(marked("answered from the cache, stale, while the app is asked") >= 4);
+    assert!(marked("answered from the cache") >= 1);
     for record in behind {
         assert_eq!(
             (&record["user"], &record["path"]),

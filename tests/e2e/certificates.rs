@@ -167,16 +167,15 @@ fn a_leaf_lives_two_weeks_at_most_and_its_key_is_in_no_file_and_ends_with_the_pr
     assert!(end > now() && end <= now() + 14 * 86_400, "{end}");
     let folder = gateway.facts.data.join("ca");
     let files: Vec<_> = fs::read_dir(&folder).unwrap().flatten().collect();
-    let keys: Vec<_> = files
-        .iter()
-        .filter(|file| {
-            fs::read_to_string(file.path())
-                .unwrap()
-                .contains("PRIVATE KEY")
-        })
-        .map(|file| file.file_name().into_string().unwrap())
-        .collect();
-    assert_eq!(keys.len(), 2, "root and intermediate: {keys:?}");
+    let keys = |word: &str| {
+        let text = |file: &&fs::DirEntry| fs::read_to_string(file.path()).unwrap();
+        files
+            .iter()
+            .filter(|file| text(file).contains(word))
+            .count()
+    };
+    let found = (keys("SEALED KEY"), keys("PRIVATE KEY"));
+    assert_eq!(found, (2, 0), "root and intermediate, sealed");
     gateway.stop();
     gateway.start_again();
     let (_, other) = leaf(&gateway);
@@ -360,4 +359,135 @@ fn an_authority_that_ends_is_told_of_and_one_that_goes_on_is_not() {
     );
     assert!(mail.text.contains("cert import --ca"), "{}", mail.text);
     assert_eq!(told(&gateway), 1);
+}
+
+/// A leaf whose key may have leaked is replaced at a word, and so are all.
+#[test]
+fn internal_leaves_are_renewed_by_command_with_another_key_and_it_says_what_it_did() {
+    let gateway = Gateway::demo();
+    let (_, first) = leaf(&gateway);
+    // nothing is due, which is said
+    let said = gateway.must(&["cert", "renew"]);
+    assert!(said.contains("gate.localhost: not due before"), "{said}");
+    assert_eq!(leaf(&gateway).1, first);
+    let said = gateway.must(&["cert", "renew", "--force", "gate.localhost"]);
+    assert!(
+        said.starts_with("gate.localhost: renewed, good until"),
+        "{said}"
+    );
+    assert_eq!(said.lines().count(), 1, "{said}");
+    let (_, second) = leaf(&gateway);
+    assert_ne!(second, first);
+    assert!(python(&gateway, "gate.localhost").is_ok());
+    let said = gateway.must(&["cert", "renew", "--force"]);
+    let renewed = said.lines().filter(|line| line.contains(": renewed"));
+    assert!(renewed.count() >= 2, "{said}");
+    assert_ne!(leaf(&gateway).1, second);
+    let records = gateway.must(&["audit", "search", "--reason", "renewed"]);
+    assert!(records.contains("gate.localhost"), "{records}");
+    let refused = gateway.run(&["cert", "renew", "--force", "nobody.localhost"]);
+    assert_eq!(refused.status.code(), Some(65), "{refused:?}");
+}
+
+/// A certificate is kept under the name that it names first, which is not always a host.
+#[test]
+fn a_certificate_whose_name_is_a_path_is_imported_nowhere_and_one_for_a_host_is() {
+    let (gateway, dir) = (Gateway::demo(), Temp::new());
+    let make = |name: &str| {
+        let mut params = rcgen::CertificateParams::default();
+        params.subject_alt_names = vec![rcgen::SanType::DnsName(name.try_into().unwrap())];
+        let key = rcgen::KeyPair::generate().unwrap();
+        let chain = dir.write("leaf.pem", params.self_signed(&key).unwrap().pem());
+        let key = secret(&dir, "leaf.key", &key.serialize_pem());
+        let files = [chain.to_str().unwrap(), key.to_str().unwrap()];
+        gateway.run(&["cert", "import", files[0], files[1]])
+    };
+    let root = gateway.facts.data.join("ca/root.pem");
+    let before = fs::read(&root).unwrap();
+    for name in [
+        "../ca/root",
+        "*.../ca/root",
+        "/tmp/x",
+        "under_score.localhost",
+    ] {
+        let refused = make(name);
+        assert_eq!(refused.status.code(), Some(65), "{name}: {refused:?}");
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(said.contains("is no host name"), "{name}: {said}");
+    }
+    assert_eq!(fs::read(&root).unwrap(), before);
+    assert!(!gateway.facts.data.join("imported").exists());
+    let taken = make("app.gate.localhost");
+    assert!(taken.status.success(), "{taken:?}");
+    assert!(
+        gateway
+            .facts
+            .data
+            .join("imported/app.gate.localhost.pem")
+            .exists()
+    );
+    assert_eq!(fs::read(&root).unwrap(), before);
+}
+
+/// The key is taken offline, the gateway goes on, and the key is good for the root when it is back.
+#[test]
+fn the_roots_key_lies_sealed_is_written_out_at_a_word_and_is_sealed_when_it_comes_back() {
+    let (mut gateway, dir) = (Gateway::demo(), Temp::new());
+    let shown: serde_json::Value =
+        serde_json::from_str(&gateway.must(&["cert", "ca-root", "--json"])).unwrap();
+    let pem = gateway.must(&["cert", "ca-root"]);
+    assert_eq!(shown["pem"], pem);
+    let subject = shown["subject"].as_str().unwrap();
+    assert!(
+        subject.starts_with("CN=") && subject.ends_with("root"),
+        "{shown}"
+    );
+    let kept = dir.write("root.pem", &pem);
+    let print = Command::new("openssl")
+        .args(["x509", "-noout", "-fingerprint", "-sha256", "-in"])
+        .arg(&kept)
+        .output()
+        .unwrap();
+    let print = String::from_utf8(print.stdout).unwrap();
+    let print = print.trim().rsplit('=').next().unwrap().to_owned();
+    assert_eq!(shown["sha256"], print);
+    assert!(
+        shown["not_after"].as_str().unwrap().ends_with('Z'),
+        "{shown}"
+    );
+
+    let away = dir.path().join("root.key");
+    let out = away.to_str().unwrap();
+    let output = gateway.run(&["cert", "ca-root", "--key", out]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(output.stdout, pem.as_bytes());
+    let mode = fs::metadata(&away).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let again = gateway.run(&["cert", "ca-root", "--key", out]);
+    assert_eq!(again.status.code(), Some(73), "{again:?}");
+    let key = fs::read_to_string(&away).unwrap();
+    let now = i64::try_from(now()).unwrap();
+    assert!(Root::from_pem(&pem, &key, now).is_ok());
+
+    let held = gateway.facts.data.join("ca/root.key");
+    fs::remove_file(&held).unwrap();
+    gateway.stop();
+    gateway.start_again();
+    assert!(python(&gateway, "gate.localhost").is_ok());
+    let none = gateway.run(&["cert", "ca-root", "--key", "/nowhere"]);
+    assert_eq!(none.status.code(), Some(69), "{none:?}");
+    // in clear as it was, until the next start
+    fs::write(&held, &key).unwrap();
+    fs::set_permissions(&held, fs::Permissions::from_mode(0o600)).unwrap();
+    gateway.stop();
+    gateway.start_again();
+    let text = fs::read_to_string(&held).unwrap();
+    assert!(
+        text.contains("SEALED KEY") && !text.contains("PRIVATE"),
+        "{text}"
+    );
+    let other = dir.path().join("other.key");
+    gateway.must(&["cert", "ca-root", "--key", other.to_str().unwrap()]);
+    assert_eq!(fs::read_to_string(other).unwrap(), key);
+    assert_eq!(gateway.must(&["cert", "ca-root"]), pem);
 }

@@ -316,3 +316,61 @@ fn a_reader_that_takes_nothing_for_too_long_is_cut_and_a_slow_one_is_not() {
     assert_eq!(hose.cut(), 1);
     drop(stuck);
 }
+
+/// A client of HTTP/2 that opens no window for its answer holds what is there of it for thirty seconds and no longer;
+/// one that reads slowly gets all it asks for. Source: CVE-2019-9511, CVE-2019-9517; security.md R-DO-11.
+#[test]
+fn a_reader_of_http_2_that_opens_no_window_is_cut_and_a_slow_one_is_not() {
+    let hose = Firehose::new();
+    let gateway = Gateway::demo_before(&hose.url());
+    let client = Client::new(&gateway);
+    let app = client.sign_in(&gateway.facts.app, &gateway.facts.demo);
+    assert_eq!(app.status, 200, "{app:?}");
+    let (name, port) = (host(&gateway.facts.app), gateway.https_port());
+    let asks = Asks {
+        cookie: format!(
+            "__Host-postern={}",
+            client.cookie(name, "__Host-postern").unwrap()
+        ),
+        authority: format!("{name}:{port}"),
+    };
+    let open = |window: u32| {
+        let to = SocketAddr::from(([127, 0, 0, 1], port));
+        let mut wire = Wire::bare(to, name, &gateway.facts.ca_root, LIMIT);
+        let head = fields(&asks.fields("GET", "/flood"));
+        let ask = frame(HEADERS, END_HEADERS | END_STREAM, 1, &head);
+        wire.send(&[PREFACE, &settings(&[(4, window)]), &ask].concat());
+        wire
+    };
+    let (mut shut, mut slow) = (open(0), open(16 * 1024));
+    let begin = Instant::now();
+    let more = |slow: &mut Wire| {
+        let next = slow.next_frame().unwrap().expect("the slow one lives");
+        assert!(!matches!(next.kind, RST_STREAM | GOAWAY), "{next:?}");
+        if next.kind == DATA && !next.payload.is_empty() {
+            let read = u32::try_from(next.payload.len()).unwrap().to_be_bytes();
+            slow.send(&[0, 1].map(|of| frame(WINDOW_UPDATE, 0, of, &read)).concat());
+        }
+    };
+    while hose.cut() == 0 {
+        more(&mut slow);
+        assert!(begin.elapsed() < LIMIT, "the shut one is never cut");
+        thread::sleep(Duration::from_millis(50));
+    }
+    let took = begin.elapsed();
+    assert!(took > Duration::from_secs(25), "{took:?}");
+    let ended = reaction(&mut shut, |came| {
+        matches!(came, Came::Reset(_) | Came::End(_))
+    });
+    assert!(
+        matches!(
+            ended.last(),
+            Some(Came::Reset(_) | Came::End(_) | Came::Closed)
+        ),
+        "{ended:?}"
+    );
+    for _ in 0..100 {
+        more(&mut slow);
+    }
+    assert_eq!(hose.cut(), 1);
+}

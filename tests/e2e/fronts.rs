@@ -1,12 +1,16 @@
 //! What an area says of requests and answers besides who may come in.
 
 use std::fs;
+use std::io::Write;
+use std::net::TcpListener;
 use std::path::Path;
+use std::time::Duration;
 
 use postern_tests::curl::{Client, origin};
 use postern_tests::gateway::Gateway;
 use postern_tests::journal;
 use postern_tests::upstream::Recorder;
+use postern_tests::websocket::read_head;
 
 /// A policy whose app has these keys and areas.
 fn policy(app: &str, areas: &str) -> String {
@@ -321,27 +325,85 @@ fn pages_of_listed_origins_may_read_answers_and_preflights_carry_no_data() {
     );
 }
 
+/// An app that sends one text in chunks of a kilobyte, a moment apart; its address, and the text.
+fn many_parts() -> (String, String) {
+    let text: String = (0..20_000_u32)
+        .map(|n| format!("{:x} ", n.wrapping_mul(2_654_435_761)))
+        .collect();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let parts: Vec<Vec<u8>> = text.as_bytes().chunks(1024).map(<[u8]>::to_vec).collect();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            drop(read_head(&mut stream));
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\
+                        Connection: close\r\n\r\n";
+            drop(stream.write_all(head.as_bytes()));
+            for part in &parts {
+                let size = format!("{:x}\r\n", part.len());
+                drop(stream.write_all(&[size.as_bytes(), part, b"\r\n"].concat()));
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            drop(stream.write_all(b"0\r\n\r\n"));
+        }
+    });
+    (url, text)
+}
+
 #[test]
 fn answers_of_an_app_are_compressed_where_the_area_says_so() {
     let areas = "[app.app.\"/plain\"]\ncompress = false\nallow.people = { who = [\"demo\"] }\n\
          [app.app.\"/set-cookie\"]\nallow.people = { who = [\"demo\"] }\n";
     let scene = Scene::new("compress = { types = \"text/plain\", min = \"1B\" }", areas);
-    let get = |path: &str| {
-        let args = ["--compressed", "-H", "Accept-Encoding: gzip"];
+    let coded = |path: &str, version: &str, coding: &str| {
+        let accept = format!("Accept-Encoding: {coding}");
+        let args = [version, "--compressed", "-H", &accept];
         scene.client.send(&scene.at(path), &args)
     };
+    let get = |path: &str| coded(path, "--http2", "gzip");
+    let long: String = (0..500).map(|n| format!("-{n:x}")).collect();
     for version in ["--http1.1", "--http2"] {
-        let args = [version, "--compressed", "-H", "Accept-Encoding: gzip"];
-        let packed = scene
-            .client
-            .send(&scene.at("/a-path-that-is-long-enough"), &args);
-        assert_eq!(packed.header("content-encoding"), Some("gzip"), "{version}");
-        assert_eq!(packed.header("vary"), Some("Accept-Encoding"));
-        assert_eq!(
-            packed.body,
-            "the recorder saw /a-path-that-is-long-enough\n"
-        );
+        for coding in ["gzip", "br", "zstd"] {
+            for path in ["/short".to_owned(), format!("/{long}")] {
+                // what comes is what curl has unpacked by the coding that is named
+                let packed = coded(&path, version, coding);
+                assert_eq!(packed.header("content-encoding"), Some(coding), "{version}");
+                assert_eq!(packed.header("vary"), Some("Accept-Encoding"));
+                assert_eq!(packed.body, format!("the recorder saw {path}\n"));
+            }
+        }
+        let plain = coded("/short", version, "identity");
+        assert_eq!(plain.header("content-encoding"), None);
+        assert_eq!(plain.body, "the recorder saw /short\n");
     }
+    // an answer in many parts
+    let all = many_parts();
+    let text = policy(
+        &format!(
+            "upstream = \"{}\"\ncompress = {{ types = \"text/plain\" }}",
+            all.0
+        ),
+        "",
+    );
+    scene.gateway.set_policy(&text);
+    for version in ["--http1.1", "--http2"] {
+        for coding in ["gzip", "br", "zstd"] {
+            let packed = coded("/parts", version, coding);
+            assert_eq!(packed.header("content-encoding"), Some(coding), "{version}");
+            assert!(
+                packed.body == all.1,
+                "{version} {coding}: {} bytes",
+                packed.body.len()
+            );
+        }
+    }
+    scene.gateway.set_policy(&policy(
+        &format!(
+            "upstream = \"{}\"\ncompress = {{ types = \"text/plain\", min = \"1B\" }}",
+            scene.recorder.url()
+        ),
+        areas,
+    ));
     let plain = get("/plain/a-path-that-is-long-enough");
     assert_eq!(plain.header("content-encoding"), None);
     let cookie = get("/set-cookie");

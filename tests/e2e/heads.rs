@@ -4,9 +4,9 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use postern_tests::raw;
 use postern_tests::strict::{END, Scene, get, post, replace, with};
 use postern_tests::websocket::read_head;
+use postern_tests::{journal, raw};
 
 #[test]
 fn a_body_of_two_lengths_is_refused_and_one_of_one_length_passes() {
@@ -386,6 +386,36 @@ fn who_expects_100_is_told_before_the_body_whether_to_send_it() {
     assert_eq!(scene.recorder.last().body, b"hello");
 }
 
+/// Whoever asks first has a body to send; one of HTTP/1.0 cannot ask, and nobody answers it.
+/// Source: RFC 9110 section 10.1.1; security.md R-PX-11.
+#[test]
+fn an_expectation_without_a_body_is_refused_and_one_of_http_1_0_ignored() {
+    let scene = Scene::new();
+    let expects = |fields: &str, body: &str| {
+        let fields = format!("Expect: 100-continue\r\n{fields}");
+        postern_tests::strict::post(&fields, body)
+    };
+    for fields in ["", "Content-Length: 0\r\n"] {
+        let answer = scene.send(&expects(fields, ""));
+        assert_eq!(answer.status(), Some(417), "{fields:?}");
+        scene.refuses("nothing to send", &expects(fields, ""));
+    }
+    let old = postern_tests::strict::replace(
+        &expects("Content-Length: 5\r\n", "hello"),
+        b"HTTP/1.1",
+        b"HTTP/1.0",
+    );
+    let answer = scene.send(&old);
+    let shown = String::from_utf8_lossy(&answer.bytes).into_owned();
+    let first = shown.lines().next().unwrap_or_default();
+    assert!(first.contains(" 200 "), "{shown}");
+    let seen = scene.recorder.last();
+    assert_eq!(
+        (seen.body.as_slice(), seen.values("expect").len()),
+        (&b"hello"[..], 0)
+    );
+}
+
 /// Bytes behind a request for a WebSocket that the app declines are no bytes of a tunnel.
 /// Source: CVE-2026-2833; security.md R-PX-12.
 #[test]
@@ -400,8 +430,10 @@ fn what_stands_behind_a_declined_upgrade_is_judged_like_any_request() {
         scene.cookie
     );
     let both = format!(
-        "GET /p HTTP/1.1\r\n{usual}Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n\
-         GET /secret HTTP/1.1\r\n{usual}Connection: close\r\n\r\n"
+        "GET /p HTTP/1.1\r\n{usual}Origin: https://{}\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\n\r\n\
+         GET /secret HTTP/1.1\r\n{usual}Connection: close\r\n\r\n",
+        scene.authority()
     );
     let answer = raw::exchange(&mut scene.connect(), both.as_bytes());
     assert_eq!(answer.status(), Some(200), "the app declines");
@@ -409,4 +441,81 @@ fn what_stands_behind_a_declined_upgrade_is_judged_like_any_request() {
     assert!(seen.iter().all(|r| r.target() != "/secret"), "{seen:?}");
     assert_eq!(seen.last().unwrap().target(), "/p");
     assert!(seen.last().unwrap().body.is_empty());
+}
+
+/// Answers that are made before there is a request are answers of the gateway like any: over TLS with HSTS, and with
+/// an id that finds their record. Source: security.md R-PX-28.
+#[test]
+fn what_is_refused_by_its_head_has_hsts_an_id_and_a_record_with_it() {
+    let scene = Scene::new();
+    let expects = "Expect: 200-maybe\r\nContent-Length: 1\r\n";
+    let large: String = (0..40)
+        .map(|n| format!("X-{n}: {}\r\n", "v".repeat(1000)))
+        .collect();
+    let field = |head: &str, name: &str| {
+        let named = |line: &&str| line.to_ascii_lowercase().starts_with(name);
+        let mut lines = head
+            .lines()
+            .filter(named)
+            .map(|line| line[name.len()..].to_owned());
+        let first = lines.next();
+        assert_eq!(lines.next(), None, "{head}");
+        first
+    };
+    let judge = |what: &str, answer: &raw::RawAnswer, status: u16, tls: bool| {
+        let text = String::from_utf8_lossy(&answer.bytes).into_owned();
+        assert_eq!(answer.status(), Some(status), "{what}: {text}");
+        let (head, _) = text.split_once("\r\n\r\n").unwrap();
+        let hsts = field(head, "strict-transport-security: ");
+        assert_eq!(hsts.is_some(), tls, "{what}: {head}");
+        assert!(
+            hsts.is_none_or(|hsts| hsts.starts_with("max-age=")),
+            "{what}: {head}"
+        );
+        let id = field(head, "x-request-id: ").unwrap();
+        let record = journal::wait_for(&scene.gateway, "access-decided.1", |record| {
+            journal::is(record, "request_id", &id)
+        });
+        assert_eq!(record["status"], status, "{what}: {record}");
+        assert_eq!(record["outcome"], "deny", "{what}: {record}");
+    };
+    let line = format!("/{}", "a".repeat(9000));
+    for (what, text, status) in [
+        (
+            "a bare line feed",
+            b"GET /p HTTP/1.1\nHOSTCOOKIE\r\n".to_vec(),
+            400,
+        ),
+        ("a method", replace(&get("/p"), b"GET", b"TRACE"), 405),
+        ("a long line", get(&line), 414),
+        ("an expectation", with(expects), 417),
+        ("a large head", with(&large), 431),
+        (
+            "a version",
+            replace(&get("/p"), b"HTTP/1.1", b"HTTP/2.7"),
+            505,
+        ),
+        (
+            "a head that never ends",
+            b"GET /p HTTP/1.1\r\nX-A: ".to_vec(),
+            408,
+        ),
+    ] {
+        judge(what, &scene.send(&text), status, true);
+    }
+    let plain = std::net::TcpStream::connect(("127.0.0.1", scene.gateway.http_port()));
+    let mut plain = plain.unwrap();
+    plain
+        .set_read_timeout(Some(Duration::from_secs(15)))
+        .unwrap();
+    let text = scene.whole(&replace(&get("/p"), b"GET", b"TRACE"));
+    judge("without TLS", &raw::exchange(&mut plain, &text), 405, false);
+    // the twin: what is served has them by the way that serves it
+    let served = scene.send(&get("/p"));
+    let text = String::from_utf8_lossy(&served.bytes).into_owned();
+    assert!(
+        field(&text, "strict-transport-security: ").is_some(),
+        "{text}"
+    );
+    assert!(field(&text, "x-request-id: ").is_some(), "{text}");
 }

@@ -105,14 +105,10 @@ fn every_key_in_the_state_folder_is_in_the_list() {
     assert!(found >= 4, "tunnel, statements, root and intermediate");
     for line in &lines {
         assert!(line["turns"].is_string(), "{line}");
-        // what stands in clear is of the authority, or the master key itself
+        // what stands in clear is the master key itself
         let key = line["key"].as_str().unwrap();
         let is_clear = line["place"].is_string() && line["sealed"] == false;
-        assert_eq!(
-            is_clear,
-            key == "master" || key.starts_with("authority"),
-            "{line}"
-        );
+        assert_eq!(is_clear, key == "master", "{line}");
     }
     let shown = gateway.must(&["key", "list"]);
     assert!(

@@ -230,11 +230,14 @@ fn path_parameters_choose_no_rule_and_reach_only_an_app_that_takes_them() {
         "/a%3bb",
         "/a;%2e%2e/b",
         "/.postern;x/open",
-        "/healthz;x",
     ] {
         assert_eq!(status(app, path), 400, "{path}");
     }
-    assert_eq!(status(app, "/healthz"), 200, "the twin of the last one");
+    assert_eq!(
+        status(app, "/.postern/icon.svg"),
+        200,
+        "the twin of the last one"
+    );
     assert_eq!(recorder.seen().len(), before);
     assert!(is_the_app(&client.follow(&second)));
     let before = recorder.seen().len();

@@ -14,6 +14,7 @@ use postern_tests::office::Office;
 use postern_tests::policy::second_app;
 use postern_tests::raw::{self, Tls};
 use postern_tests::upstream::Recorder;
+use postern_tests::websocket::Socket;
 use serde_json::Value;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -444,4 +445,106 @@ fn a_program_cannot_say_why_it_comes() {
     assert!(recorder.seen().iter().all(|r| !r.line.contains("/why/api")));
     gateway.open_policy(&asks("justify = false\n"));
     assert_eq!(ask(&gateway, &url, &token, &[]).status, 200);
+}
+
+/// A page elsewhere can have a browser open a WebSocket with the cookies of this one; what tells is the Origin, which
+/// every browser sends. Source: RFC 6455 sections 4.1 and 10.2; security.md R-AZ-19.
+#[test]
+fn a_websocket_comes_from_a_page_of_the_app_or_from_a_program_and_nothing_else_reaches_the_app() {
+    let recorder = Recorder::new();
+    let gateway = start(&recorder);
+    let client = confirmed(&gateway, &gateway.facts.demo);
+    let token = make(&gateway, &client, "app.app", "robot");
+    let app = &gateway.facts.app;
+    assert_eq!(client.follow(app).status, 200);
+    let (name, port) = (host(app), gateway.https_port());
+    let cookie = client.cookie(name, "__Host-postern").unwrap();
+    let cookie = format!("Cookie: __Host-postern={cookie}\r\n");
+    let bearer = format!("Authorization: Bearer {token}\r\n");
+    let (both, stale) = (
+        format!("{cookie}{bearer}"),
+        "Cookie: __Host-postern=gone\r\n",
+    );
+    let own = format!("Origin: https://{name}:{port}\r\n");
+    let open = |proof: &str, origin: &str| {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let tls = raw::tls(address, name, &gateway.facts.ca_root, LIMIT);
+        let authority = format!("{name}:{port}");
+        Socket::ask(tls, &authority, "/ws", &format!("{proof}{origin}"))
+    };
+    let refused = [
+        ("null", &cookie, "Origin: null\r\n".to_owned()),
+        ("no name", &cookie, "Origin: \r\n".to_owned()),
+        (
+            "another port",
+            &cookie,
+            format!("Origin: https://{name}:1\r\n"),
+        ),
+        ("no port", &cookie, format!("Origin: https://{name}\r\n")),
+        ("http", &cookie, own.replace("https:", "http:")),
+        (
+            "a sibling",
+            &cookie,
+            own.replace(name, "second.gate.localhost"),
+        ),
+        (
+            "a host below",
+            &cookie,
+            own.replace(name, &format!("x.{name}")),
+        ),
+        (
+            "a longer name",
+            &cookie,
+            own.replace(name, &format!("{name}.evil.example")),
+        ),
+        (
+            "another page",
+            &cookie,
+            "Origin: https://evil.example\r\n".to_owned(),
+        ),
+        ("a path", &cookie, own.replace("\r\n", "/\r\n")),
+        ("doubled", &cookie, own.repeat(2)),
+        (
+            "with another",
+            &cookie,
+            format!("{own}Origin: https://evil.example\r\n"),
+        ),
+        ("none beside a cookie", &cookie, String::new()),
+        ("none beside cookie and token", &both, String::new()),
+        (
+            "another page with a token",
+            &bearer,
+            "Origin: https://evil.example\r\n".to_owned(),
+        ),
+    ];
+    let before = recorder.seen().len();
+    for (what, proof, origin) in &refused {
+        let answer = open(proof, origin).map(drop);
+        assert_eq!(answer, Err("HTTP/1.1 403 Forbidden".to_owned()), "{what}");
+    }
+    assert_eq!(
+        open(stale, "").map(drop),
+        Err("HTTP/1.1 403 Forbidden".to_owned())
+    );
+    // who shows nothing is asked to sign in, as always
+    assert_eq!(
+        open("", "").map(drop),
+        Err("HTTP/1.1 401 Unauthorized".to_owned())
+    );
+    let seen = recorder.seen();
+    assert_eq!(seen.len(), before, "{:?}", &seen[before..]);
+    let foreign = journal::search(&gateway, &["--event", "access-decided"]);
+    let foreign = foreign
+        .iter()
+        .filter(|r| journal::is(r, "detail", "foreign-origin"));
+    assert!(foreign.count() > 0);
+    for (what, proof, origin) in [
+        ("the app's own page", &cookie, own.as_str()),
+        ("a program", &bearer, ""),
+        ("a program that says so", &bearer, own.as_str()),
+    ] {
+        let mut socket = open(proof, origin).unwrap_or_else(|e| panic!("{what}: {e}"));
+        assert_eq!(socket.echo("x").unwrap(), "x", "{what}");
+    }
+    assert_eq!(recorder.seen().len(), before + 3);
 }

@@ -11,6 +11,7 @@ use postern_tests::curl::{Client, host};
 use postern_tests::gateway::Gateway;
 use postern_tests::nginx::{self, Nginx};
 use postern_tests::origin::Origin;
+use postern_tests::ports::free_tcp;
 use postern_tests::raw;
 use postern_tests::temp::Temp;
 use postern_tests::wait::PATIENCE;
@@ -81,6 +82,8 @@ struct Block {
     nginx: [&'static str; 2],
     app: &'static str,
     areas: &'static str,
+    /// What its server of port 80 does, where it has one.
+    plain: Option<&'static str>,
     /// Requests of its own, as those of [`FIELDS`]; a `METHOD` may stand before them.
     more: &'static [&'static str],
 }
@@ -90,6 +93,18 @@ const PROXY: &str = "proxy_pass http://127.0.0.1:APP_PORT;
         proxy_set_header X-Real-IP $remote_addr;
         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
         proxy_set_header X-Forwarded-Proto $scheme;";
+
+const ONWARD: &str = "return 301 https://$server_name$request_uri;";
+
+/// Asked for without TLS, by every method.
+const PLAIN: [&str; 6] = [
+    "/",
+    "/login",
+    "/echo/deep/er/?a=1&b=%20c&b=2",
+    "/echo/a%20b",
+    "/static/style?v=1",
+    "/echo/%7Euser",
+];
 
 const PAYROLL: Block = Block {
     name: "payroll",
@@ -117,6 +132,7 @@ const PAYROLL: Block = Block {
     ],
     app: "preset = \"dashboard\"\nbody-max = \"100MiB\"\nwebsocket = true\ntimeout = { stream = \"24h\" }",
     areas: "",
+    plain: Some(ONWARD),
     more: &["/login", "POST /login", "/login/other"],
 };
 
@@ -125,6 +141,7 @@ const ERP: Block = Block {
     nginx: ["", "\n    location / {\n        PROXY\n    }"],
     app: "preset = \"none\"\nbody-max = \"1MiB\"",
     areas: "",
+    plain: None,
     more: &[],
 };
 
@@ -161,11 +178,13 @@ const KPI: Block = Block {
     }"#,
     ],
     app: "preset = \"spa\"\nbody-max = \"1MiB\"\ncompress = { types = [\"text/plain\", \"text/html\", \"text/css\", \"text/xml\", \"text/javascript\", \
-          \"application/json\", \"application/javascript\", \"image/svg+xml\"], min = \"20B\", level = 6 }",
+          \"application/json\", \"application/javascript\", \"application/xml+rss\", \"application/rss+xml\", \
+          \"font/truetype\", \"font/opentype\", \"application/vnd.ms-fontobject\", \"image/svg+xml\"], min = \"20B\", level = 6 }",
     areas: "[app.app.\"/api\"]\ncache = { ttl = \"5m\", stale = \"1h\", shared = \"figures are the same for all\" }\n\
             allow.people = { who = [\"demo\"] }\n\
             [app.app.\"/static\"]\nset = { Cache-Control = \"public, max-age=31536000, immutable\" }\n\
             allow.people = { who = [\"demo\"] }\n",
+    plain: Some(ONWARD),
     more: &[
         "/api/counted",
         "/api/counted",
@@ -174,6 +193,13 @@ const KPI: Block = Block {
         "POST /api/counted",
         "/api/data Accept-Encoding: gzip",
         "/api/status/404",
+        "/kind/application/xml+rss Accept-Encoding: gzip",
+        "/kind/application/rss+xml Accept-Encoding: gzip",
+        "/kind/font/truetype Accept-Encoding: gzip",
+        "/kind/font/opentype Accept-Encoding: gzip",
+        "/kind/application/vnd.ms-fontobject Accept-Encoding: gzip",
+        "/kind/font/woff2 Accept-Encoding: gzip",
+        "/kind/application/rss+xml",
         "/static/style",
         "/static/style Accept-Encoding: gzip",
         "/static/picture",
@@ -302,6 +328,43 @@ const KNOWN: &[(&str, &str)] = &[
         "kpi * /api/*: answer age: - | *",
         "an answer from the store says how old it is",
     ),
+    // without TLS
+    (
+        "* http *: status 301 | 405",
+        "GET and HEAD are sent on; what else comes has sent its body in the clear already",
+    ),
+    (
+        "* http *: answer location: * | -",
+        "so it is told, and sent nowhere",
+    ),
+    (
+        "* http *: answer location: */echo/%7Euser | */echo/~user",
+        "one spelling is judged, logged and sent",
+    ),
+    (
+        "* http *: body",
+        "nobody reads the page of a redirect; a refusal says what it is",
+    ),
+    ("* http *: answer content-type: text/html | *", "the same"),
+    (
+        "* http *: answer cache-control: - | no-store",
+        "a redirect is to be asked for again where hosts or ports change",
+    ),
+    (
+        "* http *: answer x-content-type-options: - | nosniff",
+        "security fields stand on every answer",
+    ),
+    ("* http *: answer x-frame-options: - | *", "the same"),
+    ("* http *: answer referrer-policy: - | *", "the same"),
+    (
+        "* http *: answer content-security-policy: - | *",
+        "the same",
+    ),
+    (
+        "* http *: answer cross-origin-*: - | same-origin",
+        "the same",
+    ),
+    ("* http *: answer permissions-policy: - | *", "the same"),
 ];
 
 struct Request {
@@ -418,6 +481,8 @@ struct Scene {
     name: &'static str,
     origin: Origin,
     nginx: Nginx,
+    /// The port of nginx without TLS.
+    plain: u16,
     nginx_root: Temp,
     gateway: Gateway,
     cookie: String,
@@ -445,15 +510,21 @@ impl Scene {
         );
         let cookie = client.cookie(&name, "__Host-postern").unwrap();
         origin.forget();
-        let nginx_root = Temp::new();
+        let (nginx_root, plain) = (Temp::new(), free_tcp());
         let nginx = Nginx::start(&[], |dir, port| {
             certificate(dir, &nginx_root, &name);
-            server(block, dir, port, origin.port(), &name)
+            let onward = block.plain.map(|does| {
+                format!(
+                    "server {{\n listen 127.0.0.1:{plain};\n server_name {name};\n {does}\n}}\n"
+                )
+            });
+            onward.unwrap_or_default() + &server(block, dir, port, origin.port(), &name)
         });
         Self {
             name: block.name,
             origin,
             nginx,
+            plain,
             nginx_root,
             gateway,
             cookie: format!("__Host-postern={cookie}"),
@@ -481,6 +552,20 @@ impl Scene {
             .unwrap_or_else(|| panic!("no answer to {request} at {port}: {answer:?}"));
         self.without_ports(&mut got);
         got
+    }
+
+    /// Asks nginx and the gateway without TLS.
+    fn without_tls(&self, request: &Request) -> [Got; 2] {
+        [self.plain, self.gateway.http_port()].map(|port| {
+            let mut tcp = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+            tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+            let name = host(&self.gateway.facts.app);
+            let answer = raw::exchange(&mut tcp, &request.bytes(&format!("{name}:{port}"), None));
+            let mut got = Got::read(&answer.bytes)
+                .unwrap_or_else(|| panic!("no answer to {request} at {port}: {answer:?}"));
+            self.without_ports(&mut got);
+            got
+        })
     }
 
     /// Only the ports of this run differ in what names an address.
@@ -526,6 +611,15 @@ fn server(block: &Block, dir: &Path, port: u16, origin: u16, name: &str) -> Stri
 fn what_nginx_and_the_gateway_answer_differs_only_as_listed() {
     let (mut count, mut unlisted) = (0, BTreeSet::new());
     let mut met = vec![false; KNOWN.len()];
+    let mut judge = |text: String| {
+        let known = KNOWN
+            .iter()
+            .position(|(pattern, _)| matches(pattern, &text));
+        match known {
+            Some(at) => met[at] = true,
+            None => drop(unlisted.insert(text)),
+        }
+    };
     for block in [PAYROLL, ERP, KPI] {
         let scene = Scene::new(&block);
         for request in requests(&block) {
@@ -535,14 +629,15 @@ fn what_nginx_and_the_gateway_answer_differs_only_as_listed() {
             let theirs = scene.by_nginx(&request);
             scene.origin.forget();
             for difference in theirs.differences(&ours) {
-                let text = format!("{} {request}: {difference}", scene.name);
-                let known = KNOWN
-                    .iter()
-                    .position(|(pattern, _)| matches(pattern, &text));
-                match known {
-                    Some(at) => met[at] = true,
-                    None => drop(unlisted.insert(text)),
-                }
+                judge(format!("{} {request}: {difference}", scene.name));
+            }
+        }
+        let plain = PLAIN.iter().filter(|_| block.plain.is_some());
+        for request in plain.flat_map(|path| METHODS.map(|method| Request::new(method, path))) {
+            count += 1;
+            let [theirs, ours] = scene.without_tls(&request);
+            for difference in theirs.differences(&ours) {
+                judge(format!("{} http {request}: {difference}", scene.name));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::IoSliceMut;
+use std::io::{IoSliceMut, Write};
 use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -12,16 +12,19 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use postern_tests::cases::Asks;
 use postern_tests::curl::{Client, host};
+use postern_tests::frames::*;
 use postern_tests::gateway::{Gateway, binary};
-use postern_tests::raw;
+use postern_tests::raw::{self, Tls};
 use postern_tests::temp::Temp;
 use postern_tests::upstream::Recorder;
 use postern_tests::wait;
+use postern_tests::websocket::Socket;
 use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
@@ -173,9 +176,9 @@ fn obey(kept: &mut BTreeMap<String, OwnedFd>, text: &str, fd: Option<OwnedFd>) {
 struct Scene {
     gateway: Gateway,
     log: PathBuf,
-    request: String,
+    asks: Asks,
     name: String,
-    _app: Recorder,
+    app: Recorder,
 }
 
 impl Scene {
@@ -191,44 +194,134 @@ impl Scene {
         let port = gateway.https_port();
         Self {
             log: gateway.dir().join("passed.log"),
-            request: format!(
-                "GET /counted-not HTTP/1.1\r\nHost: {name}:{port}\r\nCookie: __Host-postern={cookie}\r\nConnection: close\r\n\r\n"
-            ),
+            asks: Asks {
+                cookie: format!("__Host-postern={cookie}"),
+                authority: format!("{name}:{port}"),
+            },
             name,
             gateway,
-            _app: app,
+            app,
         }
     }
 
-    fn ask(&self) -> raw::RawAnswer {
+    /// Starts a gateway as a socket unit does, on the sockets of the doors.
+    fn on(&self, sockets: &[TcpListener; 2]) -> Passed {
+        let [https, http] = sockets;
+        Passed::of_unit(&self.gateway.facts.config, &self.log, [https, http])
+    }
+
+    fn doors(&self) -> [TcpListener; 2] {
+        let doors = [self.gateway.https_port(), self.gateway.http_port()];
+        doors.map(|port| TcpListener::bind(local(port)).unwrap())
+    }
+
+    fn tls(&self) -> Tls {
         let at = local(self.gateway.https_port());
-        let mut tls = raw::tls(at, &self.name, &self.gateway.facts.ca_root, SOON);
-        raw::exchange(&mut tls, self.request.as_bytes())
+        raw::tls(at, &self.name, &self.gateway.facts.ca_root, SOON)
+    }
+
+    fn head(&self, path: &str, more: &str) -> String {
+        let Asks { cookie, authority } = &self.asks;
+        format!("GET {path} HTTP/1.1\r\nHost: {authority}\r\nCookie: {cookie}\r\n{more}\r\n")
+    }
+
+    fn ask(&self) -> raw::RawAnswer {
+        self.ask_for("/counted-not")
+    }
+
+    fn ask_for(&self, path: &str) -> raw::RawAnswer {
+        let request = self.head(path, "Connection: close\r\n");
+        raw::exchange(&mut self.tls(), request.as_bytes())
+    }
+
+    fn wire(&self) -> Wire {
+        let at = local(self.gateway.https_port());
+        Wire::open(at, &self.name, &self.gateway.facts.ca_root, SOON)
+    }
+
+    /// Asks on one kept connection of HTTP/1.1 until that is ended; whatever came of the last request, one that had
+    /// no byte of an answer on a connection that had carried others may be made again (RFC 9112 section 9.3.1).
+    fn keep_asking(&self, stop: &AtomicBool, note: &mut impl FnMut(Result<(), String>)) {
+        let (mut tls, mut carried) = (self.tls(), 0);
+        while !stop.load(Ordering::SeqCst) {
+            drop(tls.write_all(self.head("/kept", "").as_bytes()));
+            let (head, whole) = raw::one_answer(&mut tls);
+            if head.is_empty() && carried > 0 {
+                return;
+            }
+            let fine = whole && head.starts_with("HTTP/1.1 200");
+            note(fine.then_some(()).ok_or(head.clone()));
+            if !fine || head.to_ascii_lowercase().contains("connection: close") {
+                return;
+            }
+            carried += 1;
+        }
+    }
+
+    /// Asks on one connection of HTTP/2 until that is ended; what the gateway says it did not take (RFC 9113 section
+    /// 6.8), and what had no answer where it was idle, may be made again.
+    fn keep_asking_h2(&self, stop: &AtomicBool, note: &mut impl FnMut(Result<(), String>)) {
+        let (mut wire, mut stream, mut last) = (self.wire(), 1, None);
+        while !stop.load(Ordering::SeqCst) && last.is_none() {
+            let head = fields(&self.asks.fields("GET", "/h2"));
+            wire.send(&frame(HEADERS, END_HEADERS | END_STREAM, stream, &head));
+            match wire.answer(stream, &mut last) {
+                Some(200) => note(Ok(())),
+                Some(status) => note(Err(format!("{status} over HTTP/2"))),
+                None if last.is_some_and(|last| stream <= last) => {
+                    note(Err("taken and not answered".to_owned()));
+                }
+                None if stream == 1 => return note(Err("nothing came over HTTP/2".to_owned())),
+                None => return,
+            }
+            stream += 2;
+        }
     }
 
     /// Asks all the while over two restarts, and says of what came that was no page of the app.
     fn restarted_twice(&self, mut running: Passed, start: impl Fn() -> Passed) -> Passed {
         // it waits in the queue of the socket until the gateway is up
         assert_eq!(self.ask().status(), Some(200));
-        let (stop, served) = (AtomicBool::new(false), AtomicUsize::new(0));
-        let ask = || {
+        let stop = AtomicBool::new(false);
+        let served: [AtomicUsize; 3] = Default::default();
+        let ask = |way: usize| {
             let mut failed = Vec::new();
+            let mut note = |came: Result<(), String>| match came {
+                Ok(()) => {
+                    served[way].fetch_add(1, Ordering::SeqCst);
+                }
+                Err(what) => failed.push(what),
+            };
             while !stop.load(Ordering::SeqCst) {
-                let answer = self.ask();
-                if answer.status() == Some(200) {
-                    served.fetch_add(1, Ordering::SeqCst);
-                } else {
-                    failed.push(String::from_utf8_lossy(&answer.bytes).into_owned());
+                match way {
+                    0 => {
+                        let answer = self.ask();
+                        let shown = || String::from_utf8_lossy(&answer.bytes).into_owned();
+                        note(
+                            (answer.status() == Some(200))
+                                .then_some(())
+                                .ok_or_else(shown),
+                        );
+                    }
+                    1 => self.keep_asking(&stop, &mut note),
+                    _ => self.keep_asking_h2(&stop, &mut note),
                 }
             }
             failed
         };
+        let counts = || served.each_ref().map(|count| count.load(Ordering::SeqCst));
         let more = |what: &str| {
-            let before = served.load(Ordering::SeqCst);
-            wait::until_true(SOON, what, || served.load(Ordering::SeqCst) >= before + 40);
+            let before = counts();
+            wait::until_true(SOON, what, || {
+                counts()
+                    .iter()
+                    .zip(before)
+                    .all(|(now, before)| *now >= before + 20)
+            });
         };
         let failed: Vec<String> = thread::scope(|scope| {
-            let workers: Vec<_> = (0..4).map(|_| scope.spawn(ask)).collect();
+            let ways = [0, 0, 1, 1, 2, 2];
+            let workers: Vec<_> = ways.map(|way| scope.spawn(move || ask(way))).into();
             more("requests are served");
             for _ in 0..2 {
                 running.stop();
@@ -241,12 +334,8 @@ impl Scene {
                 .flat_map(|w| w.join().unwrap())
                 .collect()
         });
-        let served = served.into_inner();
-        assert!(
-            failed.is_empty(),
-            "{} of {served}: {failed:?}",
-            failed.len()
-        );
+        let (served, count) = (counts(), failed.len());
+        assert!(failed.is_empty(), "{count} of {served:?}: {failed:?}");
         running
     }
 }
@@ -254,12 +343,85 @@ impl Scene {
 #[test]
 fn over_two_restarts_not_one_request_fails() {
     let scene = Scene::new();
-    let gateway = &scene.gateway;
-    let doors = [gateway.https_port(), gateway.http_port()].map(local);
-    let sockets = doors.map(|at| TcpListener::bind(at).unwrap());
-    let sockets = [&sockets[0], &sockets[1]];
-    let start = || Passed::of_unit(&gateway.facts.config, &scene.log, sockets);
+    let sockets = scene.doors();
+    let start = || scene.on(&sockets);
     scene.restarted_twice(start(), start).stop();
+}
+
+/// Waits until so many requests for a path have reached the app.
+fn until_asked(scene: &Scene, path: &str, count: usize) {
+    let asked = || {
+        let seen = scene.app.seen();
+        seen.iter().filter(|seen| seen.target() == path).count()
+    };
+    wait::until_true(SOON, "the app is asked", || asked() >= count);
+}
+
+#[test]
+fn an_answer_of_nine_seconds_outlasts_a_restart_and_what_has_no_end_does_not_hold_it_up() {
+    let scene = Scene::new();
+    let sockets = scene.doors();
+    let mut running = scene.on(&sockets);
+    assert_eq!(scene.ask().status(), Some(200));
+    let (cookie, authority) = (scene.asks.cookie.as_str(), scene.asks.authority.as_str());
+    let socket = Socket::open(scene.tls(), authority, "/ws", Some(cookie));
+    let mut socket = socket.unwrap();
+    assert_eq!(socket.echo("x").unwrap(), "x");
+    thread::scope(|scope| {
+        let plain = scope.spawn(|| scene.ask_for("/slow"));
+        let multiplexed = scope.spawn(|| {
+            let (mut wire, mut last) = (scene.wire(), None);
+            let head = fields(&scene.asks.fields("GET", "/slow"));
+            wire.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &head));
+            (wire.answer(1, &mut last), last)
+        });
+        let events = scope.spawn(|| {
+            let mut tls = scene.tls();
+            drop(tls.write_all(scene.head("/events", "").as_bytes()));
+            raw::read_all(&mut tls)
+        });
+        until_asked(&scene, "/slow", 2);
+        until_asked(&scene, "/events", 1);
+        let stops = Instant::now();
+        running.stop();
+        let took = stops.elapsed();
+        assert!(took < Duration::from_secs(20), "{took:?}");
+        let answer = plain.join().unwrap();
+        assert_eq!(answer.status(), Some(200), "{answer:?}");
+        let (status, last) = multiplexed.join().unwrap();
+        assert_eq!(status, Some(200));
+        assert!(last.is_some(), "and it was told to ask elsewhere next");
+        let events = events.join().unwrap();
+        assert!(events.status() == Some(200) && events.closed, "{events:?}");
+    });
+    socket.wait_closed();
+    let mut running = scene.on(&sockets);
+    assert_eq!(scene.ask().status(), Some(200));
+    running.stop();
+}
+
+#[test]
+fn an_answer_without_an_end_is_cut_before_the_service_manager_kills() {
+    let scene = Scene::new();
+    let sockets = scene.doors();
+    let mut running = scene.on(&sockets);
+    thread::scope(|scope| {
+        let endless = scope.spawn(|| {
+            let mut tls = scene.tls();
+            drop(tls.write_all(scene.head("/download", "").as_bytes()));
+            raw::read_all(&mut tls)
+        });
+        until_asked(&scene, "/download", 1);
+        let stops = Instant::now();
+        running.stop();
+        let took = stops.elapsed();
+        // TimeoutStopSec of the unit is 30
+        assert!(
+            took > Duration::from_secs(20) && took < Duration::from_secs(30),
+            "{took:?}"
+        );
+        assert!(endless.join().unwrap().closed);
+    });
 }
 
 #[test]

@@ -195,57 +195,165 @@ fn a_check_that_fails_takes_a_replica_out_and_one_that_passes_brings_it_back() {
     assert!(a.probes() >= 3 && b.probes() >= 2);
 }
 
+/// Source: seed GO28, probe before routing.
+#[test]
+fn a_new_replica_gets_its_first_request_after_its_first_check_has_passed() {
+    let (a, b) = (Replica::new("a"), Replica::new("b"));
+    let check =
+        "check = { path = \"/health\", every = \"1s\", timeout = \"1s\", up = 1, down = 100 }";
+    a.set_health(503, "");
+    b.set_health(503, "starting");
+    let text = policy(&format!("upstream = \"{}\"\n{check}", a.url()));
+    // where none is known nobody is refused for that
+    let (gateway, client) = signed_in(&text);
+    assert_eq!(who(&client, &gateway), "a");
+    assert_eq!(state(&gateway, &a.url())["state"], "untried");
+    a.set_health(200, "");
+    until_state(&gateway, &a.url(), "up");
+    gateway.set_policy(&two(&a, &b, check));
+    for _ in 0..10 {
+        assert_eq!(who(&client, &gateway), "a");
+    }
+    wait::until_true(SOON, "b is probed", || b.probes() >= 2);
+    let new = state(&gateway, &b.url());
+    assert_eq!(new["state"], "untried", "{new}");
+    assert!(
+        new["why"].as_str().unwrap().contains("has not passed"),
+        "{new}"
+    );
+    assert_eq!(metric(&gateway, "up", &b.url()), 0);
+    for _ in 0..10 {
+        assert_eq!(who(&client, &gateway), "a");
+    }
+    assert_eq!(b.hits(), 0);
+    b.set_health(200, "started");
+    until_state(&gateway, &b.url(), "up");
+    wait::until_true(SOON, "b gets requests", || who(&client, &gateway) == "b");
+    assert_eq!(metric(&gateway, "up", &b.url()), 1);
+}
+
+/// A fault of an upstream, and what is seen of it.
+struct Fault {
+    name: &'static str,
+    mode: Mode,
+    /// Whether it does not listen, or is asked by TLS that it does not speak.
+    deaf: bool,
+    tls: bool,
+    /// The status and a sentence of its page; none where the head of the answer is out already.
+    page: Option<(u16, &'static str)>,
+    reason: &'static str,
+    detail: &'static str,
+}
+
+const USUAL: Fault = Fault {
+    name: "",
+    mode: Mode::Well,
+    deaf: false,
+    tls: false,
+    page: None,
+    reason: "",
+    detail: "",
+};
+
+const FAULTS: [Fault; 6] = [
+    Fault {
+        name: "refuse",
+        deaf: true,
+        page: Some((502, "The application cannot be reached")),
+        reason: "upstream-down",
+        detail: "connection refused",
+        ..USUAL
+    },
+    Fault {
+        name: "reset",
+        mode: Mode::Reset,
+        page: Some((502, "The application does not answer properly")),
+        reason: "reset",
+        detail: "connection broken",
+        ..USUAL
+    },
+    Fault {
+        name: "slow head",
+        mode: Mode::Silent,
+        page: Some((504, "The application takes too long")),
+        reason: "timeout",
+        detail: "no answer in time",
+        ..USUAL
+    },
+    Fault {
+        name: "slow body",
+        mode: Mode::Stalled,
+        reason: "timeout",
+        detail: "no answer in time",
+        ..USUAL
+    },
+    Fault {
+        name: "garbage",
+        mode: Mode::Garbage,
+        page: Some((502, "The application does not answer properly")),
+        reason: "upstream-bad",
+        detail: "not an answer of HTTP",
+        ..USUAL
+    },
+    Fault {
+        name: "TLS wrong",
+        tls: true,
+        page: Some((502, "The application cannot be reached")),
+        reason: "upstream-tls",
+        detail: "TLS fails",
+        ..USUAL
+    },
+];
+
+/// Source: issue 6, the matrix of faults.
 #[test]
 fn each_fault_of_an_upstream_has_its_page_its_record_and_its_figure() {
     let mut only = Replica::new("only");
-    let limits = "timeout = { connect = \"2s\", head = \"1s\", idle = \"30s\" }";
-    let (gateway, client) = signed_in(&policy(&format!("upstream = \"{}\"\n{limits}", only.url())));
-    let url = only.url();
-    let faults = [
-        (Mode::Reset, 502, "reset", "connection broken"),
-        (Mode::Silent, 504, "timeout", "no answer in time"),
-        (Mode::Garbage, 502, "upstream-bad", "not an answer of HTTP"),
-    ];
-    for (mode, status, reason, words) in faults {
-        only.set(mode);
-        let failures = metric(&gateway, "failures", &url);
-        let page = client.open(&gateway.facts.app);
-        assert_eq!(page.status, status, "{mode:?}: {page:?}");
-        assert!(!page.body.contains("127.0.0.1"), "{}", page.body);
-        let id = page.header("x-request-id").unwrap().to_owned();
-        assert!(page.body.contains(&id));
+    let limits = "timeout = { connect = \"2s\", head = \"1s\", idle = \"1s\" }";
+    let text = |url: &str| policy(&format!("upstream = \"{url}\"\n{limits}"));
+    let (plain, encrypted) = (only.url(), format!("https://{}", only.addr()));
+    let (gateway, client) = signed_in(&text(&plain));
+    for fault in &FAULTS {
+        let name = fault.name;
+        // the twin: between faults it answers as it should
+        assert_eq!(who(&client, &gateway), "only", "{name}");
+        only.set(fault.mode);
+        let url = if fault.tls { &encrypted } else { &plain };
+        gateway.set_policy(&text(url));
+        if fault.deaf {
+            only.kill();
+        }
+        let failures = metric(&gateway, "failures", url);
+        let path = format!("{}{}", gateway.facts.app, name.replace(' ', "-"));
+        match fault.page {
+            Some((status, words)) => {
+                let page = client.open(&path);
+                assert_eq!(page.status, status, "{name}: {page:?}");
+                assert!(page.body.contains(words), "{name}: {}", page.body);
+                assert!(!page.body.contains("127.0.0.1"), "{name}: {}", page.body);
+                let id = page.header("x-request-id").unwrap();
+                assert!(page.body.contains(id), "{name}: {}", page.body);
+            }
+            None => assert!(client.try_send(&path, &["--http1.1"]).is_err(), "{name}"),
+        }
         let ended = journal::wait_for(&gateway, "request-ended.1", |r| {
-            r["request_id"] == id.as_str()
+            r["path"] == format!("/{}", name.replace(' ', "-"))
         });
-        assert_eq!(ended["reason"], reason, "{ended}");
-        assert_eq!(ended["outcome"], "failed", "{ended}");
-        let detail = ended["detail"].as_str().unwrap();
-        assert!(detail.contains(words) && detail.contains(&url), "{detail}");
-        assert_eq!(metric(&gateway, "failures", &url), failures + 1, "{mode:?}");
+        assert_eq!(ended["reason"], fault.reason, "{name}: {ended}");
+        assert_eq!(ended["outcome"], "failed", "{name}: {ended}");
+        let detail = ended["detail"].as_str().unwrap_or_default();
+        assert!(
+            detail.contains(fault.detail) && detail.contains(url),
+            "{name}: {ended}"
+        );
+        assert_eq!(metric(&gateway, "failures", url), failures + 1, "{name}");
+        if fault.deaf {
+            only.revive();
+        }
+        only.set(Mode::Well);
+        gateway.set_policy(&text(&plain));
     }
-    only.set(Mode::Well);
     assert_eq!(who(&client, &gateway), "only");
-    only.kill();
-    let page = client.open(&gateway.facts.app);
-    assert_eq!(page.status, 502, "{page:?}");
-    let refused = |r: &Value| r["reason"] == "upstream-down" && r["status"] == 502;
-    let ended = journal::wait_for(&gateway, "request-ended.1", refused);
-    assert!(
-        ended["detail"]
-            .as_str()
-            .unwrap()
-            .contains("connection refused"),
-        "{ended}"
-    );
-    only.revive();
-    gateway.set_policy(&policy(&format!(
-        "upstream = \"https://{}\"\n{limits}",
-        only.addr()
-    )));
-    let page = client.open(&gateway.facts.app);
-    assert_eq!(page.status, 502, "{page:?}");
-    let tls = |r: &Value| r["reason"] == "upstream-tls";
-    journal::wait_for(&gateway, "request-ended.1", tls);
 }
 
 #[test]

@@ -434,8 +434,9 @@ fn a_host_is_served_under_its_own_certificate_only() {
     let ask = |sni: &str, host: &str| {
         let mut tls = raw::tls(addr, sni, root, Duration::from_secs(5));
         let port = gateway.https_port();
-        let text =
-            format!("GET /healthz HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n");
+        let text = format!(
+            "GET /.postern/icon.svg HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n"
+        );
         raw::exchange(&mut tls, text.as_bytes()).status()
     };
     assert_eq!(ask("gate.localhost", "gate.localhost"), Some(200));
@@ -460,6 +461,39 @@ fn health_is_public_and_metrics_are_not() {
     let metrics = client.fetch(&inside);
     assert_eq!(metrics.status, 200);
     assert!(metrics.body.contains("# TYPE"), "{}", metrics.body);
+}
+
+/// An app's own health page stands behind the rules of its area like all it has; the gateway's is on the hosts where
+/// people sign in, and nowhere else.
+#[test]
+fn an_apps_own_health_page_is_reached_by_its_rules_and_by_nothing_else() {
+    let (recorder, gateway) = demo();
+    let app = gateway.facts.app.clone();
+    let url = format!("{app}healthz");
+    let open =
+        "[app.app.\"=/healthz\"]\npublic = \"its monitor\"\nallow.all = { who = \"anyone\" }";
+    let stranger = Client::new(&gateway);
+    let refused = stranger.fetch(&url);
+    assert_eq!(refused.status, 401, "{refused:?}");
+    assert!(recorder.seen().is_empty());
+    gateway.open_policy(&policy::two_apps(&recorder.url(), open));
+    let answer = stranger.fetch(&url);
+    assert!(is_the_app(&answer), "{answer:?}");
+    assert_eq!(recorder.last().target(), "/healthz");
+    // the twins: what lies beside it is not open, and another app's is not either
+    let seen = recorder.seen().len();
+    for beside in [
+        format!("{url}/x"),
+        format!("{}healthz", policy::second_app(&gateway)),
+    ] {
+        assert_eq!(stranger.fetch(&beside).status, 401, "{beside}");
+    }
+    assert_eq!(recorder.seen().len(), seen);
+    let own = stranger.fetch(&format!("{}healthz", gateway.facts.portal));
+    assert_eq!(
+        (own.status, own.json()["status"].as_str()),
+        (200, Some("up"))
+    );
 }
 
 #[test]

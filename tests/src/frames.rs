@@ -208,6 +208,11 @@ impl Wire {
         let _ = self.tls.flush();
     }
 
+    /// Sets how long a read may take from here on.
+    pub fn patience(&mut self, limit: Duration) {
+        self.tls.sock.set_read_timeout(Some(limit)).unwrap();
+    }
+
     /// Reads the next frame; `None` when the other side closed.
     ///
     /// # Errors
@@ -228,6 +233,32 @@ impl Wire {
             stream: u32::from_be_bytes(head[5..9].try_into().unwrap()) & 0x7fff_ffff,
             payload: all[9..].to_vec(),
         }))
+    }
+
+    /// Reads until a stream has its whole answer, as every client does: pings are answered, and what a GOAWAY says is
+    /// the last stream taken is kept in `last`. `None` where the stream is reset or not taken, or the connection ends.
+    pub fn answer(&mut self, stream: u32, last: &mut Option<u32>) -> Option<u16> {
+        let mut status = None;
+        while let Ok(Some(came)) = self.next_frame() {
+            match came.kind {
+                PING if !came.has(ACK) => self.send(&frame(PING, ACK, 0, &came.payload)),
+                GOAWAY => {
+                    let said = u32::from_be_bytes(came.payload[..4].try_into().unwrap());
+                    *last = Some(said & 0x7fff_ffff);
+                }
+                HEADERS if came.stream == stream => status = came.status(),
+                RST_STREAM if came.stream == stream => return None,
+                _ => {}
+            }
+            let whole = matches!(came.kind, HEADERS | DATA) && came.has(END_STREAM);
+            if came.stream == stream && whole {
+                return status;
+            }
+            if last.is_some_and(|last| stream > last) {
+                return None;
+            }
+        }
+        None
     }
 
     fn fill(&mut self, wanted: usize) -> io::Result<bool> {

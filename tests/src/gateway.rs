@@ -157,7 +157,7 @@ impl Gateway {
     pub fn stop(&mut self) -> Duration {
         let start = std::time::Instant::now();
         self.program.signal(Signal::SIGTERM);
-        self.program.wait(Duration::from_secs(20));
+        self.program.wait(Duration::from_secs(40));
         start.elapsed()
     }
 

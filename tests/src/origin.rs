@@ -80,6 +80,11 @@ fn answer(seen: &Seen, count: usize) -> Answer {
         _ if path.ends_with("/counted") => {
             (200, "application/json", format!("{{\"hit\":{count}}}"))
         }
+        _ if path.starts_with("/kind/") => (
+            200,
+            path.trim_start_matches("/kind/"),
+            "what a feed or a font may hold\n".repeat(100),
+        ),
         _ if path.ends_with("/data") => (200, "application/json", "{\"k\":1},".repeat(512)),
         _ if path.ends_with("/style") => (200, "text/css", "a { color: red }\n".repeat(200)),
         _ if path.ends_with("/short") => (200, "text/css", "a { color: red }\n".to_owned()),

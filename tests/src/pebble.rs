@@ -19,11 +19,17 @@ use crate::{totp, wait};
 const LIMIT: Duration = crate::wait::PATIENCE;
 
 /// How a directory is started.
+///
+/// What pebble can be made to fail at by itself: `PEBBLE_WFE_NONCEREJECT` refuses good nonces, and
+/// `PEBBLE_AUTHZREUSE` decides how often a valid authorization is used again rather than proved anew,
+/// both in percent. `PEBBLE_VA_NOSLEEP` leaves out the random wait before a validation, and
+/// `PEBBLE_VA_ALWAYS_VALID`, which would validate nothing, is never set. Validations fail by what
+/// they find: tests spoil the DNS, the port or the answer.
 #[derive(Debug)]
 pub struct Setup {
     /// How many of a hundred good nonces are refused.
     pub nonce_reject: u8,
-    /// How many of a hundred valid authorizations are used again.
+    /// How many of a hundred valid authorizations are used again; pebble's own default is 50.
     pub reuse: u8,
     /// Seconds that its certificates are valid.
     pub validity: u64,
@@ -38,10 +44,21 @@ impl Default for Setup {
         Self {
             // a directory may always do so. Source: RFC 8555 section 6.5
             nonce_reject: 20,
-            reuse: 0,
+            reuse: 50,
             validity: 90 * 86_400,
             external: None,
             dns: None,
+        }
+    }
+}
+
+impl Setup {
+    /// A directory that has each order proved: for what goes wrong with a proof after a good one.
+    #[must_use]
+    pub fn proving() -> Self {
+        Self {
+            reuse: 0,
+            ..Self::default()
         }
     }
 }

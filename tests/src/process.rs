@@ -24,7 +24,7 @@ impl Program {
     /// Asks the program to end and waits until it has.
     pub fn stop(mut self) {
         self.signal(Signal::SIGTERM);
-        self.wait(Duration::from_secs(20));
+        self.wait(Duration::from_secs(40));
     }
 
     /// Starts `command`; stdout and stderr go to `NAME.out` and `NAME.err` in `dir`.

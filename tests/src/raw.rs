@@ -104,6 +104,25 @@ pub fn read_all(stream: &mut impl Read) -> RawAnswer {
     }
 }
 
+/// Reads one answer that has a length; returns its head, and whether all of it came.
+pub fn one_answer(stream: &mut impl Read) -> (String, bool) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        if stream.read_exact(&mut byte).is_err() {
+            return (String::from_utf8_lossy(&head).into_owned(), false);
+        }
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8_lossy(&head).into_owned();
+    let mut fields = head.lines().filter_map(|line| line.split_once(": "));
+    let length = fields.find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    let length = length.and_then(|(_, value)| value.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    let whole = length.is_some() && stream.read_exact(&mut body).is_ok();
+    (head, whole)
+}
+
 fn is_timeout(error: &io::Error) -> bool {
     matches!(
         error.kind(),

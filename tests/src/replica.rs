@@ -46,7 +46,7 @@ struct Shared {
     probes: AtomicUsize,
 }
 
-/// A copy of an app. `/ws` echoes WebSocket messages, `/health` is for probes, anything else says its name.
+/// A copy of an app. `/ws` echoes WebSocket messages, `/push` only sends some, `/health` is for probes, anything else says its name.
 #[derive(Debug)]
 pub struct Replica {
     addr: SocketAddr,
@@ -182,6 +182,10 @@ fn serve(stream: TcpStream, shared: &Shared) {
         let done = match mode {
             Mode::Well if path == "/ws" => {
                 websocket::echo(&mut reader, &seen);
+                true
+            }
+            Mode::Well if path == "/push" => {
+                websocket::push(reader.get_mut(), &seen);
                 true
             }
             Mode::Well | Mode::Late => {

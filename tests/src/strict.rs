@@ -75,6 +75,12 @@ impl Scene {
         let shown = String::from_utf8_lossy(&answer.bytes).into_owned();
         assert!(refused, "{name}: {shown}");
         assert!(answer.count() <= 1, "{name}: more than one answer: {shown}");
+        if answer.status().is_some() {
+            for field in ["strict-transport-security: ", "x-request-id: "] {
+                let count = shown.to_ascii_lowercase().matches(field).count();
+                assert_eq!(count, 1, "{name}: {field}: {shown}");
+            }
+        }
         let after = self.recorder.seen();
         assert_eq!(after.len(), before, "{name} reached the app: {after:?}");
     }

@@ -41,8 +41,11 @@ struct Shared {
     streams: AtomicUsize,
 }
 
-/// A recording app: `/ws` echoes WebSocket messages, `/download` and `/counted` never end, `/set-cookie` tries
-/// to set ours, anything else is answered with one line.
+/// How long the answer to `/slow` takes.
+pub const SLOW: Duration = Duration::from_secs(9);
+
+/// A recording app: `/ws` echoes WebSocket messages, `/download`, `/counted` and `/events` never end, `/slow` is answered late,
+/// `/set-cookie` tries to set ours, anything else is answered with one line.
 #[derive(Debug)]
 pub struct Recorder {
     addr: SocketAddr,
@@ -104,6 +107,10 @@ fn serve(stream: TcpStream, shared: &Shared) {
             }
             "/download" => {
                 stream_of(shared, || download(reader.get_mut(), &[0x55; 4096]));
+                true
+            }
+            "/events" => {
+                stream_of(shared, || events(reader.get_mut()));
                 true
             }
             "/counted" => {
@@ -198,6 +205,9 @@ pub(crate) fn write_answer(
 }
 
 fn answer(stream: &mut TcpStream, asked: &Seen, path: &str) -> std::io::Result<()> {
+    if path == "/slow" {
+        thread::sleep(SLOW);
+    }
     let extra = match path {
         "/set-cookie" => concat!(
             "Set-Cookie: __Host-postern=evil; Secure; Path=/\r\n",
@@ -225,6 +235,16 @@ fn download(stream: &mut TcpStream, block: &[u8]) {
     while open {
         thread::sleep(Duration::from_millis(10));
         open = stream.write_all(block).is_ok();
+    }
+}
+
+/// Sends events for ever, until the other side closes.
+fn events(stream: &mut TcpStream) {
+    let head = b"HTTP/1.1 200 OK\r\nContent-Type: Text/Event-Stream; charset=utf-8\r\n\r\n";
+    let mut open = stream.write_all(head).is_ok();
+    while open {
+        thread::sleep(Duration::from_millis(10));
+        open = stream.write_all(b"data: tick\n\n").is_ok();
     }
 }
 

@@ -54,17 +54,33 @@ impl<S: Read + Write> Socket<S> {
     /// # Errors
     /// The status line when the answer is not 101.
     pub fn offer(
-        mut stream: S,
+        stream: S,
         host: &str,
         path: &str,
         cookie: Option<&str>,
         lines: &str,
     ) -> Result<(Self, String), String> {
         let cookie = cookie.map_or(String::new(), |c| format!("Cookie: {c}\r\n"));
+        Self::begin(
+            stream,
+            host,
+            path,
+            &format!("Origin: https://{host}\r\n{cookie}{lines}"),
+        )
+    }
+
+    /// Asks for a WebSocket with these lines in the head and no other that says who asks.
+    ///
+    /// # Errors
+    /// The status line when the answer is not 101.
+    pub fn ask(stream: S, host: &str, path: &str, lines: &str) -> Result<Self, String> {
+        Self::begin(stream, host, path, lines).map(|(socket, _)| socket)
+    }
+
+    fn begin(mut stream: S, host: &str, path: &str, lines: &str) -> Result<(Self, String), String> {
         let head = format!(
             "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Origin: https://{host}\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\
-             {cookie}{lines}\r\n"
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{lines}\r\n"
         );
         stream
             .write_all(head.as_bytes())
@@ -133,17 +149,31 @@ impl<S: Read + Write> Socket<S> {
     }
 }
 
-/// Serves an echo until the client closes.
-pub fn echo(reader: &mut BufReader<TcpStream>, request: &Seen) {
+/// Answers a request for a WebSocket; `false` where it is none or the client is gone.
+fn agree(stream: &mut TcpStream, request: &Seen) -> bool {
     let Some(key) = request.values("sec-websocket-key").first().copied() else {
-        return;
+        return false;
     };
     let head = format!(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Accept: {}\r\n\r\n",
         accept(key)
     );
-    if reader.get_mut().write_all(head.as_bytes()).is_err() {
+    stream.write_all(head.as_bytes()).is_ok()
+}
+
+/// Sends `tick` ten times a second and reads nothing, until the client is gone.
+pub fn push(stream: &mut TcpStream, request: &Seen) {
+    let mut open = agree(stream, request);
+    while open {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        open = write_frame(stream, TEXT, b"tick", false).is_ok();
+    }
+}
+
+/// Serves an echo until the client closes.
+pub fn echo(reader: &mut BufReader<TcpStream>, request: &Seen) {
+    if !agree(reader.get_mut(), request) {
         return;
     }
     while let Ok((kind, data)) = read_frame(reader) {

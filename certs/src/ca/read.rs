@@ -11,6 +11,41 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::CaError;
 use super::params::Span;
 
+/// What a certificate says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct About {
+    /// Its subject, as `CN=...`.
+    pub subject: String,
+    /// The last second of its validity since the UNIX epoch.
+    pub not_after: i64,
+    /// The SHA-256 of its DER: its fingerprint.
+    pub sha256: [u8; 32],
+}
+
+impl About {
+    /// Reads the first certificate of a text in PEM.
+    ///
+    /// # Errors
+    /// [`CaError::Unreadable`].
+    pub fn read(pem: &str) -> Result<Self, CaError> {
+        let what = "certificate";
+        let der = der(what, pem)?;
+        let (_, cert) =
+            X509Certificate::from_der(&der).map_err(|_| CaError::Unreadable { what })?;
+        let mut sha256 = [0; 32];
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &der);
+        sha256
+            .iter_mut()
+            .zip(digest.as_ref())
+            .for_each(|(to, from)| *to = *from);
+        Ok(Self {
+            subject: cert.subject().to_string(),
+            not_after: cert.validity().not_after.timestamp(),
+            sha256,
+        })
+    }
+}
+
 pub(super) fn read_authority(
     what: &'static str,
     cert_pem: &str,

@@ -38,6 +38,18 @@ fn accepts(ca: &Ca, leaf: &Leaf, host: &str, at: i64) -> bool {
 }
 
 #[test]
+fn a_root_says_its_subject_its_end_and_its_fingerprint() {
+    let root = Root::create("Test root", NOW).unwrap();
+    let about = crate::About::read(root.pem()).unwrap();
+    assert_eq!(about.subject, "CN=Test root");
+    assert_eq!(about.not_after, NOW + 3650 * DAY);
+    let der = CertificateDer::from_pem_slice(root.pem().as_bytes()).unwrap();
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &der);
+    assert_eq!(about.sha256[..], *digest.as_ref());
+    assert!(crate::About::read("nothing").is_err());
+}
+
+#[test]
 fn a_leaf_is_accepted_for_its_name_and_no_other() {
     let (_, ca) = made();
     let leaf = ca.issue(&["gate.example.org"], NOW, 90 * DAY).unwrap();

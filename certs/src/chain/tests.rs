@@ -86,6 +86,21 @@ fn a_chain_out_of_its_dates_is_refused() {
 }
 
 #[test]
+fn a_chain_out_of_its_dates_is_read_for_a_list_and_by_no_other_fault() {
+    let (leaf, _) = leaf(&["a.test"]);
+    let (chain, key) = (leaf.chain_pem.as_bytes(), leaf.key_pem.as_bytes());
+    let listed = Chain::parse_undated(chain, key, &default_provider()).unwrap();
+    assert!(listed.names().contains("a.test") && listed.is_in_date(NOW));
+    assert!(!listed.is_in_date(NOW + 91 * DAY) && !listed.is_in_date(NOW - DAY));
+    let (other, _) = self::leaf(&["a.test"]);
+    let wrong = Chain::parse_undated(chain, other.key_pem.as_bytes(), &default_provider());
+    let wrong = wrong.unwrap_err();
+    assert!(!wrong.is_of_dates(), "{wrong}");
+    let late = parse(&leaf.chain_pem, &leaf.key_pem, NOW + 91 * DAY);
+    assert!(late.unwrap_err().is_of_dates());
+}
+
+#[test]
 fn a_leaf_without_a_host_name_is_refused_except_as_the_default() {
     let leaf = nameless(NOW, DAY).unwrap();
     let named = parse(&leaf.chain_pem, &leaf.key_pem, NOW);

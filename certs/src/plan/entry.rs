@@ -14,6 +14,8 @@ pub(super) struct Entry {
     pub(super) next: i64,
     /// The directory to ask next.
     pub(super) directory: usize,
+    /// The directory that signed what is in use, where that is known.
+    issuer: Option<usize>,
     pub(super) failures: u32,
     failed: Option<Failure>,
     ordering: Option<usize>,
@@ -38,6 +40,7 @@ impl Entry {
             due: now,
             next: now,
             directory: 0,
+            issuer: None,
             failures: 0,
             failed: None,
             ordering: None,
@@ -57,10 +60,13 @@ impl Entry {
         let places: Vec<_> = self.places.iter().map(spending).collect();
         let idle =
             |p: &Spending| p.issued.is_empty() && p.failed.is_empty() && p.blocked_until == now;
-        let nothing = self.failures == 0 && places.iter().all(idle);
+        // of use as long as there is what it signed
+        let issuer = self.issuer.filter(|_| self.held.is_some());
+        let nothing = self.failures == 0 && issuer.is_none() && places.iter().all(idle);
         (!nothing).then(|| Remembered {
             failures: self.failures,
             failed: self.failed.clone(),
+            issuer,
             places,
         })
     }
@@ -70,6 +76,7 @@ impl Entry {
     pub(super) fn remember(&mut self, past: Remembered, now: i64) {
         self.failures = past.failures;
         self.failed = past.failed;
+        self.issuer = past.issuer;
         for (place, spending) in self.places.iter_mut().zip(past.places) {
             let longest = now.saturating_add(LONGEST_BLOCK);
             *place = Place {
@@ -144,7 +151,13 @@ impl Entry {
         self.ask_window = again;
     }
 
-    pub(super) fn succeed(&mut self) {
+    /// Returns the directory that knows of what is in use: the one that signed it.
+    pub(super) fn issuer(&self) -> usize {
+        self.issuer.unwrap_or(0)
+    }
+
+    pub(super) fn succeed(&mut self, at: usize) {
+        self.issuer = Some(at);
         self.failures = 0;
         self.failed = None;
         self.directory = 0;

@@ -4,13 +4,18 @@ use std::collections::BTreeMap;
 
 use super::{Failure, LONGEST_BLOCK, Plan};
 
-/// How a directory is left alone for every name.
+/// How a directory is left alone, and what was asked of it, for all names together; times in seconds
+/// since the UNIX epoch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rest {
-    /// Until when, in seconds since the UNIX epoch.
+    /// Until when.
     pub blocked_until: i64,
     /// How often it failed in a row.
     pub failures: u32,
+    /// When orders were placed, as far as a budget counts them.
+    pub orders: Vec<i64>,
+    /// When names of a registered domain had their first certificate, likewise.
+    pub domains: BTreeMap<String, Vec<i64>>,
 }
 
 /// What was asked of one directory for one name; times in seconds since the UNIX epoch.
@@ -31,6 +36,8 @@ pub struct Remembered {
     pub failures: u32,
     /// The last of them.
     pub failed: Option<Failure>,
+    /// Which of the plan's directories signed what is in use.
+    pub issuer: Option<usize>,
     /// What was asked of each directory, in the order of the plan's.
     pub places: Vec<Spending>,
 }
@@ -55,19 +62,15 @@ impl Plan {
             Some((name.clone(), remembered))
         });
         Memory {
-            directories: self.directories.clone(),
+            directories: self.directories.iter().map(|d| d.rest(now)).collect(),
             names: past.chain(live).collect(),
         }
     }
 
     /// Takes back what [`Plan::memory`] returned, before the first [`Plan::handle_names`].
     pub fn remember(&mut self, memory: Memory, now: i64) {
-        let longest = now.saturating_add(LONGEST_BLOCK);
         for (directory, rest) in self.directories.iter_mut().zip(memory.directories) {
-            *directory = Rest {
-                blocked_until: rest.blocked_until.min(longest),
-                failures: rest.failures,
-            };
+            directory.remember(rest, now);
         }
         self.past = memory.names;
     }

@@ -14,6 +14,16 @@ const NAMES: usize = 20;
 /// How long a directory must work before a certificate ends for its end to be our fault: the
 /// longest wait of the plan, and the time orders take.
 const CHANCE: i64 = 13 * HOUR;
+/// The longest time that an order takes here, in seconds.
+const ORDER: i64 = 120;
+/// How long a directory must work after the end for the lack of another to be our fault: the longest
+/// wait where nothing valid is in use, and the time that the orders of all names take, some at a time.
+/// Each further directory may be tried in vain before.
+fn longest_lack(directories: usize, names: usize) -> i64 {
+    let rounds = names.div_ceil(Rules::default().parallel) + 1;
+    let orders = ORDER * i64::try_from(rounds).unwrap();
+    i64::try_from(directories).unwrap() * (HOUR + orders)
+}
 
 /// A directory with good and bad times, and the limits of a public one.
 struct Directory {
@@ -22,6 +32,9 @@ struct Directory {
     turns: Vec<i64>,
     failed: BTreeMap<String, VecDeque<i64>>,
     issued: BTreeMap<String, VecDeque<i64>>,
+    /// Until when it told a name to wait, or when it last gave it something unusable: before that no
+    /// certificate could be had.
+    barred: BTreeMap<String, i64>,
     offers_windows: bool,
 }
 
@@ -44,6 +57,7 @@ impl Directory {
             turns,
             failed: BTreeMap::new(),
             issued: BTreeMap::new(),
+            barred: BTreeMap::new(),
         }
     }
 
@@ -65,7 +79,18 @@ impl Directory {
         good.max().unwrap_or(0)
     }
 
+    /// How long a name could have had a certificate by now.
+    fn would_sign_for(&self, name: &str, now: i64) -> i64 {
+        let barred = self.barred.get(name).copied().unwrap_or(START);
+        self.good_since(now)
+            .map_or(0, |since| now - since.max(barred))
+    }
+
     fn answer(&mut self, name: &str, now: i64) -> Result<Held, Failure> {
+        for log in [&mut self.failed, &mut self.issued] {
+            let times = log.entry(name.to_owned()).or_default();
+            times.retain(|at| now - at <= 7 * DAY);
+        }
         let recent = |log: &BTreeMap<String, VecDeque<i64>>, within: i64| {
             let times = log.get(name);
             times.map_or(0, |t| t.iter().filter(|at| now - **at <= within).count())
@@ -83,6 +108,7 @@ impl Directory {
             .or_default()
             .push_back(now);
         if self.dice.between(0, 19) == 0 {
+            self.barred.insert(name.to_owned(), now);
             let mut unusable = Failure::new(Cause::Unusable, "another key");
             unusable.issued = true;
             return Err(unusable);
@@ -118,7 +144,10 @@ impl Directory {
             log.push_back(now);
         }
         if failure.cause == Cause::RateLimited {
-            failure.retry_after = Some(self.dice.between(1, 6 * HOUR));
+            let wait = self.dice.between(1, 6 * HOUR);
+            failure.retry_after = Some(wait);
+            let until = self.barred.entry(name.to_owned()).or_insert(now);
+            *until = (now + wait).max(*until);
         }
         failure
     }
@@ -132,9 +161,12 @@ impl Directory {
 
 struct World {
     seed: u64,
+    names: Vec<Vec<String>>,
     plan: Plan,
     directories: Vec<Directory>,
     held: BTreeMap<String, Held>,
+    /// Which directory signed what is held.
+    issuers: BTreeMap<String, usize>,
     under_way: Vec<(i64, String, usize)>,
     alerts: Alerts,
     dice: Dice,
@@ -144,21 +176,24 @@ struct World {
     ended: usize,
 }
 
-fn names() -> Vec<Vec<String>> {
-    (0..NAMES).map(|n| vec![format!("h{n}.test")]).collect()
+fn names(count: usize) -> Vec<Vec<String>> {
+    (0..count).map(|n| vec![format!("h{n}.test")]).collect()
 }
 
 impl World {
-    fn new(seed: u64, directories: usize, end: i64) -> Self {
+    fn new(seed: u64, directories: usize, count: usize, end: i64) -> Self {
+        let names = names(count);
         let mut plan = Plan::new(Rules::default(), directories, seed);
-        plan.handle_names(&names(), START);
-        let count = u64::try_from(directories).unwrap();
-        let made = (0..count).map(|n| Directory::new(seed * 7 + n, end));
+        plan.handle_names(&names, START);
+        let places = u64::try_from(directories).unwrap();
+        let made = (0..places).map(|n| Directory::new(seed * 7 + n, end));
         Self {
             seed,
+            names,
             plan,
             directories: made.collect(),
             held: BTreeMap::new(),
+            issuers: BTreeMap::new(),
             under_way: Vec::new(),
             alerts: Alerts::new(),
             dice: Dice::new(!seed),
@@ -192,7 +227,7 @@ impl World {
         let seed = u64::try_from(self.dice.between(0, i64::MAX - 1)).unwrap();
         let mut plan = Plan::new(Rules::default(), self.directories.len(), seed);
         plan.remember(self.plan.memory(now), now);
-        plan.handle_names(&names(), now);
+        plan.handle_names(&self.names, now);
         for (name, held) in self.held.iter().filter(|(_, held)| held.not_after >= now) {
             plan.handle_held(name, Some(*held), now);
         }
@@ -205,10 +240,14 @@ impl World {
                 Output::Order {
                     name, directory, ..
                 } => {
-                    let done = now + self.dice.between(1, 120);
+                    let done = now + self.dice.between(1, ORDER);
                     self.under_way.push((done, name, directory));
                 }
                 Output::AskWindow { name, directory } => {
+                    assert_eq!(
+                        self.issuers[&name], directory,
+                        "{name}: a stranger is asked"
+                    );
                     let window = self.directories[directory].window(self.held[&name]);
                     self.plan.handle_window(&name, window, None, now);
                 }
@@ -224,6 +263,7 @@ impl World {
                 Ok(held) => {
                     self.renewals += 1;
                     self.held.insert(name.clone(), held);
+                    self.issuers.insert(name.clone(), at);
                     self.plan.handle_issued(&name, held, now);
                 }
                 Err(failure) => self.plan.handle_failure(&name, failure, now),
@@ -257,9 +297,9 @@ impl World {
                     "seed {}: {name} ended, though it could be had for {chance} s",
                     self.seed
                 );
-                let good = directory.good_since(now).map_or(0, |since| now - since);
+                let good = directory.would_sign_for(name, now);
                 assert!(
-                    good < 12 * HOUR,
+                    good <= longest_lack(self.directories.len(), self.names.len()),
                     "seed {}: {name} is over, and could be had for {good} s",
                     self.seed
                 );
@@ -274,7 +314,7 @@ fn no_certificate_ends_while_another_could_be_had_through_thousands_of_renewals(
     let (mut renewals, mut warned, mut ended) = (0, 0, 0);
     for (seed, directories) in [(1, 1), (2, 2), (3, 3), (4, 1), (5, 2)] {
         let end = START + days * DAY;
-        let mut world = World::new(seed, directories, end);
+        let mut world = World::new(seed, directories, NAMES, end);
         world.run(end);
         assert!(world.renewals >= 250, "seed {seed}: {}", world.renewals);
         assert!(world.restarts >= 50, "seed {seed}: {}", world.restarts);
@@ -284,5 +324,19 @@ fn no_certificate_ends_while_another_could_be_had_through_thousands_of_renewals(
     }
     assert!(renewals >= 1250);
     assert!(warned > 0, "no failure came near an end: nothing was shown");
+    assert!(ended > 0, "nothing ever ended: the claim was not tested");
+}
+
+#[test]
+fn one_name_is_renewed_a_thousand_times_and_never_lacks_what_could_be_had() {
+    let end = START + 66_000 * DAY;
+    let mut ended = 0;
+    for (seed, directories) in [(6, 1), (7, 2)] {
+        let mut world = World::new(seed, directories, 1, end);
+        world.run(end);
+        assert!(world.renewals >= 1000, "seed {seed}: {}", world.renewals);
+        assert!(world.restarts >= 500, "seed {seed}: {}", world.restarts);
+        ended += world.ended;
+    }
     assert!(ended > 0, "nothing ever ended: the claim was not tested");
 }

@@ -37,6 +37,37 @@ fn a_name_without_a_certificate_is_ordered_at_once_and_once() {
     assert_eq!(order(&mut plan, NOW + DAY), None);
 }
 
+fn asks(plan: &mut Plan, now: i64) -> Option<usize> {
+    match plan.poll_output(now) {
+        Some(Output::AskWindow { directory, .. }) => Some(directory),
+        Some(Output::Order { .. }) | None => None,
+    }
+}
+
+#[test]
+fn the_directory_that_signed_is_asked_for_its_window_also_after_a_restart() {
+    let mut plan = plan(2);
+    assert_eq!(order(&mut plan, NOW), Some(0));
+    fails(&mut plan, Cause::Unreachable, NOW);
+    let again = next(&plan);
+    assert_eq!(order(&mut plan, again), Some(1));
+    plan.handle_issued("a.test", LIFE, again);
+    assert_eq!(asks(&mut plan, again), Some(1));
+    let memory = plan.memory(again + 30 * DAY);
+    for (directories, asked) in [(2, 1), (1, 0)] {
+        let mut next = Plan::new(Rules::default(), directories, 2);
+        next.remember(memory.clone(), again + 30 * DAY);
+        next.handle_names(&[vec!["a.test".to_owned()]], again + 30 * DAY);
+        next.handle_held("a.test", Some(LIFE), again + 30 * DAY);
+        assert_eq!(asks(&mut next, again + 30 * DAY), Some(asked));
+    }
+    // the twin: what the first signed is the first's to say
+    let mut other = self::plan(2);
+    assert_eq!(order(&mut other, NOW), Some(0));
+    other.handle_issued("a.test", LIFE, NOW);
+    assert_eq!(asks(&mut other, NOW), Some(0));
+}
+
 #[test]
 fn a_certificate_is_renewed_at_a_third_left_and_not_all_at_once() {
     let mut due = Vec::new();

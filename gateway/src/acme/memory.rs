@@ -18,7 +18,16 @@ struct Kept {
     /// The directories whose places follow, in their order.
     urls: Vec<String>,
     directories: Vec<(i64, u32)>,
+    /// What was asked of each, in the same order.
+    #[serde(default)]
+    spent: Vec<Spent>,
     names: BTreeMap<String, Name>,
+}
+
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Spent {
+    orders: Vec<i64>,
+    domains: BTreeMap<String, Vec<i64>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -26,6 +35,9 @@ struct Name {
     failures: u32,
     /// The code of the last cause, and its detail.
     failed: Option<(String, String)>,
+    /// The place of the directory that signed what is in use.
+    #[serde(default)]
+    issuer: Option<usize>,
     places: Vec<Place>,
 }
 
@@ -84,11 +96,21 @@ pub(super) fn write(config: &Config, memory: Memory) -> Result<(), FileError> {
 
 impl Kept {
     fn of(memory: Memory, urls: Vec<String>) -> Self {
-        let directories = memory.directories.into_iter();
+        let all = memory.directories.into_iter();
+        let (directories, spent) = all
+            .map(|rest| {
+                let Rest {
+                    orders, domains, ..
+                } = rest;
+                let spent = Spent { orders, domains };
+                ((rest.blocked_until, rest.failures), spent)
+            })
+            .unzip();
         let names = memory.names.into_iter();
         Self {
             urls,
-            directories: directories.map(|d| (d.blocked_until, d.failures)).collect(),
+            directories,
+            spent,
             names: names.map(|(name, past)| (name, Name::of(past))).collect(),
         }
     }
@@ -101,10 +123,15 @@ impl Kept {
             .collect();
         let directories = old.iter().map(|at| {
             let known = at.and_then(|at| self.directories.get(at).copied());
-            known.map_or_else(Rest::default, |(blocked_until, failures)| Rest {
+            let (blocked_until, failures) = known.unwrap_or_default();
+            let spent = at.and_then(|at| self.spent.get(at).cloned());
+            let Spent { orders, domains } = spent.unwrap_or_default();
+            Rest {
                 blocked_until,
                 failures,
-            })
+                orders,
+                domains,
+            }
         });
         let directories = directories.collect();
         let names = std::mem::take(&mut self.names).into_iter();
@@ -126,6 +153,7 @@ impl Name {
         Self {
             failures: past.failures,
             failed,
+            issuer: past.issuer,
             places: places.collect(),
         }
     }
@@ -135,6 +163,9 @@ impl Name {
             let cause = Cause::ALL.into_iter().find(|cause| cause.code() == code);
             Failure::new(cause.unwrap_or(Cause::Other), detail)
         });
+        let issuer = self
+            .issuer
+            .and_then(|issuer| old.iter().position(|at| *at == Some(issuer)));
         let places = old.iter().map(|at| {
             let place = at.and_then(|at| self.places.get_mut(at));
             let place = place.map(std::mem::take).unwrap_or_default();
@@ -146,6 +177,7 @@ impl Name {
         });
         Remembered {
             places: places.collect(),
+            issuer,
             failures: self.failures,
             failed,
         }
@@ -185,11 +217,14 @@ mod tests {
         let past = Remembered {
             failures: 3,
             failed: Some(Failure::new(Cause::Caa, "example.org forbids it")),
+            issuer: Some(1),
             places: vec![spending(10), spending(20)],
         };
         let rest = |blocked_until, failures| Rest {
             blocked_until,
             failures,
+            orders: vec![blocked_until + 10],
+            domains: [("example.org".to_owned(), vec![blocked_until + 20])].into(),
         };
         Memory {
             directories: vec![rest(1, 2), rest(3, 4)],
@@ -212,6 +247,9 @@ mod tests {
             places[..],
             [Spending::default(), spending(20), spending(10)]
         );
+        assert_eq!(turned.names["a.test"].issuer, Some(1));
+        let other = read(&config(folder.path(), &[A]));
+        assert_eq!(other.names["a.test"].issuer, None);
         let failures: Vec<_> = turned.directories.iter().map(|d| d.failures).collect();
         assert_eq!(failures, [0, 4, 2]);
     }

@@ -1,12 +1,16 @@
 //! How certificates stand: for status, commands, metrics, and warnings before an end.
 
+use std::collections::BTreeSet;
+
 use certs::plan::State;
+use certs::{Alerts, Chain};
 use serde::{Deserialize, Serialize};
 
 use super::tenants;
 use crate::audit::{Event, Record, reason};
 use crate::clock;
 use crate::gateway::Gateway;
+use crate::reload::Trouble;
 
 /// How a certificate's orders go.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +40,13 @@ impl Course {
             advice: failed.map(|f| f.cause.advice().to_owned()),
         }
     }
+
+    /// Says something else than the plan.
+    pub(crate) fn tell(&mut self, trouble: Trouble) {
+        self.cause = Some(trouble.cause.to_owned());
+        self.detail = Some(trouble.detail);
+        self.advice = Some(trouble.advice.to_owned());
+    }
 }
 
 /// One certificate, or one that should be.
@@ -59,7 +70,7 @@ pub(crate) struct Line {
     pub(crate) verify: Option<String>,
 }
 
-/// A certificate whose last order failed, in a status.
+/// A certificate whose last order failed, or that is not what it should be, in a status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Failing {
     /// The certificate.
@@ -82,6 +93,9 @@ pub(crate) fn lines(gw: &Gateway) -> Vec<Line> {
         // what a directory should sign may be an internal leaf for now
         if let Some(name) = chain.names().first() {
             gw.acme.fill(name, &mut line);
+        }
+        if let Some(trouble) = gw.acme.trouble_of(source, chain, now) {
+            line.course.tell(trouble);
         }
         lines.push(line);
     }
@@ -112,14 +126,15 @@ pub(crate) fn lines(gw: &Gateway) -> Vec<Line> {
     lines
 }
 
-/// Lists the certificates whose last order failed.
+/// Lists the certificates whose last order failed, or that are not what they should be for another
+/// reason.
 pub(crate) fn failing(gw: &Gateway) -> Vec<Failing> {
     let now = clock::unix();
     let plan = gw.acme.plan.lock();
     let states = plan
         .names()
         .filter_map(|name| Some((name, plan.state(name)?)));
-    states
+    let mut all: Vec<_> = states
         .filter_map(|(name, state)| {
             let failed = state.failed?;
             Some(Failing {
@@ -129,7 +144,19 @@ pub(crate) fn failing(gw: &Gateway) -> Vec<Failing> {
                 days_left: state.held.map(|held| days(held.not_after, now)),
             })
         })
-        .collect()
+        .collect();
+    drop(plan);
+    let snap = gw.snapshot.load();
+    all.extend(snap.certs.by_source().filter_map(|(source, chain)| {
+        let trouble = gw.acme.trouble_of(source, chain, now)?;
+        Some(Failing {
+            name: chain.names().first()?.clone(),
+            cause: trouble.cause.to_owned(),
+            detail: trouble.detail,
+            days_left: Some(days(chain.not_after(), now)),
+        })
+    }));
+    all
 }
 
 /// A certificate that ends and was not warned of since it has so few days left.
@@ -167,57 +194,78 @@ pub(super) async fn warn(gw: &Gateway, now: i64) {
 fn due(gw: &Gateway, now: i64) -> Vec<Ending> {
     let snap = gw.snapshot.load();
     let mut alerts = gw.acme.alerts.lock();
-    let mut found = Vec::new();
-    for (source, chain) in snap.certs.by_source() {
-        let Some(name) = chain.names().first() else {
-            continue;
-        };
-        let state = gw.acme.state(name);
-        let on_time = state
-            .as_ref()
-            .is_some_and(|s| s.failed.is_none() && s.next > now);
-        // what is renewed by itself and on time is nothing to warn about
-        if on_time || source == "internal" {
-            continue;
-        }
-        let step = alerts.look(name, chain.not_before(), chain.not_after(), now);
-        if step.is_none() {
-            continue;
-        }
-        let failed = state.and_then(|s| s.failed);
-        let (cause, advice) = match &failed {
-            Some(failed) => (failed.cause.code(), failed.cause.advice()),
-            None if source == "file" => (
-                "own-file",
-                "put a newer chain and key in the place of the old ones",
-            ),
-            None => ("order-under-way", "wait for the order to end"),
-        };
-        found.push(Ending {
-            name: name.clone(),
-            days: days(chain.not_after(), now).max(0),
-            not_after: chain.not_after(),
-            cause: cause.to_owned(),
-            advice: advice.to_owned(),
-            detail: failed.map(|f| f.detail).unwrap_or_default(),
-        });
-    }
+    let mut found: Vec<_> = snap
+        .certs
+        .by_source()
+        .filter_map(|(source, chain)| ending(gw, source, chain, &mut alerts, now))
+        .collect();
     found.extend(authority_due(gw, &mut alerts, now));
-    let live = |name: &str| {
-        let own = name == AUTHORITY && gw.authority.is_some();
-        let mut chains = snap.certs.chains().iter();
-        own || chains.any(|c| c.names().first().is_some_and(|n| n == name))
-    };
-    alerts.retain(live);
+    let keys = snap.certs.by_source().filter_map(|(_, c)| key(c, now));
+    let mut keys: BTreeSet<_> = keys.collect();
+    if gw.authority.is_some() {
+        keys.insert(AUTHORITY.to_owned());
+    }
+    alerts.retain(|name| keys.contains(name));
     found
 }
+
+/// What a certificate's warnings are kept under: one that is left out is another than the one that
+/// took its place.
+fn key(chain: &Chain, now: i64) -> Option<String> {
+    let name = chain.names().first()?;
+    Some(match chain.not_after() < now {
+        true => format!("{name} (ended)"),
+        false => name.clone(),
+    })
+}
+
+fn ending(
+    gw: &Gateway,
+    source: &str,
+    chain: &Chain,
+    alerts: &mut Alerts,
+    now: i64,
+) -> Option<Ending> {
+    let (name, key) = (chain.names().first()?, key(chain, now)?);
+    let state = gw.acme.state(name);
+    let trouble = gw.acme.trouble_of(source, chain, now);
+    let is_planned = |s: &State| s.failed.is_none() && s.next > now;
+    let on_time = state.as_ref().is_some_and(is_planned) || source == "internal";
+    // what is renewed by itself and on time is nothing to warn about
+    if on_time && trouble.is_none() {
+        return None;
+    }
+    alerts.look(&key, chain.not_before(), chain.not_after(), now)?;
+    let failed = state.and_then(|s| s.failed);
+    let (cause, detail, advice) = match (trouble, failed) {
+        (Some(trouble), _) => (trouble.cause, trouble.detail, trouble.advice),
+        (None, Some(failed)) => (failed.cause.code(), failed.detail, failed.cause.advice()),
+        (None, None) if source == "file" => ("own-file", String::new(), NEWER),
+        (None, None) => (
+            "order-under-way",
+            String::new(),
+            "wait for the order to end",
+        ),
+    };
+    Some(Ending {
+        name: name.clone(),
+        days: days(chain.not_after(), now).max(0),
+        not_after: chain.not_after(),
+        cause: cause.to_owned(),
+        advice: advice.to_owned(),
+        detail,
+    })
+}
+
+/// What to do about a certificate of one's own.
+const NEWER: &str = "put a newer chain and key in the place of the old ones";
 
 /// What the internal authority is called in warnings.
 const AUTHORITY: &str = "internal authority";
 
 /// Warns of the internal authority: its leaves and its intermediate are renewed by themselves, as long as the root goes on
 /// and its key is there.
-fn authority_due(gw: &Gateway, alerts: &mut certs::Alerts, now: i64) -> Option<Ending> {
+fn authority_due(gw: &Gateway, alerts: &mut Alerts, now: i64) -> Option<Ending> {
     let (not_before, not_after) = gw.authority.as_ref()?.validity();
     alerts.look(AUTHORITY, not_before, not_after, now)?;
     Some(Ending {
@@ -249,6 +297,20 @@ fn tell(gw: &Gateway, ending: &Ending) {
 }
 
 impl super::Acme {
+    /// Says what keeps a certificate from being what it should be, apart from its orders.
+    fn trouble_of(&self, source: &str, chain: &Chain, now: i64) -> Option<Trouble> {
+        let is_late = match source {
+            "file" => return (!chain.is_in_date(now)).then(|| left_out(chain, now)),
+            "internal" => certs::is_due(chain.not_before(), chain.not_after(), now),
+            // one that was ordered since lies there already
+            _ => chain.names().first().is_some_and(|name| {
+                let held = self.state(name).and_then(|state| state.held);
+                held.is_some_and(|held| held.not_after > chain.not_after())
+            }),
+        };
+        self.trouble().filter(|_| is_late)
+    }
+
     /// Adds what the plan knows of a certificate.
     fn fill(&self, name: &str, line: &mut Line) {
         let Some(state) = self.state(name) else {
@@ -264,9 +326,26 @@ impl super::Acme {
     }
 }
 
+/// Says that a certificate of one's own serves nobody, since its time is over or has not come.
+fn left_out(chain: &Chain, now: i64) -> Trouble {
+    let (begin, end) = (time(chain.not_before()), time(chain.not_after()));
+    let (cause, detail) = match chain.not_after() < now {
+        true => ("ended", format!("left out since it ended at {end}")),
+        false => (
+            "not-yet-valid",
+            format!("left out until it begins at {begin}"),
+        ),
+    };
+    Trouble {
+        cause,
+        detail,
+        advice: NEWER,
+    }
+}
+
 impl Line {
     /// Says what a chain says.
-    pub(crate) fn of(source: &str, chain: &certs::Chain, now: i64) -> Self {
+    pub(crate) fn of(source: &str, chain: &Chain, now: i64) -> Self {
         Self {
             names: chain.names().iter().cloned().collect(),
             source: source.to_owned(),
@@ -275,6 +354,15 @@ impl Line {
             days_left: Some(days(chain.not_after(), now)),
             ..Self::none()
         }
+    }
+
+    /// Says what a chain says while no gateway runs.
+    pub(crate) fn on_disk(source: &str, chain: &Chain, now: i64) -> Self {
+        let mut line = Self::of(source, chain, now);
+        if !chain.is_in_date(now) {
+            line.course.tell(left_out(chain, now));
+        }
+        line
     }
 
     fn none() -> Self {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use certs::Chain;
 
-use crate::config::Config;
-use crate::proxy::tls::{Reading, files, whole};
+use crate::config::{Config, is_host_name};
+use crate::proxy::tls::{Own, Reading, files, whole};
 use crate::secrets::Keys;
 
 /// The folder of ordered certificates.
@@ -67,7 +67,9 @@ impl Shelf {
         names: impl IntoIterator<Item = impl AsRef<str>>,
         reading: &Reading<'_>,
     ) -> Vec<Arc<Chain>> {
-        let paths = names.into_iter().map(|name| self.path(name.as_ref()));
+        let paths = names
+            .into_iter()
+            .filter_map(|name| self.path(name.as_ref()));
         let paths: Vec<_> = paths.filter(|path| path.exists()).collect();
         let mut chains = Vec::new();
         for read in reading.whole(&paths) {
@@ -79,8 +81,8 @@ impl Shelf {
         chains
     }
 
-    /// Reads every certificate that is good now.
-    pub(crate) fn all(&self, reading: &Reading<'_>) -> Vec<Arc<Chain>> {
+    /// Reads every certificate; what is damaged is left out.
+    pub(crate) fn all(&self, reading: &Reading<'_>) -> Own {
         let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
         let files = entries.filter_map(|entry| entry.file_name().into_string().ok());
         let mut names: Vec<_> = files
@@ -93,12 +95,20 @@ impl Shelf {
             })
             .collect();
         names.sort();
-        self.load(names, reading)
+        let paths: Vec<_> = names.iter().filter_map(|name| self.path(name)).collect();
+        let mut all = Own::default();
+        for read in reading.whole_own(&paths) {
+            match read {
+                Ok(found) => all.push(found),
+                Err(error) => tracing::warn!(%error, "a certificate is not usable"),
+            }
+        }
+        all
     }
 
     /// Reads one certificate.
     pub(crate) fn one(&self, name: &str, reading: &Reading<'_>) -> Option<Arc<Chain>> {
-        let path = self.path(name);
+        let path = self.path(name)?;
         let read = path.exists().then(|| reading.whole(&[path]));
         read?.pop()?.ok()
     }
@@ -106,7 +116,7 @@ impl Shelf {
     /// Writes a certificate with its key; what was there before stays whole until then.
     ///
     /// # Errors
-    /// In words, when the disk refuses.
+    /// In words, when the disk refuses, or the name is no host's.
     pub(crate) fn write(
         &self,
         keys: &Keys,
@@ -114,19 +124,21 @@ impl Shelf {
         chain_pem: &str,
         key_pem: &str,
     ) -> Result<(), String> {
+        let no_host = || format!("\"{}\" is no host name", name.escape_default());
+        let path = self.path(name).ok_or_else(no_host)?;
         files::make_dir(&self.dir).map_err(|e| e.to_string())?;
-        let path = self.path(name);
         let text = whole::seal(keys, &path, chain_pem, key_pem);
         files::replace(&path, text.as_bytes(), 0o600).map_err(|e| e.to_string())
     }
 
-    /// A name is safe in a path: host names hold neither `/` nor `_`.
-    fn path(&self, name: &str) -> PathBuf {
-        let file = match name.strip_prefix("*.") {
+    /// Names the file of a host or a wildcard; `None` for any other name, which might lead elsewhere.
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        let wildcard = name.strip_prefix("*.");
+        let file = match wildcard {
             Some(parent) => format!("_.{parent}.pem"),
             None => format!("{name}.pem"),
         };
-        self.dir.join(file)
+        is_host_name(wildcard.unwrap_or(name)).then(|| self.dir.join(file))
     }
 }
 
@@ -165,13 +177,42 @@ mod tests {
                 .unwrap();
             let read = shelf.one(name, &Reading::opening(&keys, NOW)).unwrap();
             assert!(read.names().contains(name));
-            let mode = std::fs::metadata(shelf.path(name)).unwrap().permissions();
+            let mode = std::fs::metadata(shelf.path(name).unwrap())
+                .unwrap()
+                .permissions();
             assert_eq!(mode.mode() & 0o7777, 0o600);
         }
         let good = Reading::opening(&keys, NOW);
         assert_eq!(shelf.load(["a.test", "b.test"], &good).len(), 1);
         let late = Reading::opening(&keys, NOW + 91 * DAY);
         assert_eq!(shelf.load(["a.test"], &late).len(), 0);
+    }
+
+    #[test]
+    fn a_name_that_is_no_hosts_is_written_nowhere_and_one_that_is_stays_in_its_folder() {
+        let folder = Folder::new();
+        let keys = keys(&folder);
+        let shelf = Shelf {
+            dir: folder.path().join("imported"),
+        };
+        let long = "a.".repeat(126) + "ab";
+        for bad in [
+            "", "*.", ".", "..", "../x", "*.../x", "/x", "x/y", "x\0", "x.", "A.test", "_.x",
+            "b\u{fc}", "*.*.x", &long,
+        ] {
+            let told = shelf.write(&keys, bad, "CHAIN", "KEY").unwrap_err();
+            assert!(told.contains("is no host name"), "{bad:?}: {told}");
+            assert!(shelf.one(bad, &Reading::opening(&keys, NOW)).is_none());
+        }
+        let count = || std::fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(count(), 1, "the master key alone");
+        let longer = format!("{}test", "a.".repeat(120));
+        for good in ["x", "a.test", "*.a.test", &longer] {
+            shelf.write(&keys, good, "CHAIN", "KEY").unwrap();
+            let path = shelf.path(good).unwrap();
+            assert!(path.exists() && path.parent() == Some(&shelf.dir));
+        }
+        assert_eq!(count(), 2);
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub(crate) async fn all(gw: &Arc<Gateway>, http: u16, https: u16) -> Vec<Check> 
     }
     let names = gw.acme.names.lock().clone();
     let names: Vec<_> = names.lots.into_iter().flatten().take(NAMES).collect();
-    checks.extend(ways(gw, &names, http, https).await);
+    checks.extend(ways(gw, &names, (http, https), Which::All).await);
     checks
 }
 
@@ -51,8 +51,8 @@ pub(super) async fn before_first(gw: &Arc<Gateway>, names: &[String]) {
     if names.iter().all(|name| by_record(&name)) {
         return;
     }
-    for found in ways(gw, names, HTTP, HTTPS).await {
-        let Some(advice) = found.advice.filter(|_| !found.ok) else {
+    for found in ways(gw, names, (HTTP, HTTPS), Which::Needed).await {
+        let Some(advice) = found.advice.filter(|_| !found.ok && found.needed) else {
             continue;
         };
         let Check {
@@ -74,21 +74,91 @@ pub(super) async fn before_first(gw: &Arc<Gateway>, names: &[String]) {
     }
 }
 
+/// Which ways are tested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Which {
+    /// Those that an order needs.
+    Needed,
+    /// The others too.
+    All,
+}
+
 /// Tests the world's way to names at these ports.
-async fn ways(gw: &Arc<Gateway>, names: &[String], http: u16, https: u16) -> Vec<Check> {
+async fn ways(
+    gw: &Arc<Gateway>,
+    names: &[String],
+    (http, https): (u16, u16),
+    which: Which,
+) -> Vec<Check> {
     let mut checks = Vec::new();
     for name in names {
+        let challenge = gw.acme.challenge_for(&gw.config, name);
+        let is_tested = |way| which == Which::All || needs(challenge, way);
         let found = addresses(gw, name).await;
         let first = found.as_ref().ok().and_then(|all| all.first().copied());
-        checks.push(dns(name, found));
-        let Some(address) = first else { continue };
-        match gw.acme.challenge_for(&gw.config, name) {
-            Challenge::Http => checks.push(plain(gw, name, (address, http).into()).await),
-            Challenge::TlsAlpn => checks.push(tls(gw, name, (address, https).into()).await),
-            Challenge::Dns => {}
+        let mut seen = vec![(Way::Dns, dns(name, found))];
+        // nobody opens a page under the name of a wildcard
+        let address = first.filter(|_| !name.starts_with("*."));
+        if let Some(address) = address {
+            if is_tested(Way::Http) {
+                seen.push((Way::Http, plain(gw, name, (address, http).into()).await));
+            }
+            if is_tested(Way::Https) {
+                seen.push((Way::Https, tls(gw, name, (address, https).into()).await));
+            }
         }
+        checks.extend(
+            seen.into_iter()
+                .map(|(way, seen)| seen.told_for(challenge, way)),
+        );
     }
     checks
+}
+
+/// What a name is reached by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Dns,
+    Http,
+    Https,
+}
+
+fn needs(challenge: Challenge, way: Way) -> bool {
+    match challenge {
+        Challenge::Http => way != Way::Https,
+        Challenge::TlsAlpn => way != Way::Http,
+        Challenge::Dns => false,
+    }
+}
+
+/// What a way is to an order by a challenge.
+///
+/// Source: [RFC 8555 section 8](https://www.rfc-editor.org/rfc/rfc8555#section-8) and
+/// [RFC 8737 section 3](https://www.rfc-editor.org/rfc/rfc8737#section-3).
+fn meaning(challenge: Challenge, way: Way) -> &'static str {
+    match (challenge, way) {
+        (Challenge::Http, Way::Dns) => "http-01 finds this gateway by it",
+        (Challenge::Http, Way::Http) => "http-01 is answered there",
+        (Challenge::Http, Way::Https) => "http-01 does not need port 443; people do",
+        (Challenge::TlsAlpn, Way::Dns) => "tls-alpn-01 finds this gateway by it",
+        (Challenge::TlsAlpn, Way::Https) => "tls-alpn-01 is answered there",
+        (Challenge::TlsAlpn, Way::Http) => {
+            "tls-alpn-01 does not need port 80; it sends people on to 443"
+        }
+        (Challenge::Dns, Way::Dns) => "dns-01 needs no address; people do",
+        (Challenge::Dns, Way::Http) => "dns-01 needs no port; 80 sends people on to 443",
+        (Challenge::Dns, Way::Https) => "dns-01 needs no port; people need 443",
+    }
+}
+
+impl Check {
+    /// Says what was seen as what it is to an order; what the order does not need wants nothing done.
+    fn told_for(mut self, challenge: Challenge, way: Way) -> Self {
+        self.needed = needs(challenge, way);
+        self.meaning = Some(meaning(challenge, way).to_owned());
+        self.advice = self.advice.filter(|_| self.needed);
+        self
+    }
 }
 
 fn check(name: &str, kind: &str, seen: Result<String, String>, advice: &str) -> Check {
@@ -101,6 +171,8 @@ fn check(name: &str, kind: &str, seen: Result<String, String>, advice: &str) -> 
         check: kind.to_owned(),
         ok,
         detail,
+        needed: true,
+        meaning: None,
         advice: (!ok).then(|| advice.to_owned()),
     }
 }
@@ -241,5 +313,47 @@ impl ServerCertVerifier for Anybody {
         provider()
             .signature_verification_algorithms
             .supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Check, Way, check, meaning, needs};
+    use crate::config::Challenge::{Dns, Http, TlsAlpn};
+
+    const WAYS: [Way; 3] = [Way::Dns, Way::Http, Way::Https];
+
+    #[test]
+    fn an_order_needs_the_way_of_its_challenge_and_no_other() {
+        let needed = |challenge| WAYS.map(|way| needs(challenge, way));
+        assert_eq!(needed(Http), [true, true, false]);
+        assert_eq!(needed(TlsAlpn), [true, false, true]);
+        assert_eq!(needed(Dns), [false; 3]);
+    }
+
+    #[test]
+    fn each_way_says_what_it_means_for_the_challenge() {
+        for challenge in [Http, TlsAlpn, Dns] {
+            for way in WAYS {
+                let told = meaning(challenge, way);
+                let is_free = told.contains("not need") || told.contains("needs no");
+                assert_eq!(is_free, !needs(challenge, way), "{told}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_an_order_does_not_need_is_seen_and_asks_for_nothing() {
+        let closed = || check("a.test", "http", Err("refused".to_owned()), "open it");
+        let told = |check: Check| (check.ok, check.needed, check.advice);
+        let open = Some("open it".to_owned());
+        assert_eq!(
+            told(closed().told_for(Http, Way::Http)),
+            (false, true, open)
+        );
+        assert_eq!(
+            told(closed().told_for(TlsAlpn, Way::Http)),
+            (false, false, None)
+        );
     }
 }

@@ -117,6 +117,7 @@ pub(crate) const CACHED: &str = "cached";
 pub(crate) const UNCONFIRMED: &str = "unconfirmed";
 pub(crate) const ROLLED_BACK: &str = "rolled-back";
 pub(crate) const RENEWED: &str = "renewed";
+pub(crate) const NOT_RENEWED: &str = "not-renewed";
 pub(crate) const SELF_TEST: &str = "self-test";
 pub(crate) const ORDER_FAILED: &str = "order-failed";
 pub(crate) const ENDS_SOON: &str = "ends-soon";
@@ -241,6 +242,7 @@ pub(crate) const ALL: &[&str] = &[
     UNCONFIRMED,
     ROLLED_BACK,
     RENEWED,
+    NOT_RENEWED,
     SELF_TEST,
     ORDER_FAILED,
     ENDS_SOON,

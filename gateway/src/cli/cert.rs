@@ -14,10 +14,9 @@ use crate::clock;
 use crate::config::Config;
 use crate::control::cert::{Ask, Check, Line, Renewed, Told};
 use crate::control::{Operator, Remote};
-use crate::proxy::tls::{self, CertSet, Ordered, Reading, files as pem};
+use crate::proxy::tls::{self, CertSet, Ordered, Past, Reading, files as pem};
 use crate::reload;
 use crate::secrets::Keys;
-use crate::snapshot::files::{self, Links};
 
 /// The commands about certificates.
 #[derive(Debug, Subcommand)]
@@ -25,7 +24,10 @@ pub(crate) enum Command {
     /// List the certificates, where they are from, and why one is not renewed
     #[command(after_help = "Examples:\n  postern cert list\n  postern cert list --json")]
     List,
-    /// Order what is due now, without the wait after failures
+    /// Renew what is due now, without the wait after failures
+    ///
+    /// Certificates of directories are ordered; leaves of the internal authority are made anew, each
+    /// with another key. A key that leaked is replaced by --force.
     #[command(
         after_help = "Examples:\n  postern cert renew\n  postern cert renew --force gate.example.org"
     )]
@@ -48,9 +50,22 @@ pub(crate) enum Command {
         key: PathBuf,
     },
     /// Print the root certificate of the internal authority, for clients to import
-    #[command(after_help = "Examples:\n  postern cert ca-root > root.pem")]
-    CaRoot,
-    /// Test what a first order needs: directory, DNS, and the way to port 80 or 443
+    ///
+    /// Its key lies sealed in the state folder, for this gateway only. --key writes it in clear to a
+    /// new file, to be kept offline; without data/ca/root.key the gateway goes on until its
+    /// intermediate ends or a host of another domain comes. To use it again, put that file back there,
+    /// or import both with  postern cert import --ca.
+    #[command(
+        after_help = "Examples:\n  postern cert ca-root > root.pem\n  postern cert ca-root --json\n  postern cert ca-root --key /media/safe/root.key > root.pem"
+    )]
+    CaRoot {
+        /// Write the root's private key in clear to a new file
+        #[arg(long, value_name = "FILE")]
+        key: Option<PathBuf>,
+    },
+    /// Test what a first order needs: directory, DNS, and the way to ports 80 and 443
+    ///
+    /// What the challenge in use does not need is told as a note and is no failure.
     #[command(
         after_help = "Examples:\n  postern cert test\n  postern cert test --http-port 8080 --json"
     )]
@@ -62,7 +77,7 @@ pub(crate) enum Command {
 pub(crate) struct Renew {
     /// One certificate, by its first name; all if absent
     name: Option<String>,
-    /// Order it although it is not due; the limits of directories are kept
+    /// Renew it although it is not due; the limits of directories are kept
     #[arg(long)]
     force: bool,
 }
@@ -77,9 +92,6 @@ pub(crate) struct Test {
     #[arg(long, value_name = "PORT", default_value_t = 443)]
     https_port: u16,
 }
-
-/// The largest certificate file in bytes.
-const PEM_MAX: u64 = 1 << 20;
 
 /// Runs a command about certificates.
 ///
@@ -97,15 +109,7 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<(), Failure> {
             key,
         } => authority::import(&config, chain, key, global.json),
         Command::Import { chain, key, .. } => import(&config, chain, key, global.json),
-        Command::CaRoot => {
-            let path = config.data.join("ca/root.pem");
-            if !path.exists() {
-                let text = format!("{} is made by the first start", path.display());
-                return Err(Failure::new(Exit::Unavailable, text));
-            }
-            out::raw(&files::read_text(&path, PEM_MAX, Links::Follow)?);
-            Ok(())
-        }
+        Command::CaRoot { key } => authority::root(&config, key.as_deref(), global.json),
         Command::Test(options) => test(&config, options, global.json),
     }
 }
@@ -170,14 +174,14 @@ fn on_disk(config: &Config) -> Result<Vec<Line>, Failure> {
     let reading = Reading::opening(&keys, now);
     let ordered = Ordered {
         imported: imported(config).all(&reading),
-        chains: Shelf::new(config).all(&reading),
+        chains: Shelf::new(config).all(&reading).good,
         ..Ordered::default()
     };
-    let own = reading.files(&reload::cert_files(config))?;
+    let own = reading.own(&reload::cert_files(config), Past::All)?;
     let set = CertSet::build(&own, &ordered, None, &[], None, now)?;
     let lines = set
         .by_source()
-        .map(|(source, chain)| Line::of(source, chain, now));
+        .map(|(source, chain)| Line::on_disk(source, chain, now));
     Ok(lines.collect())
 }
 
@@ -194,10 +198,18 @@ fn renew(config: &Config, options: &Renew, json: bool) -> Result<(), Failure> {
             out::line(&said(done));
         }
     }
+    if !json && told.renewed.is_empty() {
+        out::note(
+            "nothing to renew: no certificate is of a directory or of the internal authority",
+        );
+    }
     let bad = |done: &&Renewed| !matches!(done.outcome.as_str(), "renewed" | "not-due");
     match told.renewed.iter().find(bad) {
         Some(done) if done.outcome == "unknown" => {
-            let text = format!("no certificate of a directory is called {}", done.name);
+            let name = &done.name;
+            let text = format!(
+                "no certificate of a directory or of the internal authority is called {name}"
+            );
             Err(Failure::new(Exit::Data, text))
         }
         Some(done) => {
@@ -213,9 +225,15 @@ fn said(done: &Renewed) -> String {
     let (name, next) = (&done.name, text(&done.course.next));
     match done.outcome.as_str() {
         "renewed" => format!("{name}: renewed, good until {}", text(&done.not_after)),
-        "not-due" => format!("{name}: not due before {next}; --force orders it all the same"),
+        "not-due" => format!("{name}: not due before {next}; --force renews it all the same"),
         "guarded" => format!("{name}: the directories' limits forbid an order before {next}"),
         "under-way" => format!("{name}: the order is under way; see postern cert list"),
+        "not-in-force" => format!(
+            "{name}: signed, but not in force: {}: {}; {}; nothing is ordered again for that",
+            text(&done.course.cause),
+            text(&done.course.detail),
+            text(&done.course.advice)
+        ),
         "failed" => format!(
             "{name}: {}: {}; {}; the old one stays, tried again at {next}",
             text(&done.course.cause),
@@ -287,7 +305,12 @@ fn test(config: &Config, options: &Test, json: bool) -> Result<(), Failure> {
             out::line(&found(check));
         }
     }
-    match told.checks.iter().filter(|check| !check.ok).count() {
+    match told
+        .checks
+        .iter()
+        .filter(|check| check.needed && !check.ok)
+        .count()
+    {
         0 => Ok(()),
         bad => Err(Failure::new(
             Exit::Unavailable,
@@ -297,11 +320,13 @@ fn test(config: &Config, options: &Test, json: bool) -> Result<(), Failure> {
 }
 
 fn found(check: &Check) -> String {
-    let word = if check.ok { "ok  " } else { "FAIL" };
-    let advice = check.advice.as_ref().map(|text| format!("; {text}"));
+    let word = match (check.ok, check.needed) {
+        (true, _) => "ok  ",
+        (false, true) => "FAIL",
+        (false, false) => "note",
+    };
+    let more = [&check.meaning, &check.advice].into_iter().flatten();
+    let more: String = more.map(|text| format!("; {text}")).collect();
     let (kind, name, detail) = (&check.check, &check.name, &check.detail);
-    format!(
-        "{word} {kind:<9} {name}: {detail}{}",
-        advice.unwrap_or_default()
-    )
+    format!("{word} {kind:<9} {name}: {detail}{more}")
 }

@@ -4,6 +4,7 @@ use std::fs::DirBuilder;
 use std::io::{BufRead, IsTerminal};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use serde::Serialize;
@@ -130,9 +131,9 @@ fn prepare(options: &Options, stage: &Path) -> Result<String, Failure> {
         let path = stage.join(name);
         std::fs::write(&path, text).map_err(|e| Failure::file("write", &path, &e))?;
     }
-    Keys::create(&stage.join("keys/master.key"))?;
+    let keys = Arc::new(Keys::create(&stage.join("keys/master.key"))?);
     let config = Config::load(&stage.join("postern.toml"))?;
-    open_authority(&config)?;
+    open_authority(&config, &keys)?;
     let link = block_on(async {
         let stopped = Stopped::open(config).await?;
         let link = stopped.acts().user_invite(&options.admin).await;

@@ -10,7 +10,7 @@ pub(crate) use crate::acme::{Course, Failing, Line};
 pub(crate) enum Ask {
     /// Lists what is in force and what is wanted.
     List,
-    /// Orders what is due, or all that is named, and waits.
+    /// Orders, or makes anew, what is due or all that is named, and waits.
     Renew {
         /// One certificate; all if absent.
         name: Option<String>,
@@ -43,7 +43,7 @@ pub(crate) struct Told {
 pub(crate) struct Renewed {
     /// The certificate.
     pub(crate) name: String,
-    /// `renewed`, `not-due`, `guarded`, `under-way`, `failed` or `unknown`.
+    /// `renewed`, `not-due`, `guarded`, `under-way`, `failed`, `not-in-force` or `unknown`.
     pub(crate) outcome: String,
     /// When the one in use ends, RFC 3339.
     pub(crate) not_after: Option<String>,
@@ -63,6 +63,11 @@ pub(crate) struct Check {
     pub(crate) ok: bool,
     /// What was seen.
     pub(crate) detail: String,
+    /// Whether an order needs it; what it does not need is told all the same.
+    pub(crate) needed: bool,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) meaning: Option<String>,
     /// What to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) advice: Option<String>,

@@ -60,7 +60,7 @@ fn streams(gw: &Gateway) -> Vec<StreamCount> {
 }
 
 fn certificates(snap: &Snapshot, now: i64) -> Vec<Certificate> {
-    let chains = snap.certs.chains().iter();
+    let chains = snap.certs.chains().iter().chain(snap.certs.idle());
     let mut all: Vec<(i64, Certificate)> = chains
         .map(|chain| {
             let end = chain.not_after();

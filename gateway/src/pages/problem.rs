@@ -36,12 +36,18 @@ pub(crate) enum Problem {
     TooSlow,
     /// 413: too many bytes.
     TooLarge,
+    /// 414: a target of too many bytes.
+    TargetTooLong,
     /// 415: not a form of ours.
     UnsupportedType,
+    /// 417: something else than a 100 is expected, or one without a body.
+    BadExpectation,
     /// 421: the connection is for another host.
     Misdirected,
     /// 429: too often.
     TooManyRequests,
+    /// 431: too many fields.
+    HeadTooLarge,
     /// 500: a fault of ours.
     Internal,
     /// 502: the application gave no usable answer.
@@ -61,7 +67,7 @@ pub(crate) enum Problem {
 impl Problem {
     /// Every problem, for tables and tests.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::BadRequest,
         Self::SignInNeeded,
         Self::StepUpNeeded,
@@ -72,9 +78,12 @@ impl Problem {
         Self::MethodNotAllowed,
         Self::TooSlow,
         Self::TooLarge,
+        Self::TargetTooLong,
         Self::UnsupportedType,
+        Self::BadExpectation,
         Self::Misdirected,
         Self::TooManyRequests,
+        Self::HeadTooLarge,
         Self::Internal,
         Self::BadUpstream,
         Self::Unreachable,
@@ -94,9 +103,12 @@ impl Problem {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::UnsupportedType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::BadExpectation => StatusCode::EXPECTATION_FAILED,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::BadUpstream | Self::Unreachable => StatusCode::BAD_GATEWAY,
             Self::Unavailable | Self::AppBusy | Self::Maintenance => {
@@ -119,9 +131,12 @@ impl Problem {
             Self::MethodNotAllowed => "method-not-allowed",
             Self::TooSlow => "too-slow",
             Self::TooLarge => "too-large",
+            Self::TargetTooLong => "target-too-long",
             Self::UnsupportedType => "unsupported-type",
+            Self::BadExpectation => "bad-expectation",
             Self::Misdirected => "misdirected",
             Self::TooManyRequests => "too-many-requests",
+            Self::HeadTooLarge => "head-too-large",
             Self::Internal => "internal",
             Self::BadUpstream => "bad-upstream",
             Self::Unreachable => "app-unreachable",
@@ -134,7 +149,9 @@ impl Problem {
 
     fn texts(self, t: &Texts) -> (&'static str, &'static str) {
         match self {
-            Self::BadRequest => (t.bad_request_title, t.bad_request_text),
+            Self::BadRequest | Self::TargetTooLong | Self::BadExpectation | Self::HeadTooLarge => {
+                (t.bad_request_title, t.bad_request_text)
+            }
             Self::SignInNeeded => (t.sign_in_needed_title, t.sign_in_needed_text),
             Self::StepUpNeeded => (t.step_up_needed_title, t.step_up_needed_text),
             Self::ReasonNeeded => (t.reason_needed_title, t.reason_needed_text),

@@ -12,8 +12,8 @@ use pingora_proxy::Session;
 use super::cookies::{self, Cookies};
 use super::head::Target;
 use super::headers::{self, ANSWER_DROPPED, BASE};
+use super::own;
 use super::pep::Ctx;
-use super::{own, upstream};
 use crate::gateway::Gateway;
 use crate::ids::{Door, label};
 use crate::pages::{self, Detail, Problem};
@@ -99,13 +99,14 @@ pub(crate) fn of_app(upstream: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
     let Some(front) = &ctx.route.front else {
         return Ok(());
     };
-    if let (Some(location), Some(target), Some(app)) = (
+    if let (Some(location), Some(target), Some(pool)) = (
         upstream.headers.get(header::LOCATION),
         &ctx.target,
-        upstream::asked(ctx),
+        front.pool(),
     ) {
         let location = location.to_str().unwrap_or_default();
-        let to = front.path.location(location, &app, &target.authority());
+        let own = |host: &str, port| pool.is_at(host, port);
+        let to = front.path.location(location, own, &target.authority());
         if let Some(to) = to {
             upstream.insert_header(header::LOCATION, to)?;
         }
@@ -183,11 +184,14 @@ pub(crate) fn finish(gw: &Gateway, answer: &mut ResponseHeader, ctx: &Ctx) -> Re
         };
         answer.insert_header(header::STRICT_TRANSPORT_SECURITY, hsts)?;
     }
-    answer.insert_header("X-Request-ID", &*ctx.request_id)?;
+    answer.insert_header(headers::X_REQUEST_ID, &*ctx.request_id)?;
     if let Some(budget) = &ctx.budget {
-        answer.insert_header("RateLimit-Limit", HeaderValue::from(budget.limit))?;
-        answer.insert_header("RateLimit-Remaining", HeaderValue::from(budget.remaining))?;
-        answer.insert_header("RateLimit-Reset", HeaderValue::from(budget.reset))?;
+        answer.insert_header(headers::RATELIMIT_LIMIT, HeaderValue::from(budget.limit))?;
+        answer.insert_header(
+            headers::RATELIMIT_REMAINING,
+            HeaderValue::from(budget.remaining),
+        )?;
+        answer.insert_header(headers::RATELIMIT_RESET, HeaderValue::from(budget.reset))?;
     }
     Ok(())
 }
@@ -280,8 +284,11 @@ pub(crate) fn problem_of_status(status: u16) -> Problem {
         405 => Problem::MethodNotAllowed,
         408 => Problem::TooSlow,
         413 => Problem::TooLarge,
+        414 => Problem::TargetTooLong,
+        417 => Problem::BadExpectation,
         421 => Problem::Misdirected,
         429 => Problem::TooManyRequests,
+        431 => Problem::HeadTooLarge,
         502 => Problem::BadUpstream,
         503 => Problem::Unavailable,
         504 => Problem::UpstreamTimeout,

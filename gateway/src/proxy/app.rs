@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
+use pingora_core::apps::{HttpServerApp, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::server::ShutdownWatch;
@@ -26,6 +26,8 @@ const CHECK: Duration = Duration::from_secs(5);
 const SLOWEST: u64 = 500;
 /// ...once it has had this long.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long what has no end of its own goes on once the gateway stops; it is looked at every [`CHECK`].
+const LASTS: Duration = Duration::from_secs(3);
 
 tokio::task_local! {
     static REQUEST: Arc<RequestCtl>;
@@ -47,9 +49,12 @@ pub(crate) struct RequestCtl {
     intake: Option<Intake>,
     body_bytes: AtomicU64,
     body_done: AtomicBool,
+    /// How many milliseconds it may take in all; 0 where nothing is said.
+    body_limit: AtomicU64,
     unhurried: AtomicBool,
     slow: AtomicBool,
     ended: AtomicBool,
+    lasts: AtomicBool,
     upstream: Waiting,
 }
 
@@ -94,9 +99,26 @@ impl RequestCtl {
         }
     }
 
-    /// Says that the body may come as slowly as it likes.
+    /// Says how long the body may take in all.
+    pub(crate) fn limit_body(&self, limit: Duration) {
+        let limit = millis(limit).max(1);
+        self.body_limit.store(limit, Ordering::Relaxed);
+    }
+
+    /// Tells whether the body took longer than it may in all.
+    pub(crate) fn is_over(&self, now: Instant) -> bool {
+        let limit = self.body_limit.load(Ordering::Relaxed);
+        limit != 0 && self.millis(now) > limit
+    }
+
+    /// Says that the body may come as slowly as it likes, within what it may take in all.
     pub(crate) fn may_pause(&self) {
         self.unhurried.store(true, Ordering::Relaxed);
+    }
+
+    /// Says that its answer has no end of its own, so that a gateway that stops does not wait for it.
+    pub(crate) fn has_no_end(&self) {
+        self.lasts.store(true, Ordering::Relaxed);
     }
 
     /// Tells whether (more of) a request body is awaited.
@@ -135,6 +157,12 @@ impl RequestCtl {
     /// Says that the head of an answer came.
     pub(crate) fn head_came(&self) {
         self.upstream.head.store(0, Ordering::Relaxed);
+        self.part_came();
+    }
+
+    /// Says that from here on either side may speak, and that neither may be silent for longer than that.
+    pub(crate) fn may_be_silent(&self, limit: Duration) {
+        self.upstream.idle.store(millis(limit), Ordering::Relaxed);
         self.part_came();
     }
 
@@ -186,25 +214,27 @@ impl RequestCtl {
         millis(now.saturating_duration_since(self.started)).max(1)
     }
 
-    /// Tells whether its body comes too slowly; from then on it does.
+    /// Tells whether its body comes too slowly, or takes too long in all; from then on it does.
     pub(crate) fn is_late(&self, now: Instant) -> bool {
         let slow = self.too_slow(now);
         self.slow.fetch_or(slow, Ordering::Relaxed) || slow
     }
 
-    /// Has the reading of its body fail, so that its client is told why; `false` where that was tried, or cannot be.
+    /// Has the reading of its body fail, so that its client is told why; over HTTP/2, the next part of it to come.
+    /// `false` where that was tried.
     fn end_body(&self) -> bool {
         let first = !self.ended.swap(true, Ordering::Relaxed);
-        let intake = self.intake.as_ref().filter(|_| first);
-        intake.map(Intake::end).is_some()
+        if let Some(intake) = self.intake.as_ref().filter(|_| first) {
+            intake.end();
+        }
+        first
     }
 
     fn too_slow(&self, now: Instant) -> bool {
         let age = now.saturating_duration_since(self.started);
-        self.awaits_body()
-            && !self.unhurried.load(Ordering::Relaxed)
-            && age > GRACE
-            && self.body_bytes() < SLOWEST.saturating_mul(age.as_secs())
+        let hurried = !self.unhurried.load(Ordering::Relaxed);
+        let slow = age > GRACE && self.body_bytes() < SLOWEST.saturating_mul(age.as_secs());
+        self.awaits_body() && ((hurried && slow) || self.is_over(now))
     }
 }
 
@@ -221,21 +251,17 @@ pub(crate) struct App {
     /// That of the next request.
     pub(super) intake: Mutex<Option<Intake>>,
     h2: bool,
-    options: HttpServerOptions,
 }
 
 impl App {
     /// Serves the requests of one connection.
     pub(crate) fn new(edge: Arc<Edge>, conn: Arc<ConnCtx>, h2: bool) -> Self {
-        let mut options = HttpServerOptions::default();
-        options.h2_idle_timeout = Some(Duration::from_secs(120));
         Self {
             edge,
             conn,
             far: Mutex::new(None),
             intake: Mutex::new(None),
             h2,
-            options,
         }
     }
 }
@@ -256,16 +282,24 @@ impl HttpServerApp for App {
             intake: self.intake.lock().take(),
             body_bytes: AtomicU64::new(0),
             body_done: AtomicBool::new(false),
+            body_limit: AtomicU64::new(0),
             unhurried: AtomicBool::new(false),
             slow: AtomicBool::new(false),
             ended: AtomicBool::new(false),
+            lasts: AtomicBool::new(false),
             upstream: Waiting::default(),
         });
+        // one of HTTP/1 is told of its end with its head
+        let _open = self.h2.then(|| self.conn.life.enter());
+        if self.h2 && self.conn.is_at_its_last(&self.edge) {
+            self.conn.retire();
+        }
         let work = self.edge.proxy.process_new_http(session, shutdown);
         let work = REQUEST.scope(Arc::clone(&ctl), work);
         tokio::pin!(work);
         let check = tokio::time::sleep(WATCH);
         tokio::pin!(check);
+        let mut stops: Option<Instant> = None;
         loop {
             tokio::select! {
                 biased;
@@ -274,12 +308,18 @@ impl HttpServerApp for App {
                 // an HTTP/1 request ends with its connection's own task
                 () = self.conn.kill.wait(), if self.h2 => return None,
                 () = &mut check => {
-                    if ctl.is_late(clock::now()) && !ctl.end_body() {
+                    let now = clock::now();
+                    if ctl.is_late(now) && !ctl.end_body() {
                         return None;
                     }
-                    ctl.cut_late(clock::now());
+                    ctl.cut_late(now);
+                    if *self.edge.shutdown.borrow() && ctl.lasts.load(Ordering::Relaxed)
+                        && now.saturating_duration_since(*stops.get_or_insert(now)) >= LASTS
+                    {
+                        ctl.kill.kill();
+                    }
                     let next = if ctl.waits() { WATCH } else { CHECK };
-                    let next = tokio::time::Instant::from_std(clock::now()) + next;
+                    let next = tokio::time::Instant::from_std(now) + next;
                     check.as_mut().reset(next);
                 }
             }
@@ -294,9 +334,5 @@ impl HttpServerApp for App {
             .initial_window_size(1 << 20)
             .initial_connection_window_size(4 << 20);
         Some(options)
-    }
-
-    fn server_options(&self) -> Option<&HttpServerOptions> {
-        Some(&self.options)
     }
 }

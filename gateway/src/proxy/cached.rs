@@ -20,6 +20,16 @@ use crate::gateway::Gateway;
 /// How long a request waits for another that asks for the same.
 const WAIT: Duration = Duration::from_secs(10);
 
+/// What a record says of an answer that was kept.
+mod mark {
+    /// It was still to be used.
+    pub(super) const FRESH: &str = "answered from the cache";
+    /// It was older, and the app is asked meanwhile.
+    pub(super) const STALE: &str = "answered from the cache, stale, while the app is asked";
+    /// It was older, and the app failed.
+    pub(super) const STANDS_IN: &str = "answered from the cache, stale, for the app failed";
+}
+
 /// What a request that asks the app on behalf of others carries.
 #[derive(Default)]
 pub(crate) struct Keeping {
@@ -61,19 +71,21 @@ pub(crate) async fn answer(
         let Some(stored) = gw.cache.whole(&key, clock::now()) else {
             return Ok(false);
         };
-        send(gw, session, ctx, &stored).await?;
+        send(gw, session, ctx, &stored, mark::FRESH).await?;
         return Ok(true);
     }
     let deadline = clock::now() + WAIT;
     loop {
         match gw.cache.look(key, clock::now()) {
             Said::Answer(stored) => {
-                send(gw, session, ctx, &stored).await?;
+                let fresh = stored.is_fresh(clock::now());
+                let mark = if fresh { mark::FRESH } else { mark::STALE };
+                send(gw, session, ctx, &stored, mark).await?;
                 return Ok(true);
             }
             Said::Ask(lead, Some(stale)) if ctx.method == "GET" => {
                 refresh(gw, session, ctx, lead);
-                send(gw, session, ctx, &stale).await?;
+                send(gw, session, ctx, &stale, mark::STALE).await?;
                 return Ok(true);
             }
             Said::Ask(lead, stale) => {
@@ -230,7 +242,7 @@ pub(crate) fn head_came(ctx: &mut Ctx, answer: &ResponseHeader) -> bool {
         tags: cache::tags(answer),
     };
     let mut head = answer.clone();
-    head.remove_header(cache::TAGS);
+    head.remove_header(&cache::TAGS);
     for name in [
         header::TRANSFER_ENCODING,
         header::CONNECTION,
@@ -286,7 +298,7 @@ pub(crate) async fn stand_in(
     let Some(stored) = ctx.keeping.stale.take() else {
         return Ok(false);
     };
-    send(gw, session, ctx, &stored).await?;
+    send(gw, session, ctx, &stored, mark::STANDS_IN).await?;
     Ok(true)
 }
 
@@ -295,6 +307,7 @@ async fn send(
     session: &mut Session,
     ctx: &mut Ctx,
     stored: &Stored,
+    mark: &'static str,
 ) -> Result<()> {
     let mut head = stored.head.clone();
     let body = part(session, &ctx.method, stored, &mut head)?;
@@ -316,7 +329,7 @@ async fn send(
         head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
     }
     ctx.status(head.status.as_u16());
-    ctx.detail("answered from the cache");
+    ctx.detail(mark);
     let empty = body.is_empty() || ctx.method == "HEAD";
     session.write_response_header(Box::new(head), empty).await?;
     if empty {

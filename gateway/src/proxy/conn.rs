@@ -1,5 +1,7 @@
 //! One client connection from accept to close.
 
+mod life;
+
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd as _;
 use std::pin::pin;
@@ -7,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
+use data_encoding::BASE64URL_NOPAD;
 use http::StatusCode;
 use parking_lot::Mutex;
 use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream, ServerApp};
@@ -19,6 +22,7 @@ use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use self::life::{IDLE, Life};
 use super::app::App;
 use super::edge::Edge;
 use super::front::cache::Lead;
@@ -28,19 +32,17 @@ use super::stream::{ClientStream, Collected, HeadRead, Transport};
 use crate::audit::{Event, Record, reason};
 use crate::bans::Offence;
 use crate::clock;
-use crate::ids::{DeviceId, Door, SessionId};
+use crate::ids::{DeviceId, Door, SessionId, label};
 use crate::streams::{KillSwitch, Kind, Stream, StreamGuard};
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
-const HEAD: Duration = Duration::from_secs(10);
+pub(super) const HEAD: Duration = Duration::from_secs(10);
 /// The length of HTTP/2's connection preface. Source: RFC 9113 section 3.4.
 const PREFACE: usize = 24;
-const IDLE: Duration = Duration::from_secs(60);
 /// How long the first request of a connection may take to come when the gateway stops.
 const FIRST: Duration = Duration::from_secs(3);
 /// What is on its way between a request that is made once more and its answer.
 const BEHIND: usize = 64 * 1024;
-const REQUESTS_PER_CONNECTION: u32 = 1000;
 
 /// What stands for a body in chunks that other software may read otherwise.
 const BENT: Refused = Refused {
@@ -77,6 +79,8 @@ pub(crate) struct ConnCtx {
     pub(crate) sni: Option<String>,
     /// When it could carry its first request.
     pub(crate) opened: Instant,
+    /// How many requests it may carry, and how long.
+    pub(crate) life: Life,
     /// Cuts the whole connection.
     pub(crate) kill: KillSwitch,
     /// What was told of its person last.
@@ -92,6 +96,7 @@ pub(crate) struct ConnCtx {
 
 impl ConnCtx {
     pub(super) fn new(origin: &ConnOrigin, sni: Option<String>) -> Arc<Self> {
+        let opened = clock::now();
         Arc::new(Self {
             refresh: Mutex::new(None),
             door: origin.door,
@@ -99,7 +104,8 @@ impl ConnCtx {
             device: origin.device,
             tls: origin.tls,
             sni,
-            opened: clock::now(),
+            opened,
+            life: Life::new(opened),
             kill: KillSwitch::new(),
             told: Mutex::new(None),
             held: Mutex::new(None),
@@ -117,6 +123,7 @@ impl ConnCtx {
             tls: self.tls,
             sni: self.sni.clone(),
             opened: self.opened,
+            life: Life::new(clock::now()),
             kill: KillSwitch::new(),
             told: Mutex::new(None),
             held: Mutex::new(None),
@@ -124,6 +131,12 @@ impl ConnCtx {
             retire: Mutex::new(None),
             refresh: Mutex::new(Some(lead)),
         })
+    }
+
+    /// Counts a request; tells whether the connection is to take no further one.
+    pub(super) fn is_at_its_last(&self, edge: &Edge) -> bool {
+        let most = edge.gw.config.http.max_requests_per_connection;
+        self.life.is_last(most, clock::now())
     }
 
     /// Tells whether the connection carries a session.
@@ -276,8 +289,17 @@ async fn http2(app: &Arc<App>, stream: Box<ClientStream>) {
         _ = &mut work => return,
         // an error is a gateway that is gone
         _ = all.wait_for(|stops| *stops) => app.conn.retire(),
+        () = app.conn.life.idle(IDLE) => return,
     }
-    work.await;
+    // a client that does not hear that nothing more is taken holds nothing up
+    let unheard = async {
+        tokio::time::sleep(FIRST).await;
+        app.conn.life.idle(FIRST).await;
+    };
+    tokio::select! {
+        _ = &mut work => {}
+        () = unheard => {}
+    }
 }
 
 async fn http1(app: &Arc<App>, mut stream: Box<ClientStream>) {
@@ -300,11 +322,12 @@ async fn http1(app: &Arc<App>, mut stream: Box<ClientStream>) {
         *app.intake.lock() = Some(stream.intake());
         let wire = stream.wire();
         let mut session = ServerSession::new_http1(stream);
-        match settings.take() {
-            Some(settings) => settings.apply_to_session(&mut session),
-            None => session.set_keepalive_reuses_remaining(Some(REQUESTS_PER_CONNECTION)),
+        if let Some(settings) = settings.take() {
+            settings.apply_to_session(&mut session);
         }
-        session.set_keepalive((!*shutdown.borrow()).then_some(60));
+        // what else is said of this is said anew by the request's own head
+        let ends = *shutdown.borrow() || app.conn.is_at_its_last(&app.edge);
+        session.set_keepalive_reuses_remaining(ends.then_some(0));
         let reused = Collected::new(app.process_new_http(session, &shutdown), wire).await;
         let Some((back, persistent)) = reused.map(ReusedHttpStream::consume) else {
             return;
@@ -359,9 +382,11 @@ async fn refuse(app: &App, stream: &mut ClientStream, refused: Option<Refused>) 
     let Some(Refused { status, reason }) = refused else {
         return;
     };
+    let id = BASE64URL_NOPAD.encode(&label::<16>());
     let mut record = Record::new(Event::AccessDecided, "deny", reason::BAD_REQUEST);
     record.source = Some(app.conn.peer.ip());
     record.device = app.conn.device;
+    record.request_id = Some(id.as_str().into());
     record.status = Some(status);
     record.rule = Some("builtin.bad-request".into());
     record.detail = Some(reason.to_owned());
@@ -373,10 +398,16 @@ async fn refuse(app: &App, stream: &mut ClientStream, refused: Option<Refused>) 
         .and_then(|s| s.canonical_reason())
         .unwrap_or("Bad Request");
     let body = format!("{{\"error\":\"{reason}\"}}\n");
-    let answer = format!(
+    let mut answer = format!(
         "HTTP/1.1 {status} {name}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
-         Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n{body}",
+         Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nX-Request-ID: {id}\r\nConnection: close\r\n",
         body.len()
     );
+    if app.conn.tls {
+        let hsts = app.edge.hsts.to_str().unwrap_or_default();
+        answer.push_str(&format!("Strict-Transport-Security: {hsts}\r\n"));
+    }
+    answer.push_str("\r\n");
+    answer.push_str(&body);
     let _ = timeout(HANDSHAKE, stream.answer_and_close(answer.as_bytes())).await;
 }

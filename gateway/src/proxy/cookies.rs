@@ -51,6 +51,11 @@ impl Cookies {
     }
 }
 
+/// Tells whether a request carries a cookie of a name, once or more often, whatever it is worth.
+pub(crate) fn shows(headers: &HeaderMap, name: &str) -> bool {
+    pairs(headers).any(|(n, _)| n == name)
+}
+
 fn ours(name: &str) -> Option<&'static str> {
     [
         SESSION, LOGIN, NONCE, CSRF, ENROL, RESET, BROWSER, PIN, LANG,

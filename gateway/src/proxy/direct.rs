@@ -3,18 +3,26 @@
 //! pingora runs an exchange as two halves that talk over channels, and gives each connection that waits a task of its
 //! own. A request without a body needs neither: it is sent, then its answer is passed on, by one loop. Heads and
 //! bodies are read and written by pingora's own sessions, and every filter is that of the long way.
+//! Either way every byte of an answer is judged before pingora reads it ([`judged`]), and connections wait here.
 
 mod idle;
+mod judge;
+mod judged;
+mod lane;
 mod upgraded;
+
+pub(super) use judged::is_bent;
+pub(super) use lane::{Got, Lane};
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use http::response::Parts;
 use http::{HeaderName, HeaderValue, Method, Version, header};
 use parking_lot::Mutex;
 use pingora_core::connectors::TransportConnector;
-use pingora_core::protocols::Stream;
+use pingora_core::protocols::UniqueID as _;
 use pingora_core::protocols::http::HttpTask;
 use pingora_core::protocols::http::authority::validate_request_authority;
 use pingora_core::protocols::http::v1::client::HttpSession as Asked;
@@ -24,6 +32,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
 use self::idle::Idle;
+use self::judged::Judged;
 use super::app::RequestCtl;
 use super::pep::{Ctx, Pep, internal};
 use super::upstream;
@@ -67,21 +76,37 @@ impl Direct {
         self.idle.lock().sweep(clock::now());
     }
 
-    async fn connect(&self, peer: &HttpPeer) -> Result<(Stream, bool)> {
+    /// Returns a connection for the next request, and whether it is one that waited.
+    async fn connect(&self, peer: &HttpPeer, upgrade: bool) -> Result<(Box<Judged>, bool)> {
         let kept = self.idle.lock().take(peer.reuse_hash(), clock::now());
-        match kept {
-            Some(stream) => Ok((stream, true)),
-            None => Ok((self.connector.new_stream(peer).await?, false)),
-        }
+        let reused = kept.is_some();
+        let mut judged = match kept {
+            Some(judged) => judged,
+            // rare and large: each request would move room for it about
+            None => Box::new(Judged::new(
+                Box::pin(self.connector.new_stream(peer)).await?,
+            )),
+        };
+        judged.expect(upgrade);
+        Ok((judged, reused))
     }
 
     /// Keeps a connection whose answer came whole, if both sides allow it.
-    async fn keep(&self, mut asked: Asked, peer: &HttpPeer) {
+    async fn release(&self, mut asked: Asked, peer: &HttpPeer) {
         asked.respect_keepalive();
-        if let Some(stream) = asked.reuse().await {
+        if let Some(stream) = asked.reuse().await
+            && let Ok(judged) = stream.into_any().downcast::<Judged>()
+        {
+            self.keep(judged, peer);
+        }
+    }
+
+    /// Keeps a connection; one with an answer that is not whole is closed.
+    fn keep(&self, judged: Box<Judged>, peer: &HttpPeer) {
+        if judged.is_whole() {
             let wait = peer.idle_timeout().unwrap_or(Duration::ZERO);
             let until = clock::now() + wait;
-            self.idle.lock().put(peer.reuse_hash(), stream, until);
+            self.idle.lock().put(peer.reuse_hash(), judged, until);
         }
     }
 }
@@ -158,7 +183,7 @@ async fn attempt(
     }
     let peer = upstream::peer(ctx).await?;
     let direct = &ctl.edge.direct;
-    let (stream, reused) = match direct.connect(&peer).await {
+    let (stream, reused) = match direct.connect(&peer, ctx.upgrade).await {
         Ok(connected) => connected,
         Err(mut error) => {
             error.as_up();
@@ -174,7 +199,7 @@ async fn attempt(
         Ok(_) if asked.was_upgraded() => upgraded::pass(ctl, session, ctx, asked, &peer).await,
         Ok(whole) => {
             if whole && !ctl.answered() {
-                direct.keep(asked, &peer).await;
+                direct.release(asked, &peer).await;
             }
             Ok(())
         }
@@ -222,7 +247,8 @@ async fn converse(
 
 /// Starts the head of the request to an app with what the client sent.
 fn ask(session: &Session, upgrade: bool) -> RequestHeader {
-    let mut head = session.req_header().clone();
+    // names without their case: one map instead of two for each field that is added
+    let mut head = RequestHeader::from(session.req_header().as_owned_parts());
     head.set_version(Version::HTTP_11);
     for name in &HOP_BY_HOP {
         if !(upgrade && *name == header::UPGRADE) {
@@ -252,7 +278,8 @@ async fn next(session: &mut Session, ctx: &Ctx, asked: &mut Asked) -> Result<Htt
 /// Takes a part of an answer through the filters.
 fn filter(pep: &Pep, session: &mut Session, ctx: &mut Ctx, part: HttpTask) -> Result<HttpTask> {
     Ok(match part {
-        HttpTask::Header(mut head, end) => {
+        HttpTask::Header(head, end) => {
+            let mut head = caseless(head)?;
             frame(session, &mut head, end)?;
             pep.of_app(session, &mut head, ctx)?;
             HttpTask::Header(head, end)
@@ -266,6 +293,17 @@ fn filter(pep: &Pep, session: &mut Session, ctx: &mut Ctx, part: HttpTask) -> Re
         | HttpTask::Done
         | HttpTask::Failed(_)) => other,
     })
+}
+
+/// Leaves the names of an answer without their case, as in [`ask`]; its own reason phrase stays.
+fn caseless(head: Box<ResponseHeader>) -> Result<Box<ResponseHeader>> {
+    let own = head.get_reason_phrase().map(str::to_owned);
+    let own = own.filter(|reason| head.status.canonical_reason() != Some(reason));
+    let mut head = Box::new(ResponseHeader::from(Parts::from(*head)));
+    if own.is_some() {
+        head.set_reason_phrase(own.as_deref())?;
+    }
+    Ok(head)
 }
 
 /// Gives an answer that ends with its connection a length by chunks, so that the client's connection need not end.

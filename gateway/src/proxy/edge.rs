@@ -41,6 +41,10 @@ const POOL: usize = 128;
 /// system call to wake the thread that arms it; this is shorter than the limits of [`conn`], so that those are never
 /// the next to end.
 const SWEEP: Duration = Duration::from_secs(5);
+/// How long what was open when the gateway stops may take to end by itself; what has no end of its own is cut sooner.
+pub(crate) const DRAIN: Duration = Duration::from_secs(24);
+/// How long it takes to end once it is cut.
+pub(crate) const CUT: Duration = Duration::from_secs(2);
 /// How long the header of a proxy may take.
 const HEADER: Duration = Duration::from_secs(10);
 
@@ -305,7 +309,7 @@ fn run(
             open.spawn(serve(Arc::clone(&edge), given));
         }
         let finish = async { while open.join_next().await.is_some() {} };
-        let _ = timeout(Duration::from_secs(10), finish).await;
+        let _ = timeout(DRAIN + CUT, finish).await;
     });
 }
 
@@ -359,4 +363,29 @@ async fn real_source(
     let ip = origin.peer.ip();
     let banned = source.is_some() && edge.gw.bans.refuses(ip);
     !banned && place.settle(ip)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{CUT, DRAIN};
+
+    /// The unit that the packages bring.
+    const UNIT: &str = include_str!("../../../deploy/postern.service");
+
+    #[test]
+    fn whatever_is_open_a_stop_ends_before_the_service_manager_kills() {
+        let limit = UNIT
+            .lines()
+            .find_map(|line| line.strip_prefix("TimeoutStopSec="));
+        let limit = Duration::from_secs(limit.unwrap().parse().unwrap());
+        // listeners are shut before, tunnel and journal behind
+        let others = Duration::from_secs(3);
+        assert!(DRAIN + CUT + others < limit, "{limit:?}");
+        assert!(
+            DRAIN >= Duration::from_secs(20),
+            "and slow answers have time"
+        );
+    }
 }

@@ -28,6 +28,8 @@ const HEAD: u32 = 60;
 const IDLE: u32 = 60;
 /// How long a WebSocket may be silent.
 const STREAM: u32 = 3600;
+/// How long the body of a request may take, however fast it comes.
+const BODY: u32 = 3600;
 /// When it is worth to come again to what is closed until the policy says otherwise.
 const CLOSED: Duration = Duration::from_secs(300);
 
@@ -45,6 +47,8 @@ pub(crate) struct Front {
     pub(crate) idle: Duration,
     /// Of silence on a WebSocket.
     pub(crate) stream: Duration,
+    /// Until the body of a request must be whole.
+    pub(crate) body: Duration,
     /// Most bytes of a request body; `None` is the configuration's.
     pub(crate) body_max: Option<u64>,
     /// The methods that are taken.
@@ -87,6 +91,7 @@ impl Front {
             head: limit(timeout.head, HEAD),
             idle: limit(timeout.idle, IDLE),
             stream: limit(timeout.stream, STREAM),
+            body: limit(timeout.body, BODY),
             body_max: written.body_max,
             methods: written.methods.clone(),
             websocket: written.websocket,

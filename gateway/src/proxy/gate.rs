@@ -106,10 +106,8 @@ pub(crate) async fn pass(
     if !ctx.snap.certs.same_certificate(sni, host) || !ctl.edge.tls.is_same(sni, host) {
         return refuse(gw, ctl, session, ctx, misdirected()).await;
     }
-    if target.path.as_str() == "/healthz" {
-        return health(gw, session, ctx).await;
-    }
     match place {
+        Place::Own if target.path.forward() == "/healthz" => health(gw, session, ctx).await,
         Place::Own => own::sign_in_host(gw, ctl, session, ctx, &target, who).await,
         Place::App(_) if own::is_own_path(target.path.as_str()) => {
             own::app_host(gw, ctl, session, ctx, &target, who).await
@@ -128,12 +126,16 @@ fn limit_source(gw: &Gateway, who: &Identified) -> std::result::Result<(), limit
     gw.limits.source(who.caller.source, clock::now())
 }
 
-fn read_target(session: &Session, policy: &policy::Policy) -> std::result::Result<Target, Refused> {
+fn read_target(
+    session: &mut Session,
+    policy: &policy::Policy,
+) -> std::result::Result<Target, Refused> {
+    let ends = session.is_body_done();
     let head = session.req_header();
     let http2 = session.as_downstream().is_http2();
     let authority = head.uri.authority().map(http::uri::Authority::as_str);
     if http2 {
-        head::scan_h2(head.method.as_str(), &head.headers)?;
+        head::scan_h2(head.method.as_str(), raw_target(head), &head.headers, ends)?;
     } else if authority.is_some() {
         return Err(Refused {
             status: 400,
@@ -144,7 +146,7 @@ fn read_target(session: &Session, policy: &policy::Policy) -> std::result::Resul
         policy.path_opts(host)
     })?;
     let path = target.path.as_str();
-    if path != target.path.forward() && (own::is_own_path(path) || path == "/healthz") {
+    if path != target.path.forward() && own::is_own_path(path) {
         return Err(Refused {
             status: 400,
             reason: "ambiguous-path",
@@ -289,7 +291,7 @@ async fn to_app(
     ) {
         return by_preflight(gw, ctl, session, ctx, response).await;
     }
-    if ctx.upgrade && !same_origin(&session.req_header().headers, &target) {
+    if ctx.upgrade && !may_upgrade(&session.req_header().headers, &target) {
         let refused = Refused {
             status: if ctx.snap.policy.hide() { 404 } else { 403 },
             reason: "foreign-origin",
@@ -388,13 +390,41 @@ async fn by_preflight(
     Ok(Answered::Yes)
 }
 
-/// A WebSocket's Origin must be the app's own; a client without one is no browser.
-/// Source: RFC 6455 section 10.2; security.md R-AZ-19.
-pub(super) fn same_origin(headers: &http::HeaderMap, target: &Target) -> bool {
-    let Some(origin) = headers.get(header::ORIGIN) else {
-        return true;
-    };
-    origin.as_bytes() == format!("https://{}", target.authority()).as_bytes()
+/// Where a request says that it comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A page of the app itself.
+    Own,
+    /// It says nothing, as no browser does that asks for a socket (RFC 6455 section 4.1).
+    Unsaid,
+    /// Another page, one that cannot be named, or several.
+    Other,
+}
+
+impl Origin {
+    /// Reads it.
+    pub(super) fn of(headers: &http::HeaderMap, target: &Target) -> Self {
+        let mut lines = headers.get_all(header::ORIGIN).iter();
+        match (lines.next(), lines.next()) {
+            (None, _) => Self::Unsaid,
+            (Some(origin), None)
+                if origin.as_bytes() == format!("https://{}", target.authority()).as_bytes() =>
+            {
+                Self::Own
+            }
+            (Some(_), _) => Self::Other,
+        }
+    }
+}
+
+/// Tells whether a request for a WebSocket comes from a page of the app, or from a program: one that shows a token, or
+/// runs on a device in the tunnel, shows no session of a browser. Source: RFC 6455 section 10.2; security.md R-AZ-19.
+fn may_upgrade(headers: &http::HeaderMap, target: &Target) -> bool {
+    match Origin::of(headers, target) {
+        Origin::Own => true,
+        Origin::Unsaid => !cookies::shows(headers, cookies::SESSION),
+        Origin::Other => false,
+    }
 }
 
 /// Charges the tier of an allow; tells where it is used up.

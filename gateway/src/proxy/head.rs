@@ -136,6 +136,9 @@ fn scan_request_line(line: &[u8]) -> Result<(), Refused> {
     if target.is_empty() || target.iter().any(|b| !(0x21..0x7f).contains(b)) {
         return Err(refused(400, "bad-target-byte"));
     }
+    if !target.starts_with(b"/") && target != b"*" {
+        return Err(refused(400, "bad-target-form"));
+    }
     match version {
         b"HTTP/1.1" | b"HTTP/1.0" => Ok(()),
         _ => Err(refused(505, "bad-version")),
@@ -181,6 +184,9 @@ struct Seen {
     hosts: usize,
     lengths: usize,
     codings: usize,
+    /// Whether its body is to have bytes.
+    filled: bool,
+    expects: bool,
     upgrades: usize,
     /// Whether one of them is for something else than a WebSocket of version 13.
     strange_upgrade: bool,
@@ -217,22 +223,28 @@ impl Seen {
             "content-length" | "transfer-encoding" if twin => {
                 return Err(refused(400, "underscore-twin"));
             }
-            "host" => self.hosts += 1,
+            "host" => {
+                self.hosts += 1;
+                if !value.iter().copied().all(is_of_host) {
+                    return Err(refused(400, "bad-host"));
+                }
+            }
             "content-length" => {
                 self.lengths += 1;
                 if !is_length(value) {
                     return Err(refused(400, "bad-content-length"));
                 }
+                self.filled = value.iter().any(|digit| *digit != b'0');
             }
             "transfer-encoding" => {
                 self.codings += 1;
+                self.filled = true;
                 if !value.eq_ignore_ascii_case(b"chunked") {
                     return Err(refused(400, "bad-transfer-encoding"));
                 }
             }
-            "expect" if !value.eq_ignore_ascii_case(b"100-continue") => {
-                return Err(refused(417, "bad-expect"));
-            }
+            "expect" if !value.eq_ignore_ascii_case(b"100-continue") => return Err(BAD_EXPECT),
+            "expect" => self.expects = true,
             "upgrade" => {
                 self.upgrades += 1;
                 self.strange_upgrade |= twin || !value.eq_ignore_ascii_case(b"websocket");
@@ -254,6 +266,9 @@ impl Seen {
         if old_version && self.codings > 0 {
             return Err(refused(400, "transfer-encoding-in-1-0"));
         }
+        if self.expects && !self.filled && !old_version {
+            return Err(BAD_EXPECT);
+        }
         if self.upgrades > 0 {
             let get = request_line.starts_with(b"GET ");
             if self.lengths + self.codings > 0 {
@@ -270,6 +285,10 @@ impl Seen {
         }
     }
 }
+
+/// An expectation other than that of a 100, or of one without a body: no client may send it. One of HTTP/1.0 is ignored.
+/// Source: RFC 9110 section 10.1.1; security.md R-PX-11.
+const BAD_EXPECT: Refused = refused(417, "bad-expect");
 
 /// The fields whose number or value is judged.
 const KNOWN: [&str; 6] = [
@@ -302,6 +321,11 @@ pub(crate) fn fold_name(name: &[u8]) -> String {
 
 fn is_length(value: &[u8]) -> bool {
     !value.is_empty() && value.len() <= 18 && value.iter().all(u8::is_ascii_digit)
+}
+
+/// Tells whether a byte may stand in a host and port; [`target`] judges the whole.
+fn is_of_host(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte)
 }
 
 fn is_token(byte: u8) -> bool {
@@ -392,12 +416,21 @@ fn split_authority(authority: &str) -> Result<(&str, Option<u16>), Refused> {
     }
 }
 
-/// Judges the fields of an HTTP/2 head that the framing layer lets through.
+/// Judges the target and the fields of an HTTP/2 head that the framing layer lets through; `ends` says that the request
+/// ends with it.
 ///
 /// # Errors
 /// The first thing wrong with it.
-pub(crate) fn scan_h2(method: &str, headers: &HeaderMap) -> Result<(), Refused> {
+pub(crate) fn scan_h2(
+    method: &str,
+    raw_target: &[u8],
+    headers: &HeaderMap,
+    ends: bool,
+) -> Result<(), Refused> {
     scan_method(method.as_bytes())?;
+    if raw_target.len() > MAX_LINE {
+        return Err(refused(414, "request-line-too-long"));
+    }
     if headers.len() > MAX_FIELDS {
         return Err(refused(431, "too-many-fields"));
     }
@@ -414,6 +447,9 @@ pub(crate) fn scan_h2(method: &str, headers: &HeaderMap) -> Result<(), Refused> 
             "transfer-encoding" => return Err(refused(400, "bad-transfer-encoding")),
             "host" if name.as_str().contains('_') => {
                 return Err(refused(400, "underscore-twin"));
+            }
+            "expect" if ends || !value.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
+                return Err(BAD_EXPECT);
             }
             _ => {}
         }

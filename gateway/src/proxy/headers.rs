@@ -103,7 +103,7 @@ pub(crate) fn hsts(seconds: u64) -> String {
 
 /// Reads a client's request id if it is one, and only one: 8 to 64 letters, digits, `-` or `_`.
 pub(crate) fn request_id(headers: &HeaderMap) -> Option<String> {
-    let mut lines = headers.get_all("x-request-id").iter();
+    let mut lines = headers.get_all(&X_REQUEST_ID).iter();
     let (id, None) = (lines.next()?.to_str().ok()?, lines.next()) else {
         return None;
     };
@@ -117,7 +117,7 @@ pub(crate) fn request_id(headers: &HeaderMap) -> Option<String> {
 /// Reads where in a trace a client says that its request stands, written as version 00; more than one place is none.
 /// Source: W3C Trace Context, section 3.2.
 pub(crate) fn traceparent(headers: &HeaderMap) -> Option<String> {
-    let mut lines = headers.get_all(TRACEPARENT).iter();
+    let mut lines = headers.get_all(&TRACEPARENT).iter();
     let (line, None) = (lines.next()?.to_str().ok()?, lines.next()) else {
         return None;
     };
@@ -148,9 +148,24 @@ pub(crate) fn new_trace() -> String {
 }
 
 /// The field that says where in a trace a request stands...
-pub(crate) const TRACEPARENT: &str = "traceparent";
+pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// ...and the one that means nothing without it.
-pub(crate) const TRACESTATE: &str = "tracestate";
+pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+// what apps and clients are told; names that are read once cost no request anything
+pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(crate) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub(crate) const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+pub(crate) const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+pub(crate) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(crate) const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const X_POSTERN_RULE: HeaderName = HeaderName::from_static("x-postern-rule");
+pub(crate) const X_POSTERN_USER: HeaderName = HeaderName::from_static("x-postern-user");
+pub(crate) const X_POSTERN_GROUPS: HeaderName = HeaderName::from_static("x-postern-groups");
+pub(crate) const RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
+pub(crate) const RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+pub(crate) const RATELIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
 /// Makes a header value of text that is known to be clean; empty if it is not.
 pub(crate) fn value(text: &str) -> HeaderValue {

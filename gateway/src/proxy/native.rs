@@ -11,7 +11,7 @@ use pingora_http::RequestHeader;
 use policy::{AppIx, Proof};
 
 use super::conn::ConnCtx;
-use super::gate::same_origin;
+use super::gate::Origin;
 use super::head::Target;
 use super::identify::Identified;
 use super::offence;
@@ -53,7 +53,7 @@ pub(super) fn identify(
     if who.caller.session.is_some() || !open || !snap.policy.lanes(app, &target.path).device {
         return Ok(());
     }
-    if offence::is_of_another_page(headers) || !same_origin(headers, target) {
+    if offence::is_of_another_page(headers) || Origin::of(headers, target) == Origin::Other {
         return Ok(());
     }
     let device = who.caller.device.as_ref();

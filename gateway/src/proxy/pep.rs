@@ -23,6 +23,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 use super::app::RequestCtl;
 use super::cached::Keeping;
+use super::direct::Got;
 use super::frames::Frames;
 use super::front::compress::Compressor;
 use super::gate::{self, Answered, Passed};
@@ -171,6 +172,7 @@ impl ToApp<'_> {
     pub(super) fn came(&mut self, bytes: &[u8]) {
         if let Some(ctl) = self.ctl {
             ctl.body_came(bytes.len());
+            ctl.part_came();
         }
         if let Some(session) = self.session
             && self.frames.take(bytes)
@@ -209,7 +211,12 @@ impl Drop for Ctx {
         let slow = ctl.was_too_slow();
         if slow {
             record.reason = reason::TIMEOUT;
-            record.detail = Some("the body came too slowly".to_owned());
+            let why = if ctl.is_over(clock::now()) {
+                "the body took longer than it may"
+            } else {
+                "the body came too slowly"
+            };
+            record.detail = Some(why.to_owned());
         }
         record.outcome = if ctl.kill.killed() || ctl.conn.kill.killed() || slow {
             "cut"
@@ -302,6 +309,9 @@ impl ProxyHttp for Pep {
                     ctx.route.calls = true;
                     ctl.may_pause();
                 }
+                if let Some(front) = &ctx.route.front {
+                    ctl.limit_body(upstream::until_whole(ctx, front));
+                }
                 if let Some(most) = ctx.route.front.as_ref().and_then(|f| f.body_max) {
                     ctx.body_max = most;
                 }
@@ -330,7 +340,8 @@ impl ProxyHttp for Pep {
         if ctx.permit.is_none() {
             return Err(internal("no permit"));
         }
-        upstream::peer(ctx).await
+        let peer = upstream::peer(ctx).await?;
+        Ok(upstream::long_way(ctx, peer))
     }
 
     async fn connected_to_upstream(
@@ -342,8 +353,9 @@ impl ProxyHttp for Pep {
         _digest: Option<&Digest>,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        upstream::room(ctx, fd, reused)?;
-        upstream::watch(ctx, fd);
+        let got = ctx.route.got().unwrap_or(Got { fd, reused });
+        upstream::room(ctx, got.fd, got.reused)?;
+        upstream::watch(ctx, got.fd);
         Ok(())
     }
 
@@ -442,6 +454,7 @@ impl ProxyHttp for Pep {
         ctx: &mut Ctx,
         reused: bool,
     ) -> Box<Error> {
+        let reused = ctx.route.got().map_or(reused, |got| got.reused);
         upstream::broke(session, ctx, e, reused)
     }
 

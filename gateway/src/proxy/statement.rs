@@ -15,6 +15,7 @@ use arc_swap::ArcSwap;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::KeyPair;
 use data_encoding::BASE64URL_NOPAD;
+use http::HeaderName;
 use parking_lot::Mutex;
 use serde_json::json;
 
@@ -24,7 +25,7 @@ use crate::secrets::sealed::{self, SealedError, read_or_draw};
 use ring::{Key, Ring, SINGLE};
 
 /// The header field it travels in.
-pub(crate) const FIELD: &str = "X-Postern-Jwt";
+pub(crate) const FIELD: HeaderName = HeaderName::from_static("x-postern-jwt");
 /// Where the public keys are.
 pub(crate) const KEYS_PATH: &str = "/.well-known/postern/jwks.json";
 

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -20,16 +21,20 @@ use pingora_core::protocols::{
     TimingDigest, UniqueID,
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::{Sleep, sleep_until};
 
-use super::conn::ConnCtx;
+use super::conn::{ConnCtx, HEAD};
 use chunks::Chunks;
 use trailers::Trailers;
 use wire::Wire;
 
 mod budget;
-mod chunks;
+pub(super) mod chunks;
 mod trailers;
 mod wire;
+
+/// The most bytes of heads that are read at once.
+const ROOM: usize = 4096;
 
 /// What carries the bytes of a connection.
 pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static {}
@@ -45,6 +50,8 @@ pub(crate) struct ClientStream {
     tls: Option<Arc<SslDigest>>,
     /// Looks at the frames of a client that chose HTTP/2 by ALPN.
     h2: Option<Trailers>,
+    /// When a head of HTTP/2 that began must be whole.
+    due: Option<Pin<Box<Sleep>>>,
     /// Looks at the body of the request at hand.
     chunks: Option<Chunks>,
 }
@@ -81,6 +88,7 @@ impl ClientStream {
             socket: Arc::new(socket),
             tls,
             h2: h2.then(Trailers::new),
+            due: None,
             chunks: None,
         }
     }
@@ -118,6 +126,19 @@ impl ClientStream {
         .await
     }
 
+    /// Reads what is there, at most [`ROOM`] bytes, behind what was read ahead; the room is on the stack, and only while
+    /// bytes come.
+    async fn read_more(&mut self) -> io::Result<usize> {
+        poll_fn(|cx| {
+            let mut room = [MaybeUninit::uninit(); ROOM];
+            let mut room = ReadBuf::uninit(&mut room);
+            ready!(self.wire.lock().poll_read(cx, &mut room))?;
+            self.ahead.extend_from_slice(room.filled());
+            Poll::Ready(Ok(room.filled().len()))
+        })
+        .await
+    }
+
     /// Waits for the first byte of the next request, holding no buffer while it waits.
     ///
     /// # Errors
@@ -127,11 +148,7 @@ impl ClientStream {
             return Ok(true);
         }
         self.drop_ahead();
-        let mut first = [0_u8; 1024];
-        let n = self.read_some(&mut first).await?;
-        self.ahead
-            .extend_from_slice(first.get(..n).unwrap_or_default());
-        Ok(n > 0)
+        Ok(self.read_more().await? > 0)
     }
 
     /// Reads until `least` bytes are buffered; `Ok(false)` if the client closed before.
@@ -140,13 +157,9 @@ impl ClientStream {
     /// Whatever the transport reports.
     pub(crate) async fn read_ahead(&mut self, least: usize) -> io::Result<bool> {
         while self.ahead.len().saturating_sub(self.taken) < least {
-            let mut more = [0_u8; 1024];
-            let n = self.read_some(&mut more).await?;
-            if n == 0 {
+            if self.read_more().await? == 0 {
                 return Ok(false);
             }
-            self.ahead
-                .extend_from_slice(more.get(..n).unwrap_or_default());
         }
         Ok(true)
     }
@@ -170,17 +183,13 @@ impl ClientStream {
                 return Ok(HeadRead::TooLarge);
             }
             seen = head.len();
-            let mut more = [0_u8; 4096];
-            let n = self.read_some(&mut more).await?;
-            if n == 0 {
+            if self.read_more().await? == 0 {
                 return Ok(if seen == 0 {
                     HeadRead::Closed
                 } else {
                     HeadRead::Broken
                 });
             }
-            self.ahead
-                .extend_from_slice(more.get(..n).unwrap_or_default());
         }
     }
 
@@ -205,6 +214,20 @@ impl ClientStream {
         let _ = tokio::time::timeout(std::time::Duration::from_millis(500), drain).await;
     }
 
+    /// Tells whether a head of HTTP/2 is not whole in time; who reads is woken when that is so.
+    fn is_due(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(since) = self.h2.as_ref().and_then(Trailers::open_since) else {
+            self.due = None;
+            return false;
+        };
+        let end = tokio::time::Instant::from_std(since + HEAD);
+        let due = match &mut self.due {
+            Some(due) if due.deadline() == end => due,
+            due => due.insert(Box::pin(sleep_until(end))),
+        };
+        due.as_mut().poll(cx).is_ready()
+    }
+
     fn drop_ahead(&mut self) {
         self.ahead = Vec::new();
         self.taken = 0;
@@ -217,6 +240,10 @@ impl AsyncRead for ClientStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.h2.is_some() && self.is_due(cx) {
+            let why = "a head that is not whole in time";
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)));
+        }
         let before = buf.filled().len();
         let rest = self.ahead.get(self.taken..).unwrap_or_default();
         if rest.is_empty() {

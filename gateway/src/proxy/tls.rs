@@ -25,8 +25,10 @@ use rustls::{CipherSuite, ServerConfig, SupportedProtocolVersion};
 use crate::clock;
 use tickets::Tickets;
 
-pub(crate) use authority::{InternalCa, install as install_authority};
-pub(crate) use checks::{Checks, Reading};
+pub(crate) use authority::{
+    InternalCa, install as install_authority, reseal as reseal_authority, root_key,
+};
+pub(crate) use checks::{Checks, Own, Past, Reading};
 pub(crate) use files::{FileError, Readers, read_public, read_secret};
 pub(crate) use profiles::Profiles;
 pub(crate) use set::{CertSet, Ordered};
@@ -47,6 +49,9 @@ pub(crate) enum CertError {
     /// The key that lies with a certificate does not open.
     #[error("certificate {}: its key does not open with this master key", chain.display())]
     Sealed { chain: PathBuf },
+    /// A key of the internal authority does not open.
+    #[error("{} does not open with this master key", path.display())]
+    Locked { path: PathBuf },
     /// The internal authority is not usable.
     #[error("internal authority in {}: {source}", dir.display())]
     Authority {

@@ -11,6 +11,7 @@ use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
 use super::cookies;
+use super::direct::{self, Got, Lane};
 use super::front::Front;
 use super::pep::Ctx;
 use crate::audit::reason;
@@ -40,6 +41,7 @@ pub(crate) struct Route {
     choice: Option<Choice>,
     using: Option<InUse>,
     slot: Option<Slot>,
+    lane: Option<Arc<Lane>>,
     tried: u64,
 }
 
@@ -66,6 +68,11 @@ impl Route {
             tracing::warn!(upstream = %using.0.to, "a breaker opens");
         }
         self.failed = Some((reason, why));
+    }
+
+    /// Returns the connection pingora asks over, where it is one of ours.
+    pub(super) fn got(&self) -> Option<Got> {
+        self.lane.as_ref()?.got()
     }
 
     fn another(&self) -> bool {
@@ -129,6 +136,17 @@ pub(crate) async fn peer(ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
     }
 }
 
+/// Leads pingora over a connection of ours to an upstream of HTTP/1.
+pub(super) fn long_way(ctx: &mut Ctx, peer: Box<HttpPeer>) -> Box<HttpPeer> {
+    let ours = ctx.route.pool().is_some_and(|pool| !pool.http2());
+    let Some(ctl) = ctx.ctl.as_ref().filter(|_| ours) else {
+        return peer;
+    };
+    let (lane, shown) = Lane::to(&ctl.edge, peer, ctx.upgrade);
+    ctx.route.lane = Some(lane);
+    shown
+}
+
 /// Refuses a request at once for what others do; it never waits its turn.
 fn refused(ctx: &mut Ctx, full: Full) -> Box<Error> {
     ctx.route.wait = Some(full.wait());
@@ -150,6 +168,15 @@ pub(super) fn silence(ctx: &Ctx, front: &Front) -> Duration {
         front.stream
     } else {
         front.idle
+    }
+}
+
+/// Tells how long the body of a request may take in all: that of a call of gRPC is a stream as well.
+pub(super) fn until_whole(ctx: &Ctx, front: &Front) -> Duration {
+    if ctx.route.calls {
+        front.stream.max(front.body)
+    } else {
+        front.body
     }
 }
 
@@ -224,6 +251,9 @@ pub(crate) fn broke(
     reused: bool,
 ) -> Box<Error> {
     let late = ctx.ctl.as_ref().is_some_and(|ctl| ctl.answered());
+    if direct::is_bent(&e) {
+        e.etype = ErrorType::InvalidHTTPHeader;
+    }
     let safe = matches!(ctx.method.as_str(), "GET" | "HEAD" | "OPTIONS");
     let unanswered = !has_answered(session) && !ctx.route.answered;
     let whole = !session.as_ref().retry_buffer_truncated();
@@ -313,6 +343,9 @@ pub(crate) fn answered(ctx: &mut Ctx, answer: &mut ResponseHeader) -> Result<()>
     {
         pool.worked(slot);
     }
+    if let Some(ctl) = ctx.ctl.as_ref().filter(|_| has_no_end(answer)) {
+        ctl.has_no_end();
+    }
     let Some((pool, choice)) = ctx.route.pool().zip(ctx.route.choice) else {
         return Ok(());
     };
@@ -332,9 +365,16 @@ pub(crate) fn answered(ctx: &mut Ctx, answer: &mut ResponseHeader) -> Result<()>
     Ok(())
 }
 
-/// The address of the upstream that was asked, as an app may write it in a redirect.
-pub(crate) fn asked(ctx: &Ctx) -> Option<String> {
-    Some(ctx.route.using.as_ref()?.0.to.origin())
+/// Tells whether an answer goes on until a side ends it: a socket, or a stream of events.
+fn has_no_end(answer: &ResponseHeader) -> bool {
+    let kind = answer.headers.get(header::CONTENT_TYPE);
+    let events = |kind: &[u8]| {
+        const EVENTS: &[u8] = b"text/event-stream";
+        let start = kind.get(..EVENTS.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(EVENTS))
+    };
+    answer.status == http::StatusCode::SWITCHING_PROTOCOLS
+        || kind.is_some_and(|kind| events(kind.as_bytes()))
 }
 
 /// Tells whether the head of an answer is out; what went before it is none.
@@ -345,10 +385,12 @@ pub(super) fn has_answered(session: &Session) -> bool {
 
 /// Tells a client that asked first to send its body: the gateway takes it, whatever the app thinks of asking.
 ///
-/// HTTP/2 has no such answer in the library; there the body comes after the client's own patience.
+/// HTTP/2 has no such answer in the library; there the body comes after the client's own patience. HTTP/1.0 has none
+/// at all; there what is expected is ignored.
 /// Source: RFC 9110 section 10.1.1; security.md R-PX-11.
 pub(super) async fn invite(session: &mut Session) -> Result<()> {
-    let asks = session.req_header().headers.contains_key(header::EXPECT);
+    let head = session.req_header();
+    let asks = head.version == http::Version::HTTP_11 && head.headers.contains_key(header::EXPECT);
     if !asks || session.as_downstream().is_http2() || session.is_body_done() {
         return Ok(());
     }

@@ -189,7 +189,7 @@ fn candidate(gw: &Gateway, wanted: &Wanted) -> Result<Candidate, Refused> {
         &gw.checks,
         gw.authority.as_ref(),
         &loaded.policy,
-        Some(&*before.certs),
+        super::Want::beside(Some(&*before.certs)),
     );
     let certs: CertSet = certs.map_err(refused)?;
     let generation = before.generation.saturating_add(u64::from(changed));

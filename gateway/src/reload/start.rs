@@ -6,7 +6,7 @@ use policy::guard;
 
 use super::folder::Folder;
 use super::history::{By, Entry, Held, History, How};
-use super::{Finding, Rejected, certificates, compile, guards, outcome};
+use super::{Finding, Rejected, Want, certificates, compile, guards, outcome};
 use crate::audit::{Event, Record, reason};
 use crate::cli::exit::chain;
 use crate::clock;
@@ -68,7 +68,8 @@ pub(crate) fn start(
     let Ok((loaded, warnings)) = compile(&sources) else {
         return Err(error);
     };
-    let certs = certificates(config, checks, authority, &loaded.policy, None)?;
+    let want = Want::beside(None);
+    let certs = certificates(config, checks, authority, &loaded.policy, want)?;
     let generation = last.generation.unwrap_or(1);
     let snapshot = Snapshot::new(loaded.policy, Arc::new(certs), generation, clock::unix_ms());
     let mut record = Record::new(Event::PolicyRejected, "failed", reason::CACHED);
@@ -102,7 +103,8 @@ fn from_folder(
     }
     let (loaded, warnings) = compile(&folder.sources(&config.policy_dir))?;
     upstreams::readable(&loaded.policy).map_err(Rejected::Failed)?;
-    let certs = certificates(config, checks, authority, &loaded.policy, None)?;
+    let want = Want::beside(None);
+    let certs = certificates(config, checks, authority, &loaded.policy, want)?;
     let last = history.in_force();
     let before = last.as_ref().and_then(|e| e.generation).unwrap_or(0);
     let generation = before.saturating_add(u64::from(!same));

@@ -109,7 +109,7 @@ async fn keep_house(gw: Arc<Gateway>) {
 }
 
 /// Issues leaves of the internal authority anew when a third of their life is left, also when the
-/// clock leapt there; what fails is tried again in an hour.
+/// clock leapt there; what fails is tried again in ten minutes.
 async fn renew(gw: Arc<Gateway>) {
     let mut look = tokio::time::interval(SECOND * 10);
     let mut hour = tokio::time::interval(MINUTE * 60);
@@ -117,11 +117,11 @@ async fn renew(gw: Arc<Gateway>) {
     loop {
         tokio::select! {
             _ = look.tick() => {
-                let due = gw.snapshot.load().certs.is_due(clock::unix());
+                let due = gw.snapshot.load().certs.is_due(clock::unix()) || gw.acme.trouble().is_some();
                 if due && clock::now() >= rest {
                     let failed = crate::reload::renew_certificates(&gw, None).await.is_err();
                     // near the end of an authority what is new is due at once
-                    rest = clock::now() + if failed { MINUTE * 60 } else { MINUTE };
+                    rest = clock::now() + if failed { MINUTE * 10 } else { MINUTE };
                 }
             }
             _ = hour.tick() => turn_statements(&gw).await,

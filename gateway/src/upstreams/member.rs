@@ -30,6 +30,8 @@ const ADDRESSES: usize = 16;
 pub(crate) enum Health {
     /// It gets requests.
     Up,
+    /// It has a check that has not passed yet.
+    Untried,
     /// It failed requests and rests.
     Out,
     /// Its check fails.
@@ -41,6 +43,7 @@ impl Health {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Up => "up",
+            Self::Untried => "untried",
             Self::Out => "out",
             Self::Down => "down",
         }
@@ -69,6 +72,8 @@ pub(crate) struct Member {
     /// Until when it rests, in milliseconds after `base`; 0 for not.
     rests_until: AtomicU64,
     checked: AtomicBool,
+    /// Whether a probe has passed, or a policy named it without any.
+    tried: AtomicBool,
     down: AtomicBool,
     good: AtomicU32,
     bad: AtomicU32,
@@ -127,7 +132,7 @@ pub(crate) enum Address {
 }
 
 impl Member {
-    /// Takes it for well until it is known better.
+    /// Takes it for well until it is known better, once [`Member::checked_by`] says that nothing probes it.
     pub(super) fn new(to: &Upstream, limits: Limits, base: Instant) -> Self {
         let Limits {
             foreign,
@@ -157,6 +162,7 @@ impl Member {
             rests: AtomicU32::new(0),
             rests_until: AtomicU64::new(0),
             checked: AtomicBool::new(false),
+            tried: AtomicBool::new(false),
             down: AtomicBool::new(false),
             good: AtomicU32::new(0),
             bad: AtomicU32::new(0),
@@ -169,6 +175,7 @@ impl Member {
     pub(super) fn checked_by(&self, check: bool) {
         self.checked.store(check, Ordering::Relaxed);
         if !check {
+            self.tried.store(true, Ordering::Relaxed);
             self.down.store(false, Ordering::Relaxed);
             self.bad.store(0, Ordering::Relaxed);
         }
@@ -178,6 +185,8 @@ impl Member {
     pub(crate) fn health(&self, now: Instant) -> Health {
         if self.down.load(Ordering::Relaxed) {
             Health::Down
+        } else if !self.tried.load(Ordering::Relaxed) {
+            Health::Untried
         } else if self.rests_until.load(Ordering::Relaxed) > self.millis(now) {
             Health::Out
         } else {
@@ -196,9 +205,14 @@ impl Member {
         (served, self.failed.load(Ordering::Relaxed))
     }
 
-    /// Returns since when it is not well, in seconds since the UNIX epoch, and why.
-    pub(crate) fn trouble(&self) -> (i64, String) {
-        (self.since.load(Ordering::Relaxed), self.why.lock().clone())
+    /// Returns since when it is not well, in seconds since the UNIX epoch, and why; `None` while it is.
+    pub(crate) fn trouble(&self, now: Instant) -> Option<(i64, String)> {
+        let (since, why) = (self.since.load(Ordering::Relaxed), self.why.lock().clone());
+        match self.health(now) {
+            Health::Up => None,
+            Health::Untried => Some((since, "its check has not passed yet".to_owned())),
+            Health::Out | Health::Down => Some((since, why)),
+        }
     }
 
     /// Notes an answer; what failed before is forgotten.
@@ -235,6 +249,7 @@ impl Member {
     /// Notes a probe that was fine; returns whether that brings the upstream back.
     pub(super) fn probe_passed(&self, up: u32, unix: i64) -> bool {
         self.bad.store(0, Ordering::Relaxed);
+        self.tried.store(true, Ordering::Relaxed);
         let good = self.good.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         if !self.down.load(Ordering::Relaxed) || good < up {
             return false;
@@ -334,6 +349,21 @@ impl Member {
         may_be_upstream(ip, &self.networks)
             && !self.own.is_at(address)
             && !(self.foreign && near(ip))
+    }
+
+    /// Tells whether a host and port are its own: as the policy names it, or as its name was looked up last.
+    pub(super) fn is_at(&self, host: &str, port: u16) -> bool {
+        let At::Net(own, own_port) = &self.to.at else {
+            return false;
+        };
+        if port != *own_port {
+            return false;
+        }
+        let Ok(ip) = host.parse::<IpAddr>() else {
+            return own.eq_ignore_ascii_case(host);
+        };
+        let found = self.found.lock();
+        own.parse() == Ok(ip) || found.addresses.iter().any(|address| address.ip() == ip)
     }
 
     /// Returns how often a look at its name found an address that it may not have.

@@ -124,13 +124,21 @@ impl Pool {
         self.places.iter().any(|place| place.member.to.http2)
     }
 
+    /// Whether one of its upstreams is at a host and port, as an app may write them in a redirect.
+    pub(crate) fn is_at(&self, host: &str, port: u16) -> bool {
+        self.places
+            .iter()
+            .any(|place| place.member.is_at(host, port))
+    }
+
     /// Its upstreams.
     pub(crate) fn places(&self) -> &[Place] {
         &self.places
     }
 
     /// Chooses an upstream that was not tried for this request: the one the browser is pinned to, else one that is
-    /// well, else one that rests; never one whose check fails. `tried` has a bit for each place.
+    /// well, else one whose check has not passed yet, else one that rests; never one whose check fails. `tried` has a bit
+    /// for each place.
     pub(crate) fn choose(&self, pin: Option<&str>, tried: u64, now: Instant) -> Option<Choice> {
         if let (true, Some(pin)) = (self.sticky, pin)
             && let Some(at) = self.pinned(pin)
@@ -138,11 +146,24 @@ impl Pool {
         {
             return Some(Choice { at, pinned: true });
         }
-        let wants = [Want::Well, Want::Resting, Want::Draining];
         let first = self.load.next.fetch_add(1, Ordering::Relaxed);
-        let by_turn = |want: &Want| self.by_turn(first, tried, now, *want);
-        let at = wants.iter().find_map(by_turn);
+        let by_turn = |want| self.by_turn(first, tried, now, want);
+        // where a new one waits for its check, those it replaces go on
+        let known = || by_turn(Want::Leaving).filter(|_| self.awaits_check(now));
+        let at = by_turn(Want::Well)
+            .or_else(known)
+            .or_else(|| by_turn(Want::Untried))
+            .or_else(|| by_turn(Want::Resting))
+            .or_else(|| by_turn(Want::Draining));
         at.map(|at| Choice { at, pinned: false })
+    }
+
+    /// Whether an upstream that is to take requests has a check that has not passed yet.
+    fn awaits_check(&self, now: Instant) -> bool {
+        let untried = |place: &Place| place.member.health(now) == Health::Untried;
+        self.places
+            .iter()
+            .any(|place| !place.drain && untried(place))
     }
 
     /// Tells whether an upstream is left that was not tried.
@@ -190,9 +211,11 @@ impl Pool {
             return false;
         }
         match (place.member.health(now), want) {
-            (Health::Down, _) | (Health::Out, Want::Pinned | Want::Well) => false,
-            (Health::Up | Health::Out, Want::Draining) | (Health::Up, Want::Pinned) => true,
-            (Health::Up | Health::Out, Want::Well | Want::Resting) => !place.drain,
+            (Health::Down, _)
+            | (Health::Out, Want::Pinned | Want::Well | Want::Leaving | Want::Untried)
+            | (Health::Untried, Want::Well | Want::Leaving) => false,
+            (_, Want::Draining) | (Health::Up, Want::Leaving) | (_, Want::Pinned) => true,
+            (_, Want::Well | Want::Untried | Want::Resting) => !place.drain,
         }
     }
 
@@ -289,6 +312,10 @@ enum Want {
     Pinned,
     /// Those that are well and take new browsers.
     Well,
+    /// Those that are well, draining or not.
+    Leaving,
+    /// Those whose check has not passed yet as well.
+    Untried,
     /// Those that rest as well.
     Resting,
     /// All but those whose check fails.

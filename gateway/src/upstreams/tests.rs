@@ -99,6 +99,91 @@ fn turns_go_round_by_weight_and_skip_who_rests_or_drains() {
     assert!(pool.choose(None, 0b111, now).is_none());
 }
 
+/// A pool whose upstreams are probed.
+fn probed(members: Vec<WrittenMember>) -> Written {
+    let check = Check {
+        path: "/health".to_owned(),
+        status: None,
+        every: 10,
+        timeout: 1,
+        up: 2,
+        down: 3,
+        body: None,
+        json: Vec::new(),
+    };
+    Written {
+        check: Some(check),
+        ..written(members)
+    }
+}
+
+#[test]
+fn one_whose_check_has_not_passed_yet_gets_nothing_while_another_is_known_to_be_well() {
+    let upstreams = Upstreams::new(&keys(), Own::default());
+    let both = probed(vec![member(1, 1, false), member(2, 1, false)]);
+    let first = pool(&upstreams, &both);
+    let now = clock::now();
+    let health = |pool: &Pool, at: usize| pool.places()[at].member.health(now);
+    // at a start none is known, and nobody is refused for that
+    assert_eq!([health(&first, 0), health(&first, 1)], [Health::Untried; 2]);
+    assert_eq!(chosen(&first, 4, now), [0, 1, 0, 1]);
+    assert!(first.places()[0].member.trouble(now).is_some());
+    // a probe that fails is no pass, one that passes is enough
+    first.places()[1].member.probe_failed("503", 3, 7);
+    first.places()[0].member.probe_passed(2, 7);
+    assert_eq!(
+        [health(&first, 0), health(&first, 1)],
+        [Health::Up, Health::Untried]
+    );
+    assert!(first.places()[0].member.trouble(now).is_none());
+    assert_eq!(chosen(&first, 4, now), [0; 4]);
+    // a request that failed there may still be made again here
+    assert_eq!(first.choose(None, bit(0), now).unwrap().at, 1);
+    // one that was there keeps its browsers over a start
+    let pin = first.places()[1].pin.clone();
+    assert_eq!(first.choose(Some(&pin), 0, now).unwrap().at, 1);
+    first.places()[1].member.probe_passed(2, 8);
+    assert_eq!(
+        chosen(&first, 4, now)
+            .into_iter()
+            .collect::<BTreeSet<_>>()
+            .len(),
+        2
+    );
+    // a new one beside them, and one that takes their place
+    let three = probed(vec![
+        member(1, 1, true),
+        member(2, 1, false),
+        member(3, 1, false),
+    ]);
+    let second = pool(&upstreams, &three);
+    assert_eq!(chosen(&second, 4, now), [1; 4]);
+    let replaced = probed(vec![member(1, 1, true), member(3, 1, false)]);
+    let third = pool(&upstreams, &replaced);
+    assert_eq!(
+        chosen(&third, 4, now),
+        [0; 4],
+        "the old one goes on until the new one is known"
+    );
+    third.places()[1].member.probe_passed(2, 9);
+    assert_eq!(chosen(&third, 4, now), [1; 4]);
+}
+
+#[test]
+fn without_a_check_none_is_waited_for() {
+    let upstreams = Upstreams::new(&keys(), Own::default());
+    let one = pool(&upstreams, &written(vec![member(1, 1, false)]));
+    let now = clock::now();
+    assert_eq!(one.places()[0].member.health(now), Health::Up);
+    // it served already: a policy that begins to probe it takes nothing away
+    let both = pool(
+        &upstreams,
+        &probed(vec![member(1, 1, false), member(2, 1, false)]),
+    );
+    let health = |at: usize| both.places()[at].member.health(now);
+    assert_eq!([health(0), health(1)], [Health::Up, Health::Untried]);
+}
+
 #[test]
 fn turns_go_on_over_a_reload_and_end_with_their_area() {
     let upstreams = Upstreams::new(&keys(), Own::default());
@@ -125,7 +210,7 @@ fn a_rest_ends_grows_and_is_forgotten_after_an_answer() {
     let after = |secs| member.health(now + Duration::from_secs(secs));
     fail(&pool, 0, 3, now);
     assert_eq!((after(9), after(11)), (Health::Out, Health::Up));
-    assert_eq!(member.trouble(), (7, "why".to_owned()));
+    assert_eq!(member.trouble(now), Some((7, "why".to_owned())));
     let later = now + Duration::from_secs(11);
     assert!(
         member.broke("again", later, 18),

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::changed::{self, RuleOf};
+use super::changed::Cause;
+use super::moved::Moved;
 use super::settings::{self, Setting};
 use super::{Cell, Grid, Group, Side, Split, World, joint_places, label};
 use crate::compile::{Policy, RuleIx};
@@ -26,13 +27,13 @@ pub struct Change {
     pub after: Outcome,
     /// Each is a set of conditions that hold together; empty is "always".
     pub contexts: Vec<String>,
-    /// The file of the responsible rule: that of the second policy, else that of the first. Empty where neither
-    /// decision came from a rule of the files.
+    /// The file of what is responsible: of the rule of the second policy, else of the first; where both say what they
+    /// said, of the zone, schedule or group that changed. Empty where neither decision came from a rule of the files.
     pub file: String,
     /// Its line, from 1; 0 where there is none.
     pub line: u32,
-    /// What changed in that rule or guard: `new`, `removed`, or its keys, such as "`from` removed"; absent where it
-    /// says what it said.
+    /// What changed in that rule or guard: `new`, `removed`, or its keys, such as "`from` removed"; then what changed
+    /// that it names, such as "`[schedule] day` changed". Absent where nothing did, so that another rule explains it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub what: Option<String>,
     /// File and line of the rule that decides in the second policy, whichever rule is responsible.
@@ -67,6 +68,7 @@ pub fn diff(before: &Policy, after: &Policy) -> Diff {
     }
     let policies = [before, after];
     let mut world = World::new(&policies);
+    let moved = Moved::new(before, after);
     let alike = surroundings(before).is_some_and(|own| surroundings(after) == Some(own));
     for place in joint_places(&policies) {
         super::lanes::compare(&mut world, &place, &mut out);
@@ -90,15 +92,10 @@ pub fn diff(before: &Policy, after: &Policy) -> Diff {
                 false => group.map(Group::names).unwrap_or_default(),
             };
             out.widens |= is == Outcome::Allow;
-            let what = match place.sides.as_slice() {
-                [one, other] => changed::what([one, other], old, new),
-                _ => None,
+            let [one, other] = place.sides.as_slice() else {
+                continue;
             };
-            let rule = match (after.rule(new).line, &what) {
-                (0, _) | (_, Some((RuleOf::Before, _))) => before.rule(old),
-                _ => after.rule(new),
-            };
-            let what = what.map(|(_, text)| text);
+            let cause = Cause::new(&moved, [one, other], old, new);
             let mut contexts = label::contexts(&grid.labels, grid.sizes(), &cells);
             if let Some(note) = &place.note {
                 match contexts.as_mut_slice() {
@@ -111,15 +108,16 @@ pub fn diff(before: &Policy, after: &Policy) -> Diff {
             }
             let decides = after.rule(new);
             for user in names {
+                let (file, line, what) = cause.of(&moved, &user);
                 out.changes.push(Change {
                     user,
                     resource: place.id.clone(),
                     before: was,
                     after: is,
                     contexts: contexts.clone(),
-                    file: rule.file.to_string(),
-                    line: rule.line,
-                    what: what.clone(),
+                    file,
+                    line,
+                    what,
                     decides: (decides.file.to_string(), decides.line),
                 });
             }

@@ -82,13 +82,11 @@ impl<'p> Grid<'p> {
     pub(crate) fn new(world: &mut World<'p>, sides: &[Side<'p>], split: &Split) -> Self {
         let mut labels = Labels::default();
         let lists: Vec<Vec<u32>> = sides.iter().map(schedules).collect();
-        let names = sides.iter().zip(&lists).flat_map(|(side, list)| {
-            let named = list
-                .iter()
-                .filter_map(|&ix| side.policy.ir.schedules.get(ix as usize));
-            named.map(|schedule| schedule.name.as_str())
+        let named = lists.iter().enumerate().flat_map(|(side, list)| {
+            let world = &*world;
+            list.iter().map(move |&ix| world.schedule(side, ix))
         });
-        let names: Vec<&str> = names.collect();
+        let names: Vec<String> = named.collect();
         let mut times = Vec::new();
         for (at, state) in world.times(&lists) {
             times.push(TimeClass::at(*at));

@@ -86,8 +86,13 @@ fn describe(labels: &Labels, sizes: [usize; DIMS], held: &Box6) -> String {
     }
     if methods.len() < all_methods {
         let named = pick(&labels.methods, methods);
-        // a method that no rule names is denied everywhere; that goes without saying
-        if named != ORDINARY {
+        // a method that no rule here names is denied everywhere; that goes without saying
+        let rest = (0..all_methods).filter(|at| !methods.contains(at));
+        let unnamed = |at: usize| {
+            let class = labels.methods.get(at);
+            class.is_some_and(|class| class.iter().any(|name| name == "others"))
+        };
+        if named != ORDINARY || !rest.into_iter().all(unnamed) {
             parts.push(format!("methods {}", named.join(", ")));
         }
     }
@@ -144,7 +149,7 @@ fn ages(what: &str, none: &str, cuts: &[u32], held: impl Iterator<Item = Option<
 }
 
 /// One way schedules can stand.
-pub(super) fn time(names: &[&str], state: &[bool]) -> String {
+pub(super) fn time(names: &[String], state: &[bool]) -> String {
     let mut parts: Vec<String> = Vec::new();
     for (name, holds) in names.iter().zip(state) {
         let part = format!("{} {name}", if *holds { "in" } else { "outside" });

@@ -30,6 +30,9 @@ pub struct Setting {
     pub after: Option<String>,
     /// Whether it lets somebody do or reach what could not be done or reached.
     pub widens: bool,
+    /// Of a zone, schedule or group, the `file:line` that defines it, by the second policy if that has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
     /// Before and after for people.
     #[serde(skip)]
     shown: String,
@@ -71,7 +74,12 @@ pub(super) fn settings(before: &Policy, after: &Policy) -> Vec<Setting> {
         write(sides.1, &mut other);
         if own != other {
             let both = sides.0.is_some() && sides.1.is_some();
+            let from = out.len();
             compare(topic, (&own, &other), both, &mut out);
+            for setting in out.iter_mut().skip(from) {
+                let place = |policy| definition(policy, topic, setting);
+                setting.at = place(after).or_else(|| place(before));
+            }
         }
     }
     readings(before, after, &mut out);
@@ -104,10 +112,45 @@ fn readings(before: &Policy, after: &Policy, out: &mut Vec<Setting>) {
                 before: None,
                 after: None,
                 widens: takes(new),
+                at: None,
                 shown: "other paths with %2F or // are refused".to_owned(),
             });
         }
     }
+}
+
+/// Where a policy defines the zone, schedule or group that a setting is about.
+fn definition(policy: &Policy, topic: &Topic<'_>, setting: &Setting) -> Option<String> {
+    let full = |tenant: &Option<&str>, name: &str| match tenant {
+        Some(tenant) => format!("{tenant}/{name}"),
+        None => name.to_owned(),
+    };
+    let ir = &policy.ir;
+    let span = match topic {
+        Topic::Groups(tenant) => {
+            let group = ir.group(&full(tenant, &setting.key))?;
+            ir.groups.get(group as usize)?.span
+        }
+        Topic::Zones(tenant) => {
+            let zone = ir.zone(&full(tenant, &setting.key))?;
+            ir.zones.get(zone as usize)?.span
+        }
+        Topic::Schedules(tenant) => {
+            let (_, name) = setting.of.split_once("schedule.")?;
+            let name = full(tenant, name);
+            let mut all = ir.schedules.iter();
+            all.find(|schedule| schedule.name == name)?.span
+        }
+        Topic::Settings
+        | Topic::Rates(_)
+        | Topic::HeaderSets(_)
+        | Topic::User(_)
+        | Topic::Guard(_)
+        | Topic::App(_)
+        | Topic::Net(_)
+        | Topic::Admin => return None,
+    };
+    policy.place_of(span)
 }
 
 /// The patterns of an app's areas, and whether each is in shadow.
@@ -151,6 +194,7 @@ fn compare(topic: &Topic<'_>, (own, other): (&str, &str), both: bool, out: &mut 
                 before: was.cloned(),
                 after: is.cloned(),
                 widens: false,
+                at: None,
                 shown: if is.is_some() { "is new" } else { "is gone" }.to_owned(),
             });
         }
@@ -181,6 +225,7 @@ fn compare(topic: &Topic<'_>, (own, other): (&str, &str), both: bool, out: &mut 
             before: was.map(|value| value.to_string()),
             after: is.map(|value| value.to_string()),
             widens,
+            at: None,
         });
     }
 }
@@ -242,6 +287,8 @@ fn place_of(topic: &Topic<'_>, names: &[String]) -> String {
         Topic::Rates(tenant) => format!("{}rate", space(tenant)),
         Topic::HeaderSets(tenant) => format!("{}headers.{}", space(tenant), name(1)),
         Topic::Groups(tenant) => format!("{}group", space(tenant)),
+        Topic::Zones(tenant) => format!("{}zone", space(tenant)),
+        Topic::Schedules(tenant) => format!("{}schedule.{}", space(tenant), name(1)),
         Topic::Guard(id) | Topic::Net(id) => (*id).to_owned(),
         Topic::App(id) => match name(2) {
             "" => format!("{id}/"),
@@ -321,24 +368,31 @@ const NAMED: usize = 4;
 
 /// A line for each change, places with the same change together.
 pub(super) fn to_text(settings: &[Setting]) -> String {
-    let mut joined: BTreeMap<(bool, &str, &str), Vec<&str>> = BTreeMap::new();
+    let mut joined: BTreeMap<(bool, &str, &str, &str), Vec<&str>> = BTreeMap::new();
     for setting in settings {
         let key = (
             !setting.widens,
             setting.key.as_str(),
             setting.shown.as_str(),
+            setting.at.as_deref().unwrap_or_default(),
         );
         joined.entry(key).or_default().push(&setting.of);
     }
     let mut out = String::new();
-    for ((tightens, key, shown), of) in joined {
+    for ((tightens, key, shown, at), of) in joined {
+        let at = match at {
+            "" => String::new(),
+            at => format!("   {at}"),
+        };
         let mark = if tightens { '~' } else { '+' };
         let named: Vec<&str> = of.iter().take(NAMED).copied().collect();
         let mut places = named.join(", ");
         if of.len() > NAMED {
             places.push_str(&format!(" and {} more", of.len() - NAMED));
         }
-        out.push_str(&format!("{mark} setting   {places}   {key}   {shown}\n"));
+        out.push_str(&format!(
+            "{mark} setting   {places}   {key}   {shown}{at}\n"
+        ));
     }
     out
 }

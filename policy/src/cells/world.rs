@@ -1,9 +1,10 @@
 //! The people, addresses and instants of some policies, as far as any rule of them can tell.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 
+use super::names::{self, Kind};
 use crate::compile::{Policy, ZoneClass};
 
 /// All people of some policies, each name once, sorted.
@@ -34,7 +35,7 @@ pub(crate) struct World<'p> {
 }
 
 /// One way schedules can stand, with the first instant at which they do.
-pub(super) type State = (i64, Vec<bool>);
+pub(crate) type State = (i64, Vec<bool>);
 
 impl<'p> World<'p> {
     pub(crate) fn new(policies: &[&'p Policy]) -> Self {
@@ -62,6 +63,11 @@ impl<'p> World<'p> {
     /// The first of the policies.
     pub(super) fn first(&self) -> Option<&'p Policy> {
         self.policies.first().copied()
+    }
+
+    /// What a schedule of one of the policies is called.
+    pub(super) fn schedule(&self, side: usize, ix: u32) -> String {
+        names::schedule(&self.policies, side, ix)
     }
 
     pub(super) fn times(&mut self, lists: &[Vec<u32>]) -> &[State] {
@@ -132,29 +138,48 @@ fn crowd(policies: &[&Policy], only: Option<&str>) -> Crowd {
     out
 }
 
-/// Each combination of classes some address has, with the names of its zones in the last policy.
+/// Each combination of classes some address has, with what it is called.
 fn zones(policies: &[&Policy]) -> Vec<(Vec<ZoneClass>, String)> {
     let mut borders: Vec<IpAddr> = policies.iter().flat_map(|p| p.zones.borders()).collect();
     borders.push(IpAddr::from([0, 0, 0, 0]));
     borders.push(IpAddr::from([0u16; 8]));
     borders.sort_unstable();
     borders.dedup();
-    let mut out: Vec<(Vec<ZoneClass>, String)> = Vec::new();
-    let sources = borders.into_iter().map(|ip| (ip, false));
-    let tunnel = (IpAddr::from([0, 0, 0, 0]), true);
-    let mut seen = HashSet::new();
-    for (ip, inside) in std::iter::once(tunnel).chain(sources) {
-        let classes: Vec<ZoneClass> = policies.iter().map(|p| p.zone(ip, inside)).collect();
-        if !seen.insert(classes.clone()) {
-            continue;
-        }
-        let named = policies.last().zip(classes.last());
-        let label = named.map_or_else(String::new, |(policy, &class)| {
-            policy.zone_names(class).join(" and ")
+    let classes = |ip: IpAddr, inside: bool| -> Vec<ZoneClass> {
+        policies.iter().map(|p| p.zone(ip, inside)).collect()
+    };
+    let tunnel = (classes(IpAddr::from([0, 0, 0, 0]), true), Vec::new());
+    let mut kinds: Vec<Kind> = vec![tunnel];
+    let mut known: HashMap<Vec<ZoneClass>, usize> = HashMap::new();
+    let mut ends = borders.iter().skip(1);
+    for &first in &borders {
+        let own = classes(first, false);
+        let at = *known.entry(own.clone()).or_insert_with(|| {
+            kinds.push((own, Vec::new()));
+            kinds.len() - 1
         });
-        out.push((classes, label));
+        let last = last_before(first, ends.next().copied());
+        if let Some((_, ranges)) = kinds.get_mut(at) {
+            ranges.push((first, last));
+        }
     }
-    out
+    let labels = names::zones(policies, &kinds);
+    let classes = kinds.into_iter().map(|(classes, _)| classes);
+    classes.zip(labels).collect()
+}
+
+/// The last address of the stretch that begins with one and ends before another, or with its family.
+fn last_before(first: IpAddr, next: Option<IpAddr>) -> IpAddr {
+    match (first, next) {
+        (IpAddr::V4(_), Some(IpAddr::V4(next))) => {
+            IpAddr::V4(Ipv4Addr::from(u32::from(next).saturating_sub(1)))
+        }
+        (IpAddr::V4(_), _) => IpAddr::V4(Ipv4Addr::BROADCAST),
+        (IpAddr::V6(_), Some(IpAddr::V6(next))) => {
+            IpAddr::V6(Ipv6Addr::from(u128::from(next).saturating_sub(1)))
+        }
+        (IpAddr::V6(_), _) => IpAddr::V6(Ipv6Addr::from(u128::MAX)),
+    }
 }
 
 /// The schedules of each list with their policy.
@@ -170,6 +195,11 @@ fn asked<'p>(policies: &[&'p Policy], lists: &[Vec<u32>]) -> Vec<(&'p Policy, u3
 fn state(asked: &[(&Policy, u32)], at: i64) -> Vec<bool> {
     let held = asked.iter().map(|(policy, ix)| policy.times.holds(*ix, at));
     held.collect()
+}
+
+/// Each way in which schedules of a policy stand at some time, with the first instant at which they do.
+pub(crate) fn standings(policy: &Policy, schedules: &[u32]) -> Vec<State> {
+    sweep(&[policy], &[schedules.to_vec()])
 }
 
 /// Walks along time from change to change.

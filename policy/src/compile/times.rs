@@ -169,18 +169,6 @@ impl Times {
         offset.map_or(next, |&(at, _)| next.min(at))
     }
 
-    /// The next instant, within three years or so, at which a schedule holds.
-    pub(crate) fn next_held(&self, schedule: u32, unix: i64) -> Option<i64> {
-        let mut at = unix;
-        for _ in 0..4000 {
-            if self.holds(schedule, at) {
-                return Some(at);
-            }
-            at = self.step(schedule, at);
-        }
-        None
-    }
-
     /// The first and last instants between which the dates of these schedules lie, with a year to spare.
     pub(crate) fn horizon(&self, schedules: &[u32]) -> (i64, i64) {
         let mut span = (1_735_689_600, 1_988_150_400);

@@ -118,6 +118,7 @@ fn over(outer: &Front, own: Option<&Written>, at: &str, depth: usize) -> Front {
         head: first(own.timeout.head, outer.timeout.head),
         idle: first(own.timeout.idle, outer.timeout.idle),
         stream: first(own.timeout.stream, outer.timeout.stream),
+        body: first(own.timeout.body, outer.timeout.body),
     };
     front.body_max = own.body_max.or(outer.body_max);
     keep(&mut front.methods, own.methods.clone().map(Some));

@@ -27,6 +27,7 @@ impl Written {
             ("timeout.head", self.timeout.head),
             ("timeout.idle", self.timeout.idle),
             ("timeout.stream", self.timeout.stream),
+            ("timeout.body", self.timeout.body),
         ];
         for (key, secs) in limits {
             if let Some(secs) = secs {

@@ -59,7 +59,7 @@ impl Policy {
         })
     }
 
-    fn plainly(&self, ir: &Ir, query: &Query) -> (Outcome, String) {
+    pub(crate) fn plainly(&self, ir: &Ir, query: &Query) -> (Outcome, String) {
         let default = || (Outcome::Deny, "builtin.default".to_owned());
         let target = match &query.target {
             query::Target::Http { method, host, path } => Target::Http(
@@ -129,7 +129,7 @@ impl Policy {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use crate::QueryText;
     use crate::naive::world::{Dice, sources};
 
@@ -145,7 +145,7 @@ mod tests {
         "POST admin",
     ];
 
-    fn question(dice: &mut Dice) -> QueryText {
+    pub(crate) fn question(dice: &mut Dice) -> QueryText {
         let word =
             |dice: &mut Dice, words: &[&str]| dice.chance(70).then(|| dice.pick(words).to_owned());
         let user = word(dice, &["u0", "u1", "u2", "u3", "u4"]);

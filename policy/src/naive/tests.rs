@@ -147,13 +147,17 @@ fn naive_header_set(ir: &Ir, (_, rule): &(Outcome, String)) -> Option<String> {
 }
 
 /// How many worlds, and how many requests in each: 160,000, or 10^8 where `POSTERN_LONG=1` asks for the long run.
+fn size() -> (u32, usize) {
+    if long() { (100_000, 1000) } else { (400, 400) }
+}
+
+/// Whether the long run is asked for.
 #[expect(
     clippy::disallowed_methods,
     reason = "the length of a test run is no part of the policy"
 )]
-fn size() -> (u32, usize) {
-    let long = std::env::var("POSTERN_LONG").is_ok_and(|value| value == "1");
-    if long { (100_000, 1000) } else { (400, 400) }
+pub(crate) fn long() -> bool {
+    std::env::var("POSTERN_LONG").is_ok_and(|value| value == "1")
 }
 
 /// A comparison proves little about answers that never come up.

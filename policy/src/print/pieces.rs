@@ -13,6 +13,8 @@ pub(crate) enum Topic<'a> {
     Rates(Option<&'a str>),
     HeaderSets(Option<&'a str>),
     Groups(Option<&'a str>),
+    Zones(Option<&'a str>),
+    Schedules(Option<&'a str>),
     User(&'a str),
     Guard(&'a str),
     App(&'a str),
@@ -34,6 +36,8 @@ enum Of<'a> {
     Rates,
     HeaderSets,
     Groups,
+    Zones,
+    Schedules,
     User(&'a ir::User),
     Guard(&'a ir::Guard),
     App(&'a ir::App),
@@ -56,6 +60,8 @@ impl Piece<'_> {
             Of::Rates => printer.rates(out),
             Of::HeaderSets => printer.header_sets(out),
             Of::Groups => printer.groups(out),
+            Of::Zones => printer.zone_table(out),
+            Of::Schedules => printer.schedule_tables(out),
             Of::User(user) => Printer::user_table(out, user),
             Of::Guard(guard) => printer.guard(out, guard),
             Of::App(app) => printer.app(out, app),
@@ -65,7 +71,7 @@ impl Piece<'_> {
     }
 }
 
-/// All pieces of a policy but zones and schedules, which decide and do nothing else.
+/// All pieces of a policy.
 pub(crate) fn pieces(ir: &Ir) -> BTreeMap<Topic<'_>, Piece<'_>> {
     let piece = |tenant, of| Piece { ir, tenant, of };
     let mut out = BTreeMap::new();
@@ -76,6 +82,8 @@ pub(crate) fn pieces(ir: &Ir) -> BTreeMap<Topic<'_>, Piece<'_>> {
         out.insert(Topic::Rates(tenant), piece(tenant, Of::Rates));
         out.insert(Topic::HeaderSets(tenant), piece(tenant, Of::HeaderSets));
         out.insert(Topic::Groups(tenant), piece(tenant, Of::Groups));
+        out.insert(Topic::Zones(tenant), piece(tenant, Of::Zones));
+        out.insert(Topic::Schedules(tenant), piece(tenant, Of::Schedules));
     }
     let users = ir.users.iter();
     out.extend(users.map(|user| (Topic::User(&user.name), piece(None, Of::User(user)))));

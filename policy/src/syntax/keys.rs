@@ -139,7 +139,7 @@ pub(super) const BREAKER: Keys = Keys {
 };
 
 pub(super) const TIMEOUT: Keys = Keys {
-    built: &["connect", "head", "idle", "stream"],
+    built: &["connect", "head", "idle", "stream", "body"],
     front: &[],
 };
 

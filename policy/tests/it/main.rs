@@ -10,6 +10,7 @@ mod bad;
 mod changes;
 mod console;
 mod examples;
+mod flips;
 mod front;
 mod fronts;
 mod hostile;

@@ -36,7 +36,7 @@ pub fn run(report: &Report) {
     );
     others(report, &scene, &targets[0]);
     durable(report, &scene, &targets[0]);
-    let [(one, _), (hundred, _)] = FILES;
+    let [(one, one_of), (hundred, hundred_of)] = FILES;
     bodies(report, &scene, &targets, "bodies of 1 MB", (16, one), 1.10);
     bodies(
         report,
@@ -46,7 +46,38 @@ pub fn run(report: &Report) {
         (2, hundred),
         0.90,
     );
+    uploads(
+        report,
+        &scene,
+        &targets,
+        "sent bodies of 1 MB",
+        (16, one_of),
+        1.10,
+    );
+    uploads(
+        report,
+        &scene,
+        &targets,
+        "sent bodies of 100 MB",
+        (2, hundred_of),
+        0.90,
+    );
     memory::starts(report, &mut scene);
+}
+
+/// Small answers of two builds: the one under test and, of `POSTERN_BEFORE`, another.
+pub fn run_before(report: &Report) {
+    let before = std::env::var_os("POSTERN_BEFORE").expect("POSTERN_BEFORE names no binary");
+    let scene = Scene::new();
+    let [ours, authreq, _] = scene.sign_in();
+    let (_gateway, before) = scene.another("postern before", before.into());
+    let targets = [ours, authreq, before];
+    for (case, shape) in [
+        ("HTTP/1.1 50 connections", Shape::KeptAlive),
+        ("HTTP/2 10x10 streams", Shape::Multiplexed),
+    ] {
+        compare(report, &scene, &targets, case, shape, &[None, None]);
+    }
 }
 
 /// Small answers beside other servers that guard an app.
@@ -88,7 +119,43 @@ fn bodies(
     (connections, path): (u32, &'static str),
     goal: f64,
 ) {
-    let shape = Shape::Bodies(connections, path);
+    by_bytes(
+        report,
+        scene,
+        targets,
+        case,
+        Shape::Bodies(connections, path),
+        goal,
+    );
+}
+
+/// Long requests, beside plain nginx.
+fn uploads(
+    report: &Report,
+    scene: &Scene,
+    targets: &[Target; 3],
+    case: &str,
+    (connections, bytes): (u32, u64),
+    goal: f64,
+) {
+    by_bytes(
+        report,
+        scene,
+        targets,
+        case,
+        Shape::Uploads(connections, bytes),
+        goal,
+    );
+}
+
+fn by_bytes(
+    report: &Report,
+    scene: &Scene,
+    targets: &[Target; 3],
+    case: &str,
+    shape: Shape,
+    goal: f64,
+) {
     let [ours, _, plain] = targets;
     let figures = interleaved(&[ours, plain], ROUNDS, |target| {
         scene.load(target, shape, SECONDS)

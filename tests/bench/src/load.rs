@@ -25,6 +25,8 @@ pub enum Shape {
     Reads,
     /// HTTP/1.1, as many kept connections, each after the file of the app at this path.
     Bodies(u32, &'static str),
+    /// HTTP/1.1, as many kept connections, each sending bodies of as many bytes.
+    Uploads(u32, u64),
 }
 
 /// One round against one target.
@@ -34,7 +36,8 @@ pub struct Sample {
     pub per_second: f64,
     /// Server CPU, user and system.
     pub cpu_us: f64,
-    /// The same for each GB (10^9 bytes) that the client got, in seconds; 0 where it does not count them.
+    /// The same for each GB (10^9 bytes) that the client got, or sent of bodies, in seconds; 0 where it does not count
+    /// them.
     pub cpu_seconds_a_gb: f64,
 }
 
@@ -42,6 +45,10 @@ pub struct Sample {
 #[must_use]
 pub fn run(target: &Target, shape: Shape, seconds: u32) -> Sample {
     let before = usage::cpu_seconds(target.pid);
+    let body = match shape {
+        Shape::Uploads(_, bytes) => bytes,
+        _ => 0,
+    };
     let (requests, span, bytes) = match shape {
         Shape::KeptAlive => wrk(target, ("GET", "/"), 50, seconds, &[]),
         Shape::NewConnections => wrk(
@@ -58,6 +65,20 @@ pub fn run(target: &Target, shape: Shape, seconds: u32) -> Sample {
         }
         Shape::Multiplexed => h2load(target, seconds),
         Shape::Bodies(connections, path) => wrk(target, ("GET", path), connections, seconds, &[]),
+        Shape::Uploads(connections, _) => {
+            let origin = format!("Origin: https://{HOST}:{}", target.port);
+            let (requests, span, _) = sent(
+                target,
+                ("POST", "/"),
+                body,
+                connections,
+                seconds,
+                &["-H", &origin],
+            );
+            #[expect(clippy::cast_precision_loss, reason = "lengths far below 2^53")]
+            let bytes = requests * body as f64;
+            (requests, span, bytes)
+        }
     };
     let used = usage::cpu_seconds(target.pid) - before;
     Sample {
@@ -82,13 +103,29 @@ end
 /// Returns requests, seconds and bytes.
 fn wrk(
     target: &Target,
+    call: (&str, &str),
+    connections: u32,
+    seconds: u32,
+    more: &[&str],
+) -> (f64, f64, f64) {
+    sent(target, call, 0, connections, seconds, more)
+}
+
+/// The same of requests with bodies of as many bytes.
+fn sent(
+    target: &Target,
     (method, path): (&str, &str),
+    body: u64,
     connections: u32,
     seconds: u32,
     more: &[&str],
 ) -> (f64, f64, f64) {
     let dir = Temp::new();
-    let script = dir.write("wrk.lua", format!("wrk.method = \"{method}\"\n{SCRIPT}"));
+    let mut text = format!("wrk.method = \"{method}\"\n{SCRIPT}");
+    if body > 0 {
+        text.insert_str(0, &format!("wrk.body = string.rep(\"0\", {body})\n"));
+    }
+    let script = dir.write("wrk.lua", text);
     let threads = cpus::load_count().min(2);
     let mut command = pinned("wrk");
     command.args([

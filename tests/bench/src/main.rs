@@ -44,7 +44,8 @@ const BENCHES: [(&str, Bench); 6] = [
 ];
 
 /// Parts of a bench that can be chosen alone.
-const PARTS: [(&str, Bench); 2] = [
+const PARTS: [(&str, Bench); 3] = [
+    ("http-before", http::run_before),
     ("tunnel-lossy", tunnel::run_lossy),
     ("tunnel-waiting", tunnel::run_waiting),
 ];
@@ -64,7 +65,7 @@ fn main() -> ExitCode {
     }
     let Some((benches, style)) = read(std::env::args().skip(1)) else {
         eprintln!(
-            "usage: tests/bench/run [http|sockets|tunnel|tunnel-lossy|tunnel-waiting|policy|certs|identity].. \
+            "usage: tests/bench/run [http|http-before|sockets|tunnel|tunnel-lossy|tunnel-waiting|policy|certs|identity].. \
              [--json]"
         );
         return ExitCode::from(64);

@@ -23,6 +23,7 @@ pub fn upstream(dir: &Path, port: u16) -> String {
         r#"
     server {{
         listen 127.0.0.1:{port} backlog=4096;
+        client_max_body_size 0;
         default_type text/plain;
         location / {{ return 200 "hello from the app behind the gate\n"; }}
         location = /auth {{ return 204; }}
@@ -91,6 +92,8 @@ pub fn proxy(dir: &Path, port: u16, app: u16, guard: Guard, host: &str) -> Strin
         access_log {dir}/access.json line buffer=64k flush=100ms;
         proxy_http_version 1.1;
         proxy_max_temp_file_size 0;
+        proxy_request_buffering off;
+        client_max_body_size 0;
         add_header Strict-Transport-Security "max-age=300" always;
         add_header X-Content-Type-Options nosniff always;
         add_header Referrer-Policy strict-origin-when-cross-origin always;

@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
+use std::path::PathBuf;
 
 use certs::Leaf;
 use postern_tests::curl;
@@ -61,16 +62,7 @@ impl Scene {
             })
         };
         let (plain, authreq) = (peer(Guard::Plain), peer(Guard::AuthRequest));
-        let upstream = format!("http://127.0.0.1:{}", app.port);
-        let mut gateway = Gateway::start(Setup {
-            upstream: Some(upstream.clone()),
-            wrap: cpus::server(),
-            ..Setup::default()
-        });
-        gateway.set_policy(&policy::two_apps(&upstream, TIER));
-        // the first start makes keys and people, a later one only serves
-        gateway.stop();
-        gateway.start_again();
+        let gateway = gateway(app.port, None);
         let ca_root = fs::read_to_string(&gateway.facts.ca_root).unwrap();
         let client = Client::new(&[ca_root, root]);
         Self {
@@ -83,21 +75,27 @@ impl Scene {
         }
     }
 
+    /// Starts another gateway, of the binary named, before the same app and signs demo in there.
+    #[must_use]
+    pub fn another(&self, name: &'static str, binary: PathBuf) -> (Gateway, Target) {
+        let gateway = gateway(self.app.port, Some(binary));
+        let root = fs::read_to_string(&gateway.facts.ca_root).unwrap();
+        let target = Target {
+            name,
+            pid: gateway.facts.pid,
+            port: gateway.https_port(),
+            headers: signed_in(&gateway),
+        };
+        prove(&Client::new(&[root]), &target);
+        (gateway, target)
+    }
+
     /// Signs demo in and returns ours, nginx with auth_request and plain nginx, each sent the same
     /// headers and each proved to reach the app.
     #[must_use]
     pub fn sign_in(&self) -> [Target; 3] {
         let facts = &self.gateway.facts;
-        let browser = curl::Client::new(&self.gateway);
-        let page = browser.sign_in(&facts.app, &facts.demo);
-        assert_eq!(page.status, 200, "{page:?}");
-        let cookie = browser.cookie(HOST, "__Host-postern");
-        let cookie = cookie.expect("the app host has a session cookie");
-        let headers = vec![
-            format!("Cookie: __Host-postern={cookie}"),
-            "User-Agent: postern-bench".to_owned(),
-            "Accept: text/html,application/xhtml+xml,*/*;q=0.8".to_owned(),
-        ];
+        let headers = signed_in(&self.gateway);
         let target = |name, pid, port| Target {
             name,
             pid,
@@ -109,7 +107,9 @@ impl Scene {
             target("nginx auth_request", self.authreq.pid(), self.authreq.port),
             target("nginx plain", self.plain.pid(), self.plain.port),
         ];
-        targets.iter().for_each(|target| self.prove(target));
+        targets
+            .iter()
+            .for_each(|target| prove(&self.client, target));
         targets
     }
 
@@ -135,7 +135,9 @@ impl Scene {
             target("nginx bcrypt", passwords.pid(), passwords.port),
         ];
         targets[2].headers.push(BASIC.to_owned());
-        targets.iter().for_each(|target| self.prove(target));
+        targets
+            .iter()
+            .for_each(|target| prove(&self.client, target));
         (haproxy, caddy, passwords, targets)
     }
 
@@ -154,22 +156,6 @@ impl Scene {
         sample
     }
 
-    /// As many requests at once as no limit for strangers lets through.
-    fn prove(&self, target: &Target) {
-        let authority = format!("{HOST}:{}", target.port);
-        let connection = self.client.connect(HOST, target.port, Ipv4Addr::LOCALHOST);
-        let mut connection = connection.unwrap();
-        for number in 0..1000 {
-            let (status, body) =
-                tls::get(&mut connection, &authority, "/", &target.headers).unwrap();
-            assert!(
-                status == 200 && body.contains("behind the gate"),
-                "{} answers request {number} of one signed-in session with {status}: {body}",
-                target.name
-            );
-        }
-    }
-
     /// How many requests the app has answered, those for this count included.
     fn served(&self) -> f64 {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.app.port)).unwrap();
@@ -184,5 +170,58 @@ impl Scene {
             .nth(1);
         let requests = counts.and_then(|line| line.split_whitespace().nth(2));
         requests.unwrap().parse().unwrap()
+    }
+}
+
+/// A gateway on the servers' core before an app that listens at a port of loopback.
+fn gateway(app: u16, binary: Option<PathBuf>) -> Gateway {
+    let upstream = format!("http://127.0.0.1:{app}");
+    // an earlier build may not know the word
+    let newest = binary.is_none();
+    let mut gateway = Gateway::start(Setup {
+        upstream: Some(upstream.clone()),
+        wrap: cpus::server(),
+        binary,
+        ..Setup::default()
+    });
+    gateway.set_policy(&policy::two_apps(&upstream, TIER));
+    // the first start makes keys and people, a later one only serves
+    gateway.stop();
+    if newest {
+        // as the peers: h2load goes on nowhere else when it is told to
+        let most = "[http]\nmax-requests-per-connection = 1000000000\n";
+        gateway.edit_config(|text| *text = text.replace("[http]\n", most));
+    }
+    gateway.start_again();
+    gateway
+}
+
+/// Signs demo in and returns the fields of each request.
+fn signed_in(gateway: &Gateway) -> Vec<String> {
+    let facts = &gateway.facts;
+    let browser = curl::Client::new(gateway);
+    let page = browser.sign_in(&facts.app, &facts.demo);
+    assert_eq!(page.status, 200, "{page:?}");
+    let cookie = browser.cookie(HOST, "__Host-postern");
+    let cookie = cookie.expect("the app host has a session cookie");
+    vec![
+        format!("Cookie: __Host-postern={cookie}"),
+        "User-Agent: postern-bench".to_owned(),
+        "Accept: text/html,application/xhtml+xml,*/*;q=0.8".to_owned(),
+    ]
+}
+
+/// As many requests at once as no limit for strangers lets through.
+fn prove(client: &Client, target: &Target) {
+    let authority = format!("{HOST}:{}", target.port);
+    let connection = client.connect(HOST, target.port, Ipv4Addr::LOCALHOST);
+    let mut connection = connection.unwrap();
+    for number in 0..1000 {
+        let (status, body) = tls::get(&mut connection, &authority, "/", &target.headers).unwrap();
+        assert!(
+            status == 200 && body.contains("behind the gate"),
+            "{} answers request {number} of one signed-in session with {status}: {body}",
+            target.name
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! What h2spec does not ask, and the gateway does all the same.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use postern_tests::cases::*;
 use postern_tests::curl::host;
@@ -196,4 +197,167 @@ fn an_end_that_the_client_announces_leaves_what_is_under_way() {
     wire.send(&[scene.ask(1), frame(GOAWAY, 0, 0, &code)].concat());
     let all = reaction(&mut wire, |came| matches!(came, Came::Status(_)));
     assert_eq!(all.last(), Some(&Came::Status(200)), "{all:?}");
+}
+
+/// The limit of a head is ten seconds, whatever else is under way on its connection.
+/// Source: security.md R-DO-01.
+#[test]
+fn a_head_that_never_ends_is_cut_after_ten_seconds() {
+    let scene = Scene::new();
+    let endless = scene.fields("GET", "/download");
+    let endless = frame(HEADERS, END_HEADERS | END_STREAM, 1, &fields(&endless));
+    let head = scene.get();
+    let (first, last) = head.split_at(head.len() / 2);
+    let piece = frame(CONTINUATION, 0, 3, &fields(&[("x-slow", "1")]));
+    // no more frames, more of them again and again, and a frame that does not end
+    let silent = frame(HEADERS, END_STREAM, 3, &head);
+    let mut cut = frame(HEADERS, END_HEADERS | END_STREAM, 3, &head);
+    cut.pop();
+    let none: &[u8] = &[];
+    let before = scene.recorder.seen().len();
+    std::thread::scope(|scope| {
+        for (name, begun, more) in [
+            ("silent", silent.clone(), none),
+            ("trickling", silent, piece.as_slice()),
+            ("unfinished", cut, none),
+        ] {
+            let (scene, endless) = (&scene, &endless);
+            scope.spawn(move || {
+                let mut wire = scene.wire();
+                wire.patience(Duration::from_millis(2500));
+                wire.send(endless);
+                wire.send(&begun);
+                let start = Instant::now();
+                let all = loop {
+                    assert!(start.elapsed() < LIMIT, "{name} is never cut");
+                    wire.send(more);
+                    let all = reaction(&mut wire, |came| matches!(came, Came::End(_)));
+                    if all.last() != Some(&Came::Silence) {
+                        break all;
+                    }
+                };
+                let took = start.elapsed();
+                let limit = Duration::from_secs(9)..Duration::from_secs(14);
+                assert!(limit.contains(&took), "{name}: {all:?} after {took:?}");
+            });
+        }
+        // its twin: one that is slow, and whole in time
+        let scene = &scene;
+        scope.spawn(move || {
+            let mut wire = scene.wire();
+            wire.send(&frame(HEADERS, END_STREAM, 1, first));
+            std::thread::sleep(Duration::from_secs(6));
+            wire.send(&frame(CONTINUATION, END_HEADERS, 1, last));
+            let all = reaction(&mut wire, |came| matches!(came, Came::Status(_)));
+            assert_eq!(all.last(), Some(&Came::Status(200)), "{all:?}");
+            std::thread::sleep(Duration::from_secs(6));
+            wire.send(&scene.ask(3));
+            let all = reaction(&mut wire, |came| matches!(came, Came::Status(_)));
+            assert_eq!(
+                all.last(),
+                Some(&Came::Status(200)),
+                "it serves on: {all:?}"
+            );
+        });
+    });
+    let seen = scene.recorder.seen();
+    let heads = seen[before..].iter().filter(|seen| seen.target() == "/p");
+    assert_eq!(heads.count(), 2, "{seen:?}");
+}
+
+/// Five hundred bytes a second after ten seconds, as over HTTP/1; the connection serves on.
+/// Source: security.md R-DO-02.
+#[test]
+fn a_body_that_trickles_is_refused_and_one_that_is_fast_enough_arrives() {
+    let scene = Scene::new();
+    let slow = |name: &str, part: &[u8]| {
+        let mut wire = scene.wire();
+        wire.patience(Duration::from_millis(500));
+        wire.send(&scene.begin(1));
+        let start = Instant::now();
+        let came = loop {
+            assert!(start.elapsed() < LIMIT, "{name} is never cut");
+            if !part.is_empty() {
+                wire.send(&frame(DATA, 0, 1, part));
+            }
+            let all = reaction(&mut wire, |came| !matches!(came, Came::Pong));
+            if let Some(came) = all.into_iter().find(|came| *came != Came::Silence) {
+                break came;
+            }
+        };
+        let took = start.elapsed();
+        let limit = Duration::from_secs(9)..Duration::from_secs(18);
+        assert!(limit.contains(&took), "{name}: {came:?} after {took:?}");
+        wire.patience(LIMIT);
+        wire.send(&scene.ask(3));
+        let next = reaction(&mut wire, |came| *came == Came::Status(200));
+        assert_eq!(next.last(), Some(&Came::Status(200)), "{name}: {next:?}");
+        came
+    };
+    std::thread::scope(|scope| {
+        let trickles = scope.spawn(|| slow("a byte at a time", b"x"));
+        let silent = scope.spawn(|| slow("nothing at all", b""));
+        let fast = scope.spawn(|| {
+            let mut wire = scene.wire();
+            wire.send(&scene.begin(1));
+            for _ in 0..28 {
+                wire.send(&frame(DATA, 0, 1, &[b'x'; 500]));
+                std::thread::sleep(Duration::from_millis(500));
+            }
+            wire.send(&frame(DATA, END_STREAM, 1, b"end"));
+            let all = reaction(&mut wire, |came| matches!(came, Came::Status(_)));
+            assert_eq!(all.last(), Some(&Came::Status(200)), "{all:?}");
+        });
+        assert_eq!(trickles.join().unwrap(), Came::Status(408));
+        let reset = silent.join().unwrap();
+        assert!(
+            matches!(reset, Came::Status(408) | Came::Reset(_)),
+            "{reset:?}"
+        );
+        fast.join().unwrap();
+    });
+    let seen = scene.recorder.seen();
+    let whole: Vec<usize> = seen.iter().map(|seen| seen.body.len()).collect();
+    assert!(whole.contains(&(28 * 500 + 3)), "{whole:?}");
+}
+
+/// Source: RFC 9110 sections 10.1.1 and 15.5.15; security.md R-PX-11 and R-PX-22.
+#[test]
+fn what_is_expected_and_how_long_a_target_is_has_the_bounds_of_http_1() {
+    let scene = Scene::new();
+    let path = |length: usize| format!("/{}", "a".repeat(length - 1));
+    let expects = |value: &str, flags: u8| {
+        let mut all = scene.fields("POST", "/p");
+        all.push(("expect", value));
+        let head = frame(HEADERS, END_HEADERS | flags, 1, &fields(&all));
+        match flags {
+            END_STREAM => head,
+            _ => [head, frame(DATA, END_STREAM, 1, b"hello")].concat(),
+        }
+    };
+    let to = |path: &str| {
+        let all = scene.fields("GET", path);
+        frame(HEADERS, END_HEADERS | END_STREAM, 1, &fields(&all))
+    };
+    for (name, bytes, status) in [
+        ("the longest target", to(&path(8192)), 200),
+        ("one that is longer", to(&path(8193)), 414),
+        ("100-continue", expects("100-continue", 0), 200),
+        (
+            "100-continue without a body",
+            expects("100-continue", END_STREAM),
+            417,
+        ),
+        ("what nobody knows", expects("foo", 0), 417),
+    ] {
+        let before = scene.recorder.seen().len();
+        let mut wire = scene.wire();
+        wire.send(&bytes);
+        let all = reaction(&mut wire, |came| matches!(came, Came::Status(200..)));
+        assert_eq!(all.last(), Some(&Came::Status(status)), "{name}: {all:?}");
+        let seen = scene.recorder.seen().split_off(before);
+        assert_eq!(seen.len(), usize::from(status == 200), "{name}: {seen:?}");
+        let said = seen.iter().flat_map(|seen| seen.values("expect"));
+        assert_eq!(said.count(), 0, "{name}");
+    }
 }

@@ -1,8 +1,12 @@
-//! `postern cert import --ca`.
+//! `postern cert import --ca` and `postern cert ca-root`.
 
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use certs::Imported;
+use certs::{About, Imported};
 use serde::Serialize;
 
 use super::super::exit::{Exit, Failure};
@@ -12,6 +16,8 @@ use crate::clock;
 use crate::config::Config;
 use crate::config::lock;
 use crate::proxy::tls::{self, files as pem};
+use crate::secrets::Keys;
+use crate::snapshot::files::{self, Links};
 
 #[derive(Serialize)]
 struct Done {
@@ -23,6 +29,86 @@ struct Done {
     kept: Option<PathBuf>,
     /// Whether a running gateway uses it already.
     in_force: bool,
+}
+
+/// The largest certificate file in bytes.
+const PEM_MAX: u64 = 1 << 20;
+
+#[derive(Serialize)]
+struct Shown {
+    /// The certificate.
+    pem: String,
+    /// Its fingerprint in hexadecimal, as the page of the root shows it.
+    sha256: String,
+    /// Its subject.
+    subject: String,
+    /// When it ends, RFC 3339.
+    not_after: String,
+    /// Where its key was written to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<PathBuf>,
+}
+
+/// Shows the root of the internal authority, and writes its key where that is wanted.
+///
+/// # Errors
+/// [`Exit::Unavailable`] while there is none, or its key is not in the state folder,
+/// [`Exit::CannotCreate`] for a file that is there already.
+pub(super) fn root(config: &Config, key: Option<&Path>, json: bool) -> Result<(), Failure> {
+    let dir = config.data.join("ca");
+    let path = dir.join("root.pem");
+    if !path.exists() {
+        let text = format!("{} is made by the first start", path.display());
+        return Err(Failure::new(Exit::Unavailable, text));
+    }
+    let pem = files::read_text(&path, PEM_MAX, Links::Follow)?;
+    if let Some(to) = key {
+        let keys = Arc::new(Keys::load(&config.master_key)?);
+        if !dir.join("root.key").exists() {
+            let text =
+                "root.key is not in the state folder: it is kept elsewhere, or never was here";
+            return Err(Failure::new(Exit::Unavailable, text));
+        }
+        write_key(to, &tls::root_key(&dir, &keys)?)?;
+    }
+    if !json {
+        out::raw(&pem);
+        if let Some(to) = key {
+            let (to, held) = (to.display(), dir.join("root.key"));
+            let held = held.display();
+            out::note(&format!(
+                "{to} holds the key in clear: bring it to a safe place, then remove {held}"
+            ));
+        }
+        return Ok(());
+    }
+    let about = About::read(&pem);
+    let about =
+        about.map_err(|e| Failure::new(Exit::Config, format!("{}: {e}", path.display())))?;
+    out::json(&Shown {
+        pem,
+        sha256: pairs(&about.sha256),
+        subject: about.subject,
+        not_after: rfc3339(about.not_after),
+        key: key.map(Path::to_owned),
+    });
+    Ok(())
+}
+
+/// Writes a key for its owner only; nothing is overwritten.
+fn write_key(to: &Path, key_pem: &str) -> Result<(), Failure> {
+    let written = || {
+        let mut options = OpenOptions::new();
+        let mut file = options.write(true).create_new(true).mode(0o600).open(to)?;
+        file.write_all(key_pem.as_bytes())?;
+        file.sync_all()
+    };
+    written().map_err(|e| Failure::new(Exit::CannotCreate, format!("{}: {e}", to.display())))
+}
+
+fn pairs(bytes: &[u8]) -> String {
+    let pairs: Vec<_> = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
+    pairs.join(":")
 }
 
 /// Checks an authority, puts it in place of the internal one and has a running gateway use it.
@@ -50,7 +136,8 @@ pub(super) fn import(config: &Config, cert: &Path, key: &Path, json: bool) -> Re
     let name = name.map_or("Postern", String::as_str);
     lock::check_folder(&config.data)?;
     let dir = config.data.join("ca");
-    let kept = tls::install_authority(&dir, &imported, key_pem, name, now)?;
+    let keys = Arc::new(Keys::load(&config.master_key)?);
+    let kept = tls::install_authority(&dir, &keys, &imported, key_pem, name, now)?;
     let done = Done {
         subject: imported.subject,
         not_after: rfc3339(imported.not_after),

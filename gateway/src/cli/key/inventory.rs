@@ -105,13 +105,13 @@ pub(super) fn all(config: &Config, keys: &Keys) -> Vec<Held> {
         one(
             "authority root",
             "ca/root.key",
-            false,
+            true,
             "postern cert import --ca",
         ),
         one(
             "authority intermediate",
             "ca/intermediate.key",
-            false,
+            true,
             "in the last third of its life, by itself",
         ),
         many(

@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use futures_util::FutureExt as _;
-use pingora_core::protocols::Stream;
 use tokio::io::AsyncReadExt as _;
+
+use super::judged::Judged;
 
 /// A list of connections, the one that was used last at its end.
 pub(super) struct Idle {
@@ -16,7 +17,7 @@ pub(super) struct Idle {
 struct Kept {
     /// What it may be used for.
     key: u64,
-    stream: Stream,
+    stream: Box<Judged>,
     until: Instant,
 }
 
@@ -30,7 +31,7 @@ impl Idle {
     }
 
     /// Takes the connection of a key that was used last and is still good.
-    pub(super) fn take(&mut self, key: u64, now: Instant) -> Option<Stream> {
+    pub(super) fn take(&mut self, key: u64, now: Instant) -> Option<Box<Judged>> {
         loop {
             let at = self.kept.iter().rposition(|kept| kept.key == key)?;
             let mut kept = self.kept.remove(at)?;
@@ -41,7 +42,7 @@ impl Idle {
     }
 
     /// Keeps a connection; where there are as many as may be, the one that has waited longest is closed.
-    pub(super) fn put(&mut self, key: u64, mut stream: Stream, until: Instant) {
+    pub(super) fn put(&mut self, key: u64, mut stream: Box<Judged>, until: Instant) {
         if !is_quiet(&mut stream) {
             return;
         }
@@ -61,7 +62,7 @@ impl Idle {
 }
 
 /// Tells whether nothing has come on a connection: neither its end nor an answer that nobody asked for.
-fn is_quiet(stream: &mut Stream) -> bool {
+fn is_quiet(stream: &mut Judged) -> bool {
     let mut byte = [0; 1];
     tokio::task::unconstrained(stream.read(&mut byte))
         .now_or_never()
@@ -74,17 +75,14 @@ mod tests {
 
     use tokio::io::AsyncWriteExt as _;
 
-    use super::Idle;
+    use super::{Idle, Judged};
     use crate::clock;
 
     /// A connection, its far end, and until when it may be kept.
-    fn connection() -> (
-        pingora_core::protocols::Stream,
-        tokio::io::DuplexStream,
-        Instant,
-    ) {
+    fn connection() -> (Box<Judged>, tokio::io::DuplexStream, Instant) {
         let (near, far) = tokio::io::duplex(64);
-        (Box::new(near), far, clock::now() + Duration::from_secs(60))
+        let until = clock::now() + Duration::from_secs(60);
+        (Box::new(Judged::new(Box::new(near))), far, until)
     }
 
     #[tokio::test]

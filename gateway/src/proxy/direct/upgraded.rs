@@ -1,9 +1,10 @@
 //! What follows a 101: bytes both ways, until a side ends.
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Poll, ready};
 use std::time::Duration;
 
@@ -29,8 +30,6 @@ const STUCK: Duration = Duration::from_secs(30);
 enum Broke {
     /// Where bytes come from failed.
     From(io::Error),
-    /// It was silent for too long.
-    Silent,
     /// Where bytes go to failed.
     To(io::Error),
     /// It took nothing for too long.
@@ -40,8 +39,8 @@ enum Broke {
 /// Passes bytes both ways until a side ends; what it sent until then arrives.
 ///
 /// # Errors
-/// An app that broke off or takes nothing, a client that was silent too long or takes nothing. A client that goes away
-/// is an end like any.
+/// An app that broke off or takes nothing, a client that takes nothing, silence both ways for too long. A client that goes
+/// away is an end like any.
 pub(super) async fn pass(
     ctl: &RequestCtl,
     session: &mut Session,
@@ -52,23 +51,34 @@ pub(super) async fn pass(
     let Some(client) = ctl.far.clone() else {
         return Err(internal("no far end"));
     };
-    let silence = ctx.route.front.as_ref().map(|front| front.stream);
+    // this is watched here, to the second
+    ctl.answered();
+    let lull = Lull::new();
+    let limit = ctx.route.front.as_ref().map(|front| front.stream);
     let stuck = peer.options.write_timeout;
     let early = early(&mut asked)?;
     let (mut of_app, mut to_app) = tokio::io::split(asked.into_inner());
     let (mut of_client, mut to_client) = (client.clone(), client);
     let (mut up, mut down) = ctx.ways();
     let ended = {
-        let up = pump(&mut of_client, &mut to_app, silence, stuck, |b| up.came(b));
+        let note = |bytes: &[u8]| {
+            lull.ends();
+            up.came(bytes);
+        };
+        let up = pump(&mut of_client, &mut to_app, stuck, note);
         let down = async {
             if !early.is_empty() {
                 down.came(early.len());
                 give(&mut to_client, &early, Some(STUCK)).await?;
             }
-            let note = |bytes: &[u8]| down.came(bytes.len());
-            pump(&mut of_app, &mut to_client, None, Some(STUCK), note).await
+            let note = |bytes: &[u8]| {
+                lull.ends();
+                down.came(bytes.len());
+            };
+            pump(&mut of_app, &mut to_client, Some(STUCK), note).await
         };
         tokio::select! {
+            () = lull.lasts(limit) => Side::Client.late(ErrorType::ReadTimedout, "nothing came"),
             ended = up => judge(ended, Side::Client, Side::App),
             ended = down => judge(ended, Side::App, Side::Client),
         }
@@ -121,13 +131,45 @@ impl Side {
     }
 }
 
+/// Silence both ways.
+struct Lull(AtomicBool);
+
+impl Lull {
+    /// In how many parts a limit is looked at.
+    const PARTS: u32 = 4;
+
+    fn new() -> Self {
+        Self(AtomicBool::new(true))
+    }
+
+    /// Says that bytes came, whichever way.
+    fn ends(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+
+    /// Waits until none came for at least so long, and at most a quarter longer.
+    async fn lasts(&self, limit: Option<Duration>) {
+        let Some(limit) = limit else {
+            return pending().await;
+        };
+        let mut quiet = 0;
+        while quiet < Self::PARTS {
+            tokio::time::sleep(limit / Self::PARTS).await;
+            quiet = if self.0.swap(true, Ordering::Relaxed) {
+                quiet + 1
+            } else {
+                0
+            };
+        }
+    }
+}
+
 /// Judges how the way from one side to the other ended.
 fn judge(ended: std::result::Result<(), Broke>, from: Side, to: Side) -> Result<()> {
     match ended {
         Ok(()) => Ok(()),
         Err(Broke::From(error)) => from.lost(ErrorType::ReadError, error),
         Err(Broke::To(error)) => to.lost(ErrorType::WriteError, error),
-        Err(Broke::Silent) => from.late(ErrorType::ReadTimedout, "nothing came"),
         Err(Broke::Stuck) => to.late(ErrorType::WriteTimedout, "nothing was taken"),
     }
 }
@@ -136,13 +178,11 @@ fn judge(ended: std::result::Result<(), Broke>, from: Side, to: Side) -> Result<
 async fn pump<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     from: &mut R,
     to: &mut W,
-    silence: Option<Duration>,
     stuck: Option<Duration>,
     mut note: impl FnMut(&[u8]),
 ) -> std::result::Result<(), Broke> {
     loop {
-        let read = within(silence, read_some(from)).await;
-        let bytes = read.ok_or(Broke::Silent)?.map_err(Broke::From)?;
+        let bytes = read_some(from).await.map_err(Broke::From)?;
         if bytes.is_empty() {
             return Ok(());
         }
@@ -190,7 +230,7 @@ mod tests {
 
     use pingora_error::{ErrorSource, ErrorType};
 
-    use super::{Broke, CHUNK, Side, judge, pump};
+    use super::{Broke, CHUNK, Lull, Side, judge, pump};
 
     #[tokio::test]
     async fn everything_that_was_sent_arrives_in_order_before_the_end() {
@@ -201,7 +241,7 @@ mod tests {
         let write = async move { source.write_all(&sent).await.unwrap() };
         let mut noted = 0;
         let pump = async {
-            let ended = pump(&mut from, &mut to, None, None, |b| noted += b.len()).await;
+            let ended = pump(&mut from, &mut to, None, |b| noted += b.len()).await;
             drop(to);
             ended
         };
@@ -214,17 +254,35 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn silence_and_a_full_other_end_are_told_apart() {
+    async fn an_end_that_takes_nothing_is_told() {
         let hour = Some(Duration::from_secs(3600));
-        let (_source, mut from) = duplex(100);
-        let (mut to, _sink) = duplex(100);
-        let ended = pump(&mut from, &mut to, hour, None, |_| {}).await;
-        assert!(matches!(ended, Err(Broke::Silent)), "{ended:?}");
-
         let (mut source, mut from) = duplex(1000);
+        let (mut to, _sink) = duplex(100);
         source.write_all(&[1; 1000]).await.unwrap();
-        let ended = pump(&mut from, &mut to, hour, hour, |_| {}).await;
+        let ended = pump(&mut from, &mut to, hour, |_| {}).await;
         assert!(matches!(ended, Err(Broke::Stuck)), "{ended:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_over_with_the_first_byte_either_way_and_lasts_from_the_last_one_on() {
+        let limit = Duration::from_secs(3600);
+        let start = tokio::time::Instant::now();
+        let lull = Lull::new();
+        let speaks = async {
+            for _ in 0..20 {
+                tokio::time::sleep(limit.mul_f64(0.9)).await;
+                lull.ends();
+            }
+            start.elapsed()
+        };
+        let (spoke, ()) = tokio::join!(speaks, lull.lasts(Some(limit)));
+        let silent = start.elapsed() - spoke;
+        assert!(
+            silent >= limit && silent <= limit.mul_f64(1.25),
+            "{silent:?}"
+        );
+        let without = tokio::time::timeout(limit * 1000, lull.lasts(None)).await;
+        assert!(without.is_err(), "where there is no limit");
     }
 
     #[tokio::test]
@@ -233,7 +291,7 @@ mod tests {
         let (mut to, sink) = duplex(100);
         drop(sink);
         source.write_all(b"hello").await.unwrap();
-        let ended = pump(&mut from, &mut to, None, None, |_| {}).await;
+        let ended = pump(&mut from, &mut to, None, |_| {}).await;
         assert!(matches!(ended, Err(Broke::To(_))), "{ended:?}");
     }
 
@@ -255,7 +313,6 @@ mod tests {
         for (end, kind, source) in [
             (up(broke(Broke::To)), ErrorType::WriteError, &app),
             (down(broke(Broke::From)), ErrorType::ReadError, &app),
-            (up(Err(Broke::Silent)), ErrorType::ReadTimedout, &client),
             (up(Err(Broke::Stuck)), ErrorType::WriteTimedout, &app),
             (down(Err(Broke::Stuck)), ErrorType::WriteTimedout, &client),
         ] {

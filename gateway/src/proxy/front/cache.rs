@@ -37,6 +37,11 @@ pub(crate) struct Stored {
 }
 
 impl Stored {
+    /// Tells whether it may be used without asking.
+    pub(crate) fn is_fresh(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) < self.fresh
+    }
+
     /// Its age in seconds.
     pub(crate) fn age(&self, now: Instant) -> u64 {
         now.saturating_duration_since(self.since).as_secs()
@@ -133,7 +138,7 @@ impl Store {
     /// Looks a whole answer up that still stands, for who wants a part of it; who misses it asks for that part alone.
     pub(crate) fn whole(&self, key: &Key, now: Instant) -> Option<Arc<Stored>> {
         let kept = self.inner.lock().touch(key)?;
-        (now.saturating_duration_since(kept.since) < kept.fresh).then_some(kept)
+        kept.is_fresh(now).then_some(kept)
     }
 
     /// Looks an answer up. Of several who miss it one is to ask; the others get what is stale, or wait.
@@ -145,7 +150,7 @@ impl Store {
             age < kept.fresh.saturating_add(kept.stale)
         });
         if let Some(kept) = &usable
-            && now.saturating_duration_since(kept.since) < kept.fresh
+            && kept.is_fresh(now)
         {
             return Said::Answer(Arc::clone(kept));
         }
@@ -219,13 +224,13 @@ pub(crate) struct Answer {
 }
 
 /// The field in which an app names its answers; it ends at the gateway.
-pub(crate) const TAGS: &str = "cache-tag";
+pub(crate) const TAGS: HeaderName = HeaderName::from_static("cache-tag");
 /// The most tags of an answer that count, and the longest of them in bytes.
 const TAGS_MOST: (usize, usize) = (32, 128);
 
 /// Reads the tags of an answer.
 pub(crate) fn tags(answer: &ResponseHeader) -> Vec<String> {
-    let lines = answer.headers.get_all(TAGS).iter();
+    let lines = answer.headers.get_all(&TAGS).iter();
     let words = lines
         .filter_map(|line| line.to_str().ok())
         .flat_map(|line| line.split(',').map(str::trim));

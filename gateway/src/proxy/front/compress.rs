@@ -3,6 +3,7 @@
 //! Only where the policy says so, by type and length; never of an answer that sets a cookie, which may stand beside
 //! text a stranger chose (BREACH), nor of a stream of events, which must not wait in a buffer.
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, StatusCode, header};
 use pingora_core::protocols::http::compression::ResponseCompressionCtx;
 use pingora_error::Result;
@@ -15,7 +16,33 @@ use crate::proxy::answer::add_vary;
 pub(crate) struct Compress(Written);
 
 /// Compresses one answer.
-pub(crate) struct Compressor(ResponseCompressionCtx);
+pub(crate) struct Compressor {
+    ctx: ResponseCompressionCtx,
+    end: End,
+}
+
+/// What an answer still needs to be whole; the library writes no end of a stream of brotli.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Nothing.
+    Written,
+    /// All of a stream that holds nothing.
+    Empty,
+    /// The end of one that holds something.
+    Open,
+}
+
+impl End {
+    /// The bytes of it. A stream that was flushed ends on a whole byte, and a last block without content behind it is
+    /// one more. Source: RFC 7932 sections 9.1 and 9.2.
+    fn bytes(self) -> &'static [u8] {
+        match self {
+            Self::Written => &[],
+            Self::Empty => &[0x06],
+            Self::Open => &[0x03],
+        }
+    }
+}
 
 /// Brotli above this is slower than the line.
 const BROTLI_MOST: u32 = 5;
@@ -58,7 +85,11 @@ impl Compress {
             return Ok(None);
         }
         answer.remove_header(&header::ACCEPT_RANGES);
-        Ok(Some(Compressor(ctx)))
+        let end = match coding {
+            "br" => End::Empty,
+            _ => End::Written,
+        };
+        Ok(Some(Compressor { ctx, end }))
     }
 
     fn fits(&self, answer: &ResponseHeader) -> bool {
@@ -91,10 +122,23 @@ impl Compress {
 
 impl Compressor {
     /// Compresses a part of the body.
-    pub(crate) fn part(&mut self, body: &mut Option<bytes::Bytes>, end: bool) {
-        if let Some(compressed) = self.0.response_body_filter(body.as_ref(), end) {
+    pub(crate) fn part(&mut self, body: &mut Option<Bytes>, end: bool) {
+        if self.end == End::Empty && body.as_ref().is_some_and(|body| !body.is_empty()) {
+            self.end = End::Open;
+        }
+        if let Some(compressed) = self.ctx.response_body_filter(body.as_ref(), end) {
             *body = Some(compressed);
         }
+        let left = match self.end {
+            left @ (End::Empty | End::Open) if end => left,
+            End::Written | End::Empty | End::Open => return,
+        };
+        self.end = End::Written;
+        let written = match left {
+            End::Open => body.take().unwrap_or_default(),
+            End::Written | End::Empty => Bytes::new(),
+        };
+        *body = Some([&written, left.bytes()].concat().into());
     }
 }
 
@@ -171,6 +215,34 @@ mod tests {
             assert_eq!(answer.headers["content-encoding"], coding);
             assert_eq!(answer.headers["vary"], "Accept-Encoding");
             assert!(!answer.headers.contains_key("content-length"));
+        }
+    }
+
+    #[test]
+    fn a_stream_of_brotli_has_an_end_in_parts_whole_and_empty() {
+        let parts = |parts: &[&str]| {
+            let mut request = RequestHeader::build("GET", b"/", None).unwrap();
+            request.insert_header("accept-encoding", "br").unwrap();
+            let mut answer = ResponseHeader::build(200, None).unwrap();
+            answer.insert_header("content-type", "text/html").unwrap();
+            let started = compress().start(&request, &mut answer).unwrap();
+            let (mut compressor, mut all) = (started.unwrap(), Vec::new());
+            for part in parts {
+                let mut body = Some(Bytes::copy_from_slice(part.as_bytes()));
+                compressor.part(&mut body, false);
+                all.extend(body.unwrap());
+            }
+            let mut body = None;
+            compressor.part(&mut body, true);
+            all.extend(body.unwrap());
+            all
+        };
+        assert_eq!(parts(&[]), [0x06]);
+        assert_eq!(parts(&[""]), [0x06]);
+        let long = "long ".repeat(50_000);
+        for given in [&["short"][..], &["in", "parts"], &[long.as_str(), "end"]] {
+            let all = parts(given);
+            assert!(all.len() > 1 && all.last() == Some(&0x03), "{all:?}");
         }
     }
 

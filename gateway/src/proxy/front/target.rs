@@ -46,17 +46,19 @@ impl Rewrite {
         }
     }
 
-    /// Writes an app's `Location` as the browser must have it: the app's own address becomes the one it is reached
-    /// by, and what was taken off its paths is put back. `None` where it may stay.
-    pub(crate) fn location(&self, value: &str, app: &str, public: &str) -> Option<String> {
-        let path = match value.strip_prefix(app) {
-            Some(path) if path.is_empty() || path.starts_with(['/', '?', '#']) => path,
-            _ => {
-                let local = value.starts_with('/') && !value.starts_with("//");
-                return (local && !self.is_none()).then(|| self.to_browser(value));
-            }
-        };
-        Some(format!("https://{public}{}", self.to_browser(path)))
+    /// Writes an app's `Location` as the browser must have it: an address of its own, for which `own` holds, becomes
+    /// the one it is reached by, and what was taken off its paths is put back. `None` where it may stay.
+    pub(crate) fn location(
+        &self,
+        value: &str,
+        own: impl Fn(&str, u16) -> bool,
+        public: &str,
+    ) -> Option<String> {
+        if let Some((host, port, path)) = absolute(value) {
+            return own(host, port).then(|| format!("https://{public}{}", self.to_browser(path)));
+        }
+        let local = value.starts_with('/') && !value.starts_with("//");
+        (local && !self.is_none()).then(|| self.to_browser(value))
     }
 
     fn to_browser(&self, path: &str) -> String {
@@ -71,9 +73,44 @@ impl Rewrite {
     }
 }
 
+/// Parts the address of a page of the web, also one without a scheme, into host, port, and what follows.
+/// Source: RFC 3986 section 4.2.
+fn absolute(value: &str) -> Option<(&str, u16, &str)> {
+    let after = |scheme: &str| {
+        let start = value.get(..scheme.len());
+        start.filter(|start| start.eq_ignore_ascii_case(scheme))?;
+        value.get(scheme.len()..)
+    };
+    let (rest, usual) = match (after("http://"), after("https://"), after("//")) {
+        (Some(rest), _, _) => (rest, 80),
+        (_, Some(rest), _) | (_, _, Some(rest)) => (rest, 443),
+        (None, None, None) => return None,
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at_checked(end)?;
+    let authority = authority.rsplit('@').next().unwrap_or_default();
+    let colon = authority
+        .rfind(':')
+        .filter(|at| !authority.get(*at..).is_some_and(|p| p.contains(']')));
+    let (host, port) = match colon.and_then(|at| authority.split_at_checked(at)) {
+        Some((host, port)) => (host, port.get(1..).unwrap_or_default()),
+        None => (authority, ""),
+    };
+    let port = if port.is_empty() {
+        usual
+    } else {
+        port.parse().ok()?
+    };
+    Some((
+        host.trim_start_matches('[').trim_end_matches(']'),
+        port,
+        path,
+    ))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Rewrite;
+    use super::{Rewrite, absolute};
 
     #[test]
     fn a_prefix_is_taken_off_and_another_put_in_front() {
@@ -94,9 +131,10 @@ mod tests {
 
     #[test]
     fn redirects_of_an_app_lead_back_through_the_gateway() {
-        let (app, public) = ("http://10.0.0.1:8000", "kp.example:8443");
+        let public = "kp.example:8443";
+        let own = |host: &str, port| (host, port) == ("10.0.0.1", 8000);
         let both = Rewrite::new(Some("/api"), Some("/v1"));
-        let to = |rewrite: &Rewrite, value: &str| rewrite.location(value, app, public);
+        let to = |rewrite: &Rewrite, value: &str| rewrite.location(value, own, public);
         let is = |text: &str| Some(text.to_owned());
         assert_eq!(to(&both, "/v1/x?y"), is("/api/x?y"));
         assert_eq!(to(&both, "/login"), is("/api/login"));
@@ -105,12 +143,36 @@ mod tests {
         assert_eq!(to(&both, "http://10.0.0.1:8000/v1/x"), is(whole));
         let none = Rewrite::default();
         assert_eq!(to(&none, "/x"), None);
+        assert_eq!(to(&none, "x"), None);
         assert_eq!(to(&none, "https://elsewhere.example/"), None);
         assert_eq!(to(&none, "//elsewhere.example/"), None);
         assert_eq!(to(&none, "http://10.0.0.1:80001/x"), None);
-        assert_eq!(
-            to(&none, "http://10.0.0.1:8000"),
-            is("https://kp.example:8443")
-        );
+        assert_eq!(to(&none, "http://10.0.0.1:8000.evil.example/x"), None);
+        let bare = is("https://kp.example:8443");
+        for written in [
+            "http://10.0.0.1:8000",
+            "HTTP://10.0.0.1:8000",
+            "https://10.0.0.1:8000",
+            "//10.0.0.1:8000",
+            "http://user@10.0.0.1:8000",
+        ] {
+            assert_eq!(to(&none, written), bare, "{written}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_parted_whatever_it_leaves_out() {
+        for (value, parts) in [
+            ("http://a.example/x?y", ("a.example", 80, "/x?y")),
+            ("https://a.example?y", ("a.example", 443, "?y")),
+            ("//[::1]:81#z", ("::1", 81, "#z")),
+            ("http://[::1]", ("::1", 80, "")),
+            ("http://a.example:/", ("a.example", 80, "/")),
+        ] {
+            assert_eq!(absolute(value), Some(parts), "{value}");
+        }
+        for value in ["/x", "x", "ftp://a.example/", "http://a:b/", ""] {
+            assert_eq!(absolute(value), None, "{value}");
+        }
     }
 }

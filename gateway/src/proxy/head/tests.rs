@@ -1,4 +1,4 @@
-use super::{HeaderMap, MAX_HEAD, Refused, end_of_head, scan, scan_h2, target};
+use super::{HeaderMap, MAX_HEAD, MAX_LINE, Refused, end_of_head, scan, scan_h2, target};
 use http::HeaderValue;
 use policy::canon::PathOpts;
 
@@ -17,6 +17,8 @@ fn ordinary_heads_pass() {
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
         "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: a\r\nX_Other: 1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: [2001:db8::1]:8443\r\n\r\n",
+        "OPTIONS * HTTP/1.1\r\nHost: a_b-c.example:8443\r\n\r\n",
     ] {
         assert_eq!(judged(head), Ok(()), "{head:?}");
     }
@@ -112,6 +114,13 @@ fn bad_lines_are_refused() {
         ("\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "bad-request-line"),
         ("GET / HTTP/1.2\r\nHost: a\r\n\r\n", "bad-version"),
         ("GET /\u{e9} HTTP/1.1\r\nHost: a\r\n\r\n", "bad-target-byte"),
+        (
+            "GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
+            "bad-target-form",
+        ),
+        ("GET a:443 HTTP/1.1\r\nHost: a\r\n\r\n", "bad-target-form"),
+        ("GET / HTTP/1.1\r\nHost: b@a\r\n\r\n", "bad-host"),
+        ("GET / HTTP/1.1\r\nHost: a, a\r\n\r\n", "bad-host"),
         ("TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", "method-not-allowed"),
         (
             "CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -207,6 +216,7 @@ fn an_http2_authority_must_equal_host() {
 
 #[test]
 fn http2_heads_carry_no_framing_fields() {
+    let scan_h2 = |method: &str, map: &HeaderMap| scan_h2(method, b"/", map, false);
     let mut map = HeaderMap::new();
     assert_eq!(scan_h2("GET", &map), Ok(()));
     map.insert("content-length", HeaderValue::from_static("5"));
@@ -217,4 +227,39 @@ fn http2_heads_carry_no_framing_fields() {
     te.insert("transfer-encoding", HeaderValue::from_static("chunked"));
     assert!(scan_h2("POST", &te).is_err());
     assert_eq!(scan_h2("TRACE", &HeaderMap::new()).unwrap_err().status, 405);
+}
+
+#[test]
+fn http2_heads_have_the_same_bounds_and_expectations() {
+    let none = HeaderMap::new();
+    let target = |length: usize| format!("/{}", "a".repeat(length - 1)).into_bytes();
+    assert_eq!(scan_h2("GET", &target(MAX_LINE), &none, true), Ok(()));
+    let long = scan_h2("GET", &target(MAX_LINE + 1), &none, true);
+    assert_eq!(long.unwrap_err().status, 414);
+    let expects = |value: &'static str, ends: bool| {
+        let mut map = HeaderMap::new();
+        map.insert("expect", HeaderValue::from_static(value));
+        scan_h2("POST", b"/", &map, ends).map_err(|refused| refused.status)
+    };
+    assert_eq!(expects("100-Continue", false), Ok(()));
+    assert_eq!(expects("100-continue", true), Err(417), "nothing follows");
+    assert_eq!(expects("foo", false), Err(417));
+    assert_eq!(expects("", false), Err(417));
+}
+
+/// Source: RFC 9110 section 10.1.1.
+#[test]
+fn only_a_request_with_a_body_may_expect_a_100() {
+    let head = |version: &str, fields: &str| {
+        judged(&format!(
+            "POST / HTTP/{version}\r\nHost: a\r\nExpect: 100-continue\r\n{fields}\r\n"
+        ))
+    };
+    for body in ["Content-Length: 10\r\n", "Transfer-Encoding: chunked\r\n"] {
+        assert_eq!(head("1.1", body), Ok(()));
+    }
+    for none in ["", "Content-Length: 0\r\n"] {
+        assert_eq!(head("1.1", none), Err("bad-expect"));
+        assert_eq!(head("1.0", none), Ok(()), "it is ignored");
+    }
 }

@@ -20,7 +20,8 @@ fn bad_answer(why: &'static str) -> Box<Error> {
     Error::explain(ErrorType::InvalidHTTPHeader, why).into_up()
 }
 
-/// Checks that one field at most says where an answer ends, in the one form there is.
+/// Checks that one field at most says where an answer ends, in the one form there is. That of HTTP/1 was judged by its
+/// bytes (`direct::judge`); of HTTP/2 this is what the library shows.
 ///
 /// Source: RFC 9112 section 6.3; security.md R-PX-23.
 fn is_framed_once(answer: &ResponseHeader) -> Result<()> {
@@ -39,7 +40,16 @@ fn is_framed_once(answer: &ResponseHeader) -> Result<()> {
     if length.is_some() && coding.is_some() {
         return Err(bad_answer("a length beside chunks"));
     }
+    let some = length.is_some_and(|text| text.iter().any(|digit| *digit != b'0'));
+    if is_empty(answer) && (some || coding.is_some()) {
+        return Err(bad_answer("a body where none may be"));
+    }
     Ok(())
+}
+
+/// Tells whether an answer has no body, and so may say no length of one. Source: RFC 9110 section 8.6.
+fn is_empty(answer: &ResponseHeader) -> bool {
+    answer.status.is_informational() || answer.status == http::StatusCode::NO_CONTENT
 }
 
 impl Pep {
@@ -70,7 +80,7 @@ impl Pep {
         let uri = match front.filter(|front| !front.path.is_none()) {
             Some(front) => {
                 if let Some(prefix) = front.path.prefix() {
-                    upstream.insert_header("X-Forwarded-Prefix", prefix)?;
+                    upstream.insert_header(headers::X_FORWARDED_PREFIX, prefix)?;
                 }
                 let (path, query) = (target.path.forward(), target.query.as_deref());
                 front.path.to_app(path, query)
@@ -83,13 +93,13 @@ impl Pep {
         let authority = value(target.authority())?;
         upstream.insert_header(header::HOST, authority.clone())?;
         let source = value(ctl.conn.peer.ip().to_string())?;
-        upstream.insert_header("X-Forwarded-For", source.clone())?;
-        upstream.insert_header("X-Real-IP", source)?;
-        upstream.insert_header("X-Forwarded-Proto", HTTPS)?;
-        upstream.insert_header("X-Forwarded-Host", authority)?;
+        upstream.insert_header(headers::X_FORWARDED_FOR, source.clone())?;
+        upstream.insert_header(headers::X_REAL_IP, source)?;
+        upstream.insert_header(headers::X_FORWARDED_PROTO, HTTPS)?;
+        upstream.insert_header(headers::X_FORWARDED_HOST, authority)?;
         let port = HeaderValue::from(target.port.unwrap_or(443));
-        upstream.insert_header("X-Forwarded-Port", port)?;
-        upstream.insert_header("X-Request-ID", &*ctx.request_id)?;
+        upstream.insert_header(headers::X_FORWARDED_PORT, port)?;
+        upstream.insert_header(headers::X_REQUEST_ID, &*ctx.request_id)?;
         told::trace(session, upstream, &mut ctx.trace)?;
         told::who(&self.gw, upstream, ctx, target)?;
         if ctx.upgrade {
@@ -116,10 +126,14 @@ impl Pep {
             if !ctx.upgrade || !websocket {
                 return Err(bad_answer("101 to what nobody asked for"));
             }
-            let silence = ctx.route.front.as_ref().map(|front| front.stream);
-            session.set_read_timeout(silence);
+            if let (Some(ctl), Some(front)) = (&ctx.ctl, &ctx.route.front) {
+                ctl.may_be_silent(front.stream);
+            }
         }
         is_framed_once(upstream)?;
+        if is_empty(upstream) {
+            upstream.remove_header(&header::CONTENT_LENGTH);
+        }
         if upstream.status.is_informational() {
             ctx.hints += 1;
             if ctx.hints > HINTS {
@@ -140,7 +154,7 @@ impl Pep {
                 let why = "what is kept stands in";
                 return Err(Error::explain(ErrorType::HTTPStatus(502), why).into_up());
             }
-            upstream.remove_header(TAGS);
+            upstream.remove_header(&TAGS);
             answer::to_others(session, upstream, ctx)?;
         }
         answer::finish(&self.gw, upstream, ctx)?;

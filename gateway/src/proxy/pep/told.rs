@@ -15,7 +15,9 @@ use crate::clock;
 use crate::gateway::Gateway;
 use crate::ids::SessionId;
 use crate::proxy::head::Target;
-use crate::proxy::headers::{self, TRACEPARENT, TRACESTATE};
+use crate::proxy::headers::{
+    self, TRACEPARENT, TRACESTATE, X_POSTERN_GROUPS, X_POSTERN_RULE, X_POSTERN_USER,
+};
 use crate::proxy::own;
 use crate::proxy::statement::{Claims, FIELD, Signed, is_fresh};
 use crate::snapshot::Snapshot;
@@ -31,12 +33,12 @@ pub(super) fn who(
     target: &Target,
 ) -> Result<()> {
     if let Some(rule) = &ctx.rule {
-        upstream.insert_header("X-Postern-Rule", &**rule)?;
+        upstream.insert_header(X_POSTERN_RULE, &**rule)?;
     }
     if let Some(name) = ctx.user() {
-        upstream.insert_header("X-Postern-User", &**name)?;
+        upstream.insert_header(X_POSTERN_USER, &**name)?;
         let (groups, statement) = about(gw, ctx, target, name)?;
-        upstream.insert_header("X-Postern-Groups", groups)?;
+        upstream.insert_header(X_POSTERN_GROUPS, groups)?;
         if let Some(statement) = statement {
             upstream.insert_header(FIELD, statement)?;
         }
@@ -187,7 +189,7 @@ pub(super) fn trace(
 ) -> Result<()> {
     let of_client = headers::traceparent(&session.req_header().headers);
     if of_client.is_none() {
-        upstream.remove_header(TRACESTATE);
+        upstream.remove_header(&TRACESTATE);
     }
     let place = known.get_or_insert_with(|| of_client.unwrap_or_else(headers::new_trace));
     upstream.insert_header(TRACEPARENT, place.as_str())

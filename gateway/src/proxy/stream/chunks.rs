@@ -11,7 +11,7 @@ const TRAILERS: u32 = 32 * 1024;
 
 /// Where in a body the bytes stand.
 #[derive(Debug)]
-pub(super) struct Chunks {
+pub(in crate::proxy) struct Chunks {
     /// What is left of the head before it.
     head: usize,
     /// The size of the chunk at hand, then what is left of it.
@@ -41,11 +41,11 @@ enum At {
 
 /// A body that other software may read otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Bent;
+pub(in crate::proxy) struct Bent;
 
 impl Chunks {
     /// Follows a body behind a head of so many bytes.
-    pub(super) fn behind(head: usize) -> Self {
+    pub(in crate::proxy) fn behind(head: usize) -> Self {
         Self {
             head,
             size: 0,
@@ -53,18 +53,22 @@ impl Chunks {
         }
     }
 
-    /// Takes the next bytes that came.
+    /// Tells whether the body is whole.
+    pub(in crate::proxy) fn is_done(&self) -> bool {
+        self.at == At::Done
+    }
+
+    /// Takes the next bytes that came; returns how many of them are not behind the end.
     ///
     /// # Errors
     /// [`Bent`] for bytes that no body in chunks has there; nothing more is to be taken then.
-    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<(), Bent> {
+    pub(in crate::proxy) fn take(&mut self, bytes: &[u8]) -> Result<usize, Bent> {
         let skipped = self.head.min(bytes.len());
         self.head -= skipped;
         let mut rest = bytes.get(skipped..).unwrap_or_default();
-        while let Some((byte, behind)) = rest.split_first() {
-            if self.at == At::Done {
-                return Ok(());
-            }
+        while self.at != At::Done
+            && let Some((byte, behind)) = rest.split_first()
+        {
             if self.at != At::Data {
                 self.at = self.next(*byte)?;
                 rest = behind;
@@ -80,7 +84,7 @@ impl Chunks {
             }
             rest = rest.get(taken..).unwrap_or_default();
         }
-        Ok(())
+        Ok(bytes.len() - rest.len())
     }
 
     fn next(&mut self, byte: u8) -> Result<At, Bent> {
@@ -136,9 +140,10 @@ mod tests {
     fn read(body: &[u8]) -> Result<(), Bent> {
         let whole = Chunks::behind(0).take(body);
         let mut chunks = Chunks::behind(0);
-        let single = body.iter().try_for_each(|byte| chunks.take(&[*byte]));
+        let mut bytes = body.iter();
+        let single = bytes.try_fold(0, |sum, byte| Ok(sum + chunks.take(&[*byte])?));
         assert_eq!(whole, single, "{}", body.escape_ascii());
-        whole
+        whole.map(drop)
     }
 
     #[test]
@@ -152,7 +157,7 @@ mod tests {
             assert_eq!(read(body), Ok(()), "{}", body.escape_ascii());
         }
         let mut behind = Chunks::behind(3);
-        assert_eq!(behind.take(b"\n\n\n5\r\nhel"), Ok(()));
+        assert_eq!(behind.take(b"\n\n\n5\r\nhel"), Ok(9));
         assert_eq!(behind.take(b"lo\n"), Err(Bent));
     }
 

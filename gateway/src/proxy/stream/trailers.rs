@@ -1,11 +1,13 @@
-//! Follows the frames a client of HTTP/2 sends, for what the library lets pass: a pseudo field in trailers, and any
-//! number of frames that carry nothing.
+//! Follows the frames a client of HTTP/2 sends, for what the library lets pass: a pseudo field in trailers, any
+//! number of frames that carry nothing, and a block of fields that never ends.
 //!
 //! Nothing of a request's trailers is passed on. A block of fields that stands behind another one on the same stream and
 //! begins with a pseudo field is made one that cannot be read, so that the library ends the connection with `PROTOCOL_ERROR`;
 //! a pseudo field behind another field the library refuses itself. What a block calls by a number of the table that the
 //! connection made is not known here; the library takes it, and it goes where the other trailers go.
 //! Source: RFC 9113 sections 4.1, 6.2, 8.1 and 8.3; RFC 7541 sections 5.2, 6 and appendix A.
+
+use std::time::Instant;
 
 use super::budget::{self, Budget};
 use crate::clock;
@@ -33,6 +35,10 @@ pub(super) struct Trailers {
     /// The highest stream that was begun.
     highest: u32,
     block: Block,
+    /// Whether a block of fields is open: from the head of its first frame to the last byte of its last one.
+    open: bool,
+    /// Since when.
+    since: Option<Instant>,
     budget: Budget,
     spent: bool,
 }
@@ -68,6 +74,8 @@ impl Trailers {
             left: PREFACE,
             highest: 0,
             block: Block::No,
+            open: false,
+            since: None,
             budget: Budget::new(),
             spent: false,
         }
@@ -78,8 +86,20 @@ impl Trailers {
         self.spent
     }
 
+    /// Tells since when a block of fields is awaited to its end.
+    pub(super) fn open_since(&self) -> Option<Instant> {
+        self.since
+    }
+
     /// Takes the next bytes that came.
-    pub(super) fn take(&mut self, mut bytes: &mut [u8]) {
+    pub(super) fn take(&mut self, bytes: &mut [u8]) {
+        self.frames(bytes);
+        if self.open && self.since.is_none() {
+            self.since = Some(clock::now());
+        }
+    }
+
+    fn frames(&mut self, mut bytes: &mut [u8]) {
         while !bytes.is_empty() {
             if self.left > 0 {
                 let left = usize::try_from(self.left).unwrap_or(usize::MAX);
@@ -89,6 +109,7 @@ impl Trailers {
                 if self.looks() {
                     self.payload(payload);
                 }
+                self.end();
                 bytes = rest;
                 continue;
             }
@@ -102,6 +123,7 @@ impl Trailers {
             if self.have == HEAD {
                 self.have = 0;
                 self.begin();
+                self.end();
             }
             bytes = rest;
         }
@@ -122,6 +144,7 @@ impl Trailers {
         if kind != HEADERS {
             return;
         }
+        self.open = true;
         let stream = u32::from_be_bytes(stream) & 0x7fff_ffff;
         if stream > self.highest {
             self.highest = stream;
@@ -133,6 +156,15 @@ impl Trailers {
             (0, before) => Block::Before(before),
             (_, before) => Block::Padding(before),
         };
+    }
+
+    /// Takes note of where a block of fields ends.
+    fn end(&mut self) {
+        let [_, _, _, kind, flags, ..] = self.head;
+        let last = matches!(kind, HEADERS | CONTINUATION) && flags & END_HEADERS != 0;
+        if self.open && self.left == 0 && last {
+            (self.open, self.since) = (false, None);
+        }
     }
 
     /// Tells whether the payload at hand belongs to trailers that are not judged yet.
@@ -313,6 +345,55 @@ mod tests {
             frame(9, 4, 1, b"\0a\x01b"),
         ];
         assert_eq!(after(&parts), made.concat());
+    }
+
+    /// Tells whether a block is open behind these frames, taken whole and byte by byte.
+    fn is_open(frames: &[Vec<u8>]) -> bool {
+        let start = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        let mut all = [start, frames.concat()].concat();
+        let (mut whole, mut single) = (Trailers::new(), Trailers::new());
+        whole.take(&mut all.clone());
+        let mut since = None;
+        for byte in &mut all {
+            single.take(std::slice::from_mut(byte));
+            // what keeps coming does not begin anew
+            let now = single.open_since();
+            assert!(since.is_none() || now.is_none() || since == now);
+            since = now;
+        }
+        assert_eq!(whole.open_since().is_some(), since.is_some());
+        since.is_some()
+    }
+
+    #[test]
+    fn a_block_of_fields_is_open_until_its_last_byte() {
+        let head = frame(1, 0, 1, &[0x82]);
+        let more = frame(9, 0, 1, &[0x87]);
+        let last = frame(9, 4, 1, &[0x84]);
+        let cut = |mut frame: Vec<u8>| {
+            frame.pop();
+            frame
+        };
+        for open in [
+            vec![head.clone()],
+            vec![head.clone(), more.clone()],
+            vec![head.clone(), more.clone(), cut(last.clone())],
+            vec![frame(1, 0, 1, b"")],
+            vec![cut(frame(1, 4, 1, &[0x82, 0x87, 0x84]))],
+            vec![frame(1, 4, 1, b"\x82\x87\x84"), frame(1, 1, 1, b"")],
+        ] {
+            assert!(is_open(&open), "{open:02x?}");
+        }
+        for whole in [
+            vec![],
+            vec![head, more, last],
+            vec![frame(1, 4, 1, &[0x82, 0x87, 0x84])],
+            vec![frame(1, 0, 1, b""), frame(9, 4, 1, b"")],
+            vec![frame(1, 4, 1, &[0x82]), cut(frame(0, 0, 1, b"body"))],
+            vec![frame(4, 4, 0, &[0; 6])],
+        ] {
+            assert!(!is_open(&whole), "{whole:02x?}");
+        }
     }
 
     #[test]

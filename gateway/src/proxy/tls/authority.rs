@@ -1,10 +1,12 @@
 //! The internal authority on disk.
 //!
 //! `root.pem` (0644, what clients import), `root.key`, `intermediate.pem` and `intermediate.key`
-//! (0600) in one folder (0700). `root.key` is needed only to renew the intermediate and may be
-//! moved offline.
+//! (0600) in one folder (0700). The keys are sealed under the master key; one that is put there in
+//! clear is read, and sealed at the next start. `root.key` is needed only to renew the intermediate
+//! and may be moved offline.
 
 mod import;
+mod sealed;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -18,8 +20,10 @@ use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
 pub(crate) use self::import::install;
+pub(crate) use self::sealed::reseal;
 use super::CertError;
-use super::files::{self, FileError, Readers};
+use super::files::{self, FileError};
+use crate::secrets::Keys;
 
 /// The internal authority, ready to issue.
 #[derive(Debug)]
@@ -36,9 +40,14 @@ impl InternalCa {
     /// root's key is in the folder.
     ///
     /// # Errors
-    /// [`CertError::File`] or [`CertError::Authority`].
-    pub(crate) fn open(dir: &Path, name: &str, now: i64) -> Result<Self, CertError> {
-        let files = Files::new(dir);
+    /// [`CertError::File`], [`CertError::Locked`] or [`CertError::Authority`].
+    pub(crate) fn open(
+        dir: &Path,
+        name: &str,
+        keys: &Arc<Keys>,
+        now: i64,
+    ) -> Result<Self, CertError> {
+        let files = Files::new(dir, keys);
         files::make_dir(dir)?;
         let ca = if files.root_cert.exists() {
             files.load(name, now)
@@ -115,6 +124,14 @@ impl InternalCa {
     }
 }
 
+/// Reads the root's key in PEM, to take it offline.
+///
+/// # Errors
+/// [`CertError::File`] where it is not in `dir`, [`CertError::Locked`].
+pub(crate) fn root_key(dir: &Path, keys: &Arc<Keys>) -> Result<Zeroizing<String>, CertError> {
+    sealed::read(keys, &Files::new(dir, keys).root_key)
+}
+
 /// The domain that stands for a host: its parent, so that a neighbour needs no other intermediate;
 /// the host itself where its parent may be a public suffix.
 fn domain_of(host: &str) -> String {
@@ -147,16 +164,18 @@ struct Files {
     root_key: PathBuf,
     cert: PathBuf,
     key: PathBuf,
+    keys: Arc<Keys>,
 }
 
 impl Files {
-    fn new(dir: &Path) -> Self {
+    fn new(dir: &Path, keys: &Arc<Keys>) -> Self {
         Self {
             dir: dir.to_owned(),
             root_cert: dir.join("root.pem"),
             root_key: dir.join("root.key"),
             cert: dir.join("intermediate.pem"),
             key: dir.join("intermediate.key"),
+            keys: Arc::clone(keys),
         }
     }
 
@@ -164,7 +183,7 @@ impl Files {
     fn create(&self, name: &str, now: i64) -> Result<Ca, CertError> {
         let root = Root::create(&format!("{name} root"), now).map_err(|e| self.bad(e))?;
         let ca = self.renew(&root, name, &first_domains(name), now)?;
-        files::replace(&self.root_key, root.key_pem().as_bytes(), 0o600)?;
+        sealed::write(&self.keys, &self.root_key, root.key_pem())?;
         files::replace(&self.root_cert, root.pem().as_bytes(), 0o644)?;
         Ok(ca)
     }
@@ -187,12 +206,12 @@ impl Files {
     }
 
     fn root(&self, root_pem: &str, now: i64) -> Result<Root, CertError> {
-        let key = secret(&self.root_key)?;
+        let key = sealed::read(&self.keys, &self.root_key)?;
         Root::from_pem(root_pem, &key, now).map_err(|e| self.bad(e))
     }
 
     fn load_intermediate(&self, root_pem: &str, now: i64) -> Result<Ca, CertError> {
-        let key = secret(&self.key)?;
+        let key = sealed::read(&self.keys, &self.key)?;
         let cert = text(&self.cert)?;
         Ca::from_pem(root_pem, &cert, &key, now).map_err(|e| self.bad(e))
     }
@@ -206,7 +225,7 @@ impl Files {
     ) -> Result<Ca, CertError> {
         let made = root.intermediate_for(&format!("{name} intermediate"), domains, now);
         let ca = made.map_err(|e| self.bad(e))?;
-        files::replace(&self.key, ca.key_pem().as_bytes(), 0o600)?;
+        sealed::write(&self.keys, &self.key, ca.key_pem())?;
         files::replace(&self.cert, ca.pem().as_bytes(), 0o644)?;
         Ok(ca)
     }
@@ -224,16 +243,6 @@ fn text(path: &Path) -> Result<String, FileError> {
     String::from_utf8(bytes).map_err(|_| FileError::NotPlain {
         path: path.to_owned(),
     })
-}
-
-fn secret(path: &Path) -> Result<Zeroizing<String>, FileError> {
-    let bytes = files::read_secret(path, Readers::Owner)?;
-    match std::str::from_utf8(&bytes) {
-        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
-        Err(_) => Err(FileError::NotPlain {
-            path: path.to_owned(),
-        }),
-    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use certs::{Chain, ChainError, Checked, Tag};
 use parking_lot::{RwLock, RwLockReadGuard};
 use rustls::crypto::CryptoProvider;
+use zeroize::Zeroizing;
 
 use super::files::{self, Readers};
 use super::many::each;
@@ -58,9 +59,11 @@ impl Checks {
 
     /// Puts what a set was read from on the record, and nothing else.
     pub(crate) fn keep(&self, set: &CertSet) {
+        let all = set.chains().iter().chain(set.idle()).cloned();
+        let all: Vec<_> = all.collect();
         let bytes = {
             let mut checked = self.checked.write();
-            if !checked.keep(set.chains()) {
+            if !checked.keep(&all) {
                 return;
             }
             checked.bytes()
@@ -70,6 +73,64 @@ impl Checks {
             tracing::warn!(%error, "the next start checks all certificates in full");
         }
     }
+}
+
+impl CertFiles {
+    fn read(&self) -> Result<(Vec<u8>, Zeroizing<Vec<u8>>), CertError> {
+        let chain = read_public(&self.chain)?;
+        let key = read_secret(&self.key, Readers::OwnerAndGroup)?;
+        Ok((chain, key))
+    }
+}
+
+/// Which files that are out of their dates are left out rather than refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Past {
+    /// Those that were in force before, unchanged: what is put there anew must be good.
+    Known,
+    /// All: a start goes on by what is good.
+    All,
+}
+
+impl Past {
+    /// Says which are beside a set in force; without one it is a start.
+    pub(crate) fn beside(previous: Option<&CertSet>) -> Self {
+        match previous {
+            Some(_) => Self::Known,
+            None => Self::All,
+        }
+    }
+}
+
+/// Certificates of one's own, as they were found.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Own {
+    /// In their dates.
+    pub(crate) good: Vec<Arc<Chain>>,
+    /// Out of their dates, and left out for it.
+    pub(crate) idle: Vec<Arc<Chain>>,
+}
+
+impl Own {
+    /// Sorts what was in force by the dates of now.
+    pub(crate) fn at(&self, now: i64) -> Self {
+        let all = self.good.iter().chain(&self.idle).cloned();
+        let (good, idle) = all.partition(|chain| chain.is_in_date(now));
+        Self { good, idle }
+    }
+
+    pub(crate) fn push(&mut self, found: Found) {
+        match found {
+            Found::Good(chain) => self.good.push(chain),
+            Found::Idle(chain) => self.idle.push(chain),
+        }
+    }
+}
+
+/// A certificate of one's own.
+pub(crate) enum Found {
+    Good(Arc<Chain>),
+    Idle(Arc<Chain>),
 }
 
 /// One reading of files.
@@ -102,30 +163,49 @@ impl Reading<'_> {
         }
     }
 
-    /// Reads configured files, over the cores there are.
+    /// Reads configured files, over the cores there are; none of them may be out of its dates.
     ///
     /// # Errors
     /// [`CertError`] of the first that is not usable.
     pub(crate) fn files(&self, pairs: &[CertFiles]) -> Result<Vec<Arc<Chain>>, CertError> {
         self.each(pairs, |pair, plain| {
-            let chain = read_public(&pair.chain)?;
-            let key = read_secret(&pair.key, Readers::OwnerAndGroup)?;
+            let (chain, key) = pair.read()?;
             plain.named(&pair.chain, &chain, &key)
         })
         .into_iter()
         .collect()
     }
 
+    /// Reads configured files, over the cores there are, and leaves those out whose time is over.
+    ///
+    /// # Errors
+    /// [`CertError`] of the first that is not usable.
+    pub(crate) fn own(&self, pairs: &[CertFiles], past: Past) -> Result<Own, CertError> {
+        let mut own = Own::default();
+        for found in self.each(pairs, |pair, plain| {
+            let (chain, key) = pair.read()?;
+            plain.found(&pair.chain, &chain, &key, past)
+        }) {
+            own.push(found?);
+        }
+        Ok(own)
+    }
+
     /// Reads files that hold a chain with its sealed key, over the cores there are.
     pub(crate) fn whole(&self, paths: &[PathBuf]) -> Vec<Result<Arc<Chain>, CertError>> {
         let keys = self.keys.as_deref();
         self.each(paths, |path, plain| {
-            let text = read_secret(path, Readers::Owner)?;
-            let whole = keys.and_then(|keys| whole::open(keys, path, &text));
-            let whole = whole.ok_or_else(|| CertError::Sealed {
-                chain: path.to_owned(),
-            })?;
+            let whole = opened(keys, path)?;
             plain.named(path, &whole, &whole)
+        })
+    }
+
+    /// As [`Reading::whole`], and what is out of its dates is told apart.
+    pub(crate) fn whole_own(&self, paths: &[PathBuf]) -> Vec<Result<Found, CertError>> {
+        let keys = self.keys.as_deref();
+        self.each(paths, |path, plain| {
+            let whole = opened(keys, path)?;
+            plain.found(path, &whole, &whole, Past::All)
         })
     }
 
@@ -144,6 +224,15 @@ impl Reading<'_> {
     }
 }
 
+/// Reads a chain with its key.
+fn opened(keys: Option<&Keys>, path: &Path) -> Result<Zeroizing<Vec<u8>>, CertError> {
+    let text = read_secret(path, Readers::Owner)?;
+    let whole = keys.and_then(|keys| whole::open(keys, path, &text));
+    whole.ok_or_else(|| CertError::Sealed {
+        chain: path.to_owned(),
+    })
+}
+
 /// What threads share of a reading.
 struct Plain<'a> {
     checked: Option<&'a Checked>,
@@ -152,12 +241,45 @@ struct Plain<'a> {
     now: i64,
 }
 
+fn bad(path: &Path, source: ChainError) -> CertError {
+    let chain = path.to_owned();
+    CertError::Chain { chain, source }
+}
+
 impl Plain<'_> {
     fn named(&self, path: &Path, chain: &[u8], key: &[u8]) -> Result<Arc<Chain>, CertError> {
-        self.parse(chain, key).map_err(|source| CertError::Chain {
-            chain: path.to_owned(),
-            source,
+        self.parse(chain, key).map_err(|source| bad(path, source))
+    }
+
+    fn found(&self, path: &Path, chain: &[u8], key: &[u8], past: Past) -> Result<Found, CertError> {
+        match self.parse(chain, key) {
+            Ok(good) => Ok(Found::Good(good)),
+            Err(error) if error.is_of_dates() && (past == Past::All || self.knows(chain, key)) => {
+                let idle = self.undated(chain, key);
+                idle.map(Found::Idle).map_err(|source| bad(path, source))
+            }
+            Err(error) => Err(bad(path, error)),
+        }
+    }
+
+    /// Says whether these files, as they are, were in force before.
+    fn knows(&self, chain: &[u8], key: &[u8]) -> bool {
+        self.checked.is_some_and(|checked| {
+            let tag = checked.tag(chain, key);
+            checked.knows(&tag) || self.held.contains_key(&tag)
         })
+    }
+
+    fn undated(&self, chain: &[u8], key: &[u8]) -> Result<Arc<Chain>, ChainError> {
+        let Some(checked) = self.checked else {
+            return Chain::parse_undated(chain, key, self.provider).map(Arc::new);
+        };
+        match self.held.get(&checked.tag(chain, key)) {
+            Some(held) => Ok(Arc::clone(held)),
+            None => checked
+                .parse_undated(chain, key, self.provider)
+                .map(Arc::new),
+        }
     }
 
     fn parse(&self, chain: &[u8], key: &[u8]) -> Result<Arc<Chain>, ChainError> {

@@ -7,6 +7,7 @@ use certs::{Chain, ChainError, DAY, Leaf, Selection, Tag};
 use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
 
+use super::checks::Own;
 use super::many::each;
 use super::{CertError, InternalCa, provider};
 use crate::acme::names::Names;
@@ -20,36 +21,44 @@ const NAMELESS_LIFE: i64 = 3650 * DAY;
 pub(crate) struct CertSet {
     selection: Selection,
     chains: Vec<Arc<Chain>>,
+    files: Own,
+    /// Of files and taken over, in their dates when the set was built.
     own: Vec<Arc<Chain>>,
-    own_names: HashSet<String>,
+    /// The names of those, each with the last second in which one of them is valid.
+    own_names: HashMap<String, i64>,
+    /// Of files and taken over, out of their dates.
+    idle: Vec<Arc<Chain>>,
     ordered: Vec<Arc<Chain>>,
     /// By host, in the form in which names are compared.
     issued: BTreeMap<String, Arc<Chain>>,
 }
 
-/// What directories signed, and what they shall.
+/// What there is besides configured files, and what shall be.
 #[derive(Debug, Default)]
 pub(crate) struct Ordered {
     /// Certificates that were taken over; they count as own files.
-    pub(crate) imported: Vec<Arc<Chain>>,
+    pub(crate) imported: Own,
     /// Certificates from the shelf.
     pub(crate) chains: Vec<Arc<Chain>>,
     /// What is ordered: a host of these may be without a certificate for a while.
     pub(crate) names: Names,
+    /// Hosts whose leaf of the internal authority is made anew, however long it would be good.
+    pub(crate) anew: Vec<String>,
 }
 
 impl CertSet {
     /// Builds the set for the host names in `names`.
     ///
     /// Configured files (`own`) go before what directories signed, and that before the internal
-    /// authority. The authority gives each host a leaf of its own, so that no browser sends the
-    /// requests of two hosts over one HTTP/2 connection; a leaf of `previous` is kept until a third
-    /// of its life is left.
+    /// authority. A host whose own certificate is out of its dates is served by the others as if
+    /// there were none, and by nobody where no other can be had. The authority gives each host a leaf
+    /// of its own, so that no browser sends the requests of two hosts over one HTTP/2 connection; a
+    /// leaf of `previous` is kept until a third of its life is left.
     ///
     /// # Errors
     /// [`CertError`]; the caller keeps the previous set.
     pub(crate) fn build(
-        own: &[Arc<Chain>],
+        own: &Own,
         ordered: &Ordered,
         internal: Option<&InternalCa>,
         names: &[String],
@@ -57,22 +66,13 @@ impl CertSet {
         now: i64,
     ) -> Result<Self, CertError> {
         let provider = provider();
-        let mut set = Self {
-            selection: Selection::new(nameless(&provider, now)?),
-            chains: Vec::new(),
-            own: own.iter().chain(&ordered.imported).cloned().collect(),
-            own_names: HashSet::new(),
-            ordered: Vec::new(),
-            issued: BTreeMap::new(),
-        };
-        let own = set.own.iter().flat_map(|chain| chain.names());
-        set.own_names = own.cloned().collect();
+        let mut set = Self::of(nameless(&provider, now)?, own, &ordered.imported);
         for chain in set.own.clone() {
             set.add(chain);
         }
         for chain in &ordered.chains {
             // own files stand for a host by a wildcard, too
-            if !chain.names().iter().all(|name| set.is_own(name)) {
+            if !chain.names().iter().all(|name| set.is_own(name, now)) {
                 set.ordered.push(chain.clone());
                 set.add(chain.clone());
             }
@@ -80,11 +80,15 @@ impl CertSet {
         let open = names
             .iter()
             .filter(|host| set.selection.find(host).is_none());
-        let open: Vec<_> = open.collect();
-        if let Some(internal) = internal {
-            internal.cover(&open, now)?;
-        }
-        for chain in leaves(&open, &ordered.names, internal, previous, now)? {
+        let spare = |host: &&String| ordered.names.cover(host) || set.was_own(host);
+        let (spare, open): (Vec<_>, Vec<_>) = open.partition(spare);
+        let hosts = match internal {
+            Some(internal) => permitted(internal, open, &spare, now)?,
+            // nobody is named for the others until they have a certificate
+            None => open,
+        };
+        let previous = previous.map(|set| (set, &ordered.anew[..]));
+        for chain in leaves(&hosts, internal, previous, now)? {
             let Some(host) = chain.names().first() else {
                 continue;
             };
@@ -92,6 +96,28 @@ impl CertSet {
             set.add(chain);
         }
         Ok(set)
+    }
+
+    /// Makes a set without leaves, and nothing to be found in it.
+    fn of(nameless: Arc<CertifiedKey>, files: &Own, imported: &Own) -> Self {
+        let own: Vec<_> = files.good.iter().chain(&imported.good).cloned().collect();
+        let mut own_names = HashMap::new();
+        for chain in &own {
+            for name in chain.names() {
+                let end = own_names.entry(name.clone()).or_insert(i64::MIN);
+                *end = chain.not_after().max(*end);
+            }
+        }
+        Self {
+            selection: Selection::new(nameless),
+            chains: Vec::new(),
+            files: files.clone(),
+            own,
+            own_names,
+            idle: files.idle.iter().chain(&imported.idle).cloned().collect(),
+            ordered: Vec::new(),
+            issued: BTreeMap::new(),
+        }
     }
 
     /// Returns what a handshake for a name is answered with.
@@ -114,29 +140,58 @@ impl CertSet {
         self.issued.values().any(|c| is_due(c, now))
     }
 
-    /// Says whether a certificate of a directory is no longer valid.
+    /// Says whether the set should be rebuilt because a certificate of a file or of a directory is
+    /// no longer valid, or one that was left out is.
     pub(crate) fn is_over(&self, now: i64) -> bool {
-        self.ordered.iter().any(|c| c.not_after() < now)
+        let mut stand = self.own.iter().chain(&self.ordered);
+        stand.any(|c| c.not_after() < now) || self.idle.iter().any(|c| c.is_in_date(now))
     }
 
-    /// Returns the last second in which every certificate of a directory is valid.
-    pub(crate) fn ordered_until(&self) -> Option<i64> {
-        self.ordered.iter().map(|c| c.not_after()).min()
+    /// Returns the last second in which every certificate of a file or of a directory is valid.
+    pub(crate) fn good_until(&self) -> Option<i64> {
+        let stand = self.own.iter().chain(&self.ordered);
+        stand.map(|c| c.not_after()).min()
     }
 
-    /// Says whether an own file stands for a host.
-    pub(crate) fn is_own(&self, host: &str) -> bool {
+    /// Says whether a certificate of one's own stands for a host at `now`.
+    pub(crate) fn is_own(&self, host: &str, now: i64) -> bool {
         let form = certs::same_host_form(host);
         let wild = form.split_once('.').map(|(_, rest)| format!("*.{rest}"));
-        self.own_names.contains(&form) || wild.is_some_and(|w| self.own_names.contains(&w))
+        let good = |name: &String| self.own_names.get(name).is_some_and(|end| *end >= now);
+        good(&form) || wild.as_ref().is_some_and(good)
     }
 
-    /// Lists the chains with where each is from: `file`, `directory` or `internal`.
+    /// Says whether a certificate of one's own that is out of its dates was meant for a host.
+    fn was_own(&self, host: &str) -> bool {
+        let form = certs::same_host_form(host);
+        let wild = form.split_once('.').map(|(_, rest)| format!("*.{rest}"));
+        let mut names = self.idle.iter().flat_map(|chain| chain.names());
+        names.any(|name| *name == form || wild.as_ref() == Some(name))
+    }
+
+    /// Lists the certificates of one's own that are out of their dates.
+    pub(crate) fn idle(&self) -> &[Arc<Chain>] {
+        &self.idle
+    }
+
+    /// Returns what the configured files held.
+    pub(crate) fn files(&self) -> &Own {
+        &self.files
+    }
+
+    /// Lists the hosts of the internal authority's leaves, with the leaf.
+    pub(crate) fn leaves(&self) -> impl Iterator<Item = (&str, &Arc<Chain>)> {
+        self.issued.iter().map(|(host, leaf)| (host.as_str(), leaf))
+    }
+
+    /// Lists the chains with where each is from: `file`, `directory` or `internal`; those that are
+    /// left out come last.
     pub(crate) fn by_source(&self) -> impl Iterator<Item = (&'static str, &Arc<Chain>)> {
         let own = self.own.iter().map(|c| ("file", c));
         let ordered = self.ordered.iter().map(|c| ("directory", c));
         own.chain(ordered)
             .chain(self.issued.values().map(|c| ("internal", c)))
+            .chain(self.idle.iter().map(|c| ("file", c)))
     }
 
     /// Lists the chains with the names and the end of each, for status and alarms.
@@ -146,7 +201,7 @@ impl CertSet {
 
     /// Lists the chains by what stands for their files on the record of checks.
     pub(super) fn by_tag(&self) -> HashMap<Tag, Arc<Chain>> {
-        let chains = self.own.iter().chain(&self.ordered);
+        let chains = self.own.iter().chain(&self.ordered).chain(&self.idle);
         let tagged = chains.filter_map(|chain| Some((chain.tag()?, Arc::clone(chain))));
         tagged.collect()
     }
@@ -175,13 +230,29 @@ fn is_due(chain: &Chain, now: i64) -> bool {
     certs::is_due(chain.not_before(), chain.not_after(), now)
 }
 
+/// Adds to the hosts that need a leaf of the authority the spare ones for which it may sign: they had
+/// another certificate or are promised one, so that nothing fails for their sake.
+fn permitted<'a>(
+    internal: &InternalCa,
+    mut hosts: Vec<&'a String>,
+    spare: &[&'a String],
+    now: i64,
+) -> Result<Vec<&'a String>, CertError> {
+    internal.cover(&hosts, now)?;
+    if let Err(error) = internal.cover(spare, now) {
+        tracing::warn!(%error, "hosts stay without a certificate until theirs is there");
+    }
+    let ca = internal.ca();
+    hosts.extend(spare.iter().filter(|host| ca.permits(host)));
+    Ok(hosts)
+}
+
 /// Returns a leaf of the internal authority for each of the hosts: that of before as long as it is
-/// good, else a new one, made over the cores there are.
+/// good and no other is wanted, else a new one, made over the cores there are.
 fn leaves(
     hosts: &[&String],
-    ordered: &Names,
     internal: Option<&InternalCa>,
-    previous: Option<&CertSet>,
+    previous: Option<(&CertSet, &[String])>,
     now: i64,
 ) -> Result<Vec<Arc<Chain>>, CertError> {
     let provider = provider();
@@ -189,14 +260,12 @@ fn leaves(
     let mut leaves = Vec::new();
     let mut fresh = Vec::new();
     for host in hosts {
-        if !seen.insert(certs::same_host_form(host)) {
+        let form = certs::same_host_form(host);
+        let held = previous.filter(|(_, anew)| !anew.contains(&form));
+        if !seen.insert(form) {
             continue;
         }
-        if internal.is_none() && ordered.cover(host) {
-            // nobody is named for it until its directory has signed
-            continue;
-        }
-        match previous.and_then(|p| p.still_good(host, internal, now)) {
+        match held.and_then(|(set, _)| set.still_good(host, internal, now)) {
             Some(chain) => leaves.push(chain),
             None => fresh.push(*host),
         }

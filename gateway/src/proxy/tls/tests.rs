@@ -1,4 +1,5 @@
 mod checks;
+mod own;
 mod profiles;
 
 use std::fs;
@@ -13,8 +14,13 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
 
 use super::{
-    CertError, CertFiles, CertSet, FileError, InternalCa, Ordered, Reading, provider, server_config,
+    CertError, CertFiles, CertSet, FileError, InternalCa, Ordered, Own, Past, Reading, provider,
+    server_config,
 };
+use crate::secrets::Keys;
+
+/// A master key: 32 bytes in base64.
+const KEY: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
 
 struct Folder(PathBuf);
 
@@ -34,7 +40,8 @@ impl Folder {
     }
 
     fn ca(&self, now: i64) -> Result<InternalCa, CertError> {
-        InternalCa::open(&self.0.join("ca"), "Postern test", now)
+        let keys = Arc::new(Keys::parse(KEY).unwrap());
+        InternalCa::open(&self.0.join("ca"), "Postern test", &keys, now)
     }
 }
 
@@ -124,7 +131,7 @@ fn built(
     internal: Option<&InternalCa>,
     hosts: &[&str],
 ) -> Result<CertSet, CertError> {
-    let own = Reading::in_full(now()).files(own)?;
+    let own = Reading::in_full(now()).own(own, Past::Known)?;
     CertSet::build(
         &own,
         &Ordered::default(),
@@ -145,7 +152,15 @@ fn known_hosts_are_served_under_the_root_and_unknown_ones_are_not() {
     let dir = Folder::new();
     let ca = dir.ca(now()).unwrap();
     let hosts = names(&["gate.test", "app.gate.test"]);
-    let set = CertSet::build(&[], &Ordered::default(), Some(&ca), &hosts, None, now()).unwrap();
+    let set = CertSet::build(
+        &Own::default(),
+        &Ordered::default(),
+        Some(&ca),
+        &hosts,
+        None,
+        now(),
+    )
+    .unwrap();
     assert!(set.same_certificate(Some("gate.test"), "gate.test"));
     assert!(!set.same_certificate(Some("gate.test"), "app.gate.test"));
     assert!(!set.same_certificate(None, "gate.test"));
@@ -164,7 +179,15 @@ fn each_host_has_a_leaf_of_its_own() {
     let dir = Folder::new();
     let ca = dir.ca(now()).unwrap();
     let hosts = names(&["gate.test", "app.gate.test"]);
-    let set = CertSet::build(&[], &Ordered::default(), Some(&ca), &hosts, None, now()).unwrap();
+    let set = CertSet::build(
+        &Own::default(),
+        &Ordered::default(),
+        Some(&ca),
+        &hosts,
+        None,
+        now(),
+    )
+    .unwrap();
     assert_eq!(set.chains().len(), 2);
     assert!(set.chains().iter().all(|c| c.names().len() == 1));
 }
@@ -174,7 +197,7 @@ fn a_ticket_resumes_the_session_and_early_data_is_off() {
     let dir = Folder::new();
     let ca = dir.ca(now()).unwrap();
     let set = CertSet::build(
-        &[],
+        &Own::default(),
         &Ordered::default(),
         Some(&ca),
         &names(&["gate.test"]),
@@ -223,10 +246,18 @@ fn leaves_are_kept_until_a_third_of_their_life_is_left() {
     let dir = Folder::new();
     let (start, hosts) = (now(), names(&["gate.test"]));
     let ca = dir.ca(start).unwrap();
-    let first = CertSet::build(&[], &Ordered::default(), Some(&ca), &hosts, None, start).unwrap();
+    let first = CertSet::build(
+        &Own::default(),
+        &Ordered::default(),
+        Some(&ca),
+        &hosts,
+        None,
+        start,
+    )
+    .unwrap();
     let soon = start + 9 * DAY;
     let second = CertSet::build(
-        &[],
+        &Own::default(),
         &Ordered::default(),
         Some(&ca),
         &hosts,
@@ -239,7 +270,7 @@ fn leaves_are_kept_until_a_third_of_their_life_is_left() {
     let late = start + 10 * DAY;
     assert!(second.is_due(late));
     let third = CertSet::build(
-        &[],
+        &Own::default(),
         &Ordered::default(),
         Some(&ca),
         &hosts,
@@ -256,18 +287,42 @@ fn the_intermediate_may_sign_for_the_hosts_of_the_policy_and_no_others() {
     let dir = Folder::new();
     let ca = dir.ca(now()).unwrap();
     let hosts = names(&["gate.example.org", "app.gate.localhost"]);
-    CertSet::build(&[], &Ordered::default(), Some(&ca), &hosts, None, now()).unwrap();
+    CertSet::build(
+        &Own::default(),
+        &Ordered::default(),
+        Some(&ca),
+        &hosts,
+        None,
+        now(),
+    )
+    .unwrap();
     let first = ca.ca();
     assert!(first.permits("wiki.example.org") && first.permits("gate.localhost"));
     assert!(!first.permits("example.com") && !first.permits("invalid"));
-    CertSet::build(&[], &Ordered::default(), Some(&ca), &hosts, None, now()).unwrap();
+    CertSet::build(
+        &Own::default(),
+        &Ordered::default(),
+        Some(&ca),
+        &hosts,
+        None,
+        now(),
+    )
+    .unwrap();
     assert_eq!(
         first.pem(),
         ca.ca().pem(),
         "the same hosts need no other one"
     );
     let more = names(&["gate.example.org", "shop.example.com"]);
-    CertSet::build(&[], &Ordered::default(), Some(&ca), &more, None, now()).unwrap();
+    CertSet::build(
+        &Own::default(),
+        &Ordered::default(),
+        Some(&ca),
+        &more,
+        None,
+        now(),
+    )
+    .unwrap();
     assert!(ca.ca().permits("shop.example.com") && ca.ca().permits("gate.example.org"));
     assert_eq!(
         dir.ca(now()).unwrap().ca().pem(),
@@ -281,13 +336,39 @@ fn without_the_roots_key_another_domain_is_refused_and_the_known_ones_are_served
     let dir = Folder::new();
     let ca = dir.ca(now()).unwrap();
     let hosts = names(&["gate.example.org"]);
-    CertSet::build(&[], &Ordered::default(), Some(&ca), &hosts, None, now()).unwrap();
+    CertSet::build(
+        &Own::default(),
+        &Ordered::default(),
+        Some(&ca),
+        &hosts,
+        None,
+        now(),
+    )
+    .unwrap();
     fs::remove_file(dir.0.join("ca/root.key")).unwrap();
     let ca = dir.ca(now()).unwrap();
     let near = names(&["gate.example.org", "wiki.example.org"]);
-    assert!(CertSet::build(&[], &Ordered::default(), Some(&ca), &near, None, now()).is_ok());
+    assert!(
+        CertSet::build(
+            &Own::default(),
+            &Ordered::default(),
+            Some(&ca),
+            &near,
+            None,
+            now()
+        )
+        .is_ok()
+    );
     let far = names(&["shop.example.com"]);
-    let error = CertSet::build(&[], &Ordered::default(), Some(&ca), &far, None, now()).unwrap_err();
+    let error = CertSet::build(
+        &Own::default(),
+        &Ordered::default(),
+        Some(&ca),
+        &far,
+        None,
+        now(),
+    )
+    .unwrap_err();
     assert!(
         error
             .to_string()

@@ -20,9 +20,24 @@ fn owner(path: &Path) -> String {
 /// Writes chain and key as the text of one file.
 pub(crate) fn seal(keys: &Keys, path: &Path, chain_pem: &str, key_pem: &str) -> String {
     let sealed = keys.seal(KIND, &owner(path), key_pem.as_bytes());
-    let sealed = BASE64.encode(&sealed);
     let newline = if chain_pem.ends_with('\n') { "" } else { "\n" };
-    format!("{chain_pem}{newline}{BEGIN}{sealed}{END}")
+    format!("{chain_pem}{newline}{}", block(&sealed))
+}
+
+/// Writes what is sealed as text.
+pub(super) fn block(sealed: &[u8]) -> String {
+    format!("{BEGIN}{}{END}", BASE64.encode(sealed))
+}
+
+/// Reads what [`block`] wrote; `None` for anything else.
+pub(super) fn unblock(text: &[u8]) -> Option<Vec<u8>> {
+    let (chain, sealed) = split(text)?;
+    chain.is_empty().then_some(sealed)
+}
+
+/// Says whether a key stands first in the text, in clear.
+pub(super) fn is_clear(text: &[u8]) -> bool {
+    split_clear(text).is_some()
 }
 
 /// Splits the text of a file into its chain and what stands sealed in it; `None` if nothing does.
@@ -70,7 +85,7 @@ pub(crate) fn reseal(keys: &Keys, path: &Path, text: &[u8]) -> Option<String> {
     let (chain, sealed) = split(text)?;
     let chain = std::str::from_utf8(chain).ok()?;
     let sealed = keys.reseal(KIND, &owner(path), &sealed)?;
-    Some(format!("{chain}{BEGIN}{}{END}", BASE64.encode(&sealed)))
+    Some(format!("{chain}{}", block(&sealed)))
 }
 
 #[cfg(test)]

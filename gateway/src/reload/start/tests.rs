@@ -41,18 +41,21 @@ impl Site {
     }
 
     fn history(&self) -> History {
-        let keys = Keys::load(&self.dir.path().join("key")).unwrap();
-        History::open(&self.config.data, Arc::new(keys)).unwrap()
+        History::open(&self.config.data, self.keys()).unwrap()
     }
 
     fn checks(&self) -> Checks {
-        let keys = Keys::load(&self.dir.path().join("key")).unwrap();
-        Checks::open(&self.config.data, &Arc::new(keys))
+        Checks::open(&self.config.data, &self.keys())
+    }
+
+    fn keys(&self) -> Arc<Keys> {
+        Arc::new(Keys::load(&self.dir.path().join("key")).unwrap())
     }
 
     fn start(&self, fallback: Fallback) -> Result<Started, Rejected> {
         let history = self.history();
-        let authority = crate::run::open_authority(&self.config).map_err(Rejected::from)?;
+        let authority =
+            crate::run::open_authority(&self.config, &self.keys()).map_err(Rejected::from)?;
         let checks = self.checks();
         start(
             &self.config,

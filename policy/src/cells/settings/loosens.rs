@@ -18,10 +18,13 @@ pub(super) fn loosens(
         Topic::Settings => section(key, was, is),
         Topic::App(_) => of_app(key, was, is) || bounds(key, was, is),
         Topic::Net(_) | Topic::Admin => bounds(key, was, is),
-        // what apps are told and how often people may ask lets nobody in
+        // what apps are told and how often people may ask lets nobody in; what zones, schedules and groups do is told as
+        // changes of access
         Topic::Rates(_)
         | Topic::HeaderSets(_)
         | Topic::Groups(_)
+        | Topic::Zones(_)
+        | Topic::Schedules(_)
         | Topic::User(_)
         | Topic::Guard(_) => false,
     }

@@ -43,7 +43,7 @@ pub(in crate::syntax) fn value(key: &str) -> Value {
         ),
         "timeout" => described(
             table(keys::TIMEOUT, |_| duration()),
-            "connect, head: until the answer begins; idle: of silence within it; stream: of silence on a WebSocket",
+            "connect, head: until the answer begins; idle: of silence within it; stream: of silence on a WebSocket; body: until the request is whole",
         ),
         "body-max" => described(size(), "most bytes of a request body"),
         "methods" => described(words(), "the methods that are taken at all"),

@@ -344,6 +344,7 @@ pub(super) fn timeout(r: &mut Reader<'_>, e: &Entry<'_>, place: &dyn Display, in
             "head" => &mut into.timeout.head,
             "idle" => &mut into.timeout.idle,
             "stream" => &mut into.timeout.stream,
+            "body" => &mut into.timeout.body,
             _ => {
                 r.stray_key(&e, keys::TIMEOUT, format!("`timeout` of [{place}]"));
                 continue;

@@ -212,6 +212,7 @@ const CASES: &[Case] = &[
     ("TIMEOUT", "head", "head = \"30s\"", "head = \"31s\""),
     ("TIMEOUT", "idle", "idle = \"30s\"", "idle = \"31s\""),
     ("TIMEOUT", "stream", "stream = \"1h\"", "stream = \"2h\""),
+    ("TIMEOUT", "body", "body = \"3h\"", "body = \"4h\""),
     ("STATIC", "root", "/srv/a", "/srv/b"),
     ("STATIC", "index", "index.html", "start.html"),
     ("STATIC", "fallback", "app.html", "spa.html"),

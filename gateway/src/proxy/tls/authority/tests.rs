@@ -1,10 +1,12 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use certs::DAY;
 
 use super::InternalCa;
+use crate::secrets::Keys;
 
 struct Folder(PathBuf);
 
@@ -29,6 +31,9 @@ const ORDER: [&str; 4] = [
     "root.pem",
 ];
 
+/// A master key: 32 bytes in base64.
+const KEY: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+
 fn copy(from: &Path, to: &Path, names: &[&str]) {
     fs::create_dir_all(to).unwrap();
     for name in names {
@@ -37,11 +42,11 @@ fn copy(from: &Path, to: &Path, names: &[&str]) {
 }
 
 /// Opens what a cut left behind, and again what that opening made of it.
-fn opens(dir: &Path, now: i64) -> String {
-    let opened = InternalCa::open(dir, "gate.test", now).unwrap();
+fn opens(dir: &Path, keys: &Arc<Keys>, now: i64) -> String {
+    let opened = InternalCa::open(dir, "gate.test", keys, now).unwrap();
     let leaf = opened.ca().issue(&["gate.test"], now, DAY).unwrap();
     assert!(leaf.chain_pem.ends_with(opened.ca().pem()));
-    let again = InternalCa::open(dir, "gate.test", now).unwrap();
+    let again = InternalCa::open(dir, "gate.test", keys, now).unwrap();
     assert_eq!(opened.ca().pem(), again.ca().pem(), "it is whole now");
     opened.root_pem()
 }
@@ -49,7 +54,8 @@ fn opens(dir: &Path, now: i64) -> String {
 #[test]
 fn a_power_cut_between_any_two_writes_leaves_an_authority_that_opens() {
     let (made, now) = (Folder::new(), crate::clock::unix());
-    let root = opens(&made.0, now);
+    let keys = Arc::new(Keys::parse(KEY).unwrap());
+    let root = opens(&made.0, &keys, now);
     for count in 0..=ORDER.len() {
         let cut = Folder::new();
         copy(&made.0, &cut.0, &ORDER[..count]);
@@ -59,7 +65,7 @@ fn a_power_cut_between_any_two_writes_leaves_an_authority_that_opens() {
             &root.as_bytes()[..root.len() / 2],
         )
         .unwrap();
-        let opened = opens(&cut.0, now);
+        let opened = opens(&cut.0, &keys, now);
         assert_eq!(opened == root, count == ORDER.len(), "after {count} files");
     }
 }
@@ -67,10 +73,11 @@ fn a_power_cut_between_any_two_writes_leaves_an_authority_that_opens() {
 #[test]
 fn a_power_cut_in_a_renewal_keeps_the_root_and_no_key_stays_without_its_certificate() {
     let (made, now) = (Folder::new(), crate::clock::unix());
-    let root = opens(&made.0, now);
+    let keys = Arc::new(Keys::parse(KEY).unwrap());
+    let root = opens(&made.0, &keys, now);
     let renewed = Folder::new();
     copy(&made.0, &renewed.0, &["root.key", "root.pem"]);
-    assert_eq!(opens(&renewed.0, now), root);
+    assert_eq!(opens(&renewed.0, &keys, now), root);
     for half in [
         None,
         Some("intermediate.key.new"),
@@ -85,7 +92,7 @@ fn a_power_cut_in_a_renewal_keeps_the_root_and_no_key_stays_without_its_certific
         if let Some(half) = half {
             fs::write(cut.0.join(half), "-----BEGIN ").unwrap();
         }
-        assert_eq!(opens(&cut.0, now), root, "{half:?}");
+        assert_eq!(opens(&cut.0, &keys, now), root, "{half:?}");
         for name in ["intermediate.key", "root.key"] {
             let mode = fs::metadata(cut.0.join(name)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");

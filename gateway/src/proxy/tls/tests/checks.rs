@@ -8,7 +8,7 @@ use certs::{Chain, ChainError, DAY};
 
 use super::{Folder, client, handshake, mode, names, now, own_pair, serve};
 use crate::config::tests::Folder as Temp;
-use crate::proxy::tls::{CertError, CertFiles, CertSet, Checks, InternalCa, Ordered};
+use crate::proxy::tls::{CertError, CertFiles, CertSet, Checks, InternalCa, Ordered, Own, Past};
 use crate::secrets::Keys;
 
 const HOST: &str = "gate.test";
@@ -23,7 +23,8 @@ fn load(
     files: &[CertFiles],
     previous: Option<&CertSet>,
 ) -> Result<CertSet, CertError> {
-    let own = checks.begin(previous, now()).files(files)?;
+    let past = Past::beside(previous);
+    let own = checks.begin(previous, now()).own(files, past)?;
     let set = CertSet::build(&own, &Ordered::default(), None, &[], None, now())?;
     checks.keep(&set);
     Ok(set)
@@ -187,7 +188,15 @@ fn leaves_of_the_authority_are_on_no_record() {
     let checks = Checks::open(site.data.path(), &site.keys);
     let hosts = names(&["a.test", "b.test"]);
     let ordered = Ordered::default();
-    let set = CertSet::build(&[], &ordered, Some(&site.ca), &hosts, None, now()).unwrap();
+    let set = CertSet::build(
+        &Own::default(),
+        &ordered,
+        Some(&site.ca),
+        &hosts,
+        None,
+        now(),
+    )
+    .unwrap();
     checks.keep(&set);
     assert_eq!(set.chains().len(), 2);
     assert_eq!(fs::read(site.record()).unwrap().len(), 0);

@@ -9,11 +9,18 @@ use rustls::{ClientConfig, RootCertStore};
 
 use super::{Folder, client, handshake, names, now};
 use crate::config::Profile;
-use crate::proxy::tls::{CertError, CertSet, InternalCa, Ordered, Profiles, provider};
+use crate::proxy::tls::{CertError, CertSet, InternalCa, Ordered, Own, Profiles, provider};
 
 fn profiles(dir: &Folder, ca: &InternalCa, profile: &[Profile]) -> Result<Profiles, CertError> {
     let hosts = names(&["gate.test", "safe.test", "new.test"]);
-    let set = CertSet::build(&[], &Ordered::default(), Some(ca), &hosts, None, now())?;
+    let set = CertSet::build(
+        &Own::default(),
+        &Ordered::default(),
+        Some(ca),
+        &hosts,
+        None,
+        now(),
+    )?;
     let set = Arc::new(set);
     assert!(dir.0.exists());
     Profiles::new(profile, move || Arc::clone(&set))
