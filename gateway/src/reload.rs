@@ -299,6 +299,17 @@ fn said(done: Result<Done, Rejected>) -> Result<Done, Rejected> {
     Ok(done)
 }
 
+/// Makes ready what requests ask of a set that goes in force: for thousands of apps that takes tens of milliseconds,
+/// which the first request and all beside it would wait.
+async fn ready(gw: &Arc<Gateway>, set: Snapshot) -> Arc<Snapshot> {
+    let worker = Arc::clone(gw);
+    let made = move || {
+        worker.fronts(&set);
+        Arc::new(set)
+    };
+    blocking(made).await
+}
+
 /// Keeps a set that is no longer in force until nobody else holds it, so that no request is the
 /// last to do so: freeing a large policy takes tens of milliseconds.
 pub(super) fn retire<T: Send + Sync + 'static>(set: Arc<T>, every: Duration) {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use postern_tests::curl::{Client, host};
 use postern_tests::gateway::Gateway;
+use postern_tests::office::{Office, PERMITTED, PERMITTED6, echoes};
 use postern_tests::raw::{self, Tls};
 use postern_tests::upstream::Recorder;
 use postern_tests::websocket::Socket;
@@ -117,12 +118,7 @@ fn streams_end_with_their_schedule_their_code_and_their_sign_in_and_others_stay(
         assert_eq!(client.follow(&visitor.url(name)).status, 200, "{name}");
     }
     // the first full minute that leaves the other two time to end
-    let edge = (unix() as u64 + 20) / 60 * 60 + 60;
-    let schedule = format!(
-        "[schedule.now]\ntime = \"{}-{}\"\ntz = \"UTC\"\n",
-        clock(edge - 180),
-        clock(edge)
-    );
+    let (edge, schedule) = ending(20);
     let spent = unix() - signed_in;
     let (code, sign_in) = ((spent + 8.0).ceil(), (spent + 12.0).ceil());
     let limited = all(
@@ -167,6 +163,53 @@ fn streams_end_with_their_schedule_their_code_and_their_sign_in_and_others_stay(
     assert_eq!(kept.echo("still here").unwrap(), "still here");
     assert_eq!(client.fetch(&gateway.facts.app).status, 200);
     assert_eq!(client.fetch(&visitor.url("hours")).status, 403);
+}
+
+/// The first full minute that is at least so many seconds away, and a schedule `now` that ends with it.
+fn ending(seconds: u64) -> (u64, String) {
+    let edge = (unix() as u64 + seconds) / 60 * 60 + 60;
+    let schedule = format!(
+        "[schedule.now]\ntime = \"{}-{}\"\ntz = \"UTC\"\n",
+        clock(edge - 180),
+        clock(edge)
+    );
+    (edge, schedule)
+}
+
+#[test]
+fn a_flow_in_the_tunnel_ends_with_its_schedule_and_a_neighbour_stays() {
+    let office = Office::new();
+    let (gateway, facts) = (&office.gateway, &office.gateway.facts);
+    let page = office.browser().sign_in(&facts.tunnel_portal, &facts.demo);
+    assert_eq!(page.status, 200, "{page:?}");
+    let whole = gateway.policy_text();
+    let (front, service) = whole.split_at(whole.find("[net.echo]").unwrap());
+    let (both, rule) = ("[\"10.78.0.2\", \"fd78::2\"]", "{ who = \"demo\" }");
+    assert!(
+        service.contains(both) && service.contains(rule),
+        "{service}"
+    );
+    let timed = service
+        .replace(both, "\"10.78.0.2\"")
+        .replace(rule, "{ who = \"demo\", when = \"now\" }");
+    let always = service
+        .replace(both, "\"fd78::2\"")
+        .replace("[net.echo]", "[net.always]");
+    let (edge, schedule) = ending(10);
+    gateway.set_policy(&format!("{front}{timed}\n{always}\n{schedule}"));
+    let mut lost = office.connect(PERMITTED).unwrap();
+    let mut kept = office.connect(PERMITTED6).unwrap();
+    assert!(echoes(&mut lost, "open").unwrap());
+    assert!(echoes(&mut kept, "open").unwrap());
+    lost.set_read_timeout(Some(Duration::from_secs(100)))
+        .unwrap();
+    drop(raw::read_all(&mut lost));
+    let late = unix() - edge as f64;
+    writeln!(std::io::stderr(), "a flow ended {late:.2} s after its time").unwrap();
+    assert!((-0.1..2.5).contains(&late), "{late} s after its time");
+    assert!(echoes(&mut kept, "still").unwrap());
+    assert!(office.connect(PERMITTED).is_err());
+    assert!(office.connect(PERMITTED6).is_ok());
 }
 
 /// Has the gateway load its files by its control socket and returns whether it did.

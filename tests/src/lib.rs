@@ -27,6 +27,7 @@ pub mod ports;
 pub mod process;
 pub mod raw;
 pub mod relay;
+pub mod reloads;
 pub mod replica;
 pub mod resolver;
 pub mod routes;

@@ -338,7 +338,7 @@ async fn put_in_force(
     if waits && let Some((files, entry, pending)) = history.take() {
         remember(gw, files, entry, pending).await;
     }
-    let before = gw.snapshot.swap(Arc::new(snapshot));
+    let before = gw.snapshot.swap(super::ready(gw, snapshot).await);
     retire(Arc::clone(&before), RETIRE_EVERY);
     gw.settle().await;
     if waits {
