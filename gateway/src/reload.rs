@@ -30,6 +30,7 @@ use crate::gateway::Gateway;
 use crate::proxy::tls::{
     CertError, CertFiles, CertSet, Checks, InternalCa, Ordered, Past, Reading,
 };
+use crate::snapshot::Snapshot;
 use crate::snapshot::folder::FolderError;
 
 use self::change::{Done, Wanted};

@@ -72,7 +72,7 @@ fn one(policy: &Policy, test: &TestAst, diags: &mut Vec<Diagnostic>) -> Option<T
     let decision = policy.decide(&query);
     let rule = &policy.rule(decision.rule).id;
     let right = expect.outcome.v == decision.outcome.as_str();
-    let by = expect.rule.as_ref().is_none_or(|own| own.v == &**rule);
+    let by = expect.rule.as_ref().is_none_or(|own| own.v == **rule);
     let passed = right && by;
     Some(TestResult {
         name: test.name.clone().unwrap_or_else(|| to.v.to_string()),

@@ -382,7 +382,7 @@ async fn drain(session: &mut Session) {
 
 #[cfg(test)]
 mod tests {
-    use super::{clean, clean_trailers};
+    use super::{ascii, clean, clean_trailers};
     use http::{HeaderMap, HeaderValue};
     use pingora_http::ResponseHeader;
 
@@ -392,6 +392,13 @@ mod tests {
             head.append_header(*name, *value).unwrap();
         }
         head
+    }
+
+    #[test]
+    fn an_address_with_letters_of_other_scripts_is_read_whole() {
+        let raw = HeaderValue::from_bytes("http://10.0.0.1:8000/Pr\u{fc}fung".as_bytes()).unwrap();
+        assert_eq!(ascii(&raw), "http://10.0.0.1:8000/Pr%C3%BCfung");
+        assert_eq!(ascii(&HeaderValue::from_static("/a?b=%2F")), "/a?b=%2F");
     }
 
     #[test]

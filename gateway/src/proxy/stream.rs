@@ -24,6 +24,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Sleep, sleep_until};
 
 use super::conn::{ConnCtx, HEAD};
+use crate::clock;
 use chunks::Chunks;
 use trailers::Trailers;
 use wire::Wire;
