@@ -128,6 +128,7 @@ port, chain, key, kind, status = int(sys.argv[1]), *sys.argv[2:5], int(sys.argv[
 base = f"https://localhost:{port}"
 class Directory(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    refused = 0
     def say(self, code, body, *fields):
         text = json.dumps(body).encode()
         self.send_response(code)
@@ -142,6 +143,10 @@ class Directory(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
         if self.path == "/newAccount":
+            # a directory may refuse any number that it gave, as often as it likes
+            if Directory.refused < 4:
+                Directory.refused += 1
+                return self.say(400, {"type": "urn:ietf:params:acme:error:badNonce", "detail": "again"})
             return self.say(201, {"status": "valid"}, ("Location", f"{base}/account/1"))
         problem = {"type": f"urn:ietf:params:acme:error:{kind}", "detail": "told by the directory"}
         self.say(status, problem, *([("Retry-After", "7200")] if status == 429 else []))
@@ -153,7 +158,7 @@ server.socket = context.wrap_socket(server.socket, server_side=True)
 server.serve_forever()
 "#;
 
-/// Starts a directory that answers every order with a problem of this kind and status.
+/// Starts a directory that makes an account when asked for the fifth time, and answers every order with a problem of this kind and status.
 fn refusing(pebble: &Pebble, dir: &Temp, kind: &str, status: u16) -> (Program, String) {
     let port = free_tcp();
     let script = dir.write("refusing.py", REFUSING);

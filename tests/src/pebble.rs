@@ -325,10 +325,14 @@ impl Site {
 
     /// Waits until a directory's certificate is in use for a name.
     pub fn wait_for(&self, name: &str) {
-        wait::until_true(LIMIT, "a certificate of the directory is in use", || {
-            let line = self.certificate(name);
-            line.is_some_and(|line| line["source"] == "directory")
-        });
+        wait::until_ok(
+            LIMIT,
+            "a certificate of the directory is in use",
+            || match self.certificate(name) {
+                Some(line) if line["source"] == "directory" => Ok(()),
+                other => Err(format!("{other:?}")),
+            },
+        );
     }
 
     /// Waits until the last order for a name has failed, and returns its line.

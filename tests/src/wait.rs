@@ -18,6 +18,21 @@ pub fn until<T>(limit: Duration, what: &str, mut probe: impl FnMut() -> Option<T
     }
 }
 
+/// As [`until`], and says at the end what `probe` found instead.
+pub fn until_ok<T>(limit: Duration, what: &str, mut probe: impl FnMut() -> Result<T, String>) -> T {
+    let end = Instant::now() + limit;
+    loop {
+        match probe() {
+            Ok(value) => return value,
+            Err(found) => assert!(
+                Instant::now() < end,
+                "not within {limit:?}: {what}: {found}"
+            ),
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
 /// Polls `holds` until it is true; panics with `what` after `limit`.
 pub fn until_true(limit: Duration, what: &str, mut holds: impl FnMut() -> bool) {
     until(limit, what, || holds().then_some(()));

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::failure;
+use super::order::NONCES;
 use super::transport::{Heard, Transport};
 use crate::config::{Acme, Directory};
 use crate::proxy::tls::files;
@@ -45,10 +46,13 @@ impl Accounts {
         let _one = self.one.lock().await;
         let url = at.url(acme.staging).unwrap_or_default();
         let unreachable = |text| Failure::new(Cause::Unreachable, text);
-        let transport = Transport::new(at.roots.as_deref()).map_err(unreachable)?;
-        let heard = transport.heard();
-        let builder = Account::builder_with_http(Box::new(transport));
+        let begin = || {
+            let transport = Transport::new(at.roots.as_deref()).map_err(unreachable)?;
+            let heard = transport.heard();
+            Ok((Account::builder_with_http(Box::new(transport)), heard))
+        };
         if let Some(known) = self.load(url) {
+            let (builder, heard) = begin()?;
             let opened = builder.from_credentials(known).await;
             let account = opened.map_err(|e| failure::of(&e, &heard))?;
             return Ok(Opened { account, heard });
@@ -61,11 +65,23 @@ impl Accounts {
             terms_of_service_agreed: acme.agree_to_terms,
             only_return_existing: false,
         };
-        let made = builder.create(&new, url.to_owned(), outside.as_ref()).await;
-        let (account, credentials) = made.map_err(|e| failure::of(&e, &heard))?;
-        self.save(url, &credentials)
-            .map_err(|text| Failure::new(Cause::Storage, text))?;
-        Ok(Opened { account, heard })
+        let mut tries = NONCES;
+        loop {
+            let (builder, heard) = begin()?;
+            let made = builder.create(&new, url.to_owned(), outside.as_ref()).await;
+            let (account, credentials) = match made {
+                Ok(made) => made,
+                // none was made; the library asks three times by itself
+                Err(error) if failure::is_bad_nonce(&error) && tries > 0 => {
+                    tries -= 1;
+                    continue;
+                }
+                Err(error) => return Err(failure::of(&error, &heard)),
+            };
+            self.save(url, &credentials)
+                .map_err(|text| Failure::new(Cause::Storage, text))?;
+            return Ok(Opened { account, heard });
+        }
     }
 
     /// Forgets an account that its directory does not know any more.

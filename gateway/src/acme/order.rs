@@ -27,8 +27,8 @@ const POLLS: RetryPolicy = RetryPolicy::new()
     .initial_delay(Duration::from_millis(500))
     .backoff(1.5)
     .timeout(Duration::from_secs(180));
-/// How often an order is begun again because a number was refused that had just been given.
-const NONCES: usize = 4;
+/// How often a step is begun again because a number was refused that had just been given.
+pub(super) const NONCES: usize = 4;
 
 /// Orders a certificate for `names` at one directory, checks it and writes it.
 ///
@@ -289,24 +289,35 @@ impl<'a> Work<'a> {
     }
 
     async fn reason(&self, order: &mut Order, error: Option<Error>) -> Fault {
-        let mut authorizations = order.authorizations();
-        while let Some(Ok(mut authorization)) = authorizations.next().await {
-            let Ok(state) = authorization.refresh().await else {
-                continue;
-            };
-            let named = state.identifier().to_string();
-            let mut problems = state.challenges.iter().filter_map(|c| c.error.as_ref());
-            if let Some(problem) = problems.next() {
-                let mut failure = failure::of_problem(problem);
-                failure.detail = format!("{named}: {}", failure.detail);
-                failure.retry_after = self.heard.retry_after();
-                return failure.into();
+        for _ in 0..=NONCES {
+            match self.problem(order).await {
+                Ok(Some(failure)) => return failure.into(),
+                Err(asked) if failure::is_bad_nonce(&asked) => {}
+                Ok(None) | Err(_) => break,
             }
         }
         match error {
             Some(error) => error.into(),
             None => Failure::new(Cause::Other, "the order became invalid").into(),
         }
+    }
+
+    /// What the directory says of the first challenge that it is not content with.
+    async fn problem(&self, order: &mut Order) -> Result<Option<Failure>, Error> {
+        let mut authorizations = order.authorizations();
+        while let Some(authorization) = authorizations.next().await {
+            let mut authorization = authorization?;
+            let state = authorization.refresh().await?;
+            let named = state.identifier().to_string();
+            let mut problems = state.challenges.iter().filter_map(|c| c.error.as_ref());
+            if let Some(problem) = problems.next() {
+                let mut failure = failure::of_problem(problem);
+                failure.detail = format!("{named}: {}", failure.detail);
+                failure.retry_after = self.heard.retry_after();
+                return Ok(Some(failure));
+            }
+        }
+        Ok(None)
     }
 }
 
