@@ -289,10 +289,10 @@ impl<'a> Sender<'a> {
         };
         // what the journal lags behind by
         let last = Instant::now() + Duration::from_secs(5);
-        while !self.sent.keys().all(|id| all().contains_key(id)) && Instant::now() < last {
-            std::thread::yield_now();
+        let mut counts = all();
+        while !self.sent.keys().all(|id| counts.contains_key(id)) && Instant::now() < last {
+            counts = all();
         }
-        let counts = all();
         let odd = self
             .sent
             .iter()
