@@ -61,7 +61,10 @@ impl Scene {
         self.put(chain, key);
         wait::until_true(LIMIT, said, || self.program.stderr().contains(said));
         assert_eq!(self.site.shown(GATE), before, "{said}: the old one stays");
-        assert_eq!(self.site.get(&self.root, GATE, "/.postern/icon.svg"), Ok(200));
+        assert_eq!(
+            self.site.get(&self.root, GATE, "/.postern/icon.svg"),
+            Ok(200)
+        );
     }
 
     fn takes(&self, leaf: &Leaf) {
@@ -70,7 +73,10 @@ impl Scene {
         wait::until_true(LIMIT, "the new one is shown", || {
             self.site.shown(GATE) != before
         });
-        assert_eq!(self.site.get(&self.root, GATE, "/.postern/icon.svg"), Ok(200));
+        assert_eq!(
+            self.site.get(&self.root, GATE, "/.postern/icon.svg"),
+            Ok(200)
+        );
     }
 }
 
@@ -92,7 +98,10 @@ fn put(dir: &Temp, name: &str, text: &str) {
 #[test]
 fn files_that_change_are_followed_without_a_restart() {
     let scene = Scene::new();
-    assert_eq!(scene.site.get(&scene.root, GATE, "/.postern/icon.svg"), Ok(200));
+    assert_eq!(
+        scene.site.get(&scene.root, GATE, "/.postern/icon.svg"),
+        Ok(200)
+    );
     assert_eq!(scene.site.certificate(GATE).unwrap()["source"], "file");
     for _ in 0..2 {
         scene.takes(&issue(&scene.ca));
@@ -174,7 +183,8 @@ impl Aging {
     }
 
     fn get(&self, root: &std::path::Path, host: &str) -> Result<u16, String> {
-        self.site.get_at(&self.clock, root, host, "/.postern/icon.svg")
+        self.site
+            .get_at(&self.clock, root, host, "/.postern/icon.svg")
     }
 
     /// The line of `cert list` for a host and where its certificate is from.
@@ -372,7 +382,10 @@ fn what_a_directory_signed_and_cannot_be_put_in_force_is_told_so_and_not_ordered
     let done = site.json(&["cert", "renew", GATE]);
     assert_eq!(done[0]["outcome"], "not-due", "{done:?}");
     assert_ne!(site.shown(GATE), before);
-    assert_eq!(site.get(&pebble.root(), GATE, "/.postern/icon.svg"), Ok(200));
+    assert_eq!(
+        site.get(&pebble.root(), GATE, "/.postern/icon.svg"),
+        Ok(200)
+    );
     assert_eq!(orders(), 2);
     assert!(site.certificate(GATE).unwrap()["cause"].is_null());
     program.stop();
