@@ -129,7 +129,7 @@ impl Chain {
         Self::read(chain_pem, key_pem, None, provider)
     }
 
-    fn read(
+    pub(crate) fn read(
         chain_pem: &[u8],
         key_pem: &[u8],
         now: Option<i64>,

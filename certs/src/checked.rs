@@ -126,10 +126,9 @@ impl Checked {
         provider: &CryptoProvider,
     ) -> Result<Chain, ChainError> {
         let tag = self.tag(chain_pem, key_pem);
-        let chain = match (self.knows(&tag), now) {
-            (true, _) => Chain::parse_known(chain_pem, key_pem, now, provider),
-            (false, Some(now)) => Chain::parse(chain_pem, key_pem, now, provider),
-            (false, None) => Chain::parse_undated(chain_pem, key_pem, provider),
+        let chain = match self.knows(&tag) {
+            true => Chain::parse_known(chain_pem, key_pem, now, provider),
+            false => Chain::read(chain_pem, key_pem, now, provider),
         };
         chain.map(|chain| chain.tagged(tag))
     }

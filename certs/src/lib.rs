@@ -23,11 +23,17 @@ pub use selection::{Selection, same_host_form};
 /// One day in seconds.
 pub const DAY: i64 = 86_400;
 
+/// Returns the second from which on a third of a life, or less, is left.
+#[must_use]
+pub fn due_at(not_before: i64, not_after: i64) -> i64 {
+    let life = not_after.saturating_sub(not_before);
+    not_after.saturating_sub(life / 3)
+}
+
 /// Says whether a third of a life, or less, is left at `now`; true after the end as well.
 #[must_use]
 pub fn is_due(not_before: i64, not_after: i64, now: i64) -> bool {
-    let life = not_after.saturating_sub(not_before);
-    not_after.saturating_sub(now) <= life / 3
+    due_at(not_before, not_after) <= now
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub(crate) mod revoke;
 pub(crate) mod start;
 pub(crate) mod watch;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -195,7 +196,7 @@ pub(crate) struct Want<'a> {
     /// What becomes of own files that cannot be used.
     pub(crate) faults: Faults,
     /// Hosts whose leaf of the internal authority is made anew in any case.
-    pub(crate) anew: Vec<String>,
+    pub(crate) anew: HashSet<String>,
 }
 
 impl<'a> Want<'a> {
@@ -204,7 +205,7 @@ impl<'a> Want<'a> {
         Self {
             previous,
             faults: Faults::Refuse,
-            anew: Vec::new(),
+            anew: HashSet::new(),
         }
     }
 }
@@ -278,7 +279,7 @@ fn ordered(config: &Config, policy: &policy::Policy, reading: &Reading<'_>) -> O
         imported: imported(config).all(reading),
         chains,
         names,
-        anew: Vec::new(),
+        anew: HashSet::new(),
     }
 }
 

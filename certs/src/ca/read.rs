@@ -44,6 +44,17 @@ impl About {
             sha256,
         })
     }
+
+    /// Writes the fingerprint in pairs, as systems show it.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let pairs: Vec<_> = self
+            .sha256
+            .iter()
+            .map(|byte| format!("{byte:02X}"))
+            .collect();
+        pairs.join(":")
+    }
 }
 
 pub(super) fn read_authority(
@@ -113,17 +124,11 @@ pub(super) fn permitted(pem: &str) -> Result<Option<BTreeSet<String>>, CaError> 
     let Some(subtrees) = found.and_then(|found| found.value.permitted_subtrees.as_ref()) else {
         return Ok(None);
     };
-    let domains = subtrees.iter().filter_map(|subtree| match subtree.base {
-        GeneralName::DNSName(domain) => Some(domain.to_ascii_lowercase()),
-        GeneralName::OtherName(..)
-        | GeneralName::RFC822Name(_)
-        | GeneralName::X400Address(_)
-        | GeneralName::DirectoryName(_)
-        | GeneralName::EDIPartyName(_)
-        | GeneralName::URI(_)
-        | GeneralName::IPAddress(_)
-        | GeneralName::RegisteredID(_)
-        | GeneralName::Invalid(..) => None,
+    let domains = subtrees.iter().filter_map(|subtree| {
+        let GeneralName::DNSName(domain) = subtree.base else {
+            return None;
+        };
+        Some(domain.to_ascii_lowercase())
     });
     Ok(Some(domains.collect()))
 }

@@ -27,24 +27,13 @@ pub(super) fn dns_names(leaf: &X509Certificate<'_>) -> Result<BTreeSet<String>, 
     };
     let mut names = BTreeSet::new();
     for name in &alternatives.value.general_names {
-        match name {
-            GeneralName::DNSName(name) => {
-                let lower = name.to_ascii_lowercase();
-                check(&lower).map_err(|why| bad(name.as_bytes(), why))?;
-                names.insert(lower);
-            }
-            GeneralName::Invalid(DNS_NAME, bytes) => {
-                return Err(bad(bytes, "it has other characters than ASCII"));
-            }
-            GeneralName::OtherName(..)
-            | GeneralName::RFC822Name(_)
-            | GeneralName::X400Address(_)
-            | GeneralName::DirectoryName(_)
-            | GeneralName::EDIPartyName(_)
-            | GeneralName::URI(_)
-            | GeneralName::IPAddress(_)
-            | GeneralName::RegisteredID(_)
-            | GeneralName::Invalid(..) => {}
+        if let GeneralName::Invalid(DNS_NAME, bytes) = name {
+            return Err(bad(bytes, "it has other characters than ASCII"));
+        }
+        if let GeneralName::DNSName(name) = name {
+            let lower = name.to_ascii_lowercase();
+            check(&lower).map_err(|why| bad(name.as_bytes(), why))?;
+            names.insert(lower);
         }
     }
     match names.is_empty() {

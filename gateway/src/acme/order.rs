@@ -302,12 +302,19 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// What the directory says of the first challenge that it is not content with.
+    /// What the directory says of the first challenge that it is not content with, among those that it tells of.
+    ///
+    /// # Errors
+    /// That of a refused nonce: another look may tell more; and that of a list which breaks off.
     async fn problem(&self, order: &mut Order) -> Result<Option<Failure>, Error> {
         let mut authorizations = order.authorizations();
         while let Some(authorization) = authorizations.next().await {
             let mut authorization = authorization?;
-            let state = authorization.refresh().await?;
+            let state = match authorization.refresh().await {
+                Ok(state) => state,
+                Err(error) if failure::is_bad_nonce(&error) => return Err(error),
+                Err(_) => continue,
+            };
             let named = state.identifier().to_string();
             let mut problems = state.challenges.iter().filter_map(|c| c.error.as_ref());
             if let Some(problem) = problems.next() {

@@ -67,10 +67,7 @@ async fn renew_leaves(
     haste: Haste,
 ) -> Vec<Renewed> {
     let now = clock::unix();
-    let due_at = |leaf: &Chain| {
-        let life = leaf.not_after().saturating_sub(leaf.not_before());
-        leaf.not_after().saturating_sub(life / 3)
-    };
+    let due_at = |leaf: &Chain| certs::due_at(leaf.not_before(), leaf.not_after());
     let is_wanted = |leaf: &Chain| haste == Haste::Forced || due_at(leaf) <= now;
     let wanted = leaves.iter().filter(|(_, leaf)| is_wanted(leaf));
     let hosts: Vec<_> = wanted.map(|(host, _)| host.clone()).collect();
@@ -78,8 +75,7 @@ async fn renew_leaves(
     let is_done = is_tried && reload::renew_leaves(gw, hosts).await.is_ok();
     let snap = gw.snapshot.load_full();
     let done = leaves.into_iter().map(|(host, before)| {
-        let held = snap.certs.leaves().find(|(name, _)| *name == host);
-        let held = held.map_or(&before, |(_, leaf)| leaf);
+        let held = snap.certs.leaf(&host).unwrap_or(&before);
         let (outcome, course) = match is_wanted(&before) {
             false => ("not-due", Course::default()),
             true if is_done => ("renewed", Course::default()),

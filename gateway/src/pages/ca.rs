@@ -3,11 +3,10 @@
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use data_encoding::HEXUPPER;
+use certs::About;
 use http::{HeaderValue, StatusCode, header};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use sha2::{Digest, Sha256};
 
 use super::answer::{self, Policy};
 use super::ctx::Ctx;
@@ -17,7 +16,8 @@ use super::views;
 
 /// `GET /ca`: the steps for each system, and the fingerprint to compare.
 pub(crate) async fn page(ctx: Ctx) -> Response {
-    let Some(der) = root(&ctx) else {
+    let pem = ctx.desk.ca_root();
+    let Some(about) = pem.and_then(|pem| About::read(&pem).ok()) else {
         return ctx.problem(Problem::NotFound);
     };
     let texts = ca::texts(ctx.lang);
@@ -28,7 +28,7 @@ pub(crate) async fn page(ctx: Ctx) -> Response {
     let view = views::CaRoot {
         f: frame,
         t: texts,
-        fingerprint: fingerprint(&der),
+        fingerprint: about.fingerprint(),
     };
     ctx.page(StatusCode::OK, &view, Policy::Page).into()
 }
@@ -66,15 +66,4 @@ fn file(body: Bytes, kind: &'static str, name: &str) -> Response {
         fields.insert(header::CONTENT_DISPOSITION, disposition);
     }
     answer.map(Body::from)
-}
-
-/// SHA-256 in pairs, as the systems show it.
-fn fingerprint(der: &CertificateDer<'_>) -> String {
-    let digest = HEXUPPER.encode(&Sha256::digest(der));
-    let pairs: Vec<_> = digest
-        .as_bytes()
-        .chunks(2)
-        .map(String::from_utf8_lossy)
-        .collect();
-    pairs.join(":")
 }

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
-use data_encoding::BASE64URL_NOPAD;
 use http::StatusCode;
 use parking_lot::Mutex;
 use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream, ServerApp};
@@ -27,12 +26,13 @@ use super::app::App;
 use super::edge::Edge;
 use super::front::cache::Lead;
 use super::head::{self, MAX_HEAD, Refused};
+use super::headers::new_request_id;
 use super::pep::Told;
 use super::stream::{ClientStream, Collected, HeadRead, Transport};
 use crate::audit::{Event, Record, reason};
 use crate::bans::Offence;
 use crate::clock;
-use crate::ids::{DeviceId, Door, SessionId, label};
+use crate::ids::{DeviceId, Door, SessionId};
 use crate::streams::{KillSwitch, Kind, Stream, StreamGuard};
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -382,7 +382,7 @@ async fn refuse(app: &App, stream: &mut ClientStream, refused: Option<Refused>) 
     let Some(Refused { status, reason }) = refused else {
         return;
     };
-    let id = BASE64URL_NOPAD.encode(&label::<16>());
+    let id = new_request_id();
     let mut record = Record::new(Event::AccessDecided, "deny", reason::BAD_REQUEST);
     record.source = Some(app.conn.peer.ip());
     record.device = app.conn.device;

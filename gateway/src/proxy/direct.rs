@@ -298,8 +298,9 @@ fn filter(pep: &Pep, session: &mut Session, ctx: &mut Ctx, part: HttpTask) -> Re
 
 /// Leaves the names of an answer without their case, as in [`ask`]; its own reason phrase stays.
 fn caseless(head: Box<ResponseHeader>) -> Result<Box<ResponseHeader>> {
-    let own = head.get_reason_phrase().map(str::to_owned);
-    let own = own.filter(|reason| head.status.canonical_reason() != Some(reason));
+    let usual = head.status.canonical_reason();
+    let own = head.get_reason_phrase();
+    let own = own.filter(|own| usual != Some(own)).map(str::to_owned);
     let mut head = Box::new(ResponseHeader::from(Parts::from(*head)));
     if own.is_some() {
         head.set_reason_phrase(own.as_deref())?;

@@ -328,8 +328,26 @@ fn is_of_host(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte)
 }
 
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+/// Tells whether a byte may stand in a name of a field or of a method.
+///
+/// Source: [RFC 9110 section 5.6.2](https://www.rfc-editor.org/rfc/rfc9110#section-5.6.2)
+pub(in crate::proxy) fn is_token(byte: u8) -> bool {
+    TOKENS.get(usize::from(byte)).is_some_and(|is_one| *is_one)
+}
+
+static TOKENS: [bool; 256] = all_tokens();
+
+const fn all_tokens() -> [bool; 256] {
+    let mut all = [false; 256];
+    let mut rest: &mut [bool] = &mut all;
+    let mut byte = 0_u8;
+    while let Some((is_one, behind)) = rest.split_first_mut() {
+        *is_one = matches!(byte,
+            b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'0'..=b'9' | b'A'..=b'Z' | b'^'..=b'z' | b'|' | b'~');
+        rest = behind;
+        byte = byte.wrapping_add(1);
+    }
+    all
 }
 
 /// Reads the canonical target of a parsed head, HTTP/1 or HTTP/2.

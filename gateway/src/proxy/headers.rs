@@ -2,7 +2,7 @@
 //!
 //! Source: RFC 9110 section 7.6.1; security.md R-AZ-12..17, R-PX-26..28.
 
-use data_encoding::HEXLOWER;
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::ids::label;
@@ -99,6 +99,11 @@ pub(crate) fn hsts(seconds: u64) -> String {
     } else {
         format!("max-age={seconds}")
     }
+}
+
+/// Draws the name of a request that came with none of its own: 128 bits at random.
+pub(super) fn new_request_id() -> String {
+    BASE64URL_NOPAD.encode(&label::<16>())
 }
 
 /// Reads a client's request id if it is one, and only one: 8 to 64 letters, digits, `-` or `_`.

@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use data_encoding::BASE64URL_NOPAD;
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
@@ -35,7 +34,6 @@ use crate::audit::{Record, reason};
 use crate::clock;
 use crate::gateway::Gateway;
 use crate::identity::{Session as SignIn, Token};
-use crate::ids::label;
 use crate::pages::{self, Problem};
 use crate::snapshot::Snapshot;
 use crate::streams::StreamGuard;
@@ -172,7 +170,6 @@ impl ToApp<'_> {
     pub(super) fn came(&mut self, bytes: &[u8]) {
         if let Some(ctl) = self.ctl {
             ctl.body_came(bytes.len());
-            ctl.part_came();
         }
         if let Some(session) = self.session
             && self.frames.take(bytes)
@@ -247,7 +244,7 @@ impl ProxyHttp for Pep {
         Ctx {
             ctl: RequestCtl::current(),
             snap: self.gw.snapshot.load_full(),
-            request_id: BASE64URL_NOPAD.encode(&label::<16>()).into(),
+            request_id: headers::new_request_id().into(),
             code: OnceLock::new(),
             method: String::new(),
             target: None,

@@ -257,7 +257,7 @@ impl AsyncRead for ClientStream {
         if rest.is_empty() {
             // what is here already is read before its time is judged
             let read = self.wire.lock().poll_read(cx, buf);
-            if read.is_pending() && self.h2.is_some() && self.is_due(cx) {
+            if read.is_pending() && self.is_due(cx) {
                 return late();
             }
             ready!(read)?;

@@ -1,5 +1,6 @@
 //! Certificates built anew beside a policy that stays, and what is told when they cannot be.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use certs::plan::Cause;
@@ -78,7 +79,7 @@ pub(crate) async fn renew_certificates(
     gw: &Arc<Gateway>,
     what: Option<&str>,
 ) -> Result<(), Rejected> {
-    anew(gw, Vec::new(), what).await
+    anew(gw, HashSet::new(), what).await
 }
 
 /// As [`renew_certificates`], with another key for the leaves of these hosts.
@@ -87,10 +88,14 @@ pub(crate) async fn renew_certificates(
 /// As for [`renew_certificates`].
 pub(crate) async fn renew_leaves(gw: &Arc<Gateway>, hosts: Vec<String>) -> Result<(), Rejected> {
     let what = hosts.join(" ");
-    anew(gw, hosts, Some(&what)).await
+    anew(gw, hosts.into_iter().collect(), Some(&what)).await
 }
 
-async fn anew(gw: &Arc<Gateway>, hosts: Vec<String>, what: Option<&str>) -> Result<(), Rejected> {
+async fn anew(
+    gw: &Arc<Gateway>,
+    hosts: HashSet<String>,
+    what: Option<&str>,
+) -> Result<(), Rejected> {
     let _one = gw.reloading.lock().await;
     let before = gw.snapshot.load_full();
     let (worker, base) = (Arc::clone(gw), Arc::clone(&before));
@@ -138,7 +143,7 @@ async fn tell(gw: &Gateway, trouble: Trouble) {
 fn open_and_build(
     gw: &Gateway,
     before: &Snapshot,
-    anew: Vec<String>,
+    anew: HashSet<String>,
 ) -> Result<Arc<CertSet>, Rejected> {
     // opened anew, because the intermediate may be due as well
     let authority = crate::run::open_authority(&gw.config, &gw.keys)?;

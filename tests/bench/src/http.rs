@@ -37,31 +37,14 @@ pub fn run(report: &Report) {
     others(report, &scene, &targets[0]);
     durable(report, &scene, &targets[0]);
     let [(one, one_of), (hundred, hundred_of)] = FILES;
-    bodies(report, &scene, &targets, "bodies of 1 MB", (16, one), 1.10);
-    bodies(
-        report,
-        &scene,
-        &targets,
-        "bodies of 100 MB",
-        (2, hundred),
-        0.90,
-    );
-    uploads(
-        report,
-        &scene,
-        &targets,
-        "sent bodies of 1 MB",
-        (16, one_of),
-        1.10,
-    );
-    uploads(
-        report,
-        &scene,
-        &targets,
-        "sent bodies of 100 MB",
-        (2, hundred_of),
-        0.90,
-    );
+    for (case, shape, goal) in [
+        ("bodies of 1 MB", Shape::Bodies(16, one), 1.10),
+        ("bodies of 100 MB", Shape::Bodies(2, hundred), 0.90),
+        ("sent bodies of 1 MB", Shape::Uploads(16, one_of), 1.10),
+        ("sent bodies of 100 MB", Shape::Uploads(2, hundred_of), 0.90),
+    ] {
+        by_bytes(report, &scene, &targets, case, shape, goal);
+    }
     memory::starts(report, &mut scene);
 }
 
@@ -110,44 +93,7 @@ fn durable(report: &Report, scene: &Scene, ours: &Target) {
     );
 }
 
-/// Long answers, beside plain nginx.
-fn bodies(
-    report: &Report,
-    scene: &Scene,
-    targets: &[Target; 3],
-    case: &str,
-    (connections, path): (u32, &'static str),
-    goal: f64,
-) {
-    by_bytes(
-        report,
-        scene,
-        targets,
-        case,
-        Shape::Bodies(connections, path),
-        goal,
-    );
-}
-
-/// Long requests, beside plain nginx.
-fn uploads(
-    report: &Report,
-    scene: &Scene,
-    targets: &[Target; 3],
-    case: &str,
-    (connections, bytes): (u32, u64),
-    goal: f64,
-) {
-    by_bytes(
-        report,
-        scene,
-        targets,
-        case,
-        Shape::Uploads(connections, bytes),
-        goal,
-    );
-}
-
+/// Long answers and requests, beside plain nginx.
 fn by_bytes(
     report: &Report,
     scene: &Scene,

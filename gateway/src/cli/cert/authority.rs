@@ -87,7 +87,7 @@ pub(super) fn root(config: &Config, key: Option<&Path>, json: bool) -> Result<()
         about.map_err(|e| Failure::new(Exit::Config, format!("{}: {e}", path.display())))?;
     out::json(&Shown {
         pem,
-        sha256: pairs(&about.sha256),
+        sha256: about.fingerprint(),
         subject: about.subject,
         not_after: rfc3339(about.not_after),
         key: key.map(Path::to_owned),
@@ -104,11 +104,6 @@ fn write_key(to: &Path, key_pem: &str) -> Result<(), Failure> {
         file.sync_all()
     };
     written().map_err(|e| Failure::new(Exit::CannotCreate, format!("{}: {e}", to.display())))
-}
-
-fn pairs(bytes: &[u8]) -> String {
-    let pairs: Vec<_> = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
-    pairs.join(":")
 }
 
 /// Checks an authority, puts it in place of the internal one and has a running gateway use it.

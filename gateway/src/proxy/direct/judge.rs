@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::proxy::head::{MAX_FIELDS, MAX_HEAD};
+use crate::proxy::head::{MAX_FIELDS, MAX_HEAD, is_token};
 use crate::proxy::stream::chunks::Chunks;
 
 /// The most digits of a length.
@@ -396,26 +396,6 @@ const PART: usize = 16;
 
 fn is_text(byte: u8) -> bool {
     (byte >= b' ' && byte != 0x7f) || byte == b'\t'
-}
-
-/// Source: RFC 9110 section 5.6.2.
-fn is_token(byte: u8) -> bool {
-    TOKENS.get(usize::from(byte)).is_some_and(|is_one| *is_one)
-}
-
-static TOKENS: [bool; 256] = all_tokens();
-
-const fn all_tokens() -> [bool; 256] {
-    let mut all = [false; 256];
-    let mut rest: &mut [bool] = &mut all;
-    let mut byte = 0_u8;
-    while let Some((is_one, behind)) = rest.split_first_mut() {
-        *is_one = matches!(byte,
-            b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'0'..=b'9' | b'A'..=b'Z' | b'^'..=b'z' | b'|' | b'~');
-        rest = behind;
-        byte = byte.wrapping_add(1);
-    }
-    all
 }
 
 #[cfg(test)]

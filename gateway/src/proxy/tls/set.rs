@@ -1,6 +1,7 @@
 //! The certificates in force, and where each is from.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::iter;
 use std::sync::Arc;
 
 use certs::{Chain, ChainError, DAY, Leaf, Selection, Tag};
@@ -43,7 +44,7 @@ pub(crate) struct Ordered {
     /// What is ordered: a host of these may be without a certificate for a while.
     pub(crate) names: Names,
     /// Hosts whose leaf of the internal authority is made anew, however long it would be good.
-    pub(crate) anew: Vec<String>,
+    pub(crate) anew: HashSet<String>,
 }
 
 impl CertSet {
@@ -87,7 +88,7 @@ impl CertSet {
             // nobody is named for the others until they have a certificate
             None => open,
         };
-        let previous = previous.map(|set| (set, &ordered.anew[..]));
+        let previous = previous.map(|set| (set, &ordered.anew));
         for chain in leaves(&hosts, internal, previous, now)? {
             let Some(host) = chain.names().first() else {
                 continue;
@@ -155,18 +156,15 @@ impl CertSet {
 
     /// Says whether a certificate of one's own stands for a host at `now`.
     pub(crate) fn is_own(&self, host: &str, now: i64) -> bool {
-        let form = certs::same_host_form(host);
-        let wild = form.split_once('.').map(|(_, rest)| format!("*.{rest}"));
-        let good = |name: &String| self.own_names.get(name).is_some_and(|end| *end >= now);
-        good(&form) || wild.as_ref().is_some_and(good)
+        let is_good = |name: &String| self.own_names.get(name).is_some_and(|end| *end >= now);
+        names_for(host).iter().any(is_good)
     }
 
     /// Says whether a certificate of one's own that is out of its dates was meant for a host.
     fn was_own(&self, host: &str) -> bool {
-        let form = certs::same_host_form(host);
-        let wild = form.split_once('.').map(|(_, rest)| format!("*.{rest}"));
-        let mut names = self.idle.iter().flat_map(|chain| chain.names());
-        names.any(|name| *name == form || wild.as_ref() == Some(name))
+        let names = names_for(host);
+        let mut held = self.idle.iter().flat_map(|chain| chain.names());
+        held.any(|name| names.contains(name))
     }
 
     /// Lists the certificates of one's own that are out of their dates.
@@ -177,6 +175,11 @@ impl CertSet {
     /// Returns what the configured files held.
     pub(crate) fn files(&self) -> &Own {
         &self.files
+    }
+
+    /// Returns the internal authority's leaf for a host in the form in which names are compared.
+    pub(crate) fn leaf(&self, host: &str) -> Option<&Arc<Chain>> {
+        self.issued.get(host)
     }
 
     /// Lists the hosts of the internal authority's leaves, with the leaf.
@@ -226,6 +229,13 @@ impl CertSet {
     }
 }
 
+/// Lists the names in a certificate that stand for a host: its own, and the wildcard over it.
+fn names_for(host: &str) -> Vec<String> {
+    let own = certs::same_host_form(host);
+    let wild = own.split_once('.').map(|(_, rest)| format!("*.{rest}"));
+    iter::once(own).chain(wild).collect()
+}
+
 fn is_due(chain: &Chain, now: i64) -> bool {
     certs::is_due(chain.not_before(), chain.not_after(), now)
 }
@@ -252,7 +262,7 @@ fn permitted<'a>(
 fn leaves(
     hosts: &[&String],
     internal: Option<&InternalCa>,
-    previous: Option<(&CertSet, &[String])>,
+    previous: Option<(&CertSet, &HashSet<String>)>,
     now: i64,
 ) -> Result<Vec<Arc<Chain>>, CertError> {
     let provider = provider();

@@ -142,6 +142,12 @@ fn built(
     )
 }
 
+/// A set in which the authority alone signs.
+fn signed(ca: &InternalCa, hosts: &[String], previous: Option<&CertSet>, now: i64) -> CertSet {
+    let (own, ordered) = (Own::default(), Ordered::default());
+    CertSet::build(&own, &ordered, Some(ca), hosts, previous, now).unwrap()
+}
+
 fn serve(set: CertSet) -> Arc<ServerConfig> {
     let set = Arc::new(set);
     Arc::new(server_config(move || set.clone()).unwrap())
@@ -152,15 +158,7 @@ fn known_hosts_are_served_under_the_root_and_unknown_ones_are_not() {
     let dir = Folder::new();
     let ca = dir.ca(now()).unwrap();
     let hosts = names(&["gate.test", "app.gate.test"]);
-    let set = CertSet::build(
-        &Own::default(),
-        &Ordered::default(),
-        Some(&ca),
-        &hosts,
-        None,
-        now(),
-    )
-    .unwrap();
+    let set = signed(&ca, &hosts, None, now());
     assert!(set.same_certificate(Some("gate.test"), "gate.test"));
     assert!(!set.same_certificate(Some("gate.test"), "app.gate.test"));
     assert!(!set.same_certificate(None, "gate.test"));
@@ -179,15 +177,7 @@ fn each_host_has_a_leaf_of_its_own() {
     let dir = Folder::new();
     let ca = dir.ca(now()).unwrap();
     let hosts = names(&["gate.test", "app.gate.test"]);
-    let set = CertSet::build(
-        &Own::default(),
-        &Ordered::default(),
-        Some(&ca),
-        &hosts,
-        None,
-        now(),
-    )
-    .unwrap();
+    let set = signed(&ca, &hosts, None, now());
     assert_eq!(set.chains().len(), 2);
     assert!(set.chains().iter().all(|c| c.names().len() == 1));
 }
@@ -196,15 +186,7 @@ fn each_host_has_a_leaf_of_its_own() {
 fn a_ticket_resumes_the_session_and_early_data_is_off() {
     let dir = Folder::new();
     let ca = dir.ca(now()).unwrap();
-    let set = CertSet::build(
-        &Own::default(),
-        &Ordered::default(),
-        Some(&ca),
-        &names(&["gate.test"]),
-        None,
-        now(),
-    )
-    .unwrap();
+    let set = signed(&ca, &names(&["gate.test"]), None, now());
     let (server, client) = (serve(set), client(&ca.root_pem(), &[b"http/1.1"]));
     assert_eq!(server.max_early_data_size, 0);
     let (first, _) = handshake(&client, &server, "gate.test").unwrap();
@@ -246,38 +228,14 @@ fn leaves_are_kept_until_a_third_of_their_life_is_left() {
     let dir = Folder::new();
     let (start, hosts) = (now(), names(&["gate.test"]));
     let ca = dir.ca(start).unwrap();
-    let first = CertSet::build(
-        &Own::default(),
-        &Ordered::default(),
-        Some(&ca),
-        &hosts,
-        None,
-        start,
-    )
-    .unwrap();
+    let first = signed(&ca, &hosts, None, start);
     let soon = start + 9 * DAY;
-    let second = CertSet::build(
-        &Own::default(),
-        &Ordered::default(),
-        Some(&ca),
-        &hosts,
-        Some(&first),
-        soon,
-    )
-    .unwrap();
+    let second = signed(&ca, &hosts, Some(&first), soon);
     assert!(!first.is_due(soon));
     assert!(Arc::ptr_eq(&first.chains()[0], &second.chains()[0]));
     let late = start + 10 * DAY;
     assert!(second.is_due(late));
-    let third = CertSet::build(
-        &Own::default(),
-        &Ordered::default(),
-        Some(&ca),
-        &hosts,
-        Some(&second),
-        late,
-    )
-    .unwrap();
+    let third = signed(&ca, &hosts, Some(&second), late);
     assert!(!Arc::ptr_eq(&second.chains()[0], &third.chains()[0]));
     assert!(!third.is_due(late));
 }
@@ -287,42 +245,18 @@ fn the_intermediate_may_sign_for_the_hosts_of_the_policy_and_no_others() {
     let dir = Folder::new();
     let ca = dir.ca(now()).unwrap();
     let hosts = names(&["gate.example.org", "app.gate.localhost"]);
-    CertSet::build(
-        &Own::default(),
-        &Ordered::default(),
-        Some(&ca),
-        &hosts,
-        None,
-        now(),
-    )
-    .unwrap();
+    signed(&ca, &hosts, None, now());
     let first = ca.ca();
     assert!(first.permits("wiki.example.org") && first.permits("gate.localhost"));
     assert!(!first.permits("example.com") && !first.permits("invalid"));
-    CertSet::build(
-        &Own::default(),
-        &Ordered::default(),
-        Some(&ca),
-        &hosts,
-        None,
-        now(),
-    )
-    .unwrap();
+    signed(&ca, &hosts, None, now());
     assert_eq!(
         first.pem(),
         ca.ca().pem(),
         "the same hosts need no other one"
     );
     let more = names(&["gate.example.org", "shop.example.com"]);
-    CertSet::build(
-        &Own::default(),
-        &Ordered::default(),
-        Some(&ca),
-        &more,
-        None,
-        now(),
-    )
-    .unwrap();
+    signed(&ca, &more, None, now());
     assert!(ca.ca().permits("shop.example.com") && ca.ca().permits("gate.example.org"));
     assert_eq!(
         dir.ca(now()).unwrap().ca().pem(),
@@ -336,39 +270,12 @@ fn without_the_roots_key_another_domain_is_refused_and_the_known_ones_are_served
     let dir = Folder::new();
     let ca = dir.ca(now()).unwrap();
     let hosts = names(&["gate.example.org"]);
-    CertSet::build(
-        &Own::default(),
-        &Ordered::default(),
-        Some(&ca),
-        &hosts,
-        None,
-        now(),
-    )
-    .unwrap();
+    signed(&ca, &hosts, None, now());
     fs::remove_file(dir.0.join("ca/root.key")).unwrap();
     let ca = dir.ca(now()).unwrap();
     let near = names(&["gate.example.org", "wiki.example.org"]);
-    assert!(
-        CertSet::build(
-            &Own::default(),
-            &Ordered::default(),
-            Some(&ca),
-            &near,
-            None,
-            now()
-        )
-        .is_ok()
-    );
-    let far = names(&["shop.example.com"]);
-    let error = CertSet::build(
-        &Own::default(),
-        &Ordered::default(),
-        Some(&ca),
-        &far,
-        None,
-        now(),
-    )
-    .unwrap_err();
+    signed(&ca, &near, None, now());
+    let error = built(&[], Some(&ca), &["shop.example.com"]).unwrap_err();
     assert!(
         error
             .to_string()

@@ -191,7 +191,7 @@ fn a_leaf_is_made_anew_with_another_key_when_that_is_wanted_and_the_others_stay(
     let hosts = names(&["a.test", "b.test"]);
     let build = |previous: Option<&CertSet>, anew: &[&str]| {
         let ordered = Ordered {
-            anew: names(anew),
+            anew: names(anew).into_iter().collect(),
             names: Names::default(),
             ..Ordered::default()
         };
