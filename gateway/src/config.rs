@@ -95,7 +95,8 @@ pub(crate) struct Http {
     /// Open connections over all sources.
     #[serde(deserialize_with = "value::range::<_, _, 1, 1_000_000>")]
     pub(crate) max_connections: usize,
-    /// Open connections of one source address (one /64 for IPv6).
+    /// Open connections of one source address (one /64 for IPv6, and four times as many of one /56); where somebody is
+    /// signed in from it, half of all.
     #[serde(deserialize_with = "value::range::<_, _, 1, 1_000_000>")]
     pub(crate) max_connections_per_source: usize,
     /// Open requests of one person over all their devices; a WebSocket is one.

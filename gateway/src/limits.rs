@@ -4,6 +4,7 @@
 //! come in.
 
 mod bucket;
+mod per_source;
 mod source;
 mod table;
 mod tally;
@@ -19,13 +20,18 @@ use parking_lot::RwLock;
 use self::bucket::{Bucket, Passed};
 
 pub(crate) use self::bucket::{Budget, RetryAfter};
-pub(crate) use self::source::Source;
-pub(crate) use self::tally::Tally;
+use self::per_source::PerSource;
+pub(crate) use self::source::{SITE_FACTOR, Source};
+pub(crate) use self::tally::{BySource, Tally};
 
 /// Requests a second one source may make before anything is known about it.
 const SOURCE_PER_SECOND: u32 = 200;
 /// How many of them may come at once beyond the first.
 const SOURCE_BURST: u32 = 400;
+/// Handshakes of TLS a second that one source may begin where nobody is signed in from it.
+const HANDSHAKES_PER_SECOND: u32 = 100;
+/// How many of them may come at once beyond the first.
+const HANDSHAKES_BURST: u32 = 400;
 /// Keys that have a budget of their own; further ones share budgets until the next sweep.
 const KEYS_MAX: usize = 100_000;
 
@@ -53,6 +59,16 @@ impl From<&policy::Rate> for Rate {
 }
 
 impl Rate {
+    /// The budget of handshakes of a source. Source: security.md R-DO-05.
+    fn of_handshakes() -> Self {
+        Self {
+            name: "handshakes".into(),
+            count: HANDSHAKES_PER_SECOND,
+            per: Duration::from_secs(1),
+            burst: HANDSHAKES_BURST,
+        }
+    }
+
     /// The default budget of a source.
     pub(crate) fn of_source() -> Self {
         Self {
@@ -84,7 +100,8 @@ impl Key {
 /// All budgets of the gateway. Whoever owns it calls `sweep` once a minute.
 pub(crate) struct Limits {
     clock: Passed,
-    sources: Bucket<Source>,
+    sources: PerSource,
+    handshakes: PerSource,
     /// By the whole tier: a changed tier starts afresh, an unchanged one outlives reloads.
     tiers: RwLock<HashMap<Rate, Arc<Bucket<Key>>>>,
     tier_keys: Arc<AtomicUsize>,
@@ -108,7 +125,8 @@ impl Limits {
     fn bounded(source: &Rate, keys_max: usize, now: Instant) -> Self {
         let clock = Passed::new(now);
         Self {
-            sources: Bucket::new(source, clock.clone(), keys_max, Arc::default()),
+            sources: PerSource::new(source, &clock, keys_max),
+            handshakes: PerSource::new(&Rate::of_handshakes(), &clock, keys_max),
             clock,
             tiers: RwLock::default(),
             tier_keys: Arc::default(),
@@ -116,13 +134,22 @@ impl Limits {
         }
     }
 
-    /// Takes one request from the budget of the source of `ip`.
+    /// Takes one request from the budget of the source of `ip`, and from that of its site.
     ///
     /// # Errors
-    /// When the budget is used up.
+    /// When either budget is used up.
     pub(crate) fn source(&self, ip: IpAddr, now: Instant) -> Result<(), RetryAfter> {
         self.clock.pass(now);
-        self.sources.take(&Source::of(ip)).map(drop)
+        self.sources.take(Source::of(ip))
+    }
+
+    /// Takes one handshake of TLS from the budget of the source of `ip`, and from that of its site.
+    ///
+    /// # Errors
+    /// When either budget is used up.
+    pub(crate) fn handshake(&self, ip: IpAddr, now: Instant) -> Result<(), RetryAfter> {
+        self.clock.pass(now);
+        self.handshakes.take(Source::of(ip))
     }
 
     /// Takes one request from the budget that `key` has in a tier.
@@ -139,6 +166,7 @@ impl Limits {
     pub(crate) fn sweep(&self, now: Instant) {
         self.clock.pass(now);
         self.sources.sweep();
+        self.handshakes.sweep();
         self.tiers.write().retain(|_, bucket| {
             bucket.sweep();
             !bucket.is_empty() || Arc::strong_count(bucket) > 1
@@ -147,7 +175,7 @@ impl Limits {
 
     /// Returns how many keys have a budget of their own.
     pub(crate) fn keys(&self) -> usize {
-        self.sources.len() + self.tier_keys.load(Ordering::Relaxed)
+        self.sources.len() + self.handshakes.len() + self.tier_keys.load(Ordering::Relaxed)
     }
 
     fn tier(&self, rate: &Rate) -> Arc<Bucket<Key>> {

@@ -248,7 +248,7 @@ fn probes_and_answers_429_ban_where_that_is_configured_and_few_of_them_do_not() 
     let scene = Scene::new("probes = { maxretry = 6 }\nlimited = { maxretry = 3 }\n");
     let (stranger, office) = (scene.client(&scene.stranger), scene.client(&scene.office));
     let probe = |client: &Client| {
-        let url = format!("{}wp-login.php", scene.portal());
+        let url = format!("{}nothing", scene.portal());
         client.try_send(&url, &[]).map(|answer| answer.status)
     };
     for _ in 0..5 {
@@ -264,6 +264,36 @@ fn probes_and_answers_429_ban_where_that_is_configured_and_few_of_them_do_not() 
     assert_eq!(seen, [401, 401, 401, 401, 401, 429, 429, 429]);
     assert_eq!(scene.bans()[0]["reason"], "many-limits");
     assert_eq!(scene.bans().len(), 1);
+    assert_eq!(office.follow(&scene.portal()).status, 200);
+}
+
+#[test]
+fn who_asks_for_what_only_scanners_ask_for_is_banned_and_a_browser_of_the_office_is_not() {
+    let scene = Scene::new("");
+    let (stranger, office) = (scene.client(&scene.stranger), scene.client(&scene.office));
+    let ask = |client: &Client, path: &str, args: &[&str]| {
+        let url = format!("{}{path}", scene.app());
+        client.try_send(&url, args).map(|answer| answer.status)
+    };
+    // a page that is open asks on after its session has ended
+    let page = ["-H", "Sec-Fetch-Site: same-origin"];
+    let cookie = ["-H", "Cookie: __Host-postern-device=x"];
+    for path in ["wp-admin/admin-ajax.php", "environment"] {
+        for _ in 0..6 {
+            ask(&office, path, &page).unwrap();
+            ask(&office, path, &cookie).unwrap();
+        }
+    }
+    for path in [".env", ".git/config", "wp-login.php", "cgi-bin/x"] {
+        ask(&stranger, path, &[]).unwrap();
+        ask(&office, path, &[]).unwrap();
+    }
+    ask(&stranger, "xmlrpc.php", &[]).unwrap();
+    assert!(scene.is_shut(&stranger), "a scanner is still answered");
+    let bans = scene.bans();
+    assert_eq!(bans.len(), 1, "{bans:?}");
+    assert_eq!(bans[0]["network"], format!("{STRANGER}/32"));
+    assert_eq!(bans[0]["reason"], "many-scans");
     assert_eq!(office.follow(&scene.portal()).status, 200);
 }
 

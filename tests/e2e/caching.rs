@@ -176,6 +176,13 @@ fn what_was_answered_before_stands_in_for_an_app_that_fails() {
         (200, "replica only saw /list\n")
     );
     assert!(stale.header("age").unwrap().parse::<u32>().unwrap() >= 1);
+    // a head alone ends its stream, too
+    for version in ["--http1.1", "--http2"] {
+        let head = |path| scene.demo.try_send(&scene.at(path), &["-I", version]);
+        let status = |path| head(path).map(|answer| answer.status);
+        assert_eq!(status("/list"), Ok(200), "{version}");
+        assert_eq!(status("/strict"), Ok(502), "{version}");
+    }
     let failed = |r: &serde_json::Value| r["path"] == "/list" && r["reason"] == "upstream-down";
     journal::wait_for(&scene.gateway, "request-ended.1", failed);
     // what was given out says that it was old

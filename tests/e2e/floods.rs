@@ -317,40 +317,59 @@ fn a_reader_that_takes_nothing_for_too_long_is_cut_and_a_slow_one_is_not() {
     drop(stuck);
 }
 
+/// A gateway before a hose, and who is signed in there.
+struct Before {
+    gateway: Gateway,
+    asks: Asks,
+}
+
+impl Before {
+    fn new(hose: &Firehose) -> Self {
+        let gateway = Gateway::demo_before(&hose.url());
+        let client = Client::new(&gateway);
+        let app = client.sign_in(&gateway.facts.app, &gateway.facts.demo);
+        assert_eq!(app.status, 200, "{app:?}");
+        let name = host(&gateway.facts.app);
+        let cookie = client.cookie(name, "__Host-postern").unwrap();
+        let asks = Asks {
+            cookie: format!("__Host-postern={cookie}"),
+            authority: format!("{name}:{}", gateway.https_port()),
+        };
+        Self { gateway, asks }
+    }
+
+    /// One who asks for the flood over HTTP/2 and gives it that window.
+    fn reader(&self, window: u32) -> Wire {
+        let facts = &self.gateway.facts;
+        let to = SocketAddr::from(([127, 0, 0, 1], self.gateway.https_port()));
+        let mut wire = Wire::bare(to, host(&facts.app), &facts.ca_root, LIMIT);
+        let head = fields(&self.asks.fields("GET", "/flood"));
+        let ask = frame(HEADERS, END_HEADERS | END_STREAM, 1, &head);
+        wire.send(&[PREFACE, &settings(&[(4, window)]), &ask].concat());
+        wire
+    }
+}
+
+/// Opens the window again for what came.
+fn give_back(wire: &mut Wire, came: &Frame) {
+    if came.kind == DATA && !came.payload.is_empty() {
+        let read = u32::try_from(came.payload.len()).unwrap().to_be_bytes();
+        wire.send(&[0, 1].map(|of| frame(WINDOW_UPDATE, 0, of, &read)).concat());
+    }
+}
+
 /// A client of HTTP/2 that opens no window for its answer holds what is there of it for thirty seconds and no longer;
 /// one that reads slowly gets all it asks for. Source: CVE-2019-9511, CVE-2019-9517; security.md R-DO-11.
 #[test]
 fn a_reader_of_http_2_that_opens_no_window_is_cut_and_a_slow_one_is_not() {
     let hose = Firehose::new();
-    let gateway = Gateway::demo_before(&hose.url());
-    let client = Client::new(&gateway);
-    let app = client.sign_in(&gateway.facts.app, &gateway.facts.demo);
-    assert_eq!(app.status, 200, "{app:?}");
-    let (name, port) = (host(&gateway.facts.app), gateway.https_port());
-    let asks = Asks {
-        cookie: format!(
-            "__Host-postern={}",
-            client.cookie(name, "__Host-postern").unwrap()
-        ),
-        authority: format!("{name}:{port}"),
-    };
-    let open = |window: u32| {
-        let to = SocketAddr::from(([127, 0, 0, 1], port));
-        let mut wire = Wire::bare(to, name, &gateway.facts.ca_root, LIMIT);
-        let head = fields(&asks.fields("GET", "/flood"));
-        let ask = frame(HEADERS, END_HEADERS | END_STREAM, 1, &head);
-        wire.send(&[PREFACE, &settings(&[(4, window)]), &ask].concat());
-        wire
-    };
-    let (mut shut, mut slow) = (open(0), open(16 * 1024));
+    let before = Before::new(&hose);
+    let (mut shut, mut slow) = (before.reader(0), before.reader(16 * 1024));
     let begin = Instant::now();
     let more = |slow: &mut Wire| {
         let next = slow.next_frame().unwrap().expect("the slow one lives");
         assert!(!matches!(next.kind, RST_STREAM | GOAWAY), "{next:?}");
-        if next.kind == DATA && !next.payload.is_empty() {
-            let read = u32::try_from(next.payload.len()).unwrap().to_be_bytes();
-            slow.send(&[0, 1].map(|of| frame(WINDOW_UPDATE, 0, of, &read)).concat());
-        }
+        give_back(slow, &next);
     };
     while hose.cut() == 0 {
         more(&mut slow);
@@ -372,5 +391,40 @@ fn a_reader_of_http_2_that_opens_no_window_is_cut_and_a_slow_one_is_not() {
     for _ in 0..100 {
         more(&mut slow);
     }
+    assert_eq!(hose.cut(), 1);
+}
+
+/// A reader without haste cannot put off the end of a gateway that is told to stop; it hears at once that it should go.
+#[test]
+fn a_slow_reader_of_http_2_hears_of_a_stop_and_does_not_put_it_off() {
+    let hose = Firehose::new();
+    let mut before = Before::new(&hose);
+    let mut slow = before.reader(16 * 1024);
+    let reader = thread::spawn(move || {
+        let mut went_away = None;
+        let begin = Instant::now();
+        while let Ok(Some(next)) = slow.next_frame() {
+            if next.kind == GOAWAY {
+                went_away.get_or_insert_with(|| begin.elapsed());
+            }
+            if next.kind == RST_STREAM {
+                break;
+            }
+            give_back(&mut slow, &next);
+            thread::sleep(Duration::from_millis(20));
+        }
+        (went_away, begin.elapsed())
+    });
+    wait::until_true(wait::PATIENCE, "it reads", || hose.sent() > 64 * 1024);
+    // TimeoutStopSec of the unit is 30
+    let took = before.gateway.stop();
+    assert!(took < Duration::from_secs(30), "{took:?}");
+    let (went_away, ended) = reader.join().unwrap();
+    let told = went_away.expect("a GOAWAY");
+    assert!(told < Duration::from_secs(5), "{told:?}");
+    assert!(
+        ended > Duration::from_secs(15),
+        "what is under way goes on for a while: {ended:?}"
+    );
     assert_eq!(hose.cut(), 1);
 }

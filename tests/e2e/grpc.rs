@@ -2,7 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use postern_tests::curl::{Client, host, signed_in};
 use postern_tests::gateway::Gateway;
@@ -103,7 +104,7 @@ fn a_call_without_a_session_never_reaches_the_app_and_one_that_is_revoked_ends()
     assert_eq!((refused.status, app.seen().len()), (401, before));
     let other = channel(&gateway, Some(&cookie));
     assert_eq!(other.call("/echo.Echo/Say", &["x"], 1).unwrap().status, 200);
-    let waiting = std::thread::spawn({
+    let waiting = thread::spawn({
         let open = channel(&gateway, Some(&cookie));
         // two answers are never coming, so it stays open
         move || open.call("/echo.Echo/Chat", &["a", "b"], 2)
@@ -154,7 +155,7 @@ fn an_app_that_is_late_or_speaks_something_else_gets_its_page_and_others_are_not
     let app = App::new();
     let text = over(&app).replace("allow.people", "timeout = { head = \"2s\" }\nallow.people");
     let (gateway, client, cookie) = with_cookie(&text);
-    let chat = std::thread::spawn({
+    let chat = thread::spawn({
         let open = channel(&gateway, Some(&cookie));
         move || open.call("/echo.Echo/Chat", &["a", "b"], 2)
     });
@@ -182,6 +183,34 @@ fn an_app_that_is_late_or_speaks_something_else_gets_its_page_and_others_are_not
     let seen = plain.seen();
     let asked = seen.iter().any(|seen| seen.line.contains("HTTP/1.1"));
     assert!(!asked, "nothing is asked of it another way: {seen:?}");
+}
+
+#[test]
+fn a_call_ends_when_its_stream_has_lasted_as_long_as_the_policy_lets_it_and_no_sooner() {
+    let app = App::new();
+    let limited = |times: &str| {
+        over(&app).replace(
+            "allow.people",
+            &format!("timeout = {{ {times} }}\nallow.people"),
+        )
+    };
+    let (gateway, _, cookie) = with_cookie(&limited("body = \"1s\", stream = \"4s\""));
+    // two answers are never coming, so it stays open
+    let chat = || channel(&gateway, Some(&cookie)).call("/echo.Echo/Chat", &["a", "b"], 2);
+    let begin = Instant::now();
+    assert!(chat().is_err());
+    let took = begin.elapsed();
+    assert!(took > Duration::from_secs(3) && took < SOON, "{took:?}");
+    wait::until_true(SOON, "the app saw its end", || app.open() == 0);
+    gateway.set_policy(&limited("body = \"1s\", stream = \"1h\""));
+    thread::scope(|scope| {
+        let open = scope.spawn(chat);
+        wait::until_true(SOON, "the call is open", || app.open() == 1);
+        thread::sleep(took);
+        assert_eq!((app.open(), open.is_finished()), (1, false));
+        drop(gateway.must(&["session", "revoke", "--user", "demo"]));
+        assert!(open.join().unwrap().is_err());
+    });
 }
 
 #[test]

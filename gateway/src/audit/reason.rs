@@ -50,6 +50,7 @@ pub(crate) const STATEMENT_KEY: &str = "statement-key";
 pub(crate) const MANY_FAILURES: &str = "many-failures";
 pub(crate) const MANY_LIMITS: &str = "many-limits";
 pub(crate) const MANY_PROBES: &str = "many-probes";
+pub(crate) const MANY_SCANS: &str = "many-scans";
 pub(crate) const BY_OPERATOR: &str = "by-operator";
 pub(crate) const BAN_SPARED: &str = "ban-spared";
 pub(crate) const SPRAYING: &str = "spraying";
@@ -181,6 +182,7 @@ pub(crate) const ALL: &[&str] = &[
     MANY_FAILURES,
     MANY_LIMITS,
     MANY_PROBES,
+    MANY_SCANS,
     BY_OPERATOR,
     BAN_SPARED,
     SPRAYING,

@@ -34,14 +34,19 @@ pub(crate) enum Offence {
     Limited,
     /// It asked for what is not there, or not for strangers.
     Probe,
+    /// It asked for what only scanners ask for.
+    Scan,
 }
 
 impl Offence {
+    const ALL: [Self; 4] = [Self::SignIn, Self::Limited, Self::Probe, Self::Scan];
+
     fn reason(self) -> &'static str {
         match self {
             Self::SignIn => reason::MANY_FAILURES,
             Self::Limited => reason::MANY_LIMITS,
             Self::Probe => reason::MANY_PROBES,
+            Self::Scan => reason::MANY_SCANS,
         }
     }
 }
@@ -86,6 +91,7 @@ pub(crate) struct Book {
     failures: Hits,
     limited: Hits,
     probes: Hits,
+    scans: Hits,
     rows: HashMap<IpNet, BanRow>,
     /// Those in force, by their end.
     active: BTreeSet<(i64, IpNet)>,
@@ -102,6 +108,7 @@ impl Book {
             failures: Hits::default(),
             limited: Hits::default(),
             probes: Hits::default(),
+            scans: Hits::default(),
             rows: HashMap::new(),
             active: BTreeSet::new(),
             lengths: BTreeMap::new(),
@@ -314,7 +321,7 @@ impl Book {
         for network in old {
             self.drop_row(&network);
         }
-        for what in [Offence::SignIn, Offence::Limited, Offence::Probe] {
+        for what in Offence::ALL {
             let findtime = seconds(self.jail(what).findtime);
             self.hits(what).forget(findtime, now);
         }
@@ -356,6 +363,7 @@ impl Book {
             },
             Offence::Limited => self.figures.limited,
             Offence::Probe => self.figures.probes,
+            Offence::Scan => self.figures.scans,
         }
     }
 
@@ -364,11 +372,12 @@ impl Book {
             Offence::SignIn => &mut self.failures,
             Offence::Limited => &mut self.limited,
             Offence::Probe => &mut self.probes,
+            Offence::Scan => &mut self.scans,
         }
     }
 
     fn forget_hits(&mut self, network: &IpNet) {
-        for what in [Offence::SignIn, Offence::Limited, Offence::Probe] {
+        for what in Offence::ALL {
             self.hits(what).clear(network);
         }
     }

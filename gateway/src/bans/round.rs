@@ -112,6 +112,7 @@ fn known(why: &str) -> &'static str {
         reason::MANY_FAILURES,
         reason::MANY_LIMITS,
         reason::MANY_PROBES,
+        reason::MANY_SCANS,
     ];
     let known = known.into_iter().find(|code| *code == why);
     known.unwrap_or(reason::BY_OPERATOR)

@@ -39,7 +39,7 @@ impl Watched {
         match what {
             Offence::SignIn => self.bans.failed(record),
             Offence::Limited => self.bans.series(record),
-            Offence::Probe => {}
+            Offence::Probe | Offence::Scan => {}
         }
         if let Some(source) = record.source {
             let door = match record.device {

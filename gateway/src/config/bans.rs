@@ -37,6 +37,8 @@ pub(crate) struct Bans {
     pub(crate) limited: Jail,
     /// Bans for refused requests of strangers.
     pub(crate) probes: Jail,
+    /// Bans for strangers' requests of what only scanners ask for.
+    pub(crate) scans: Jail,
     /// Accounts with failures, over all sources, that raise the alarm of spraying.
     #[serde(deserialize_with = "value::range::<_, _, 2, 10_000>")]
     pub(crate) spray_accounts: usize,
@@ -77,6 +79,7 @@ impl Bans {
             ("bantime", self.bantime),
             ("limited", self.limited.bantime),
             ("probes", self.probes.bantime),
+            ("scans", self.scans.bantime),
         ];
         let over = first.into_iter().find(|(_, time)| *time > self.cap);
         over.map(|(key, _)| (key, "a first ban cannot be longer than `cap`".to_owned()))
@@ -96,6 +99,7 @@ impl Default for Bans {
             spare_signed_in: true,
             limited: Jail::of(300),
             probes: Jail::of(0),
+            scans: Jail::of(5),
             spray_accounts: 20,
             spray_window: ten_minutes(),
         }

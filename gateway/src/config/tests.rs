@@ -140,6 +140,7 @@ allow = ["203.0.113.0/24", "2001:db8::/48"]
 spare-signed-in = false
 limited = { maxretry = 5, findtime = "10m", bantime = "2h" }
 probes = { maxretry = 50 }
+scans = { maxretry = 9 }
 spray-accounts = 30
 spray-window = "1h"
 [log]

@@ -10,8 +10,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
-use self::table::{Key, Table};
+use self::table::{Counter, Key, Table};
 use crate::ids::DeviceId;
+use crate::limits::{SITE_FACTOR, Source};
 use crate::secrets;
 use crate::store::CounterRow;
 
@@ -172,22 +173,40 @@ impl Lockout {
 
     /// Counts a post to any sign-in form.
     pub(crate) fn post(&self, source: IpAddr, now: i64) -> Result<(), Throttled> {
-        let key = self.hashed(&["source", &origin(source)]);
+        let own = (self.hashed(&["source", &origin(source)]), 1);
+        let site = Source::of(source).site().map(|site| {
+            let key = self.hashed(&["site", &site.to_string()]);
+            (key, i64::from(SITE_FACTOR))
+        });
+        let budgets = [Some(own), site].into_iter().flatten();
         let mut tables = self.tables.lock();
-        let counter = tables.sources.entry(key, now);
-        let each = 60_000 / i64::from(self.limits.source_posts_per_minute.max(1));
-        let burst = each.saturating_mul(self.limits.source_posts_burst.into());
-        let burst = burst.min((POSTS_LIFE - 60) * 1000);
-        // the count is when the budget is whole again, in milliseconds after `since`
-        let passed = now.saturating_sub(counter.since).saturating_mul(1000);
-        let ahead = counter.count.saturating_sub(passed).max(0);
+        for (key, factor) in budgets.clone() {
+            self.spend(tables.sources.peek(key), factor, now)?;
+        }
+        for (key, factor) in budgets {
+            let counter = tables.sources.entry(key, now);
+            counter.count = self.spend(Some(counter), factor, now)?;
+            (counter.since, counter.last) = (now, now);
+        }
+        Ok(())
+    }
+
+    /// Tells what a counter of posts is after one more: when the budget is whole again, in milliseconds after `now`.
+    ///
+    /// `factor` is how much more than one source it has.
+    fn spend(&self, counter: Option<&Counter>, factor: i64, now: i64) -> Result<i64, Throttled> {
+        let per_minute = i64::from(self.limits.source_posts_per_minute.max(1));
+        let each = 60_000 / per_minute.saturating_mul(factor);
+        let burst = i64::from(self.limits.source_posts_burst).saturating_mul(factor);
+        let burst = each.saturating_mul(burst).min((POSTS_LIFE - 60) * 1000);
+        let ahead = counter.map_or(0, |counter| {
+            let passed = now.saturating_sub(counter.since).saturating_mul(1000);
+            counter.count.saturating_sub(passed).max(0)
+        });
         if ahead > burst {
             return Err(throttled((ahead - burst).saturating_add(999) / 1000));
         }
-        counter.since = now;
-        counter.count = ahead.saturating_add(each);
-        counter.last = now;
-        Ok(())
+        Ok(ahead.saturating_add(each))
     }
 
     /// Counts a password before it is compared.

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
+use super::source::{SITE_FACTOR, Site, Source};
+
 /// Counts by key; a key whose count is zero takes no room.
 #[derive(Debug)]
 pub(crate) struct Tally<K>(HashMap<K, usize>);
@@ -49,9 +51,63 @@ impl<K: Eq + Hash> Tally<K> {
     }
 }
 
+/// Counts by source; the sources of one site of IPv6 together may have [`SITE_FACTOR`] times as many as one.
+#[derive(Debug, Default)]
+pub(crate) struct BySource {
+    sources: Tally<Source>,
+    sites: Tally<Site>,
+}
+
+impl BySource {
+    /// Counts one more, unless the source or its site have as many as they may; says whether it did.
+    pub(crate) fn add_below(&mut self, source: Source, most: usize) -> bool {
+        let factor = usize::try_from(SITE_FACTOR).unwrap_or(usize::MAX);
+        let site = source.site();
+        if site.is_some_and(|site| self.sites.of(&site) >= most.saturating_mul(factor)) {
+            return false;
+        }
+        let fits = self.sources.add_below(source, most);
+        if fits && let Some(site) = site {
+            self.sites.add(site);
+        }
+        fits
+    }
+
+    /// Counts one less.
+    pub(crate) fn take(&mut self, source: Source) {
+        self.sources.take(&source);
+        if let Some(site) = source.site() {
+            self.sites.take(&site);
+        }
+    }
+
+    /// Tells whether none has any.
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sources.is_empty() && self.sites.is_empty()
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Tally;
+    use super::{BySource, Tally};
+    use crate::limits::Source;
+
+    #[test]
+    fn a_site_has_four_times_what_one_source_of_it_has() {
+        let mut tally = BySource::default();
+        let of = |net: u16| Source::of(format!("2001:db8:0:{net:x}::1").parse().unwrap());
+        assert!(tally.add_below(of(0), 1) && !tally.add_below(of(0), 1));
+        assert!((1..4).all(|net| tally.add_below(of(net), 1)));
+        assert!(!tally.add_below(of(4), 1) && !tally.add_below(of(0xff), 1));
+        assert!(tally.add_below(of(0x100), 1), "another site");
+        tally.take(of(2));
+        assert!(tally.add_below(of(4), 1));
+        for net in [0, 1, 3, 4, 0x100] {
+            tally.take(of(net));
+        }
+        assert!(tally.is_empty());
+    }
 
     #[test]
     fn each_key_has_its_own_count_and_none_at_zero_is_kept() {

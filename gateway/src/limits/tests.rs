@@ -251,3 +251,30 @@ fn parallel_requests_count_each() {
     });
     assert_eq!(passed, 100);
 }
+
+#[test]
+fn a_site_of_ipv6_has_four_times_the_budget_of_one_source_of_it() {
+    let now = clock::now();
+    let limits = Limits::new(&rate("source", 1, 60, 1), now);
+    let of = |net: u16| ip(&format!("2001:db8:0:{net:x}::1"));
+    for net in 0..2 {
+        assert!(limits.source(of(net), now).is_ok() && limits.source(of(net), now).is_ok());
+        assert!(limits.source(of(net), now).is_err(), "one source");
+    }
+    assert!(limits.source(of(2), now).is_ok(), "the fifth of five");
+    assert!(limits.source(of(3), now).is_err(), "one site");
+    assert!(limits.source(of(0x100), now).is_ok(), "another site");
+    assert!(limits.source(of(3), after(now, 15_000)).is_ok());
+}
+
+#[test]
+fn handshakes_have_a_budget_of_their_own() {
+    let (limits, now) = limits();
+    let (a, b) = (ip("192.0.2.1"), ip("192.0.2.2"));
+    for _ in 0..=400 {
+        limits.handshake(a, now).unwrap();
+    }
+    assert!(limits.handshake(a, now).is_err());
+    assert!(limits.handshake(b, now).is_ok() && limits.source(a, now).is_ok());
+    assert!(limits.handshake(a, after(now, 10)).is_ok());
+}

@@ -15,7 +15,6 @@ use super::pep::Ctx;
 use super::{answer, offence, own};
 use crate::access::{self, Denied, Permit};
 use crate::audit::{Event, Record};
-use crate::bans::Offence;
 use crate::console::{self, Act, SharedConsole};
 use crate::gateway::Gateway;
 use crate::operate::office::{Actor, Office};
@@ -50,7 +49,7 @@ pub(super) async fn console(
         }
         Err(denied) => {
             if matches!(denied, Denied::Deny { .. }) {
-                offence::note(gw, ctl, ctx, &session.req_header().headers, Offence::Probe);
+                offence::note_probe(gw, ctl, ctx, session.req_header());
             }
             if matches!(denied, Denied::StepUp | Denied::Login) {
                 keep(ctl, session, target, &who).await?;
@@ -136,7 +135,7 @@ async fn serve(
     ended.status = Some(response.status().as_u16());
     gw.audit.note(ended);
     if response.status() == StatusCode::NOT_FOUND {
-        offence::note(gw, ctl, ctx, &session.req_header().headers, Offence::Probe);
+        offence::note_probe(gw, ctl, ctx, session.req_header());
     }
     if Act::of(&ctx.method) == Act::Write && gw.history.waits_since(ctl.conn.opened) {
         // what waits is confirmed over a connection that is newer than it

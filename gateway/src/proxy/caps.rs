@@ -15,7 +15,7 @@ use super::conn::ConnOrigin;
 use crate::clock;
 use crate::descriptors::{self, Claim};
 use crate::ids::Door;
-use crate::limits::{Source, Tally};
+use crate::limits::{BySource, Limits, Source};
 
 /// How long what is known of places is used.
 const FRESH: Duration = Duration::from_secs(1);
@@ -29,7 +29,7 @@ pub(super) struct Caps {
     /// The most there may be.
     pub(super) most: usize,
     per_source: usize,
-    sources: Mutex<Tally<Source>>,
+    sources: Mutex<BySource>,
     refused: AtomicU64,
     ask: Ask,
     homes: Mutex<(HashSet<Source>, Option<Instant>)>,
@@ -97,8 +97,8 @@ impl Caps {
         if self.open() >= self.most {
             return false;
         }
-        if let Some(source) = source.map(Source::of)
-            && !sources.add_below(source, self.per_source)
+        if let Some(source) = source
+            && !self.count(&mut sources, source)
         {
             return false;
         }
@@ -111,15 +111,22 @@ impl Caps {
         if self.is_crowded() && !self.is_home(source) {
             return false;
         }
-        let mut sources = self.sources.lock();
-        sources.add_below(Source::of(source), self.per_source)
+        self.count(&mut self.sources.lock(), source)
+    }
+
+    /// Counts one more for a source; where somebody is signed in, a whole office may be, and it may have half of all.
+    fn count(&self, sources: &mut BySource, source: IpAddr) -> bool {
+        let of_home = self.per_source.max(self.most / 2);
+        let own = Source::of(source);
+        sources.add_below(own, self.per_source)
+            || (self.is_home(source) && sources.add_below(own, of_home))
     }
 
     fn leave(&self, source: Option<IpAddr>) {
         let mut sources = self.sources.lock();
         self.total.fetch_sub(1, Ordering::Relaxed);
         if let Some(source) = source {
-            sources.take(&Source::of(source));
+            sources.take(Source::of(source));
         }
     }
 }
@@ -151,6 +158,19 @@ impl Place {
     }
 }
 
+impl Place {
+    /// Tells whether a source may begin a handshake now; `false` where the connection must be closed.
+    pub(super) fn may_shake(&self, limits: &Limits, source: IpAddr) -> bool {
+        let fits = source.is_loopback()
+            || limits.handshake(source, clock::now()).is_ok()
+            || self.caps.is_home(source);
+        if !fits {
+            self.caps.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        fits
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         self.caps.leave(self.source);
@@ -160,7 +180,9 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::{Caps, Place};
+    use crate::clock;
     use crate::ids::Door;
+    use crate::limits::{Limits, Rate};
     use crate::proxy::ConnOrigin;
     use std::net::SocketAddr;
     use std::sync::Arc;
@@ -248,5 +270,31 @@ mod tests {
         assert!(caps.enter("2001:db8::1".parse().ok()));
         assert!(!caps.enter("2001:db8::2".parse().ok()));
         assert!(caps.enter("2001:db8:0:1::1".parse().ok()));
+    }
+
+    #[test]
+    fn an_office_may_have_half_of_all_once_somebody_is_signed_in() {
+        let (office, other) = ("192.0.2.9".parse().unwrap(), "192.0.2.8".parse().unwrap());
+        let caps = Caps::new(16, 2, Box::new(move || vec![office]));
+        let count = |source| (0..16).filter(|_| caps.enter(Some(source))).count();
+        assert_eq!((count(other), count(office)), (2, 8));
+    }
+
+    #[test]
+    fn handshakes_of_strangers_have_a_budget_and_those_of_an_office_have_none() {
+        let office = "192.0.2.9".parse().unwrap();
+        let caps = Arc::new(Caps::new(16, 16, Box::new(move || vec![office])));
+        let limits = Limits::new(&Rate::of_source(), clock::now());
+        let place = Place::take(&caps, None).unwrap();
+        let count = |source: &str| {
+            let source = source.parse().unwrap();
+            (0..1500)
+                .filter(|_| place.may_shake(&limits, source))
+                .count()
+        };
+        let strangers = count("192.0.2.8");
+        assert!((401..1500).contains(&strangers), "{strangers}");
+        assert_eq!((count("192.0.2.9"), count("127.0.0.1")), (1500, 1500));
+        assert_eq!(caps.refused(), u64::try_from(1500 - strangers).unwrap());
     }
 }

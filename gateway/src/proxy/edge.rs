@@ -330,7 +330,11 @@ async fn serve(edge: Arc<Edge>, (socket, mut origin, mut place, _busy): Given) {
     let Ok(mut stream) = stream else {
         return;
     };
-    if real_source(&edge, &mut stream, &mut origin, &mut place).await {
+    if !real_source(&edge, &mut stream, &mut origin, &mut place).await {
+        return;
+    }
+    let is_free = !origin.tls || origin.door == Door::Tunnel;
+    if is_free || place.may_shake(&edge.gw.limits, origin.peer.ip()) {
         conn::serve(edge, stream, origin).await;
     }
 }

@@ -23,7 +23,6 @@ pub(crate) use super::record::request_record;
 use super::{answer, cookies, native, offence, own, preflight};
 use crate::access::{self, Denied, HttpQuestion, Permit, Quarantine, Verdict};
 use crate::audit::{Event, Record, reason};
-use crate::bans::Offence;
 use crate::clock;
 use crate::gateway::Gateway;
 use crate::ids::Door;
@@ -332,9 +331,11 @@ async fn to_app(
             })))
         }
         Err(denied) => {
-            if matches!(denied, Denied::Deny { .. }) {
-                offence::note(gw, ctl, ctx, &session.req_header().headers, Offence::Probe);
-            }
+            let tell = match matches!(denied, Denied::Deny { .. }) {
+                true => offence::note_probe,
+                false => offence::note_scan,
+            };
+            tell(gw, ctl, ctx, session.req_header());
             if denied == Denied::Login
                 && let Some(leave) = keep_form(gw, ctl, session, ctx, &who).await?
             {

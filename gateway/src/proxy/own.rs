@@ -18,7 +18,6 @@ use super::pep::Ctx;
 use super::statement::KEYS_PATH;
 use super::{admin, answer, cookies, headers, offence, reports, upstream};
 use crate::audit::{Event, reason};
-use crate::bans::Offence;
 use crate::clock;
 use crate::console::{self, SharedConsole};
 use crate::gateway::Gateway;
@@ -136,7 +135,7 @@ async fn by_pages(
     }
     note_page(gw, ctl, ctx, "allow", reason::OWN_PAGE, response.status());
     if response.status() == StatusCode::NOT_FOUND {
-        offence::note(gw, ctl, ctx, &session.req_header().headers, Offence::Probe);
+        offence::note_probe(gw, ctl, ctx, session.req_header());
     }
     answer::send(gw, session, ctx, response).await?;
     Ok(Answered::Yes)

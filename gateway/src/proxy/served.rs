@@ -6,7 +6,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{StatusCode, header};
 use pingora_error::Result;
-use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
 use super::answer;
@@ -120,7 +119,7 @@ async fn send(
     if compressor.is_some() {
         head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
     }
-    write_head(session, head, empty).await?;
+    answer::write_head(session, head, empty).await?;
     if empty {
         return Ok(());
     }
@@ -147,10 +146,6 @@ async fn send(
         session.write_response_body(body, left == 0).await?;
     }
     Ok(())
-}
-
-async fn write_head(session: &mut Session, head: ResponseHeader, empty: bool) -> Result<()> {
-    session.write_response_header(Box::new(head), empty).await
 }
 
 fn chunk(

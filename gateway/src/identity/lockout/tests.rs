@@ -50,6 +50,27 @@ fn a_source_has_sixty_posts_at_once_and_one_more_each_second() {
 }
 
 #[test]
+fn a_site_of_ipv6_has_four_times_the_posts_of_one_source_of_it() {
+    let limits = Limits {
+        source_posts_per_minute: 5,
+        source_posts_burst: 5,
+        ..limits()
+    };
+    let lockout = Lockout::new(limits, Zeroizing::new([1; 32]), &[], NOW);
+    let of = |net: u16| format!("2001:db8:0:{net:x}::1").parse().unwrap();
+    for net in 0..21 {
+        lockout.post(of(net), NOW).unwrap();
+    }
+    assert_eq!(retry(lockout.post(of(21), NOW)), 3);
+    assert!(lockout.post(of(0x100), NOW).is_ok(), "another site");
+    // what was refused took nothing from its own budget
+    for net in 21..25 {
+        let now = NOW + 3 * i64::from(net - 20);
+        assert!(lockout.post(of(21), now).is_ok(), "{net}");
+    }
+}
+
+#[test]
 fn five_posts_a_minute_burst_five_lets_six_pass_and_one_more_each_twelve_seconds() {
     let limits = Limits {
         source_posts_per_minute: 5,

@@ -165,7 +165,7 @@ pub(super) async fn refuse(
         record.code = Some(ctx.code().into());
     }
     gw.audit.note(record);
-    offence::note(gw, ctl, ctx, &session.req_header().headers, Offence::Probe);
+    offence::note_probe(gw, ctl, ctx, session.req_header());
     session.set_keepalive(None);
     problem(gw, session, ctx, problem_shown).await
 }
