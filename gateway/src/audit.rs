@@ -124,7 +124,8 @@ impl Audit {
     }
 
     /// Writes a record. Durable: answers after it is on disk, with its number. Batched: answers
-    /// once it is queued, with the last number written so far.
+    /// once it is queued, with the last number written so far. Where the queue is full it waits for
+    /// a place, for two seconds at most.
     ///
     /// The record is written even if the caller stops waiting.
     ///
@@ -136,6 +137,7 @@ impl Audit {
         record: Record,
         durability: Durability,
     ) -> Result<u64, AuditError> {
+        self.shared.room(durability).await;
         match durability {
             Durability::Batched => self.queue(record),
             Durability::Durable => {

@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::timeout;
 
 use super::event::Event;
 use super::flood::Flood;
@@ -21,6 +22,9 @@ use crate::clock;
 const QUEUE_MAX: usize = 8192;
 /// Places of the queue that only durable records may take.
 const RESERVED: usize = 2048;
+
+/// How long one who may wait does so for a place.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The times of the writer.
 #[derive(Clone, Copy, Debug)]
@@ -61,10 +65,31 @@ pub(super) struct Entry {
     pub(super) waiter: Option<Waiter>,
 }
 
+impl Entry {
+    fn durability(&self) -> Durability {
+        match self.waiter {
+            Some(_) => Durability::Durable,
+            None => Durability::Batched,
+        }
+    }
+}
+
+/// How many records there may be in the queue for one more to be taken.
+fn places(durability: Durability) -> usize {
+    match durability {
+        Durability::Durable => QUEUE_MAX,
+        Durability::Batched => QUEUE_MAX - RESERVED,
+    }
+}
+
 /// What the handle and the writer share.
 pub(super) struct Shared {
     queue: Mutex<Queue>,
     wake: Condvar,
+    /// How many are in the queue.
+    queued: AtomicUsize,
+    /// Tells that the queue was emptied.
+    freed: Notify,
     flood: Mutex<Flood>,
     /// Why the journal is broken; `None` while it is well.
     fault: Mutex<Option<Arc<str>>>,
@@ -89,6 +114,8 @@ impl Shared {
         Self {
             queue: Mutex::default(),
             wake: Condvar::new(),
+            queued: AtomicUsize::new(0),
+            freed: Notify::new(),
             flood: Mutex::default(),
             fault: Mutex::new(None),
             healthy: AtomicBool::new(true),
@@ -121,11 +148,7 @@ impl Shared {
         if !self.healthy() {
             return Err(self.broken());
         }
-        let durability = match entry.waiter {
-            Some(_) => Durability::Durable,
-            None => Durability::Batched,
-        };
-        if !Flood::concerns(&entry.stamped, durability) {
+        if !Flood::concerns(&entry.stamped, entry.durability()) {
             return self.enqueue(entry);
         }
         match self.flood.lock().admit(entry.stamped) {
@@ -137,20 +160,38 @@ impl Shared {
         }
     }
 
+    /// Waits until the queue has a place, though not for ever: a disk that stalls is to make requests late before it makes
+    /// them fail.
+    pub(super) async fn room(&self, durability: Durability) {
+        let has_room = || self.queued.load(Ordering::Relaxed) < places(durability);
+        if has_room() {
+            return;
+        }
+        let freed = async {
+            loop {
+                let freed = self.freed.notified();
+                if has_room() {
+                    break;
+                }
+                freed.await;
+            }
+        };
+        // where it stays full the record is refused, as it is for those who do not wait
+        let _ = timeout(PATIENCE, freed).await;
+    }
+
     fn enqueue(&self, entry: Entry) -> Result<(), AuditError> {
+        let durability = entry.durability();
         let mut queue = self.queue.lock();
         if queue.closing {
             return Err(AuditError::Closed);
         }
-        let room = match entry.waiter {
-            Some(_) => QUEUE_MAX,
-            None => QUEUE_MAX - RESERVED,
-        };
-        if queue.entries.len() >= room {
+        if queue.entries.len() >= places(durability) {
             return Err(AuditError::Full);
         }
         queue.urgent |= entry.waiter.is_some();
         queue.entries.push_back(entry);
+        self.queued.store(queue.entries.len(), Ordering::Relaxed);
         let wake = queue.urgent || queue.entries.len() == 1 || queue.is_filling();
         drop(queue);
         if wake {
@@ -182,14 +223,24 @@ impl Shared {
             self.wake.wait_while_for(&mut queue, gather, pace.batch);
         }
         queue.urgent = false;
-        (std::mem::replace(&mut queue.entries, spare), queue.closing)
+        let taken = std::mem::replace(&mut queue.entries, spare);
+        self.emptied();
+        (taken, queue.closing)
+    }
+
+    fn emptied(&self) {
+        self.queued.store(0, Ordering::Relaxed);
+        self.freed.notify_waiters();
     }
 
     /// Refuses records from here on, and all that wait.
     fn fail(&self, why: Arc<str>) {
         *self.fault.lock() = Some(why);
         self.healthy.store(false, Ordering::Release);
-        let entries = std::mem::take(&mut self.queue.lock().entries);
+        let mut queue = self.queue.lock();
+        let entries = std::mem::take(&mut queue.entries);
+        self.emptied();
+        drop(queue);
         for entry in entries {
             self.refuse(entry.waiter);
         }
@@ -373,5 +424,69 @@ impl Writer {
             }
             Err(error) => tracing::warn!(%error, "the audit journal is still broken"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::{Entry, PATIENCE, Pace, QUEUE_MAX, RESERVED, Shared};
+    use crate::audit::record::Stamped;
+    use crate::audit::{AuditError, Durability, Event, Record, reason};
+
+    fn entry() -> Entry {
+        let record = Record {
+            user: Some("demo".into()),
+            ..Record::new(Event::SignedIn, "ok", reason::RULE)
+        };
+        Entry {
+            stamped: Stamped::new(0, record),
+            waiter: None,
+        }
+    }
+
+    fn full() -> Arc<Shared> {
+        let shared = Shared::new(0);
+        for _ in 0..QUEUE_MAX - RESERVED {
+            shared.push(entry()).unwrap();
+        }
+        assert!(matches!(shared.push(entry()), Err(AuditError::Full)));
+        Arc::new(shared)
+    }
+
+    #[tokio::test]
+    async fn who_finds_the_queue_full_waits_until_the_disk_has_taken_it() {
+        let shared = full();
+        shared.room(Durability::Durable).await;
+        let waits = tokio::spawn({
+            let shared = Arc::clone(&shared);
+            async move {
+                shared.room(Durability::Batched).await;
+                shared.push(entry())
+            }
+        });
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(!waits.is_finished());
+        let (taken, _) = shared.drain(Pace::default(), VecDeque::new());
+        assert_eq!(taken.len(), QUEUE_MAX - RESERVED);
+        assert!(waits.await.unwrap().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_the_disk_takes_nothing_the_wait_ends_and_the_record_is_refused() {
+        let (shared, begin) = (full(), tokio::time::Instant::now());
+        shared.room(Durability::Batched).await;
+        assert_eq!(begin.elapsed(), PATIENCE);
+        assert!(matches!(shared.push(entry()), Err(AuditError::Full)));
+        shared.fail("a full disk".into());
+        shared.room(Durability::Batched).await;
+        assert_eq!(begin.elapsed(), PATIENCE);
+        assert!(matches!(
+            shared.push(entry()),
+            Err(AuditError::Broken { .. })
+        ));
     }
 }
