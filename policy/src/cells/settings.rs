@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use toml::{Table, Value};
 
-use super::places::FRESH;
+use super::places::sample;
 use crate::canon::PathOpts;
 use crate::compile::{AppIx, Policy};
 use crate::print::{Piece, Topic, pieces};
@@ -93,10 +93,7 @@ fn readings(before: &Policy, after: &Policy, out: &mut Vec<Setting>) {
     let mut told = BTreeSet::new();
     for app in &after.ir.apps {
         for host in app.hosts.iter().filter(|_| !app.shadow) {
-            let name = match host.wildcard {
-                true => format!("{FRESH}.{}", host.name),
-                false => host.name.clone(),
-            };
+            let name = sample(host);
             let (Some(was), Some(is)) = (before.hosts.find(&name), after.hosts.find(&name)) else {
                 continue;
             };

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::compile::{TimeClass, zone_of};
 use crate::diag::{did_you_mean, show};
-use crate::ir::{Group, Schedule, User, Zone, index};
+use crate::ir::{DAYS, Group, Schedule, User, Zone, index};
 
 /// What a question may name.
 #[derive(Clone, Copy, Debug)]
@@ -108,10 +108,9 @@ impl Names<'_> {
 
 /// `tue 10:00`, `2026-10-12 10:00` or the same with a `T`.
 fn civil(text: &str) -> Option<DateTime> {
-    let days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
     let (day, time) = text.split_once([' ', 'T'])?;
     let time: jiff::civil::Time = time.parse().ok()?;
-    let date = match days.iter().position(|name| *name == day) {
+    let date = match DAYS.iter().position(|name| *name == day) {
         // 2026-01-05 is a monday
         Some(at) => jiff::civil::date(2026, 1, 5 + i8::try_from(at).ok()?),
         None => day.parse().ok()?,

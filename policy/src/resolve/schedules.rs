@@ -6,12 +6,11 @@ use jiff::tz::TimeZoneDatabase;
 use super::settings::bad;
 use super::{empty_list, limit, unique};
 use crate::diag::{Diagnostic, did_you_mean, show};
-use crate::ir::Schedule;
+use crate::ir::{DAYS, Schedule};
 use crate::syntax::{Def, ScheduleAst, Sp, Word};
 
 /// Most schedules of one policy.
 const MAX_SCHEDULES: usize = 65_536;
-const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
 /// Resolves the schedules, sorted by name.
 pub(super) fn schedules(defs: &[Def<ScheduleAst>], diags: &mut Vec<Diagnostic>) -> Vec<Schedule> {
