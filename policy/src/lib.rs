@@ -49,7 +49,7 @@ pub use show::{Show, ShownApp, ShownArea, ShownGuard, ShownNet, ShownRule};
 pub use source::{FileId, Location, Sources, Span};
 pub use syntax::{FORMAT_VERSION, json_schema};
 pub use testrun::TestResult;
-pub use trace::{AllowTrace, Explanation};
+pub use trace::{AllowTrace, Explanation, GuardTrace};
 
 /// A policy that may be used: everything resolved and every test passed.
 #[derive(Debug)]
