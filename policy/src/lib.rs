@@ -36,7 +36,7 @@ pub use compile::{
     SubjectBits, TimeClass, User, ZoneClass,
 };
 pub use decide::{Context, Decision, Outcome, Subject};
-pub use diag::{Diagnostic, Severity};
+pub use diag::{Diagnostic, Edit, Severity};
 pub use dns::{DnsName, DnsOthers, DnsQuarantine, DnsRefusal, TunnelDns};
 pub use headers::{HeaderField, HeaderSet, HeaderValues, Person};
 pub use ir::{At, Device, Proto, Reprove, SignInDoor, Upstream};
