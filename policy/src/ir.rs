@@ -19,6 +19,7 @@ use crate::headers::HeaderSet;
 use crate::lane::Lanes;
 use crate::source::Span;
 use crate::text::Text;
+pub(crate) use digest::same;
 pub(crate) use hours::{DAYS, clock};
 pub(crate) use pattern::{Pattern, Seg};
 

@@ -10,7 +10,7 @@ use crate::ir::{self, DAYS, Ir, Resource, Who, clock};
 use crate::resolve::tenants::{EVERYBODY, owner, split};
 use crate::resolve::values::show_duration;
 use crate::source::Sources;
-pub(crate) use pieces::{Piece, Topic, pieces};
+pub(crate) use pieces::{Piece, Topic, pieces, same_names};
 use rules::mfa;
 pub(crate) use rules::{allow_keys, guard_keys};
 use words::{list, pair, push, quote};

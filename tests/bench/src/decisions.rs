@@ -143,7 +143,9 @@ fn answers(report: &Report, policy: &Policy) {
     report.row(&row.goal(Goal::AtMost(1.0)));
 }
 
-/// Exact differences of two versions of the largest policy, for each kind of thing that can change in one place.
+/// Exact differences of two versions of the largest policy, for each kind of thing that can change in one place:
+/// a rule, a member of a group, a network of a zone that 10,000 rules name, a guard, and an hour of a schedule that
+/// 10,000 rules name.
 pub fn diffs(report: &Report) {
     let plain = world::text(LARGEST, "");
     let one_rule = world::text(LARGEST, ", from = \"office\"");
@@ -154,13 +156,9 @@ pub fn diffs(report: &Report) {
     let [early, late] = ["18:00", "19:00"].map(|end| world::with_hours(&plain, end));
     let cases = [
         ("one rule", &plain, one_rule),
+        ("a member", &plain, other("\ng0 = [", "\ng0 = [\"u5000\", ")),
         (
-            "a member of a group",
-            &plain,
-            other("\ng0 = [", "\ng0 = [\"u5000\", "),
-        ),
-        (
-            "a network of a zone that 10000 rules name",
+            "a network of 10000",
             &plain,
             other("plant = [", "plant = [\"10.40.0.0/16\", "),
         ),
@@ -172,7 +170,7 @@ pub fn diffs(report: &Report) {
                 "\n[deny.away]\nwho = \"@g5\"\nfrom = \"internet\"\nreason = \"r\"\n\n[group]\n",
             ),
         ),
-        ("an hour of a schedule that 10000 rules name", &early, late),
+        ("an hour of 10000", &early, late),
     ];
     for (what, before, after) in cases {
         let [before, after] = [before, &after].map(|text| world::load(text));
