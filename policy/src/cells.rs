@@ -5,6 +5,7 @@
 //! Exact for the people of the folder, and for instants from 2025 to 2033, or a year beyond any date a schedule
 //! names.
 
+mod alike;
 mod answers;
 mod changed;
 mod diff;

@@ -40,6 +40,61 @@ pub struct Diagnostic {
     pub related: Vec<(Span, String)>,
     /// What to do.
     pub help: Option<String>,
+    pub(crate) meant: Option<Meant>,
+}
+
+/// A change to one file after which a finding is gone; what was meant may still be something else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edit {
+    /// What is replaced.
+    pub span: Span,
+    /// What stands there then.
+    pub text: String,
+}
+
+/// What was probably meant instead of a wrong word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Meant {
+    wrong: String,
+    right: String,
+    help: String,
+}
+
+impl Meant {
+    /// The name nearest to `wrong`, if it is near enough to be a slip.
+    pub(crate) fn near(wrong: &str, names: impl IntoIterator<Item: AsRef<str>>) -> Option<Self> {
+        Some(Self::name(wrong, nearest(wrong, names)?))
+    }
+
+    /// A name that certainly stands for another.
+    pub(crate) fn name(wrong: &str, right: String) -> Self {
+        let help = format!("did you mean `{right}`?");
+        Self {
+            wrong: wrong.to_owned(),
+            right,
+            help,
+        }
+    }
+
+    /// A group where the name of a user stands.
+    pub(crate) fn group(name: &str) -> Self {
+        Self::written(name, format!("@{name}"), "a group is written")
+    }
+
+    /// Another way to write what was meant; `help` ends in it.
+    pub(crate) fn written(wrong: &str, right: String, help: &str) -> Self {
+        let help = format!("{help} `{right}`");
+        Self {
+            wrong: wrong.to_owned(),
+            right,
+            help,
+        }
+    }
+
+    /// Words what was meant.
+    pub(crate) fn help(&self) -> String {
+        self.help.clone()
+    }
 }
 
 impl Diagnostic {
@@ -52,6 +107,7 @@ impl Diagnostic {
             label: String::new(),
             related: Vec::new(),
             help: None,
+            meant: None,
         }
     }
 
@@ -75,6 +131,53 @@ impl Diagnostic {
     pub(crate) fn help_opt(mut self, help: Option<String>) -> Self {
         self.help = help.or(self.help);
         self
+    }
+
+    /// Says what was meant, in place of help given before.
+    pub(crate) fn meant(mut self, meant: Option<Meant>) -> Self {
+        if let Some(meant) = meant {
+            self.help = Some(meant.help());
+            self.meant = Some(meant);
+        }
+        self
+    }
+
+    /// Finds the change that writes what was meant; `None` where nothing is known to be meant, and where the wrong
+    /// word does not stand exactly once in the marked text, as with escapes in a string.
+    pub fn fix(&self, sources: &Sources) -> Option<Edit> {
+        let Meant { wrong, right, .. } = self.meant.as_ref()?;
+        let start = self.span.start as usize;
+        let text = sources.text(self.span.file);
+        let text = text.get(start..self.span.end as usize)?;
+        // files of a tenant need not name it
+        let own = wrong.split_once('/').zip(right.split_once('/'));
+        let (wrong, right) = match own.filter(|_| !text.contains(wrong.as_str())) {
+            Some(((space, wrong), (other, right))) if space == other => (wrong, right),
+            _ => (wrong.as_str(), right.as_str()),
+        };
+        let mut found = text.match_indices(wrong);
+        let (Some((at, _)), None) = (found.next(), found.next()) else {
+            return None;
+        };
+        let end = at + wrong.len();
+        let joins = |ch: char| ch.is_alphanumeric() || "-_.@!".contains(ch);
+        let before = text.get(..at)?.chars().next_back();
+        let before = before.filter(|ch| !"@!".contains(*ch));
+        let whole = ![before, text.get(end..)?.chars().next()]
+            .into_iter()
+            .flatten()
+            .any(joins);
+        // quotes must not be needed that are not there
+        let bare = |b: u8| b.is_ascii_alphanumeric() || b"-_".contains(&b);
+        let quoted = |b: u8| b.is_ascii_graphic() && !b"\"'\\".contains(&b);
+        let fits = match text.contains(['"', '\'']) {
+            true => right.bytes().all(quoted),
+            false => right.bytes().all(bare),
+        };
+        (whole && fits && !wrong.is_empty()).then(|| Edit {
+            span: Span::new(self.span.file, start + at..start + end),
+            text: right.to_owned(),
+        })
     }
 
     pub(crate) fn related(mut self, span: Span, note: impl Into<String>) -> Self {
@@ -162,5 +265,5 @@ pub(crate) fn did_you_mean(
     wrong: &str,
     names: impl IntoIterator<Item: AsRef<str>>,
 ) -> Option<String> {
-    nearest(wrong, names).map(|name| format!("did you mean `{name}`?"))
+    Meant::near(wrong, names).map(|meant| meant.help())
 }

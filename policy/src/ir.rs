@@ -2,6 +2,7 @@
 //! The digest, the compiler and the reference interpreter all start here.
 
 mod digest;
+mod hours;
 mod pattern;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,8 @@ use crate::headers::HeaderSet;
 use crate::lane::Lanes;
 use crate::source::Span;
 use crate::text::Text;
+pub(crate) use digest::same;
+pub(crate) use hours::{DAYS, clock};
 pub(crate) use pattern::{Pattern, Seg};
 
 /// Index of the built-in zone `tunnel`.

@@ -36,7 +36,7 @@ pub use compile::{
     SubjectBits, TimeClass, User, ZoneClass,
 };
 pub use decide::{Context, Decision, Outcome, Subject};
-pub use diag::{Diagnostic, Severity};
+pub use diag::{Diagnostic, Edit, Severity};
 pub use dns::{DnsName, DnsOthers, DnsQuarantine, DnsRefusal, TunnelDns};
 pub use headers::{HeaderField, HeaderSet, HeaderValues, Person};
 pub use ir::{At, Device, Proto, Reprove, SignInDoor, Upstream};
@@ -49,7 +49,7 @@ pub use show::{Show, ShownApp, ShownArea, ShownGuard, ShownNet, ShownRule};
 pub use source::{FileId, Location, Sources, Span};
 pub use syntax::{FORMAT_VERSION, json_schema};
 pub use testrun::TestResult;
-pub use trace::{AllowTrace, Explanation};
+pub use trace::{AllowTrace, Explanation, GuardTrace};
 
 /// A policy that may be used: everything resolved and every test passed.
 #[derive(Debug)]

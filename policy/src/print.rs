@@ -6,11 +6,11 @@ mod tunnel;
 pub(crate) mod words;
 
 use crate::compile::Policy;
-use crate::ir::{self, Ir, Resource, Who};
+use crate::ir::{self, DAYS, Ir, Resource, Who, clock};
 use crate::resolve::tenants::{EVERYBODY, owner, split};
 use crate::resolve::values::show_duration;
 use crate::source::Sources;
-pub(crate) use pieces::{Piece, Topic, pieces};
+pub(crate) use pieces::{Piece, Topic, pieces, same_names};
 use rules::mfa;
 pub(crate) use rules::{allow_keys, guard_keys};
 use words::{list, pair, push, quote};
@@ -172,12 +172,10 @@ impl Printer<'_> {
         for (schedule, name) in self.own(&self.ir.schedules, |schedule| &schedule.name) {
             push(out, &format!("\n[schedule.{}]", quote(name)));
             if let Some(days) = &schedule.days {
-                let names = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
-                let named = days.iter().filter_map(|&day| names.get(usize::from(day)));
+                let named = days.iter().filter_map(|&day| DAYS.get(usize::from(day)));
                 pair(out, "days", &list(&named.collect::<Vec<_>>()));
             }
             if let Some(times) = &schedule.times {
-                let clock = |at: u16| format!("{:02}:{:02}", at / 60, at % 60);
                 let ranges = times
                     .iter()
                     .map(|&(a, b)| format!("{}-{}", clock(a), clock(b)));

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use crate::canon::{self, CanonHost, CanonPath};
 use crate::compile::{Policy, SubjectBits, TimeClass, ZoneClass};
 use crate::decide::{Context, Decision, Outcome, Subject};
-use crate::diag::show;
+use crate::diag::{Meant, show};
 use crate::ir::{Device, Proto};
 use crate::lane::Proof;
 use crate::resolve::values;
@@ -72,6 +72,7 @@ pub struct QueryError {
     pub title: String,
     /// What to write instead.
     pub help: Option<String>,
+    pub(crate) meant: Option<Box<Meant>>,
 }
 
 /// A question resolved against one policy; ask it of that policy only.
@@ -257,6 +258,7 @@ fn error(field: QueryField, title: &str) -> QueryError {
         field,
         title: title.to_owned(),
         help: None,
+        meant: None,
     }
 }
 
@@ -267,6 +269,15 @@ impl QueryError {
 
     fn help_opt(self, help: Option<String>) -> Self {
         Self { help, ..self }
+    }
+
+    fn meant(self, meant: Option<Meant>) -> Self {
+        let help = meant.as_ref().map(Meant::help).or(self.help);
+        Self {
+            help,
+            meant: meant.map(Box::new),
+            ..self
+        }
     }
 }
 

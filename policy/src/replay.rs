@@ -265,6 +265,7 @@ impl Policy {
                 field: QueryField::User,
                 title: format!("unknown user `{}`", show(name)),
                 help: did_you_mean(name, self.ir.users.iter().map(|user| &user.name)),
+                meant: None,
             })?),
             None => None,
         };

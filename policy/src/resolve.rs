@@ -20,7 +20,7 @@ pub(crate) mod values;
 
 use std::collections::BTreeMap;
 
-use crate::diag::{Diagnostic, Severity, did_you_mean, show};
+use crate::diag::{Diagnostic, Meant, Severity, show};
 use crate::headers::HeaderSet;
 use crate::ir::{Defaults, Group, Ir, RateDef, Schedule, User, Zone};
 use crate::query::Names;
@@ -205,7 +205,7 @@ fn unknown(word: &Word, kind: &str, names: impl IntoIterator<Item: AsRef<str>>) 
         format!("unknown {kind} `{}`", show(&word.v)),
     )
     .label(format!("no such {kind}"))
-    .help_opt(did_you_mean(&word.v, names))
+    .meant(Meant::near(&word.v, names))
 }
 
 /// Refuses an empty list, which would otherwise mean never or always depending on the reader.

@@ -1,7 +1,7 @@
 //! The tests that a policy carries: `[[test]]`, run at every load.
 
 use crate::compile::Policy;
-use crate::diag::{Diagnostic, did_you_mean, show};
+use crate::diag::{Diagnostic, Meant, show};
 use crate::query::{Names, QueryError, QueryField, QueryText};
 use crate::resolve::tenants::owner;
 use crate::source::Span;
@@ -110,7 +110,9 @@ fn asked(test: &TestAst) -> QueryText {
 
 fn bad(test: &TestAst, error: QueryError) -> Diagnostic {
     let span = place(test, error.field).unwrap_or(test.span);
-    Diagnostic::error("bad-test", span, error.title).help_opt(error.help)
+    Diagnostic::error("bad-test", span, error.title)
+        .help_opt(error.help)
+        .meant(error.meant.map(|meant| *meant))
 }
 
 /// Whether the rule a test names exists; a rule that does not is a finding, not a failed test.
@@ -129,17 +131,17 @@ fn known_rule(policy: &Policy, expect: &ExpectAst, diags: &mut Vec<Diagnostic>) 
             rule.span,
             format!("unknown rule `{}`", show(&rule.v)),
         )
-        .help_opt(tenants_rule(policy, &rule.v).or_else(|| did_you_mean(&rule.v, ids))),
+        .meant(tenants_rule(policy, &rule.v).or_else(|| Meant::near(&rule.v, ids))),
     );
     false
 }
 
 /// Rules are named as the journal names them, in tenants' files too.
-fn tenants_rule(policy: &Policy, rule: &str) -> Option<String> {
+fn tenants_rule(policy: &Policy, rule: &str) -> Option<Meant> {
     let mut ids = policy.rules.iter().map(|info| &*info.id);
     let found = ids
         .find(|id| owner(id).is_some() && id.split_once('/').is_some_and(|(_, own)| own == rule))?;
-    Some(format!("did you mean `{found}`?"))
+    Some(Meant::name(rule, found.to_string()))
 }
 
 fn place(test: &TestAst, field: QueryField) -> Option<Span> {

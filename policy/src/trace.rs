@@ -26,6 +26,15 @@ pub struct AllowTrace {
     pub holds: Vec<&'static str>,
 }
 
+/// One guard over the place that stops nobody here, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GuardTrace {
+    /// Guard id.
+    pub rule: String,
+    /// Each of its conditions that fails.
+    pub why: String,
+}
+
 /// An answer with its reasons. The serialised form is the contract of `policy explain --json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Explanation {
@@ -41,6 +50,8 @@ pub struct Explanation {
     pub at: Option<String>,
     /// Ids of the guards that hold, in order.
     pub guards: Vec<String>,
+    /// The guards in force over the place that do not hold, in order.
+    pub guards_passed: Vec<GuardTrace>,
     /// The rules of the area in order.
     pub allows: Vec<AllowTrace>,
     /// Name of the header set the app gets, of an allow.
@@ -70,6 +81,14 @@ struct Reached<'p> {
     justify: Option<String>,
 }
 
+impl Reached<'_> {
+    /// Why the area does not take somebody for who they are.
+    fn lane_miss(&self, query: &Query) -> Option<String> {
+        let area = self.area.filter(|_| query.bits.is_some())?;
+        area.lanes.miss(query.by, query.mfa_age)
+    }
+}
+
 impl Policy {
     /// Explains the answer to a question of this policy.
     pub fn explain(&self, query: &Query) -> Explanation {
@@ -83,6 +102,7 @@ impl Policy {
             area: None,
             at: place(rule),
             guards: Vec::new(),
+            guards_passed: Vec::new(),
             allows: Vec::new(),
             headers: self.header_set(&decision),
             justify: None,
@@ -103,7 +123,7 @@ impl Policy {
             out.justify = reached.justify.take();
         }
         out.area = reached.area.map(|area| area_id(reached.id, area));
-        out.guards = self.guards_holding(query, &reached);
+        self.trace_guards(query, &reached, &mut out);
         out.allows = self.trace_allows(query, &reached);
         if decision.outcome != Outcome::Allow {
             let refused = Refused {
@@ -179,39 +199,27 @@ impl Policy {
         }
     }
 
-    fn guards_holding(&self, query: &Query, reached: &Reached<'_>) -> Vec<String> {
-        let held = |guard: &&ir::Guard| {
-            let bound = guard.on.as_ref();
-            bound.is_none_or(|list| list.contains(&reached.resource))
-                && guard
-                    .who
-                    .as_ref()
-                    .is_none_or(|who| query.bits.is_some() && who.holds(query.user, &query.groups))
-                && guard
-                    .from
-                    .as_ref()
-                    .is_none_or(|from| self.is_from(query, from))
-                && guard.device_not.is_none_or(|class| query.device < class)
-                && !guard.shadow
-                && self.guard_timed(query, guard)
-        };
-        let guards = self.ir.guards.iter().filter(held);
-        guards.map(|guard| guard.id.clone()).collect()
+    fn trace_guards(&self, query: &Query, reached: &Reached<'_>, out: &mut Explanation) {
+        let lane = reached.lane_miss(query);
+        for guard in self.guards_over(reached) {
+            let misses = self.guard_misses(query, guard, lane.as_ref());
+            match misses.is_empty() {
+                true => out.guards.push(guard.id.clone()),
+                false => out.guards_passed.push(GuardTrace {
+                    rule: guard.id.clone(),
+                    why: misses.join("; "),
+                }),
+            }
+        }
     }
 
-    fn guard_timed(&self, query: &Query, guard: &ir::Guard) -> bool {
-        let holds = |list: &Vec<u32>, unix: i64| {
-            let mut list = list.iter();
-            list.any(|&schedule| self.times.holds(schedule, unix))
-        };
-        let Some(unix) = query.time.unix() else {
-            return true;
-        };
-        guard.when.as_ref().is_none_or(|list| holds(list, unix))
-            && guard
-                .unless_when
-                .as_ref()
-                .is_none_or(|list| !holds(list, unix))
+    /// The guards in force over what a question reaches.
+    fn guards_over(&self, reached: &Reached<'_>) -> impl Iterator<Item = &ir::Guard> {
+        let resource = reached.resource;
+        self.ir.guards.iter().filter(move |guard| {
+            let on = guard.on.as_ref();
+            !guard.shadow && on.is_none_or(|list| list.contains(&resource))
+        })
     }
 
     pub(crate) fn schedule_list(&self, list: &[u32]) -> String {
@@ -224,10 +232,7 @@ impl Policy {
 
     fn trace_allows(&self, query: &Query, reached: &Reached<'_>) -> Vec<AllowTrace> {
         let rules = reached.rules.iter().zip(reached.compiled);
-        let lane = reached
-            .area
-            .filter(|_| query.bits.is_some())
-            .and_then(|area| area.lanes.miss(query.by, query.mfa_age));
+        let lane = reached.lane_miss(query);
         rules
             .map(|(rule, compiled)| {
                 let lane = lane.as_ref().filter(|_| !rule.who.anyone);

@@ -254,6 +254,9 @@ fn every_question_to_a_policy_with_errors_is_answered_by_one_document_with_all_o
         );
         assert!(key["help"].as_str().unwrap().contains("`who`"), "{key}");
         assert!(key["related"].as_array().is_some(), "{key}");
+        let start = wrong.find("whom").unwrap();
+        let fix = serde_json::json!({"start": start, "end": start + 4, "text": "who"});
+        assert_eq!(key["fix"], fix, "{key}");
     }
     // a policy without errors is answered as ever
     let dir = candidate(&gateway, &policy);

@@ -25,8 +25,18 @@ pub(crate) struct Finding {
     pub(crate) label: Option<String>,
     /// What to do.
     pub(crate) help: Option<String>,
+    /// The change to the file that writes what was probably meant.
+    pub(crate) fix: Option<Fix>,
     /// Other places that matter.
     pub(crate) related: Vec<Related>,
+}
+
+/// A piece of the file of a finding, in bytes from 0, and what to write in its place; the end is behind the last byte.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Fix {
+    pub(crate) start: u32,
+    pub(crate) end: u32,
+    pub(crate) text: String,
 }
 
 /// A place that matters too.
@@ -62,6 +72,11 @@ pub(crate) fn all(sources: &Sources, found: &[Diagnostic]) -> Vec<Finding> {
         at: place(sources, &d.span),
         label: Some(d.label.clone()).filter(|label| !label.is_empty()),
         help: d.help.clone(),
+        fix: d.fix(sources).map(|edit| Fix {
+            start: edit.span.start,
+            end: edit.span.end,
+            text: edit.text,
+        }),
         related: d.related.iter().map(related).collect(),
     };
     found.iter().map(finding).collect()
@@ -95,6 +110,7 @@ fn of_file(fault: &FileError) -> Finding {
         },
         label: None,
         help: None,
+        fix: None,
         related: Vec::new(),
     }
 }
@@ -131,11 +147,30 @@ mod tests {
             "file": "b.toml", "line": 3, "column": 1, "end_line": 3, "end_column": 3,
             "label": "second definition",
             "help": "a name is defined in exactly one place; join the two",
+            "fix": null,
             "related": [{
                 "file": "a.toml", "line": 3, "column": 1, "end_line": 3, "end_column": 3,
                 "note": "first definition",
             }],
         });
         assert_eq!(told, json!([twice]));
+    }
+
+    #[test]
+    fn a_name_that_was_meant_comes_as_a_change_to_the_file() {
+        let mut sources = Sources::new();
+        let text = "# é\npostern = 1\n[group]\nit = [\"ann\"]\nops = [\"@ti\"]\n";
+        sources.add("a.toml", text.to_owned());
+        let found = policy::load(&sources).unwrap_err();
+        let told = serde_json::to_value(super::all(&sources, &found)).unwrap();
+        assert_eq!(told[0]["help"], "did you mean `@it`?");
+        let start = text.find("@ti").unwrap();
+        let fix = json!({"start": start, "end": start + 3, "text": "@it"});
+        assert_eq!(told[0]["fix"], fix);
+        let mut text = text.to_owned();
+        text.replace_range(start..start + 3, "@it");
+        let mut sources = Sources::new();
+        sources.add("a.toml", text);
+        assert!(policy::load(&sources).is_ok());
     }
 }

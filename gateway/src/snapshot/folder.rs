@@ -192,10 +192,7 @@ impl Reading<'_> {
     fn all(&mut self) -> Result<(), FileError> {
         let root = self.enter("")?;
         self.policy_files("", &root)?;
-        let mut sources = Sources::new();
-        for file in &self.out.files {
-            sources.add(&file.path, file.text.clone());
-        }
+        let sources = self.out.clone().sources();
         // root files that are not sound do not tell; loading says why
         let wanted = policy::wanted(&sources).filter(|_| self.faults.is_empty());
         let Some(wanted) = wanted else {

@@ -9,6 +9,7 @@ use super::{PathOpts, host, path_with};
 use crate::compile::Policy;
 use crate::decide::{Context, Decision, Subject};
 use crate::ir::Device;
+use crate::naive::tests::long;
 use crate::source::Sources;
 
 const POLICY: &str = r#"postern = 1
@@ -56,13 +57,8 @@ static LOADED: LazyLock<Policy> = LazyLock::new(|| {
 });
 
 /// 10^5 paths; the long run of 10^7 is asked for by `POSTERN_LONG=1`.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the length of a test run is no part of the policy"
-)]
 fn cases() -> u32 {
-    let long = std::env::var("POSTERN_LONG").is_ok_and(|value| value == "1");
-    if long { 10_000_000 } else { 100_000 }
+    if long() { 10_000_000 } else { 100_000 }
 }
 
 /// Pieces of which tricks are made, between any bytes at all.

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::{PathOpts, decoded_eq, host, method, path, path_with, segments};
+use crate::naive::tests::long;
 
 /// Raw path, and its canonical form or the reason of the refusal.
 const PATHS: &[(&str, Result<&str, &str>)] = &[
@@ -349,7 +350,7 @@ fn a_trailing_slash_is_a_last_empty_segment() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if long() { 1_000_000 } else { 4000 }, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_canonical_path_is_its_own_canonical_form(raw in "/([a-zA-Z./~%(|]|%2[0-9a-fA-F]|%[4-7][0-9a-f]|%C3%A9|%25|\\.\\.){0,12}") {
@@ -378,6 +379,8 @@ proptest! {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { cases: if long() { 1_000_000 } else { 4000 }, failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn the_fast_scan_and_the_long_way_agree(path in "/[a./%2?#;x-]{0,40}") {
         let fast = path_text(path.as_bytes());

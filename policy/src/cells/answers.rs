@@ -122,6 +122,7 @@ impl Policy {
                 field: QueryField::User,
                 title: format!("unknown user `{}`", show(user)),
                 help: did_you_mean(user, names.chain(["anyone"])),
+                meant: None,
             });
         }
         let mut world = World::of_one(&[self], (!anyone).then_some(user)).within(bounds);
@@ -157,6 +158,7 @@ impl Policy {
             field: QueryField::To,
             title: format!("unknown resource `{}`", show(text)),
             help,
+            meant: None,
         };
         if text.contains("://") {
             let asked = crate::QueryText {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::alike::Alike;
 use super::changed::Cause;
 use super::moved::Moved;
 use super::settings::{self, Setting};
@@ -69,10 +70,10 @@ pub fn diff(before: &Policy, after: &Policy) -> Diff {
     let policies = [before, after];
     let mut world = World::new(&policies);
     let moved = Moved::new(before, after);
-    let alike = surroundings(before).is_some_and(|own| surroundings(after) == Some(own));
+    let mut alike = Alike::new(&world, policies);
     for place in joint_places(&policies) {
         super::lanes::compare(&mut world, &place, &mut out);
-        if alike && unchanged(&place.sides) {
+        if alike.place(&mut world, &place.sides) {
             continue;
         }
         let grid = Grid::new(&mut world, &place.sides, &Split::default());
@@ -153,34 +154,6 @@ fn exempt(one: &Policy, other: &Policy, before: Outcome, after: Outcome, out: &m
             what: None,
         });
     }
-}
-
-/// All that rules refer to, in one comparable form; `None` if it cannot be written, which equals nothing here.
-fn surroundings(policy: &Policy) -> Option<Vec<u8>> {
-    let ir = &policy.ir;
-    let apps: Vec<&str> = ir.apps.iter().map(|app| app.id.as_str()).collect();
-    let nets: Vec<&str> = ir.nets.iter().map(|net| net.id.as_str()).collect();
-    let people = (&ir.users, &ir.groups);
-    serde_json::to_vec(&(people, &ir.zones, &ir.schedules, &ir.guards, apps, nets)).ok()
-}
-
-/// Whether both sides have the same rules, given that the same indexes mean the same things.
-fn unchanged(sides: &[Side<'_>]) -> bool {
-    let [a, b] = sides else { return false };
-    let same_guards = match (a.place, b.place) {
-        (Some(Place::Area(a, _)), Some(Place::Area(b, _))) => a == b,
-        (Some(Place::Net(a)), Some(Place::Net(b))) => a == b,
-        (Some(Place::Admin), Some(Place::Admin)) => true,
-        _ => false,
-    };
-    let (Some(a), Some(b), true) = (rules(a), rules(b), same_guards) else {
-        return false;
-    };
-    let same = |(a, b): (&Allow, &Allow)| {
-        (&a.who, &a.from, a.device, a.mfa, a.login) == (&b.who, &b.from, b.device, b.mfa, b.login)
-            && (&a.methods, &a.when, a.shadow) == (&b.methods, &b.when, b.shadow)
-    };
-    a.len() == b.len() && a.iter().zip(b).all(same)
 }
 
 pub(super) fn rules<'p>(side: &Side<'p>) -> Option<&'p [Allow]> {

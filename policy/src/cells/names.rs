@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 
 use crate::compile::{Policy, ZoneClass};
-use crate::ir::Schedule;
+use crate::ir::{DAYS, Schedule, clock};
 
 /// Most networks that are named one by one.
 const NAMED: usize = 4;
@@ -126,7 +126,6 @@ impl Schedule {
             parts.push(weekdays(days));
         }
         if let Some(times) = &self.times {
-            let clock = |at: u16| format!("{:02}:{:02}", at / 60, at % 60);
             let spans = times
                 .iter()
                 .map(|(a, b)| format!("{}-{}", clock(*a), clock(*b)));
@@ -145,8 +144,7 @@ impl Schedule {
 
 /// Days of the week, those that follow each other as one: `mon-wed,sat`.
 fn weekdays(days: &[u8]) -> String {
-    let names = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
-    let name = |day: u8| names.get(usize::from(day)).copied().unwrap_or_default();
+    let name = |day: u8| DAYS.get(usize::from(day)).copied().unwrap_or_default();
     let mut spans: Vec<(u8, u8)> = Vec::new();
     for &day in days {
         match spans.last_mut() {

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use crate::canon;
 use crate::compile::{Allow, AppIx, BAD_REQUEST, NO_SUCH_APP, NO_SUCH_SERVICE, Policy, RuleIx};
-use crate::ir::{Pattern, Ports, Proto, Seg};
+use crate::ir::{Host, Pattern, Ports, Proto, Seg};
 use crate::resolve::invariants::Place;
 
 /// What decides in a place.
@@ -147,7 +147,15 @@ pub(crate) fn joint_places<'p>(policies: &[&'p Policy]) -> Vec<JointPlace<'p>> {
 type Apps = Vec<Option<AppIx>>;
 
 /// A label and path segment that stands for all that no file names.
-pub(super) const FRESH: &str = "zq7w-fresh";
+const FRESH: &str = "zq7w-fresh";
+
+/// A name of a host; where a star stands, with a label that no file names.
+pub(super) fn sample(host: &Host) -> String {
+    match host.wildcard {
+        true => format!("{FRESH}.{}", host.name),
+        false => host.name.clone(),
+    }
+}
 
 fn http<'p>(policies: &[&'p Policy]) -> Vec<JointPlace<'p>> {
     let mut found: BTreeMap<Apps, Vec<String>> = BTreeMap::new();
@@ -156,8 +164,8 @@ fn http<'p>(policies: &[&'p Policy]) -> Vec<JointPlace<'p>> {
     for app in apps.filter(|app| !app.shadow) {
         for host in &app.hosts {
             hosts.insert(match host.wildcard {
-                true => (format!("{FRESH}.{}", host.name), format!("*.{}", host.name)),
-                false => (host.name.clone(), host.name.clone()),
+                true => (sample(host), format!("*.{}", host.name)),
+                false => (sample(host), host.name.clone()),
             });
         }
     }

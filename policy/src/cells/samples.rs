@@ -5,9 +5,9 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use super::places::{FRESH, corners, id_of, witnesses};
+use super::places::{corners, id_of, sample, witnesses};
 use crate::compile::Policy;
-use crate::ir::{App, Host, Proto};
+use crate::ir::{App, Proto};
 use crate::resolve::invariants::Place;
 
 /// A question that leads to one place.
@@ -63,20 +63,13 @@ impl Policy {
                 continue;
             };
             let hosts = app.hosts.iter();
-            let hosts = hosts.filter(|host| self.hosts.find(&name(host)) == Some(ix));
+            let hosts = hosts.filter(|host| self.hosts.find(&sample(host)) == Some(ix));
             out.extend(hosts.map(|host| Sample {
                 resource: id_of(self, Place::Area(ix, at)),
-                to: format!("https://{}{path}", name(host)),
+                to: format!("https://{}{path}", sample(host)),
             }));
         }
         out
-    }
-}
-
-fn name(host: &Host) -> String {
-    match host.wildcard {
-        true => format!("{FRESH}.{}", host.name),
-        false => host.name.clone(),
     }
 }
 

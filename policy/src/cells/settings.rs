@@ -11,10 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use toml::{Table, Value};
 
-use super::places::FRESH;
+use super::places::sample;
 use crate::canon::PathOpts;
 use crate::compile::{AppIx, Policy};
-use crate::print::{Piece, Topic, pieces};
+use crate::print::{Piece, Topic, pieces, same_names};
 use loosens::loosens;
 
 /// One key that says something else.
@@ -66,10 +66,14 @@ const UNSAID: [(&str, &str); 4] = [
 pub(super) fn settings(before: &Policy, after: &Policy) -> Vec<Setting> {
     let (old, new) = (pieces(&before.ir), pieces(&after.ir));
     let topics: BTreeSet<&Topic<'_>> = old.keys().chain(new.keys()).collect();
+    let named = same_names(&before.ir, &after.ir);
     let (mut own, mut other) = (String::new(), String::new());
     let mut out = Vec::new();
     for topic in topics {
         let sides = (old.get(topic), new.get(topic));
+        if named && matches!(sides, (Some(was), Some(is)) if was.is_same_app(is)) {
+            continue;
+        }
         write(sides.0, &mut own);
         write(sides.1, &mut other);
         if own != other {
@@ -93,10 +97,7 @@ fn readings(before: &Policy, after: &Policy, out: &mut Vec<Setting>) {
     let mut told = BTreeSet::new();
     for app in &after.ir.apps {
         for host in app.hosts.iter().filter(|_| !app.shadow) {
-            let name = match host.wildcard {
-                true => format!("{FRESH}.{}", host.name),
-                false => host.name.clone(),
-            };
+            let name = sample(host);
             let (Some(was), Some(is)) = (before.hosts.find(&name), after.hosts.find(&name)) else {
                 continue;
             };

@@ -1,5 +1,6 @@
 //! Exact answers against asking every question there is.
 
+mod alike;
 mod contexts;
 mod exact;
 
@@ -11,7 +12,7 @@ use super::{Grid, JointPlace, Split, World, diff, joint_places};
 use crate::compile::Policy;
 use crate::decide::Outcome;
 use crate::ir::Device;
-use crate::naive::tests::compiled;
+use crate::naive::tests::{compiled, long};
 use crate::naive::world::{Dice, add_like, request, sources};
 use crate::naive::{self, Request, Target};
 use crate::query::{self, QueryText};
@@ -365,12 +366,4 @@ fn p8_every_change_of_a_diff_is_real() {
         }
     }
     assert!(checked >= 20, "only {checked} changes");
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the length of a test run is no part of the policy"
-)]
-fn long() -> bool {
-    std::env::var("POSTERN_LONG").is_ok_and(|value| value == "1")
 }

@@ -1,6 +1,6 @@
 //! The people, addresses and instants of some policies, as far as any rule of them can tell.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 
@@ -11,8 +11,8 @@ use crate::compile::{Policy, ZoneClass};
 #[derive(Debug)]
 pub(super) struct Crowd {
     pub(super) names: Vec<String>,
-    /// For each person, who that is in each policy, enabled.
-    known: Vec<Vec<Option<u32>>>,
+    /// For each policy and user of it, which of the people that is, if enabled.
+    ids: Vec<Vec<Option<u32>>>,
     /// For each person, in which policies there is one, as a key.
     pub(super) kind: Vec<u64>,
     pub(super) kinds: BTreeMap<u64, usize>,
@@ -80,21 +80,24 @@ impl<'p> World<'p> {
             })
     }
 
+    /// Whether each of the policies knows all of the people.
+    pub(super) fn all_known(&self) -> bool {
+        let all = self.crowd.names.len();
+        let mut ids = self.crowd.ids.iter();
+        ids.all(|ids| ids.iter().flatten().count() == all)
+    }
+
+    /// The people in an atom of a policy, sorted; `None` when that is everybody the policy knows.
     pub(super) fn holders(&mut self, side: usize, atom: u32) -> Option<Rc<Vec<u32>>> {
         let (policies, crowd) = (&self.policies, &self.crowd);
         let found = self.holders.entry((side, atom)).or_insert_with(|| {
-            let policy = policies.get(side)?;
-            let users: HashSet<u32> = policy.atoms.people(atom, &policy.ir).collect();
-            let known = |person: &&Vec<Option<u32>>| person.get(side).copied().flatten();
-            let all = crowd
-                .known
-                .iter()
-                .filter_map(|person| known(&person))
-                .count();
-            let held = (0u32..)
-                .zip(&crowd.known)
-                .filter(|(_, person)| known(person).is_some_and(|user| users.contains(&user)));
-            let held: Vec<u32> = held.map(|(ix, _)| ix).collect();
+            let (policy, ids) = (policies.get(side)?, crowd.ids.get(side)?);
+            let people = policy.atoms.people(atom, &policy.ir);
+            let held = people.filter_map(|user| ids.get(user as usize).copied().flatten());
+            let mut held: Vec<u32> = held.collect();
+            held.sort_unstable();
+            held.dedup();
+            let all = ids.iter().flatten().count();
             (held.len() < all).then(|| Rc::new(held))
         });
         found.clone()
@@ -111,7 +114,10 @@ fn crowd(policies: &[&Policy], only: Option<&str>) -> Crowd {
     names.dedup();
     let mut out = Crowd {
         names: Vec::new(),
-        known: Vec::new(),
+        ids: policies
+            .iter()
+            .map(|policy| vec![None; policy.users.len()])
+            .collect(),
         kind: Vec::new(),
         kinds: BTreeMap::new(),
     };
@@ -130,9 +136,15 @@ fn crowd(policies: &[&Policy], only: Option<&str>) -> Crowd {
         if kind == 0 {
             continue;
         }
+        let person = u32::try_from(out.names.len()).unwrap_or(u32::MAX);
+        for (ids, user) in out.ids.iter_mut().zip(known) {
+            let user = user.and_then(|user| ids.get_mut(user as usize));
+            if let Some(id) = user {
+                *id = Some(person);
+            }
+        }
         *out.kinds.entry(kind).or_default() += 1;
         out.names.push(name.to_owned());
-        out.known.push(known);
         out.kind.push(kind);
     }
     out

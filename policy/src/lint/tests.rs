@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use crate::compile::{self, Policy};
 use crate::ir::{Allow, Ir};
-use crate::naive::tests::compiled;
+use crate::naive::tests::{compiled, long};
 use crate::naive::world::{Dice, request, sources};
 use crate::source::{Sources, Span};
 
@@ -29,7 +29,7 @@ fn without(policy: &Policy, gone: Span) -> Policy {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, max_shrink_iters: 0, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if long() { 5_000 } else { 60 }, max_shrink_iters: 0, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_rule_said_to_decide_nothing_can_go_and_its_guards_and_rivals_are_real(seed in any::<u64>()) {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::tests::compiled;
+use super::tests::{compiled, long};
 use super::world::{Dice, add_like, request, sources};
 use super::{
     Request, Target, collapsed, decode, enforced, facts, guard_stops, offer, without_params,
@@ -324,11 +324,6 @@ proptest! {
 }
 
 /// 32 worlds for each property, with 102,400 requests in all; the long run is asked for by `POSTERN_LONG=1`.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the length of a test run is no part of the policy"
-)]
 pub(super) fn cases() -> u32 {
-    let long = std::env::var("POSTERN_LONG").is_ok_and(|value| value == "1");
-    if long { 5_000 } else { 32 }
+    if long() { 5_000 } else { 32 }
 }

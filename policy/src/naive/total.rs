@@ -7,11 +7,13 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::laws::{REQUESTS, cases, world};
+use super::tests::long;
 use super::world::{Dice, add_like, request, sources};
 use super::{Request, Target};
 use crate::canon;
 use crate::compile::Policy;
 use crate::decide::{Context, Decision, Outcome, Subject};
+use crate::diag::Edit;
 use crate::ir::{Device, Proto};
 use crate::source::Sources;
 
@@ -145,6 +147,10 @@ proptest! {
             prop_assert!(!diags.is_empty());
             for diag in diags {
                 let line = diag.one_line(&bad);
+                if let Some(Edit { span, .. }) = diag.fix(&bad) {
+                    let text = bad.text(span.file);
+                    prop_assert!(text.get(span.start as usize..span.end as usize).is_some(), "{line}");
+                }
                 prop_assert!((line.contains(".toml:") || line.contains(".txt:")) && !line.chars().any(char::is_control), "{line}");
             }
         }
@@ -152,9 +158,9 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100_000, max_shrink_iters: 0, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if long() { 10_000_000 } else { 100_000 }, max_shrink_iters: 0, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// 100,000 files.
+    /// 100,000 files, or 10^7 in the long run.
     #[test]
     fn p1_pure_noise_is_refused(bytes in vec(any::<u8>(), 0..60)) {
         let mut sources = Sources::new();

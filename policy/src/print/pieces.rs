@@ -69,6 +69,28 @@ impl Piece<'_> {
             Of::Admin => printer.admin(out),
         }
     }
+
+    /// Whether this is an app that holds the same values as that of another policy, by the same numbers.
+    pub(crate) fn is_same_app(&self, other: &Piece<'_>) -> bool {
+        match (self.of, other.of) {
+            (Of::App(own), Of::App(other)) => ir::same(own, other),
+            _ => false,
+        }
+    }
+}
+
+/// Whether the numbers of people, groups, zones, schedules, rates and header sets stand for the same names in two
+/// policies.
+pub(crate) fn same_names(one: &Ir, other: &Ir) -> bool {
+    fn same<T>(own: &[T], other: &[T], name: impl Fn(&T) -> &str) -> bool {
+        own.iter().map(&name).eq(other.iter().map(&name))
+    }
+    same(&one.users, &other.users, |user| &user.name)
+        && same(&one.groups, &other.groups, |group| &group.name)
+        && same(&one.zones, &other.zones, |zone| &zone.name)
+        && same(&one.schedules, &other.schedules, |schedule| &schedule.name)
+        && same(&one.rates, &other.rates, |rate| &rate.name)
+        && same(&one.header_sets, &other.header_sets, |set| &set.name)
 }
 
 /// All pieces of a policy.

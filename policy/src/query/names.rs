@@ -9,8 +9,8 @@ use super::{
     target,
 };
 use crate::compile::{TimeClass, zone_of};
-use crate::diag::{did_you_mean, show};
-use crate::ir::{Group, Schedule, User, Zone, index};
+use crate::diag::{Meant, show};
+use crate::ir::{DAYS, Group, Schedule, User, Zone, index};
 
 /// What a question may name.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +49,7 @@ impl Names<'_> {
         index(self.users, name, |user| &user.name).ok_or_else(|| {
             let names = self.users.iter().map(|user| &user.name);
             error(QueryField::User, &format!("unknown user `{}`", show(name)))
-                .help_opt(did_you_mean(name, names))
+                .meant(Meant::near(name, names))
         })
     }
 
@@ -59,7 +59,7 @@ impl Names<'_> {
         index(self.groups, bare, |group| &group.name).ok_or_else(|| {
             let names = self.groups.iter().map(|group| &group.name);
             let title = format!("unknown group `{}`", show(name));
-            error(QueryField::Group(at), &title).help_opt(did_you_mean(bare, names))
+            error(QueryField::Group(at), &title).meant(Meant::near(bare, names))
         })
     }
 
@@ -73,7 +73,7 @@ impl Names<'_> {
     pub(super) fn unknown_zone(&self, name: &str) -> QueryError {
         let names = self.zones.iter().map(|zone| &zone.name);
         error(QueryField::From, &format!("unknown zone `{}`", show(name)))
-            .help_opt(did_you_mean(name, names))
+            .meant(Meant::near(name, names))
     }
 
     /// Reads a wall time; the time zone is the one written, else the only one the schedules have, else UTC.
@@ -108,10 +108,9 @@ impl Names<'_> {
 
 /// `tue 10:00`, `2026-10-12 10:00` or the same with a `T`.
 fn civil(text: &str) -> Option<DateTime> {
-    let days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
     let (day, time) = text.split_once([' ', 'T'])?;
     let time: jiff::civil::Time = time.parse().ok()?;
-    let date = match days.iter().position(|name| *name == day) {
+    let date = match DAYS.iter().position(|name| *name == day) {
         // 2026-01-05 is a monday
         Some(at) => jiff::civil::date(2026, 1, 5 + i8::try_from(at).ok()?),
         None => day.parse().ok()?,

@@ -9,7 +9,7 @@ use super::settings::{device, mfa, positive, rate_ix};
 use super::tenants::{id, owner};
 use super::{Cx, MAX_ALLOWS, empty_list, sessions, unique, unknown};
 use crate::canon;
-use crate::diag::{Diagnostic, Shown, did_you_mean, show};
+use crate::diag::{Diagnostic, Meant, Shown, nearest, show};
 use crate::ir::{Allow, App, Device, Guard, Mfa, Net, Resource, Who, index};
 use crate::source::Span;
 use crate::syntax::{AllowAst, AllowKey, Def, GuardAst, List, Word};
@@ -301,7 +301,7 @@ fn one(cx: &mut Cx<'_>, word: &Word, users: &mut Vec<u32>, groups: &mut Vec<u32>
         Some(ix) => users.push(ix),
         None if index(cx.groups, &word.v, |group| &group.name).is_some() => cx
             .diags
-            .push(unknown(word, "user", [""]).help(format!("a group is written `@{}`", word.v))),
+            .push(unknown(word, "user", [""]).meant(Some(Meant::group(&word.v)))),
         None => {
             let names = cx.users.iter().map(|user| user.name.as_str());
             let finding = unknown(word, "user", names.chain(["any-user", "anyone"]));
@@ -379,9 +379,10 @@ fn methods_of(cx: &mut Cx<'_>, list: List<'_>) -> Vec<Text> {
             "read" | "GET" => out.extend(["GET", "HEAD"].map(Text::from)),
             other => match method(other) {
                 Ok(()) => out.push(word.v.clone()),
-                Err(help) => cx
-                    .diags
-                    .push(super::settings::bad(word, "a method").help(help)),
+                Err((help, meant)) => {
+                    let finding = super::settings::bad(word, "a method").help(help);
+                    cx.diags.push(finding.meant(meant));
+                }
             },
         }
     }
@@ -390,21 +391,28 @@ fn methods_of(cx: &mut Cx<'_>, list: List<'_>) -> Vec<Text> {
     out
 }
 
-fn method(name: &str) -> Result<(), String> {
+/// Checks the name of a method; if it is none, says what to do, and which was probably meant.
+fn method(name: &str) -> Result<(), (String, Option<Meant>)> {
+    let upper = name.to_ascii_uppercase();
+    match canon::method(name) {
+        Err(reject) if reject.reason() == "method-refused" => {
+            Err((format!("{upper} is never let through"), None))
+        }
+        Ok(_) if name == upper => Ok(()),
+        Ok(_) | Err(_) => {
+            let help = "methods are upper-case names such as GET or PROPFIND, or `read`";
+            Err((help.to_owned(), spelled(name)))
+        }
+    }
+}
+
+/// The method that a word spells in another way.
+fn spelled(name: &str) -> Option<Meant> {
     let known = [
         "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "read",
     ];
-    let upper = name.to_ascii_uppercase();
-    let spelled = || did_you_mean(&upper, known);
-    match canon::method(name) {
-        Err(reject) if reject.reason() == "method-refused" => {
-            Err(format!("{upper} is never let through"))
-        }
-        Ok(_) if name == upper => Ok(()),
-        Ok(_) | Err(_) => Err(spelled().unwrap_or_else(|| {
-            "methods are upper-case names such as GET or PROPFIND, or `read`".to_owned()
-        })),
-    }
+    let near = nearest(&name.to_ascii_uppercase(), known)?;
+    Some(Meant::name(name, near))
 }
 
 /// Resolves the guards: the root's, then those of tenants, sorted by name.

@@ -3,7 +3,7 @@
 use super::empty_list;
 use super::settings::bad;
 use crate::canon;
-use crate::diag::{Diagnostic, did_you_mean};
+use crate::diag::{Diagnostic, Meant};
 use crate::dns::{DnsOthers, DnsQuarantine, TunnelDns};
 use crate::syntax::{Def, DnsAst, TunnelAst, Word};
 
@@ -45,9 +45,8 @@ fn choice<T: Copy + Default>(
         return *value;
     }
     let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
-    let help = did_you_mean(&word.v, &names);
-    let help = help.unwrap_or_else(|| format!("one of: {}", names.join(", ")));
-    diags.push(bad(word, "a choice").help(help));
+    let finding = bad(word, "a choice").help(format!("one of: {}", names.join(", ")));
+    diags.push(finding.meant(Meant::near(&word.v, &names)));
     T::default()
 }
 

@@ -1,7 +1,7 @@
 //! `[headers]`: which names a set may have, and what its texts are made of.
 
 use super::{limit, unique, unknown};
-use crate::diag::{Diagnostic, did_you_mean, show};
+use crate::diag::{Diagnostic, Meant, show};
 use crate::headers::{HeaderField, HeaderSet, PLACEHOLDERS, Part, plain};
 use crate::ir::index;
 use crate::source::Span;
@@ -242,7 +242,7 @@ fn unknown_placeholder(text: &Word, name: Option<&str>) -> Diagnostic {
         .help(format!(
             "known: {known}; a brace itself is written {{{{ or }}}}"
         ))
-        .help_opt(did_you_mean(name, PLACEHOLDERS)),
+        .meant(Meant::near(name, PLACEHOLDERS)),
         None => bad(text, "a header text").help(format!(
             "a brace begins or ends a placeholder ({known}); a brace itself is written {{{{ or }}}}"
         )),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::tenants::{Spaces, split};
 use super::{unique, unknown};
-use crate::diag::{Diagnostic, show};
+use crate::diag::{Diagnostic, Meant, show};
 use crate::ir::{Group, User, index};
 use crate::syntax::{Ast, Def, GroupAst, UserAst, Word};
 
@@ -114,14 +114,14 @@ fn attributed(
         {
             let names = users.by_ref().flat_map(|user| user.attributes.keys());
             let names: BTreeSet<&String> = names.collect();
-            let help = crate::diag::did_you_mean(name, names);
+            let meant = Meant::near(name, names);
             diags.push(
                 Diagnostic::error(
                     "unknown-name",
                     word.span,
                     format!("no user has an attribute `{}`", show(name)),
                 )
-                .help_opt(help),
+                .meant(meant),
             );
         }
     }
@@ -214,7 +214,7 @@ fn unknown_group(word: &Word, defs: &[&Def<GroupAst>]) -> Diagnostic {
 
 fn unknown_user(word: &Word, users: &[User], groups: &[&Def<GroupAst>]) -> Diagnostic {
     if groups.iter().any(|def| def.name.v == word.v) {
-        return unknown(word, "user", [""]).help(format!("a group is written `@{}`", word.v));
+        return unknown(word, "user", [""]).meant(Some(Meant::group(&word.v)));
     }
     unknown(word, "user", users.iter().map(|user| user.name.as_str()))
 }

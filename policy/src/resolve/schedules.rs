@@ -5,13 +5,12 @@ use jiff::tz::TimeZoneDatabase;
 
 use super::settings::bad;
 use super::{empty_list, limit, unique};
-use crate::diag::{Diagnostic, did_you_mean, show};
-use crate::ir::Schedule;
+use crate::diag::{Diagnostic, Meant, nearest, show};
+use crate::ir::{DAYS, Schedule};
 use crate::syntax::{Def, ScheduleAst, Sp, Word};
 
 /// Most schedules of one policy.
 const MAX_SCHEDULES: usize = 65_536;
-const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
 /// Resolves the schedules, sorted by name.
 pub(super) fn schedules(defs: &[Def<ScheduleAst>], diags: &mut Vec<Diagnostic>) -> Vec<Schedule> {
@@ -72,10 +71,11 @@ fn days(list: &Sp<Vec<Word>>, diags: &mut Vec<Diagnostic>) -> Vec<u8> {
     for word in &list.v {
         let (first, last) = word.v.split_once('-').unwrap_or((&word.v, &word.v));
         let (Some((first, _)), Some((last, _))) = (number(first), number(last)) else {
+            let near = nearest(&word.v.to_lowercase(), DAYS);
             diags.push(
                 bad(word, "a day")
                     .help("write mon, tue, wed, thu, fri, sat, sun or a range such as mon-fri")
-                    .help_opt(did_you_mean(&word.v.to_lowercase(), DAYS)),
+                    .meant(near.map(|day| Meant::name(&word.v, day))),
             );
             continue;
         };
@@ -196,7 +196,7 @@ fn zone(word: &Word, diags: &mut Vec<Diagnostic>) -> String {
         diags.push(
             bad(word, "a time zone")
                 .help("write an IANA name such as Europe/Paris or UTC")
-                .help_opt(did_you_mean(&word.v, names)),
+                .meant(Meant::near(&word.v, names)),
         );
     }
     word.v.to_string()

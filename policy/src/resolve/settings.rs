@@ -4,7 +4,7 @@ use super::headers::set_ix;
 use super::tenants::split;
 use super::values::{RateText, duration, rate};
 use super::{limit, unique, unknown};
-use crate::diag::{Diagnostic, did_you_mean, show};
+use crate::diag::{Diagnostic, Meant, show};
 use crate::headers::HeaderSet;
 use crate::ir::{Defaults, Device, Mfa, RateDef, SignInDoor, index};
 use crate::syntax::{Def, DefaultAst, TunnelAst, Word};
@@ -125,9 +125,8 @@ pub(super) fn tunnel(defs: &[Def<TunnelAst>], diags: &mut Vec<Diagnostic>) -> Si
         "tunnel" => SignInDoor::Tunnel,
         "web" => SignInDoor::Web,
         other => {
-            let help = did_you_mean(other, ["tunnel", "web"])
-                .unwrap_or_else(|| "one of: tunnel, web".to_owned());
-            diags.push(bad(word, "a door").help(help));
+            let finding = bad(word, "a door").help("one of: tunnel, web");
+            diags.push(finding.meant(Meant::near(other, ["tunnel", "web"])));
             SignInDoor::default()
         }
     }
@@ -142,11 +141,11 @@ pub(super) fn mfa(word: &Word, diags: &mut Vec<Diagnostic>) -> Option<Mfa> {
     match duration(&word.v) {
         Ok(secs) if secs > 0 => Some(Mfa::Age(secs)),
         _ => {
-            let near = did_you_mean(&word.v, ["none", "session"]);
+            let near = Meant::near(&word.v, ["none", "session"]);
             diags.push(
                 bad(word, "an mfa requirement")
                     .help("none, session, or the greatest age of the code such as 15m")
-                    .help_opt(near),
+                    .meant(near),
             );
             None
         }
@@ -156,11 +155,11 @@ pub(super) fn mfa(word: &Word, diags: &mut Vec<Diagnostic>) -> Option<Mfa> {
 pub(super) fn device(word: &Word, diags: &mut Vec<Diagnostic>) -> Option<Device> {
     let device = Device::from_word(&word.v);
     if device.is_none() {
-        let near = did_you_mean(&word.v, ["any", "known", "managed"]);
+        let near = Meant::near(&word.v, ["any", "known", "managed"]);
         diags.push(
             bad(word, "a device class")
                 .help("one of: any, known, managed")
-                .help_opt(near),
+                .meant(near),
         );
     }
     device

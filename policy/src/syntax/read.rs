@@ -5,7 +5,7 @@ use std::fmt::Display;
 use super::keys::Keys;
 use super::tree::{Entry, Table, Value};
 use super::{Def, Sp, Word, Words};
-use crate::diag::{Diagnostic, did_you_mean, nearest, show};
+use crate::diag::{Diagnostic, Meant, show};
 use crate::source::{FileId, Span};
 use crate::text::Texts;
 
@@ -26,16 +26,13 @@ impl Reader<'_> {
     pub(super) fn stray_key(&mut self, entry: &Entry<'_>, keys: Keys, place: impl Display) {
         let key = entry.key;
         let shown = show(key);
-        let near = nearest(key, keys.known());
+        let meant = Meant::near(key, keys.known());
         let has_areas = keys.built.contains(&"public");
-        let help = match near {
-            Some(name) => Some(format!("did you mean `{name}`?")),
-            None if has_areas && entry.value.as_table().is_some() => {
-                Some(format!("an area is written \"/{shown}\", with quotes"))
-            }
-            None => {
+        let help = match has_areas && entry.value.as_table().is_some() {
+            true => format!("an area is written \"/{shown}\", with quotes"),
+            false => {
                 let known: Vec<&str> = keys.known().collect();
-                Some(format!("known here: {}", known.join(", ")))
+                format!("known here: {}", known.join(", "))
             }
         };
         self.push(
@@ -45,7 +42,8 @@ impl Reader<'_> {
                 format!("unknown key `{shown}` in {place}"),
             )
             .label("no such key")
-            .help_opt(help),
+            .help(help)
+            .meant(meant),
         );
     }
 
@@ -209,15 +207,14 @@ impl Reader<'_> {
         if words.contains(&word.v.as_str()) {
             return true;
         }
-        let help = did_you_mean(&word.v, words.iter().copied())
-            .unwrap_or_else(|| format!("one of: {}", words.join(", ")));
         self.push(
             Diagnostic::error(
                 "bad-value",
                 word.span,
                 format!("`{}` is not {what}", show(&word.v)),
             )
-            .help(help),
+            .help(format!("one of: {}", words.join(", ")))
+            .meant(Meant::near(&word.v, words)),
         );
         false
     }

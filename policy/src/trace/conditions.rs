@@ -2,7 +2,7 @@
 
 use super::Reached;
 use crate::compile::{Allow, Policy};
-use crate::ir::{self, Device, Mfa};
+use crate::ir::{self, Device, Mfa, Who};
 use crate::lane::Proof;
 use crate::query::Query;
 use crate::resolve::values::show_duration;
@@ -45,10 +45,7 @@ impl Policy {
         } else if reached.method == Some(0) {
             out.push("methods: an unusual method must be named".to_owned());
         }
-        if let Some(from) = rule.from.as_ref().filter(|from| !self.is_from(query, from)) {
-            let here = self.zone_names(query.zone).join(", ");
-            out.push(format!("from: {here}, not {}", self.zone_list(from)));
-        }
+        out.extend(self.place_miss(query, rule.from.as_deref()));
         if let Some(when) = rule.when.as_ref()
             && !self.times.any(compiled.when, query.time)
         {
@@ -71,18 +68,11 @@ impl Policy {
             return out;
         }
         if query.bits.is_none() {
-            out.push(match &query.user_name {
-                Some(name) => format!("who: {name} is disabled"),
-                None => "who: not signed in".to_owned(),
-            });
+            out.push(stranger(query));
             return out;
         }
         if !rule.who.holds(query.user, &query.groups) {
-            let name = query.user_name.as_deref().unwrap_or("");
-            out.push(format!(
-                "who: {name} is not in {}",
-                self.who_list(&rule.who)
-            ));
+            out.push(self.who_miss(query, &rule.who));
         }
         if query.login_age > rule.login && query.by != Proof::Token {
             out.push(format!(
@@ -95,6 +85,65 @@ impl Policy {
             out.push(mfa_miss(rule.mfa, query.mfa_age));
         }
         out
+    }
+}
+
+impl Policy {
+    /// Each condition of a guard that does not hold, with `lane` saying why the place takes nobody
+    /// for who they are. A time that is not known lifts no guard.
+    pub(super) fn guard_misses(
+        &self,
+        query: &Query,
+        guard: &ir::Guard,
+        lane: Option<&String>,
+    ) -> Vec<String> {
+        let mut out = Vec::new();
+        match &guard.who {
+            Some(_) if query.bits.is_none() => out.push(stranger(query)),
+            Some(_) if lane.is_some() => out.extend(lane.cloned()),
+            Some(who) if !who.holds(query.user, &query.groups) => {
+                out.push(self.who_miss(query, who));
+            }
+            Some(_) | None => {}
+        }
+        out.extend(self.place_miss(query, guard.from.as_deref()));
+        if let Some(class) = guard.device_not.filter(|class| query.device >= *class) {
+            let (has, class) = (query.device.as_str(), class.as_str());
+            out.push(match has == class {
+                true => format!("device-not: {has}"),
+                false => format!("device-not: {has}, which is {class} too"),
+            });
+        }
+        let Some(unix) = query.time.unix() else {
+            return out;
+        };
+        let holds = |list: &[u32]| list.iter().any(|&ix| self.times.holds(ix, unix));
+        if let Some(when) = guard.when.as_ref().filter(|list| !holds(list)) {
+            out.push(format!("when: outside, only {}", self.schedule_list(when)));
+        }
+        if let Some(when) = guard.unless_when.as_ref().filter(|list| holds(list)) {
+            out.push(format!("unless-when: in {}", self.schedule_list(when)));
+        }
+        out
+    }
+
+    fn place_miss(&self, query: &Query, from: Option<&[u32]>) -> Option<String> {
+        let from = from.filter(|from| !self.is_from(query, from))?;
+        let here = self.zone_names(query.zone).join(", ");
+        Some(format!("from: {here}, not {}", self.zone_list(from)))
+    }
+
+    fn who_miss(&self, query: &Query, who: &Who) -> String {
+        let name = query.user_name.as_deref().unwrap_or("");
+        format!("who: {name} is not in {}", self.who_list(who))
+    }
+}
+
+/// Why nobody is known to ask.
+fn stranger(query: &Query) -> String {
+    match &query.user_name {
+        Some(name) => format!("who: {name} is disabled"),
+        None => "who: not signed in".to_owned(),
     }
 }
 

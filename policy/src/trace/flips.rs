@@ -250,12 +250,8 @@ impl Refused<'_> {
         impl Iterator<Item = &ir::Allow>,
         impl Iterator<Item = &ir::Guard>,
     ) {
-        let bound = |guard: &&ir::Guard| {
-            let on = guard.on.as_ref();
-            !guard.shadow && on.is_none_or(|list| list.contains(&self.reached.resource))
-        };
         let rules = self.reached.rules.iter().filter(|rule| !rule.shadow);
-        (rules, self.policy.ir.guards.iter().filter(bound))
+        (rules, self.policy.guards_over(self.reached))
     }
 
     /// Whom the rules and guards of a place name.

@@ -26,6 +26,9 @@ impl Explanation {
         for guard in &self.guards {
             line(&mut out, guard, "holds");
         }
+        for guard in &self.guards_passed {
+            line(&mut out, &guard.rule, &format!("no   {}", guard.why));
+        }
         for allow in &self.allows {
             let name = allow.rule.rsplit_once('#').map_or("", |(_, name)| name);
             let answer = if allow.ok { "yes" } else { "no " };

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use policy::{Diagnostic, Severity, Sources};
+use policy::{Diagnostic, Edit, Severity, Sources};
 
 use crate::support;
 
@@ -72,8 +72,56 @@ fn render(sources: &Sources, diags: &[Diagnostic]) -> String {
         for (span, note) in &diag.related {
             writeln!(out, "    {} {note}", sources.locate(span)).unwrap();
         }
+        if let Some(Edit { span, text }) = diag.fix(sources) {
+            let wrong = sources.text(span.file);
+            let wrong = wrong.get(span.start as usize..span.end as usize).unwrap();
+            writeln!(out, "    {} `{wrong}` to `{text}`", sources.locate(&span)).unwrap();
+        }
     }
     out
+}
+
+/// The files with one of them changed.
+fn edited(sources: &Sources, edit: &Edit) -> Sources {
+    let mut out = Sources::new();
+    for file in sources.files() {
+        let mut text = sources.text(file).to_owned();
+        if file == edit.span.file {
+            text.replace_range(edit.span.start as usize..edit.span.end as usize, &edit.text);
+        }
+        let (path, relative) = (sources.path(file), sources.relative(file));
+        match sources.is_list(file) {
+            true => out.add_list(path, relative, text),
+            false => out.add_at(path, relative, text),
+        };
+    }
+    out
+}
+
+#[test]
+fn a_fix_takes_its_finding_away_and_every_suggestion_of_a_name_has_one() {
+    let mut fixes = 0;
+    for dir in support::listed(&support::root().join("tests/bad")) {
+        let sources = support::folder(&dir);
+        let found = policy::load(&sources).err().unwrap_or_default();
+        let told = |diags: &[Diagnostic], diag: &Diagnostic| {
+            let same = |d: &&Diagnostic| (d.code, &d.title) == (diag.code, &diag.title);
+            diags.iter().filter(same).count()
+        };
+        for diag in &found {
+            let place = diag.one_line(&sources);
+            let Some(edit) = diag.fix(&sources) else {
+                let help = diag.help.as_deref().unwrap_or_default();
+                assert!(!help.starts_with("did you mean"), "{place}");
+                continue;
+            };
+            let left = policy::load(&edited(&sources, &edit)).err();
+            let left = told(&left.unwrap_or_default(), diag);
+            assert_eq!(left + 1, told(&found, diag), "{place}");
+            fixes += 1;
+        }
+    }
+    assert!(fixes >= 40, "only {fixes}");
 }
 
 /// The twin: the folder all bad ones are variations of.

@@ -1,6 +1,8 @@
 //! Files that are large, deep or broken: a finding, never a panic, never a wait.
 
 use policy::{Diagnostic, Sources};
+
+use crate::support;
 use proptest::prelude::*;
 
 const GOOD: &str = include_str!("good.toml");
@@ -27,7 +29,7 @@ fn deep_nesting_is_refused_without_running_out_of_stack() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if support::long() { 100_000 } else { 1500 }, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_damaged_file_gives_findings_with_places(

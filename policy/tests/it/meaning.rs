@@ -371,7 +371,7 @@ fn explain_says_what_and_why_in_a_fixed_shape() {
         json,
         serde_json::json!({
             "outcome": "deny", "rule": "builtin.default", "app": "app.web", "area": "app.web/admin",
-            "at": "policy.toml:13", "guards": [],
+            "at": "policy.toml:13", "guards": [], "guards_passed": [],
             "allows": [{"rule": "app.web/admin#it", "ok": false, "why": "who: ines is not in @it (nadia)", "holds": ["login", "mfa"]}],
             "headers": null, "justify": null, "shadow": null,
             "would_allow": ["being in @it"],

@@ -44,8 +44,9 @@ const BENCHES: [(&str, Bench); 6] = [
 ];
 
 /// Parts of a bench that can be chosen alone.
-const PARTS: [(&str, Bench); 3] = [
+const PARTS: [(&str, Bench); 4] = [
     ("http-before", http::run_before),
+    ("policy-diff", decisions::diffs),
     ("tunnel-lossy", tunnel::run_lossy),
     ("tunnel-waiting", tunnel::run_waiting),
 ];
@@ -65,8 +66,8 @@ fn main() -> ExitCode {
     }
     let Some((benches, style)) = read(std::env::args().skip(1)) else {
         eprintln!(
-            "usage: tests/bench/run [http|http-before|sockets|tunnel|tunnel-lossy|tunnel-waiting|policy|certs|identity].. \
-             [--json]"
+            "usage: tests/bench/run [http|http-before|sockets|tunnel|tunnel-lossy|tunnel-waiting|policy|policy-diff|certs|\
+             identity].. [--json]"
         );
         return ExitCode::from(64);
     };

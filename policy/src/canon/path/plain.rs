@@ -150,6 +150,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{plain_by_bytes, plain_in_words};
+    use crate::naive::tests::long;
 
     /// Mostly ordinary bytes, with a few that end a plain path.
     fn paths() -> impl Strategy<Value = Vec<u8>> {
@@ -159,7 +160,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 4096, failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { cases: if long() { 1_000_000 } else { 4096 }, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
         fn what_is_plain_by_words_is_plain_byte_by_byte(rest in paths()) {

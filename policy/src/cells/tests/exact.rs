@@ -23,7 +23,7 @@ const NETS: [&str; 6] = [
 ];
 
 /// A line as it may be in the second policy.
-fn altered(dice: &mut Dice, line: &str) -> Option<String> {
+pub(super) fn altered(dice: &mut Dice, line: &str) -> Option<String> {
     let quoted = |key: &str, word: &str| format!("{key} = {word:?}");
     let (key, _) = line.split_once(" = ").unwrap_or((line, ""));
     let other = match key {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::people::{People, Standing};
 use super::{EVERYBODY, Spaces, domains, id, owner, split};
-use crate::diag::{Diagnostic, did_you_mean, show};
+use crate::diag::{Diagnostic, Meant, show};
 use crate::source::Span;
 use crate::syntax::{
     AllowAst, AllowKey, AppAst, Ast, Def, GuardAst, InvariantAst, ScheduleAst, Sp, TestAst, Word,
@@ -295,12 +295,12 @@ impl Refs<'_> {
                 .iter()
                 .filter_map(|id| id.split_once('/'))
                 .map(|(_, id)| id);
-            let help = did_you_mean(&word.v, own);
+            let meant = Meant::near(&word.v, own);
             let finding = Diagnostic::error("unknown-name", word.span, title);
             self.diags.push(
                 finding
                     .help("a tenant's guard binds only its own apps: write app.<id>")
-                    .help_opt(help),
+                    .meant(meant),
             );
             self.reported.insert(word.span);
         }
@@ -424,15 +424,15 @@ impl Refs<'_> {
             }
             Standing::Unknown => {
                 let names = self.known.people.visible(Some(self.own));
-                let mut help = did_you_mean(name, names);
+                let mut meant = Meant::near(name, names);
                 if self
                     .known
                     .groups
                     .contains(&format!("{}/{name}", self.tenant))
                 {
-                    help = Some(format!("a group is written `@{name}`"));
+                    meant = Some(Meant::group(name));
                 }
-                self.unknown(span, &format!("unknown user `{}`", show(name)), help);
+                self.unknown(span, &format!("unknown user `{}`", show(name)), meant);
             }
         }
     }
@@ -466,17 +466,21 @@ impl Refs<'_> {
         }
         let bare = mark.trim_start_matches('!');
         let title = format!("unknown {what} `{bare}{}`", show(text));
-        let help = match set.contains(text) && !text.contains('/') {
-            true => Some(format!("the root's is written `{bare}root/{text}`")),
+        let wrong = format!("{bare}{text}");
+        let meant = match set.contains(text) && !text.contains('/') {
+            true => {
+                let right = format!("{bare}root/{text}");
+                Some(Meant::written(&wrong, right, "the root's is written"))
+            }
             false => {
                 let names = set.iter().filter_map(|name| match split(name) {
                     (None, name) => Some(format!("{bare}root/{name}")),
                     (Some(space), own) => (space == self.tenant).then(|| format!("{bare}{own}")),
                 });
-                did_you_mean(&format!("{bare}{text}"), names)
+                Meant::near(&wrong, names)
             }
         };
-        self.unknown(word.span, &title, help);
+        self.unknown(word.span, &title, meant);
     }
 
     fn foreign(&mut self, span: Span, title: String) {
@@ -489,10 +493,10 @@ impl Refs<'_> {
         self.reported.insert(span);
     }
 
-    fn unknown(&mut self, span: Span, title: &str, help: Option<String>) {
+    fn unknown(&mut self, span: Span, title: &str, meant: Option<Meant>) {
         let title = format!("{title} in tenant {}", self.tenant);
         let finding = Diagnostic::error("unknown-name", span, title).label("no such name");
-        self.diags.push(finding.help_opt(help));
+        self.diags.push(finding.meant(meant));
         self.reported.insert(span);
     }
 }

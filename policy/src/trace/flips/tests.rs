@@ -290,6 +290,21 @@ fn guarded(dice: &mut Dice) -> Policy {
     crate::load(&all).unwrap().policy
 }
 
+/// The first guard that is told to hold is the one that decides, and one that is told not to hold never does.
+fn guards_told(policy: &Policy, query: &Query) {
+    let told = policy.explain(query);
+    if told.app.is_none() || told.rule == "builtin.bad-request" {
+        return;
+    }
+    let decides = !told.rule.contains('#') && !told.rule.starts_with("builtin.");
+    assert_eq!(
+        told.guards.first(),
+        decides.then_some(&told.rule),
+        "{}",
+        told.to_text()
+    );
+}
+
 /// C.9: what is offered is an allow, and where nothing of a field is offered, none of its values allows. 1,500 refused
 /// questions, each asked again for every value of every field.
 #[test]
@@ -312,6 +327,7 @@ fn what_is_offered_allows_and_what_is_not_does_not() {
             if dice.chance(70) {
                 query.time = policy.tick(dice.pick(&times));
             }
+            guards_told(&policy, &query);
             let Some(asking) = Asked::new(&policy, query) else {
                 continue;
             };

@@ -283,6 +283,17 @@ pub fn text(rules: usize, more: &str) -> String {
     text
 }
 
+/// A policy of [`text`] whose rules that name one method and no age hold from 8 o'clock to `end` only.
+pub fn with_hours(text: &str, end: &str) -> String {
+    let schedule =
+        format!("\n[schedule.day]\ntime = \"08:00-{end}\"\ntz = \"Europe/Paris\"\n\n[group]\n");
+    let narrow = "methods = [\"GET\"]";
+    text.replacen("\n[group]\n", &schedule, 1).replace(
+        &format!("{narrow} }}"),
+        &format!("{narrow}, when = \"day\" }}"),
+    )
+}
+
 fn app_text(text: &mut String, app: usize, more: &str) {
     let mut area = None;
     for (at, rule) in RULES.iter().enumerate() {
