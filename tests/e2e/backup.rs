@@ -1,13 +1,14 @@
 //! A backup under load, a machine that is lost, and what comes back.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use postern_tests::curl::Client;
 use postern_tests::gateway::{self, Gateway};
+use postern_tests::site::{ECHO, Outer, Place, Site};
 use postern_tests::temp::Temp;
 use postern_tests::{journal, wait};
 use serde_json::Value;
@@ -297,4 +298,49 @@ fn a_restore_without_a_folder_puts_all_where_it_was_and_never_over_what_is_there
     let back = Client::new(&gateway).sign_in(&gateway.facts.app, demo);
     assert_eq!(back.status, 200, "{back:?}");
     gateway.must(&["audit", "verify"]);
+}
+
+/// A second machine stands by with the latest backup and takes over the address: the stock app finds its way by itself.
+#[test]
+fn on_a_machine_that_takes_over_from_a_backup_devices_are_known_and_their_people_sign_in() {
+    let mut site = Site::new(Outer::V4);
+    let place = site.place();
+    site.sign_in(&place);
+    let (away, echoes) = (Temp::new(), |place: &Place| {
+        let socket = place.udp(ECHO);
+        let pause = Some(Duration::from_millis(300));
+        socket.set_read_timeout(pause).unwrap();
+        socket.send(b"there").is_ok() && socket.recv(&mut [0; 64]).is_ok()
+    });
+    wait::until_true(wait::PATIENCE, "the office answers", || echoes(&place));
+    let file = away.path().join("gate.postern");
+    site.gateway.must(&["backup", text(&file)]);
+    let kept = away.path().join("master.key");
+    fs::copy(key(&site.gateway), &kept).unwrap();
+    site.gateway.kill();
+    lose(&site.gateway);
+    let dir = site.gateway.facts.config.parent().unwrap().to_owned();
+    let owner = fs::metadata(&dir).unwrap().uid();
+    let (code, _, said) = restore(&dir, &[text(&file), "--master-key", text(&kept)]);
+    assert_eq!(code, 0, "{said}");
+    // it is restored by the user of this test
+    for (path, _) in held(&dir) {
+        lchown(path, Some(owner), None).unwrap();
+    }
+    site.gateway.start_again();
+    // codes up to the one after that of the restore may have been used already
+    let demo = &site.gateway.facts.demo;
+    let skipped: Vec<_> = (0..2).map(|_| demo.code()).collect();
+    assert_eq!(skipped.len(), 2);
+    let portal = site.gateway.facts.tunnel_portal.clone();
+    let there = || place.browser(&site).try_send(&portal, &[]).is_ok();
+    wait::until_true(Duration::from_secs(60), "the tunnel is back", there);
+    assert!(
+        !echoes(&place),
+        "a device is open before its person signed in"
+    );
+    site.sign_in(&place);
+    wait::until_true(wait::PATIENCE, "the office answers again", || {
+        echoes(&place)
+    });
 }
