@@ -34,9 +34,11 @@ pub enum Refusal {
     Reset,
     /// The device sees nothing; repeats of the same SYN are swallowed.
     Silent,
+    /// The device is told why by ICMP; the reset that follows is for systems that do not listen to it.
+    Unreachable(Unreachable),
 }
 
-/// Why a datagram of a device could not be delivered.
+/// Why something that a device sent could not be delivered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unreachable {
     /// No process listens on the port.
