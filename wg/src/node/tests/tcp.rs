@@ -1,5 +1,5 @@
 use super::support::*;
-use crate::{DropReason, Event, PeerId, Refusal, Unreachable};
+use crate::{DropReason, Event, Node, NodeConfig, PeerId, Refusal, Unreachable};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -65,6 +65,36 @@ fn a_host_that_has_an_address_of_the_private_namespace_is_reached_like_any_other
     // shared address space may be in use in the office (RFC 6598), even the listener's own address
     for to in ["100.100.7.7:5432", "100.64.0.1:4000", "[fd64::7]:5432"] {
         whole_life(to.parse().unwrap());
+    }
+}
+
+#[test]
+fn devices_may_have_addresses_of_the_private_namespace() {
+    // the very address that the first flow has in there, and a gateway that is called as its listener
+    let from: SocketAddr = "100.64.1.0:40000".parse().unwrap();
+    let gateway: SocketAddr = "100.64.0.1:443".parse().unwrap();
+    let mut world = World::new();
+    let own = NodeConfig {
+        gateway4: "100.64.0.1".parse().unwrap(),
+        ..config()
+    };
+    let mut peer = peer_config(10);
+    peer.allowed_ips = vec!["100.64.1.0/32".parse().unwrap()];
+    world.node = Node::new(own, world.now).unwrap();
+    world.node.set_peers(vec![peer], world.now).unwrap();
+    let mut device = Device::new(10);
+    device.connect(&mut world);
+    world.events();
+    for to in [office4(), gateway, "100.64.9.9:22".parse().unwrap()] {
+        device.send(&mut world, &Segment::new(from, to, SYN, 1000, 0).packet());
+        let record = world.only_syn();
+        assert_eq!((record.source, record.destination), (from, to));
+        world.permit(record.id);
+        let syn = Segment::read(&world.tun()[0][10..]);
+        let accept = Segment::new(syn.to, syn.from, SYN | ACK, 5000, 1001);
+        world.kernel(&accept.packet());
+        let answer = Segment::read(&device.receive(&mut world)[0]);
+        assert_eq!((answer.from, answer.to), (to, from));
     }
 }
 
