@@ -301,6 +301,7 @@ const DEVICE: &str = "Examples:
   postern device add zoe phone --public-key 'xTIB...='
   postern device import /etc/wireguard/wg0.conf --map owners.txt --dry-run
   postern device rotate-psk d7
+  postern device clear d7
   postern device mark d7 managed";
 const SESSION: &str = "Examples:
   postern session list

@@ -199,7 +199,8 @@ pub(crate) struct Tunnel {
     /// Office zones and the resolvers that answer them.
     #[serde(deserialize_with = "value::zones")]
     pub(crate) zones: BTreeMap<String, Vec<SocketAddr>>,
-    /// Networks that device configs route besides the tunnel's; absent means those of the policy.
+    /// Networks that device configs route besides the tunnel's; absent means those that the policy lets their
+    /// person reach.
     #[serde(deserialize_with = "value::some_list")]
     pub(crate) routes: Option<Vec<IpNet>>,
     /// A socket that `wg show` can ask, such as `/run/wireguard/postern.sock`; none if absent.

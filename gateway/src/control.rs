@@ -12,6 +12,8 @@ pub(crate) mod room;
 mod server;
 mod token;
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
@@ -101,6 +103,10 @@ pub(crate) trait Operator: Send + Sync {
     }
     /// Gives a device another preshared key; its session ends, and the next handshake needs the new one.
     async fn device_rotate_psk(&self, _id: &str) -> Result<DeviceAdded, Refusal> {
+        cannot()
+    }
+    /// Forgets that a device's key was seen in two places and which time its handshakes claimed; its session ends.
+    async fn device_clear(&self, _id: &str) -> Result<DeviceLine, Refusal> {
         cannot()
     }
     /// Lists, makes and lifts bans.
@@ -195,6 +201,8 @@ pub(crate) enum Request {
     DeviceImport { import: import::Import },
     /// See [`Operator::device_rotate_psk`].
     DeviceRotatePsk { id: String },
+    /// See [`Operator::device_clear`].
+    DeviceClear { id: String },
     /// See [`Operator::ban`].
     Ban { ask: ban::Ask },
     /// See [`Operator::cache_purge`]; the user is the one who asks.
@@ -371,6 +379,12 @@ pub(crate) struct TunnelStatus {
     pub(crate) state: String,
     /// Why it is down, and what to grant.
     pub(crate) why: Option<String>,
+    /// Datagrams and packets dropped since it was opened, by reason; those that are none are left out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) dropped: BTreeMap<String, u64>,
+    /// Flows, pings and names refused before any decision since it was opened, by reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) refused: BTreeMap<String, u64>,
 }
 
 /// A device in a [`Status`].

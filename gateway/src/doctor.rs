@@ -297,7 +297,10 @@ fn never(facts: &Facts) -> Vec<Finding> {
 fn clock(facts: &Facts) -> Finding {
     if facts.clock_ahead {
         let at = facts.stamp.as_deref().unwrap_or("later");
-        let next = "set the device's clock; if that was wrong by much, register a new key";
+        let next = format!(
+            "set the device's clock; if it is right now, postern device clear {}",
+            facts.device.id
+        );
         return note("clock", format!("its handshakes say it is {at}"), next);
     }
     ok("clock", "its handshakes carry no time ahead of ours")

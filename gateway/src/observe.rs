@@ -1,5 +1,7 @@
 //! The admin listener: readiness and metrics, on an address of its own and nowhere else.
 
+mod tunnel;
+
 use std::fmt::Write as _;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -60,7 +62,7 @@ async fn answer(gw: &Gateway, mut stream: TcpStream) -> std::io::Result<()> {
         }
     }
     let line = head.split(|b| *b == b'\r').next().unwrap_or_default();
-    let (status, kind, body) = route(gw, line);
+    let (status, kind, body) = route(gw, line).await;
     let text = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\
          Cache-Control: no-store\r\nConnection: close\r\n\r\n{body}",
@@ -70,11 +72,12 @@ async fn answer(gw: &Gateway, mut stream: TcpStream) -> std::io::Result<()> {
     stream.shutdown().await
 }
 
-fn route(gw: &Gateway, line: &[u8]) -> (&'static str, &'static str, String) {
+async fn route(gw: &Gateway, line: &[u8]) -> (&'static str, &'static str, String) {
     let json = "application/json; charset=utf-8";
     match line {
         b"GET /metrics HTTP/1.1" | b"GET /metrics HTTP/1.0" => {
-            ("200 OK", "text/plain; version=0.0.4", metrics(gw))
+            let text = metrics(gw) + &tunnel::figures(gw).await;
+            ("200 OK", "text/plain; version=0.0.4", text)
         }
         b"GET /readyz HTTP/1.1" | b"GET /readyz HTTP/1.0" => {
             if gw.audit.healthy() {

@@ -10,6 +10,7 @@ mod purge;
 mod rulebook;
 pub(crate) mod uapi;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -68,6 +69,7 @@ impl Operator for Desk {
         for device in gw.devices.list() {
             devices.push(self.device_status(&device).await);
         }
+        let tunnel = tunnel_status(gw).await;
         Ok(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_s: u64::try_from(uptime).unwrap_or(0),
@@ -80,7 +82,7 @@ impl Operator for Desk {
                 confirm_until: gw.history.pending().map(|p| policy::until(p.until)),
             },
             listeners: listeners(gw),
-            tunnel: tunnel_status(gw),
+            tunnel,
             devices,
             sessions: u64::try_from(gw.sessions.list().len()).unwrap_or(u64::MAX),
             audit: AuditStatus {
@@ -272,6 +274,14 @@ impl Operator for Desk {
         done
     }
 
+    async fn device_clear(&self, id: &str) -> Result<DeviceLine, Refusal> {
+        let done = self.acts(&self.0.snapshot.load()).device_clear(id).await?;
+        if let (Some(tunnel), Ok(id)) = (self.0.tunnel.get(), id.parse()) {
+            tunnel.forget_mark(id).await;
+        }
+        Ok(done)
+    }
+
     async fn device_mark(&self, id: &str, class: DeviceClass) -> Result<DeviceLine, Refusal> {
         let done = self
             .acts(&self.0.snapshot.load())
@@ -434,14 +444,28 @@ fn room(edges: &Edges) -> RoomStatus {
     }
 }
 
-fn tunnel_status(gw: &Gateway) -> TunnelStatus {
+async fn tunnel_status(gw: &Gateway) -> TunnelStatus {
     let (state, why) = match gw.tunnel.get().map(tunnel::Handle::why_down) {
         None => ("off", None),
         Some(None) => ("up", None),
         Some(Some(why)) => ("down", Some(why)),
     };
+    let tally = match gw.tunnel.get() {
+        Some(tunnel) => tunnel.tally().await,
+        None => None,
+    };
+    let (mut dropped, mut refused) = (BTreeMap::new(), BTreeMap::new());
+    if let Some(tally) = tally {
+        let counts = wg::DropReason::ALL.iter();
+        let counts = counts.map(|reason| (reason.code().to_owned(), tally.node.dropped(*reason)));
+        dropped.extend(counts.filter(|(_, count)| *count > 0));
+        let counts = tally.refused.into_iter();
+        refused.extend(counts.map(|(reason, count)| (reason.to_owned(), count)));
+    }
     TunnelStatus {
         state: state.to_owned(),
         why,
+        dropped,
+        refused,
     }
 }

@@ -24,7 +24,8 @@ use crate::limits::Source;
 use crate::store::Point;
 
 /// What an operator is told of a device whose key was used in two places.
-const DISPUTED: &str = "its key was used in two places: sign in through it, or revoke it";
+const DISPUTED: &str = "its key was used in two places: sign in through it, revoke it, or, once only one place has \
+                        the key, postern device clear";
 
 /// Whether a device may pass.
 #[derive(Clone)]

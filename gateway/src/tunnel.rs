@@ -17,6 +17,8 @@ mod peers;
 mod reach;
 mod shard;
 mod sys;
+#[cfg(test)]
+mod testing;
 pub(crate) mod uapi;
 mod udp;
 pub(crate) mod ula;
@@ -38,6 +40,7 @@ use crate::door::TunnelGate;
 use crate::gateway::Gateway;
 use crate::ids::DeviceId;
 
+pub(crate) use self::door::Tally;
 pub(crate) use self::key::server_key;
 
 /// The pause before a door whose thread ended is opened anew, and the longest one.
@@ -129,9 +132,16 @@ impl Handle {
         self.0.door.load_full()?.peer_status(device).await
     }
 
-    /// Returns what passed and what was dropped since the door was opened; `None` while it is shut.
-    pub(crate) async fn counters(&self) -> Option<wg::Counters> {
-        self.0.door.load_full()?.counters().await
+    /// Returns what passed, was dropped and refused since the door was opened; `None` while it is shut.
+    pub(crate) async fn tally(&self) -> Option<Tally> {
+        self.0.door.load_full()?.tally().await
+    }
+
+    /// Forgets the handshake timestamps of a device and ends its WireGuard session.
+    pub(crate) async fn forget_mark(&self, device: DeviceId) {
+        if let Some(door) = self.0.door.load_full() {
+            door.forget_mark(device).await;
+        }
     }
 
     /// Ends every flow, the packet thread and the namespace.

@@ -2,7 +2,7 @@
 //! without hops. The laptop's kernel hears it as it would on any network.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use postern_tests::office::Office;
 use postern_tests::policy;
 use postern_tests::process::must;
 use postern_tests::wait;
+use serde_json::Value;
 
 const LIMIT: Duration = postern_tests::wait::PATIENCE;
 const HOSTS: [&str; 2] = ["10.78.0.2", "fd78::2"];
@@ -19,10 +20,17 @@ const HOSTS: [&str; 2] = ["10.78.0.2", "fd78::2"];
 const FAR: [&str; 2] = ["10.78.0.130", "fd78::1:2"];
 const NARROW: u16 = 1300;
 const MESSAGE_TOO_LONG: i32 = 90;
+/// Permitted, and nobody is there; in the same networks.
+const AWAY: [&str; 2] = ["10.78.0.99", "fd78::99"];
+/// Permitted to nobody.
+const FORBIDDEN: [&str; 2] = ["10.78.0.50", "fd78::50"];
+const HOST_UNREACHABLE: i32 = 113;
+const CONNECTION_REFUSED: i32 = 111;
+const PROHIBITED: i32 = 13;
 
 const SERVICES: &str = r#"[net.hosts]
-to = ["10.78.0.2", "fd78::2", "10.78.0.130", "fd78::1:2"]
-port = ["7000/udp", "icmp"]
+to = ["10.78.0.2", "fd78::2", "10.78.0.130", "fd78::1:2", "10.78.0.99", "fd78::99"]
+port = ["7000/udp", "7000/tcp", "7999/tcp", "icmp"]
 allow.demo = { who = "demo" }
 "#;
 
@@ -224,4 +232,71 @@ fn a_packet_without_hops_is_answered_by_the_gateway_as_the_first_router() {
     });
     probe.set_ttl(2).unwrap();
     until_echo(&probe, b"far enough again");
+}
+
+/// Connects from the laptop; returns the number of the error.
+fn refused(net: &Net, to: &str, port: u16) -> Option<i32> {
+    let to = SocketAddr::new(to.parse().unwrap(), port);
+    let connect = || TcpStream::connect_timeout(&to, Duration::from_secs(20));
+    let refused = net.office.outside.enter(connect).err();
+    refused
+        .unwrap_or_else(|| panic!("{to} is reached"))
+        .raw_os_error()
+}
+
+#[test]
+fn a_host_that_is_not_there_is_told_from_one_that_refuses() {
+    let net = Net::new();
+    for (host, away) in HOSTS.iter().zip(AWAY) {
+        assert_eq!(refused(&net, host, 7999), Some(CONNECTION_REFUSED));
+        assert_eq!(refused(&net, away, 7000), Some(HOST_UNREACHABLE));
+    }
+    // what the policy forbids is refused at once, and says nothing of the host
+    for host in FORBIDDEN {
+        assert_eq!(refused(&net, host, 7000), Some(CONNECTION_REFUSED));
+    }
+}
+
+#[test]
+fn a_ping_that_the_policy_forbids_is_told_so() {
+    let net = Net::new();
+    for (host, request, told) in [
+        (FORBIDDEN[0], 8, HOST_UNREACHABLE),
+        (FORBIDDEN[1], 128, PROHIBITED),
+    ] {
+        let socket = net.ping(host);
+        let heard = wait::until(LIMIT, "an answer to a ping", || {
+            drop(socket.send(&[request, 0, 0, 0, 0, 0, 0, 7]));
+            let why = socket.recv(&mut [0; 64]).err()?;
+            (why.kind() != io::ErrorKind::WouldBlock).then_some(why)
+        });
+        assert_eq!(heard.raw_os_error(), Some(told), "{heard}");
+    }
+}
+
+/// Reads how many packets were dropped as fragments: what the metrics say and what `status` says.
+fn fragments(office: &Office) -> (u64, u64) {
+    let url = format!("http://127.0.0.1:{}/metrics", office.gateway.admin_port());
+    let metrics = office.web_browser().fetch(&url).body;
+    let name = "postern_tunnel_dropped{reason=\"fragment\"} ";
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+    let line = line.unwrap_or_else(|| panic!("no line of fragments: {metrics}"));
+    let status = office.gateway.must(&["status", "--json"]);
+    let status: Value = serde_json::from_str(&status).unwrap();
+    let told = status["tunnel"]["dropped"]["fragment"].as_u64();
+    (line.parse().unwrap(), told.unwrap_or(0))
+}
+
+#[test]
+fn what_the_tunnel_drops_is_counted_where_an_operator_looks() {
+    let net = Net::new();
+    let socket = net.udp(&on(HOSTS[0]));
+    until_echo(&socket, b"in one piece");
+    assert_eq!(fragments(&net.office), (0, 0));
+    // longer than the tunnel's MTU: the laptop sends it in pieces
+    socket.send(&[7; 3000]).unwrap();
+    wait::until_true(LIMIT, "the pieces are counted", || {
+        fragments(&net.office) == (3, 3)
+    });
+    until_echo(&socket, b"in one piece again");
 }

@@ -82,6 +82,7 @@ fn bytes_stay_exact_through_delay_loss_reordering_repetition_and_corruption() {
         corrupted: 10,
         late: 20,
         cut: false,
+        narrow: None,
     });
     exchange(&stream, 2 * MIB, 3);
     exchange(&connect(&place, ECHO), 10_000, 4);
@@ -148,6 +149,24 @@ fn an_outer_ipv6_and_an_mtu_of_1280_carry_the_same() {
         endpoint.as_str().unwrap().starts_with("[fd77::"),
         "{endpoint}"
     );
+}
+
+#[test]
+fn a_way_that_swallows_full_packets_of_the_gateway_is_found_out() {
+    let mut site = Site::new(Outer::V4);
+    let place = site.place();
+    site.sign_in(&place);
+    let stream = connect(&place, ECHO);
+    exchange(&stream, 20_000, 11);
+    site.relay.set(Weather {
+        narrow: Some(1300),
+        ..Weather::default()
+    });
+    let lost = site.relay.fates().lost;
+    let start = Instant::now();
+    exchange(&stream, 200_000, 12);
+    eprintln!("found out in {:?}", start.elapsed());
+    assert!(site.relay.fates().lost > lost, "nothing was too long");
 }
 
 #[test]

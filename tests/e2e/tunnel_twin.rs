@@ -65,6 +65,45 @@ fn one_key_in_two_places_closes_the_device_until_the_next_sign_in() {
 }
 
 #[test]
+fn an_administrator_clears_a_device_that_nobody_signs_in_through() {
+    let mut site = Site::new(Outer::V4);
+    let first = site.place();
+    site.sign_in(&first);
+    site.gateway.must(&["device", "mark", "d1", "managed"]);
+    let text = format!(
+        "{}\n[tunnel.headless]\n\"demo/laptop\" = \"net.echo\"\n",
+        site.gateway.policy_text()
+    );
+    site.gateway.open_policy(&text);
+    let here = first.udp(ECHO);
+    wait::until_true(LIMIT, "an echo of the first", || echoes(&here));
+    let second = site.place();
+    let there = second.udp(ECHO);
+    wait::until_true(LIMIT, "the alarm", || {
+        echoes(&here);
+        echoes(&there);
+        alarms(&site) > 0
+    });
+    assert!(!echoes(&here) && !echoes(&there));
+    let why = site.device()["why"].to_string();
+    assert!(why.contains("postern device clear"), "{why}");
+    drop((there, second));
+
+    let said = site.gateway.must(&["device", "clear", "d1"]);
+    assert!(said.contains("d1 (laptop of demo) is cleared"), "{said}");
+    wait::until_true(LIMIT, "an echo without a sign-in", || echoes(&here));
+    let record = journal::wait_for(&site.gateway, "device-changed.1", |r| {
+        r["reason"] == "device-cleared"
+    });
+    assert_eq!(
+        (&record["user"], &record["device"]),
+        (&"demo".into(), &"d1".into())
+    );
+    let unknown = site.gateway.run(&["device", "clear", "d7"]);
+    assert_eq!(unknown.status.code(), Some(65), "{unknown:?}");
+}
+
+#[test]
 fn a_device_that_roams_to_and_fro_raises_no_alarm() {
     let mut site = Site::new(Outer::V4);
     let place = site.place();

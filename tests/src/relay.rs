@@ -35,6 +35,8 @@ pub struct Weather {
     pub late: u32,
     /// Nothing passes at all.
     pub cut: bool,
+    /// Longer datagrams to a device vanish, and nobody is told.
+    pub narrow: Option<usize>,
 }
 
 /// How many datagrams met which fate.
@@ -256,7 +258,8 @@ impl Shared {
             drop(socket.send_to(bytes, to));
             return;
         }
-        if weather.cut || self.falls(weather.lost) {
+        let too_long = weather.narrow.is_some_and(|most| bytes.len() > most);
+        if weather.cut || (too_long && way == Way::ToDevice) || self.falls(weather.lost) {
             return self.count(1);
         }
         let mut due = Instant::now() + weather.delay;

@@ -61,6 +61,12 @@ pub struct Place {
 impl Site {
     #[must_use]
     pub fn new(outer: Outer) -> Self {
+        Self::with(outer, &[])
+    }
+
+    /// Builds the scene with these words before the gateway.
+    #[must_use]
+    pub fn with(outer: Outer, words: &[&str]) -> Self {
         let (edge, between, office) = (
             Namespace::new("edge"),
             Namespace::new("between"),
@@ -80,7 +86,7 @@ impl Site {
             serve_tcp(ECHO);
             serve_udp(ECHO);
         });
-        let (copy, gateway) = start(&edge, far);
+        let (copy, gateway) = start(&edge, far, words);
         gateway.set_policy(&policy::two_apps("http://127.0.0.1:9", SERVICES));
         let to = SocketAddr::new(far, gateway.tunnel_port());
         let outward: Vec<IpAddr> = near.iter().map(|a| a.parse().unwrap()).collect();
@@ -250,14 +256,16 @@ port = ["7000/tcp", "7000/udp", "7009/tcp", "7009/udp", "icmp"]
 allow.demo = { who = "demo" }
 "#;
 
-fn start(edge: &Namespace, listen: IpAddr) -> (Temp, Gateway) {
+fn start(edge: &Namespace, listen: IpAddr, words: &[&str]) -> (Temp, Gateway) {
     let copy = Temp::new();
     let path = copy.path().join("postern");
     copy_program(binary(), &path);
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut wrap = as_nobody(edge);
+    wrap.extend(words.iter().map(|&word| word.to_owned()));
     let gateway = Gateway::start(Setup {
         tunnel_listen: Some(listen.to_string()),
-        wrap: as_nobody(edge),
+        wrap,
         binary: Some(path),
         owner: Some(NOBODY),
         ..Setup::default()

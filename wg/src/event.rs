@@ -14,6 +14,14 @@ pub struct FlowId {
     pub(crate) generation: u32,
 }
 
+impl FlowId {
+    /// Makes a name out of its numbers; a node ignores one that it did not give.
+    #[must_use]
+    pub const fn new(slot: u32, generation: u32) -> Self {
+        Self { slot, generation }
+    }
+}
+
 /// Describes a TCP flow as the device sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct FlowRecord {
@@ -34,9 +42,11 @@ pub enum Refusal {
     Reset,
     /// The device sees nothing; repeats of the same SYN are swallowed.
     Silent,
+    /// The device is told why by ICMP; the reset that follows is for systems that do not listen to it.
+    Unreachable(Unreachable),
 }
 
-/// Why a datagram of a device could not be delivered.
+/// Why something that a device sent could not be delivered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unreachable {
     /// No process listens on the port.

@@ -136,6 +136,11 @@ impl Flow {
         }
     }
 
+    /// The sequence number of its SYN.
+    pub(crate) fn isn(&self) -> u32 {
+        self.isn
+    }
+
     /// Whether the flow counts as half open.
     pub(crate) fn is_half_open(&self) -> bool {
         matches!(self.state, State::Held(_) | State::Opening)

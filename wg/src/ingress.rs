@@ -67,18 +67,14 @@ pub(crate) fn check(packet: &[u8], peer: PeerSlot, owners: &AllowedIps) -> Resul
 }
 
 /// Says whether a new flow, datagram or echo may name this destination at all.
+///
+/// The addresses of the private namespace are no exception: a destination is rewritten before the
+/// kernel in there sees it, so that these name hosts outside like any other.
 pub(crate) fn may_reach(to: IpAddr, config: &NodeConfig, owners: &AllowedIps) -> bool {
     if is_gateway(to, config) {
         return true;
     }
-    let inside = match to {
-        IpAddr::V4(a) => config.inside.pool4.contains(&a) || *config.inside.listen4.ip() == a,
-        IpAddr::V6(a) => {
-            config.inside.pool6.is_some_and(|pool| pool.contains(&a))
-                || config.inside.listen6.is_some_and(|l| *l.ip() == a)
-        }
-    };
-    !inside && !is_never_an_end(to) && owners.owner(to).is_none()
+    !is_never_an_end(to) && owners.owner(to).is_none()
 }
 
 /// Says whether this is an address under which devices see the gateway.
@@ -134,8 +130,6 @@ mod tests {
             "224.0.0.251",
             "255.255.255.255",
             "240.0.0.1",
-            "100.64.0.1",
-            "100.100.1.1",
             "10.8.0.9",
             "::",
             "::1",
@@ -146,8 +140,6 @@ mod tests {
             "fe80::1",
             "fec0::1",
             "ff02::fb",
-            "fd64::1",
-            "fd64::7",
         ] {
             assert!(!may_reach(to.parse().unwrap(), &config, &owners), "{to}");
         }
@@ -159,6 +151,9 @@ mod tests {
             "fd08::1",
             "2001:db8::5",
             "fd77::5",
+            "100.64.0.1",
+            "100.100.1.1",
+            "fd64::7",
         ] {
             assert!(may_reach(to.parse().unwrap(), &config, &owners), "{to}");
         }

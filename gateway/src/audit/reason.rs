@@ -70,6 +70,7 @@ pub(crate) const DEVICE_REVOKED: &str = "device-revoked";
 pub(crate) const DEVICE_ADDED: &str = "device-added";
 pub(crate) const DEVICE_MARKED: &str = "device-marked";
 pub(crate) const DEVICE_RENAMED: &str = "device-renamed";
+pub(crate) const DEVICE_CLEARED: &str = "device-cleared";
 pub(crate) const KEY_SEEN_TWICE: &str = "key-seen-twice";
 pub(crate) const DEVICE_PSK_CHANGED: &str = "device-psk-changed";
 pub(crate) const DEVICE_IMPORTED: &str = "device-imported";
@@ -200,6 +201,7 @@ pub(crate) const ALL: &[&str] = &[
     DEVICE_ADDED,
     DEVICE_MARKED,
     DEVICE_RENAMED,
+    DEVICE_CLEARED,
     KEY_SEEN_TWICE,
     DEVICE_PSK_CHANGED,
     DEVICE_IMPORTED,

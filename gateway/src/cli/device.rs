@@ -35,6 +35,12 @@ pub(crate) enum Command {
         /// The device, such as d7
         id: String,
     },
+    /// Forget that a device's key was seen in two places, and the time its handshakes claimed
+    #[command(after_help = CLEAR)]
+    Clear {
+        /// The device, such as d7
+        id: String,
+    },
     /// Give a device another preshared key; its session ends, and it needs the new one to come back
     #[command(after_help = ROTATE)]
     RotatePsk {
@@ -46,6 +52,13 @@ pub(crate) enum Command {
 const ROTATE: &str = "Examples:
   postern device rotate-psk d7          the line for [Peer] of the device's configuration, shown once
   postern device rotate-psk d7 --json";
+
+const CLEAR: &str = "Examples:
+  postern device clear d7
+
+For a device that was closed because its key was used in two places, once only one of them has it, and for one whose
+clock was ahead when it last came and is right again. Its session in the tunnel ends; its person signs in as ever.
+If the key was copied, revoke the device and register another one instead.";
 
 /// A device to register.
 #[derive(Debug, Args)]
@@ -124,6 +137,14 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<(), Failure> {
                 Ok(gateway.device_revoke(id).await?)
             })?;
             tell(&device, global.json, "is revoked");
+            Ok(())
+        }
+        Command::Clear { id } => {
+            let device = block_on(async {
+                let gateway = offline::any(config).await?;
+                Ok(gateway.device_clear(id).await?)
+            })?;
+            tell(&device, global.json, "is cleared");
             Ok(())
         }
         Command::RotatePsk { id } => rotate_psk(id, config, global.json),

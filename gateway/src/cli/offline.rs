@@ -190,6 +190,9 @@ impl Operator for Stopped {
     async fn device_rotate_psk(&self, id: &str) -> Result<DeviceAdded, Refusal> {
         self.acts().device_rotate_psk(id).await
     }
+    async fn device_clear(&self, id: &str) -> Result<DeviceLine, Refusal> {
+        self.acts().device_clear(id).await
+    }
     async fn device_mark(&self, id: &str, class: DeviceClass) -> Result<DeviceLine, Refusal> {
         self.acts().device_mark(id, class).await
     }

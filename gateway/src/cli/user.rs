@@ -1,5 +1,6 @@
 //! `postern user`: edits the policy folder, then has the gateway load it.
 
+mod easy_rsa;
 mod import;
 
 use clap::{Args, Subcommand};
@@ -60,6 +61,9 @@ pub(crate) enum Command {
     /// first sign-in
     #[command(after_help = IMPORT)]
     Import(import::Import),
+    /// List whom an authority of easy-rsa has given certificates, ready to be added
+    #[command(name = "from-easy-rsa", after_help = easy_rsa::EXAMPLES)]
+    FromEasyRsa(easy_rsa::Options),
     /// Forget both factors of a person and print a new enrolment link; devices stay
     ResetTotp {
         /// The person
@@ -174,6 +178,7 @@ pub(crate) fn run(command: &Command, global: &Global) -> Result<(), Failure> {
             show_link(&link, json);
             Ok(())
         }
+        Command::FromEasyRsa(options) => easy_rsa::run(options, &config, json),
         Command::Import(what) => import::run(what, config, json),
         Command::ResetTotp { user } => {
             known(&config, user)?;

@@ -221,7 +221,7 @@ impl Acts<'_> {
         let tunnel = &self.config.tunnel;
         let key = tunnel::server_key(self.config, self.keys);
         let key = key.map_err(|e| Refusal::new(Code::Internal, e.to_string()))?;
-        let allowed = tunnel::client::routes(self.config, self.policy);
+        let allowed = tunnel::client::routes(self.config, self.policy, &device.user);
         let psk = self.identity.devices().psk(device.id);
         let psk = psk.map_err(|e| Refusal::new(Code::Internal, e.to_string()))?;
         Ok(DeviceAdded {
@@ -253,6 +253,14 @@ impl Acts<'_> {
                 .tell_of_device(kind, &device, clock::unix())
                 .await;
         }
+        self.line_of(id)
+    }
+
+    /// See [`super::Operator::device_clear`]; the tunnel is told by who runs it.
+    pub(crate) async fn device_clear(&self, id: &str) -> Result<DeviceLine, Refusal> {
+        let id = device_id(id)?;
+        self.identity.devices().clear(id).await?;
+        self.identity.sessions().settle_device(id);
         self.line_of(id)
     }
 

@@ -166,6 +166,10 @@ impl Operator for Remote {
         let id = id.to_owned();
         self.ask(&Request::DeviceRotatePsk { id }).await
     }
+    async fn device_clear(&self, id: &str) -> Result<DeviceLine, Refusal> {
+        let id = id.to_owned();
+        self.ask(&Request::DeviceClear { id }).await
+    }
     async fn cache_purge(&self, ask: &purge::Ask, _uid: u32) -> Result<purge::Purged, Refusal> {
         let ask = ask.clone();
         self.ask(&Request::CachePurge { ask }).await

@@ -155,6 +155,7 @@ async fn dispatch(operator: &dyn Operator, request: Request, uid: u32) -> Vec<u8
         Request::DeviceDoctor { which } => line(operator.device_doctor(&which).await),
         Request::DeviceImport { import } => line(operator.device_import(&import).await),
         Request::DeviceRotatePsk { id } => line(operator.device_rotate_psk(&id).await),
+        Request::DeviceClear { id } => line(operator.device_clear(&id).await),
         Request::Ban { ask } => line(operator.ban(&ask).await),
         Request::CachePurge { ask } => line(operator.cache_purge(&ask, uid).await),
         Request::Certs { what } => line(operator.certs(&what).await),

@@ -78,6 +78,8 @@ fn status() -> Status {
         tunnel: TunnelStatus {
             state: "up".to_owned(),
             why: None,
+            dropped: std::collections::BTreeMap::new(),
+            refused: std::collections::BTreeMap::new(),
         },
         devices: Vec::new(),
         sessions: 0,

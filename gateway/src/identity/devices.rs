@@ -330,6 +330,21 @@ impl Devices {
         Ok(())
     }
 
+    /// Forgets the time that the handshakes of a device claimed, for one that is not revoked.
+    ///
+    /// # Errors
+    /// [`DeviceError`]; nothing changed then.
+    pub(crate) async fn clear(&self, id: DeviceId) -> Result<(), DeviceError> {
+        let _change = self.change.lock().await;
+        let before = self.get(id).filter(|d| d.revoked.is_none());
+        let mut device = Device::clone(&*before.ok_or(DeviceError::Unknown(id))?);
+        device.mark = None;
+        self.record(&device, reason::DEVICE_CLEARED, None).await?;
+        self.store.put_device(device.row()).await?;
+        self.alter(id, |device| device.mark = None);
+        Ok(())
+    }
+
     /// Notes a handshake of a device: its TAI64N, which only grows, and where it came from.
     /// Written by the next [`Devices::flush`].
     pub(crate) fn heard(&self, id: DeviceId, mark: Option<[u8; 12]>, endpoint: Option<SocketAddr>) {

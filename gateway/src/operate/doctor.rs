@@ -105,14 +105,14 @@ async fn facts(gw: &Gateway, snap: &Snapshot, device: &Arc<Device>) -> Result<Fa
         other_sessions: others.count(),
         services: services(snap, &device.user),
         resolvers: resolvers(&gw.config.tunnel.dns).await,
-        conf: conf(gw, snap)?,
+        conf: conf(gw, snap, &device.user)?,
     })
 }
 
-fn conf(gw: &Gateway, snap: &Snapshot) -> Result<Conf, Refusal> {
+fn conf(gw: &Gateway, snap: &Snapshot, user: &str) -> Result<Conf, Refusal> {
     let key = tunnel::server_key(&gw.config, &gw.keys);
     let key = key.map_err(|e| Refusal::new(Code::Internal, e.to_string()))?;
-    let routes = tunnel::client::routes(&gw.config, &snap.policy);
+    let routes = tunnel::client::routes(&gw.config, &snap.policy, user);
     let routes: Vec<String> = routes.iter().map(ToString::to_string).collect();
     Ok(Conf {
         server_public_key: key.public_key().to_string(),
@@ -131,9 +131,10 @@ fn zones(snap: &Snapshot, outer: SocketAddr) -> Vec<String> {
 
 async fn noise(tunnel: Option<&tunnel::Handle>) -> Noise {
     let counters = match tunnel {
-        Some(tunnel) => tunnel.counters().await,
+        Some(tunnel) => tunnel.tally().await,
         None => None,
     };
+    let counters = counters.map(|tally| tally.node);
     counters.map_or_else(Noise::default, |c| Noise {
         datagrams: c.datagrams_in,
         bad_mac: c.dropped(DropReason::BadMac),

@@ -5,11 +5,11 @@ use policy::Policy;
 
 use crate::config::Config;
 
-/// Lists the networks a device sends into the tunnel: the tunnel's own, and those of
-/// `[tunnel] routes` or, without it, those the policy names.
-pub(crate) fn routes(config: &Config, policy: &Policy) -> Vec<IpNet> {
+/// Lists the networks a device of `user` sends into the tunnel: the tunnel's own, and those of
+/// `[tunnel] routes` or, without it, those its person may reach.
+pub(crate) fn routes(config: &Config, policy: &Policy, user: &str) -> Vec<IpNet> {
     let routes = config.tunnel.routes.clone();
-    let routes = routes.unwrap_or_else(|| policy.networks().collect());
+    let routes = routes.unwrap_or_else(|| policy.networks_of(user));
     merged(own(config), routes)
 }
 

@@ -1,5 +1,6 @@
 //! The whole tunnel door: namespace, shard thread and the tasks around them.
 
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, SocketAddrV6, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -41,10 +42,20 @@ pub(crate) struct Settings {
     pub(crate) helper: Helper,
 }
 
+/// What happened at a door since it was opened.
+#[derive(Clone, Debug)]
+pub(crate) struct Tally {
+    /// Datagrams and packets.
+    pub(crate) node: wg::Counters,
+    /// Flows, pings and names refused before any decision, by the reason in the journal.
+    pub(crate) refused: BTreeMap<&'static str, u64>,
+}
+
 /// An open door.
 pub(crate) struct Door {
     gate: Arc<dyn Gate>,
     shard: Mutex<Option<Shard>>,
+    ledger: Ledger,
     syncing: tokio::sync::Mutex<()>,
     stop: CancellationToken,
     ended: CancellationToken,
@@ -93,7 +104,7 @@ impl Door {
                 own_ports: settings.own_ports,
             }),
             dns: Arc::new(Dns::new(settings.names, Arc::clone(&gate), ledger.clone())),
-            ledger,
+            ledger: ledger.clone(),
             stop: stop.clone(),
         };
         let tasks = vec![
@@ -105,6 +116,7 @@ impl Door {
         let door = Self {
             gate,
             shard: Mutex::new(Some(shard)),
+            ledger,
             syncing: tokio::sync::Mutex::default(),
             stop,
             ended,
@@ -138,9 +150,20 @@ impl Door {
         shard.ask(|answer| Command::Status(peer, answer)).await?
     }
 
-    /// Returns what passed and what was dropped since the door was opened.
-    pub(crate) async fn counters(&self) -> Option<wg::Counters> {
-        self.shard()?.ask(Command::Counters).await
+    /// Returns what passed, was dropped and refused since the door was opened.
+    pub(crate) async fn tally(&self) -> Option<Tally> {
+        Some(Tally {
+            node: self.shard()?.ask(Command::Counters).await?,
+            refused: self.ledger.counts(),
+        })
+    }
+
+    /// Forgets the handshake timestamps of a device and ends its WireGuard session; returns when both are gone.
+    pub(crate) async fn forget_mark(&self, device: DeviceId) {
+        if let Some(shard) = self.shard() {
+            let peer = PeerId(device.0);
+            shard.ask(|answer| Command::ForgetMark(peer, answer)).await;
+        }
     }
 
     /// Waits until the packet thread has ended.

@@ -1,6 +1,8 @@
 //! TCP flows of the devices: decide, dial, release the held SYN, copy.
 
 mod copy;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -15,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use wg::{FlowId, FlowRecord, Refusal as How};
+use wg::{FlowId, FlowRecord, Refusal as How, Unreachable};
 
 use super::bucket::Buckets;
 use super::dns::Dns;
@@ -23,6 +25,7 @@ use super::gate::{Ask, End, Gate, Portal, Proto, Refusal, RefusalKind, Refused, 
 use super::ledger::Ledger;
 use super::reach::Reach;
 use super::shard::{Command, FlowNews, Shard};
+use super::udp::why_not;
 use crate::audit::reason;
 use crate::clock;
 use crate::descriptors::{self, Claim};
@@ -361,7 +364,7 @@ async fn carry(
     let host = match dialled {
         Ok(host) => host,
         Err(reason) => {
-            let refuse = Command::Refuse(flow.id, How::Reset);
+            let refuse = Command::Refuse(flow.id, how_to_say(reason));
             ground.shard.tell(refuse).await;
             return reason;
         }
@@ -388,6 +391,15 @@ async fn carry(
     }
 }
 
+/// Says in what way a device hears of a dial that failed: a host that refuses is heard as such, one that is not there
+/// is not mistaken for it.
+fn how_to_say(reason: &'static str) -> How {
+    match reason {
+        reason::TIMEOUT | reason::UNREACHABLE => How::Unreachable(Unreachable::Host),
+        _ => How::Reset,
+    }
+}
+
 /// Connects to an office host.
 async fn dial(target: SocketAddr) -> Result<TcpStream, &'static str> {
     let connected = tokio::time::timeout(DIAL_TIMEOUT, TcpStream::connect(target)).await;
@@ -396,7 +408,7 @@ async fn dial(target: SocketAddr) -> Result<TcpStream, &'static str> {
         Ok(Err(why)) if why.kind() == io::ErrorKind::ConnectionRefused => {
             return Err(reason::UPSTREAM_DOWN);
         }
-        Ok(Err(_)) => return Err(reason::UNREACHABLE),
+        Ok(Err(why)) => return Err(why_not(&why)),
         Ok(Ok(stream)) if !descriptors::fits(stream.as_raw_fd(), Claim::Known) => {
             return Err(reason::OVERLOADED);
         }

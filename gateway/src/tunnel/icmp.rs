@@ -12,12 +12,13 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use wg::{Event, PeerId};
+use wg::{Event, PeerId, Unreachable};
 
 use super::bucket::Buckets;
 use super::flows::Ground;
 use super::gate::{Ask, End, Proto, Refusal, RefusalKind};
 use super::shard::Command;
+use super::udp::{in_terms_of_icmp, room_for, why_not};
 use crate::audit::reason;
 use crate::clock;
 use crate::ids::DeviceId;
@@ -135,9 +136,12 @@ impl Echoes {
         if !self.ground.reach.allows(SocketAddr::new(key.to, 0)) {
             return Err(reason::GUARD);
         }
-        let socket = connect(key.to).map_err(|why| {
-            tracing::debug!(error = %why, "ping socket refused; see net.ipv4.ping_group_range");
-            reason::NO_SUCH_SERVICE
+        let socket = connect(key.to).map_err(|why| match why_not(&why) {
+            reason::OVERLOADED => reason::OVERLOADED,
+            _ => {
+                tracing::debug!(error = %why, "ping socket refused; see net.ipv4.ping_group_range");
+                reason::NO_SUCH_SERVICE
+            }
         })?;
         let (sender, receiver) = mpsc::channel(QUEUE);
         let ground = self.ground.clone();
@@ -162,6 +166,10 @@ async fn ping(
         proto: Proto::Icmp,
     };
     let Ok(ticket) = ground.gate.decide(ask).await else {
+        if let Ok(request) = requests.try_recv() {
+            unreachable(ground, key, request, Unreachable::Prohibited);
+        }
+        // repeats within this time meet silence, and no other record
         tokio::select! {
             () = ground.stop.cancelled() => {}
             () = tokio::time::sleep(REFUSED_FOR) => {}
@@ -191,15 +199,24 @@ async fn relay(
     bytes: &mut u64,
 ) -> &'static str {
     let mut buffer = vec![0; ANSWER_MAX];
+    let mut last: Option<Request> = None;
     loop {
         tokio::select! {
             request = requests.recv() => {
                 let Some((seq, payload)) = request else { return reason::STOP };
                 *bytes += u64::try_from(payload.len()).unwrap_or(0);
-                // an error of an earlier request shows here; the device sees a lost packet
-                drop(socket.send(&request_of(key.to, seq, &payload)).await);
+                // an error of an earlier request may show here; this one is lost with it
+                match socket.send(&request_of(key.to, seq, &payload)).await {
+                    Ok(_) => last = Some((seq, payload)),
+                    Err(why) => unreachable(ground, key, (seq, payload), in_terms_of_icmp(why.kind())),
+                }
             }
             received = socket.recv(&mut buffer) => {
+                if let Err(why) = &received
+                    && let Some(request) = last.take()
+                {
+                    unreachable(ground, key, request, in_terms_of_icmp(why.kind()));
+                }
                 let answer = received.ok().and_then(|length| buffer.get(..length));
                 let Some((seq, payload)) = answer.and_then(|a| answer_of(key.to, a)) else {
                     continue;
@@ -217,6 +234,19 @@ async fn relay(
             () = tokio::time::sleep(IDLE) => return reason::IDLE,
         }
     }
+}
+
+/// Tells the device what became of its request.
+fn unreachable(ground: &Ground, key: Key, (seq, payload): Request, why: Unreachable) {
+    ground.shard.offer(Command::SendEchoUnreachable {
+        peer: key.peer,
+        from: key.from,
+        to: key.to,
+        ident: key.ident,
+        seq,
+        payload,
+        why,
+    });
 }
 
 /// Builds an echo request; the kernel fills in identifier and checksum.
@@ -248,7 +278,7 @@ fn connect(to: IpAddr) -> io::Result<UdpSocket> {
     let domain = Domain::for_address(SocketAddr::new(any, 0));
     let socket = Socket::new(domain, Type::DGRAM.nonblocking(), Some(protocol))?;
     socket.connect(&SocketAddr::new(to, 0).into())?;
-    UdpSocket::from_std(socket.into())
+    room_for(UdpSocket::from_std(socket.into())?)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Refusals on record, capped for each device.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -16,6 +17,7 @@ const PER_SECOND: u32 = 10;
 pub(super) struct Ledger {
     gate: Arc<dyn Gate>,
     reports: Arc<Mutex<Reports>>,
+    counts: Arc<Mutex<BTreeMap<&'static str, u64>>>,
 }
 
 impl Ledger {
@@ -24,11 +26,18 @@ impl Ledger {
         Self {
             gate,
             reports: Arc::new(Mutex::new(Reports::new(PER_SECOND))),
+            counts: Arc::default(),
         }
+    }
+
+    /// Returns how many refusals there were of each reason, on record or not.
+    pub(super) fn counts(&self) -> BTreeMap<&'static str, u64> {
+        self.counts.lock().clone()
     }
 
     /// Records a refusal, or counts it for the next record.
     pub(super) fn refuse(&self, mut refusal: Refusal) {
+        *self.counts.lock().entry(refusal.reason).or_default() += 1;
         let admitted = self.reports.lock().admit(refusal.device, clock::now());
         if let Some(more) = admitted {
             refusal.more = refusal.more.saturating_add(more);

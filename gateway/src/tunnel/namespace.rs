@@ -71,6 +71,8 @@ impl Plan {
                 sysctl("net/core/somaxconn", "4096"),
                 sysctl("net/ipv4/tcp_max_syn_backlog", "4096"),
                 sysctl("net/ipv4/tcp_slow_start_after_idle", "0"),
+                // a way to a device that swallows full packets tells nobody (RFC 4821)
+                sysctl("net/ipv4/tcp_mtu_probing", "1"),
                 // an address belongs to another device tomorrow
                 sysctl("net/ipv4/tcp_no_metrics_save", "1"),
                 sysctl("net/ipv4/tcp_rmem", "4096 131072 16777216"),

@@ -5,22 +5,26 @@
 
 mod handshakes;
 mod io;
+mod queues;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::Sleep;
-use wg::{Event, FlowId, FlowRecord, Node, PeerConfig, PeerId, PeerStatus, Refusal, Unreachable};
+use wg::{Event, FlowId, Node, PeerConfig, PeerId, Refusal};
 
 use crate::clock;
 use handshakes::Handshakes;
 use io::{Outer, Tun};
 
 pub(super) use io::outer;
+pub(super) use queues::{Command, FlowNews, Reports, Shard, reports};
 
 /// The longest pause between two looks at the node's timers.
 const TICK: Duration = Duration::from_millis(250);
@@ -31,144 +35,6 @@ const COMMANDS_PER_ROUND: usize = 256;
 /// Packets read from the TUN device in one round, and the bytes after which they are sent.
 const TUN_READS_PER_ROUND: usize = 32;
 const TRANSMIT_AT: usize = 32 * 1024;
-/// Places in the queues into and out of the shard.
-const COMMAND_QUEUE: usize = 4096;
-const REPORT_QUEUE: usize = 1024;
-
-/// What the rest of the tunnel wants of the node.
-#[derive(Debug)]
-pub(super) enum Command {
-    /// Releases a held SYN.
-    Permit(FlowId),
-    /// Turns a held SYN away.
-    Refuse(FlowId, Refusal),
-    /// Ends a flow towards the device.
-    Close(FlowId),
-    /// Says that the accepted socket of a flow is closed.
-    Finished(FlowId),
-    /// Sends a datagram to a device.
-    SendUdp {
-        peer: PeerId,
-        from: SocketAddr,
-        to: SocketAddr,
-        payload: Vec<u8>,
-    },
-    /// Tells a device that its datagram was not delivered.
-    SendUnreachable {
-        peer: PeerId,
-        from: SocketAddr,
-        to: SocketAddr,
-        payload: Vec<u8>,
-        why: Unreachable,
-    },
-    /// Answers an echo request.
-    SendEchoReply {
-        peer: PeerId,
-        from: IpAddr,
-        to: IpAddr,
-        ident: u16,
-        seq: u16,
-        payload: Vec<u8>,
-    },
-    /// Puts a whole new set of peers in force.
-    SetPeers(Vec<PeerConfig>, oneshot::Sender<Result<(), wg::NodeError>>),
-    /// Asks for the state of one peer.
-    Status(PeerId, oneshot::Sender<Option<PeerStatus>>),
-    /// Asks what passed and what was dropped.
-    Counters(oneshot::Sender<wg::Counters>),
-}
-
-/// A TCP flow's life as the shard reports it.
-#[derive(Debug)]
-pub(super) enum FlowNews {
-    /// A held SYN waits for an answer.
-    Syn(FlowRecord),
-    /// The kernel completed the handshake.
-    Accepted(FlowRecord, std::net::TcpStream),
-    /// The flow is gone.
-    Closed(FlowId),
-}
-
-/// Where the shard's reports go.
-#[derive(Debug)]
-pub(super) struct Reports {
-    /// TCP flows.
-    pub(super) flows: mpsc::Sender<FlowNews>,
-    /// Datagrams.
-    pub(super) datagrams: mpsc::Sender<Event>,
-    /// Echo requests.
-    pub(super) echoes: mpsc::Sender<Event>,
-    /// Handshakes, roaming and refused packets.
-    pub(super) notes: mpsc::Sender<Event>,
-}
-
-/// The receiving ends of [`Reports`].
-#[derive(Debug)]
-pub(super) struct Inbox {
-    /// TCP flows.
-    pub(super) flows: mpsc::Receiver<FlowNews>,
-    /// Datagrams.
-    pub(super) datagrams: mpsc::Receiver<Event>,
-    /// Echo requests.
-    pub(super) echoes: mpsc::Receiver<Event>,
-    /// Handshakes, roaming and refused packets.
-    pub(super) notes: mpsc::Receiver<Event>,
-}
-
-/// Makes the queues out of a shard.
-pub(super) fn reports() -> (Reports, Inbox) {
-    let (flows, flows_in) = mpsc::channel(REPORT_QUEUE);
-    let (datagrams, datagrams_in) = mpsc::channel(REPORT_QUEUE);
-    let (echoes, echoes_in) = mpsc::channel(REPORT_QUEUE);
-    let (notes, notes_in) = mpsc::channel(REPORT_QUEUE);
-    let reports = Reports {
-        flows,
-        datagrams,
-        echoes,
-        notes,
-    };
-    let inbox = Inbox {
-        flows: flows_in,
-        datagrams: datagrams_in,
-        echoes: echoes_in,
-        notes: notes_in,
-    };
-    (reports, inbox)
-}
-
-/// The way to the shard's thread.
-#[derive(Clone, Debug)]
-pub(super) struct Shard {
-    commands: mpsc::Sender<Command>,
-}
-
-impl Shard {
-    /// Makes the queue into a shard.
-    pub(super) fn channel() -> (Self, mpsc::Receiver<Command>) {
-        let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
-        (Self { commands }, receiver)
-    }
-
-    /// Hands a command over; waits while the queue is full, and is lost with a shard that ended.
-    pub(super) async fn tell(&self, command: Command) {
-        drop(self.commands.send(command).await);
-    }
-
-    /// Hands a packet over, or drops it while the queue is full.
-    pub(super) fn offer(&self, command: Command) {
-        drop(self.commands.try_send(command));
-    }
-
-    /// Asks something; `None` when the shard has ended.
-    pub(super) async fn ask<T>(
-        &self,
-        question: impl FnOnce(oneshot::Sender<T>) -> Command,
-    ) -> Option<T> {
-        let (answer, receiver) = oneshot::channel();
-        self.commands.send(question(answer)).await.ok()?;
-        receiver.await.ok()
-    }
-}
 
 /// What a shard owns.
 #[derive(Debug)]
@@ -197,6 +63,8 @@ pub(super) struct Loop {
     /// Ends that the queue had no place for; at most one for each flow of the node.
     closed: VecDeque<FlowId>,
     handshakes: Handshakes,
+    /// When the listeners are asked again after one failed.
+    accept_from: Option<Instant>,
 }
 
 enum Wake {
@@ -226,6 +94,7 @@ impl Loop {
             peers: BTreeSet::new(),
             closed: VecDeque::new(),
             handshakes: Handshakes::new(clock::now()),
+            accept_from: None,
         })
     }
 
@@ -238,7 +107,7 @@ impl Loop {
                 Wake::Accepted(Ok((stream, peer))) => self.accepted(stream, peer),
                 Wake::Accepted(Err(why)) => {
                     tracing::warn!(error = %why, "tunnel accept failed");
-                    tokio::time::sleep(ERROR_PAUSE).await;
+                    self.accept_from = Some(clock::now() + ERROR_PAUSE);
                 }
                 Wake::Command(None) => return,
                 Wake::Command(Some(command)) => {
@@ -263,11 +132,13 @@ impl Loop {
                 None => std::future::pending().await,
             }
         };
+        // a listener that fails is left alone for a while; packets are not
+        let accepts = self.accept_from.is_none_or(|from| from <= clock::now());
         tokio::select! {
             () = self.outer.readable() => Wake::Io,
             () = self.tun.readable() => Wake::Io,
-            accepted = self.listen4.accept() => Wake::Accepted(accepted),
-            accepted = accept6 => Wake::Accepted(accepted),
+            accepted = self.listen4.accept(), if accepts => Wake::Accepted(accepted),
+            accepted = accept6, if accepts => Wake::Accepted(accepted),
             command = commands.recv() => Wake::Command(command),
             () = timer => Wake::Timer,
         }
@@ -373,7 +244,11 @@ impl Loop {
 
     fn arm(&self, timer: Pin<&mut Sleep>) {
         let now = clock::now();
-        let latest = self.handshakes.due(now).unwrap_or(now + TICK);
+        let tick = self.handshakes.due(now).unwrap_or(now + TICK);
+        let latest = match self.accept_from {
+            Some(from) if from > now => tick.min(from),
+            Some(_) | None => tick,
+        };
         let due = self.node.poll_timeout().map_or(latest, |(at, _)| at);
         timer.reset(tokio::time::Instant::from_std(due.clamp(now, latest)));
     }
@@ -481,6 +356,19 @@ impl Loop {
                 let _ = answer.send(node.peer_status(peer, now));
                 Ok(())
             }
+            Command::ForgetMark(peer, answer) => {
+                let _ = answer.send(node.forget_mark(peer));
+                Ok(())
+            }
+            Command::SendEchoUnreachable {
+                peer,
+                from,
+                to,
+                ident,
+                seq,
+                payload,
+                why,
+            } => node.send_echo_unreachable(peer, (from, to), (ident, seq), &payload, why, now),
             Command::Counters(answer) => {
                 let _ = answer.send(node.counters().clone());
                 Ok(())

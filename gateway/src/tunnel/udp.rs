@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -20,6 +21,7 @@ use super::gate::{Ask, End, Proto, Refusal, RefusalKind, Ticket};
 use super::shard::Command;
 use crate::audit::reason;
 use crate::clock;
+use crate::descriptors::{self, Claim};
 use crate::ids::DeviceId;
 use crate::limits::Tally;
 
@@ -210,7 +212,7 @@ async fn flow(ground: &Ground, key: Key, mut datagrams: mpsc::Receiver<Vec<u8>>)
             if let Ok(payload) = datagrams.try_recv() {
                 unreachable(ground, key, payload, &why);
             }
-            reason::UNREACHABLE
+            why_not(&why)
         }
     };
     ticket.ended(End {
@@ -225,9 +227,31 @@ async fn connect(to: SocketAddr) -> io::Result<UdpSocket> {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
-    let socket = UdpSocket::bind(any).await?;
+    let socket = room_for(UdpSocket::bind(any).await?)?;
     socket.connect(to).await?;
     Ok(socket)
+}
+
+/// Keeps a new socket of a device if it leaves the descriptors that others need.
+///
+/// # Errors
+/// As the system's own where there is none left.
+pub(super) fn room_for(socket: UdpSocket) -> io::Result<UdpSocket> {
+    if descriptors::fits(socket.as_raw_fd(), Claim::Known) {
+        Ok(socket)
+    } else {
+        Err(Errno::MFILE.into())
+    }
+}
+
+/// Names why a socket was not to be had.
+pub(super) fn why_not(why: &io::Error) -> &'static str {
+    let full = [Errno::MFILE, Errno::NFILE].map(|full| Some(full.raw_os_error()));
+    if full.contains(&why.raw_os_error()) {
+        reason::OVERLOADED
+    } else {
+        reason::UNREACHABLE
+    }
 }
 
 /// Where the use of a flow is noted.
@@ -323,7 +347,8 @@ fn tell(ground: &Ground, key: Key, payload: Vec<u8>, why: Unreachable) {
     });
 }
 
-fn in_terms_of_icmp(why: io::ErrorKind) -> Unreachable {
+/// Puts an error of a socket into what ICMP can say.
+pub(super) fn in_terms_of_icmp(why: io::ErrorKind) -> Unreachable {
     if why == io::ErrorKind::ConnectionRefused {
         Unreachable::Port
     } else if why == io::ErrorKind::PermissionDenied {
@@ -345,8 +370,47 @@ fn send(key: Key, payload: Vec<u8>) -> Command {
 
 #[cfg(test)]
 mod tests {
-    use super::{Unreachable, in_terms_of_icmp};
+    use super::super::testing::{Waiting, ground};
+    use super::{Datagrams, Errno, FLOWS_PER_DEVICE, Key, Unreachable, in_terms_of_icmp, why_not};
+    use crate::audit::reason;
     use std::io::ErrorKind;
+    use std::sync::Arc;
+    use wg::PeerId;
+
+    fn key(peer: u32, port: usize) -> Key {
+        let port = u16::try_from(port).unwrap();
+        Key {
+            peer: PeerId(peer),
+            from: ([10, 200, 200, 2], port).into(),
+            to: ([192, 0, 2, 7], 53).into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_device_has_so_many_flows_and_the_next_one_when_one_is_over() {
+        let (ground, _commands) = ground(Arc::new(Waiting::default()));
+        let mut table = Datagrams::new(ground);
+        let mut open: Vec<_> = (0..FLOWS_PER_DEVICE)
+            .map(|n| table.begin(key(1, n)).unwrap())
+            .collect();
+        let full = table.begin(key(1, FLOWS_PER_DEVICE)).err();
+        assert_eq!(full, Some(reason::TOO_MANY_CONNECTIONS));
+        assert!(table.begin(key(2, 0)).is_ok(), "another device has its own");
+        open.pop();
+        table.forget(&key(1, FLOWS_PER_DEVICE - 1));
+        assert!(table.begin(key(1, FLOWS_PER_DEVICE)).is_ok());
+    }
+
+    #[test]
+    fn a_full_table_of_descriptors_is_no_fault_of_the_host() {
+        for (errno, told) in [
+            (Errno::MFILE, reason::OVERLOADED),
+            (Errno::NFILE, reason::OVERLOADED),
+            (Errno::HOSTUNREACH, reason::UNREACHABLE),
+        ] {
+            assert_eq!(why_not(&errno.into()), told);
+        }
+    }
 
     #[test]
     fn errors_of_the_network_reach_the_device_as_what_they_are() {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{DropReason, Event, FlowId, FlowRecord, Instant, Node, PeerId};
-use crate::event::Refusal;
+use crate::event::{Refusal, Unreachable};
 use crate::flow::State;
 use crate::packet::build;
 use crate::packet::ip::Ip;
@@ -39,6 +39,10 @@ impl Node {
         }
         match how {
             Refusal::Reset => self.end_flow(flow, true),
+            Refusal::Unreachable(why) => {
+                self.tell_unreachable(flow, why);
+                self.end_flow(flow, true);
+            }
             Refusal::Silent => {
                 self.flows.with(flow, |flow| {
                     flow.state = State::Denied;
@@ -47,6 +51,19 @@ impl Node {
             }
         }
         self.settle();
+    }
+
+    /// Tells the device of a flow why its SYN leads nowhere.
+    fn tell_unreachable(&mut self, flow: FlowId, why: Unreachable) {
+        let Some(flow) = self.flows.flow(flow) else {
+            return;
+        };
+        let (owner, record, isn) = (flow.owner, flow.record, flow.isn());
+        let mut draft = std::mem::take(&mut self.draft);
+        if build::syn_unreachable(&mut draft, record.source, record.destination, isn, why) {
+            self.seal(owner, &mut draft);
+        }
+        self.draft = draft;
     }
 
     /// Ends a flow at once: both ends see a reset. Unknown and ended flows are ignored.

@@ -3,6 +3,7 @@
 use super::{FlowId, Instant, Node, NodeError, PeerConfig, PeerId, PeerSlot};
 use crate::flow::Flow;
 use crate::ingress;
+use crate::mark::Mark;
 use crate::peer::Standing;
 use crate::peers::validate;
 use std::collections::BTreeMap;
@@ -52,6 +53,23 @@ impl Node {
         self.handle_timeout(now);
         self.settle();
         Ok(())
+    }
+
+    /// Forgets the handshake timestamps of a peer and ends its session; `false` for an unknown peer.
+    ///
+    /// A device whose clock was set back is heard again. Initiations recorded before may be answered
+    /// once; without the device's key nothing follows from that.
+    pub fn forget_mark(&mut self, peer: PeerId) -> bool {
+        let Some(slot) = self.peers.slot_of(peer) else {
+            return false;
+        };
+        // boringtun keeps a timestamp of its own for as long as a tunnel lives
+        self.peers.drop_tunnel(slot);
+        if let Some(peer) = self.peers.get_mut(slot) {
+            peer.mark = Mark::new(None);
+        }
+        self.settle();
+        true
     }
 
     fn update(&mut self, slot: PeerSlot, config: PeerConfig) {

@@ -95,6 +95,26 @@ impl Node {
         self.deliver(slot, built)
     }
 
+    /// Tells a device that its echo request was not delivered; the arguments but the last two are
+    /// those of [`crate::Event::EchoRequest`].
+    ///
+    /// # Errors
+    /// See [`SendError`]; the message is dropped in each case.
+    pub fn send_echo_unreachable(
+        &mut self,
+        peer: PeerId,
+        (from, to): (IpAddr, IpAddr),
+        ids: (u16, u16),
+        payload: &[u8],
+        why: Unreachable,
+        now: Instant,
+    ) -> Result<(), SendError> {
+        let end = SocketAddr::new(from, 0);
+        let slot = self.deliverable(peer, (to, end), icmp::LEN, now)?;
+        let built = build::echo_unreachable(&mut self.draft, (from, to), ids, payload, why);
+        self.deliver(slot, built)
+    }
+
     /// Checks that a packet of the node's own may go to a device, and can.
     fn deliverable(
         &mut self,

@@ -1,5 +1,6 @@
 //! The node against a second boringtun, all in memory.
 
+mod allocation;
 mod bare;
 mod fuzz;
 mod guards;

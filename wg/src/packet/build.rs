@@ -85,15 +85,22 @@ pub(crate) fn echo_reply(
     payload: &[u8],
 ) -> bool {
     let kind = if from.is_ipv4() { 0 } else { 129 };
+    echo(out, kind, (from, to), (ident, seq), payload)
+}
+
+fn echo(
+    out: &mut Vec<u8>,
+    kind: u8,
+    (from, to): (IpAddr, IpAddr),
+    (ident, seq): (u16, u16),
+    payload: &[u8],
+) -> bool {
     let [i0, i1] = ident.to_be_bytes();
     let [s0, s1] = seq.to_be_bytes();
     icmp_message(out, from, to, [kind, 0, 0, 0, i0, i1, s0, s1], payload)
 }
 
 /// Writes the ICMP error for a UDP datagram that `device` sent to `target` into `out`.
-/// Source: [RFC 792](https://www.rfc-editor.org/rfc/rfc792),
-/// [RFC 1191 section 4](https://www.rfc-editor.org/rfc/rfc1191),
-/// [RFC 4443 sections 3.1 and 3.2](https://www.rfc-editor.org/rfc/rfc4443).
 pub(crate) fn unreachable(
     out: &mut Vec<u8>,
     device: SocketAddr,
@@ -102,9 +109,47 @@ pub(crate) fn unreachable(
     why: Unreachable,
 ) -> bool {
     let mut original = Vec::new();
-    if !udp(&mut original, device, target, payload) {
-        return false;
-    }
+    udp(&mut original, device, target, payload)
+        && error_about(out, (device.ip(), target.ip()), original, why)
+}
+
+/// Writes the ICMP error for the SYN with `isn` that `device` sent to `target` into `out`.
+pub(crate) fn syn_unreachable(
+    out: &mut Vec<u8>,
+    device: SocketAddr,
+    target: SocketAddr,
+    isn: u32,
+    why: Unreachable,
+) -> bool {
+    let mut original = Vec::new();
+    segment(&mut original, (device, target), (isn, 0), tcp::SYN)
+        && error_about(out, (device.ip(), target.ip()), original, why)
+}
+
+/// Writes the ICMP error for an echo request that `device` sent to `target` into `out`.
+pub(crate) fn echo_unreachable(
+    out: &mut Vec<u8>,
+    (device, target): (IpAddr, IpAddr),
+    ids: (u16, u16),
+    payload: &[u8],
+    why: Unreachable,
+) -> bool {
+    let kind = if device.is_ipv4() { 8 } else { 128 };
+    let mut original = Vec::new();
+    echo(&mut original, kind, (device, target), ids, payload)
+        && error_about(out, (device, target), original, why)
+}
+
+/// Writes the ICMP error that quotes `original`, from `target` to `device`.
+/// Source: [RFC 792](https://www.rfc-editor.org/rfc/rfc792),
+/// [RFC 1191 section 4](https://www.rfc-editor.org/rfc/rfc1191),
+/// [RFC 4443 sections 3.1 and 3.2](https://www.rfc-editor.org/rfc/rfc4443).
+fn error_about(
+    out: &mut Vec<u8>,
+    (device, target): (IpAddr, IpAddr),
+    mut original: Vec<u8>,
+    why: Unreachable,
+) -> bool {
     original.truncate(QUOTED);
     let (kind, code) = match (device.is_ipv4(), why) {
         (true, Unreachable::Host) => (3, 1),
@@ -121,7 +166,7 @@ pub(crate) fn unreachable(
         Unreachable::Host | Unreachable::Port | Unreachable::Prohibited => [0, 0],
     };
     let head = [kind, code, 0, 0, 0, 0, high, low];
-    icmp_message(out, target.ip(), device.ip(), head, &original)
+    icmp_message(out, target, device, head, &original)
 }
 
 /// Writes that `packet` of `device` has no hops left, in the name of the router `gateway`.
@@ -191,19 +236,29 @@ impl Reset {
 
 /// Writes a TCP reset into `out`.
 pub(crate) fn reset(out: &mut Vec<u8>, from: SocketAddr, to: SocketAddr, reset: Reset) -> bool {
-    out.clear();
-    if !header(out, from.ip(), to.ip(), ip::TCP, tcp::MIN_LEN) {
-        return false;
-    }
-    let mut segment = [0; tcp::MIN_LEN];
-    segment[8..12].copy_from_slice(&reset.ack.unwrap_or(0).to_be_bytes());
-    segment[12] = 0x50;
     let flags = if reset.ack.is_some() {
         tcp::RST | tcp::ACK
     } else {
         tcp::RST
     };
-    tcp::set_seq_flags(&mut segment, reset.seq, flags);
+    segment(out, (from, to), (reset.seq, reset.ack.unwrap_or(0)), flags)
+}
+
+/// Writes a TCP segment without options or payload into `out`.
+fn segment(
+    out: &mut Vec<u8>,
+    (from, to): (SocketAddr, SocketAddr),
+    (seq, ack): (u32, u32),
+    flags: u8,
+) -> bool {
+    out.clear();
+    if !header(out, from.ip(), to.ip(), ip::TCP, tcp::MIN_LEN) {
+        return false;
+    }
+    let mut segment = [0; tcp::MIN_LEN];
+    segment[8..12].copy_from_slice(&ack.to_be_bytes());
+    segment[12] = 0x50;
+    tcp::set_seq_flags(&mut segment, seq, flags);
     tcp::set_ports(&mut segment, from.port(), to.port());
     tcp::seal(
         &mut segment,

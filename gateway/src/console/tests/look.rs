@@ -245,6 +245,8 @@ pub(super) fn health() -> Health {
             tunnel: TunnelStatus {
                 state: "off".to_owned(),
                 why: None,
+                dropped: std::collections::BTreeMap::new(),
+                refused: std::collections::BTreeMap::new(),
             },
             devices: Vec::new(),
             sessions: 2,

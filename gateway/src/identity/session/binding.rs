@@ -213,6 +213,13 @@ impl Sessions {
         Ok(news)
     }
 
+    /// Takes back [`Sessions::dispute_device`]; the device stays closed until somebody signs in for it, or the policy
+    /// needs nobody to.
+    pub(crate) fn settle_device(&self, device: DeviceId) {
+        self.tables.write().settle(device);
+        self.tell(SessionChange::DeviceReleased(device));
+    }
+
     /// Says whether a device is closed by [`Sessions::dispute_device`].
     pub(crate) fn is_disputed(&self, device: DeviceId) -> bool {
         self.tables.read().is_disputed(device)

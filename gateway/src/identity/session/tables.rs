@@ -138,6 +138,10 @@ impl Tables {
         self.disputed.insert(device)
     }
 
+    pub(super) fn settle(&mut self, device: DeviceId) {
+        self.disputed.remove(&device);
+    }
+
     pub(super) fn is_disputed(&self, device: DeviceId) -> bool {
         self.disputed.contains(&device)
     }

@@ -116,6 +116,38 @@ fn a_clock_far_ahead_is_served_and_does_not_lock_the_device_out() {
 }
 
 #[test]
+fn a_forgotten_mark_lets_a_device_back_whose_clock_was_set_back() {
+    let mut world = World::new();
+    Device::new(10).connect(&mut world);
+    let [Event::Handshake { mut mark, .. }, ..] = world.events()[..] else {
+        panic!("no handshake");
+    };
+    // an hour ahead is within the day that is plausible
+    let seconds = u64::from_be_bytes(mark[..8].try_into().unwrap()) + 3600;
+    mark[..8].copy_from_slice(&seconds.to_be_bytes());
+    let mut ahead = peer_config(10);
+    ahead.handshake_mark = Some(mark);
+    let mut world = World::with(vec![ahead]);
+    let mut device = Device::new(10);
+    let refused = device.initiation();
+    world.datagram(device.address, &refused);
+    assert!(world.sent().is_empty(), "answered below the mark");
+
+    assert!(world.node.forget_mark(PeerId(10)));
+    assert!(!world.node.forget_mark(PeerId(99)));
+    let mut device = Device::new(10);
+    device.connect(&mut world);
+    let has_session = |world: &World| {
+        let status = world.node.peer_status(PeerId(10), world.now);
+        status.unwrap().has_session
+    };
+    assert!(has_session(&world));
+    assert!(world.node.forget_mark(PeerId(10)));
+    assert!(!has_session(&world), "boringtun would remember its own");
+    Device::new(10).connect(&mut world);
+}
+
+#[test]
 fn one_loud_source_is_cut_off_and_a_quiet_one_connects() {
     let mut world = World::new();
     let server = config().private_key.public_key();

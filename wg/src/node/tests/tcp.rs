@@ -1,5 +1,5 @@
 use super::support::*;
-use crate::{DropReason, Event, PeerId, Refusal};
+use crate::{DropReason, Event, Node, NodeConfig, PeerId, Refusal, Unreachable};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -58,6 +58,44 @@ fn a_tcp_flow_lives_and_ends_over_ipv4() {
 #[test]
 fn a_tcp_flow_lives_and_ends_over_ipv6() {
     whole_life(office6());
+}
+
+#[test]
+fn a_host_that_has_an_address_of_the_private_namespace_is_reached_like_any_other() {
+    // shared address space may be in use in the office (RFC 6598), even the listener's own address
+    for to in ["100.100.7.7:5432", "100.64.0.1:4000", "[fd64::7]:5432"] {
+        whole_life(to.parse().unwrap());
+    }
+}
+
+#[test]
+fn devices_may_have_addresses_of_the_private_namespace() {
+    // the very address that the first flow has in there, and a gateway that is called as its listener
+    let from: SocketAddr = "100.64.1.0:40000".parse().unwrap();
+    let gateway: SocketAddr = "100.64.0.1:443".parse().unwrap();
+    let mut world = World::new();
+    let own = NodeConfig {
+        gateway4: "100.64.0.1".parse().unwrap(),
+        ..config()
+    };
+    let mut peer = peer_config(10);
+    peer.allowed_ips = vec!["100.64.1.0/32".parse().unwrap()];
+    world.node = Node::new(own, world.now).unwrap();
+    world.node.set_peers(vec![peer], world.now).unwrap();
+    let mut device = Device::new(10);
+    device.connect(&mut world);
+    world.events();
+    for to in [office4(), gateway, "100.64.9.9:22".parse().unwrap()] {
+        device.send(&mut world, &Segment::new(from, to, SYN, 1000, 0).packet());
+        let record = world.only_syn();
+        assert_eq!((record.source, record.destination), (from, to));
+        world.permit(record.id);
+        let syn = Segment::read(&world.tun()[0][10..]);
+        let accept = Segment::new(syn.to, syn.from, SYN | ACK, 5000, 1001);
+        world.kernel(&accept.packet());
+        let answer = Segment::read(&device.receive(&mut world)[0]);
+        assert_eq!((answer.from, answer.to), (to, from));
+    }
 }
 
 #[test]
@@ -148,6 +186,45 @@ fn a_refused_syn_is_reset() {
     assert!(world.tun().is_empty());
     world.node.refuse(record.id, Refusal::Reset);
     assert!(world.sent().is_empty());
+}
+
+#[test]
+fn a_syn_to_a_host_that_does_not_answer_is_told_so_and_then_reset() {
+    let (mut world, mut device) = World::connected();
+    for (to, host, prohibited, head) in [
+        (office4(), (3, 1), (3, 13), 20),
+        (office6(), (1, 3), (1, 1), 40),
+    ] {
+        let from = if to.is_ipv4() {
+            device.at4(40_000)
+        } else {
+            device.at6(40_000)
+        };
+        for (why, told) in [
+            (Unreachable::Host, host),
+            (Unreachable::Prohibited, prohibited),
+        ] {
+            let syn = Segment::new(from, to, SYN, 77, 0);
+            device.send(&mut world, &syn.packet());
+            let record = world.only_syn();
+            world.node.refuse(record.id, Refusal::Unreachable(why));
+            let heard = device.receive(&mut world);
+            let [message, reset] = heard.as_slice() else {
+                panic!("not two packets: {heard:?}");
+            };
+            let (source, target, protocol, body) = open_ip(message);
+            assert_eq!((source, target), (to.ip(), from.ip()));
+            assert_eq!((body[0], body[1]), told);
+            assert_eq!(reference_sum(source, target, protocol, body), 0xffff);
+            let quoted = Segment::read(&body[8..]);
+            assert_eq!((quoted.from, quoted.to), (from, to));
+            assert_eq!((quoted.seq, quoted.flags), (77, SYN));
+            assert_eq!(body.len(), 8 + head + 20);
+            let reset = Segment::read(reset);
+            assert_eq!((reset.flags, reset.ack), (RST | ACK, 78));
+            assert!(world.tun().is_empty() && world.events().is_empty());
+        }
+    }
 }
 
 #[test]

@@ -156,6 +156,30 @@ fn an_unreachable_quotes_the_datagram() {
 }
 
 #[test]
+fn an_unreachable_quotes_the_echo() {
+    let (mut world, mut device) = World::connected();
+    for (from, to, (kind, code), request) in [
+        (device.at4(0).ip(), "10.0.0.5", (3, 13), 8),
+        (device.at6(0).ip(), "2001:db8::5", (1, 1), 128),
+    ] {
+        let to: IpAddr = to.parse().unwrap();
+        let why = Unreachable::Prohibited;
+        let ids = (0x0102, 0x0304);
+        let node = &mut world.node;
+        node.send_echo_unreachable(PeerId(10), (from, to), ids, b"hi", why, world.now)
+            .unwrap();
+        let message = device.receive(&mut world).remove(0);
+        let (source, target, protocol, body) = open_ip(&message);
+        assert_eq!((source, target), (to, from));
+        assert_eq!((body[0], body[1]), (kind, code));
+        assert_eq!(reference_sum(source, target, protocol, body), 0xffff);
+        let (source, target, _, quoted) = open_ip(&body[8..]);
+        assert_eq!((source, target, quoted[0]), (from, to, request));
+        assert_eq!(&quoted[4..], [1, 2, 3, 4, b'h', b'i']);
+    }
+}
+
+#[test]
 fn a_path_that_is_too_narrow_is_told_with_its_width() {
     let (mut world, mut device) = World::connected();
     for (from, to, told) in [

@@ -76,6 +76,40 @@ async fn a_server_is_taken_over_whole_or_not_at_all() {
 }
 
 #[tokio::test]
+async fn a_cleared_device_has_no_mark_and_no_dispute_and_the_rest_of_it_stays() {
+    let site = Site::new();
+    let stopped = Stopped::open(site.config()).await.unwrap();
+    let commit = import(Mode::Commit, 3, vec![planned(5, 9), planned(6, 10)]);
+    stopped.device_import(&commit).await.unwrap();
+    let (one, other) = (DeviceId(1), DeviceId(2));
+    let (devices, sessions) = (stopped.identity.devices(), stopped.identity.sessions());
+    let endpoint = "192.0.2.7:4000".parse().ok();
+    for id in [one, other] {
+        devices.heard(id, Some([7; 12]), endpoint);
+        sessions.dispute_device(id).await.unwrap();
+    }
+    devices.flush().await.unwrap();
+    let before = stopped.device_list().await.unwrap();
+    let line = stopped.device_clear("d1").await.unwrap();
+    assert_eq!(line, before[0], "what is seen of it stays");
+    let mark = |id| devices.get(id).unwrap().mark;
+    assert_eq!((mark(one), mark(other)), (None, Some([7; 12])));
+    assert!(!sessions.is_disputed(one) && sessions.is_disputed(other));
+    stopped.close().await;
+
+    let stopped = Stopped::open(site.config()).await.unwrap();
+    let kept = |id| stopped.identity.devices().get(id).unwrap();
+    assert_eq!((kept(one).mark, kept(other).mark), (None, Some([7; 12])));
+    assert_eq!(kept(one).endpoint, endpoint);
+    stopped.device_revoke("d2").await.unwrap();
+    for which in ["d2", "d9", "laptop"] {
+        let refused = stopped.device_clear(which).await.unwrap_err();
+        assert_eq!(refused.code, Code::Data, "{which}");
+        assert!(refused.message.contains(which), "{refused}");
+    }
+}
+
+#[tokio::test]
 async fn preshared_keys_are_sealed_anew_under_a_new_master_key() {
     let site = Site::new();
     let (stopped, id) = settled(&site).await;
