@@ -7,6 +7,7 @@ use postern_tests::process::find;
 use postern_tests::temp::Temp;
 use serde_json::Value;
 
+use crate::nginx::TAKE;
 use crate::scene::{HOST, Target};
 use crate::{cpus, usage};
 
@@ -69,7 +70,7 @@ pub fn run(target: &Target, shape: Shape, seconds: u32) -> Sample {
             let origin = format!("Origin: https://{HOST}:{}", target.port);
             let (requests, span, _) = sent(
                 target,
-                ("POST", "/"),
+                ("POST", TAKE),
                 body,
                 connections,
                 seconds,

@@ -11,6 +11,9 @@ use crate::scene::HOST;
 /// The files of the app and their lengths.
 pub const FILES: [(&str, u64); 2] = [("/file-1mb", 1_000_000), ("/file-100mb", 100_000_000)];
 
+/// Where the app takes bodies.
+pub const TAKE: &str = "/take";
+
 /// The app behind every target, and an authority that allows everything.
 #[must_use]
 pub fn upstream(dir: &Path, port: u16) -> String {
@@ -29,6 +32,17 @@ pub fn upstream(dir: &Path, port: u16) -> String {
         location = /auth {{ return 204; }}
         location = /status {{ stub_status; }}
         location /file- {{ root {dir}; sendfile on; }}
+        # takes a whole body before it answers, as apps do; `return` answers at once
+        location = {TAKE} {{
+            client_body_buffer_size 128m;
+            proxy_pass http://unix:{dir}/sink.sock:/;
+            proxy_pass_request_body off;
+            proxy_set_header Content-Length "";
+        }}
+    }}
+    server {{
+        listen unix:{dir}/sink.sock;
+        location / {{ return 200 "taken\n"; }}
     }}
 "#
     )

@@ -173,11 +173,17 @@ impl Scene {
     }
 }
 
+const MOST_WORD: &str = "max-requests-per-connection";
+
 /// A gateway on the servers' core before an app that listens at a port of loopback.
 fn gateway(app: u16, binary: Option<PathBuf>) -> Gateway {
     let upstream = format!("http://127.0.0.1:{app}");
     // an earlier build may not know the word
-    let newest = binary.is_none();
+    let knows = binary.as_ref().is_none_or(|binary| {
+        let held = fs::read(binary).unwrap();
+        held.windows(MOST_WORD.len())
+            .any(|part| part == MOST_WORD.as_bytes())
+    });
     let mut gateway = Gateway::start(Setup {
         upstream: Some(upstream.clone()),
         wrap: cpus::server(),
@@ -187,10 +193,10 @@ fn gateway(app: u16, binary: Option<PathBuf>) -> Gateway {
     gateway.set_policy(&policy::two_apps(&upstream, TIER));
     // the first start makes keys and people, a later one only serves
     gateway.stop();
-    if newest {
+    if knows {
         // as the peers: h2load goes on nowhere else when it is told to
-        let most = "[http]\nmax-requests-per-connection = 1000000000\n";
-        gateway.edit_config(|text| *text = text.replace("[http]\n", most));
+        let most = format!("[http]\n{MOST_WORD} = 1000000000\n");
+        gateway.edit_config(|text| *text = text.replace("[http]\n", &most));
     }
     gateway.start_again();
     gateway
