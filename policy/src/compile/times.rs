@@ -140,7 +140,7 @@ impl Times {
         let unix = time.0?;
         let edges = self.list(list).iter();
         let next = edges.map(|&schedule| self.change(schedule, unix)).min()?;
-        Some(u32::try_from(next.saturating_sub(unix)).unwrap_or(u32::MAX))
+        Some(u32::try_from(next.saturating_sub(unix).max(1)).unwrap_or(u32::MAX))
     }
 
     fn change(&self, schedule: u32, unix: i64) -> i64 {

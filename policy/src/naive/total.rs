@@ -169,6 +169,34 @@ proptest! {
     }
 }
 
+/// At the last instant there is, what a schedule allows still stands for a second; the long run found it standing for none.
+#[test]
+fn p1_an_allow_at_the_end_of_time_is_not_over_at_once() {
+    let mut sources = Sources::new();
+    let text = "postern = 1\n[group]\nit = [\"ann\"]\n[schedule.all]\ndays = [\"mon-sun\"]\ntz = \"UTC\"\n\
+                [admin]\nallow.it = { who = \"@it\", when = \"all\" }\n";
+    sources.add("policy.toml", text.to_owned());
+    let policy = crate::load(&sources).unwrap().policy;
+    for unix in [0, i64::MAX - 1, i64::MAX] {
+        let request = Request {
+            user: Some("ann".to_owned()),
+            mfa_age: Some(0),
+            login_age: 0,
+            device: Device::Any,
+            ip: Ipv4Addr::LOCALHOST.into(),
+            tunnel: false,
+            unix: Some(unix),
+            target: Target::Admin("GET".to_owned()),
+        };
+        let (decision, _) = counted(&policy, &request).unwrap();
+        assert_eq!(decision.outcome, Outcome::Allow, "{unix}");
+        assert!(
+            decision.expires_in.is_some_and(|left| left > 0),
+            "{unix}: {decision:?}"
+        );
+    }
+}
+
 /// The counter counts: what does take memory is seen.
 #[test]
 fn p1_a_question_in_words_does_take_memory() {
