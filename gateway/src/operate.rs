@@ -450,15 +450,10 @@ async fn tunnel_status(gw: &Gateway) -> TunnelStatus {
         Some(None) => ("up", None),
         Some(Some(why)) => ("down", Some(why)),
     };
-    let tally = match gw.tunnel.get() {
-        Some(tunnel) => tunnel.tally().await,
-        None => None,
-    };
     let (mut dropped, mut refused) = (BTreeMap::new(), BTreeMap::new());
-    if let Some(tally) = tally {
-        let counts = wg::DropReason::ALL.iter();
-        let counts = counts.map(|reason| (reason.code().to_owned(), tally.node.dropped(*reason)));
-        dropped.extend(counts.filter(|(_, count)| *count > 0));
+    if let Some(tally) = tunnel::tally(gw).await {
+        let counts = tally.dropped().filter(|(_, count)| *count > 0);
+        dropped.extend(counts.map(|(reason, count)| (reason.to_owned(), count)));
         let counts = tally.refused.into_iter();
         refused.extend(counts.map(|(reason, count)| (reason.to_owned(), count)));
     }

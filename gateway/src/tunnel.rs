@@ -133,7 +133,7 @@ impl Handle {
     }
 
     /// Returns what passed, was dropped and refused since the door was opened; `None` while it is shut.
-    pub(crate) async fn tally(&self) -> Option<Tally> {
+    async fn tally(&self) -> Option<Tally> {
         self.0.door.load_full()?.tally().await
     }
 
@@ -175,6 +175,11 @@ impl Inner {
     fn shut(&self, why: &TunnelError) {
         *self.why_down.lock() = Some(why.to_string());
     }
+}
+
+/// Returns what passed the gateway's tunnel, was dropped and refused; `None` while its door is shut or where it has none.
+pub(crate) async fn tally(gw: &Gateway) -> Option<Tally> {
+    gw.tunnel.get()?.tally().await
 }
 
 /// Opens the door anew whenever its thread has ended, until the gateway stops.

@@ -23,6 +23,23 @@ fn alarms(site: &Site) -> usize {
     alarms.count()
 }
 
+/// Uses the key of the place that sends `here` in a second one, until that is noticed.
+fn second_place(
+    site: &mut Site,
+    here: &UdpSocket,
+    is_noticed: impl Fn(&Site) -> bool,
+) -> (Place, UdpSocket) {
+    wait::until_true(LIMIT, "an echo of the first", || echoes(here));
+    let second = site.place();
+    let there = second.udp(ECHO);
+    wait::until_true(LIMIT, "the alarm", || {
+        echoes(here);
+        echoes(&there);
+        is_noticed(site)
+    });
+    (second, there)
+}
+
 fn portal_text(site: &Site, place: &Place) -> String {
     let browser = place.browser(site);
     let facts = &site.gateway.facts;
@@ -35,14 +52,8 @@ fn one_key_in_two_places_closes_the_device_until_the_next_sign_in() {
     let first = site.place();
     site.sign_in(&first);
     let here = first.udp(ECHO);
-    wait::until_true(LIMIT, "an echo of the first", || echoes(&here));
-    let second = site.place();
-    let there = second.udp(ECHO);
-    wait::until_true(LIMIT, "the alarm", || {
-        echoes(&here);
-        echoes(&there);
-        site.gateway.stderr().contains("used in two places")
-    });
+    let is_told = |site: &Site| site.gateway.stderr().contains("used in two places");
+    let (second, there) = second_place(&mut site, &here, is_told);
     let record = journal::wait_for(&site.gateway, "device-changed.1", |r| {
         r["reason"] == "key-seen-twice"
     });
@@ -76,14 +87,7 @@ fn an_administrator_clears_a_device_that_nobody_signs_in_through() {
     );
     site.gateway.open_policy(&text);
     let here = first.udp(ECHO);
-    wait::until_true(LIMIT, "an echo of the first", || echoes(&here));
-    let second = site.place();
-    let there = second.udp(ECHO);
-    wait::until_true(LIMIT, "the alarm", || {
-        echoes(&here);
-        echoes(&there);
-        alarms(&site) > 0
-    });
+    let (second, there) = second_place(&mut site, &here, |site| alarms(site) > 0);
     assert!(!echoes(&here) && !echoes(&there));
     let why = site.device()["why"].to_string();
     assert!(why.contains("postern device clear"), "{why}");

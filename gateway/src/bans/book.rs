@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use super::hits::Hits;
 use crate::audit::reason;
 use crate::config::{Bans as Figures, Jail};
+use crate::limits::SITE_FACTOR;
 use crate::store::BanRow;
 
 /// Bans in memory, those that are over too.
@@ -22,8 +23,6 @@ const BY_OPERATORS_MAX: usize = 10_000;
 const MEMORY: i64 = 30 * 86_400;
 /// Bits of an IPv6 site.
 const SITE: u8 = 56;
-/// How many sources a site counts for.
-const SITE_FACTOR: u32 = 4;
 
 /// What a source did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -180,13 +180,16 @@ impl Lockout {
         });
         let budgets = [Some(own), site].into_iter().flatten();
         let mut tables = self.tables.lock();
-        for (key, factor) in budgets.clone() {
-            self.spend(tables.sources.peek(key), factor, now)?;
-        }
-        for (key, factor) in budgets {
-            let counter = tables.sources.entry(key, now);
-            counter.count = self.spend(Some(counter), factor, now)?;
-            (counter.since, counter.last) = (now, now);
+        let spent = budgets.map(|(key, factor)| {
+            let count = self.spend(tables.sources.peek(key), factor, now)?;
+            Ok((key, count))
+        });
+        for (key, count) in spent.collect::<Result<Vec<_>, _>>()? {
+            *tables.sources.entry(key, now) = Counter {
+                count,
+                since: now,
+                last: now,
+            };
         }
         Ok(())
     }

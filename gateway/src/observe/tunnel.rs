@@ -1,44 +1,40 @@
 //! Figures of the tunnel in the Prometheus text format.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use wg::{Counters, DropReason};
+use wg::Counters;
 
 use crate::gateway::Gateway;
-use crate::tunnel::Tally;
+use crate::tunnel::{self, Tally};
 
 /// Writes what passed the tunnel and what did not; nothing while its door is shut.
 pub(super) async fn figures(gw: &Gateway) -> String {
-    let tally = match gw.tunnel.get() {
-        Some(tunnel) => tunnel.tally().await,
-        None => None,
-    };
+    let tally = tunnel::tally(gw).await;
     tally.map(|tally| text(&tally)).unwrap_or_default()
 }
 
 fn text(tally: &Tally) -> String {
     let mut text = String::new();
-    let node = &tally.node;
-    for (name, help, value) in passed(node) {
+    for (name, help, value) in passed(&tally.node) {
         let _done = writeln!(
             text,
             "# HELP postern_tunnel_{name} {help}\n# TYPE postern_tunnel_{name} counter\npostern_tunnel_{name} {value}"
         );
     }
-    let dropped = DropReason::ALL.iter();
-    let dropped = dropped.map(|reason| (reason.code(), node.dropped(*reason)));
     by_reason(
         &mut text,
         "dropped",
         "Datagrams and packets of the tunnel that were dropped.",
-        &dropped.collect(),
+        tally.dropped(),
     );
     by_reason(
         &mut text,
         "refused",
         "Flows, pings and names of devices refused before any decision.",
-        &tally.refused,
+        tally
+            .refused
+            .iter()
+            .map(|(reason, count)| (*reason, *count)),
     );
     text
 }
@@ -71,7 +67,12 @@ fn passed(node: &Counters) -> [(&'static str, &'static str, u64); 7] {
     ]
 }
 
-fn by_reason(text: &mut String, name: &str, help: &str, counts: &BTreeMap<&'static str, u64>) {
+fn by_reason(
+    text: &mut String,
+    name: &str,
+    help: &str,
+    counts: impl Iterator<Item = (&'static str, u64)>,
+) {
     let name = format!("postern_tunnel_{name}");
     let _done = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter");
     for (reason, count) in counts {

@@ -98,7 +98,7 @@ async fn facts(gw: &Gateway, snap: &Snapshot, device: &Arc<Device>) -> Result<Fa
         peer,
         stamp: stamp.map(time),
         clock_ahead: stamp.is_some_and(|at| at > now.saturating_add(AHEAD_MAX)),
-        noise: noise(tunnel).await,
+        noise: noise(gw).await,
         zones,
         session: session.map(|s| (s.id.to_string(), time(s.expires()))),
         closed: closed.map(str::to_owned),
@@ -129,12 +129,8 @@ fn zones(snap: &Snapshot, outer: SocketAddr) -> Vec<String> {
     zones.into_iter().map(str::to_owned).collect()
 }
 
-async fn noise(tunnel: Option<&tunnel::Handle>) -> Noise {
-    let counters = match tunnel {
-        Some(tunnel) => tunnel.tally().await,
-        None => None,
-    };
-    let counters = counters.map(|tally| tally.node);
+async fn noise(gw: &Gateway) -> Noise {
+    let counters = tunnel::tally(gw).await.map(|tally| tally.node);
     counters.map_or_else(Noise::default, |c| Noise {
         datagrams: c.datagrams_in,
         bad_mac: c.dropped(DropReason::BadMac),

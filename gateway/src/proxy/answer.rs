@@ -329,28 +329,11 @@ pub(crate) async fn send(
         head.insert_header(header::CONTENT_LENGTH, body.len().to_string())?;
     }
     let empty = bodiless || body.is_empty();
-    write_head(session, head, empty).await?;
+    session.write_response_header(Box::new(head), empty).await?;
     if !empty {
         session.write_response_body(Some(body), true).await?;
     }
     drain(session).await;
-    Ok(())
-}
-
-/// Writes a head; where no body follows, the answer ends with it, whatever led to it.
-///
-/// # Errors
-/// When the client is gone.
-pub(crate) async fn write_head(
-    session: &mut Session,
-    head: ResponseHeader,
-    end: bool,
-) -> Result<()> {
-    session.write_response_header(Box::new(head), end).await?;
-    if end {
-        // the library ends a stream of HTTP/2 itself only where nothing failed
-        session.as_downstream_mut().finish_body().await?;
-    }
     Ok(())
 }
 

@@ -331,7 +331,7 @@ async fn send(
     ctx.status(head.status.as_u16());
     ctx.detail(mark);
     let empty = body.is_empty() || ctx.method == "HEAD";
-    answer::write_head(session, head, empty).await?;
+    session.write_response_header(Box::new(head), empty).await?;
     if empty {
         return Ok(());
     }

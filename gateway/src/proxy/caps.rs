@@ -156,9 +156,7 @@ impl Place {
         }
         fits
     }
-}
 
-impl Place {
     /// Tells whether a source may begin a handshake now; `false` where the connection must be closed.
     pub(super) fn may_shake(&self, limits: &Limits, source: IpAddr) -> bool {
         let fits = source.is_loopback()

@@ -331,11 +331,11 @@ async fn to_app(
             })))
         }
         Err(denied) => {
-            let tell = match matches!(denied, Denied::Deny { .. }) {
-                true => offence::note_probe,
-                false => offence::note_scan,
-            };
-            tell(gw, ctl, ctx, session.req_header());
+            if matches!(denied, Denied::Deny { .. }) {
+                offence::note_probe(gw, ctl, ctx, session.req_header());
+            } else {
+                offence::note_scan(gw, ctl, ctx, session.req_header());
+            }
             if denied == Denied::Login
                 && let Some(leave) = keep_form(gw, ctl, session, ctx, &who).await?
             {

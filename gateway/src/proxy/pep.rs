@@ -475,20 +475,20 @@ impl ProxyHttp for Pep {
         ctx.status(status);
         ctx.failed(problem);
         let unanswered = !dead && !upstream::has_answered(session);
-        if unanswered && matches!(cached::stand_in(&self.gw, session, ctx).await, Ok(true)) {
-            return FailToProxy {
-                error_code: 0,
-                can_reuse_downstream: false,
-            };
-        }
-        if slow || bent {
+        let stood_in =
+            unanswered && matches!(cached::stand_in(&self.gw, session, ctx).await, Ok(true));
+        if !stood_in && (slow || bent) {
             session.set_keepalive(None);
         }
-        if unanswered {
+        if unanswered && !stood_in {
             drop(answer::problem(&self.gw, session, ctx, problem, ctx.route.wait).await);
         }
+        if unanswered {
+            // the library itself ends a stream of HTTP/2 only where nothing failed, and a head alone does not
+            drop(session.as_downstream_mut().finish_body().await);
+        }
         FailToProxy {
-            error_code: if dead { 0 } else { status },
+            error_code: if dead || stood_in { 0 } else { status },
             can_reuse_downstream: false,
         }
     }

@@ -119,7 +119,7 @@ async fn send(
     if compressor.is_some() {
         head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
     }
-    answer::write_head(session, head, empty).await?;
+    session.write_response_header(Box::new(head), empty).await?;
     if empty {
         return Ok(());
     }

@@ -51,6 +51,14 @@ pub(crate) struct Tally {
     pub(crate) refused: BTreeMap<&'static str, u64>,
 }
 
+impl Tally {
+    /// Lists how many were dropped, by reason.
+    pub(crate) fn dropped(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let reasons = wg::DropReason::ALL.iter();
+        reasons.map(|reason| (reason.code(), self.node.dropped(*reason)))
+    }
+}
+
 /// An open door.
 pub(crate) struct Door {
     gate: Arc<dyn Gate>,
