@@ -9,6 +9,7 @@ use std::io::ErrorKind::PermissionDenied;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::thread;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -48,7 +49,7 @@ use crate::secrets::{KeyError, Keys};
 use crate::store::{self, StoreError};
 use crate::streams::{People, Streams};
 use crate::tunnel;
-use crate::upstreams::{self, Own, Upstreams};
+use crate::upstreams::{self, Own, Upstreams, roots};
 
 use self::listeners::Listeners;
 use self::notify::Notify;
@@ -136,6 +137,8 @@ pub(crate) fn serve(
     ready: impl FnOnce(&Arc<Gateway>),
 ) -> Result<(), StartError> {
     descriptors::claim();
+    // read beside everything else; whoever needs them first waits for the rest
+    thread::spawn(roots::file);
     let lock = lock::acquire(&config.data)?;
     let keys = Arc::new(Keys::load(&config.master_key)?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -290,7 +293,7 @@ async fn start(
         Arc::clone(&current.snapshot.load().certs)
     })?;
     let count = match gw.config.http.workers {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        0 => thread::available_parallelism().map_or(1, usize::from),
         given => given,
     };
     let edges = Edges::start(gw, &Arc::new(tls), count)

@@ -8,6 +8,7 @@ mod member;
 mod own;
 mod pool;
 mod probe;
+pub(crate) mod roots;
 mod tls;
 
 use std::collections::{HashMap, HashSet};

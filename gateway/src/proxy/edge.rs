@@ -30,6 +30,7 @@ use crate::bans;
 use crate::descriptors;
 use crate::gateway::Gateway;
 use crate::ids::Door;
+use crate::upstreams::roots;
 
 const QUEUE: usize = 1024;
 /// How many connections more than the least busy edge one may have that keeps what it accepts; as many as that one has,
@@ -89,8 +90,9 @@ impl Edges {
         let (stop, shutdown) = watch::channel(false);
         let caps = Arc::new(caps(gw));
         let refusals = Arc::new(Refusals::default());
-        // it holds the roots of the system, once for all edges
-        let connector = Arc::new(TransportConnector::new(None));
+        // one for all edges: it holds the roots of the system
+        let connector = TransportConnector::new(Some(roots::options(POOL)));
+        let connector = Arc::new(connector);
         let mut lanes = Vec::new();
         let mut threads = Vec::new();
         for at in 0..count.max(1) {
@@ -318,6 +320,7 @@ fn server_conf() -> ServerConf {
         threads: 1,
         max_retries: 2,
         upstream_keepalive_pool_size: POOL,
+        ca_file: roots::file().map(str::to_owned),
         ..ServerConf::default()
     }
 }

@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 
 use super::member::Member;
 use super::pool::{Limits, Place, Pool};
+use super::roots;
 use crate::clock;
 use crate::gateway::Gateway;
 
@@ -25,7 +26,7 @@ const MOST: usize = 64 * 1024;
 
 /// Probes the upstreams of the policy in force until the gateway ends.
 pub(crate) async fn run(gw: Arc<Gateway>) {
-    let connector = Arc::new(Connector::new(None));
+    let connector = Arc::new(Connector::new(Some(roots::options(AT_ONCE))));
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let mut due: HashMap<usize, Instant> = HashMap::new();
     loop {
