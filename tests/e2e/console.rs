@@ -351,6 +351,7 @@ fn sessions_devices_and_bans_are_listed_ended_marked_and_lifted() {
         (&"demo".into(), &false.into())
     );
     for what in [
+        format!("clear-device?device={id}"),
         format!("mark-device?device={id}&class=managed"),
         format!("revoke-device?device={id}"),
     ] {
@@ -361,6 +362,8 @@ fn sessions_devices_and_bans_are_listed_ended_marked_and_lifted() {
         (&device["state"], &device["managed"]),
         (&"revoked".into(), &true.into())
     );
+    let shut = act(&client, &gateway, &format!("clear-device?device={id}"));
+    assert_eq!(shut.status, 422, "{shut:?}");
 
     assert_eq!(
         act(

@@ -34,6 +34,11 @@ pub(crate) enum Deed {
         /// Its id.
         token: String,
     },
+    /// That a device's key was seen in two places, or its clock far ahead, counts no longer.
+    ClearDevice {
+        /// Its id.
+        device: String,
+    },
     /// A device is said to be kept by the administrators, or not.
     MarkDevice {
         /// Its id.
@@ -108,6 +113,9 @@ impl Deed {
             "revoke-token" => Self::RevokeToken {
                 token: wanted("token")?,
             },
+            "clear-device" => Self::ClearDevice {
+                device: wanted("device")?,
+            },
             "mark-device" => Self::MarkDevice {
                 device: wanted("device")?,
                 managed: match query.get("class")? {
@@ -147,7 +155,8 @@ impl Deed {
             | Self::Ban { .. }
             | Self::Reset { .. } => true,
             Self::MarkDevice { managed, .. } => !managed,
-            Self::Unban { .. }
+            Self::ClearDevice { .. }
+            | Self::Unban { .. }
             | Self::Unlock { .. }
             | Self::Invite { .. }
             | Self::RenewCertificate { .. } => false,
@@ -164,7 +173,7 @@ impl Deed {
         match self {
             Self::EndSession { .. } => Section::Sessions.path().to_owned(),
             Self::RevokeToken { .. } => Section::Tokens.path().to_owned(),
-            Self::RevokeDevice { .. } | Self::MarkDevice { .. } => {
+            Self::RevokeDevice { .. } | Self::ClearDevice { .. } | Self::MarkDevice { .. } => {
                 Section::Devices.path().to_owned()
             }
             Self::Ban { .. } | Self::Unban { .. } => Section::Bans.path().to_owned(),
@@ -183,7 +192,9 @@ impl Deed {
         match self {
             Self::EndSession { .. } => Section::Sessions,
             Self::RevokeToken { .. } => Section::Tokens,
-            Self::RevokeDevice { .. } | Self::MarkDevice { .. } => Section::Devices,
+            Self::RevokeDevice { .. } | Self::ClearDevice { .. } | Self::MarkDevice { .. } => {
+                Section::Devices
+            }
             Self::Ban { .. } | Self::Unban { .. } => Section::Bans,
             Self::RenewCertificate { .. } => Section::Certificates,
             Self::EndSessions { .. }

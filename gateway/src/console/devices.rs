@@ -62,6 +62,19 @@ impl Device {
         )
     }
 
+    pub(crate) fn clear(&self) -> String {
+        format!("/admin/do/clear-device?device={}", encode(&self.id))
+    }
+
+    /// Says what [`Self::clear`] would take back.
+    pub(crate) fn trouble(&self, w: &texts::Devices) -> Option<&'static str> {
+        match (self.is_revoked(), self.disputed, self.clock_ahead) {
+            (true, ..) | (_, false, false) => None,
+            (_, true, _) => Some(w.disputed),
+            (_, false, true) => Some(w.clock_ahead),
+        }
+    }
+
     pub(crate) fn mark_text(&self, w: &texts::Devices) -> &'static str {
         if self.managed {
             w.mark_known
@@ -101,6 +114,31 @@ impl Device {
             Some(age) if age < 120 => fill(w.seconds_ago, "count", &age.to_string()),
             Some(age) => fill(w.minutes_ago, "count", &(age / 60).to_string()),
             None => "–".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::fake;
+    use super::texts;
+    use crate::pages::Lang;
+
+    #[test]
+    fn what_is_noted_against_a_device_is_told_and_can_be_cleared_unless_it_is_revoked() {
+        let w = texts::Devices::of(Lang::En);
+        for (state, disputed, clock_ahead, told) in [
+            ("open", false, false, None),
+            ("quarantine", true, false, Some(w.disputed)),
+            ("quarantine", true, true, Some(w.disputed)),
+            ("never", false, true, Some(w.clock_ahead)),
+            ("revoked", true, true, None),
+        ] {
+            let mut device = fake::device();
+            device.state = state.to_owned();
+            device.disputed = disputed;
+            device.clock_ahead = clock_ahead;
+            assert_eq!(device.trouble(w), told, "{state}");
         }
     }
 }

@@ -1,4 +1,4 @@
-mod fake;
+pub(in crate::console) mod fake;
 mod look;
 
 use fake::{Office, Plan};
@@ -11,11 +11,12 @@ use crate::pages::tests::fake::Fake;
 use crate::pages::tests::handlers::{get, post, token_of_session};
 
 /// Every act by an address of its own, and where it leads; a link is shown instead of that.
-const ACTS: [(&str, &str); 17] = [
+const ACTS: [(&str, &str); 18] = [
     ("end-session?session=saaaaaaaaaaaaa", "/admin/sessions"),
     ("end-sessions?user=zoe", "/admin/person?user=zoe"),
     ("revoke-device?device=d7", "/admin/devices"),
     ("revoke-token?token=taaaaaaaaaaaaa", "/admin/tokens"),
+    ("clear-device?device=d7", "/admin/devices"),
     ("mark-device?device=d7&class=managed", "/admin/devices"),
     ("ban?network=192.0.2.1&time=1h&note=", "/admin/bans"),
     ("unban?network=192.0.2.1%2F32", "/admin/bans"),

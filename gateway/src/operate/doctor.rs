@@ -67,6 +67,13 @@ fn find(all: &[Arc<Device>], which: &str) -> Result<Arc<Device>, Refusal> {
     }
 }
 
+/// Tells whether the handshakes of a device claimed a time more than a day after `now`: with its clock set right they
+/// are refused until then.
+pub(super) fn is_ahead(device: &Device, now: i64) -> bool {
+    let stamp = device.mark.as_ref().and_then(stamp);
+    stamp.is_some_and(|at| at > now.saturating_add(AHEAD_MAX))
+}
+
 async fn facts(gw: &Gateway, snap: &Snapshot, device: &Arc<Device>) -> Result<Facts, Refusal> {
     let now = clock::unix();
     let tunnel = gw.tunnel.get();
@@ -97,7 +104,7 @@ async fn facts(gw: &Gateway, snap: &Snapshot, device: &Arc<Device>) -> Result<Fa
         key_opens: gw.devices.psk(device.id).is_ok(),
         peer,
         stamp: stamp.map(time),
-        clock_ahead: stamp.is_some_and(|at| at > now.saturating_add(AHEAD_MAX)),
+        clock_ahead: is_ahead(device, now),
         noise: noise(gw).await,
         zones,
         session: session.map(|s| (s.id.to_string(), time(s.expires()))),

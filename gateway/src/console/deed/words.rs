@@ -13,6 +13,7 @@ impl Deed {
             Self::EndSessions { user } => fill(w.end_sessions, "user", user),
             Self::RevokeDevice { device } => fill(w.revoke_device, "device", device),
             Self::RevokeToken { token } => fill(w.revoke_token, "token", token),
+            Self::ClearDevice { device } => fill(w.clear_device, "device", device),
             Self::MarkDevice { device, managed } => match managed {
                 true => fill(w.mark_managed, "device", device),
                 false => fill(w.mark_known, "device", device),
@@ -36,6 +37,7 @@ impl Deed {
             Self::EndSession { .. } | Self::EndSessions { .. } => w.end_effect,
             Self::RevokeDevice { .. } => w.revoke_effect,
             Self::RevokeToken { .. } => w.revoke_token_effect,
+            Self::ClearDevice { .. } => w.clear_effect,
             Self::MarkDevice { .. } => w.mark_effect,
             Self::Ban { .. } => w.ban_effect,
             Self::Unban { .. } => w.unban_effect,
@@ -58,6 +60,7 @@ impl Deed {
         match self {
             Self::EndSession { .. } | Self::EndSessions { .. } => w.end_button,
             Self::RevokeDevice { .. } | Self::RevokeToken { .. } => w.revoke_button,
+            Self::ClearDevice { .. } => w.clear_button,
             Self::MarkDevice { .. } => w.mark_button,
             Self::Ban { .. } => w.ban_button,
             Self::Unban { .. } => w.unban_button,

@@ -219,6 +219,10 @@ pub(crate) struct Device {
     pub(crate) managed: bool,
     /// `never`, `quarantine`, `open` or `revoked`.
     pub(crate) state: String,
+    /// Whether its key was seen in two places, which closes it.
+    pub(crate) disputed: bool,
+    /// Whether its handshakes claimed a time far ahead, so that they are refused once its clock is right.
+    pub(crate) clock_ahead: bool,
     /// Where it was last heard.
     pub(crate) endpoint: Option<String>,
     /// Seconds since its last handshake.

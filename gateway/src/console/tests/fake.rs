@@ -135,7 +135,7 @@ fn session() -> SessionLine {
     }
 }
 
-fn device() -> Device {
+pub(in crate::console) fn device() -> Device {
     Device {
         id: "d7".to_owned(),
         user: "zoe".to_owned(),
@@ -143,6 +143,8 @@ fn device() -> Device {
         address: "10.200.200.2".to_owned(),
         managed: false,
         state: "open".to_owned(),
+        disputed: false,
+        clock_ahead: false,
         endpoint: None,
         handshake_age_s: Some(7),
     }

@@ -25,6 +25,11 @@ words! {
             "Les règles qui exigent un appareil géré regardent cette marque.",
             "Regeln, die ein verwaltetes Gerät verlangen, richten sich danach.";
         mark_button: "Mark", "Marquer", "Kennzeichnen";
+        clear_device: "Take back what was noted against device {device}?", "Lever ce qui a été noté contre l’appareil {device} ?", "Vermerke gegen Gerät {device} aufheben?";
+        clear_effect: "That its key was seen in two places is settled, and a time its clock was ahead by is forgotten. It opens once its person has signed in through it. Do so only if no copy of its key is left.",
+            "La clé vue à deux endroits est une affaire close, et l’heure en avance de son horloge est oubliée. Il s’ouvre dès que sa personne s’est connectée par lui. Seulement s’il ne reste aucune copie de sa clé.",
+            "Der an zwei Orten gesehene Schlüssel gilt als geklärt, die vorauseilende Uhrzeit ist vergessen. Es öffnet sich, sobald seine Person sich darüber angemeldet hat. Nur wenn keine Kopie des Schlüssels mehr besteht.";
+        clear_button: "Clear", "Lever", "Aufheben";
         ban: "Ban {network} until it is lifted?", "Bannir {network} jusqu’à levée ?", "{network} bis auf Weiteres sperren?";
         ban_for: "Ban {network} for {time}?", "Bannir {network} pendant {time} ?", "{network} für {time} sperren?";
         ban_effect: "Nothing from there is answered any more, and open connections are cut.",

@@ -20,6 +20,9 @@ words! {
         heard: "Last handshake", "Dernier échange", "Letzter Handshake";
         seconds_ago: "{count} s ago", "il y a {count} s", "vor {count} s";
         minutes_ago: "{count} min ago", "il y a {count} min", "vor {count} min";
+        disputed: "key seen in two places", "clé vue à deux endroits", "Schlüssel an zwei Orten gesehen";
+        clock_ahead: "its clock ran ahead", "son horloge avançait", "seine Uhr ging vor";
+        clear: "Clear", "Lever", "Aufheben";
         revoke: "Revoke", "Révoquer", "Widerrufen";
         mark_managed: "Mark as managed", "Marquer comme géré", "Als verwaltet kennzeichnen";
         mark_known: "Mark as known only", "Marquer comme seulement connu", "Nur als bekannt kennzeichnen";

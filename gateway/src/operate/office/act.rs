@@ -29,6 +29,7 @@ impl Inner {
             Deed::EndSessions { user } => self.end_sessions(user).await,
             Deed::RevokeDevice { device } => self.revoke_device(device).await,
             Deed::RevokeToken { token } => self.revoke_token(token).await,
+            Deed::ClearDevice { device } => self.clear_device(device).await,
             Deed::MarkDevice { device, managed } => self.mark_device(device, *managed).await,
             Deed::Ban {
                 network,
@@ -90,6 +91,14 @@ impl Inner {
         self.operator()
             .token_revoke(&Which::Id(id.to_owned()))
             .await?;
+        Ok(Outcome::Done)
+    }
+
+    async fn clear_device(&self, id: &str) -> Result<Outcome, Refusal> {
+        let device = self.found(id)?;
+        let what = format!("device {} cleared", device.id);
+        self.granted(self.changed(&device.user, &what)).await?;
+        self.operator().device_clear(id).await?;
         Ok(Outcome::Done)
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use policy::User;
 
-use super::super::{Desk, internal};
+use super::super::{Desk, doctor, internal};
 use super::Inner;
 use crate::clock;
 use crate::console::{
@@ -224,6 +224,8 @@ impl Inner {
             address: status.address,
             managed: device.class == Class::Managed,
             state: status.state,
+            disputed: self.gw.sessions.is_disputed(device.id),
+            clock_ahead: doctor::is_ahead(device, clock::unix()),
             endpoint: status.endpoint,
             handshake_age_s: status.handshake_age_s,
         }
