@@ -56,9 +56,9 @@ static LOADED: LazyLock<Policy> = LazyLock::new(|| {
     crate::load(&sources).unwrap().policy
 });
 
-/// 10^5 paths; the long run of 10^7 is asked for by `POSTERN_LONG=1`.
+/// 10^5 paths; the long run of 10^8 is asked for by `POSTERN_LONG=1`.
 fn cases() -> u32 {
-    if long() { 10_000_000 } else { 100_000 }
+    if long() { 100_000_000 } else { 100_000 }
 }
 
 /// Pieces of which tricks are made, between any bytes at all.
