@@ -8,6 +8,7 @@ pub mod chrome;
 pub mod clock;
 pub mod compare;
 pub mod curl;
+pub mod endpoints;
 pub mod firehose;
 pub mod frames;
 pub mod gateway;
