@@ -6,6 +6,7 @@ pub mod canary;
 pub mod cases;
 pub mod chrome;
 pub mod clock;
+pub mod collector;
 pub mod compare;
 pub mod curl;
 pub mod endpoints;
