@@ -62,9 +62,7 @@ impl Scene {
     }
 
     /// Asks so often over one connection, in a trace that is recorded.
-    fn ask_often(&self, times: usize) {
-        let cookie = self.client.cookie("app.gate.localhost", "__Host-postern");
-        let cookie = cookie.expect("a session");
+    fn ask_often(&self, cookie: &str, times: usize) {
         let addr = SocketAddr::from(([127, 0, 0, 1], self.gateway.https_port()));
         let root = &self.gateway.facts.ca_root;
         let mut stream = raw::tls(addr, "app.gate.localhost", root, PATIENCE);
@@ -229,11 +227,14 @@ fn a_collector_that_is_silent_fills_a_queue_that_has_an_end_and_a_stop_does_not_
     let collector = Collector::new();
     let mut scene = Scene::new(&collector.section("sample = 0"));
     collector.be_silent();
+    // curl writes its jar anew each time it asks
+    let cookie = scene.client.cookie("app.gate.localhost", "__Host-postern");
+    let cookie = cookie.expect("a session");
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
                 while scene.figure(DROPPED) == Some(0) {
-                    scene.ask_often(200);
+                    scene.ask_often(&cookie, 200);
                     assert!(scene.figure(WAITING).unwrap() <= 2048);
                 }
             });

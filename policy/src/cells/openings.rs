@@ -155,7 +155,10 @@ mod tests {
     fn policy(text: &str) -> Policy {
         let mut sources = Sources::new();
         let head = "postern = 1\n[group]\nstaff = [\"ana\", \"bob\"]\n";
-        sources.add("users.toml", "postern = 1\n[user.ana]\n[user.bob]\n".to_owned());
+        sources.add(
+            "users.toml",
+            "postern = 1\n[user.ana]\n[user.bob]\n".to_owned(),
+        );
         sources.add("policy.toml", format!("{head}{text}"));
         let loaded = crate::load(&sources);
         loaded.unwrap_or_else(|d| panic!("{text}\n{d:?}")).policy
