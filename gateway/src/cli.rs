@@ -112,7 +112,7 @@ enum Command {
     /// Show how the running gateway is
     #[command(after_help = STATUS)]
     Status,
-    /// Walk why a device does not get through the tunnel
+    /// Walk why a device does not get through the tunnel, or what the policy leaves open
     #[command(after_help = DOCTOR)]
     Doctor(doctor::Options),
     /// Load policy and certificates again; the old set stays if the new one is wrong
@@ -286,8 +286,10 @@ const STATUS: &str = "Examples:
 const DOCTOR: &str = "Examples:
   postern doctor --peer zoe/laptop
   postern doctor --peer 10.200.200.2 --json
+  postern doctor --golive                    where people whom no rule names may sign up to an app
+  postern doctor --golive --policy DIR
 
-Exit codes: 0 it gets through, 69 it does not";
+Exit codes: 0 it gets through, or the policy was looked at; 69 it does not";
 const RELOAD: &str = "Examples:
   postern reload";
 const USER: &str = "Examples:

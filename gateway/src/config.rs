@@ -7,6 +7,7 @@ pub(crate) mod lock;
 mod mail;
 mod resolv;
 mod rules;
+mod traces;
 mod tunnel;
 mod value;
 
@@ -22,6 +23,7 @@ pub(crate) use acme::{Acme, Challenge, Directory, Dns};
 pub(crate) use bans::{Bans, Jail};
 pub(crate) use error::{ConfigError, Problem};
 pub(crate) use mail::{Mail, MailTls};
+pub(crate) use traces::Traces;
 pub(crate) use value::{duration, is_host_name};
 
 use crate::snapshot::files;
@@ -60,6 +62,8 @@ pub(crate) struct Config {
     pub(crate) bans: Bans,
     /// Mails to people.
     pub(crate) mail: Mail,
+    /// The collector that is told of requests.
+    pub(crate) traces: Traces,
     /// The log on stderr.
     pub(crate) log: Log,
 }
@@ -377,12 +381,13 @@ impl Config {
         let own = self.tls.certificates.iter();
         let own = own.flat_map(|files| [&files.chain, &files.key]);
         let mail = [&self.mail.password_file, &self.mail.ca];
+        let traces = [&self.traces.headers_file, &self.traces.ca];
         let clients = self.tls.profile.iter().map(|p| &p.client_ca);
         let orders = self.acme.directory.iter();
         let orders = orders.flat_map(|d| [&d.eab_key_file, &d.roots]);
         let dns = self.acme.dns.iter();
         let dns = dns.flat_map(|d| [&d.hook, &d.key_file]);
-        let optional = clients.chain(mail).chain(orders).chain(dns);
+        let optional = clients.chain(mail).chain(traces).chain(orders).chain(dns);
         let all = own.chain(optional.flatten());
         all.map(PathBuf::as_path).collect()
     }
@@ -396,7 +401,13 @@ impl Config {
         self.acme.anchor(&base);
         let wg_socket = &mut self.tunnel.wg_socket;
         *wg_socket = wg_socket.take().map(|path| base.join(path));
-        for file in [&mut self.mail.password_file, &mut self.mail.ca] {
+        let (mail, traces) = (&mut self.mail, &mut self.traces);
+        for file in [
+            &mut mail.password_file,
+            &mut mail.ca,
+            &mut traces.headers_file,
+            &mut traces.ca,
+        ] {
             *file = file.take().map(|path| base.join(path));
         }
         for path in self
@@ -430,6 +441,7 @@ impl Default for Config {
             identity: Identity::default(),
             bans: Bans::default(),
             mail: Mail::default(),
+            traces: Traces::default(),
             log: Log::default(),
         }
     }

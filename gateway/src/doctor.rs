@@ -1,5 +1,6 @@
 //! Why a device does not get through: what is known of it, in the order a packet meets it; no IO.
 
+pub(crate) mod golive;
 #[cfg(test)]
 mod tests;
 

@@ -30,6 +30,7 @@ use crate::secrets::Keys;
 use crate::snapshot::Snapshot;
 use crate::store::StoreError;
 use crate::streams::{Answer, People, Stream, StreamGuard, Streams};
+use crate::traces::Traces;
 use crate::tunnel;
 use crate::upstreams::Upstreams;
 
@@ -72,6 +73,8 @@ pub(crate) struct Gateway {
     pub(crate) reports: Reports,
     /// What is known of upstreams.
     pub(crate) upstreams: Upstreams,
+    /// Traces of requests, where they are asked for.
+    pub(crate) traces: Option<Traces>,
     /// Pending hand-overs.
     pub(crate) handover: Handover,
     /// Forms that wait for their person to sign in again.

@@ -276,6 +276,7 @@ fn metrics(gw: &Gateway) -> String {
     }
     certificates(gw, now, &mut text);
     reports(gw, &mut text);
+    traces(gw, &mut text);
     upstreams(gw, &snap, &mut text);
     loads(gw, &snap, &mut text);
     text
@@ -299,6 +300,28 @@ fn reports(gw: &Gateway, text: &mut String) {
         text,
         "# HELP {name} Reports that were too many, too long or not to be read.\n# TYPE {name} counter\n{name} {}",
         gw.reports.dropped()
+    );
+}
+
+/// Writes what became of spans, where requests are traced.
+fn traces(gw: &Gateway, text: &mut String) {
+    let Some(traces) = &gw.traces else {
+        return;
+    };
+    let figures = traces.figures();
+    let _done = writeln!(
+        text,
+        "# HELP postern_trace_spans_sent Spans that the collector took.\n\
+         # TYPE postern_trace_spans_sent counter\n\
+         postern_trace_spans_sent {}\n\
+         # HELP postern_trace_spans_dropped Spans for which the queue had no room, or that the collector did not take.\n\
+         # TYPE postern_trace_spans_dropped counter\n\
+         postern_trace_spans_dropped{{reason=\"queue\"}} {}\n\
+         postern_trace_spans_dropped{{reason=\"collector\"}} {}\n\
+         # HELP postern_trace_requests_waiting Requests whose spans wait for the collector.\n\
+         # TYPE postern_trace_requests_waiting gauge\n\
+         postern_trace_requests_waiting {}",
+        figures.sent, figures.dropped, figures.lost, figures.waiting
     );
 }
 

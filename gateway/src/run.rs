@@ -10,7 +10,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -48,6 +48,7 @@ use crate::rotation;
 use crate::secrets::{KeyError, Keys};
 use crate::store::{self, StoreError};
 use crate::streams::{People, Streams};
+use crate::traces::{Collector, Traces, TracesError};
 use crate::tunnel;
 use crate::upstreams::{self, Own, Upstreams, roots};
 
@@ -81,6 +82,9 @@ pub(crate) enum StartError {
     /// `[mail]` names a file that is not usable.
     #[error(transparent)]
     Mail(#[from] RelayError),
+    /// `[traces]` names a file that is not usable.
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] CertError),
@@ -119,6 +123,7 @@ impl StartError {
                 Exit::Config
             }
             Self::Mail(e) => Exit::from(e),
+            Self::Traces(e) => Exit::from(e),
             Self::Statement(_) | Self::System { .. } => Exit::Internal,
             Self::Listen { source, .. } if source.kind() == PermissionDenied => Exit::Permission,
             Self::Listen { .. } => Exit::Unavailable,
@@ -215,6 +220,8 @@ async fn open(
     let own = config.http.sign_in.first();
     let relay = Relay::open(&config.mail, own.map_or("localhost", String::as_str))?;
     let mail = Mail::new(relay, Arc::clone(&store), Arc::clone(&keys));
+    let collector = Collector::open(&config.traces)?;
+    let traces = collector.map(|collector| Traces::start(&config.traces, collector));
     let signer = Signer::open(&config.data, &keys, clock::unix())?;
     let reproof = Reproof::with_keys(sessions.browser_keys().await?);
     let gw = Arc::new(Gateway {
@@ -238,6 +245,7 @@ async fn open(
         streams: Streams::new(),
         people: People::new(config.http.max_streams_per_person),
         limits: Arc::new(Limits::new(&Rate::of_source(), clock::now())),
+        traces,
         handover: Handover::default(),
         kept: Kept::default(),
         alarms: AtomicU64::new(0),
@@ -360,6 +368,7 @@ fn open_control(gw: &Arc<Gateway>) -> Result<(), StartError> {
 /// ones given time, the journal closed last.
 async fn stop(gw: &Arc<Gateway>, lock: Lock) {
     tracing::info!("stopping");
+    let since = clock::now();
     if let Some(edges) = gw.edges.get() {
         edges.drain();
         let deadline = tokio::time::sleep(DRAIN);
@@ -381,15 +390,29 @@ async fn stop(gw: &Arc<Gateway>, lock: Lock) {
     {
         tracing::warn!("an edge thread does not end");
     }
-    if let Some(tunnel) = gw.tunnel.get() {
-        tunnel.shutdown().await;
-    }
+    let tunnel = async {
+        if let Some(tunnel) = gw.tunnel.get() {
+            tunnel.shutdown().await;
+        }
+    };
+    let traces = async {
+        if let Some(traces) = &gw.traces {
+            traces.close(left(since)).await;
+        }
+    };
+    tokio::join!(tunnel, traces);
     gw.identity.sweep(clock::unix()).await;
     let record = Record::new(Event::Stopped, "ok", reason::STOP);
     drop(gw.audit.write(record, Durability::Durable).await);
     gw.audit.close().await;
     drop(std::fs::remove_file(gw.config.control_socket()));
     drop(lock);
+}
+
+/// Tells how long the last traces may take: what the connections left of their time, within bounds.
+fn left(since: Instant) -> Duration {
+    let left = (DRAIN + CUT).saturating_sub(clock::now().saturating_duration_since(since));
+    left.clamp(Duration::from_millis(500), Duration::from_secs(3))
 }
 
 /// The signals that end or reload the gateway; caught from before it listens.

@@ -30,7 +30,9 @@ mod testrun;
 mod text;
 mod trace;
 
-pub use cells::{Change, Diff, Grantee, Reachable, Sample, Scope, Setting, WhatCan, WhoCan, diff};
+pub use cells::{
+    Change, Diff, Grantee, Open, Opening, Reachable, Sample, Scope, Setting, WhatCan, WhoCan, diff,
+};
 pub use compile::{
     App, AppIx, HostPattern, ObligationIx, Obligations, Policy, Rate, RuleInfo, RuleIx,
     SubjectBits, TimeClass, User, ZoneClass,

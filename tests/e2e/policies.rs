@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use postern_tests::curl::Client;
 use postern_tests::gateway::{Gateway, binary};
-use postern_tests::policy::{second_app, two_apps};
+use postern_tests::policy::{one_app, second_app, two_apps};
 use postern_tests::process::Program;
 use postern_tests::upstream::Recorder;
 use postern_tests::{journal, wait};
@@ -678,6 +678,32 @@ fn a_start_with_a_wrong_folder_serves_by_the_last_good_policy_and_says_so() {
     let text = Served::start(&scene, &[]).fails(CONFIG);
     assert!(text.contains("@nobody-knows"), "{text}");
     assert!(!scene.recorder.url().is_empty());
+}
+
+#[test]
+fn the_doctor_tells_where_strangers_may_sign_up_to_an_app_and_sends_the_app_nothing() {
+    let recorder = Recorder::new();
+    let gateway = Gateway::demo();
+    let keys = format!("upstream = \"{}\"\npublic = \"a shop\"", recorder.url());
+    let text = one_app(&keys);
+    let open = text.replace("who = [\"demo\", \"guest\"]", "who = \"anyone\"");
+    let look = |text: &str| {
+        fs::write(gateway.policy_file(), text).unwrap();
+        let said = gateway.must(&["doctor", "--golive", "--json"]);
+        let said: Value = serde_json::from_str(&said).unwrap();
+        said["findings"][0].clone()
+    };
+    let note = look(&open);
+    assert_eq!(note["verdict"], "note", "{note}");
+    let found = note["found"].as_str().unwrap();
+    assert!(
+        found.contains("policy.toml:") && found.contains("/api/auth/register"),
+        "{note}"
+    );
+    assert!(found.contains("anyone, without signing in"), "{note}");
+    let named = text.replace("public = \"a shop\"\n", "");
+    assert_eq!(look(&named)["verdict"], "ok");
+    assert!(recorder.seen().is_empty());
 }
 
 #[test]

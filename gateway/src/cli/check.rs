@@ -15,6 +15,7 @@ use crate::mail::Relay;
 use crate::proxy::tls::Reading;
 use crate::reload;
 use crate::secrets::Keys;
+use crate::traces::Collector;
 
 #[derive(Serialize)]
 struct Answer {
@@ -67,6 +68,8 @@ fn problems(config: &Config) -> Vec<Failure> {
     problems.extend(certificates.err().map(Failure::from));
     let relay = Relay::open(&config.mail, "localhost");
     problems.extend(relay.err().map(Failure::from));
+    let collector = Collector::open(&config.traces);
+    problems.extend(collector.err().map(Failure::from));
     problems.extend(settings(config).check().err().map(Failure::from));
     problems
 }

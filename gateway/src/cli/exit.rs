@@ -22,6 +22,7 @@ use crate::secrets::KeyError;
 use crate::snapshot::files::FileError;
 use crate::snapshot::folder::FolderError;
 use crate::store::StoreError;
+use crate::traces::TracesError;
 
 /// The exit codes scripts rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -233,6 +234,18 @@ impl From<&RelayError> for Exit {
     }
 }
 
+impl From<&TracesError> for Exit {
+    fn from(error: &TracesError) -> Self {
+        match error {
+            TracesError::Exposed { .. } => Self::Permission,
+            TracesError::File { source, .. } if denied(source) => Self::Permission,
+            TracesError::File { .. } | TracesError::Field { .. } | TracesError::Roots(_) => {
+                Self::Config
+            }
+        }
+    }
+}
+
 impl From<&CertError> for Exit {
     fn from(error: &CertError) -> Self {
         if error.is_permission() {
@@ -323,6 +336,7 @@ fails!(
     KeyError,
     CertError,
     RelayError,
+    TracesError,
     AuditError,
     StoreError,
     IdentityError

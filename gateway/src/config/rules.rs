@@ -34,6 +34,9 @@ pub(super) fn check(config: &Config, file: &Path, text: &str) -> Result<(), Conf
     if let Some((key, what)) = config.mail.wrong() {
         found.add(&["mail", key], what, None);
     }
+    if let Some((key, what, help)) = config.traces.wrong() {
+        found.add(&["traces", key], &what, Some(help));
+    }
     profiles(config, &mut found);
     if found.problems.is_empty() {
         return Ok(());

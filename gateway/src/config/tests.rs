@@ -83,6 +83,9 @@ fn every_key_is_read() {
     let socket = config.tunnel.wg_socket.as_deref();
     assert_eq!(socket, Some(Path::new("/etc/postern/data/wg.sock")));
     assert_eq!(config.tunnel.routes.unwrap().len(), 1);
+    let traces = config.traces;
+    assert_eq!((traces.sample, traces.person), (0.25, true));
+    assert_eq!(traces.ca.unwrap(), Path::new("/etc/postern/collector.pem"));
 }
 
 const EVERYTHING: &str = r#"
@@ -143,6 +146,12 @@ probes = { maxretry = 50 }
 scans = { maxretry = 9 }
 spray-accounts = 30
 spray-window = "1h"
+[traces]
+endpoint = "https://collector.example.org/v1/traces"
+headers-file = "collector.headers"
+ca = "collector.pem"
+sample = 0.25
+person = true
 [log]
 level = "debug"
 format = "json"
@@ -430,6 +439,54 @@ const BAD: &[(&str, &str, &str)] = &[
         "2:9",
         "unknown value `inof`; did you mean `info`?",
     ),
+    (
+        "[traces]\nendpiont = \"x\"",
+        "2:1",
+        "did you mean `endpoint`?",
+    ),
+    (
+        "[traces]\nendpoint = \"localhost:4318\"",
+        "2:12",
+        "write http:// or https://",
+    ),
+    (
+        "[traces]\nendpoint = \"https://collector.example.org\"",
+        "2:12",
+        "usually https://collector.example.org/v1/traces",
+    ),
+    (
+        "[traces]\nendpoint = \"https://c.example.org/v1/traces?key=x\"",
+        "2:12",
+        "stands in `headers-file`",
+    ),
+    (
+        "[traces]\nendpoint = \"https://me:x@c.example.org/v1/traces\"",
+        "2:12",
+        "stands in `headers-file`",
+    ),
+    (
+        "[traces]\nendpoint = \"http://collector.example.org/v1/traces\"",
+        "2:12",
+        "write https://",
+    ),
+    (
+        "[traces]\nendpoint = \"http://10.0.0.7:4318/v1/traces\"\nheaders-file = \"k\"",
+        "3:16",
+        "in the clear; write https://",
+    ),
+    (
+        "[traces]\nendpoint = \"http://10.0.0.7:4318/v1/traces\"\nca = \"k\"",
+        "3:6",
+        "no certificate to vouch for",
+    ),
+    (
+        "[traces]\nheaders-file = \"k\"",
+        "1:1",
+        "the URL of a collector in `endpoint`",
+    ),
+    ("[traces]\nsample = 1.5", "2:10", "a share from 0 to 1"),
+    ("[traces]\nsample = 10", "2:10", "a share from 0 to 1"),
+    ("[traces]\nsample = nan", "2:10", "a share from 0 to 1"),
     ("[log]\nformat = \"xml\"", "2:10", "known here: json, text"),
 ];
 
@@ -445,6 +502,22 @@ fn every_bad_input_is_refused_at_its_place() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_collector_nearby_needs_no_tls_and_one_here_may_have_a_key_without() {
+    let good = [
+        "http://127.0.0.1:4318/v1/traces",
+        "http://[::1]:4318/v1/traces",
+        "http://localhost:4318/v1/traces",
+        "https://collector.example.org/api/7/otlp/v1/traces",
+    ];
+    for url in good {
+        let with_key = format!("[traces]\nendpoint = \"{url}\"\nheaders-file = \"k\"");
+        assert!(parse(&with_key).is_ok(), "{url}");
+    }
+    let near = parse("[traces]\nendpoint = \"http://10.0.0.7:4318/v1/traces\"\nsample = 0");
+    assert_eq!(near.unwrap().traces.sample, 0.0);
 }
 
 #[test]
@@ -483,7 +556,7 @@ fn the_sections_of_the_guide_are_read_as_they_stand() {
     let blocks = guide.split("```toml\n").skip(1);
     let blocks = blocks.filter_map(|rest| rest.split("```").next());
     let sections: Vec<&str> = blocks.filter(|b| !b.contains("allow.")).collect();
-    assert_eq!(sections.len(), 4);
+    assert_eq!(sections.len(), 5);
     for text in sections {
         let read = Config::parse("/etc/postern/postern.toml".as_ref(), text);
         assert!(read.is_ok(), "{text}\n{:?}", read.err());

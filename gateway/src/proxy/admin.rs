@@ -42,6 +42,7 @@ pub(super) async fn console(
         return gate::limited(gw, ctl, session, ctx, over).await;
     }
     let ended = verdict.record().sequel(Event::RequestEnded);
+    ctx.trace(|span| span.decided(verdict.record()));
     match verdict.commit(&gw.audit).await {
         Ok(permit) => {
             let admitted = Admitted { permit, who, ended };

@@ -314,6 +314,7 @@ pub(crate) async fn send(
     response: Response<Bytes>,
 ) -> Result<()> {
     let (parts, body) = response.into_parts();
+    ctx.trace(|span| span.answered(parts.status.as_u16()));
     let mut head = ResponseHeader::build(parts.status, Some(parts.headers.len() + 8))?;
     for (name, value) in &parts.headers {
         head.append_header(name.clone(), value.clone())?;

@@ -231,6 +231,7 @@ async fn unknown(
     let mut verdict = access::http(&ctx.snap, &who.caller, target, &ctx.method, who.quarantine);
     verdict.record_mut().request_id = Some(Arc::clone(&ctx.request_id));
     verdict.record_mut().status = Some(421);
+    ctx.trace(|span| span.decided(verdict.record()));
     drop(verdict.commit(&gw.audit).await);
     session.set_keepalive(None);
     problem(gw, session, ctx, Problem::Misdirected).await
@@ -266,6 +267,8 @@ async fn to_app(
     ctx.route.front = gw.fronts(&ctx.snap).of_app(app).get(at).cloned();
     ctx.route.pin = who.cookies.one(cookies::PIN).map(str::to_owned);
     ctx.app = Some(app);
+    let policy = &Arc::clone(&ctx.snap).policy;
+    ctx.trace(|span| span.of(policy.area_id(app, &target.path)));
     ctx.upgrade = session.is_upgrade_req();
     if let Some(signed_in) = &who.caller.session {
         ctl.conn.hold(&ctl.edge, signed_in.id, &signed_in.user);
@@ -314,6 +317,7 @@ async fn to_app(
     }
     let justified = verdict.record().justification.is_some();
     let ended = verdict.record().sequel(Event::RequestEnded);
+    ctx.trace(|span| span.decided(verdict.record()));
     match verdict.commit(&gw.audit).await {
         Ok(permit) => {
             let question = HttpQuestion {
@@ -386,6 +390,7 @@ async fn by_preflight(
     let mut record = request_record(Event::AccessDecided, "allow", reason::PREFLIGHT, ctl, ctx);
     record.rule = Some("builtin.preflight".into());
     record.status = Some(response.status().as_u16());
+    ctx.trace(|span| span.decided(&record));
     gw.audit.note(record);
     answer::send(gw, session, ctx, response).await?;
     Ok(Answered::Yes)

@@ -145,7 +145,7 @@ async fn by_pages(
 fn note_page(
     gw: &Gateway,
     ctl: &RequestCtl,
-    ctx: &Ctx,
+    ctx: &mut Ctx,
     outcome: &'static str,
     why: &'static str,
     status: StatusCode,
@@ -153,6 +153,7 @@ fn note_page(
     let mut record = gate::request_record(Event::AccessDecided, outcome, why, ctl, ctx);
     record.rule = Some("builtin.own-pages".into());
     record.status = Some(status.as_u16());
+    ctx.trace(|span| span.decided(&record));
     gw.audit.note(record);
 }
 

@@ -3,6 +3,7 @@
 //! Accept (conn), strict head, identify, limit, decide, commit, forward, answer. A request that is not forwarded is answered here; there is no path
 //! to [`Pep::upstream_peer`] without a [`Permit`].
 
+mod ended;
 mod passed;
 mod told;
 
@@ -37,6 +38,7 @@ use crate::identity::{Session as SignIn, Token};
 use crate::pages::{self, Problem};
 use crate::snapshot::Snapshot;
 use crate::streams::StreamGuard;
+use crate::traces::Active;
 
 /// The enforcement point.
 pub(crate) struct Pep {
@@ -66,6 +68,8 @@ pub(crate) struct Ctx {
     pub(crate) budget: Option<crate::limits::Budget>,
     /// Where in a trace it stands, once it was forwarded.
     trace: Option<String>,
+    /// Its span, if it is traced.
+    span: Option<Box<Active>>,
     pub(crate) forwarded: bool,
     pub(crate) upgrade: bool,
     pub(crate) wants_page: bool,
@@ -115,6 +119,14 @@ impl Ctx {
     pub(crate) fn status(&mut self, status: u16) {
         if let Some(ended) = &mut self.ended {
             ended.status = Some(status);
+        }
+        self.trace(|span| span.answered(status));
+    }
+
+    /// Notes something in its span, if it is traced.
+    pub(crate) fn trace(&mut self, note: impl FnOnce(&mut Active)) {
+        if let Some(span) = &mut self.span {
+            note(span);
         }
     }
 
@@ -199,36 +211,6 @@ fn add(sum: &mut u64, bytes: usize) {
     *sum = sum.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
 }
 
-impl Drop for Ctx {
-    /// Writes the final record, also for a request that was cut.
-    fn drop(&mut self) {
-        let (Some(mut record), Some(ctl)) = (self.ended.take(), self.ctl.take()) else {
-            return;
-        };
-        let slow = ctl.was_too_slow();
-        if slow {
-            record.reason = reason::TIMEOUT;
-            let why = if ctl.is_over(clock::now()) {
-                "the body took longer than it may"
-            } else {
-                "the body came too slowly"
-            };
-            record.detail = Some(why.to_owned());
-        }
-        record.outcome = if ctl.kill.killed() || ctl.conn.kill.killed() || slow {
-            "cut"
-        } else if record.outcome == "failed" {
-            "failed"
-        } else {
-            "ok"
-        };
-        record.bytes = Some(self.sent);
-        let age = clock::now().saturating_duration_since(ctl.started);
-        record.ms = u64::try_from(age.as_millis()).ok();
-        ctl.edge.gw.audit.note(record);
-    }
-}
-
 pub(super) fn internal(why: &'static str) -> Box<Error> {
     Error::explain(ErrorType::InternalError, why)
 }
@@ -253,6 +235,7 @@ impl ProxyHttp for Pep {
             token: None,
             budget: None,
             trace: None,
+            span: None,
             forwarded: false,
             upgrade: false,
             wants_page: false,
@@ -278,7 +261,11 @@ impl ProxyHttp for Pep {
             ctl.body_ended();
         }
         session.set_write_timeout(Some(Duration::from_secs(30)));
+        let http2 = session.as_downstream().is_http2();
         let head = session.req_header();
+        if let Some(traces) = &self.gw.traces {
+            ctx.span = traces.begin(&head.headers, http2);
+        }
         if let Some(id) = headers::request_id(&head.headers) {
             ctx.request_id = id.into();
         }

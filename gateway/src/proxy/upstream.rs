@@ -109,11 +109,12 @@ pub(crate) async fn peer(ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
     ctx.route.choice = Some(choice);
     ctx.route.tried |= bit(choice.at);
     ctx.route.using = Some(using);
+    ctx.trace(|span| span.asks(&member.to.at));
     let address = match member.address(now).await {
         Ok(address) => address,
         Err(nowhere) => {
             let mut error = Error::explain(ErrorType::ConnectError, "no address");
-            ctx.route.note(&error, false);
+            failed(ctx, &error, false);
             if let Nowhere::Outside(_) = nowhere {
                 let why = format!("{}: {nowhere}", member.to);
                 ctx.route.failed = Some((reason::UPSTREAM_OUTSIDE, why));
@@ -131,6 +132,7 @@ pub(crate) async fn peer(ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
         Ok(peer) => Ok(Box::new(peer)),
         Err(why) => {
             ctx.route.failed = Some((reason::UPSTREAM_TLS, format!("{}: {why}", member.to)));
+            ctx.trace(|span| span.broke(reason::UPSTREAM_TLS));
             Err(Error::explain(ErrorType::InvalidCert, why).into_up())
         }
     }
@@ -236,7 +238,7 @@ pub(crate) fn connect_failed(session: &Session, ctx: &mut Ctx, mut e: Box<Error>
     if let Some(using) = &ctx.route.using {
         using.0.next_address(clock::now());
     }
-    ctx.route.note(&e, false);
+    failed(ctx, &e, false);
     let whole = !session.as_ref().retry_buffer_truncated();
     e.set_retry(whole && ctx.route.another());
     e
@@ -272,14 +274,21 @@ pub(crate) fn broke(
         if !may {
             ctx.route.failed = Some((reason::RESET, told(&e, late).1.to_owned()));
         }
+        ctx.trace(|span| span.broke(reason::RESET));
         return e;
     }
     let of_upstream = *e.esource() == ErrorSource::Upstream;
     if of_upstream {
-        ctx.route.note(&e, late);
+        failed(ctx, &e, late);
     }
     e.set_retry(of_upstream && again && ctx.route.another());
     e
+}
+
+/// Notes what an upstream did not do.
+fn failed(ctx: &mut Ctx, error: &Error, late: bool) {
+    ctx.route.note(error, late);
+    ctx.trace(|span| span.broke(told(error, late).0));
 }
 
 fn is_closed(kind: &ErrorType) -> bool {

@@ -9,6 +9,7 @@ use pingora_proxy::Session;
 use super::{Ctx, Pep, internal, told};
 use crate::proxy::front::cache::TAGS;
 use crate::proxy::{answer, cached, cookies, headers, native, upstream};
+use crate::traces::Active;
 
 const HTTPS: HeaderValue = HeaderValue::from_static("https");
 
@@ -100,7 +101,7 @@ impl Pep {
         let port = HeaderValue::from(target.port.unwrap_or(443));
         upstream.insert_header(headers::X_FORWARDED_PORT, port)?;
         upstream.insert_header(headers::X_REQUEST_ID, &*ctx.request_id)?;
-        told::trace(session, upstream, &mut ctx.trace)?;
+        told::trace(session, upstream, ctx.span.as_deref(), &mut ctx.trace)?;
         told::who(&self.gw, upstream, ctx, target)?;
         if ctx.upgrade {
             // a client's own list could name, and so take away, what is set here
@@ -147,6 +148,8 @@ impl Pep {
                 ctl.head_came();
             }
             ctx.route.answered = true;
+            let status = upstream.status.as_u16();
+            ctx.trace(|span| span.heard(status));
         }
         if last {
             answer::of_app(upstream, ctx)?;
@@ -178,5 +181,8 @@ impl Pep {
             compressor.part(body, end);
         }
         ctx.sent(body.as_ref().map_or(0, Bytes::len));
+        if end {
+            ctx.trace(Active::whole);
+        }
     }
 }

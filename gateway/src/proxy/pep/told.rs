@@ -21,6 +21,7 @@ use crate::proxy::headers::{
 use crate::proxy::own;
 use crate::proxy::statement::{Claims, FIELD, Signed, is_fresh};
 use crate::snapshot::Snapshot;
+use crate::traces::Active;
 
 /// Sets the fields about the person and the rule, and those of the header set the decision carries.
 ///
@@ -178,18 +179,23 @@ fn age(ctx: &Ctx) -> u64 {
     age.unwrap_or(0).into()
 }
 
-/// Says where in a trace the request stands: where its client says, else where one begins. Nothing is decided by it.
+/// Says where in a trace the request stands: behind its own span if it is traced, else where its client says, else where
+/// one begins. Nothing is decided by it.
 ///
 /// # Errors
 /// None in practice; header building reports one.
 pub(super) fn trace(
     session: &Session,
     upstream: &mut RequestHeader,
+    span: Option<&Active>,
     known: &mut Option<String>,
 ) -> Result<()> {
     let of_client = headers::traceparent(&session.req_header().headers);
     if of_client.is_none() {
         upstream.remove_header(&TRACESTATE);
+    }
+    if let Some(span) = span {
+        return upstream.insert_header(TRACEPARENT, span.towards());
     }
     let place = known.get_or_insert_with(|| of_client.unwrap_or_else(headers::new_trace));
     upstream.insert_header(TRACEPARENT, place.as_str())
