@@ -5,6 +5,7 @@
 
 mod handshakes;
 mod io;
+mod pause;
 mod queues;
 #[cfg(test)]
 mod tests;
@@ -22,14 +23,13 @@ use wg::{Event, FlowId, Node, PeerConfig, PeerId, Refusal};
 use crate::clock;
 use handshakes::Handshakes;
 use io::{Outer, Tun};
+use pause::Pause;
 
 pub(super) use io::outer;
 pub(super) use queues::{Command, FlowNews, Reports, Shard, reports};
 
 /// The longest pause between two looks at the node's timers.
 const TICK: Duration = Duration::from_millis(250);
-/// The pause after a system call that failed, so that an error that stays does not spin.
-const ERROR_PAUSE: Duration = Duration::from_millis(50);
 /// Commands taken in one round before packets get their turn.
 const COMMANDS_PER_ROUND: usize = 256;
 /// Packets read from the TUN device in one round, and the bytes after which they are sent.
@@ -63,8 +63,10 @@ pub(super) struct Loop {
     /// Ends that the queue had no place for; at most one for each flow of the node.
     closed: VecDeque<FlowId>,
     handshakes: Handshakes,
-    /// When the listeners are asked again after one failed.
-    accept_from: Option<Instant>,
+    /// What failed is left alone for a while, each on its own.
+    outer_pause: Pause,
+    tun_pause: Pause,
+    accept_pause: Pause,
 }
 
 enum Wake {
@@ -94,7 +96,9 @@ impl Loop {
             peers: BTreeSet::new(),
             closed: VecDeque::new(),
             handshakes: Handshakes::new(clock::now()),
-            accept_from: None,
+            outer_pause: Pause::default(),
+            tun_pause: Pause::default(),
+            accept_pause: Pause::default(),
         })
     }
 
@@ -104,10 +108,12 @@ impl Loop {
         loop {
             match self.wait(commands, timer.as_mut()).await {
                 Wake::Io | Wake::Timer => {}
-                Wake::Accepted(Ok((stream, peer))) => self.accepted(stream, peer),
+                Wake::Accepted(Ok((stream, peer))) => {
+                    self.accept_pause.worked();
+                    self.accepted(stream, peer);
+                }
                 Wake::Accepted(Err(why)) => {
-                    tracing::warn!(error = %why, "tunnel accept failed");
-                    self.accept_from = Some(clock::now() + ERROR_PAUSE);
+                    self.accept_pause.failed(&why, "accept", clock::now());
                 }
                 Wake::Command(None) => return,
                 Wake::Command(Some(command)) => {
@@ -132,11 +138,11 @@ impl Loop {
                 None => std::future::pending().await,
             }
         };
-        // a listener that fails is left alone for a while; packets are not
-        let accepts = self.accept_from.is_none_or(|from| from <= clock::now());
+        let now = clock::now();
+        let accepts = self.accept_pause.is_over(now);
         tokio::select! {
-            () = self.outer.readable() => Wake::Io,
-            () = self.tun.readable() => Wake::Io,
+            () = self.outer.readable(), if self.outer_pause.is_over(now) => Wake::Io,
+            () = self.tun.readable(), if self.tun_pause.is_over(now) => Wake::Io,
             accepted = self.listen4.accept(), if accepts => Wake::Accepted(accepted),
             accepted = accept6, if accepts => Wake::Accepted(accepted),
             command = commands.recv() => Wake::Command(command),
@@ -147,19 +153,21 @@ impl Loop {
     /// Moves what is there in both directions, then looks at the node's timers.
     async fn round(&mut self) {
         let now = clock::now();
-        let received = self.receive(now);
-        self.transmit().await;
-        let read = self.read_tun(now).await;
+        if self.outer_pause.is_over(now) {
+            let received = self.receive(now);
+            self.outer_pause.note(received, "UDP", now);
+            self.transmit().await;
+        }
+        if self.tun_pause.is_over(now) {
+            let read = self.read_tun(now).await;
+            self.tun_pause.note(read, "TUN", now);
+        }
         self.shake_hands();
         if self.node.poll_timeout().is_none_or(|(at, _)| at <= now) {
             self.node.handle_timeout(now);
         }
         self.deliver();
         self.transmit().await;
-        if let Err(why) = received.and(read) {
-            tracing::warn!(error = %why, "tunnel descriptor failed");
-            tokio::time::sleep(ERROR_PAUSE).await;
-        }
     }
 
     /// Works on handshakes that wait, for as long as they may.
@@ -245,10 +253,9 @@ impl Loop {
     fn arm(&self, timer: Pin<&mut Sleep>) {
         let now = clock::now();
         let tick = self.handshakes.due(now).unwrap_or(now + TICK);
-        let latest = match self.accept_from {
-            Some(from) if from > now => tick.min(from),
-            Some(_) | None => tick,
-        };
+        let pauses = [&self.outer_pause, &self.tun_pause, &self.accept_pause];
+        let ends = pauses.into_iter().filter_map(|pause| pause.end(now));
+        let latest = ends.fold(tick, Instant::min);
         let due = self.node.poll_timeout().map_or(latest, |(at, _)| at);
         timer.reset(tokio::time::Instant::from_std(due.clamp(now, latest)));
     }
