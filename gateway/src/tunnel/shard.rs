@@ -32,9 +32,13 @@ pub(super) use queues::{Command, FlowNews, Reports, Shard, reports};
 const TICK: Duration = Duration::from_millis(250);
 /// Commands taken in one round before packets get their turn.
 const COMMANDS_PER_ROUND: usize = 256;
-/// Packets read from the TUN device in one round, and the bytes after which they are sent.
-const TUN_READS_PER_ROUND: usize = 32;
-const TRANSMIT_AT: usize = 32 * 1024;
+/// Packets read from the TUN device in one round: as a rule all there are, so that those of a
+/// device that sends little wait among the node's, not behind the others' in the driver.
+const TUN_READS_PER_ROUND: usize = 128;
+/// Bytes sent in one round, about a quarter of a millisecond of encryption.
+const BYTES_PER_ROUND: usize = 256 * 1024;
+/// Rounds after which the runtime looks at all descriptors, though one has always something.
+const ROUNDS_AT_ONCE: u32 = 8;
 
 /// What a shard owns.
 #[derive(Debug)]
@@ -67,6 +71,8 @@ pub(super) struct Loop {
     outer_pause: Pause,
     tun_pause: Pause,
     accept_pause: Pause,
+    /// Rounds since the runtime last looked at the descriptors.
+    rounds: u32,
 }
 
 enum Wake {
@@ -99,6 +105,7 @@ impl Loop {
             outer_pause: Pause::default(),
             tun_pause: Pause::default(),
             accept_pause: Pause::default(),
+            rounds: 0,
         })
     }
 
@@ -127,6 +134,7 @@ impl Loop {
                 }
             }
             self.round().await;
+            self.look_around().await;
             self.arm(timer.as_mut());
         }
     }
@@ -146,6 +154,7 @@ impl Loop {
             accepted = self.listen4.accept(), if accepts => Wake::Accepted(accepted),
             accepted = accept6, if accepts => Wake::Accepted(accepted),
             command = commands.recv() => Wake::Command(command),
+            () = std::future::ready(()), if self.node.wants_to_transmit() => Wake::Io,
             () = timer => Wake::Timer,
         }
     }
@@ -156,18 +165,31 @@ impl Loop {
         if self.outer_pause.is_over(now) {
             let received = self.receive(now);
             self.outer_pause.note(received, "UDP", now);
-            self.transmit().await;
         }
         if self.tun_pause.is_over(now) {
-            let read = self.read_tun(now).await;
+            let read = self.read_tun(now);
             self.tun_pause.note(read, "TUN", now);
         }
+        self.transmit(BYTES_PER_ROUND).await;
         self.shake_hands();
         if self.node.poll_timeout().is_none_or(|(at, _)| at <= now) {
             self.node.handle_timeout(now);
         }
         self.deliver();
-        self.transmit().await;
+        if !self.node.wants_to_transmit() {
+            return;
+        }
+        self.transmit(BYTES_PER_ROUND).await;
+    }
+
+    /// Lets the runtime ask the system which descriptors are ready. While one of them always is,
+    /// it would not, and what the others have would wait.
+    async fn look_around(&mut self) {
+        self.rounds += 1;
+        if self.rounds >= ROUNDS_AT_ONCE || self.node.wants_to_transmit() {
+            self.rounds = 0;
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Works on handshakes that wait, for as long as they may.
@@ -209,21 +231,15 @@ impl Loop {
         Ok(())
     }
 
-    /// Encrypts what the kernel sends, a bounded amount in one round.
-    async fn read_tun(&mut self, now: Instant) -> std::io::Result<()> {
-        let mut unsent = 0;
+    /// Reads what the kernel sends; the node decides what of it is next.
+    fn read_tun(&mut self, now: Instant) -> std::io::Result<()> {
         for _ in 0..TUN_READS_PER_ROUND {
-            let packet = self.tun.read()?;
-            if packet.is_empty() {
+            let length = self.tun.read(self.node.tun_room())?;
+            if length == 0 {
                 break;
             }
-            unsent += packet.len();
             self.handshakes.saw_data(now);
-            self.node.handle_tun_packet(packet, now);
-            if unsent >= TRANSMIT_AT {
-                unsent = 0;
-                self.transmit().await;
-            }
+            self.node.handle_tun_packet(length, now);
         }
         Ok(())
     }
@@ -244,8 +260,13 @@ impl Loop {
         }
     }
 
-    async fn transmit(&mut self) {
-        while let Some(transmit) = self.node.poll_transmit() {
+    /// Encrypts and sends about `most` bytes of what waits.
+    async fn transmit(&mut self, most: usize) {
+        let mut sent = 0;
+        while sent < most
+            && let Some(transmit) = self.node.poll_transmit()
+        {
+            sent += transmit.contents.len();
             self.outer.send(transmit).await;
         }
     }
@@ -307,7 +328,7 @@ impl Loop {
         for leaving in self.peers.difference(&staying) {
             self.node.close_flows_of(*leaving, |_| false);
         }
-        self.transmit().await;
+        self.transmit(usize::MAX).await;
         self.node.set_peers(peers, now)?;
         self.peers = staying;
         Ok(())
