@@ -149,25 +149,35 @@ impl Backlog {
         &mut self.room
     }
 
-    /// Takes the first `len` bytes of the room as a packet.
+    /// Takes the first `len` bytes of the room as a packet; there is no room until
+    /// [`Self::recycle`] or [`Self::renew`].
     pub(crate) fn filled(&mut self, len: usize) -> Buffer {
-        let next = self.spare.pop().unwrap_or_else(room);
         Buffer {
-            bytes: std::mem::replace(&mut self.room, next),
+            bytes: std::mem::take(&mut self.room),
             start: 0,
             end: len.min(ROOM),
         }
     }
 
+    /// Makes room for the next packet if the last one is kept.
+    pub(crate) fn renew(&mut self) {
+        if self.room.is_empty() {
+            self.room = self.spare.pop().unwrap_or_else(room);
+        }
+    }
+
     /// Takes a buffer back.
     pub(crate) fn recycle(&mut self, buffer: Buffer) {
-        if self.spare.len() < SPARE {
+        if self.room.is_empty() {
+            self.room = buffer.bytes;
+        } else if self.spare.len() < SPARE {
             self.spare.push(buffer.bytes);
         }
     }
 
     /// Adds a packet; returns how many were lost for want of room.
     pub(crate) fn push(&mut self, waiting: Waiting) -> u64 {
+        self.renew();
         self.packets += 1;
         self.bytes += waiting.packet().len();
         let (owner, flow) = (waiting.owner, waiting.flow);

@@ -55,15 +55,16 @@ impl<K, Q> Default for Turns<K, Q> {
 impl<K: Copy + PartialEq, Q: Queue> Turns<K, Q> {
     /// Hands the queue of `key` to `fill`; a key without one takes its place behind all others.
     pub(crate) fn with<R>(&mut self, key: K, fill: impl FnOnce(&mut Q) -> R) -> Option<R> {
-        if !self.ring.iter().any(|turn| turn.key == key) {
+        let place = self.ring.iter().position(|turn| turn.key == key);
+        let place = place.unwrap_or_else(|| {
             self.ring.push_back(Turn {
                 key,
                 credit: QUANTUM,
                 queue: self.spare.pop().unwrap_or_default(),
             });
-        }
-        let turn = self.ring.iter_mut().find(|turn| turn.key == key)?;
-        Some(fill(&mut turn.queue))
+            self.ring.len() - 1
+        });
+        self.ring.get_mut(place).map(|turn| fill(&mut turn.queue))
     }
 
     /// Takes the queue of `key` away; `None` if nothing waits behind it.

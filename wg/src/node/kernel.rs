@@ -12,6 +12,9 @@ use crate::split;
 /// Bytes that are encrypted before they are sent: a batch or two.
 const SEAL_AT_ONCE: usize = 32 * 1024;
 
+/// Bytes of a packet, such as an acknowledgement, that does not wait if nothing else does.
+const SMALL: usize = 256;
+
 impl Node {
     /// Where the next packet of the TUN is to be read to; longer than any.
     pub fn tun_room(&mut self) -> &mut [u8] {
@@ -43,7 +46,12 @@ impl Node {
                 let mut waiting = Waiting::new(owner, Some(flow), buffer);
                 let is_complete = cut.segment.is_none() && !cut.needs_checksum;
                 waiting.cut = (!is_complete).then_some(cut);
-                self.wait(waiting);
+                if self.backlog.is_empty() && waiting.packet().len() <= SMALL {
+                    self.seal_waiting(&waiting);
+                    self.backlog.done(waiting);
+                } else {
+                    self.wait(waiting);
+                }
                 Ok(())
             }
         }

@@ -95,7 +95,7 @@ impl Outer {
         });
         let received = unless_blocked(received, 0)?;
         let filled = meta.get(..received).unwrap_or_default();
-        fair_order(filled.iter().map(|meta| (meta.addr, meta.len)), order);
+        fair_order(filled, order);
         Ok(received)
     }
 
@@ -162,19 +162,19 @@ fn allow_fragments(socket: &UdpSocket) -> io::Result<()> {
 
 /// Writes to `order` the places of a batch, who sent least in it first: a buffer comes after those
 /// of other sources that end at fewer bytes of their own. Each source's stay in order.
-fn fair_order(batch: impl Iterator<Item = (SocketAddr, usize)> + Clone, order: &mut Vec<usize>) {
-    let end = |place: usize| {
-        let from = batch.clone().nth(place).map(|(from, _)| from);
-        let own = batch.clone().take(place + 1);
-        let own = own.filter(|(source, _)| Some(*source) == from);
-        own.map(|(_, len)| len).sum::<usize>()
-    };
+fn fair_order(batch: &[RecvMeta], order: &mut Vec<usize>) {
     order.clear();
-    order.extend(0..batch.clone().count());
-    let first = batch.clone().next().map(|(from, _)| from);
-    if batch.clone().any(|(from, _)| Some(from) != first) {
-        order.sort_by_cached_key(|place| end(*place));
+    order.extend(0..batch.len());
+    let first = batch.first().map(|meta| meta.addr);
+    if batch.iter().all(|meta| Some(meta.addr) == first) {
+        return;
     }
+    order.sort_by_cached_key(|place| {
+        let from = batch.get(*place).map(|meta| meta.addr);
+        let own = batch.iter().take(place + 1);
+        let own = own.filter(|meta| Some(meta.addr) == from);
+        own.map(|meta| meta.len).sum::<usize>()
+    });
 }
 
 /// The TUN device.
@@ -228,13 +228,20 @@ fn unless_blocked<T>(result: io::Result<T>, nothing: T) -> io::Result<T> {
 mod tests {
     use std::net::SocketAddr;
 
+    use quinn_udp::RecvMeta;
+
     use super::fair_order;
 
     fn order(batch: &[(u16, usize)]) -> Vec<usize> {
-        let from = |port: u16| SocketAddr::from(([192, 0, 2, 1], port));
+        let meta = |(port, len): &(u16, usize)| {
+            let mut meta = RecvMeta::default();
+            meta.addr = SocketAddr::from(([192, 0, 2, 1], *port));
+            meta.len = *len;
+            meta
+        };
+        let batch: Vec<RecvMeta> = batch.iter().map(meta).collect();
         let mut order = vec![9];
-        let batch = batch.iter().map(|(port, len)| (from(*port), *len));
-        fair_order(batch, &mut order);
+        fair_order(&batch, &mut order);
         order
     }
 
