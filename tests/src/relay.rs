@@ -231,6 +231,8 @@ fn take(socket: &UdpSocket, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
     match socket.recv_from(buffer) {
         Ok(taken) => Some(taken),
         Err(why) if matches!(why.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => None,
+        // a wait with a time limit is not resumed after a signal
+        Err(why) if why.kind() == ErrorKind::Interrupted => None,
         // a port that is shut for a while is told here
         Err(why) if why.kind() == ErrorKind::ConnectionRefused => None,
         Err(why) => panic!("the relay cannot receive: {why}"),

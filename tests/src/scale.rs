@@ -217,8 +217,8 @@ pub fn weight_of_sessions(sessions: u32) -> f64 {
     with - without
 }
 
-/// Runs Python over the store of a gateway that has ended.
-fn seeded(gateway: &Gateway, script: &str) {
+/// Runs Python over the store of a gateway that has ended; `db` is the connection.
+pub fn seeded(gateway: &Gateway, script: &str) {
     let file = gateway.facts.data.join("state.db");
     let code = format!(
         "import sqlite3, time, os\ndb = sqlite3.connect({:?})\n{script}\ndb.commit()\ndb.close()\n",

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod allowed_ips;
+mod backlog;
 mod coalesce;
 mod config;
 mod counters;
@@ -24,6 +25,7 @@ mod source_budget;
 mod split;
 mod transmit;
 mod tunnel;
+mod turns;
 mod twin;
 
 pub use config::{Inside, NodeConfig, PeerConfig, PeerId};

@@ -16,6 +16,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use crate::backlog::Backlog;
 use crate::coalesce::Inbox;
 use crate::config::{NodeConfig, PeerConfig, PeerId};
 use crate::counters::{Counters, DropReason};
@@ -34,7 +35,7 @@ use crate::tunnel::{Identity, SCRATCH};
 /// *Getters*: [`Self::peer_status`], [`Self::counters`], [`Self::public_key`].
 ///
 /// *Inputs*: [`Self::handle_datagram`] for each UDP datagram, [`Self::handle_tun_packet`] for
-/// each packet read from the TUN, [`Self::handle_timeout`] when the instant of
+/// each packet read from the TUN into [`Self::tun_room`], [`Self::handle_timeout`] when the instant of
 /// [`Self::poll_timeout`] has come (earlier or later calls are harmless). Handshake messages may
 /// be given to [`Self::admit_handshake`] instead and, if admitted, wait for
 /// [`Self::handle_admitted`] until there is time for them.
@@ -48,6 +49,9 @@ use crate::tunnel::{Identity, SCRATCH};
 /// then [`Self::poll_tun`], then [`Self::poll_transmit`], each until `None`, then
 /// [`Self::poll_timeout`]. Draining after a batch rather than after each input is what lets
 /// segments be merged. All queues are bounded; what does not fit is dropped and counted.
+/// [`Self::poll_transmit`] encrypts as it goes and may be left before `None`, for as long as
+/// [`Self::wants_to_transmit`]: packets for devices wait unencrypted, and devices and their flows
+/// take turns by bytes. Reading the TUN empty before each of its calls is what makes that fair.
 ///
 /// Nothing is allowed by silence: a flow without `permit` never reaches the TUN.
 pub struct Node {
@@ -56,6 +60,7 @@ pub struct Node {
     peers: Peers,
     flows: Table,
     budget: SourceBudget,
+    backlog: Backlog,
     outbox: Outbox,
     inbox: Inbox,
     events: Events,
@@ -87,6 +92,7 @@ impl Node {
             peers: Peers::new(config.seed),
             flows: Table::new(config.inside.clone())?,
             budget: SourceBudget::new(now),
+            backlog: Backlog::default(),
             outbox: Outbox::default(),
             inbox: Inbox::default(),
             events: Events::default(),
@@ -110,9 +116,18 @@ impl Node {
 
     /// Takes the next datagrams to send; they are valid until the next call.
     pub fn poll_transmit(&mut self) -> Option<Transmit<'_>> {
+        if self.outbox.is_empty() {
+            self.seal_backlog();
+        }
         let (transmit, count) = self.outbox.poll()?;
         self.counters.datagrams_out += count as u64;
         Some(transmit)
+    }
+
+    /// Whether [`Self::poll_transmit`] has something.
+    #[must_use]
+    pub fn wants_to_transmit(&self) -> bool {
+        !self.outbox.is_empty() || !self.backlog.is_empty()
     }
 
     /// Takes the next packet for the TUN, with its 10-byte `virtio_net_hdr`; it is valid until

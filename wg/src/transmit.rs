@@ -103,6 +103,10 @@ impl Outbox {
         true
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// Takes the next batch and its number of datagrams.
     pub(crate) fn poll(&mut self) -> Option<(Transmit<'_>, usize)> {
         if let Some(sent) = self.sending.take() {

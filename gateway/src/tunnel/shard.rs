@@ -5,6 +5,7 @@
 
 mod handshakes;
 mod io;
+mod pause;
 mod queues;
 #[cfg(test)]
 mod tests;
@@ -22,19 +23,22 @@ use wg::{Event, FlowId, Node, PeerConfig, PeerId, Refusal};
 use crate::clock;
 use handshakes::Handshakes;
 use io::{Outer, Tun};
+use pause::Pause;
 
 pub(super) use io::outer;
 pub(super) use queues::{Command, FlowNews, Reports, Shard, reports};
 
 /// The longest pause between two looks at the node's timers.
 const TICK: Duration = Duration::from_millis(250);
-/// The pause after a system call that failed, so that an error that stays does not spin.
-const ERROR_PAUSE: Duration = Duration::from_millis(50);
 /// Commands taken in one round before packets get their turn.
 const COMMANDS_PER_ROUND: usize = 256;
-/// Packets read from the TUN device in one round, and the bytes after which they are sent.
-const TUN_READS_PER_ROUND: usize = 32;
-const TRANSMIT_AT: usize = 32 * 1024;
+/// Packets read from the TUN device in one round: as a rule all there are, so that those of a
+/// device that sends little wait among the node's, not behind the others' in the driver.
+const TUN_READS_PER_ROUND: usize = 128;
+/// Bytes sent in one round, about a quarter of a millisecond of encryption.
+const BYTES_PER_ROUND: usize = 256 * 1024;
+/// Rounds after which the runtime looks at all descriptors, though one has always something.
+const ROUNDS_AT_ONCE: u32 = 8;
 
 /// What a shard owns.
 #[derive(Debug)]
@@ -63,8 +67,12 @@ pub(super) struct Loop {
     /// Ends that the queue had no place for; at most one for each flow of the node.
     closed: VecDeque<FlowId>,
     handshakes: Handshakes,
-    /// When the listeners are asked again after one failed.
-    accept_from: Option<Instant>,
+    /// What failed is left alone for a while, each on its own.
+    outer_pause: Pause,
+    tun_pause: Pause,
+    accept_pause: Pause,
+    /// Rounds since the runtime last looked at the descriptors.
+    rounds: u32,
 }
 
 enum Wake {
@@ -94,7 +102,10 @@ impl Loop {
             peers: BTreeSet::new(),
             closed: VecDeque::new(),
             handshakes: Handshakes::new(clock::now()),
-            accept_from: None,
+            outer_pause: Pause::default(),
+            tun_pause: Pause::default(),
+            accept_pause: Pause::default(),
+            rounds: 0,
         })
     }
 
@@ -104,10 +115,12 @@ impl Loop {
         loop {
             match self.wait(commands, timer.as_mut()).await {
                 Wake::Io | Wake::Timer => {}
-                Wake::Accepted(Ok((stream, peer))) => self.accepted(stream, peer),
+                Wake::Accepted(Ok((stream, peer))) => {
+                    self.accept_pause.worked();
+                    self.accepted(stream, peer);
+                }
                 Wake::Accepted(Err(why)) => {
-                    tracing::warn!(error = %why, "tunnel accept failed");
-                    self.accept_from = Some(clock::now() + ERROR_PAUSE);
+                    self.accept_pause.failed(&why, "accept", clock::now());
                 }
                 Wake::Command(None) => return,
                 Wake::Command(Some(command)) => {
@@ -121,6 +134,7 @@ impl Loop {
                 }
             }
             self.round().await;
+            self.look_around().await;
             self.arm(timer.as_mut());
         }
     }
@@ -132,14 +146,15 @@ impl Loop {
                 None => std::future::pending().await,
             }
         };
-        // a listener that fails is left alone for a while; packets are not
-        let accepts = self.accept_from.is_none_or(|from| from <= clock::now());
+        let now = clock::now();
+        let accepts = self.accept_pause.is_over(now);
         tokio::select! {
-            () = self.outer.readable() => Wake::Io,
-            () = self.tun.readable() => Wake::Io,
+            () = self.outer.readable(), if self.outer_pause.is_over(now) => Wake::Io,
+            () = self.tun.readable(), if self.tun_pause.is_over(now) => Wake::Io,
             accepted = self.listen4.accept(), if accepts => Wake::Accepted(accepted),
             accepted = accept6, if accepts => Wake::Accepted(accepted),
             command = commands.recv() => Wake::Command(command),
+            () = std::future::ready(()), if self.node.wants_to_transmit() => Wake::Io,
             () = timer => Wake::Timer,
         }
     }
@@ -147,18 +162,33 @@ impl Loop {
     /// Moves what is there in both directions, then looks at the node's timers.
     async fn round(&mut self) {
         let now = clock::now();
-        let received = self.receive(now);
-        self.transmit().await;
-        let read = self.read_tun(now).await;
+        if self.outer_pause.is_over(now) {
+            let received = self.receive(now);
+            self.outer_pause.note(received, "UDP", now);
+        }
+        if self.tun_pause.is_over(now) {
+            let read = self.read_tun(now);
+            self.tun_pause.note(read, "TUN", now);
+        }
+        self.transmit(BYTES_PER_ROUND).await;
         self.shake_hands();
         if self.node.poll_timeout().is_none_or(|(at, _)| at <= now) {
             self.node.handle_timeout(now);
         }
         self.deliver();
-        self.transmit().await;
-        if let Err(why) = received.and(read) {
-            tracing::warn!(error = %why, "tunnel descriptor failed");
-            tokio::time::sleep(ERROR_PAUSE).await;
+        if !self.node.wants_to_transmit() {
+            return;
+        }
+        self.transmit(BYTES_PER_ROUND).await;
+    }
+
+    /// Lets the runtime ask the system which descriptors are ready. While one of them always is,
+    /// it would not, and what the others have would wait.
+    async fn look_around(&mut self) {
+        self.rounds += 1;
+        if self.rounds >= ROUNDS_AT_ONCE || self.node.wants_to_transmit() {
+            self.rounds = 0;
+            tokio::task::yield_now().await;
         }
     }
 
@@ -201,21 +231,15 @@ impl Loop {
         Ok(())
     }
 
-    /// Encrypts what the kernel sends, a bounded amount in one round.
-    async fn read_tun(&mut self, now: Instant) -> std::io::Result<()> {
-        let mut unsent = 0;
+    /// Reads what the kernel sends; the node decides what of it is next.
+    fn read_tun(&mut self, now: Instant) -> std::io::Result<()> {
         for _ in 0..TUN_READS_PER_ROUND {
-            let packet = self.tun.read()?;
-            if packet.is_empty() {
+            let length = self.tun.read(self.node.tun_room())?;
+            if length == 0 {
                 break;
             }
-            unsent += packet.len();
             self.handshakes.saw_data(now);
-            self.node.handle_tun_packet(packet, now);
-            if unsent >= TRANSMIT_AT {
-                unsent = 0;
-                self.transmit().await;
-            }
+            self.node.handle_tun_packet(length, now);
         }
         Ok(())
     }
@@ -236,8 +260,13 @@ impl Loop {
         }
     }
 
-    async fn transmit(&mut self) {
-        while let Some(transmit) = self.node.poll_transmit() {
+    /// Encrypts and sends about `most` bytes of what waits.
+    async fn transmit(&mut self, most: usize) {
+        let mut sent = 0;
+        while sent < most
+            && let Some(transmit) = self.node.poll_transmit()
+        {
+            sent += transmit.contents.len();
             self.outer.send(transmit).await;
         }
     }
@@ -245,10 +274,9 @@ impl Loop {
     fn arm(&self, timer: Pin<&mut Sleep>) {
         let now = clock::now();
         let tick = self.handshakes.due(now).unwrap_or(now + TICK);
-        let latest = match self.accept_from {
-            Some(from) if from > now => tick.min(from),
-            Some(_) | None => tick,
-        };
+        let pauses = [&self.outer_pause, &self.tun_pause, &self.accept_pause];
+        let ends = pauses.into_iter().filter_map(|pause| pause.end(now));
+        let latest = ends.fold(tick, Instant::min);
         let due = self.node.poll_timeout().map_or(latest, |(at, _)| at);
         timer.reset(tokio::time::Instant::from_std(due.clamp(now, latest)));
     }
@@ -300,7 +328,7 @@ impl Loop {
         for leaving in self.peers.difference(&staying) {
             self.node.close_flows_of(*leaving, |_| false);
         }
-        self.transmit().await;
+        self.transmit(usize::MAX).await;
         self.node.set_peers(peers, now)?;
         self.peers = staying;
         Ok(())

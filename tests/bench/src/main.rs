@@ -44,10 +44,13 @@ const BENCHES: [(&str, Bench); 6] = [
 ];
 
 /// Parts of a bench that can be chosen alone.
-const PARTS: [(&str, Bench); 4] = [
+const PARTS: [(&str, Bench); 7] = [
     ("http-before", http::run_before),
     ("policy-diff", decisions::diffs),
+    ("tunnel-before", tunnel::run_before),
+    ("tunnel-cells", tunnel::run_cells),
     ("tunnel-lossy", tunnel::run_lossy),
+    ("tunnel-storm", tunnel::run_storm),
     ("tunnel-waiting", tunnel::run_waiting),
 ];
 
@@ -66,8 +69,8 @@ fn main() -> ExitCode {
     }
     let Some((benches, style)) = read(std::env::args().skip(1)) else {
         eprintln!(
-            "usage: tests/bench/run [http|http-before|sockets|tunnel|tunnel-lossy|tunnel-waiting|policy|policy-diff|certs|\
-             identity].. [--json]"
+            "usage: tests/bench/run [http|http-before|sockets|tunnel|tunnel-before|tunnel-cells|tunnel-lossy|tunnel-storm|tunnel-waiting|policy|\
+             policy-diff|certs|identity].. [--json]"
         );
         return ExitCode::from(64);
     };

@@ -1,13 +1,17 @@
-//! The tunnel: iperf3 from a laptop to an office host, through the gateway and through a
-//! wireguard-go server whose kernel forwards. Both are reached with the same wireguard-go client.
+//! The tunnel: iperf3 from a laptop to the server's own host and to an office host, through the
+//! gateway and through a wireguard-go server with the gateway's socket buffers, whose kernel
+//! forwards. Both are reached with the same wireguard-go client.
 
+mod before;
 mod lossy;
+mod shares;
 mod side;
+mod storm;
 mod waiting;
 
 use crate::report::{Goal, Report, Row};
 use crate::rounds::{ROUNDS, interleaved, median};
-use side::{Sample, Side};
+use side::{End, Laptop, Sample, Side, Transfer};
 
 const SECONDS: u32 = 4;
 
@@ -17,17 +21,21 @@ enum Direction {
     Down,
 }
 
-/// Up and down, one stream and four; then bad weather, and a second laptop that waits.
+/// Up and down, one stream and four, to the edge and to the office; then bad weather, a second
+/// laptop that waits and one that wants its share.
 pub fn run(report: &Report) {
-    let sides = [Side::postern(false), Side::wireguard_go(false)];
-    for direction in [Direction::Up, Direction::Down] {
-        for streams in [1, 4] {
-            compare(report, &sides, direction, streams);
-        }
-    }
+    let sides = both();
+    cells(report, &sides);
     waiting::run(report, &sides);
+    shares::run(report, &sides, "wireguard-go");
     drop(sides);
     lossy::run(report);
+    storm::run(report);
+}
+
+/// The rows of throughput and CPU alone.
+pub fn run_cells(report: &Report) {
+    cells(report, &both());
 }
 
 /// The rows of bad weather alone.
@@ -35,34 +43,79 @@ pub fn run_lossy(report: &Report) {
     lossy::run(report);
 }
 
-/// The rows of the second laptop alone.
-pub fn run_waiting(report: &Report) {
-    waiting::run(report, &[Side::postern(false), Side::wireguard_go(false)]);
+/// The rows of a restart alone.
+pub fn run_storm(report: &Report) {
+    storm::run(report);
 }
 
-fn compare(report: &Report, sides: &[Side; 2], direction: Direction, streams: u32) {
-    for side in sides {
-        let _warm_up = side.transfer(direction, streams, 1);
+/// The rows of the second laptop alone.
+pub fn run_waiting(report: &Report) {
+    let sides = both();
+    waiting::run(report, &sides);
+    shares::run(report, &sides, "wireguard-go");
+}
+
+/// The build under test beside the one that `POSTERN_BEFORE` names.
+pub fn run_before(report: &Report) {
+    before::run(report);
+}
+
+fn both() -> [Side; 2] {
+    [Side::postern(false), Side::wireguard_go(false)]
+}
+
+fn cells(report: &Report, sides: &[Side; 2]) {
+    for (end, name, goal) in [(End::Edge, "ends", 0.33), (End::Office, "forward", 0.45)] {
+        for direction in [Direction::Up, Direction::Down] {
+            for streams in [1, 4] {
+                let transfer = Transfer {
+                    laptop: Laptop::First,
+                    end,
+                    direction,
+                    streams,
+                    seconds: SECONDS,
+                };
+                compare(report, sides, "wireguard-go", (name, transfer), Some(goal));
+            }
+        }
     }
-    let figures = interleaved(sides, ROUNDS, |side| {
-        side.transfer(direction, streams, SECONDS)
-    });
+}
+
+/// Three rows of one cell; with a goal for the CPU comes one for the throughput.
+fn compare(
+    report: &Report,
+    sides: &[Side; 2],
+    peer_name: &'static str,
+    (name, transfer): (&str, Transfer),
+    cpu_goal: Option<f64>,
+) {
+    for side in sides {
+        let _warm_up = side.transfer(Transfer {
+            seconds: 1,
+            ..transfer
+        });
+    }
+    let figures = interleaved(sides, ROUNDS, |side| side.transfer(transfer));
     let [ours, peer] = figures.as_slice() else {
         return;
     };
-    let way = match direction {
+    let way = match transfer.direction {
         Direction::Up => "up",
         Direction::Down => "down",
     };
-    let case = format!(
-        "{way}, {streams} stream{}",
-        if streams == 1 { "" } else { "s" }
-    );
-    let cpu = |of: &[Sample]| median(of, |s| s.cpu_seconds_per_gb);
-    let row = Row::new("tunnel", case.clone(), "server CPU s/GB", cpu(ours));
-    let row = row.beside("wireguard-go", cpu(peer));
-    report.row(&row.goal(Goal::RatioAtMost(0.5)));
-    let rate = |of: &[Sample]| median(of, |s| s.mbit_per_second);
-    let row = Row::new("tunnel", case, "Mbit/s", rate(ours));
-    report.row(&row.beside("wireguard-go", rate(peer)));
+    let streams = transfer.streams;
+    let plural = if streams == 1 { "" } else { "s" };
+    let row = |unit, figure: fn(&Sample) -> f64, goal| {
+        let case = format!("{name}, {way}, {streams} stream{plural}");
+        let row = Row::new("tunnel", case, unit, median(ours, figure));
+        report.row(&row.beside(peer_name, median(peer, figure)).goal(goal));
+    };
+    let cpu = cpu_goal.map(Goal::RatioAtMost);
+    row("server CPU s/GB", |s| s.cpu_seconds_per_gb, cpu);
+    let rate = cpu_goal.map(|_| Goal::RatioAtLeast(1.3));
+    row("Mbit/s", |s| s.mbit_per_second, rate);
+    row("Mbit/s per core", Sample::mbit_per_core, None);
+    if let Direction::Down = transfer.direction {
+        row("% lost at the laptop", |s| s.lost_percent, None);
+    }
 }

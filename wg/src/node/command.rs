@@ -130,6 +130,7 @@ impl Node {
         let Some(flow) = self.flows.remove(id) else {
             return;
         };
+        self.backlog.purge_flow(flow.owner, id);
         let mut draft = std::mem::take(&mut self.draft);
         let ends = (flow.inside, flow.listen);
         if let Some(reset) = flow.reset_for_kernel()

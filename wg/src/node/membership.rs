@@ -97,6 +97,7 @@ impl Node {
         }
         self.peers.remove(slot);
         self.outbox.purge(slot);
+        self.backlog.purge(slot);
         self.greetings.retain(|greeted| *greeted != slot);
     }
 

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::{Instant, Node, PeerId, PeerSlot, SendError};
+use crate::backlog::Waiting;
 use crate::counters::DropReason;
 use crate::event::Unreachable;
 use crate::packet::build;
@@ -44,8 +45,8 @@ impl Node {
         let packet = std::mem::take(&mut self.draft);
         self.fragmented = self.fragmented.wrapping_add(1);
         let (ident, mut sent) = (self.fragmented, true);
-        fragments(&packet, mtu, ident, |mut fragment| {
-            sent &= self.seal(slot, &mut fragment);
+        fragments(&packet, mtu, ident, |fragment| {
+            sent &= self.wait_as_it_is(slot, &fragment);
         });
         self.draft = packet;
         self.settle();
@@ -143,13 +144,24 @@ impl Node {
         Ok(slot)
     }
 
-    /// Sends the packet that was built in `draft`.
+    /// Has the packet that was built in `draft` wait for its turn.
     fn deliver(&mut self, slot: PeerSlot, built: bool) -> Result<(), SendError> {
-        let mut draft = std::mem::take(&mut self.draft);
-        let sent = built && self.seal(slot, &mut draft);
+        let draft = std::mem::take(&mut self.draft);
+        let waits = built && self.wait_as_it_is(slot, &draft);
         self.draft = draft;
         self.settle();
-        if sent { Ok(()) } else { Err(SendError::Full) }
+        if waits { Ok(()) } else { Err(SendError::Full) }
+    }
+
+    /// Has a complete packet wait for its turn; `false` for one longer than a buffer.
+    fn wait_as_it_is(&mut self, slot: PeerSlot, packet: &[u8]) -> bool {
+        let room = self.backlog.room().get_mut(..packet.len());
+        let fits = room.map(|room| room.copy_from_slice(packet)).is_some();
+        if fits {
+            let buffer = self.backlog.filled(packet.len());
+            self.wait(Waiting::new(slot, None, buffer));
+        }
+        fits
     }
 
     /// Encrypts an inner packet for a peer with a session; pads `packet` in place.

@@ -2,6 +2,7 @@
 
 mod allocation;
 mod bare;
+mod fair;
 mod fuzz;
 mod guards;
 mod handshake;

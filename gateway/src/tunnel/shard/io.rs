@@ -16,8 +16,6 @@ use crate::tunnel::sys;
 
 /// Bytes of one receive buffer: the most the kernel merges.
 const DATAGRAM_MAX: usize = 64 * 1024;
-/// A TSO packet of 64 KiB with its 10-byte header, rounded up.
-const PACKET_MAX: usize = 64 * 1024 + 64;
 /// Socket buffer asked of the kernel; it grants up to `net.core.rmem_max` and `wmem_max`.
 const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
 /// How long a full socket holds the packet loop before a batch is dropped.
@@ -55,6 +53,8 @@ pub(super) struct Outer {
     state: UdpSocketState,
     buffer: Box<[u8]>,
     meta: [RecvMeta; BATCH_SIZE],
+    /// The buffers of the last batch in the order in which they are handed out.
+    order: Vec<usize>,
 }
 
 impl Outer {
@@ -66,6 +66,7 @@ impl Outer {
             state,
             buffer: vec![0; BATCH_SIZE * DATAGRAM_MAX].into_boxed_slice(),
             meta: [RecvMeta::default(); BATCH_SIZE],
+            order: Vec::with_capacity(BATCH_SIZE),
         })
     }
 
@@ -84,6 +85,7 @@ impl Outer {
             state,
             buffer,
             meta,
+            order,
         } = self;
         let mut chunks = buffer.chunks_mut(DATAGRAM_MAX);
         let mut slices: [IoSliceMut<'_>; BATCH_SIZE] =
@@ -91,11 +93,17 @@ impl Outer {
         let received = socket.try_io(Interest::READABLE, || {
             state.recv(UdpSockRef::from(&*socket), &mut slices, meta)
         });
-        unless_blocked(received, 0)
+        let received = unless_blocked(received, 0)?;
+        let filled = meta.get(..received).unwrap_or_default();
+        fair_order(filled, order);
+        Ok(received)
     }
 
-    /// Hands out the datagrams of one buffer of the last batch.
-    pub(super) fn datagrams(&mut self, index: usize, mut each: impl FnMut(SocketAddr, &mut [u8])) {
+    /// Hands out the datagrams of one buffer of the last batch, sources in turn.
+    pub(super) fn datagrams(&mut self, nth: usize, mut each: impl FnMut(SocketAddr, &mut [u8])) {
+        let Some(&index) = self.order.get(nth) else {
+            return;
+        };
         let buffer = self.buffer.chunks_mut(DATAGRAM_MAX).nth(index);
         let (Some(buffer), Some(meta)) = (buffer, self.meta.get(index)) else {
             return;
@@ -152,18 +160,33 @@ fn allow_fragments(socket: &UdpSocket) -> io::Result<()> {
     Ok(())
 }
 
-/// The TUN device with its read buffer.
+/// Writes to `order` the places of a batch, who sent least in it first: a buffer comes after those
+/// of other sources that end at fewer bytes of their own. Each source's stay in order.
+fn fair_order(batch: &[RecvMeta], order: &mut Vec<usize>) {
+    order.clear();
+    order.extend(0..batch.len());
+    let first = batch.first().map(|meta| meta.addr);
+    if batch.iter().all(|meta| Some(meta.addr) == first) {
+        return;
+    }
+    order.sort_by_cached_key(|place| {
+        let from = batch.get(*place).map(|meta| meta.addr);
+        let own = batch.iter().take(place + 1);
+        let own = own.filter(|meta| Some(meta.addr) == from);
+        own.map(|meta| meta.len).sum::<usize>()
+    });
+}
+
+/// The TUN device.
 #[derive(Debug)]
 pub(super) struct Tun {
     device: AsyncFd<OwnedFd>,
-    buffer: Box<[u8]>,
 }
 
 impl Tun {
     pub(super) fn new(device: OwnedFd) -> io::Result<Self> {
         Ok(Self {
             device: sys::watch(device)?,
-            buffer: vec![0; PACKET_MAX].into_boxed_slice(),
         })
     }
 
@@ -173,18 +196,16 @@ impl Tun {
         drop(self.device.readable().await);
     }
 
-    /// Reads one packet without waiting; an empty one means that there is none.
+    /// Reads one packet into `room` without waiting and returns its length; 0 means that there is
+    /// none.
     ///
     /// # Errors
     /// What the driver answers; the caller pauses, since the descriptor stays readable.
-    pub(super) fn read(&mut self) -> io::Result<&mut [u8]> {
-        let Self { device, buffer } = self;
-        let buffer: &mut [u8] = buffer;
-        let read = device.try_io(Interest::READABLE, |fd| {
-            Ok(rustix::io::read(fd, &mut *buffer)?)
+    pub(super) fn read(&self, room: &mut [u8]) -> io::Result<usize> {
+        let read = self.device.try_io(Interest::READABLE, |fd| {
+            Ok(rustix::io::read(fd, &mut *room)?)
         });
-        let length = unless_blocked(read, 0)?;
-        Ok(buffer.get_mut(..length).unwrap_or_default())
+        unless_blocked(read, 0)
     }
 
     /// Writes one packet; the driver takes it whole or drops it.
@@ -200,5 +221,44 @@ fn unless_blocked<T>(result: io::Result<T>, nothing: T) -> io::Result<T> {
     match result {
         Err(why) if why.kind() == io::ErrorKind::WouldBlock => Ok(nothing),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use quinn_udp::RecvMeta;
+
+    use super::fair_order;
+
+    fn order(batch: &[(u16, usize)]) -> Vec<usize> {
+        let meta = |(port, len): &(u16, usize)| {
+            let mut meta = RecvMeta::default();
+            meta.addr = SocketAddr::from(([192, 0, 2, 1], *port));
+            meta.len = *len;
+            meta
+        };
+        let batch: Vec<RecvMeta> = batch.iter().map(meta).collect();
+        let mut order = vec![9];
+        fair_order(&batch, &mut order);
+        order
+    }
+
+    #[test]
+    fn who_sent_little_goes_first_and_each_source_stays_in_order() {
+        assert_eq!(
+            order(&[(1, 900), (1, 900), (1, 900), (2, 80)]),
+            [3, 0, 1, 2]
+        );
+        assert_eq!(order(&[(1, 50), (2, 90), (1, 50), (2, 90)]), [0, 1, 2, 3]);
+        let hog = order(&[(1, 900), (1, 10), (1, 10), (2, 800), (2, 50), (2, 70)]);
+        assert_eq!(hog, [3, 4, 0, 1, 2, 5]);
+    }
+
+    #[test]
+    fn one_source_alone_is_taken_as_it_came() {
+        assert_eq!(order(&[(1, 9), (1, 900), (1, 8)]), [0, 1, 2]);
+        assert!(order(&[]).is_empty());
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use postern_tests::relay::Weather;
 
 use super::Direction;
-use super::side::Side;
+use super::side::{Side, Transfer};
 use crate::report::{Goal, Report, Row};
 use crate::rounds::{ROUNDS, interleaved, median};
 
@@ -43,6 +43,6 @@ pub(super) fn run(report: &Report) {
 fn download(side: &Side, seconds: u32) -> f64 {
     // the first second, in which the sender feels its way, does not count
     let also = ["-C", "bbr", "-O", "1"];
-    let sample = side.transfer_with(Direction::Down, 1, seconds, &also);
+    let sample = side.transfer_with(Transfer::office(Direction::Down, 1, seconds), &also);
     sample.mbit_per_second
 }

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Direction;
-use super::side::Side;
+use super::side::{Side, Transfer};
 use crate::report::{Goal, Report, Row};
 use crate::rounds::{ROUNDS, interleaved, median};
 
@@ -26,13 +26,17 @@ struct Sample {
 }
 
 pub(super) fn run(report: &Report, sides: &[Side; 2]) {
+    run_beside(report, sides, "wireguard-go");
+}
+
+pub(super) fn run_beside(report: &Report, sides: &[Side; 2], peer_name: &'static str) {
     let figures = interleaved(sides, ROUNDS, measure);
     let [ours, peer] = figures.as_slice() else {
         return;
     };
     let row = |case, figure: fn(&Sample) -> f64| {
         let row = Row::new("tunnel", case, "p99 ms", median(ours, figure));
-        row.beside("wireguard-go", median(peer, figure))
+        row.beside(peer_name, median(peer, figure))
     };
     report.row(&row("a second laptop waits", |s| s.calm_ms));
     report.row(&row("beside 100 Mbit/s", |s| s.limited_ms));
@@ -45,7 +49,7 @@ pub(super) fn run(report: &Report, sides: &[Side; 2]) {
 
 fn measure(side: &Side) -> Sample {
     let download = |also: &[&str]| {
-        let _sample = side.transfer_with(Direction::Down, 1, SECONDS, also);
+        let _sample = side.transfer_with(Transfer::office(Direction::Down, 1, SECONDS), also);
     };
     Sample {
         calm_ms: waits(side, || thread::sleep(Duration::from_secs(2))),

@@ -135,9 +135,10 @@ impl World {
             assert_eq!((record.source, record.destination), (claim.from, claim.to));
             assert_eq!(self.who(record.peer), claim.device);
         }
-        for mut packet in output.packets {
+        for packet in output.packets {
             let now = self.now();
-            self.node.handle_tun_packet(&mut packet, now);
+            self.node.tun_room()[..packet.len()].copy_from_slice(&packet);
+            self.node.handle_tun_packet(packet.len(), now);
         }
     }
 

@@ -43,7 +43,7 @@ fn carried(to: &str) -> u64 {
             while let Some(packet) = node.poll_tun() {
                 sent += packet.len();
             }
-            node.handle_tun_packet(&mut down, *now);
+            tun_packet(node, &down, *now);
             while let Some(transmit) = node.poll_transmit() {
                 sent += black_box(transmit.contents).len();
             }

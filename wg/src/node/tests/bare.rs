@@ -101,7 +101,7 @@ fn bare_opens(left: &mut Tunn, right: &mut Tunn, packet: &[u8], times: &mut Time
 fn node_seals(world: &mut World, merged: &mut [Vec<u8>], times: &mut Times) {
     for packet in merged {
         time(times, || {
-            world.node.handle_tun_packet(packet, world.now);
+            tun_packet(&mut world.node, packet, world.now);
             while let Some(transmit) = world.node.poll_transmit() {
                 black_box(transmit.contents);
             }

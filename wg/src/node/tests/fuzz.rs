@@ -225,7 +225,7 @@ fn spoilt_packets_of_the_kernel_reach_nobody_but_the_device_of_their_flow() {
             {
                 seal(inner);
             }
-            world.node.handle_tun_packet(&mut packet, world.now);
+            tun_packet(&mut world.node, &packet, world.now);
             for (to, datagram) in world.sent() {
                 assert_eq!(to, device.address, "seed {seed} round {round}");
                 assert!(datagram.len() <= 65_535, "seed {seed} round {round}");

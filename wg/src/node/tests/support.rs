@@ -140,7 +140,7 @@ impl World {
     pub(crate) fn kernel_with(&mut self, header: [u8; vnet::LEN], packet: &[u8]) {
         let mut bytes = header.to_vec();
         bytes.extend_from_slice(packet);
-        self.node.handle_tun_packet(&mut bytes, self.now);
+        tun_packet(&mut self.node, &bytes, self.now);
     }
 
     pub(crate) fn only_syn(&mut self) -> FlowRecord {
@@ -154,6 +154,12 @@ impl World {
     pub(crate) fn permit(&mut self, flow: FlowId) {
         self.node.permit(flow, self.now);
     }
+}
+
+/// Has `node` read a packet from its TUN.
+pub(crate) fn tun_packet(node: &mut Node, packet: &[u8], now: Instant) {
+    node.tun_room()[..packet.len()].copy_from_slice(packet);
+    node.handle_tun_packet(packet.len(), now);
 }
 
 /// A stock client.

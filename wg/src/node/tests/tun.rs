@@ -108,7 +108,7 @@ fn what_belongs_to_no_flow_is_dropped() {
     for stray in &strays {
         world.kernel(stray);
     }
-    world.node.handle_tun_packet(&mut [0; 5], world.now);
+    tun_packet(&mut world.node, &[0; 5], world.now);
     assert!(world.sent().is_empty());
     let dropped = world.node.counters().dropped(DropReason::StrayFromInside);
     assert_eq!(dropped, strays.len() as u64 + 1);
