@@ -267,8 +267,9 @@ async fn to_app(
     ctx.route.front = gw.fronts(&ctx.snap).of_app(app).get(at).cloned();
     ctx.route.pin = who.cookies.one(cookies::PIN).map(str::to_owned);
     ctx.app = Some(app);
-    let policy = &Arc::clone(&ctx.snap).policy;
-    ctx.trace(|span| span.of(policy.area_id(app, &target.path)));
+    if let Some(span) = &mut ctx.span {
+        span.of(ctx.snap.policy.area_id(app, &target.path));
+    }
     ctx.upgrade = session.is_upgrade_req();
     if let Some(signed_in) = &who.caller.session {
         ctl.conn.hold(&ctl.edge, signed_in.id, &signed_in.user);

@@ -69,7 +69,7 @@ pub(crate) struct Ctx {
     /// Where in a trace it stands, once it was forwarded.
     trace: Option<String>,
     /// Its span, if it is traced.
-    span: Option<Box<Active>>,
+    pub(crate) span: Option<Box<Active>>,
     pub(crate) forwarded: bool,
     pub(crate) upgrade: bool,
     pub(crate) wants_page: bool,

@@ -84,10 +84,13 @@ fn plain_on_windows(path: &str) -> bool {
         .fold(path.to_owned(), |path, (written, meant)| {
             path.replace(written, meant)
         });
-    let is_short = |at: (usize, &str)| path[at.0 + 1..].starts_with(|c: char| c.is_ascii_digit());
+    let is_short = path
+        .split('~')
+        .skip(1)
+        .any(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
     !path.split('/').any(|segment| segment.ends_with(['.', ' ']))
         && !path.contains(':')
-        && !path.match_indices('~').any(is_short)
+        && !is_short
 }
 
 proptest! {
