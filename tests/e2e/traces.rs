@@ -80,7 +80,8 @@ impl Scene {
 
     fn figure(&self, name: &str) -> Option<u64> {
         let url = format!("http://127.0.0.1:{}/metrics", self.gateway.admin_port());
-        let text = self.client.fetch(&url).body;
+        // with a jar of its own: many ask at a time
+        let text = Client::new(&self.gateway).fetch(&url).body;
         let line = text.lines().find_map(|line| line.strip_prefix(name))?;
         line.trim().parse().ok()
     }
@@ -227,7 +228,6 @@ fn a_collector_that_is_silent_fills_a_queue_that_has_an_end_and_a_stop_does_not_
     let collector = Collector::new();
     let mut scene = Scene::new(&collector.section("sample = 0"));
     collector.be_silent();
-    // curl writes its jar anew each time it asks
     let cookie = scene.client.cookie("app.gate.localhost", "__Host-postern");
     let cookie = cookie.expect("a session");
     thread::scope(|scope| {
