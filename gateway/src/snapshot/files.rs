@@ -108,6 +108,18 @@ pub(crate) fn read_text(path: &Path, limit: u64, links: Links) -> Result<String,
     })
 }
 
+/// Returns `text` if no line of it ends in CR LF: the same rules would have two digests otherwise.
+///
+/// # Errors
+/// [`FileError::NotText`] with the place of the first such end.
+pub(super) fn lines_of_unix(path: &Path, text: String) -> Result<String, FileError> {
+    let what = "the line ends in CR LF; save the file with LF alone, as sed -i 's/\\r$//' does";
+    match text.split_once("\r\n") {
+        Some((before, _)) => Err(not_text(path, before, what)),
+        None => Ok(text),
+    }
+}
+
 /// Checks that nobody but root and this user decides what a file or folder holds.
 pub(super) fn check(path: &Path, mode: u32, owner: u32) -> Result<(), FileError> {
     let mode = mode & 0o7777;
@@ -163,7 +175,7 @@ fn not_text(path: &Path, before: &str, what: &'static str) -> FileError {
 
 #[cfg(test)]
 mod tests {
-    use super::{FileError, Links, check, may_own, read_text};
+    use super::{FileError, Links, check, lines_of_unix, may_own, read_text};
     use crate::config::tests::Folder;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
@@ -211,6 +223,20 @@ mod tests {
             let error = read_text(&path, 100, Links::Refuse).unwrap_err();
             assert!(error.to_string().contains(place), "{error}");
         }
+    }
+
+    #[test]
+    fn a_line_that_ends_as_on_windows_is_shown_and_ends_of_unix_are_taken() {
+        let path = std::path::Path::new("f.toml");
+        for good in ["", "a = 1\n", "a = '\r'\n"] {
+            assert!(lines_of_unix(path, good.to_owned()).is_ok(), "{good:?}");
+        }
+        let error = lines_of_unix(path, "a = 1\nb = é\r\nc\r\n".to_owned());
+        let error = error.unwrap_err().to_string();
+        assert!(
+            error.contains("f.toml:2:6: the line ends in CR LF"),
+            "{error}"
+        );
     }
 
     #[test]

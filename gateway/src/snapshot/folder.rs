@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use policy::{Diagnostic, Sources, Wanted};
 
-use super::files::{FileError, Links, check, io_error, read_text, refused};
+use super::files::{FileError, Links, check, io_error, lines_of_unix, read_text, refused};
 use crate::cli::exit::chain;
 use crate::reload::findings;
 
@@ -318,7 +318,12 @@ impl Reading<'_> {
         if self.out.files.len() >= FILES_MAX {
             return Err(refused(self.dir, "too many policy files"));
         }
-        match read_text(&path, FILE_MAX, Links::Refuse) {
+        let text = read_text(&path, FILE_MAX, Links::Refuse);
+        let text = text.and_then(|text| match list {
+            true => Ok(text),
+            false => lines_of_unix(&path, text),
+        });
+        match text {
             Ok(text) => self.out.files.push(PolicyFile {
                 path: path.display().to_string(),
                 relative,
