@@ -3,6 +3,7 @@
 mod names;
 #[cfg(test)]
 mod tests;
+mod undo;
 
 use std::ops::Range;
 use std::path::Path;
@@ -11,6 +12,8 @@ use std::str::FromStr;
 use ipnet::IpNet;
 
 use crate::config::Problem;
+
+pub(crate) use undo::undo;
 
 /// Problems told of one file; the rest would be of the same kind.
 const PROBLEMS_MAX: usize = 50;
@@ -53,8 +56,19 @@ pub(crate) struct Server {
     pub(crate) port: Option<At<u16>>,
     /// Lines that are left out, with the reason.
     pub(crate) unneeded: Vec<At<String>>,
+    /// What it has run.
+    pub(crate) hooks: Hooks,
     /// The clients.
     pub(crate) peers: Vec<Peer>,
+}
+
+/// Lines that wg-quick hands to a shell, in their order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Hooks {
+    /// As the interface goes up.
+    pub(crate) up: Vec<String>,
+    /// As it goes down.
+    pub(crate) down: Vec<String>,
 }
 
 /// A client of the server.
@@ -262,6 +276,11 @@ impl<'a> Reader<'a> {
             }
         } else if let Some((name, why)) = UNNEEDED.iter().find(|(name, _)| is(s, name)) {
             self.unneeded(s, name, why);
+            match *name {
+                "PreUp" | "PostUp" => self.server.hooks.up.push(s.value.to_owned()),
+                "PreDown" | "PostDown" => self.server.hooks.down.push(s.value.to_owned()),
+                _ => {}
+            }
         } else {
             let known = ["PrivateKey", "Address", "ListenPort"];
             self.unknown(s, &known);

@@ -126,6 +126,7 @@ fn the_clients_of_a_server_go_on_as_they_are() {
             .unwrap()
             .contains(":5:1: PostUp: not needed")
     );
+    assert_eq!(done["undo"][0], "systemctl disable --now wg-quick@wg0");
     let listed = devices(gateway);
     assert_eq!(listed.len(), 3);
     let line = |n: usize| {

@@ -59,6 +59,7 @@ struct Answer<'a> {
     #[serde(flatten)]
     done: &'a DevicesImported,
     notes: &'a [String],
+    undo: &'a [String],
 }
 
 /// Imports a file: all of it or, if anything is wrong, nothing.
@@ -89,7 +90,7 @@ pub(super) fn run(options: &Options, config: Config, json: bool) -> Result<(), F
         let gateway = offline::any(config).await?;
         Ok(gateway.device_import(&import).await?)
     })?;
-    tell(&done, &plan.notes, options.dry_run, json);
+    tell(&done, &plan, options.dry_run, json);
     Ok(())
 }
 
@@ -99,6 +100,7 @@ struct Plan {
     server_key: Option<String>,
     devices: Vec<Planned>,
     notes: Vec<String>,
+    undo: Vec<String>,
 }
 
 impl Plan {
@@ -138,6 +140,7 @@ fn plan(
     tunnel: &Tunnel,
 ) -> Result<Plan, Vec<Problem>> {
     let server = wgquick::parse(file, text)?;
+    let interface = file.file_stem().unwrap_or_default().to_string_lossy();
     let mut owners = Owners::read(map, knows)?;
     let mut check = Check {
         file,
@@ -177,6 +180,7 @@ fn plan(
         server_key: server.private_key.map(|k| k.value.to_base64().to_string()),
         devices,
         notes: check.notes,
+        undo: wgquick::undo(&server.hooks, &interface),
     })
 }
 
@@ -320,12 +324,14 @@ fn network6_of(server: &Server) -> String {
     format!("set `network6 = \"{net}\"` in [tunnel]")
 }
 
-fn tell(done: &DevicesImported, notes: &[String], dry_run: bool, json: bool) {
+fn tell(done: &DevicesImported, plan: &Plan, dry_run: bool, json: bool) {
+    let Plan { notes, undo, .. } = plan;
     if json {
         out::json(&Answer {
             dry_run,
             done,
             notes,
+            undo,
         });
         return;
     }
@@ -353,6 +359,12 @@ fn tell(done: &DevicesImported, notes: &[String], dry_run: bool, json: bool) {
         ServerKey::Replaced => "the gateway has the server's key: clients go on as they are",
         ServerKey::Kept => "the gateway keeps its key: these devices need its public key in [Peer]",
     });
+    if !undo.is_empty() {
+        out::note("what the file did to this machine is taken back by root with:");
+    }
+    for command in undo {
+        out::note(&format!("  {command}"));
+    }
     if dry_run {
         out::note("nothing was kept; leave --dry-run out to import");
     }

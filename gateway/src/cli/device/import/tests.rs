@@ -85,6 +85,8 @@ fn the_guides_server_is_taken_over_with_a_map() {
     );
     assert_eq!(plan.notes.len(), 2);
     assert!(plan.notes[0].starts_with("wg0.conf:5:1: PostUp: not needed"));
+    assert_eq!(plan.undo[0], "systemctl disable --now wg-quick@wg0");
+    assert_eq!(plan.undo[1], "sysctl -w net.ipv4.ip_forward=0");
     assert!(!format!("{:?}", plan.devices).contains(SERVER));
 }
 
