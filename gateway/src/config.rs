@@ -5,6 +5,7 @@ mod bans;
 mod error;
 pub(crate) mod lock;
 mod mail;
+pub(crate) mod named;
 mod resolv;
 mod rules;
 mod traces;

@@ -51,7 +51,12 @@ pub(crate) struct Buffer {
 
 impl Buffer {
     /// The packet.
-    pub(crate) fn packet(&mut self) -> &mut [u8] {
+    pub(crate) fn packet(&self) -> &[u8] {
+        self.bytes.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// The same, to be rewritten.
+    pub(crate) fn packet_mut(&mut self) -> &mut [u8] {
         self.bytes.get_mut(self.start..self.end).unwrap_or_default()
     }
 
@@ -73,8 +78,7 @@ impl Waiting {
     }
 
     pub(crate) fn packet(&self) -> &[u8] {
-        let Buffer { bytes, start, end } = &self.buffer;
-        bytes.get(*start..*end).unwrap_or_default()
+        self.buffer.packet()
     }
 }
 

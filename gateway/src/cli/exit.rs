@@ -13,6 +13,7 @@ use crate::audit::AuditError;
 use crate::backup::BackupError;
 use crate::config::ConfigError;
 use crate::config::lock::LockError;
+use crate::config::named::NamedError;
 use crate::control::{Code, Refusal};
 use crate::edits::EditError;
 use crate::identity::IdentityError;
@@ -222,14 +223,21 @@ impl From<&KeyError> for Exit {
     }
 }
 
+impl From<&NamedError> for Exit {
+    fn from(error: &NamedError) -> Self {
+        match error {
+            NamedError::Exposed { .. } => Self::Permission,
+            NamedError::File { source, .. } if denied(source) => Self::Permission,
+            NamedError::File { .. } => Self::Config,
+        }
+    }
+}
+
 impl From<&RelayError> for Exit {
     fn from(error: &RelayError) -> Self {
         match error {
-            RelayError::Exposed { .. } => Self::Permission,
-            RelayError::File { source, .. } if denied(source) => Self::Permission,
-            RelayError::File { .. } | RelayError::Authorities { .. } | RelayError::Tls(_) => {
-                Self::Config
-            }
+            RelayError::Named(named) => Self::from(named),
+            RelayError::Authorities { .. } | RelayError::Tls(_) => Self::Config,
         }
     }
 }
@@ -237,11 +245,8 @@ impl From<&RelayError> for Exit {
 impl From<&TracesError> for Exit {
     fn from(error: &TracesError) -> Self {
         match error {
-            TracesError::Exposed { .. } => Self::Permission,
-            TracesError::File { source, .. } if denied(source) => Self::Permission,
-            TracesError::File { .. } | TracesError::Field { .. } | TracesError::Roots(_) => {
-                Self::Config
-            }
+            TracesError::Named(named) => Self::from(named),
+            TracesError::Field { .. } | TracesError::Roots(_) => Self::Config,
         }
     }
 }

@@ -1,8 +1,6 @@
 //! The SMTP server that takes the mails.
 
-use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 
 use lettre::address::Address;
@@ -12,11 +10,11 @@ use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
-use zeroize::Zeroizing;
 
 use super::Letter;
 use crate::config;
 use crate::config::MailTls;
+use crate::config::named::{self, NamedError};
 use crate::ids;
 
 /// Steps of one conversation that may each take the configured time.
@@ -27,23 +25,9 @@ const ANSWER_MAX: usize = 200;
 /// Says why no mail can be sent as configured.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RelayError {
-    /// A file that `[mail]` names cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// Others may read the password.
-    #[error("{} has mode {mode:04o}; others may read it: chmod 600", path.display())]
-    Exposed {
-        /// The file.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
+    /// A file that `[mail]` names cannot be read, or others may read the password.
+    #[error(transparent)]
+    Named(#[from] NamedError),
     /// The authorities cannot be used.
     #[error("{}: no certificates in PEM form", path.display())]
     Authorities {
@@ -98,7 +82,7 @@ impl Relay {
             .hello_name(ClientId::Domain(own.to_owned()))
             .timeout(Some(config.timeout));
         if let (Some(user), Some(file)) = (&config.user, &config.password_file) {
-            let password = password(file)?;
+            let password = named::read_secret(file)?;
             let password = password.trim_end_matches(['\r', '\n']).to_owned();
             builder = builder.credentials(Credentials::new(user.clone(), password));
         }
@@ -170,10 +154,7 @@ fn parameters(config: &config::Mail, host: &str) -> Result<TlsParameters, RelayE
     let mut builder = TlsParameters::builder(host.to_owned());
     if let Some(path) = &config.ca {
         let path = path.clone();
-        let pem = std::fs::read(&path).map_err(|source| RelayError::File {
-            path: path.clone(),
-            source,
-        })?;
+        let pem = std::fs::read(&path).map_err(NamedError::unreadable(&path))?;
         let authorities = RelayError::Authorities { path };
         let Ok(certificate) = Certificate::from_pem(&pem) else {
             return Err(authorities);
@@ -183,21 +164,6 @@ fn parameters(config: &config::Mail, host: &str) -> Result<TlsParameters, RelayE
             .add_root_certificate(certificate);
     }
     builder.build_rustls().map_err(RelayError::Tls)
-}
-
-fn password(path: &Path) -> Result<Zeroizing<String>, RelayError> {
-    let failed = |source| RelayError::File {
-        path: path.to_owned(),
-        source,
-    };
-    let mode = std::fs::metadata(path).map_err(failed)?.mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        let path = path.to_owned();
-        return Err(RelayError::Exposed { path, mode });
-    }
-    std::fs::read_to_string(path)
-        .map(Zeroizing::new)
-        .map_err(failed)
 }
 
 /// Tells machines not to answer. Source: RFC 3834 section 5.
@@ -220,6 +186,8 @@ impl Header for AutoSubmitted {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn relay() -> Relay {

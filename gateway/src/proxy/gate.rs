@@ -391,8 +391,7 @@ async fn by_preflight(
     let mut record = request_record(Event::AccessDecided, "allow", reason::PREFLIGHT, ctl, ctx);
     record.rule = Some("builtin.preflight".into());
     record.status = Some(response.status().as_u16());
-    ctx.trace(|span| span.decided(&record));
-    gw.audit.note(record);
+    ctx.decided(gw, record);
     answer::send(gw, session, ctx, response).await?;
     Ok(Answered::Yes)
 }

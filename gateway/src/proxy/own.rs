@@ -153,8 +153,7 @@ fn note_page(
     let mut record = gate::request_record(Event::AccessDecided, outcome, why, ctl, ctx);
     record.rule = Some("builtin.own-pages".into());
     record.status = Some(status.as_u16());
-    ctx.trace(|span| span.decided(&record));
-    gw.audit.note(record);
+    ctx.decided(gw, record);
 }
 
 /// Has pages of ours answer a request; those of the console get what is behind it as well.

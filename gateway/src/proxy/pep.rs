@@ -123,6 +123,12 @@ impl Ctx {
         self.trace(|span| span.answered(status));
     }
 
+    /// Puts a decision on record, and in its span if it is traced.
+    pub(crate) fn decided(&mut self, gw: &Gateway, record: Record) {
+        self.trace(|span| span.decided(&record));
+        gw.audit.note(record);
+    }
+
     /// Notes something in its span, if it is traced.
     pub(crate) fn trace(&mut self, note: impl FnOnce(&mut Active)) {
         if let Some(span) = &mut self.span {

@@ -1,7 +1,5 @@
 //! The collector: where it is, what it is told beside the spans, and one request to it.
 
-use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,9 +12,9 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 use prost::Message;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use zeroize::Zeroizing;
 
 use crate::config;
+use crate::config::named::{self, NamedError};
 use crate::outward;
 
 /// How long the collector may take to take spans.
@@ -37,23 +35,9 @@ const OURS: [HeaderName; 5] = [
 /// Says why no traces can be sent as configured.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TracesError {
-    /// A file that `[traces]` names cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// Others may read the fields for the collector.
-    #[error("{} has mode {mode:04o}; others may read it: chmod 600", path.display())]
-    Exposed {
-        /// The file.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
+    /// The file with fields for the collector cannot be read, or others may read it.
+    #[error(transparent)]
+    Named(#[from] NamedError),
     /// A line is no field. What stands there may be a key, and is not told.
     #[error("{}:{line}: {what}", path.display())]
     Field {
@@ -157,16 +141,7 @@ fn is_for_now(status: StatusCode) -> bool {
 
 /// Reads the fields for a collector; empty lines and those that begin with `#` are none.
 fn fields(path: &Path) -> Result<HeaderMap, TracesError> {
-    let failed = |source| TracesError::File {
-        path: path.to_owned(),
-        source,
-    };
-    let mode = std::fs::metadata(path).map_err(failed)?.mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        let path = path.to_owned();
-        return Err(TracesError::Exposed { path, mode });
-    }
-    let text = Zeroizing::new(std::fs::read_to_string(path).map_err(failed)?);
+    let text = named::read_secret(path)?;
     let mut fields = HeaderMap::new();
     for (at, line) in text.lines().enumerate() {
         if line.trim().is_empty() || line.starts_with('#') {

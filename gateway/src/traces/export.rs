@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::Counts;
 use super::collector::{Collector, Refused, encode};
 use super::span::Attributes;
+use crate::clock;
 
 /// As many spans are sent at once...
 const SPANS: usize = 512;
@@ -59,7 +60,7 @@ impl Export {
     /// Waits for spans and for more of them; there are none where it is over.
     async fn gather(&self, queue: &mut Receiver<Vec<Span>>) -> Vec<Span> {
         let mut spans = self.next(queue).await.unwrap_or_default();
-        let due = Instant::now() + DELAY;
+        let due = Instant::from_std(clock::now() + DELAY);
         while spans.len() < SPANS {
             match timeout_at(due, self.next(queue)).await {
                 Ok(Some(more)) => spans.extend(more),

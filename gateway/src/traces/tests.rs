@@ -15,6 +15,7 @@ use super::span::{Active, End};
 use super::{Figures, Traces};
 use crate::audit::{Event, Record, reason};
 use crate::clock;
+use crate::config::named::NamedError;
 use crate::config::tests::Folder;
 use crate::config::{self, Config};
 
@@ -198,7 +199,10 @@ fn fields_for_the_collector_are_read_and_what_is_none_is_told_without_its_text()
     };
     assert!(read("# key of ours\n\nDD-API-KEY: s3cret\nX-Scope: a\n", 0o600).is_ok());
     let exposed = read("DD-API-KEY: s3cret\n", 0o640).unwrap_err();
-    assert!(matches!(exposed, TracesError::Exposed { .. }), "{exposed}");
+    assert!(
+        matches!(exposed, TracesError::Named(NamedError::Exposed { .. })),
+        "{exposed}"
+    );
     for (text, part) in [
         ("DD-API-KEY s3cret", ":1: not a field; write `Name: value`"),
         ("A: b\ns3cret key: x", ":2: not the name of a field"),
@@ -213,7 +217,10 @@ fn fields_for_the_collector_are_read_and_what_is_none_is_told_without_its_text()
     }
     std::fs::remove_file(&path).unwrap();
     let missing = Collector::open(&section).map(|_| ()).unwrap_err();
-    assert!(matches!(missing, TracesError::File { .. }), "{missing}");
+    assert!(
+        matches!(missing, TracesError::Named(NamedError::File { .. })),
+        "{missing}"
+    );
     let quiet = Arc::new(config::Traces::default());
     assert!(Collector::open(&quiet).unwrap().is_none());
 }

@@ -176,9 +176,6 @@ impl Loop {
             self.node.handle_timeout(now);
         }
         self.deliver();
-        if !self.node.wants_to_transmit() {
-            return;
-        }
         self.transmit(BYTES_PER_ROUND).await;
     }
 

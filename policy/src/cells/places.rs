@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use crate::canon;
+use crate::canon::{self, CanonPath};
 use crate::compile::{Allow, AppIx, BAD_REQUEST, NO_SUCH_APP, NO_SUCH_SERVICE, Policy, RuleIx};
 use crate::ir::{Host, Pattern, Ports, Proto, Seg};
 use crate::resolve::invariants::Place;
@@ -129,6 +129,15 @@ pub(crate) fn id_of(policy: &Policy, place: Place) -> String {
                 format!("{id}{}", area.pattern.shown())
             })
         }
+    }
+}
+
+impl Policy {
+    /// The id of the area that decides about a path, such as `app.paie/admin`.
+    pub fn area_id(&self, app: AppIx, path: &CanonPath<'_>) -> String {
+        let rules = self.app_rules(app);
+        let at = rules.and_then(|rules| self.trees.find(rules.tree, path));
+        id_of(self, Place::Area(app.0, at.unwrap_or_default()))
     }
 }
 

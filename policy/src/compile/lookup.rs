@@ -109,19 +109,6 @@ impl Policy {
         area.map_or(0, |area| area.front as usize)
     }
 
-    /// The id of the area that decides about a path, such as `app.paie/admin`.
-    pub fn area_id(&self, app: AppIx, path: &CanonPath<'_>) -> String {
-        let at = self
-            .app_rules(app)
-            .map(|rules| self.trees.find(rules.tree, path));
-        let at = at.flatten().unwrap_or_default() as usize;
-        let app = self.ir.apps.get(app.0 as usize);
-        let area = app.and_then(|app| Some((&app.id, app.areas.get(at)?)));
-        area.map_or_else(String::new, |(id, area)| {
-            format!("{id}{}", area.pattern.shown())
-        })
-    }
-
     /// For how long a reason holds in an area that asks people why they come, such as `4h`.
     pub(crate) fn asked(&self, app: AppIx, area: &Area) -> Option<String> {
         let front = self.app(app).fronts.get(area.front as usize)?;

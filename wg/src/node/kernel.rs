@@ -36,7 +36,7 @@ impl Node {
     }
 
     fn kernel_packet(&mut self, mut buffer: Buffer, now: Instant) -> Result<(), DropReason> {
-        match self.judge_kernel_packet(buffer.packet(), now) {
+        match self.judge_kernel_packet(buffer.packet_mut(), now) {
             Err(reason) => {
                 self.backlog.recycle(buffer);
                 Err(reason)

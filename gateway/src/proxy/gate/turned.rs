@@ -164,8 +164,7 @@ pub(super) async fn refuse(
     if problem_shown == Problem::Denied {
         record.code = Some(ctx.code().into());
     }
-    ctx.trace(|span| span.decided(&record));
-    gw.audit.note(record);
+    ctx.decided(gw, record);
     offence::note_probe(gw, ctl, ctx, session.req_header());
     session.set_keepalive(None);
     problem(gw, session, ctx, problem_shown).await
@@ -181,8 +180,7 @@ pub(super) async fn bad_token(
     (ctx.session, ctx.token) = (None, None);
     let mut record = request_record(Event::AccessDecided, "deny", reason::TOKEN_BAD, ctl, ctx);
     record.status = Some(401);
-    ctx.trace(|span| span.decided(&record));
-    gw.audit.note(record);
+    ctx.decided(gw, record);
     let headers = &session.req_header().headers;
     offence::note(gw, ctl, ctx, headers, Offence::SignIn);
     session.set_keepalive(None);
@@ -246,8 +244,7 @@ pub(in crate::proxy) async fn limited(
             host: record.host.clone(),
         });
     }
-    ctx.trace(|span| span.decided(&record));
-    gw.audit.note(record);
+    ctx.decided(gw, record);
     offence::note(
         gw,
         ctl,

@@ -2,16 +2,17 @@
 //! have something to send. The clients are boringtun's, each at an address of its own.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use boringtun::noise::{Tunn, TunnResult};
 use boringtun::x25519::{PublicKey, StaticSecret};
+use data_encoding::{BASE64, HEXLOWER};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use postern_tests::gateway::{Gateway, Setup};
 use postern_tests::scale;
 use postern_tests::wireguard::Config;
-use std::os::fd::AsFd;
 
 use crate::report::{Report, Row};
 use crate::rounds::{ROUNDS, median};
@@ -194,12 +195,7 @@ fn send(socket: &UdpSocket, what: TunnResult<'_>) {
 /// Writes the devices into the store of a gateway that has ended, the live ones where they are.
 fn enrol(gateway: &Gateway, clients: &[Client]) {
     let live = clients.iter().map(|client| {
-        let hex: String = client
-            .public
-            .as_bytes()
-            .iter()
-            .map(|b| format!("{b:02x}"))
-            .collect();
+        let hex = HEXLOWER.encode(client.public.as_bytes());
         let at = client.socket.local_addr().unwrap();
         format!("('{hex}', '{at}'), ")
     });
@@ -218,19 +214,6 @@ fn enrol(gateway: &Gateway, clients: &[Client]) {
 }
 
 fn key(base64: &str) -> PublicKey {
-    let value = |byte: u8| -> u32 {
-        let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-        let place = letters.iter().position(|letter| *letter == byte).unwrap();
-        u32::try_from(place).unwrap()
-    };
-    let (mut bytes, mut bits, mut count) = (Vec::new(), 0_u32, 0);
-    for byte in base64.trim_end_matches('=').bytes() {
-        bits = bits << 6 | value(byte);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push(u8::try_from(bits >> count & 0xff).unwrap());
-        }
-    }
+    let bytes = BASE64.decode(base64.as_bytes()).unwrap();
     PublicKey::from(<[u8; 32]>::try_from(bytes).unwrap())
 }
