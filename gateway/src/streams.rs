@@ -5,6 +5,7 @@
 //! ages out) is turned into kills by [`Streams::sweep`]; nothing else closes a permitted stream.
 
 mod people;
+mod switch;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,38 +13,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::people::{People, Place};
+pub(crate) use self::switch::KillSwitch;
 use crate::ids::{DeviceId, SessionId, TokenId};
 
 const SHARDS: usize = 16;
-
-/// Cuts one stream; cloned into whatever carries its bytes.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct KillSwitch(CancellationToken);
-
-impl KillSwitch {
-    /// Makes a switch that has not been thrown.
-    pub(crate) fn new() -> Self {
-        Self::default()
-    }
-
-    /// Cuts the stream; idempotent.
-    pub(crate) fn kill(&self) {
-        self.0.cancel();
-    }
-
-    /// Tells whether the stream has been cut.
-    pub(crate) fn killed(&self) -> bool {
-        self.0.is_cancelled()
-    }
-
-    /// Waits until the stream is cut; never returns for one that is left alone.
-    pub(crate) async fn wait(&self) {
-        self.0.cancelled().await;
-    }
-}
 
 /// What kind of stream it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,21 +119,19 @@ impl Streams {
         self.sweep(|_| true)
     }
 
-    /// Cuts the streams for which `gone` is true and returns how many there were; whole connections first, which ends
-    /// what they carry at once.
+    /// Cuts the streams for which `gone` is true and returns how many there were. All sockets end before any of their
+    /// tasks is told: of very many, none waits until what the ones before it held is taken apart.
     pub(crate) fn sweep(&self, mut gone: impl FnMut(&Stream) -> bool) -> usize {
-        let mut cut = 0;
-        for whole in [true, false] {
-            for shard in &self.shards {
-                let open = shard.lock();
-                let of_turn = open
-                    .values()
-                    .filter(|s| (s.kind == Kind::Connection) == whole);
-                let lost = of_turn.filter(|s| !s.kill.killed() && gone(s));
-                cut += lost.inspect(|s| s.kill.kill()).count();
-            }
+        let mut lost = Vec::new();
+        for shard in &self.shards {
+            let open = shard.lock();
+            let of_shard = open.values().filter(|s| !s.kill.killed() && gone(s));
+            lost.extend(of_shard.map(|s| s.kill.clone()));
         }
-        cut
+        for step in [KillSwitch::mark, KillSwitch::end_socket, KillSwitch::wake] {
+            lost.iter().for_each(step);
+        }
+        lost.len()
     }
 
     /// Asks the question of every stream again, cuts what no longer stands and returns how many
@@ -242,11 +215,17 @@ impl Drop for StreamGuard {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+    use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
+    use std::task::{Context, Wake};
+    use std::time::Duration;
+
+    use parking_lot::Mutex;
+
     use super::{Answer, KillSwitch, Kind, Question, Stream, Streams};
     use crate::clock;
     use crate::ids::{DeviceId, SessionId};
-    use std::sync::Arc;
-    use std::time::Duration;
 
     struct Fixed(Answer);
     impl Question for Fixed {
@@ -279,24 +258,44 @@ mod tests {
         assert!(!other.killed());
     }
 
+    /// Notes, when it is woken, whether the other ends of sockets have seen their end.
+    struct Watcher {
+        far: Vec<UnixStream>,
+        seen: Mutex<Vec<bool>>,
+    }
+
+    impl Wake for Watcher {
+        fn wake(self: Arc<Self>) {
+            let ended = |mut far: &UnixStream| matches!(far.read(&mut [0]), Ok(0));
+            self.seen.lock().push(self.far.iter().all(ended));
+        }
+    }
+
     #[test]
-    fn whole_connections_are_cut_before_what_they_carry() {
+    fn all_sockets_end_before_any_task_is_told() {
         let table = Streams::new();
-        let opened: Vec<_> = (0..100)
-            .map(|at| {
-                let of = stream(1, Answer::Stands(None), &KillSwitch::new());
-                let kind = [Kind::Request, Kind::Connection, Kind::Flow][at % 3];
-                table.open(Stream { kind, ..of })
-            })
-            .collect();
-        let mut kinds = Vec::new();
-        let cut = table.sweep(|s| {
-            kinds.push(s.kind);
-            true
-        });
-        assert_eq!((cut, kinds.len()), (opened.len(), opened.len()));
-        let first = kinds.iter().take_while(|kind| **kind == Kind::Connection);
-        assert_eq!(first.count(), 33);
+        let (mut far, mut kept) = (Vec::new(), Vec::new());
+        let switches: Vec<_> = (0..64).map(|_| KillSwitch::new()).collect();
+        for kill in &switches {
+            let (near, other) = UnixStream::pair().unwrap();
+            other.set_nonblocking(true).unwrap();
+            let of = stream(1, Answer::Stands(None), kill);
+            let kind = Kind::Connection;
+            kept.push((kill.takes(near), table.open(Stream { kind, ..of })));
+            far.push(other);
+        }
+        let seen = Mutex::default();
+        let watcher = Arc::new(Watcher { far, seen });
+        let waker = Arc::clone(&watcher).into();
+        let mut waits: Vec<_> = switches.iter().map(|kill| Box::pin(kill.wait())).collect();
+        for wait in &mut waits {
+            let polled = wait.as_mut().poll(&mut Context::from_waker(&waker));
+            assert!(polled.is_pending());
+        }
+        assert_eq!(table.kill_session(SessionId(2)), 0);
+        assert!(watcher.seen.lock().is_empty(), "of another session");
+        assert_eq!(table.kill_session(SessionId(1)), switches.len());
+        assert_eq!(*watcher.seen.lock(), vec![true; switches.len()]);
     }
 
     #[test]

@@ -3,10 +3,8 @@
 mod life;
 
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd as _;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
@@ -86,8 +84,6 @@ pub(crate) struct ConnCtx {
     /// What was told of its person last.
     pub(super) told: Mutex<Option<Told>>,
     held: Mutex<Option<(SessionId, StreamGuard)>>,
-    /// Its socket, which is open for as long as [`carry`] serves it; -1 where it has none.
-    fd: AtomicI32,
     /// Has it take no further requests; only of HTTP/2.
     retire: Mutex<Option<watch::Sender<bool>>>,
     /// The duty of its one request, where that is made behind an answer that was given out.
@@ -95,7 +91,7 @@ pub(crate) struct ConnCtx {
 }
 
 impl ConnCtx {
-    pub(super) fn new(origin: &ConnOrigin, sni: Option<String>) -> Arc<Self> {
+    pub(super) fn new(origin: &ConnOrigin, sni: Option<String>, kill: KillSwitch) -> Arc<Self> {
         let opened = clock::now();
         Arc::new(Self {
             refresh: Mutex::new(None),
@@ -106,10 +102,9 @@ impl ConnCtx {
             sni,
             opened,
             life: Life::new(opened),
-            kill: KillSwitch::new(),
+            kill,
             told: Mutex::new(None),
             held: Mutex::new(None),
-            fd: AtomicI32::new(-1),
             retire: Mutex::new(None),
         })
     }
@@ -127,7 +122,6 @@ impl ConnCtx {
             kill: KillSwitch::new(),
             told: Mutex::new(None),
             held: Mutex::new(None),
-            fd: AtomicI32::new(-1),
             retire: Mutex::new(None),
             refresh: Mutex::new(Some(lead)),
         })
@@ -149,17 +143,6 @@ impl ConnCtx {
     pub(super) fn retire(&self) {
         if let Some(retire) = &*self.retire.lock() {
             retire.send_replace(true);
-        }
-    }
-
-    /// Ends the socket in both ways and lets others go first: where very many are cut, none of them waits until what the
-    /// ones before it held is taken apart.
-    async fn cut(&self) {
-        let fd = self.fd.load(Ordering::Relaxed);
-        if fd >= 0 {
-            // an error here is a connection that is gone already
-            let _ = nix::sys::socket::shutdown(fd, nix::sys::socket::Shutdown::Both);
-            tokio::task::yield_now().await;
         }
     }
 
@@ -192,10 +175,10 @@ impl ConnCtx {
 
 /// Serves one connection until it ends or is cut.
 pub(crate) async fn serve(edge: Arc<Edge>, io: TcpStream, origin: ConnOrigin) {
-    let fd = io.as_raw_fd();
+    let kill = KillSwitch::new();
+    let io = kill.takes(io);
     if !origin.tls {
-        let ctx = ConnCtx::new(&origin, None);
-        ctx.fd.store(fd, Ordering::Relaxed);
+        let ctx = ConnCtx::new(&origin, None, kill);
         return carry(edge, Box::new(io), ctx, false).await;
     }
     let Ok(Some(stream)) = timeout(HANDSHAKE, handshake(&edge, io, origin.door)).await else {
@@ -206,8 +189,7 @@ pub(crate) async fn serve(edge: Arc<Edge>, io: TcpStream, origin: ConnOrigin) {
         let sni = tls.server_name().map(str::to_owned);
         (sni, tls.alpn_protocol() == Some(b"h2"))
     };
-    let ctx = ConnCtx::new(&origin, sni);
-    ctx.fd.store(fd, Ordering::Relaxed);
+    let ctx = ConnCtx::new(&origin, sni, kill);
     carry(edge, Box::new(stream), ctx, h2).await;
 }
 
@@ -275,7 +257,7 @@ async fn carry(edge: Arc<Edge>, io: Box<dyn Transport>, ctx: Arc<ConnCtx>, h2: b
     let mut work = pin!(work);
     tokio::select! {
         biased;
-        () = kill.wait() => app.conn.cut().await,
+        () = kill.wait() => {}
         () = &mut work => {}
     }
 }

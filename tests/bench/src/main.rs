@@ -18,6 +18,7 @@ mod rounds;
 mod scene;
 mod sockets;
 mod tls;
+mod train;
 mod tunnel;
 mod usage;
 
@@ -44,9 +45,10 @@ const BENCHES: [(&str, Bench); 6] = [
 ];
 
 /// Parts of a bench that can be chosen alone.
-const PARTS: [(&str, Bench); 7] = [
+const PARTS: [(&str, Bench); 8] = [
     ("http-before", http::run_before),
     ("policy-diff", decisions::diffs),
+    ("train", train::run),
     ("tunnel-before", tunnel::run_before),
     ("tunnel-cells", tunnel::run_cells),
     ("tunnel-lossy", tunnel::run_lossy),
@@ -69,7 +71,7 @@ fn main() -> ExitCode {
     }
     let Some((benches, style)) = read(std::env::args().skip(1)) else {
         eprintln!(
-            "usage: tests/bench/run [http|http-before|sockets|tunnel|tunnel-before|tunnel-cells|tunnel-lossy|tunnel-storm|tunnel-waiting|policy|\
+            "usage: tests/bench/run [http|http-before|sockets|train|tunnel|tunnel-before|tunnel-cells|tunnel-lossy|tunnel-storm|tunnel-waiting|policy|\
              policy-diff|certs|identity].. [--json]"
         );
         return ExitCode::from(64);

@@ -48,6 +48,12 @@ pub fn run(report: &Report) {
     ends(report, &scene);
 }
 
+/// Round trips alone, without a peer or a figure.
+pub fn train() {
+    let scene = scene();
+    let _figures = talk(&scene, scene.gateway.facts.pid, scene.gateway.https_port());
+}
+
 fn scene() -> Scene {
     // the app's threads are made by this one
     let app = std::thread::spawn(|| {

@@ -60,24 +60,42 @@ pub fn run_before(report: &Report) {
     before::run(report);
 }
 
+/// Streams of all cells through the gateway alone, without figures.
+pub fn train() {
+    let side = Side::postern(false);
+    for (_, _, transfer) in transfers() {
+        let _figures = side.transfer(transfer);
+    }
+}
+
 fn both() -> [Side; 2] {
     [Side::postern(false), Side::wireguard_go(false)]
 }
 
+/// What is transferred in the cells: where to, by its name in the rows, with the goal for the CPU there.
+fn transfers() -> impl Iterator<Item = (&'static str, f64, Transfer)> {
+    let ends = [(End::Edge, "ends", 0.33), (End::Office, "forward", 0.45)];
+    ends.into_iter().flat_map(|(end, name, goal)| {
+        [Direction::Up, Direction::Down]
+            .into_iter()
+            .flat_map(move |direction| {
+                [1, 4].map(|streams| {
+                    let transfer = Transfer {
+                        laptop: Laptop::First,
+                        end,
+                        direction,
+                        streams,
+                        seconds: SECONDS,
+                    };
+                    (name, goal, transfer)
+                })
+            })
+    })
+}
+
 fn cells(report: &Report, sides: &[Side; 2]) {
-    for (end, name, goal) in [(End::Edge, "ends", 0.33), (End::Office, "forward", 0.45)] {
-        for direction in [Direction::Up, Direction::Down] {
-            for streams in [1, 4] {
-                let transfer = Transfer {
-                    laptop: Laptop::First,
-                    end,
-                    direction,
-                    streams,
-                    seconds: SECONDS,
-                };
-                compare(report, sides, "wireguard-go", (name, transfer), Some(goal));
-            }
-        }
+    for (name, goal, transfer) in transfers() {
+        compare(report, sides, "wireguard-go", (name, transfer), Some(goal));
     }
 }
 

@@ -10,6 +10,7 @@ use super::wire::Wire;
 use super::{ClientStream, Collected};
 use crate::ids::Door;
 use crate::proxy::conn::{ConnCtx, ConnOrigin};
+use crate::streams::KillSwitch;
 
 /// What a transport was given, piece by piece, and how many bytes it takes for now.
 #[derive(Default)]
@@ -82,7 +83,7 @@ fn stream(h2: bool, room: usize) -> (ClientStream, Arc<Mutex<Wire>>, Arc<Mutex<S
         tls: true,
         proxied: false,
     };
-    let ctx = ConnCtx::new(&origin, None);
+    let ctx = ConnCtx::new(&origin, None, KillSwitch::new());
     let stream = ClientStream::new(Box::new(Recorder(Arc::clone(&seen))), ctx, h2);
     let wire = stream.wire();
     (stream, wire, seen)

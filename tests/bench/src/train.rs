@@ -1,0 +1,33 @@
+//! Work for a build that counts how often its parts run: what people do at both doors, without peers and without
+//! figures.
+
+use crate::load::Shape;
+use crate::nginx::FILES;
+use crate::report::Report;
+use crate::scene::Scene;
+use crate::{sockets, tunnel};
+
+const SECONDS: u32 = 5;
+
+/// Requests, bodies, handshakes, sockets and streams in the tunnel, one after the other.
+pub fn run(_: &Report) {
+    let scene = Scene::new();
+    let [gateway, ..] = scene.sign_in();
+    let [(one, one_of), (hundred, hundred_of)] = FILES;
+    for shape in [
+        Shape::KeptAlive,
+        Shape::Multiplexed,
+        Shape::NewConnections,
+        Shape::Writes,
+        Shape::Bodies(16, one),
+        Shape::Bodies(2, hundred),
+        Shape::Uploads(16, one_of),
+        Shape::Uploads(2, hundred_of),
+    ] {
+        let _figures = scene.load(&gateway, shape, SECONDS);
+    }
+    // a build that counts writes what it counted when it ends
+    drop(scene);
+    sockets::train();
+    tunnel::train();
+}
