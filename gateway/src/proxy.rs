@@ -23,6 +23,7 @@ pub(crate) mod kept;
 mod native;
 mod offence;
 pub(crate) mod own;
+mod parts;
 pub(crate) mod pep;
 pub(crate) mod preflight;
 mod proxied;

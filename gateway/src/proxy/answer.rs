@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, response};
 use pingora_error::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
@@ -13,42 +13,37 @@ use super::cookies::{self, Cookies};
 use super::head::Target;
 use super::headers::{self, ANSWER_DROPPED, BASE};
 use super::own;
-use super::pep::Ctx;
+use super::pep::{Ctx, internal};
 use crate::gateway::Gateway;
 use crate::ids::{Door, label};
 use crate::pages::{self, Detail, Problem};
 
 /// Removes from an app's answer what only the gateway may say.
-///
-/// # Errors
-/// None in practice; header building reports one.
-pub(crate) fn clean(upstream: &mut ResponseHeader) -> Result<()> {
-    for name in nominated(&upstream.headers) {
-        upstream.remove_header(&name);
+pub(crate) fn clean(upstream: &mut HeaderMap) {
+    for name in nominated(upstream) {
+        upstream.remove(name);
     }
     let dropped = |name: &&HeaderName| {
         let name = name.as_str();
         ANSWER_DROPPED.contains(&name) || name.starts_with("x-postern-")
     };
-    let dropped: Vec<HeaderName> = upstream.headers.keys().filter(dropped).cloned().collect();
+    let dropped: Vec<HeaderName> = upstream.keys().filter(dropped).cloned().collect();
     for name in dropped {
-        upstream.remove_header(&name);
+        upstream.remove(name);
     }
-    if !upstream.headers.contains_key(header::SET_COOKIE) {
-        return Ok(());
+    if !upstream.contains_key(header::SET_COOKIE) {
+        return;
     }
     let set: Vec<HeaderValue> = upstream
-        .headers
         .get_all(header::SET_COOKIE)
         .iter()
         .filter(|v| cookies::app_may_set(v))
         .cloned()
         .collect();
-    upstream.remove_header(&header::SET_COOKIE);
+    upstream.remove(header::SET_COOKIE);
     for value in set {
-        upstream.append_header(header::SET_COOKIE, value)?;
+        upstream.append(header::SET_COOKIE, value);
     }
-    Ok(())
 }
 
 /// The most fields behind an answer's body, and the most bytes of their names and values.
@@ -95,7 +90,7 @@ pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
 ///
 /// # Errors
 /// None in practice; header building reports one.
-pub(crate) fn of_app(upstream: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
+pub(crate) fn of_app(upstream: &mut response::Parts, ctx: &Ctx) -> Result<()> {
     let Some(front) = &ctx.route.front else {
         return Ok(());
     };
@@ -109,36 +104,30 @@ pub(crate) fn of_app(upstream: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
         let own = |host: &str, port| pool.is_at(host, port);
         let to = front.path.location(location, own, &target.authority());
         if let Some(to) = to {
-            upstream.insert_header(header::LOCATION, to)?;
+            let to = HeaderValue::try_from(to).map_err(|_| internal("location"))?;
+            upstream.headers.insert(header::LOCATION, to);
         }
     }
-    front.fields.change(upstream)
+    front.fields.change(upstream);
+    Ok(())
 }
 
 /// Says on an app's answer which other origins' pages may read it.
-///
-/// # Errors
-/// None in practice; header building reports one.
-pub(crate) fn to_others(session: &Session, upstream: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
+pub(crate) fn to_others(session: &Session, upstream: &mut HeaderMap, ctx: &Ctx) {
     let front = ctx.route.front.as_ref();
-    match front.and_then(|front| front.cors.as_ref()) {
-        Some(cors) => cors.mark(&session.req_header().headers, upstream),
-        None => Ok(()),
+    if let Some(cors) = front.and_then(|front| front.cors.as_ref()) {
+        cors.mark(&session.req_header().headers, upstream);
     }
 }
 
 /// Adds a name to what an answer depends on, once.
-///
-/// # Errors
-/// None in practice; header building reports one.
-pub(crate) fn add_vary(answer: &mut ResponseHeader, name: &'static str) -> Result<()> {
-    let lines = answer.headers.get_all(header::VARY).iter();
+pub(crate) fn add_vary(answer: &mut HeaderMap, name: &'static str) {
+    let lines = answer.get_all(header::VARY).iter();
     let mut words = lines.flat_map(|line| line.to_str().unwrap_or_default().split(','));
     let known = words.any(|word| word.trim() == "*" || word.trim().eq_ignore_ascii_case(name));
     if !known {
-        answer.append_header(header::VARY, name)?;
+        answer.append(header::VARY, HeaderValue::from_static(name));
     }
-    Ok(())
 }
 
 /// Lists the fields that Connection names, which end at this hop; `upgrade` is the framing's.
@@ -157,22 +146,22 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
 /// Sets what every answer through the gateway carries, each field once.
 ///
 /// # Errors
-/// None in practice; header building reports one.
-pub(crate) fn finish(gw: &Gateway, answer: &mut ResponseHeader, ctx: &Ctx) -> Result<()> {
+/// A request's name that no field may hold, which does not occur in practice.
+pub(crate) fn finish(gw: &Gateway, answer: &mut HeaderMap, ctx: &Ctx) -> Result<()> {
     let front = ctx.route.front.as_ref();
     match front {
-        Some(front) => front.fields.keep(answer)?,
+        Some(front) => front.fields.keep(answer),
         None => {
             for (name, value) in BASE {
-                if !answer.headers.contains_key(name) {
-                    answer.insert_header(name, value)?;
-                }
+                answer
+                    .entry(name)
+                    .or_insert_with(|| HeaderValue::from_static(value));
             }
         }
     }
-    if !answer.headers.contains_key(header::CACHE_CONTROL) {
-        answer.insert_header(header::CACHE_CONTROL, "private")?;
-    }
+    answer
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("private"));
     let over_tls = ctx.ctl.as_ref().is_some_and(|c| c.conn.tls);
     if over_tls {
         let own = front.and_then(|front| front.fields.hsts());
@@ -183,16 +172,17 @@ pub(crate) fn finish(gw: &Gateway, answer: &mut ResponseHeader, ctx: &Ctx) -> Re
                 None => headers::value(&headers::hsts(gw.config.http.hsts_seconds)),
             },
         };
-        answer.insert_header(header::STRICT_TRANSPORT_SECURITY, hsts)?;
+        answer.insert(header::STRICT_TRANSPORT_SECURITY, hsts);
     }
-    answer.insert_header(headers::X_REQUEST_ID, &*ctx.request_id)?;
+    let id = HeaderValue::from_str(&ctx.request_id).map_err(|_| internal("request id"))?;
+    answer.insert(headers::X_REQUEST_ID, id);
     if let Some(budget) = &ctx.budget {
-        answer.insert_header(headers::RATELIMIT_LIMIT, HeaderValue::from(budget.limit))?;
-        answer.insert_header(
+        answer.insert(headers::RATELIMIT_LIMIT, HeaderValue::from(budget.limit));
+        answer.insert(
             headers::RATELIMIT_REMAINING,
             HeaderValue::from(budget.remaining),
-        )?;
-        answer.insert_header(headers::RATELIMIT_RESET, HeaderValue::from(budget.reset))?;
+        );
+        answer.insert(headers::RATELIMIT_RESET, HeaderValue::from(budget.reset));
     }
     Ok(())
 }
@@ -313,22 +303,20 @@ pub(crate) async fn send(
     ctx: &mut Ctx,
     response: Response<Bytes>,
 ) -> Result<()> {
-    let (parts, body) = response.into_parts();
-    ctx.trace(|span| span.answered(parts.status.as_u16()));
-    let mut head = ResponseHeader::build(parts.status, Some(parts.headers.len() + 8))?;
-    for (name, value) in &parts.headers {
-        head.append_header(name.clone(), value.clone())?;
-    }
-    finish(gw, &mut head, ctx)?;
+    let (mut head, body) = response.into_parts();
+    ctx.trace(|span| span.answered(head.status.as_u16()));
+    finish(gw, &mut head.headers, ctx)?;
     // Source: RFC 9110 section 8.6
     let lengthless = matches!(
-        parts.status,
+        head.status,
         StatusCode::NOT_MODIFIED | StatusCode::NO_CONTENT
     );
     let bodiless = lengthless || ctx.method == "HEAD";
     if !lengthless {
-        head.insert_header(header::CONTENT_LENGTH, body.len().to_string())?;
+        let length = HeaderValue::from(body.len());
+        head.headers.insert(header::CONTENT_LENGTH, length);
     }
+    let head = ResponseHeader::from(head);
     let empty = bodiless || body.is_empty();
     session.write_response_header(Box::new(head), empty).await?;
     if !empty {
@@ -373,30 +361,26 @@ async fn drain(session: &mut Session) {
 mod tests {
     use super::{clean, clean_trailers};
     use http::{HeaderMap, HeaderValue};
-    use pingora_http::ResponseHeader;
 
-    fn answer(status: u16, fields: &[(&'static str, &str)]) -> ResponseHeader {
-        let mut head = ResponseHeader::build(status, None).unwrap();
+    fn answer(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut head = HeaderMap::new();
         for (name, value) in fields {
-            head.append_header(*name, *value).unwrap();
+            head.append(*name, HeaderValue::from_static(value));
         }
         head
     }
 
     #[test]
     fn what_connection_names_ends_here_and_the_rest_passes() {
-        let mut head = answer(
-            200,
-            &[
-                ("connection", "X-Inner, keep-alive"),
-                ("x-inner", "1"),
-                ("x-outer", "1"),
-                ("etag", "\"a\""),
-            ],
-        );
-        clean(&mut head).unwrap();
-        assert!(!head.headers.contains_key("x-inner"));
-        assert!(head.headers.contains_key("x-outer") && head.headers.contains_key("etag"));
+        let mut head = answer(&[
+            ("connection", "X-Inner, keep-alive"),
+            ("x-inner", "1"),
+            ("x-outer", "1"),
+            ("etag", "\"a\""),
+        ]);
+        clean(&mut head);
+        assert!(!head.contains_key("x-inner"));
+        assert!(head.contains_key("x-outer") && head.contains_key("etag"));
     }
 
     #[test]
@@ -426,21 +410,18 @@ mod tests {
 
     #[test]
     fn a_handshake_can_throw_no_cookies_either() {
-        let mut head = answer(
-            101,
-            &[
-                ("connection", "upgrade"),
-                ("upgrade", "websocket"),
-                ("set-cookie", "__Host-postern=x; Path=/; Secure"),
-                ("set-cookie", "a=b; Domain=example.org"),
-                ("set-cookie", "own=1"),
-                ("strict-transport-security", "max-age=0"),
-            ],
-        );
-        clean(&mut head).unwrap();
-        let set: Vec<_> = head.headers.get_all("set-cookie").iter().collect();
+        let mut head = answer(&[
+            ("connection", "upgrade"),
+            ("upgrade", "websocket"),
+            ("set-cookie", "__Host-postern=x; Path=/; Secure"),
+            ("set-cookie", "a=b; Domain=example.org"),
+            ("set-cookie", "own=1"),
+            ("strict-transport-security", "max-age=0"),
+        ]);
+        clean(&mut head);
+        let set: Vec<_> = head.get_all("set-cookie").iter().collect();
         assert_eq!(set, ["own=1"]);
-        assert!(!head.headers.contains_key("strict-transport-security"));
-        assert!(head.headers.contains_key("upgrade"));
+        assert!(!head.contains_key("strict-transport-security"));
+        assert!(head.contains_key("upgrade"));
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, response};
 use pingora_error::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
@@ -13,7 +13,7 @@ use policy::front::Shared;
 use super::front::cache::{self, Answer, Key, Label, Lead, Said, Stored, Times};
 use super::front::range::{self, Part as Wanted, Version};
 use super::pep::Ctx;
-use super::{answer, conn, head};
+use super::{answer, conn, head, parts};
 use crate::clock;
 use crate::gateway::Gateway;
 
@@ -217,7 +217,7 @@ fn is_empty(headers: &HeaderMap) -> bool {
 }
 
 /// Begins to keep an app's answer, if it may be kept. `true` where what is kept must stand in for it.
-pub(crate) fn head_came(ctx: &mut Ctx, answer: &ResponseHeader) -> bool {
+pub(crate) fn head_came(ctx: &mut Ctx, answer: &response::Parts) -> bool {
     let failed = matches!(answer.status.as_u16(), 500 | 502 | 503 | 504);
     if failed && ctx.keeping.stale.is_some() {
         return true;
@@ -242,16 +242,16 @@ pub(crate) fn head_came(ctx: &mut Ctx, answer: &ResponseHeader) -> bool {
         tags: cache::tags(answer),
     };
     let mut head = answer.clone();
-    head.remove_header(&cache::TAGS);
     for name in [
+        cache::TAGS,
         header::TRANSFER_ENCODING,
         header::CONNECTION,
         header::CONTENT_LENGTH,
     ] {
-        head.remove_header(&name);
+        head.headers.remove(name);
     }
     ctx.keeping.part = Some(Part {
-        head,
+        head: head.into(),
         label,
         times,
         body: BytesMut::new(),
@@ -313,10 +313,12 @@ async fn send(
     let body = part(session, &ctx.method, stored, &mut head)?;
     head.insert_header(header::AGE, stored.age(clock::now()).to_string())?;
     let front = ctx.route.front.clone();
-    if let Some(cors) = front.as_ref().and_then(|front| front.cors.as_ref()) {
-        cors.mark(&session.req_header().headers, &mut head)?;
-    }
-    answer::finish(gw, &mut head, ctx)?;
+    parts::of_answer(&mut head, |parts| {
+        if let Some(cors) = front.as_ref().and_then(|front| front.cors.as_ref()) {
+            cors.mark(&session.req_header().headers, &mut parts.headers);
+        }
+        answer::finish(gw, &mut parts.headers, ctx)
+    })?;
     let compress = front.as_ref().and_then(|front| front.compress.as_ref());
     let mut compressor = match compress {
         // a part is one of the bytes that its client has others of

@@ -18,8 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use http::response::Parts;
-use http::{HeaderName, HeaderValue, Method, Version, header};
+use http::{HeaderName, HeaderValue, Method, Version, header, request};
 use parking_lot::Mutex;
 use pingora_core::connectors::TransportConnector;
 use pingora_core::protocols::UniqueID as _;
@@ -218,6 +217,7 @@ async fn converse(
 ) -> Result<bool> {
     let mut head = ask(session, ctx.upgrade);
     pep.to_app(session, &mut head, ctx)?;
+    let head = RequestHeader::from(head);
     validate_request_authority(&head).map_err(|e| e.into_in())?;
     asked
         .write_request_header(Box::new(head))
@@ -247,13 +247,12 @@ async fn converse(
 }
 
 /// Starts the head of the request to an app with what the client sent.
-fn ask(session: &Session, upgrade: bool) -> RequestHeader {
-    // names without their case: one map instead of two for each field that is added
-    let mut head = RequestHeader::from(session.req_header().as_owned_parts());
-    head.set_version(Version::HTTP_11);
+fn ask(session: &Session, upgrade: bool) -> request::Parts {
+    let mut head = session.req_header().as_owned_parts();
+    head.version = Version::HTTP_11;
     for name in &HOP_BY_HOP {
         if !(upgrade && *name == header::UPGRADE) {
-            head.remove_header(name);
+            head.headers.remove(name);
         }
     }
     head
@@ -279,8 +278,7 @@ async fn next(session: &mut Session, ctx: &Ctx, asked: &mut Asked) -> Result<Htt
 /// Takes a part of an answer through the filters.
 fn filter(pep: &Pep, session: &mut Session, ctx: &mut Ctx, part: HttpTask) -> Result<HttpTask> {
     Ok(match part {
-        HttpTask::Header(head, end) => {
-            let mut head = caseless(head)?;
+        HttpTask::Header(mut head, end) => {
             frame(session, &mut head, end)?;
             pep.of_app(session, &mut head, ctx)?;
             HttpTask::Header(head, end)
@@ -294,18 +292,6 @@ fn filter(pep: &Pep, session: &mut Session, ctx: &mut Ctx, part: HttpTask) -> Re
         | HttpTask::Done
         | HttpTask::Failed(_)) => other,
     })
-}
-
-/// Leaves the names of an answer without their case, as in [`ask`]; its own reason phrase stays.
-fn caseless(head: Box<ResponseHeader>) -> Result<Box<ResponseHeader>> {
-    let usual = head.status.canonical_reason();
-    let own = head.get_reason_phrase();
-    let own = own.filter(|own| usual != Some(own)).map(str::to_owned);
-    let mut head = Box::new(ResponseHeader::from(Parts::from(*head)));
-    if own.is_some() {
-        head.set_reason_phrase(own.as_deref())?;
-    }
-    Ok(head)
 }
 
 /// Gives an answer that ends with its connection a length by chunks, so that the client's connection need not end.

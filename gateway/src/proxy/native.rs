@@ -7,7 +7,6 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, header};
-use pingora_http::RequestHeader;
 use policy::{AppIx, Proof};
 
 use super::conn::ConnCtx;
@@ -101,9 +100,9 @@ fn shown(headers: &HeaderMap) -> Shown<'_> {
 }
 
 /// Takes away what would show the app a token.
-pub(super) fn hide(upstream: &mut RequestHeader, token: Option<&Arc<Token>>) {
+pub(super) fn hide(upstream: &mut HeaderMap, token: Option<&Arc<Token>>) {
     if token.is_some() {
-        upstream.remove_header(&header::AUTHORIZATION);
+        upstream.remove(header::AUTHORIZATION);
     }
 }
 

@@ -29,7 +29,7 @@ use super::front::compress::Compressor;
 use super::gate::{self, Answered, Passed};
 use super::head::Target;
 use super::upstream::{self, Route};
-use super::{answer, cached, direct, headers, served};
+use super::{answer, cached, direct, headers, parts, served};
 use crate::access::Permit;
 use crate::audit::{Record, reason};
 use crate::clock;
@@ -356,7 +356,7 @@ impl ProxyHttp for Pep {
         ctx: &mut Ctx,
     ) -> Result<()> {
         upstream::same_version(ctx, upstream.version)?;
-        self.to_app(session, upstream, ctx)
+        parts::of_request(upstream, |parts| self.to_app(session, parts, ctx))
     }
 
     async fn request_body_filter(

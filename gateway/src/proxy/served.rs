@@ -8,11 +8,11 @@ use http::{StatusCode, header};
 use pingora_error::Result;
 use pingora_proxy::Session;
 
-use super::answer;
 use super::front::files::{self, CHUNK, Folder, Found, Head};
 use super::front::{Answers, Front, redirect};
 use super::head::Target;
 use super::pep::Ctx;
+use super::{answer, parts};
 use crate::gateway::Gateway;
 use crate::pages::Problem;
 
@@ -105,11 +105,13 @@ async fn send(
         from,
         length,
     } = found;
-    front.fields.change(&mut head)?;
-    if let Some(cors) = &front.cors {
-        cors.mark(&session.req_header().headers, &mut head)?;
-    }
-    answer::finish(gw, &mut head, ctx)?;
+    parts::of_answer(&mut head, |parts| {
+        front.fields.change(parts);
+        if let Some(cors) = &front.cors {
+            cors.mark(&session.req_header().headers, &mut parts.headers);
+        }
+        answer::finish(gw, &mut parts.headers, ctx)
+    })?;
     let mut compressor = match &front.compress {
         Some(compress) => compress.start(session.req_header(), &mut head)?,
         None => None,

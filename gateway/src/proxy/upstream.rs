@@ -4,16 +4,15 @@ use std::os::unix::io::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header;
+use http::{HeaderValue, header, response};
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, ErrorSource, ErrorType, Result};
-use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
 use super::cookies;
 use super::direct::{self, Got, Lane};
 use super::front::Front;
-use super::pep::Ctx;
+use super::pep::{Ctx, internal};
 use crate::audit::reason;
 use crate::clock;
 use crate::descriptors::{self, Claim};
@@ -87,10 +86,10 @@ impl Route {
 /// 503 when none is left that is well; a connect error when its name has no address.
 pub(crate) async fn peer(ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
     let Some(front) = ctx.route.front.clone() else {
-        return Err(super::pep::internal("no settings"));
+        return Err(internal("no settings"));
     };
     let Some(pool) = front.pool() else {
-        return Err(super::pep::internal("no upstreams"));
+        return Err(internal("no upstreams"));
     };
     let now = clock::now();
     if ctx.route.slot.is_none() {
@@ -343,7 +342,7 @@ fn told(error: &Error, late: bool) -> (&'static str, &'static str) {
 ///
 /// # Errors
 /// None in practice; header building reports one.
-pub(crate) fn answered(ctx: &mut Ctx, answer: &mut ResponseHeader) -> Result<()> {
+pub(crate) fn answered(ctx: &mut Ctx, answer: &mut response::Parts) -> Result<()> {
     if let Some(using) = &ctx.route.using {
         using.0.worked();
     }
@@ -370,12 +369,13 @@ pub(crate) fn answered(ctx: &mut Ctx, answer: &mut ResponseHeader) -> Result<()>
     let mut pins = vec![place.pin.as_str()];
     pins.extend(others.take(PINS - 1));
     let cookie = cookies::set(cookies::PIN, &pins.join("."), None);
-    answer.append_header(header::SET_COOKIE, cookie)?;
+    let cookie = HeaderValue::try_from(cookie).map_err(|_| internal("pin"))?;
+    answer.headers.append(header::SET_COOKIE, cookie);
     Ok(())
 }
 
 /// Tells whether an answer goes on until a side ends it: a socket, or a stream of events.
-fn has_no_end(answer: &ResponseHeader) -> bool {
+fn has_no_end(answer: &response::Parts) -> bool {
     let kind = answer.headers.get(header::CONTENT_TYPE);
     let events = |kind: &[u8]| {
         const EVENTS: &[u8] = b"text/event-stream";

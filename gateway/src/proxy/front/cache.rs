@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, StatusCode, header};
+use http::{HeaderMap, HeaderName, StatusCode, header, response};
 use parking_lot::Mutex;
 use pingora_http::ResponseHeader;
 use policy::front::Cache as Written;
@@ -229,7 +229,7 @@ pub(crate) const TAGS: HeaderName = HeaderName::from_static("cache-tag");
 const TAGS_MOST: (usize, usize) = (32, 128);
 
 /// Reads the tags of an answer.
-pub(crate) fn tags(answer: &ResponseHeader) -> Vec<String> {
+pub(crate) fn tags(answer: &response::Parts) -> Vec<String> {
     let lines = answer.headers.get_all(&TAGS).iter();
     let words = lines
         .filter_map(|line| line.to_str().ok())
@@ -311,7 +311,7 @@ pub(crate) fn may_look(request: &HeaderMap) -> bool {
 }
 
 /// Tells whether, and for how long, an answer may be kept.
-pub(crate) fn may_keep(written: &Written, answer: &ResponseHeader) -> Option<Times> {
+pub(crate) fn may_keep(written: &Written, answer: &response::Parts) -> Option<Times> {
     let fields = &answer.headers;
     if answer.status != StatusCode::OK
         || fields.contains_key(header::SET_COOKIE)

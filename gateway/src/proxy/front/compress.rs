@@ -11,6 +11,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use policy::front::Compress as Written;
 
 use crate::proxy::answer::add_vary;
+use crate::proxy::parts;
 
 /// What the answers of an area are compressed by.
 pub(crate) struct Compress(Written);
@@ -65,7 +66,9 @@ impl Compress {
         if !self.fits(answer) {
             return Ok(None);
         }
-        add_vary(answer, "Accept-Encoding")?;
+        parts::of_answer(answer, |parts| {
+            add_vary(&mut parts.headers, "Accept-Encoding")
+        });
         let Some(coding) = wanted(&request.headers) else {
             return Ok(None);
         };

@@ -1,8 +1,6 @@
 //! Fields that answers get, lose or keep.
 
-use http::{HeaderName, HeaderValue, StatusCode, header};
-use pingora_error::Result;
-use pingora_http::ResponseHeader;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, response};
 use policy::front::{Front, Preset};
 
 use crate::proxy::headers::BASE;
@@ -110,25 +108,16 @@ impl Fields {
     }
 
     /// Sets security fields where an answer has none of its own.
-    ///
-    /// # Errors
-    /// None in practice; header building reports one.
-    pub(crate) fn keep(&self, answer: &mut ResponseHeader) -> Result<()> {
+    pub(crate) fn keep(&self, answer: &mut HeaderMap) {
         for (name, value) in &self.kept {
-            if !answer.headers.contains_key(name) {
-                answer.insert_header(name.clone(), value.clone())?;
-            }
+            answer.entry(name).or_insert_with(|| value.clone());
         }
-        Ok(())
     }
 
     /// Changes an answer of the app or of files as the policy says. What it says of caching is not for failures.
-    ///
-    /// # Errors
-    /// None in practice; header building reports one.
-    pub(crate) fn change(&self, answer: &mut ResponseHeader) -> Result<()> {
+    pub(crate) fn change(&self, answer: &mut response::Parts) {
         for name in &self.remove {
-            answer.remove_header(name);
+            answer.headers.remove(name);
         }
         let failed = answer.status >= StatusCode::BAD_REQUEST;
         let fits = |name: &HeaderName| {
@@ -142,12 +131,11 @@ impl Fields {
             .filter(|(name, _)| fits(name) && !yields(name))
             .collect();
         for (name, value) in set {
-            answer.insert_header(name.clone(), value.clone())?;
+            answer.headers.insert(name, value.clone());
         }
         for (name, value) in self.add.iter().filter(|(name, _)| fits(name)) {
-            answer.append_header(name.clone(), value.clone())?;
+            answer.headers.append(name, value.clone());
         }
-        Ok(())
     }
 }
 
@@ -170,17 +158,24 @@ fn of_policy(written: &Front, (name, value): Field) -> Field {
 #[cfg(test)]
 mod tests {
     use super::Fields;
-    use pingora_http::ResponseHeader;
+    use http::{HeaderValue, Response, response};
     use policy::front::{Front, Preset};
 
-    fn changed(front: &Front, status: u16, own: &[(&'static str, &str)]) -> ResponseHeader {
+    fn changed(
+        front: &Front,
+        status: u16,
+        own: &[(&'static str, &'static str)],
+    ) -> response::Parts {
         let fields = Fields::new(front);
-        let mut answer = ResponseHeader::build(status, None).unwrap();
+        let answer = Response::builder().status(status).body(()).unwrap();
+        let (mut answer, ()) = answer.into_parts();
         for (name, value) in own {
-            answer.append_header(*name, *value).unwrap();
+            answer
+                .headers
+                .append(*name, HeaderValue::from_static(value));
         }
-        fields.change(&mut answer).unwrap();
-        fields.keep(&mut answer).unwrap();
+        fields.change(&mut answer);
+        fields.keep(&mut answer.headers);
         answer
     }
 

@@ -1,14 +1,14 @@
 //! What passes the enforcement point: the head of a request to an app, the parts of its answer.
 
 use bytes::Bytes;
-use http::{HeaderValue, header};
+use http::{HeaderValue, header, request, response};
 use pingora_error::{Error, ErrorType, Result};
-use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
 use super::{Ctx, Pep, internal, told};
 use crate::proxy::front::cache::TAGS;
-use crate::proxy::{answer, cached, cookies, headers, native, upstream};
+use crate::proxy::{answer, cached, cookies, headers, native, parts, upstream};
 use crate::traces::Active;
 
 const HTTPS: HeaderValue = HeaderValue::from_static("https");
@@ -25,7 +25,7 @@ fn bad_answer(why: &'static str) -> Box<Error> {
 /// bytes (`direct::judge`); of HTTP/2 this is what the library shows.
 ///
 /// Source: RFC 9112 section 6.3; security.md R-PX-23.
-fn is_framed_once(answer: &ResponseHeader) -> Result<()> {
+fn is_framed_once(answer: &response::Parts) -> Result<()> {
     let mut codings = answer.headers.get_all(header::TRANSFER_ENCODING).iter();
     let coding = codings.next();
     let chunked = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"chunked");
@@ -49,7 +49,7 @@ fn is_framed_once(answer: &ResponseHeader) -> Result<()> {
 }
 
 /// Tells whether an answer has no body, and so may say no length of one. Source: RFC 9110 section 8.6.
-fn is_empty(answer: &ResponseHeader) -> bool {
+fn is_empty(answer: &response::Parts) -> bool {
     answer.status.is_informational() || answer.status == http::StatusCode::NO_CONTENT
 }
 
@@ -61,51 +61,51 @@ impl Pep {
     pub(in crate::proxy) fn to_app(
         &self,
         session: &Session,
-        upstream: &mut RequestHeader,
+        head: &mut request::Parts,
         ctx: &mut Ctx,
     ) -> Result<()> {
         let (Some(ctl), Some(target), Some(app)) = (&ctx.ctl, &ctx.target, ctx.app) else {
             return Err(internal("no target"));
         };
-        for name in headers::reserved_in(&upstream.headers, &ctx.snap.policy, app) {
-            upstream.remove_header(&name);
+        let uri = &mut head.uri;
+        let upstream = &mut head.headers;
+        for name in headers::reserved_in(upstream, &ctx.snap.policy, app) {
+            upstream.remove(&name);
         }
         native::hide(upstream, ctx.token.as_ref());
         let cookie = cookies::for_upstream(&session.req_header().headers);
-        upstream.remove_header(&header::COOKIE);
-        upstream.remove_header(&header::EXPECT);
+        upstream.remove(header::COOKIE);
+        upstream.remove(header::EXPECT);
         if let Some(cookie) = cookie {
-            upstream.insert_header(header::COOKIE, cookie)?;
+            upstream.insert(header::COOKIE, cookie);
         }
         let front = ctx.route.front.as_ref();
-        let uri = match front.filter(|front| !front.path.is_none()) {
+        let to = match front.filter(|front| !front.path.is_none()) {
             Some(front) => {
                 if let Some(prefix) = front.path.prefix() {
-                    upstream.insert_header(headers::X_FORWARDED_PREFIX, prefix)?;
+                    upstream.insert(headers::X_FORWARDED_PREFIX, told::field(prefix)?);
                 }
                 let (path, query) = (target.path.forward(), target.query.as_deref());
                 front.path.to_app(path, query)
             }
             None => target.path_and_query(),
         };
-        let uri = uri.parse().map_err(|_| internal("target"))?;
-        upstream.set_uri(uri);
-        let value = |text: String| HeaderValue::try_from(text).map_err(|_| internal("value"));
-        let authority = value(target.authority())?;
-        upstream.insert_header(header::HOST, authority.clone())?;
-        let source = value(ctl.conn.peer.ip().to_string())?;
-        upstream.insert_header(headers::X_FORWARDED_FOR, source.clone())?;
-        upstream.insert_header(headers::X_REAL_IP, source)?;
-        upstream.insert_header(headers::X_FORWARDED_PROTO, HTTPS)?;
-        upstream.insert_header(headers::X_FORWARDED_HOST, authority)?;
+        *uri = to.parse().map_err(|_| internal("target"))?;
+        let authority = told::field(&target.authority())?;
+        upstream.insert(header::HOST, authority.clone());
+        let source = told::field(&ctl.conn.peer.ip().to_string())?;
+        upstream.insert(headers::X_FORWARDED_FOR, source.clone());
+        upstream.insert(headers::X_REAL_IP, source);
+        upstream.insert(headers::X_FORWARDED_PROTO, HTTPS);
+        upstream.insert(headers::X_FORWARDED_HOST, authority);
         let port = HeaderValue::from(target.port.unwrap_or(443));
-        upstream.insert_header(headers::X_FORWARDED_PORT, port)?;
-        upstream.insert_header(headers::X_REQUEST_ID, &*ctx.request_id)?;
+        upstream.insert(headers::X_FORWARDED_PORT, port);
+        upstream.insert(headers::X_REQUEST_ID, told::field(&ctx.request_id)?);
         told::trace(session, upstream, ctx.span.as_deref(), &mut ctx.trace)?;
         told::who(&self.gw, upstream, ctx, target)?;
         if ctx.upgrade {
             // a client's own list could name, and so take away, what is set here
-            upstream.insert_header(header::CONNECTION, "upgrade")?;
+            upstream.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         }
         ctx.forwarded = true;
         Ok(())
@@ -121,6 +121,21 @@ impl Pep {
         upstream: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
+        parts::of_answer(upstream, |parts| self.parts_of_app(session, parts, ctx))?;
+        let last = !upstream.status.is_informational();
+        if last && let Some(compress) = ctx.route.front.as_ref().and_then(|f| f.compress.as_ref()) {
+            ctx.compressor = compress.start(session.req_header(), upstream)?;
+        }
+        ctx.status(upstream.status.as_u16());
+        Ok(())
+    }
+
+    fn parts_of_app(
+        &self,
+        session: &Session,
+        upstream: &mut response::Parts,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
         if upstream.status == http::StatusCode::SWITCHING_PROTOCOLS {
             let to = upstream.headers.get(header::UPGRADE);
             let websocket = to.is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
@@ -133,7 +148,7 @@ impl Pep {
         }
         is_framed_once(upstream)?;
         if is_empty(upstream) {
-            upstream.remove_header(&header::CONTENT_LENGTH);
+            upstream.headers.remove(header::CONTENT_LENGTH);
         }
         if upstream.status.is_informational() {
             ctx.hints += 1;
@@ -141,7 +156,7 @@ impl Pep {
                 return Err(bad_answer("too many answers before the last"));
             }
         }
-        answer::clean(upstream)?;
+        answer::clean(&mut upstream.headers);
         let last = !upstream.status.is_informational();
         if last || upstream.status == http::StatusCode::SWITCHING_PROTOCOLS {
             if let Some(ctl) = &ctx.ctl {
@@ -157,17 +172,13 @@ impl Pep {
                 let why = "what is kept stands in";
                 return Err(Error::explain(ErrorType::HTTPStatus(502), why).into_up());
             }
-            upstream.remove_header(&TAGS);
-            answer::to_others(session, upstream, ctx)?;
+            upstream.headers.remove(TAGS);
+            answer::to_others(session, &mut upstream.headers, ctx);
         }
-        answer::finish(&self.gw, upstream, ctx)?;
+        answer::finish(&self.gw, &mut upstream.headers, ctx)?;
         if ctx.route.answered {
             upstream::answered(ctx, upstream)?;
         }
-        if last && let Some(compress) = ctx.route.front.as_ref().and_then(|f| f.compress.as_ref()) {
-            ctx.compressor = compress.start(session.req_header(), upstream)?;
-        }
-        ctx.status(upstream.status.as_u16());
         Ok(())
     }
 

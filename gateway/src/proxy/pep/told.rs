@@ -3,9 +3,8 @@
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora_error::Result;
-use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use policy::AppIx;
 
@@ -29,19 +28,19 @@ use crate::traces::Active;
 /// Without a permit.
 pub(super) fn who(
     gw: &Gateway,
-    upstream: &mut RequestHeader,
+    upstream: &mut HeaderMap,
     ctx: &Ctx,
     target: &Target,
 ) -> Result<()> {
     if let Some(rule) = &ctx.rule {
-        upstream.insert_header(X_POSTERN_RULE, &**rule)?;
+        upstream.insert(X_POSTERN_RULE, field(rule)?);
     }
     if let Some(name) = ctx.user() {
-        upstream.insert_header(X_POSTERN_USER, &**name)?;
+        upstream.insert(X_POSTERN_USER, field(name)?);
         let (groups, statement) = about(gw, ctx, target, name)?;
-        upstream.insert_header(X_POSTERN_GROUPS, groups)?;
+        upstream.insert(X_POSTERN_GROUPS, groups);
         if let Some(statement) = statement {
-            upstream.insert_header(FIELD, statement)?;
+            upstream.insert(FIELD, statement);
         }
     }
     set_fields(upstream, ctx)
@@ -143,7 +142,7 @@ fn groups(ctx: &Ctx, user: &policy::User) -> String {
 }
 
 /// Sets the fields of the header set the decision carries.
-fn set_fields(upstream: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
+fn set_fields(upstream: &mut HeaderMap, ctx: &Ctx) -> Result<()> {
     let Some(permit) = &ctx.permit else {
         return Err(internal("no permit"));
     };
@@ -163,9 +162,10 @@ fn set_fields(upstream: &mut RequestHeader, ctx: &Ctx) -> Result<()> {
         rule: permit.rule(),
         device: permit.device(),
     };
-    for field in &set.fields {
-        if let Some(text) = field.fill(&values) {
-            upstream.insert_header(field.name.clone(), text)?;
+    for known in &set.fields {
+        if let Some(text) = known.fill(&values) {
+            let name = HeaderName::try_from(&known.name).map_err(|_| internal("name"))?;
+            upstream.insert(name, field(&text)?);
         }
     }
     Ok(())
@@ -186,17 +186,27 @@ fn age(ctx: &Ctx) -> u64 {
 /// None in practice; header building reports one.
 pub(super) fn trace(
     session: &Session,
-    upstream: &mut RequestHeader,
+    upstream: &mut HeaderMap,
     span: Option<&Active>,
     known: &mut Option<String>,
 ) -> Result<()> {
     let of_client = headers::traceparent(&session.req_header().headers);
     if of_client.is_none() {
-        upstream.remove_header(&TRACESTATE);
+        upstream.remove(TRACESTATE);
     }
     if let Some(span) = span {
-        return upstream.insert_header(TRACEPARENT, span.towards());
+        upstream.insert(TRACEPARENT, field(&span.towards())?);
+        return Ok(());
     }
     let place = known.get_or_insert_with(|| of_client.unwrap_or_else(headers::new_trace));
-    upstream.insert_header(TRACEPARENT, place.as_str())
+    upstream.insert(TRACEPARENT, field(place)?);
+    Ok(())
+}
+
+/// Makes the value of a field of a text.
+///
+/// # Errors
+/// A text that no field may hold, which does not occur in practice.
+pub(super) fn field(text: &str) -> Result<HeaderValue> {
+    HeaderValue::from_str(text).map_err(|_| internal("value"))
 }
