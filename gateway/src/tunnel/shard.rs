@@ -35,6 +35,9 @@ const COMMANDS_PER_ROUND: usize = 256;
 /// Packets read from the TUN device in one round: as a rule all there are, so that those of a
 /// device that sends little wait among the node's, not behind the others' in the driver.
 const TUN_READS_PER_ROUND: usize = 128;
+/// Bytes of a batch that are decrypted before what came of them is written to the TUN device: as
+/// many as one packet of it holds, so that no source of the batch waits for much of another's.
+const BYTES_PER_DELIVERY: usize = 64 * 1024;
 /// Bytes sent in one round, about a quarter of a millisecond of encryption.
 const BYTES_PER_ROUND: usize = 256 * 1024;
 /// Rounds after which the runtime looks at all descriptors, though one has always something.
@@ -208,13 +211,14 @@ impl Loop {
         }
     }
 
-    /// Decrypts one batch of datagrams; each buffer of the kernel is delivered as a whole, so that
-    /// the segments of a flow in it are written to the TUN device together.
+    /// Decrypts one batch of datagrams; the segments of a flow in it are written to the TUN device
+    /// together, whether the kernel merged their datagrams or not.
     fn receive(&mut self, now: Instant) -> std::io::Result<()> {
         let wall = clock::wall();
+        let mut undelivered = 0;
         for index in 0..self.outer.receive()? {
             let (node, handshakes) = (&mut self.node, &mut self.handshakes);
-            self.outer.datagrams(index, |from, datagram| {
+            let bytes = self.outer.datagrams(index, |from, datagram| {
                 if Node::is_handshake(datagram) {
                     if node.admit_handshake(from, datagram, handshakes.are_crowded(), now) {
                         handshakes.put_off(from, datagram);
@@ -223,8 +227,13 @@ impl Loop {
                     handshakes.saw_data(now);
                 }
             });
-            self.deliver();
+            undelivered += bytes;
+            if undelivered >= BYTES_PER_DELIVERY {
+                self.deliver();
+                undelivered = 0;
+            }
         }
+        self.deliver();
         Ok(())
     }
 
