@@ -3,6 +3,7 @@
 //! Packets never leave this thread. What others want of the node is a [`Command`]; what the node
 //! reports goes out by bounded queues, and a full queue costs the report, never the thread.
 
+mod gather;
 mod handshakes;
 mod io;
 mod pause;
@@ -21,6 +22,7 @@ use tokio::time::Sleep;
 use wg::{Event, FlowId, Node, PeerConfig, PeerId, Refusal};
 
 use crate::clock;
+use gather::Gather;
 use handshakes::Handshakes;
 use io::{Outer, Tun};
 use pause::Pause;
@@ -70,6 +72,7 @@ pub(super) struct Loop {
     /// Ends that the queue had no place for; at most one for each flow of the node.
     closed: VecDeque<FlowId>,
     handshakes: Handshakes,
+    gather: Gather,
     /// What failed is left alone for a while, each on its own.
     outer_pause: Pause,
     tun_pause: Pause,
@@ -105,6 +108,7 @@ impl Loop {
             peers: BTreeSet::new(),
             closed: VecDeque::new(),
             handshakes: Handshakes::new(clock::now()),
+            gather: Gather::new(clock::now()),
             outer_pause: Pause::default(),
             tun_pause: Pause::default(),
             accept_pause: Pause::default(),
@@ -138,6 +142,7 @@ impl Loop {
             }
             self.round().await;
             self.look_around().await;
+            self.gather();
             self.arm(timer.as_mut());
         }
     }
@@ -192,6 +197,19 @@ impl Loop {
         }
     }
 
+    /// Lets datagrams gather where much arrives and nothing is to be sent.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the runtime's timers count milliseconds, and the thread is this loop's own"
+    )]
+    fn gather(&self) {
+        if let Some(pause) = self.gather.pause()
+            && !self.node.wants_to_transmit()
+        {
+            std::thread::sleep(pause);
+        }
+    }
+
     /// Works on handshakes that wait, for as long as they may.
     fn shake_hands(&mut self) {
         let wall = clock::wall();
@@ -215,7 +233,7 @@ impl Loop {
     /// together, whether the kernel merged their datagrams or not.
     fn receive(&mut self, now: Instant) -> std::io::Result<()> {
         let wall = clock::wall();
-        let mut undelivered = 0;
+        let (mut undelivered, mut received) = (0, 0);
         for index in 0..self.outer.receive()? {
             let (node, handshakes) = (&mut self.node, &mut self.handshakes);
             let bytes = self.outer.datagrams(index, |from, datagram| {
@@ -227,12 +245,14 @@ impl Loop {
                     handshakes.saw_data(now);
                 }
             });
+            received += bytes;
             undelivered += bytes;
             if undelivered >= BYTES_PER_DELIVERY {
                 self.deliver();
                 undelivered = 0;
             }
         }
+        self.gather.received(received, now);
         self.deliver();
         Ok(())
     }
