@@ -3,6 +3,7 @@
 //! Packets never leave this thread. What others want of the node is a [`Command`]; what the node
 //! reports goes out by bounded queues, and a full queue costs the report, never the thread.
 
+mod gather;
 mod handshakes;
 mod io;
 mod pause;
@@ -21,6 +22,7 @@ use tokio::time::Sleep;
 use wg::{Event, FlowId, Node, PeerConfig, PeerId, Refusal};
 
 use crate::clock;
+use gather::Gather;
 use handshakes::Handshakes;
 use io::{Outer, Tun};
 use pause::Pause;
@@ -35,6 +37,9 @@ const COMMANDS_PER_ROUND: usize = 256;
 /// Packets read from the TUN device in one round: as a rule all there are, so that those of a
 /// device that sends little wait among the node's, not behind the others' in the driver.
 const TUN_READS_PER_ROUND: usize = 128;
+/// Bytes of a batch that are decrypted before what came of them is written to the TUN device: as
+/// many as one packet of it holds, so that no source of the batch waits for much of another's.
+const BYTES_PER_DELIVERY: usize = 64 * 1024;
 /// Bytes sent in one round, about a quarter of a millisecond of encryption.
 const BYTES_PER_ROUND: usize = 256 * 1024;
 /// Rounds after which the runtime looks at all descriptors, though one has always something.
@@ -67,6 +72,7 @@ pub(super) struct Loop {
     /// Ends that the queue had no place for; at most one for each flow of the node.
     closed: VecDeque<FlowId>,
     handshakes: Handshakes,
+    gather: Gather,
     /// What failed is left alone for a while, each on its own.
     outer_pause: Pause,
     tun_pause: Pause,
@@ -102,6 +108,7 @@ impl Loop {
             peers: BTreeSet::new(),
             closed: VecDeque::new(),
             handshakes: Handshakes::new(clock::now()),
+            gather: Gather::new(clock::now()),
             outer_pause: Pause::default(),
             tun_pause: Pause::default(),
             accept_pause: Pause::default(),
@@ -135,6 +142,7 @@ impl Loop {
             }
             self.round().await;
             self.look_around().await;
+            self.gather();
             self.arm(timer.as_mut());
         }
     }
@@ -189,6 +197,19 @@ impl Loop {
         }
     }
 
+    /// Lets datagrams gather where much arrives and nothing is to be sent.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the runtime's timers count milliseconds, and the thread is this loop's own"
+    )]
+    fn gather(&self) {
+        if let Some(pause) = self.gather.pause()
+            && !self.node.wants_to_transmit()
+        {
+            std::thread::sleep(pause);
+        }
+    }
+
     /// Works on handshakes that wait, for as long as they may.
     fn shake_hands(&mut self) {
         let wall = clock::wall();
@@ -208,13 +229,14 @@ impl Loop {
         }
     }
 
-    /// Decrypts one batch of datagrams; each buffer of the kernel is delivered as a whole, so that
-    /// the segments of a flow in it are written to the TUN device together.
+    /// Decrypts one batch of datagrams; the segments of a flow in it are written to the TUN device
+    /// together, whether the kernel merged their datagrams or not.
     fn receive(&mut self, now: Instant) -> std::io::Result<()> {
         let wall = clock::wall();
+        let (mut undelivered, mut received) = (0, 0);
         for index in 0..self.outer.receive()? {
             let (node, handshakes) = (&mut self.node, &mut self.handshakes);
-            self.outer.datagrams(index, |from, datagram| {
+            let bytes = self.outer.datagrams(index, |from, datagram| {
                 if Node::is_handshake(datagram) {
                     if node.admit_handshake(from, datagram, handshakes.are_crowded(), now) {
                         handshakes.put_off(from, datagram);
@@ -223,8 +245,15 @@ impl Loop {
                     handshakes.saw_data(now);
                 }
             });
-            self.deliver();
+            received += bytes;
+            undelivered += bytes;
+            if undelivered >= BYTES_PER_DELIVERY {
+                self.deliver();
+                undelivered = 0;
+            }
         }
+        self.gather.received(received, now);
+        self.deliver();
         Ok(())
     }
 

@@ -22,18 +22,17 @@ impl Sum {
 
     /// Adds bytes; an odd length is padded with one zero, so only the last slice may be odd.
     pub(crate) fn add(&mut self, bytes: &[u8]) {
-        let (chunks, rest) = bytes.as_chunks::<8>();
-        let mut total = 0_u64;
-        for chunk in chunks {
-            let word = u64::from_ne_bytes(*chunk);
-            total += (word >> 32) + (word & 0xffff_ffff);
-        }
-        let mut last = [0; 8];
+        let (chunks, rest) = bytes.as_chunks::<4>();
+        // 32 bits of each of 2^32 chunks would fit; checked additions would be one at a time
+        let words = chunks
+            .iter()
+            .map(|chunk| u64::from(u32::from_ne_bytes(*chunk)));
+        let mut total = words.fold(0, u64::wrapping_add);
+        let mut last = [0; 4];
         if let Some(place) = last.get_mut(..rest.len()) {
             place.copy_from_slice(rest);
         }
-        let word = u64::from_ne_bytes(last);
-        total += (word >> 32) + (word & 0xffff_ffff);
+        total += u64::from(u32::from_ne_bytes(last));
         self.0 += (total >> 32) + (total & 0xffff_ffff);
     }
 

@@ -5,9 +5,12 @@ use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo, ReceiveTimestampns};
 use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSockRef, UdpSocketState};
 use rustix::net::sockopt::{
-    Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover,
+    Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ip_recvtos,
+    set_ipv6_mtu_discover, set_ipv6_recvtclass,
 };
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -61,6 +64,7 @@ impl Outer {
     pub(super) fn new(socket: UdpSocket) -> io::Result<Self> {
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         allow_fragments(&socket)?;
+        leave_out(&socket);
         Ok(Self {
             socket: tokio::net::UdpSocket::from_std(socket)?,
             state,
@@ -99,19 +103,25 @@ impl Outer {
         Ok(received)
     }
 
-    /// Hands out the datagrams of one buffer of the last batch, sources in turn.
-    pub(super) fn datagrams(&mut self, nth: usize, mut each: impl FnMut(SocketAddr, &mut [u8])) {
+    /// Hands out the datagrams of one buffer of the last batch, sources in turn; returns how many
+    /// bytes they have.
+    pub(super) fn datagrams(
+        &mut self,
+        nth: usize,
+        mut each: impl FnMut(SocketAddr, &mut [u8]),
+    ) -> usize {
         let Some(&index) = self.order.get(nth) else {
-            return;
+            return 0;
         };
         let buffer = self.buffer.chunks_mut(DATAGRAM_MAX).nth(index);
         let (Some(buffer), Some(meta)) = (buffer, self.meta.get(index)) else {
-            return;
+            return 0;
         };
         let filled = buffer.get_mut(..meta.len).unwrap_or_default();
         for datagram in filled.chunks_mut(meta.stride.max(1)) {
             each(meta.addr, datagram);
         }
+        meta.len
     }
 
     /// Sends one batch; what cannot be sent in time is dropped, as on any full link.
@@ -158,6 +168,22 @@ fn allow_fragments(socket: &UdpSocket) -> io::Result<()> {
         tracing::debug!(error = %why, "path MTU setting refused");
     }
     Ok(())
+}
+
+/// Has the kernel leave out what quinn-udp asks to be told of each datagram for the sake of QUIC:
+/// its time, its local address and its traffic class.
+fn leave_out(socket: &UdpSocket) {
+    let left_out = [
+        setsockopt(socket, ReceiveTimestampns, &false).map_err(io::Error::from),
+        setsockopt(socket, Ipv4PacketInfo, &false).map_err(io::Error::from),
+        setsockopt(socket, Ipv6RecvPacketInfo, &false).map_err(io::Error::from),
+        set_ip_recvtos(socket, false).map_err(io::Error::from),
+        set_ipv6_recvtclass(socket, false).map_err(io::Error::from),
+    ];
+    // a socket of one family refuses the settings of the other
+    for why in left_out.into_iter().filter_map(Result::err) {
+        tracing::debug!(error = %why, "setting of the tunnel socket stays");
+    }
 }
 
 /// Writes to `order` the places of a batch, who sent least in it first: a buffer comes after those
@@ -226,11 +252,12 @@ fn unless_blocked<T>(result: io::Result<T>, nothing: T) -> io::Result<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
+    use std::net::{SocketAddr, UdpSocket};
 
+    use nix::sys::socket::getsockopt;
     use quinn_udp::RecvMeta;
 
-    use super::fair_order;
+    use super::{Ipv4PacketInfo, Ipv6RecvPacketInfo, Outer, ReceiveTimestampns, fair_order};
 
     fn order(batch: &[(u16, usize)]) -> Vec<usize> {
         let meta = |(port, len): &(u16, usize)| {
@@ -243,6 +270,26 @@ mod tests {
         let mut order = vec![9];
         fair_order(&batch, &mut order);
         order
+    }
+
+    #[tokio::test]
+    async fn what_nobody_reads_is_not_asked_of_the_kernel() {
+        for (at, is_ipv6) in [("127.0.0.1:0", false), ("[::1]:0", true)] {
+            let socket = UdpSocket::bind(at).unwrap();
+            let to = socket.local_addr().unwrap();
+            let mut outer = Outer::new(socket).unwrap();
+            assert!(!getsockopt(&outer.socket, ReceiveTimestampns).unwrap());
+            assert!(!getsockopt(&outer.socket, Ipv4PacketInfo).unwrap());
+            assert!(!is_ipv6 || !getsockopt(&outer.socket, Ipv6RecvPacketInfo).unwrap());
+            let sender = UdpSocket::bind((to.ip(), 0)).unwrap();
+            sender.send_to(b"datagram", to).unwrap();
+            outer.readable().await;
+            assert_eq!(outer.receive().unwrap(), 1);
+            let mut heard = Vec::new();
+            let bytes = outer.datagrams(0, |from, bytes| heard.push((from, bytes.to_vec())));
+            let from = sender.local_addr().unwrap();
+            assert_eq!((bytes, heard), (8, vec![(from, b"datagram".to_vec())]));
+        }
     }
 
     #[test]

@@ -1,3 +1,5 @@
+mod laptop;
+
 use std::net::UdpSocket;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
@@ -6,9 +8,10 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Socket, Type};
 use wg::{Inside, Node, NodeConfig, PrivateKey};
 
-use super::{Command, Loop, Parts, Shard, reports};
+use super::{Command, FlowNews, Loop, Parts, Shard, reports};
 use crate::clock;
 use crate::tunnel::namespace::{POOL4, POOL6};
+use laptop::Laptop;
 
 fn node() -> Node {
     let inside = Inside {
@@ -130,4 +133,46 @@ async fn data_passes_beside_a_tun_that_fails() {
     };
     let (took, ()) = tokio::join!(asking, shard_loop.run(&mut commands));
     assert!(took < MOST, "{took:?}");
+}
+
+/// Reads what the loop wrote to the TUN device: the payload of a segment, perhaps of several.
+fn written(tun: &UnixDatagram) -> Vec<u8> {
+    let mut packet = vec![0; 70_000];
+    let length = tun.recv(&mut packet).unwrap();
+    // virtio_net_hdr, IPv4, TCP without options
+    packet.truncate(length);
+    packet.split_off(10 + 20 + 20)
+}
+
+#[tokio::test]
+async fn segments_that_come_one_by_one_are_written_as_one() {
+    let (parts, tun) = parts();
+    let mut laptop = Laptop::new(parts.outer.local_addr().unwrap());
+    let (out, mut inbox) = reports();
+    let (shard, mut commands) = Shard::channel();
+    let mut shard_loop = Loop::new(node(), parts, out).unwrap();
+    let talk = async move {
+        let peers = vec![laptop.config()];
+        let set = shard.ask(|answer| Command::SetPeers(peers, answer)).await;
+        set.unwrap().unwrap();
+        laptop.shake_hands().await;
+        laptop.send(laptop::SYN, 1000, b"");
+        let Some(FlowNews::Syn(flow)) = inbox.flows.recv().await else {
+            panic!("no SYN");
+        };
+        shard.tell(Command::Permit(flow.id)).await;
+        assert!(shard.ask(Command::Counters).await.is_some());
+        assert_eq!(written(&tun), b"");
+        // the loop does not run before all of them are there
+        let sent: Vec<u8> = (0..20).flat_map(|part| [part; 1000]).collect();
+        for (part, seq) in sent.chunks(1000).zip((1001..).step_by(1000)) {
+            laptop.send(laptop::ACK, seq, part);
+        }
+        let passed = async || shard.ask(Command::Counters).await.unwrap().tun_segments;
+        while passed().await < 21 {
+            tokio::task::yield_now().await;
+        }
+        assert!(written(&tun) == sent, "twenty segments in one packet");
+    };
+    tokio::join!(talk, shard_loop.run(&mut commands));
 }
