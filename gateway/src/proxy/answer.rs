@@ -13,7 +13,7 @@ use super::cookies::{self, Cookies};
 use super::head::Target;
 use super::headers::{self, ANSWER_DROPPED, BASE};
 use super::own;
-use super::pep::{Ctx, internal};
+use super::pep::Ctx;
 use crate::gateway::Gateway;
 use crate::ids::{Door, label};
 use crate::pages::{self, Detail, Problem};
@@ -104,8 +104,9 @@ pub(crate) fn of_app(upstream: &mut response::Parts, ctx: &Ctx) -> Result<()> {
         let own = |host: &str, port| pool.is_at(host, port);
         let to = front.path.location(location, own, &target.authority());
         if let Some(to) = to {
-            let to = HeaderValue::try_from(to).map_err(|_| internal("location"))?;
-            upstream.headers.insert(header::LOCATION, to);
+            upstream
+                .headers
+                .insert(header::LOCATION, headers::field(&to)?);
         }
     }
     front.fields.change(upstream);
@@ -174,8 +175,7 @@ pub(crate) fn finish(gw: &Gateway, answer: &mut HeaderMap, ctx: &Ctx) -> Result<
         };
         answer.insert(header::STRICT_TRANSPORT_SECURITY, hsts);
     }
-    let id = HeaderValue::from_str(&ctx.request_id).map_err(|_| internal("request id"))?;
-    answer.insert(headers::X_REQUEST_ID, id);
+    answer.insert(headers::X_REQUEST_ID, headers::field(&ctx.request_id)?);
     if let Some(budget) = &ctx.budget {
         answer.insert(headers::RATELIMIT_LIMIT, HeaderValue::from(budget.limit));
         answer.insert(

@@ -314,9 +314,7 @@ async fn send(
     head.insert_header(header::AGE, stored.age(clock::now()).to_string())?;
     let front = ctx.route.front.clone();
     parts::of_answer(&mut head, |parts| {
-        if let Some(cors) = front.as_ref().and_then(|front| front.cors.as_ref()) {
-            cors.mark(&session.req_header().headers, &mut parts.headers);
-        }
+        answer::to_others(session, &mut parts.headers, ctx);
         answer::finish(gw, &mut parts.headers, ctx)
     })?;
     let compress = front.as_ref().and_then(|front| front.compress.as_ref());

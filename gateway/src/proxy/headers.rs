@@ -4,7 +4,9 @@
 
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use pingora_error::Result;
 
+use super::pep::internal;
 use crate::ids::label;
 
 /// Names (folded) that only the gateway may set towards an app.
@@ -175,6 +177,14 @@ pub(crate) const RATELIMIT_RESET: HeaderName = HeaderName::from_static("ratelimi
 /// Makes a header value of text that is known to be clean; empty if it is not.
 pub(crate) fn value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// Makes the value of a field of a text.
+///
+/// # Errors
+/// A text that no field may hold, which does not occur in practice.
+pub(super) fn field(text: &str) -> Result<HeaderValue> {
+    HeaderValue::from_str(text).map_err(|_| internal("value"))
 }
 
 #[cfg(test)]

@@ -107,9 +107,7 @@ async fn send(
     } = found;
     parts::of_answer(&mut head, |parts| {
         front.fields.change(parts);
-        if let Some(cors) = &front.cors {
-            cors.mark(&session.req_header().headers, &mut parts.headers);
-        }
+        answer::to_others(session, &mut parts.headers, ctx);
         answer::finish(gw, &mut parts.headers, ctx)
     })?;
     let mut compressor = match &front.compress {

@@ -4,7 +4,7 @@ use std::os::unix::io::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, header, response};
+use http::{header, response};
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::Session;
@@ -12,6 +12,7 @@ use pingora_proxy::Session;
 use super::cookies;
 use super::direct::{self, Got, Lane};
 use super::front::Front;
+use super::headers;
 use super::pep::{Ctx, internal};
 use crate::audit::reason;
 use crate::clock;
@@ -369,8 +370,9 @@ pub(crate) fn answered(ctx: &mut Ctx, answer: &mut response::Parts) -> Result<()
     let mut pins = vec![place.pin.as_str()];
     pins.extend(others.take(PINS - 1));
     let cookie = cookies::set(cookies::PIN, &pins.join("."), None);
-    let cookie = HeaderValue::try_from(cookie).map_err(|_| internal("pin"))?;
-    answer.headers.append(header::SET_COOKIE, cookie);
+    answer
+        .headers
+        .append(header::SET_COOKIE, headers::field(&cookie)?);
     Ok(())
 }
 

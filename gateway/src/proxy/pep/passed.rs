@@ -83,7 +83,7 @@ impl Pep {
         let to = match front.filter(|front| !front.path.is_none()) {
             Some(front) => {
                 if let Some(prefix) = front.path.prefix() {
-                    upstream.insert(headers::X_FORWARDED_PREFIX, told::field(prefix)?);
+                    upstream.insert(headers::X_FORWARDED_PREFIX, headers::field(prefix)?);
                 }
                 let (path, query) = (target.path.forward(), target.query.as_deref());
                 front.path.to_app(path, query)
@@ -91,16 +91,16 @@ impl Pep {
             None => target.path_and_query(),
         };
         *uri = to.parse().map_err(|_| internal("target"))?;
-        let authority = told::field(&target.authority())?;
+        let authority = headers::field(&target.authority())?;
         upstream.insert(header::HOST, authority.clone());
-        let source = told::field(&ctl.conn.peer.ip().to_string())?;
+        let source = headers::field(&ctl.conn.peer.ip().to_string())?;
         upstream.insert(headers::X_FORWARDED_FOR, source.clone());
         upstream.insert(headers::X_REAL_IP, source);
         upstream.insert(headers::X_FORWARDED_PROTO, HTTPS);
         upstream.insert(headers::X_FORWARDED_HOST, authority);
         let port = HeaderValue::from(target.port.unwrap_or(443));
         upstream.insert(headers::X_FORWARDED_PORT, port);
-        upstream.insert(headers::X_REQUEST_ID, told::field(&ctx.request_id)?);
+        upstream.insert(headers::X_REQUEST_ID, headers::field(&ctx.request_id)?);
         told::trace(session, upstream, ctx.span.as_deref(), &mut ctx.trace)?;
         told::who(&self.gw, upstream, ctx, target)?;
         if ctx.upgrade {

@@ -15,7 +15,7 @@ use crate::gateway::Gateway;
 use crate::ids::SessionId;
 use crate::proxy::head::Target;
 use crate::proxy::headers::{
-    self, TRACEPARENT, TRACESTATE, X_POSTERN_GROUPS, X_POSTERN_RULE, X_POSTERN_USER,
+    self, TRACEPARENT, TRACESTATE, X_POSTERN_GROUPS, X_POSTERN_RULE, X_POSTERN_USER, field,
 };
 use crate::proxy::own;
 use crate::proxy::statement::{Claims, FIELD, Signed, is_fresh};
@@ -98,12 +98,11 @@ fn about(
     }
     let user = ctx.snap.policy.user(name);
     let groups = user.map(|user| groups(ctx, user)).unwrap_or_default();
-    let value = |text: String| HeaderValue::try_from(text).map_err(|_| internal("groups"));
-    let groups = value(groups)?;
+    let groups = field(&groups)?;
     let Some(signed) = statement(gw, ctx, target, name, now) else {
         return Ok((groups, None));
     };
-    let statement = value(signed.token)?;
+    let statement = field(&signed.token)?;
     *known = Some(Told {
         snap: Arc::downgrade(&ctx.snap),
         user: Arc::clone(name),
@@ -201,12 +200,4 @@ pub(super) fn trace(
     let place = known.get_or_insert_with(|| of_client.unwrap_or_else(headers::new_trace));
     upstream.insert(TRACEPARENT, field(place)?);
     Ok(())
-}
-
-/// Makes the value of a field of a text.
-///
-/// # Errors
-/// A text that no field may hold, which does not occur in practice.
-pub(super) fn field(text: &str) -> Result<HeaderValue> {
-    HeaderValue::from_str(text).map_err(|_| internal("value"))
 }
