@@ -46,6 +46,17 @@ fn before_sign_in_a_device_reaches_the_portal_and_dns_and_nothing_else() {
 }
 
 #[test]
+fn a_laptop_that_knows_a_second_address_of_the_edge_is_answered_from_there() {
+    let office = Office::everywhere("10.77.0.9");
+    let browser = office.browser();
+    let facts = &office.gateway.facts;
+    let portal = browser.sign_in(&facts.tunnel_portal, &facts.demo);
+    assert_eq!(portal.status, 200, "{portal:?}");
+    let mut stream = office.connect(PERMITTED).unwrap();
+    assert!(echoes(&mut stream, "from the second address").unwrap());
+}
+
+#[test]
 fn one_sign_in_opens_the_app_and_the_permitted_service() {
     let office = Office::new();
     let browser = office.browser();

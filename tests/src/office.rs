@@ -55,6 +55,17 @@ impl Office {
     /// Builds the scene with the tunnel on one of the edge's addresses.
     #[must_use]
     pub fn at(listen: &str) -> Self {
+        Self::build(listen, None)
+    }
+
+    /// Builds the scene with the tunnel on every address of the edge. The laptop knows a second one, `address`, and
+    /// what stands before it lets in only what comes from there.
+    #[must_use]
+    pub fn everywhere(address: &str) -> Self {
+        Self::build("0.0.0.0", Some(address))
+    }
+
+    fn build(listen: &str, second: Option<&str>) -> Self {
         let (outside, edge, inside) = (
             Namespace::new("out"),
             Namespace::new("edge"),
@@ -72,6 +83,17 @@ impl Office {
             &inside,
             ["10.78.0.2/24", "fd78::2/64"],
         );
+        if let Some(second) = second {
+            let link = edge.link_of(EDGE);
+            edge.ip(&["addr", "add", &format!("{second}/24"), "dev", &link]);
+            let rules = format!(
+                "add table ip door; \
+                 add chain ip door arrive {{ type filter hook input priority 0; }}; \
+                 add rule ip door arrive ip protocol udp ip saddr != {second} drop"
+            );
+            let set = outside.command("nft").arg(rules).status();
+            assert!(set.unwrap().success(), "nft refused the rules");
+        }
         inside.enter(|| {
             for address in [PERMITTED, FORBIDDEN, PERMITTED6, FORBIDDEN6] {
                 serve_echo(address);
@@ -82,12 +104,17 @@ impl Office {
         gateway.set_policy(&policy::two_apps(&recorder.url(), SERVICE));
         let config = gateway.facts.wg_config.as_ref();
         let config = config.unwrap_or_else(|| panic!("no tunnel: {}", gateway.stderr()));
-        let config = wireguard::Config::parse(config);
-        assert!(
-            config.peer["Endpoint"].contains(listen),
-            "the device config names {}, not the tunnel's address",
-            config.peer["Endpoint"]
-        );
+        let mut config = wireguard::Config::parse(config);
+        if let Some(second) = second {
+            let endpoint = format!("{second}:{}", gateway.tunnel_port());
+            config.peer.insert("Endpoint".to_owned(), endpoint);
+        } else {
+            assert!(
+                config.peer["Endpoint"].contains(listen),
+                "the device config names {}, not the tunnel's address",
+                config.peer["Endpoint"]
+            );
+        }
         let office = [OFFICE_NETWORK, OFFICE_NETWORK6];
         let laptop = wireguard::Client::start(&outside, config, &office);
         Self {

@@ -8,6 +8,7 @@ mod handshakes;
 mod io;
 mod pause;
 mod queues;
+mod reached;
 #[cfg(test)]
 mod tests;
 
@@ -241,9 +242,14 @@ impl Loop {
                     if node.admit_handshake(from, datagram, handshakes.are_crowded(), now) {
                         handshakes.put_off(from, datagram);
                     }
-                } else if node.handle_datagram(from, datagram, now, wall) {
+                    // a cookie goes out for one that was not admitted
+                    return true;
+                }
+                let is_believed = node.handle_datagram(from, datagram, now, wall);
+                if is_believed {
                     handshakes.saw_data(now);
                 }
+                is_believed
             });
             received += bytes;
             undelivered += bytes;

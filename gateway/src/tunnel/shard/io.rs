@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use nix::sys::socket::setsockopt;
@@ -12,9 +12,11 @@ use rustix::net::sockopt::{
     Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ip_recvtos,
     set_ipv6_mtu_discover, set_ipv6_recvtclass,
 };
+use socket2::{Domain, SockRef};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::reached::Reached;
 use crate::tunnel::sys;
 
 /// Bytes of one receive buffer: the most the kernel merges.
@@ -33,7 +35,7 @@ pub(in crate::tunnel) fn outer(
     listen: SocketAddr,
 ) -> io::Result<UdpSocket> {
     let socket = passed.map_or_else(|| UdpSocket::bind(listen), Ok)?;
-    let buffers = socket2::SockRef::from(&socket);
+    let buffers = SockRef::from(&socket);
     let asked = buffers
         .set_recv_buffer_size(SOCKET_BUFFER)
         .and_then(|()| buffers.set_send_buffer_size(SOCKET_BUFFER));
@@ -58,19 +60,21 @@ pub(super) struct Outer {
     meta: [RecvMeta; BATCH_SIZE],
     /// The buffers of the last batch in the order in which they are handed out.
     order: Vec<usize>,
+    /// Where sources reached a socket that listens on every address.
+    reached: Option<Reached>,
 }
 
 impl Outer {
     pub(super) fn new(socket: UdpSocket) -> io::Result<Self> {
-        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
-        allow_fragments(&socket)?;
-        leave_out(&socket);
+        let is_everywhere = socket.local_addr()?.ip().is_unspecified();
+        let state = set_up(&socket, is_everywhere)?;
         Ok(Self {
             socket: tokio::net::UdpSocket::from_std(socket)?,
             state,
             buffer: vec![0; BATCH_SIZE * DATAGRAM_MAX].into_boxed_slice(),
             meta: [RecvMeta::default(); BATCH_SIZE],
             order: Vec::with_capacity(BATCH_SIZE),
+            reached: is_everywhere.then(Reached::new),
         })
     }
 
@@ -90,6 +94,7 @@ impl Outer {
             buffer,
             meta,
             order,
+            ..
         } = self;
         let mut chunks = buffer.chunks_mut(DATAGRAM_MAX);
         let mut slices: [IoSliceMut<'_>; BATCH_SIZE] =
@@ -104,11 +109,12 @@ impl Outer {
     }
 
     /// Hands out the datagrams of one buffer of the last batch, sources in turn; returns how many
-    /// bytes they have.
+    /// bytes they have. Where `each` tells that one may be answered, answers leave from the address
+    /// it was sent to.
     pub(super) fn datagrams(
         &mut self,
         nth: usize,
-        mut each: impl FnMut(SocketAddr, &mut [u8]),
+        mut each: impl FnMut(SocketAddr, &mut [u8]) -> bool,
     ) -> usize {
         let Some(&index) = self.order.get(nth) else {
             return 0;
@@ -118,49 +124,83 @@ impl Outer {
             return 0;
         };
         let filled = buffer.get_mut(..meta.len).unwrap_or_default();
+        let mut may_be_answered = false;
         for datagram in filled.chunks_mut(meta.stride.max(1)) {
-            each(meta.addr, datagram);
+            may_be_answered |= each(meta.addr, datagram);
+        }
+        if may_be_answered && let (Some(reached), Some(here)) = (&mut self.reached, meta.dst_ip) {
+            reached.note(meta.addr, here);
         }
         meta.len
     }
 
     /// Sends one batch; what cannot be sent in time is dropped, as on any full link.
-    pub(super) async fn send(&self, transmit: wg::Transmit<'_>) {
+    pub(super) async fn send(&mut self, transmit: wg::Transmit<'_>) {
+        let to = transmit.to;
+        let mut here = self.reached.as_mut().and_then(|reached| reached.of(to));
         let size = transmit.segment_size.unwrap_or(transmit.contents.len());
         let most = size.saturating_mul(self.state.max_gso_segments()).max(1);
         for contents in transmit.contents.chunks(most) {
-            let part = quinn_udp::Transmit {
-                destination: transmit.to,
+            let mut part = quinn_udp::Transmit {
+                destination: to,
                 ecn: None,
                 contents,
                 segment_size: (contents.len() > size).then_some(size),
-                src_ip: None,
+                src_ip: here,
             };
-            self.send_part(&part).await;
+            let mut sent = self.send_part(&part).await;
+            if sent.is_err() && here.take().is_some() {
+                part.src_ip = None;
+                self.left(to);
+                sent = self.send_part(&part).await;
+            }
+            if let Err(why) = sent {
+                tracing::debug!(error = %why, %to, "tunnel send failed");
+            }
         }
     }
 
-    async fn send_part(&self, part: &quinn_udp::Transmit<'_>) {
+    async fn send_part(&self, part: &quinn_udp::Transmit<'_>) -> io::Result<()> {
         let attempt = || {
             self.socket.try_io(Interest::WRITABLE, || {
                 self.state.try_send(UdpSockRef::from(&self.socket), part)
             })
         };
-        let mut sent = attempt();
+        let sent = attempt();
         if matches!(&sent, Err(why) if why.kind() == io::ErrorKind::WouldBlock) {
             drop(tokio::time::timeout(SEND_PATIENCE, self.socket.writable()).await);
-            sent = attempt();
+            // full still: dropped, and no error of an address
+            return unless_blocked(attempt(), ());
         }
-        if let Err(why) = sent {
-            tracing::debug!(error = %why, to = %part.destination, "tunnel send failed");
+        sent
+    }
+
+    /// Notes that the address `to` was answered from may have left the host. quinn-udp takes the
+    /// error for one of segments and would send each alone from then on.
+    fn left(&mut self, to: SocketAddr) {
+        if let Some(reached) = &mut self.reached {
+            reached.forget(to);
+        }
+        match set_up(&self.socket, self.reached.is_some()) {
+            Ok(state) => self.state = state,
+            Err(why) => tracing::debug!(error = %why, "tunnel socket stays as it is"),
         }
     }
 }
 
+/// Sets what the tunnel wants of its socket, where a socket that `is_everywhere` also tells of each
+/// datagram which address it was sent to.
+fn set_up<S: AsFd>(socket: &S, is_everywhere: bool) -> io::Result<UdpSocketState> {
+    let state = UdpSocketState::new(UdpSockRef::from(socket))?;
+    allow_fragments(socket)?;
+    leave_out(socket, is_everywhere);
+    Ok(state)
+}
+
 /// Lets routers fragment outer datagrams, as every WireGuard implementation does: quinn-udp
 /// forbids it for the sake of QUIC, and a path below 1500 bytes would lose every full packet.
-fn allow_fragments(socket: &UdpSocket) -> io::Result<()> {
-    if socket.local_addr()?.is_ipv6() {
+fn allow_fragments(socket: &impl AsFd) -> io::Result<()> {
+    if SockRef::from(socket).domain()? == Domain::IPV6 {
         set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::OMIT)?;
     }
     // a dual-stack socket has both settings; an IPv6-only socket may refuse the first
@@ -171,12 +211,12 @@ fn allow_fragments(socket: &UdpSocket) -> io::Result<()> {
 }
 
 /// Has the kernel leave out what quinn-udp asks to be told of each datagram for the sake of QUIC:
-/// its time, its local address and its traffic class.
-fn leave_out(socket: &UdpSocket) {
+/// its time, its traffic class and, unless the socket `is_everywhere`, its local address.
+fn leave_out(socket: &impl AsFd, is_everywhere: bool) {
     let left_out = [
         setsockopt(socket, ReceiveTimestampns, &false).map_err(io::Error::from),
-        setsockopt(socket, Ipv4PacketInfo, &false).map_err(io::Error::from),
-        setsockopt(socket, Ipv6RecvPacketInfo, &false).map_err(io::Error::from),
+        setsockopt(socket, Ipv4PacketInfo, &is_everywhere).map_err(io::Error::from),
+        setsockopt(socket, Ipv6RecvPacketInfo, &is_everywhere).map_err(io::Error::from),
         set_ip_recvtos(socket, false).map_err(io::Error::from),
         set_ipv6_recvtclass(socket, false).map_err(io::Error::from),
     ];
@@ -252,7 +292,7 @@ fn unless_blocked<T>(result: io::Result<T>, nothing: T) -> io::Result<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{SocketAddr, UdpSocket};
+    use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
     use nix::sys::socket::getsockopt;
     use quinn_udp::RecvMeta;
@@ -286,10 +326,79 @@ mod tests {
             outer.readable().await;
             assert_eq!(outer.receive().unwrap(), 1);
             let mut heard = Vec::new();
-            let bytes = outer.datagrams(0, |from, bytes| heard.push((from, bytes.to_vec())));
+            let bytes = outer.datagrams(0, |from, bytes| {
+                heard.push((from, bytes.to_vec()));
+                true
+            });
             let from = sender.local_addr().unwrap();
             assert_eq!((bytes, heard), (8, vec![(from, b"datagram".to_vec())]));
         }
+    }
+
+    /// A laptop that sends one datagram to `to` and hears from nowhere else, and its answer through `outer`.
+    async fn answered(outer: &mut Outer, to: SocketAddr, may_be: bool) -> bool {
+        let laptop = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        laptop.connect(to).unwrap();
+        laptop.send(b"question").unwrap();
+        outer.readable().await;
+        assert_eq!(outer.receive().unwrap(), 1);
+        let mut heard = None;
+        let bytes = outer.datagrams(0, |from, _| {
+            heard = Some(from);
+            may_be
+        });
+        assert_eq!(bytes, 8);
+        let answer = wg::Transmit {
+            to: heard.unwrap(),
+            segment_size: None,
+            contents: b"answer",
+        };
+        outer.send(answer).await;
+        laptop.set_nonblocking(true).unwrap();
+        laptop.recv(&mut [0; 10]).is_ok()
+    }
+
+    #[tokio::test]
+    async fn an_answer_leaves_from_the_address_that_was_asked() {
+        for everywhere in ["0.0.0.0:0", "[::]:0"] {
+            let socket = UdpSocket::bind(everywhere).unwrap();
+            let port = socket.local_addr().unwrap().port();
+            let mut outer = Outer::new(socket).unwrap();
+            for here in [[127, 0, 0, 1], [127, 0, 0, 2], [127, 9, 9, 9]] {
+                assert!(answered(&mut outer, (here, port).into(), true).await);
+            }
+            // its twin: what is not believed says nothing of where to answer from
+            let other = SocketAddr::from(([127, 0, 0, 2], port));
+            assert!(!answered(&mut outer, other, false).await);
+        }
+        let socket = UdpSocket::bind("127.0.0.2:0").unwrap();
+        let to = socket.local_addr().unwrap();
+        let mut outer = Outer::new(socket).unwrap();
+        assert!(answered(&mut outer, to, true).await);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_left_the_host_is_not_answered_from() {
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        let mut outer = Outer::new(socket).unwrap();
+        let segments = outer.state.max_gso_segments();
+        let laptop = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let to = laptop.local_addr().unwrap();
+        let gone = IpAddr::from([192, 0, 2, 1]);
+        outer.reached.as_mut().unwrap().note(to, gone);
+        let contents = &[7; 20];
+        let transmit = wg::Transmit {
+            to,
+            segment_size: Some(10),
+            contents,
+        };
+        outer.send(transmit).await;
+        laptop.set_nonblocking(true).unwrap();
+        for _ in 0..2 {
+            assert_eq!(laptop.recv(&mut [0; 30]).unwrap(), 10);
+        }
+        assert_eq!(outer.reached.as_mut().unwrap().of(to), None);
+        assert_eq!(outer.state.max_gso_segments(), segments);
     }
 
     #[test]
