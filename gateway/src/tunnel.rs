@@ -13,6 +13,7 @@ mod icmp;
 pub(crate) mod key;
 mod ledger;
 pub(crate) mod namespace;
+pub(crate) mod pace;
 mod peers;
 mod reach;
 mod shard;

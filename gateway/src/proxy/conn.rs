@@ -32,6 +32,7 @@ use crate::bans::Offence;
 use crate::clock;
 use crate::ids::{DeviceId, Door, SessionId};
 use crate::streams::{KillSwitch, Kind, Stream, StreamGuard};
+use crate::tunnel::pace::Paced;
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
 pub(super) const HEAD: Duration = Duration::from_secs(10);
@@ -176,7 +177,7 @@ impl ConnCtx {
 /// Serves one connection until it ends or is cut.
 pub(crate) async fn serve(edge: Arc<Edge>, io: TcpStream, origin: ConnOrigin) {
     let kill = KillSwitch::new();
-    let io = kill.takes(io);
+    let io = kill.takes(Paced::new(io, origin.door == Door::Tunnel));
     if !origin.tls {
         let ctx = ConnCtx::new(&origin, None, kill);
         return carry(edge, Box::new(io), ctx, false).await;

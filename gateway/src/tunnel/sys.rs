@@ -1,12 +1,13 @@
-//! The only unsafe code of the gateway: two ioctls of the TUN driver and its registration.
+//! The only unsafe code of the gateway: two ioctls of the TUN driver and its registration, and two options of sockets.
 #![expect(
     unsafe_code,
-    reason = "TUNSETIFF, TUNSETOFFLOAD and tokio's AsyncFd have no safe wrapper"
+    reason = "TUNSETIFF, TUNSETOFFLOAD, tokio's AsyncFd, TCP_INFO and SO_MAX_PACING_RATE have no safe wrapper"
 )]
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 
+use nix::libc;
 use rustix::ioctl::{IntegerSetter, Opcode, Setter, ioctl, opcode};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -70,6 +71,107 @@ pub(super) fn watch(device: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     let watched = unsafe { AsyncFd::register_with_interest(device, Interest::READABLE) };
     Ok(watched?)
 }
+
+/// What the kernel sent of a TCP connection since it began, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sent {
+    /// All of it.
+    pub(super) bytes: u64,
+    /// What of it was sent again.
+    pub(super) again: u64,
+    /// What the other side has said to have.
+    pub(super) arrived: u64,
+}
+
+/// Words of `struct tcp_info` of `linux/tcp.h`, of 64 bits: `tcpi_bytes_acked`, `tcpi_bytes_sent`,
+/// `tcpi_bytes_retrans`. Fields are only ever added behind it.
+const ACKED: usize = 120 / 8;
+const SENT: usize = 200 / 8;
+const RETRANS: usize = 208 / 8;
+
+/// Asks what was sent of a TCP connection.
+///
+/// # Errors
+/// What the kernel answers; `Unsupported` where it does not tell that (before Linux 4.19).
+pub(super) fn sent(socket: &impl AsFd) -> io::Result<Sent> {
+    let mut words = [0_u64; RETRANS + 1];
+    let length = option(socket, libc::IPPROTO_TCP, libc::TCP_INFO, &mut words)?;
+    if length < size_of_val(&words) {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    Ok(Sent {
+        bytes: words[SENT],
+        again: words[RETRANS],
+        arrived: words[ACKED],
+    })
+}
+
+/// Has the kernel send no more than `rate` bytes a second of a TCP connection, or as fast as it likes.
+///
+/// # Errors
+/// What the kernel answers.
+pub(super) fn hold_to(socket: &impl AsFd, rate: Option<u64>) -> io::Result<()> {
+    let rate = rate.map_or(u32::MAX, |rate| u32::try_from(rate).unwrap_or(u32::MAX));
+    // SAFETY: SO_MAX_PACING_RATE reads as many bytes as it is told, and `rate` has them.
+    let set = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MAX_PACING_RATE,
+            (&raw const rate).cast(),
+            libc::socklen_t::try_from(size_of_val(&rate)).unwrap_or(0),
+        )
+    };
+    answered(set)
+}
+
+/// Returns what a connection is held to.
+#[cfg(test)]
+pub(super) fn held_to(socket: &impl AsFd) -> io::Result<Option<u64>> {
+    let mut rate = [0_u32];
+    option(
+        socket,
+        libc::SOL_SOCKET,
+        libc::SO_MAX_PACING_RATE,
+        &mut rate,
+    )?;
+    Ok((rate[0] < u32::MAX).then_some(rate[0].into()))
+}
+
+/// Reads an option of a socket into plain numbers; returns how many bytes of it there are, as many as these at most.
+fn option<T: Number, const N: usize>(
+    socket: &impl AsFd,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: &mut [T; N],
+) -> io::Result<usize> {
+    let mut length = libc::socklen_t::try_from(size_of_val(value)).unwrap_or(0);
+    // SAFETY: the kernel writes no more than `length` bytes, which `value` has, and any bytes are numbers.
+    let got = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            level,
+            name,
+            value.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    answered(got)?;
+    Ok(usize::try_from(length).unwrap_or(0))
+}
+
+fn answered(code: libc::c_int) -> io::Result<()> {
+    if code == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// What may have any bytes.
+trait Number {}
+impl Number for u32 {}
+impl Number for u64 {}
 
 #[cfg(test)]
 mod tests {

@@ -10,6 +10,8 @@ use parking_lot::Mutex;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
+use crate::tunnel::pace::Pacer;
+
 /// Bytes moved by one read.
 const BUFFER: usize = 64 * 1024;
 /// Buffers kept for the next read.
@@ -47,13 +49,19 @@ pub(super) async fn both_ways(
     meter: &Meter,
 ) -> io::Result<()> {
     tokio::try_join!(
-        one_way(device, host, &meter.up),
-        one_way(host, device, &meter.down)
+        one_way(device, host, &meter.up, None),
+        one_way(host, device, &meter.down, Some(Pacer::new()))
     )?;
     Ok(())
 }
 
-async fn one_way(from: &TcpStream, to: &TcpStream, meter: &AtomicU64) -> io::Result<()> {
+/// Copies one direction; the rate of `to` is looked after where there is a pacer.
+async fn one_way(
+    from: &TcpStream,
+    to: &TcpStream,
+    meter: &AtomicU64,
+    mut pacer: Option<Pacer>,
+) -> io::Result<()> {
     loop {
         from.readable().await?;
         let mut buffer = Spare::take();
@@ -70,6 +78,9 @@ async fn one_way(from: &TcpStream, to: &TcpStream, meter: &AtomicU64) -> io::Res
             }
             Ok(length) => {
                 write_all(to, buffer.0.get(..length).unwrap_or_default()).await?;
+                if let Some(pacer) = &mut pacer {
+                    pacer.wrote(to, length);
+                }
                 let moved = u64::try_from(length).unwrap_or(u64::MAX);
                 meter.fetch_add(moved, Ordering::Relaxed);
             }
