@@ -3,7 +3,7 @@
 //! A laptop's WireGuard reads from a small socket buffer (208 KiB), and what finds it full was encrypted and sent for
 //! nothing. bbr does not slow down for such losses, so a connection that has to send much again is held to the rate at
 //! which its bytes arrive, and let go faster step by step while they do. Losses that do not come of the rate, as those of
-//! a bad radio link, stay as they are when it falls: then the connection is left alone.
+//! a bad radio link, go on when it falls: then the connection gets back what it had, and is left alone for a while.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -30,7 +30,7 @@ const LOWEST: u64 = 1024 * 1024;
 /// were sent again.
 const STEP: u64 = 50;
 const STEPS: u64 = 25;
-/// How long a connection is left alone that loses as much when it is slower.
+/// How long a connection is left alone whose losses go on at half the rate.
 const LEFT_ALONE: Duration = Duration::from_secs(5);
 
 /// Decides how fast one connection may send.
@@ -40,6 +40,7 @@ struct Pace {
     held: Option<Held>,
     /// Whether many were sent again at the last look: one burst is no reason yet.
     was_lossy: bool,
+    /// Until when nothing slows it down.
     left_alone_until: Option<Instant>,
 }
 
@@ -48,10 +49,9 @@ struct Pace {
 struct Held {
     /// Bytes a second.
     rate: u64,
-    /// Its rate when it began to be slowed down, and how many of a thousand were sent again.
+    /// Its rate when it began to be slowed down.
     first_rate: u64,
-    first_again: u64,
-    /// Looks since it was last slowed down at which few were.
+    /// Looks since it was last slowed down at which few were sent again.
     clean: u64,
 }
 
@@ -82,29 +82,26 @@ impl Pace {
     fn next(&mut self, rate: u64, again: u64, now: Instant) -> Option<Held> {
         let stays_lossy = std::mem::replace(&mut self.was_lossy, again > MANY) && self.was_lossy;
         let Some(held) = self.held else {
-            let may_be = self.left_alone_until.is_none_or(|until| until <= now);
-            return (stays_lossy && may_be && rate >= LOWEST).then_some(Held {
+            return (stays_lossy && rate >= LOWEST).then_some(Held {
                 rate,
                 first_rate: rate,
-                first_again: again,
                 clean: 0,
             });
         };
-        if again > MANY {
-            let (first_rate, first_again) = if held.clean > 0 {
-                (held.rate, again)
-            } else {
-                (held.first_rate, held.first_again)
+        let is_left_alone = self.left_alone_until.is_some_and(|until| now < until);
+        if again > MANY && !is_left_alone {
+            let first_rate = match held.clean {
+                0 => held.first_rate,
+                _ => held.rate,
             };
-            let rate = held.rate.min(rate).max(LOWEST);
-            if rate < first_rate / 10 * 7 && again > first_again / 2 {
+            let mut rate = held.rate.min(rate).max(LOWEST);
+            if rate < first_rate / 2 {
                 self.left_alone_until = Some(now + LEFT_ALONE);
-                return None;
+                rate = first_rate;
             }
             return Some(Held {
                 rate,
                 first_rate,
-                first_again,
                 clean: 0,
             });
         }

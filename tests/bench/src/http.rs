@@ -63,6 +63,26 @@ pub fn run_before(report: &Report) {
     }
 }
 
+/// Small answers with a trace of each request, beside those without.
+pub fn run_traces(report: &Report) {
+    let scene = Scene::new();
+    let [without, ..] = scene.sign_in();
+    let (_gateway, traced) = scene.traced("postern with traces");
+    let without = Target {
+        name: "postern without",
+        ..without
+    };
+    let case = "HTTP/1.1 50 connections, traces";
+    compare(
+        report,
+        &scene,
+        &[traced, without],
+        case,
+        Shape::KeptAlive,
+        &[None],
+    );
+}
+
 /// Small answers beside other servers that guard an app.
 fn others(report: &Report, scene: &Scene, ours: &Target) {
     let (_haproxy, _caddy, _passwords, peers) = scene.others(ours);

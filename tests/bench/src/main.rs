@@ -45,8 +45,9 @@ const BENCHES: [(&str, Bench); 6] = [
 ];
 
 /// Parts of a bench that can be chosen alone.
-const PARTS: [(&str, Bench); 8] = [
+const PARTS: [(&str, Bench); 9] = [
     ("http-before", http::run_before),
+    ("http-traces", http::run_traces),
     ("policy-diff", decisions::diffs),
     ("train", train::run),
     ("tunnel-before", tunnel::run_before),
@@ -71,7 +72,7 @@ fn main() -> ExitCode {
     }
     let Some((benches, style)) = read(std::env::args().skip(1)) else {
         eprintln!(
-            "usage: tests/bench/run [http|http-before|sockets|train|tunnel|tunnel-before|tunnel-cells|tunnel-lossy|tunnel-storm|tunnel-waiting|policy|\
+            "usage: tests/bench/run [http|http-before|http-traces|sockets|train|tunnel|tunnel-before|tunnel-cells|tunnel-lossy|tunnel-storm|tunnel-waiting|policy|\
              policy-diff|certs|identity].. [--json]"
         );
         return ExitCode::from(64);

@@ -62,7 +62,7 @@ impl Scene {
             })
         };
         let (plain, authreq) = (peer(Guard::Plain), peer(Guard::AuthRequest));
-        let gateway = gateway(app.port, None);
+        let gateway = gateway(app.port, None, "");
         let ca_root = fs::read_to_string(&gateway.facts.ca_root).unwrap();
         let client = Client::new(&[ca_root, root]);
         Self {
@@ -78,7 +78,18 @@ impl Scene {
     /// Starts another gateway, of the binary named, before the same app and signs demo in there.
     #[must_use]
     pub fn another(&self, name: &'static str, binary: PathBuf) -> (Gateway, Target) {
-        let gateway = gateway(self.app.port, Some(binary));
+        self.prepared(name, gateway(self.app.port, Some(binary), ""))
+    }
+
+    /// Starts another gateway, of the binary under test, that sends the app a trace of each request.
+    #[must_use]
+    pub fn traced(&self, name: &'static str) -> (Gateway, Target) {
+        let port = self.app.port;
+        let section = format!("\n[traces]\nendpoint = \"http://127.0.0.1:{port}/v1/traces\"\n");
+        self.prepared(name, gateway(port, None, &section))
+    }
+
+    fn prepared(&self, name: &'static str, gateway: Gateway) -> (Gateway, Target) {
         let root = fs::read_to_string(&gateway.facts.ca_root).unwrap();
         let target = Target {
             name,
@@ -175,8 +186,8 @@ impl Scene {
 
 const MOST_WORD: &str = "max-requests-per-connection";
 
-/// A gateway on the servers' core before an app that listens at a port of loopback.
-fn gateway(app: u16, binary: Option<PathBuf>) -> Gateway {
+/// A gateway on the servers' core before an app that listens at a port of loopback, its settings with a section more.
+fn gateway(app: u16, binary: Option<PathBuf>, section: &str) -> Gateway {
     let upstream = format!("http://127.0.0.1:{app}");
     // an earlier build may not know the word
     let knows = binary.as_ref().is_none_or(|binary| {
@@ -198,6 +209,7 @@ fn gateway(app: u16, binary: Option<PathBuf>) -> Gateway {
         let most = format!("[http]\n{MOST_WORD} = 1000000000\n");
         gateway.edit_config(|text| *text = text.replace("[http]\n", &most));
     }
+    gateway.edit_config(|text| text.push_str(section));
     gateway.start_again();
     gateway
 }

@@ -90,24 +90,60 @@ fn losses_that_do_not_come_of_the_rate_do_not_slow_a_connection_down() {
 }
 
 #[test]
-fn a_connection_is_held_again_once_it_was_left_alone_for_a_while() {
+fn a_connection_whose_losses_go_on_gets_back_what_it_had_and_is_slowed_down_again_later() {
     let free = 10 * MEGABYTE;
     let mut path = Path::new();
+    let mut had = 0;
     let mut looks = 0;
     while path.pace.left_alone_until.is_none() {
         path.look(free, LOOK_TIME, |_| 200);
+        had = had.max(path.pace.rate().unwrap_or(0));
         looks += 1;
         assert!(looks < 20);
     }
+    assert_eq!(path.pace.rate(), Some(had));
     let until = path.now + LEFT_ALONE;
     while path.now + LOOK_TIME < until {
-        path.look(free, LOOK_TIME, takes(free / 2));
-        assert_eq!(path.pace.rate(), None);
+        let before = path.pace.rate();
+        path.look(free, LOOK_TIME, |_| 200);
+        let rate = path.pace.rate();
+        assert!(rate.is_none_or(|rate| Some(rate) > before), "{rate:?}");
     }
-    for _ in 0..2 {
+    for _ in 0..3 {
         path.look(free, LOOK_TIME, takes(free / 2));
     }
-    assert!(path.pace.rate().is_some());
+    assert!(path.pace.rate().unwrap() < free * 6 / 10);
+}
+
+#[test]
+fn connections_of_one_laptop_share_what_it_takes_however_unevenly_it_takes() {
+    let most = 100 * MEGABYTE;
+    let mut paths = [(); 4].map(|()| Path::new());
+    let (mut arrived, mut again, mut chance) = (0, 0, 1_u64);
+    for look in 0..300 {
+        // a fifth more or less each time
+        chance = chance
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        let now = most * (800 + (chance >> 33) % 400) / 1_000;
+        // as much as it likes: more than its share
+        let free = most / 3;
+        let rates = paths
+            .iter()
+            .map(|p| p.pace.rate().unwrap_or(free).min(free));
+        let lost = takes(now)(rates.sum());
+        for path in &mut paths {
+            let before = path.sent.again;
+            let rate = path.look(free, LOOK_TIME, |_| lost);
+            if look > 10 {
+                arrived += rate / 10;
+                again += path.sent.again - before;
+            }
+        }
+    }
+    let for_nothing = again * 1_000 / arrived;
+    assert!(for_nothing < 60, "{for_nothing} of a thousand for nothing");
+    assert!(arrived > most * 29 * 80 / 100, "{arrived}");
 }
 
 #[test]
