@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use tokio::sync::mpsc::Receiver;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::Counts;
@@ -22,6 +22,8 @@ use crate::clock;
 const SPANS: usize = 512;
 /// ...or what came within this time.
 const DELAY: Duration = Duration::from_secs(2);
+/// How often it is looked for more meanwhile; many more requests fit into the queue than come in that time.
+const LOOK: Duration = Duration::from_millis(20);
 /// How often the same spans are sent at most; each pause is twice the one before.
 const TRIES: u32 = 3;
 /// The first pause.
@@ -58,13 +60,23 @@ impl Export {
     }
 
     /// Waits for spans and for more of them; there are none where it is over.
+    ///
+    /// It looks into the queue from time to time: to be woken by each request would cost more than its spans.
     async fn gather(&self, queue: &mut Receiver<Vec<Span>>) -> Vec<Span> {
         let mut spans = self.next(queue).await.unwrap_or_default();
-        let due = Instant::from_std(clock::now() + DELAY);
-        while spans.len() < SPANS {
-            match timeout_at(due, self.next(queue)).await {
-                Ok(Some(more)) => spans.extend(more),
-                Ok(None) | Err(_) => break,
+        let due = clock::now() + DELAY;
+        while !spans.is_empty() {
+            while spans.len() < SPANS
+                && let Ok(more) = queue.try_recv()
+            {
+                spans.extend(more);
+            }
+            if spans.len() >= SPANS || self.stop.is_cancelled() || clock::now() >= due {
+                break;
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => {}
+                () = sleep(LOOK) => {}
             }
         }
         spans
