@@ -19,7 +19,7 @@ use crate::clock;
 /// What is written and how much time passes between two looks at least.
 const LOOK_BYTES: usize = 512 * 1024;
 const LOOK_TIME: Duration = Duration::from_millis(100);
-/// A connection that takes longer for it is slow or was idle, and not held back.
+/// A connection that took longer for it is slow or was idle, and is no longer held back.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Bytes sent again, of a thousand sent, that are too many; and few.
 const MANY: u64 = 30;
@@ -30,8 +30,11 @@ const LOWEST: u64 = 1024 * 1024;
 /// were sent again.
 const STEP: u64 = 50;
 const STEPS: u64 = 25;
-/// How long a connection is left alone whose losses go on at half the rate.
+/// How long a connection is left alone whose losses go on at half the rate it had.
 const LEFT_ALONE: Duration = Duration::from_secs(5);
+/// What is forgotten of the rate it had at each look at which not many were sent again, one in so many: the laptop may
+/// have become slower.
+const FORGOTTEN: u64 = 32;
 
 /// Decides how fast one connection may send.
 #[derive(Debug, Default)]
@@ -49,8 +52,8 @@ struct Pace {
 struct Held {
     /// Bytes a second.
     rate: u64,
-    /// Its rate when it began to be slowed down.
-    first_rate: u64,
+    /// The rate it had.
+    had: u64,
     /// Looks since it was last slowed down at which few were sent again.
     clean: u64,
 }
@@ -66,9 +69,13 @@ impl Pace {
         let bytes = sent.bytes.saturating_sub(was.bytes);
         if time > PAUSE {
             self.held = None;
+            self.was_lossy = false;
         } else if micros > 0 && bytes > 0 {
+            // while there was nothing to send nothing could arrive
+            let busy = sent.busy_micros.saturating_sub(was.busy_micros);
+            let busy = if busy == 0 { micros } else { busy.min(micros) };
             let arrived = sent.arrived.saturating_sub(was.arrived);
-            let rate = arrived.saturating_mul(1_000_000) / micros;
+            let rate = arrived.saturating_mul(1_000_000) / busy;
             let again = sent.again.saturating_sub(was.again).saturating_mul(1_000) / bytes;
             self.held = self.next(rate, again, now);
         }
@@ -81,27 +88,24 @@ impl Pace {
 
     fn next(&mut self, rate: u64, again: u64, now: Instant) -> Option<Held> {
         let stays_lossy = std::mem::replace(&mut self.was_lossy, again > MANY) && self.was_lossy;
+        let is_left_alone = self.left_alone_until.is_some_and(|until| now < until);
         let Some(held) = self.held else {
-            return (stays_lossy && rate >= LOWEST).then_some(Held {
+            return (stays_lossy && !is_left_alone && rate >= LOWEST).then_some(Held {
                 rate,
-                first_rate: rate,
+                had: rate,
                 clean: 0,
             });
         };
-        let is_left_alone = self.left_alone_until.is_some_and(|until| now < until);
+        let had = held.had.max(held.rate);
         if again > MANY && !is_left_alone {
-            let first_rate = match held.clean {
-                0 => held.first_rate,
-                _ => held.rate,
-            };
             let mut rate = held.rate.min(rate).max(LOWEST);
-            if rate < first_rate / 2 {
+            if rate < had / 2 {
                 self.left_alone_until = Some(now + LEFT_ALONE);
-                rate = first_rate;
+                rate = had;
             }
             return Some(Held {
                 rate,
-                first_rate,
+                had,
                 clean: 0,
             });
         }
@@ -114,11 +118,10 @@ impl Pace {
         } else {
             (held.clean + 1, held.clean.min(STEPS - 1) + 1)
         };
-        let rate = held.rate.saturating_add(held.rate / STEP * steps);
         Some(Held {
-            rate,
+            rate: held.rate.saturating_add(held.rate / STEP * steps),
+            had: had - had / FORGOTTEN,
             clean,
-            ..held
         })
     }
 }
@@ -151,16 +154,24 @@ impl Pacer {
     /// Notes that bytes were written to the connection.
     pub(crate) fn wrote(&mut self, socket: &impl AsFd, bytes: usize) {
         self.written = self.written.saturating_add(bytes);
-        if self.written < LOOK_BYTES {
-            return;
+        if self.written >= LOOK_BYTES {
+            self.look_at(socket, clock::now(), || sys::sent(socket));
         }
-        let now = clock::now();
+    }
+
+    /// Looks, if it is time for it.
+    fn look_at(
+        &mut self,
+        socket: &impl AsFd,
+        now: Instant,
+        sent: impl FnOnce() -> io::Result<Sent>,
+    ) {
         if now.saturating_duration_since(self.looked) < LOOK_TIME {
             return;
         }
         (self.written, self.looked) = (0, now);
         // a kernel that does not tell leaves the connection as it is
-        let Ok(sent) = sys::sent(socket) else {
+        let Ok(sent) = sent() else {
             return;
         };
         let rate = self.pace.look(sent, now);

@@ -27,6 +27,7 @@ use gather::Gather;
 use handshakes::Handshakes;
 use io::{Outer, Tun};
 use pause::Pause;
+use reached::Came;
 
 pub(super) use io::outer;
 pub(super) use queues::{Command, FlowNews, Reports, Shard, reports};
@@ -241,15 +242,19 @@ impl Loop {
                 if Node::is_handshake(datagram) {
                     if node.admit_handshake(from, datagram, handshakes.are_crowded(), now) {
                         handshakes.put_off(from, datagram);
+                        return Came::Asking;
                     }
-                    // a cookie goes out for one that was not admitted
-                    return true;
+                    // perhaps a cookie
+                    return match node.wants_to_transmit() {
+                        true => Came::Asking,
+                        false => Came::Nothing,
+                    };
                 }
-                let is_believed = node.handle_datagram(from, datagram, now, wall);
-                if is_believed {
+                if node.handle_datagram(from, datagram, now, wall) {
                     handshakes.saw_data(now);
+                    return Came::Believed;
                 }
-                is_believed
+                Came::Nothing
             });
             received += bytes;
             undelivered += bytes;

@@ -81,11 +81,14 @@ pub(super) struct Sent {
     pub(super) again: u64,
     /// What the other side has said to have.
     pub(super) arrived: u64,
+    /// For how long there was something to send, in microseconds.
+    pub(super) busy_micros: u64,
 }
 
-/// Words of `struct tcp_info` of `linux/tcp.h`, of 64 bits: `tcpi_bytes_acked`, `tcpi_bytes_sent`,
-/// `tcpi_bytes_retrans`. Fields are only ever added behind it.
+/// Words of `struct tcp_info` of `linux/tcp.h`, of 64 bits: `tcpi_bytes_acked`, `tcpi_busy_time`,
+/// `tcpi_bytes_sent`, `tcpi_bytes_retrans`. Fields are only ever added behind it.
 const ACKED: usize = 120 / 8;
+const BUSY: usize = 168 / 8;
 const SENT: usize = 200 / 8;
 const RETRANS: usize = 208 / 8;
 
@@ -103,6 +106,7 @@ pub(super) fn sent(socket: &impl AsFd) -> io::Result<Sent> {
         bytes: words[SENT],
         again: words[RETRANS],
         arrived: words[ACKED],
+        busy_micros: words[BUSY],
     })
 }
 
@@ -169,9 +173,14 @@ fn answered(code: libc::c_int) -> io::Result<()> {
 }
 
 /// What may have any bytes.
-trait Number {}
-impl Number for u32 {}
-impl Number for u64 {}
+///
+/// # Safety
+/// Every pattern of bits must be a value.
+unsafe trait Number {}
+// SAFETY: every pattern of bits is a number.
+unsafe impl Number for u32 {}
+// SAFETY: as above.
+unsafe impl Number for u64 {}
 
 #[cfg(test)]
 mod tests {

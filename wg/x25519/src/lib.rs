@@ -38,18 +38,15 @@ pub struct EphemeralSecret(Loaded);
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct SharedSecret([u8; 32]);
 
-/// A key as AWS-LC holds it: its public half is known, and it is wiped with its last copy. Absent where
-/// AWS-LC could not hold it, which is a lack of memory: every agreement is zero then.
+/// A key as AWS-LC holds it: its public half is known, and it is wiped with its last copy.
 #[derive(Clone)]
-struct Loaded(Option<Arc<agreement::PrivateKey>>);
+struct Loaded(Arc<agreement::PrivateKey>);
 
 impl Loaded {
     fn new(bytes: &[u8; 32]) -> Self {
-        Self(
-            agreement::PrivateKey::from_private_key(&X25519, bytes)
-                .ok()
-                .map(Arc::new),
-        )
+        // any 32 bytes are a key: what fails is memory, which ends the process as everywhere in Rust
+        let key = agreement::PrivateKey::from_private_key(&X25519, bytes);
+        Self(Arc::new(key.unwrap_or_else(|_| std::process::abort())))
     }
 
     fn random(random: &mut (impl RngCore + CryptoRng)) -> Self {
@@ -59,26 +56,19 @@ impl Loaded {
     }
 
     fn public(&self) -> PublicKey {
-        let key = self
-            .0
-            .as_ref()
-            .and_then(|key| key.compute_public_key().ok());
-        PublicKey(
-            key.and_then(|key| key.as_ref().try_into().ok())
-                .unwrap_or_default(),
-        )
+        let key = self.0.compute_public_key();
+        let bytes = key.ok().and_then(|key| key.as_ref().try_into().ok());
+        PublicKey(bytes.unwrap_or_default())
     }
 
     fn agree(&self, theirs: &PublicKey) -> SharedSecret {
         let mut shared = SharedSecret([0; 32]);
-        if let Some(key) = &self.0 {
-            let theirs = UnparsedPublicKey::new(&X25519, &theirs.0);
-            // refused where the result is zero, and zero it stays
-            let _ = agreement::agree(key, theirs, (), |bytes| {
-                shared.0 = bytes.try_into().map_err(|_| ())?;
-                Ok(())
-            });
-        }
+        let theirs = UnparsedPublicKey::new(&X25519, &theirs.0);
+        // refused where the result is zero, and zero it stays
+        let _ = agreement::agree(&self.0, theirs, (), |bytes| {
+            shared.0 = bytes.try_into().map_err(|_| ())?;
+            Ok(())
+        });
         shared
     }
 }

@@ -1,9 +1,10 @@
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{LEFT_ALONE, LOOK_BYTES, LOOK_TIME, LOWEST, PAUSE, Pace, Paced, Sent, sys};
+use super::{LEFT_ALONE, LOOK_BYTES, LOOK_TIME, LOWEST, PAUSE, Pace, Paced, Pacer, Sent, sys};
 use crate::clock;
 
 const MEGABYTE: u64 = 1_000_000;
@@ -35,6 +36,7 @@ impl Path {
         self.sent.bytes += bytes;
         self.sent.again += again;
         self.sent.arrived += bytes - again;
+        self.sent.busy_micros += micros;
         self.pace.look(self.sent, self.now);
         (bytes - again) * 1_000_000 / micros
     }
@@ -163,6 +165,31 @@ fn one_burst_of_losses_is_no_reason_and_two_are() {
 }
 
 #[test]
+fn losses_of_every_other_look_do_not_slow_a_connection_down_for_good() {
+    let free = 50 * MEGABYTE;
+    let mut path = Path::new();
+    let mut arrived = 0;
+    for look in 0..1_200 {
+        let lost = if look % 2 == 0 || look < 4 { 100 } else { 0 };
+        arrived += path.look(free, LOOK_TIME, |_| lost) / 10;
+    }
+    let could = free * 120 * 95 / 100;
+    assert!(arrived > could * 6 / 10, "{arrived} of {could}");
+}
+
+#[test]
+fn the_time_without_anything_to_send_does_not_count() {
+    let free = 50 * MEGABYTE;
+    let mut path = Path::new();
+    for _ in 0..3 {
+        path.now += LOOK_TIME * 5;
+        path.look(free, LOOK_TIME, |_| 50);
+    }
+    let rate = path.pace.rate().unwrap();
+    assert!(rate > free / 2, "{rate}");
+}
+
+#[test]
 fn what_is_slow_or_was_idle_is_not_held_back() {
     let mut slow = Path::new();
     for _ in 0..20 {
@@ -210,6 +237,39 @@ async fn the_kernel_tells_what_arrived_and_holds_to_a_rate() {
     }
     let (pipe, _other) = std::os::unix::net::UnixStream::pair().unwrap();
     assert!(sys::sent(&pipe).is_err());
+}
+
+#[tokio::test]
+async fn a_connection_that_loses_much_is_held_by_the_kernel_and_let_go_after_a_pause() {
+    let (near, _far) = pair().await;
+    let mut pacer = Pacer::new();
+    let mut now = clock::now();
+    let mut sent = Sent::default();
+    for (time, again, held) in [
+        (LOOK_TIME, 200_000, None),
+        (LOOK_TIME / 2, 200_000, None),
+        (LOOK_TIME, 200_000, Some(8_000_000)),
+        (PAUSE * 2, 0, None),
+    ] {
+        now += time;
+        let looks = time >= LOOK_TIME;
+        if looks {
+            sent.bytes += 1_000_000;
+            sent.again += again;
+            sent.arrived += 1_000_000 - again;
+            sent.busy_micros += 100_000;
+        }
+        let mut looked = false;
+        pacer.look_at(&near, now, || {
+            looked = true;
+            Ok(sent)
+        });
+        assert_eq!(looked, looks);
+        assert_eq!(sys::held_to(&near).unwrap(), held, "{time:?}");
+    }
+    now += LOOK_TIME;
+    pacer.look_at(&near, now, || Err(ErrorKind::Unsupported.into()));
+    assert_eq!(sys::held_to(&near).unwrap(), None);
 }
 
 #[tokio::test]

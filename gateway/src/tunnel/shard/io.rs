@@ -8,6 +8,7 @@ use std::time::Duration;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo, ReceiveTimestampns};
 use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSockRef, UdpSocketState};
+use rustix::io::Errno;
 use rustix::net::sockopt::{
     Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ip_recvtos,
     set_ipv6_mtu_discover, set_ipv6_recvtclass,
@@ -16,7 +17,7 @@ use socket2::{Domain, SockRef};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::reached::Reached;
+use super::reached::{Came, Reached};
 use crate::tunnel::sys;
 
 /// Bytes of one receive buffer: the most the kernel merges.
@@ -62,12 +63,15 @@ pub(super) struct Outer {
     order: Vec<usize>,
     /// Where sources reached a socket that listens on every address.
     reached: Option<Reached>,
+    /// Datagrams that one call sends at most, as the kernel said at first.
+    segments: usize,
 }
 
 impl Outer {
     pub(super) fn new(socket: UdpSocket) -> io::Result<Self> {
         let is_everywhere = socket.local_addr()?.ip().is_unspecified();
         let state = set_up(&socket, is_everywhere)?;
+        let segments = state.max_gso_segments();
         Ok(Self {
             socket: tokio::net::UdpSocket::from_std(socket)?,
             state,
@@ -75,6 +79,7 @@ impl Outer {
             meta: [RecvMeta::default(); BATCH_SIZE],
             order: Vec::with_capacity(BATCH_SIZE),
             reached: is_everywhere.then(Reached::new),
+            segments,
         })
     }
 
@@ -109,12 +114,12 @@ impl Outer {
     }
 
     /// Hands out the datagrams of one buffer of the last batch, sources in turn; returns how many
-    /// bytes they have. Where `each` tells that one may be answered, answers leave from the address
-    /// it was sent to.
+    /// bytes they have. What `each` tells of one says whether answers leave from the address that it was
+    /// sent to.
     pub(super) fn datagrams(
         &mut self,
         nth: usize,
-        mut each: impl FnMut(SocketAddr, &mut [u8]) -> bool,
+        mut each: impl FnMut(SocketAddr, &mut [u8]) -> Came,
     ) -> usize {
         let Some(&index) = self.order.get(nth) else {
             return 0;
@@ -124,12 +129,15 @@ impl Outer {
             return 0;
         };
         let filled = buffer.get_mut(..meta.len).unwrap_or_default();
-        let mut may_be_answered = false;
+        let mut noted = Came::Nothing;
         for datagram in filled.chunks_mut(meta.stride.max(1)) {
-            may_be_answered |= each(meta.addr, datagram);
-        }
-        if may_be_answered && let (Some(reached), Some(here)) = (&mut self.reached, meta.dst_ip) {
-            reached.note(meta.addr, here);
+            let came = each(meta.addr, datagram);
+            if came != noted
+                && let (Some(reached), Some(here)) = (&mut self.reached, meta.dst_ip)
+            {
+                reached.note(meta.addr, here, came);
+                noted = came;
+            }
         }
         meta.len
     }
@@ -137,7 +145,8 @@ impl Outer {
     /// Sends one batch; what cannot be sent in time is dropped, as on any full link.
     pub(super) async fn send(&mut self, transmit: wg::Transmit<'_>) {
         let to = transmit.to;
-        let mut here = self.reached.as_mut().and_then(|reached| reached.of(to));
+        let reached = self.reached.as_mut();
+        let mut here = reached.and_then(|reached| reached.from(to, transmit.contents));
         let size = transmit.segment_size.unwrap_or(transmit.contents.len());
         let most = size.saturating_mul(self.state.max_gso_segments()).max(1);
         for contents in transmit.contents.chunks(most) {
@@ -149,7 +158,7 @@ impl Outer {
                 src_ip: here,
             };
             let mut sent = self.send_part(&part).await;
-            if sent.is_err() && here.take().is_some() {
+            if matches!(&sent, Err(why) if is_no_address(why)) && here.take().is_some() {
                 part.src_ip = None;
                 self.left(to);
                 sent = self.send_part(&part).await;
@@ -175,11 +184,14 @@ impl Outer {
         sent
     }
 
-    /// Notes that the address `to` was answered from may have left the host. quinn-udp takes the
-    /// error for one of segments and would send each alone from then on.
+    /// Notes that the address `to` was answered from has left the host. quinn-udp takes the error
+    /// for one of segments and would send each alone from then on.
     fn left(&mut self, to: SocketAddr) {
         if let Some(reached) = &mut self.reached {
             reached.forget(to);
+        }
+        if self.state.max_gso_segments() >= self.segments {
+            return;
         }
         match set_up(&self.socket, self.reached.is_some()) {
             Ok(state) => self.state = state,
@@ -197,6 +209,18 @@ fn set_up<S: AsFd>(socket: &S, is_everywhere: bool) -> io::Result<UdpSocketState
     Ok(state)
 }
 
+/// Whether an error may be the kernel's for a source address that the host does not have: the first for IPv4, the others
+/// for IPv6.
+fn is_no_address(why: &io::Error) -> bool {
+    let errno = Errno::from_io_error(why);
+    errno.is_some_and(|errno| {
+        matches!(
+            errno,
+            Errno::NETUNREACH | Errno::INVAL | Errno::ADDRNOTAVAIL
+        )
+    })
+}
+
 /// Lets routers fragment outer datagrams, as every WireGuard implementation does: quinn-udp
 /// forbids it for the sake of QUIC, and a path below 1500 bytes would lose every full packet.
 fn allow_fragments(socket: &impl AsFd) -> io::Result<()> {
@@ -211,7 +235,8 @@ fn allow_fragments(socket: &impl AsFd) -> io::Result<()> {
 }
 
 /// Has the kernel leave out what quinn-udp asks to be told of each datagram for the sake of QUIC:
-/// its time, its traffic class and, unless the socket `is_everywhere`, its local address.
+/// its time, its traffic class and, unless the socket `is_everywhere`, its local address. With all of
+/// them quinn-udp would have no room for the last, the address of an IPv4 datagram on an IPv6 socket.
 fn leave_out(socket: &impl AsFd, is_everywhere: bool) {
     let left_out = [
         setsockopt(socket, ReceiveTimestampns, &false).map_err(io::Error::from),
@@ -297,7 +322,7 @@ mod tests {
     use nix::sys::socket::getsockopt;
     use quinn_udp::RecvMeta;
 
-    use super::{Ipv4PacketInfo, Ipv6RecvPacketInfo, Outer, ReceiveTimestampns, fair_order};
+    use super::{Came, Ipv4PacketInfo, Ipv6RecvPacketInfo, Outer, ReceiveTimestampns, fair_order};
 
     fn order(batch: &[(u16, usize)]) -> Vec<usize> {
         let meta = |(port, len): &(u16, usize)| {
@@ -328,7 +353,7 @@ mod tests {
             let mut heard = Vec::new();
             let bytes = outer.datagrams(0, |from, bytes| {
                 heard.push((from, bytes.to_vec()));
-                true
+                Came::Believed
             });
             let from = sender.local_addr().unwrap();
             assert_eq!((bytes, heard), (8, vec![(from, b"datagram".to_vec())]));
@@ -336,7 +361,7 @@ mod tests {
     }
 
     /// A laptop that sends one datagram to `to` and hears from nowhere else, and its answer through `outer`.
-    async fn answered(outer: &mut Outer, to: SocketAddr, may_be: bool) -> bool {
+    async fn answered(outer: &mut Outer, to: SocketAddr, came: Came) -> bool {
         let laptop = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         laptop.connect(to).unwrap();
         laptop.send(b"question").unwrap();
@@ -345,7 +370,7 @@ mod tests {
         let mut heard = None;
         let bytes = outer.datagrams(0, |from, _| {
             heard = Some(from);
-            may_be
+            came
         });
         assert_eq!(bytes, 8);
         let answer = wg::Transmit {
@@ -365,40 +390,48 @@ mod tests {
             let port = socket.local_addr().unwrap().port();
             let mut outer = Outer::new(socket).unwrap();
             for here in [[127, 0, 0, 1], [127, 0, 0, 2], [127, 9, 9, 9]] {
-                assert!(answered(&mut outer, (here, port).into(), true).await);
+                for came in [Came::Believed, Came::Asking] {
+                    assert!(answered(&mut outer, (here, port).into(), came).await);
+                }
             }
-            // its twin: what is not believed says nothing of where to answer from
+            // its twin: what nobody answers says nothing of where to answer from
             let other = SocketAddr::from(([127, 0, 0, 2], port));
-            assert!(!answered(&mut outer, other, false).await);
+            assert!(!answered(&mut outer, other, Came::Nothing).await);
         }
         let socket = UdpSocket::bind("127.0.0.2:0").unwrap();
         let to = socket.local_addr().unwrap();
         let mut outer = Outer::new(socket).unwrap();
-        assert!(answered(&mut outer, to, true).await);
+        assert!(answered(&mut outer, to, Came::Believed).await);
     }
 
     #[tokio::test]
     async fn an_address_that_left_the_host_is_not_answered_from() {
-        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-        let mut outer = Outer::new(socket).unwrap();
-        let segments = outer.state.max_gso_segments();
-        let laptop = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let to = laptop.local_addr().unwrap();
-        let gone = IpAddr::from([192, 0, 2, 1]);
-        outer.reached.as_mut().unwrap().note(to, gone);
-        let contents = &[7; 20];
-        let transmit = wg::Transmit {
-            to,
-            segment_size: Some(10),
-            contents,
-        };
-        outer.send(transmit).await;
-        laptop.set_nonblocking(true).unwrap();
-        for _ in 0..2 {
-            assert_eq!(laptop.recv(&mut [0; 30]).unwrap(), 10);
+        let gone6 = IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]);
+        for (everywhere, near, gone) in [
+            ("0.0.0.0:0", "127.0.0.1:0", IpAddr::from([192, 0, 2, 1])),
+            ("[::]:0", "[::1]:0", gone6),
+        ] {
+            let socket = UdpSocket::bind(everywhere).unwrap();
+            let mut outer = Outer::new(socket).unwrap();
+            let segments = outer.state.max_gso_segments();
+            let laptop = UdpSocket::bind(near).unwrap();
+            let to = laptop.local_addr().unwrap();
+            let reached = outer.reached.as_mut().unwrap();
+            reached.note(to, gone, Came::Believed);
+            let contents = &[7; 20];
+            let transmit = wg::Transmit {
+                to,
+                segment_size: Some(10),
+                contents,
+            };
+            outer.send(transmit).await;
+            laptop.set_nonblocking(true).unwrap();
+            for _ in 0..2 {
+                assert_eq!(laptop.recv(&mut [0; 30]).unwrap(), 10);
+            }
+            assert_eq!(outer.reached.as_mut().unwrap().from(to, contents), None);
+            assert_eq!(outer.state.max_gso_segments(), segments);
         }
-        assert_eq!(outer.reached.as_mut().unwrap().of(to), None);
-        assert_eq!(outer.state.max_gso_segments(), segments);
     }
 
     #[test]
