@@ -37,9 +37,9 @@ const LEFT_ALONE: Duration = Duration::from_secs(5);
 const FORGOTTEN: u64 = 32;
 
 /// Decides how fast one connection may send.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Pace {
-    last: Option<(Instant, Sent)>,
+    last: (Instant, Sent),
     held: Option<Held>,
     /// Whether many were sent again at the last look: one burst is no reason yet.
     was_lossy: bool,
@@ -59,11 +59,19 @@ struct Held {
 }
 
 impl Pace {
+    /// Begins with a connection of which nothing was sent.
+    fn new(now: Instant) -> Self {
+        Self {
+            last: (now, Sent::default()),
+            held: None,
+            was_lossy: false,
+            left_alone_until: None,
+        }
+    }
+
     /// Takes what the kernel says of the connection; returns the rate it is held to in bytes a second, if to any.
     fn look(&mut self, sent: Sent, now: Instant) -> Option<u64> {
-        let Some((before, was)) = self.last.replace((now, sent)) else {
-            return self.rate();
-        };
+        let (before, was) = std::mem::replace(&mut self.last, (now, sent));
         let time = now.saturating_duration_since(before);
         let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let bytes = sent.bytes.saturating_sub(was.bytes);
@@ -141,10 +149,7 @@ impl Pacer {
     pub(crate) fn new() -> Self {
         let now = clock::now();
         Self {
-            pace: Pace {
-                last: Some((now, Sent::default())),
-                ..Pace::default()
-            },
+            pace: Pace::new(now),
             written: 0,
             looked: now,
             rate: None,

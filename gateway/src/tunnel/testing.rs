@@ -1,4 +1,4 @@
-//! A ground for flow tables that stands on nothing, for tests.
+//! For tests: a ground for flow tables that stands on nothing, and the two ends of a connection.
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -80,4 +80,12 @@ pub(super) fn ground(gate: Arc<Waiting>) -> (Ground, mpsc::Receiver<Command>) {
         stop: CancellationToken::new(),
     };
     (ground, commands)
+}
+
+/// Two ends of a TCP connection over loopback.
+pub(super) async fn pair() -> (tokio::net::TcpStream, tokio::net::TcpStream) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (near, far) = tokio::join!(tokio::net::TcpStream::connect(address), listener.accept());
+    (near.unwrap(), far.unwrap().0)
 }

@@ -42,6 +42,12 @@ pub struct SharedSecret([u8; 32]);
 #[derive(Clone)]
 struct Loaded(Arc<agreement::PrivateKey>);
 
+fn draw(mut random: impl RngCore + CryptoRng) -> Zeroizing<[u8; 32]> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    random.fill_bytes(&mut *bytes);
+    bytes
+}
+
 impl Loaded {
     fn new(bytes: &[u8; 32]) -> Self {
         // any 32 bytes are a key: what fails is memory, which ends the process as everywhere in Rust
@@ -49,10 +55,8 @@ impl Loaded {
         Self(Arc::new(key.unwrap_or_else(|_| std::process::abort())))
     }
 
-    fn random(random: &mut (impl RngCore + CryptoRng)) -> Self {
-        let mut bytes = Zeroizing::new([0; 32]);
-        random.fill_bytes(&mut *bytes);
-        Self::new(&bytes)
+    fn random(random: impl RngCore + CryptoRng) -> Self {
+        Self::new(&draw(random))
     }
 
     fn public(&self) -> PublicKey {
@@ -93,12 +97,6 @@ impl From<[u8; 32]> for PublicKey {
     }
 }
 
-impl AsRef<[u8]> for PublicKey {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
 impl From<&StaticSecret> for PublicKey {
     fn from(secret: &StaticSecret) -> Self {
         secret.key.public()
@@ -119,10 +117,8 @@ impl From<&EphemeralSecret> for PublicKey {
 
 impl StaticSecret {
     /// Makes a key of 32 bytes of `random`.
-    pub fn random_from_rng<R: RngCore + CryptoRng>(mut random: R) -> Self {
-        let mut bytes = Zeroizing::new([0; 32]);
-        random.fill_bytes(&mut *bytes);
-        Self::from(*bytes)
+    pub fn random_from_rng<R: RngCore + CryptoRng>(random: R) -> Self {
+        Self::from(*draw(random))
     }
 
     /// Multiplies the point by the key.
@@ -135,12 +131,6 @@ impl StaticSecret {
     #[must_use]
     pub fn to_bytes(&self) -> [u8; 32] {
         *self.bytes
-    }
-
-    /// Borrows the 32 bytes, as they came.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.bytes
     }
 }
 
@@ -156,8 +146,8 @@ impl From<[u8; 32]> for StaticSecret {
 
 impl ReusableSecret {
     /// Makes a key of 32 bytes of `random`.
-    pub fn random_from_rng<R: RngCore + CryptoRng>(mut random: R) -> Self {
-        Self(Loaded::random(&mut random))
+    pub fn random_from_rng<R: RngCore + CryptoRng>(random: R) -> Self {
+        Self(Loaded::random(random))
     }
 
     /// Multiplies the point by the key.
@@ -169,8 +159,8 @@ impl ReusableSecret {
 
 impl EphemeralSecret {
     /// Makes a key of 32 bytes of `random`.
-    pub fn random_from_rng<R: RngCore + CryptoRng>(mut random: R) -> Self {
-        Self(Loaded::random(&mut random))
+    pub fn random_from_rng<R: RngCore + CryptoRng>(random: R) -> Self {
+        Self(Loaded::random(random))
     }
 
     /// Multiplies the point by the key, which is gone then.
@@ -198,12 +188,6 @@ impl SharedSecret {
     #[must_use]
     pub fn was_contributory(&self) -> bool {
         !bool::from(self.0.ct_eq(&[0; 32]))
-    }
-}
-
-impl AsRef<[u8]> for SharedSecret {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
     }
 }
 

@@ -125,15 +125,8 @@ impl Drop for Spare {
 #[cfg(test)]
 mod tests {
     use super::{Meter, both_ways};
+    use crate::tunnel::testing::pair;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::{TcpListener, TcpStream};
-
-    async fn pair() -> (TcpStream, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
-        (near.unwrap(), far.unwrap().0)
-    }
 
     #[tokio::test]
     async fn a_half_closed_direction_leaves_the_other_open() {

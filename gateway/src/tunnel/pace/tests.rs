@@ -2,10 +2,10 @@ use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
 
 use super::{LEFT_ALONE, LOOK_BYTES, LOOK_TIME, LOWEST, PAUSE, Pace, Paced, Pacer, Sent, sys};
 use crate::clock;
+use crate::tunnel::testing::pair;
 
 const MEGABYTE: u64 = 1_000_000;
 
@@ -18,9 +18,10 @@ struct Path {
 
 impl Path {
     fn new() -> Self {
+        let now = clock::now();
         Self {
-            pace: Pace::default(),
-            now: clock::now(),
+            pace: Pace::new(now),
+            now,
             sent: Sent::default(),
         }
     }
@@ -204,13 +205,6 @@ fn what_is_slow_or_was_idle_is_not_held_back() {
     assert!(path.pace.rate().is_some());
     path.look(most, PAUSE + Duration::from_millis(1), |_| 0);
     assert_eq!(path.pace.rate(), None);
-}
-
-async fn pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
-    (near.unwrap(), far.unwrap().0)
 }
 
 #[tokio::test]

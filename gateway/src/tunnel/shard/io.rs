@@ -145,7 +145,7 @@ impl Outer {
     /// Sends one batch; what cannot be sent in time is dropped, as on any full link.
     pub(super) async fn send(&mut self, transmit: wg::Transmit<'_>) {
         let to = transmit.to;
-        let reached = self.reached.as_mut();
+        let reached = self.reached.as_ref();
         let mut here = reached.and_then(|reached| reached.from(to, transmit.contents));
         let size = transmit.segment_size.unwrap_or(transmit.contents.len());
         let most = size.saturating_mul(self.state.max_gso_segments()).max(1);

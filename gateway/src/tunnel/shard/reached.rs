@@ -53,7 +53,7 @@ impl Reached {
     pub(super) fn note(&mut self, source: SocketAddr, here: IpAddr, came: Came) {
         match came {
             Came::Nothing => {}
-            Came::Asking => *self.place(source) = Some(Place { source, here }),
+            Came::Asking => self.put(source, Some(Place { source, here })),
             Came::Believed => {
                 if self.believed.len() >= BELIEVED && !self.believed.contains_key(&source) {
                     self.believed.clear();
@@ -65,31 +65,39 @@ impl Reached {
 
     /// Returns from where `message` is to leave: what answers a handshake from where that was sent to, everything else
     /// from where the last believed datagram was, if there was one.
-    pub(super) fn from(&mut self, to: SocketAddr, message: &[u8]) -> Option<IpAddr> {
-        let asked = self.place(to).filter(|place| place.source == to);
-        let asked = asked.map(|place| place.here);
-        let believed = self.believed.get(&to).copied();
+    pub(super) fn from(&self, to: SocketAddr, message: &[u8]) -> Option<IpAddr> {
+        let believed = || self.believed.get(&to).copied();
         if message.first().is_some_and(|kind| ANSWERS.contains(kind)) {
-            asked.or(believed)
+            self.asked(to).or_else(believed)
         } else {
-            believed.or(asked)
+            believed().or_else(|| self.asked(to))
         }
+    }
+
+    fn asked(&self, source: SocketAddr) -> Option<IpAddr> {
+        let place = (*self.asking.get(self.at(source))?)?;
+        (place.source == source).then_some(place.here)
     }
 
     /// Forgets where `source` sent to: the address has left the host.
     pub(super) fn forget(&mut self, source: SocketAddr) {
-        *self.place(source) = None;
+        self.put(source, None);
         self.believed.remove(&source);
     }
 
+    fn put(&mut self, source: SocketAddr, what: Option<Place>) {
+        let at = self.at(source);
+        if let Some(place) = self.asking.get_mut(at) {
+            *place = what;
+        }
+    }
+
     #[expect(
-        clippy::indexing_slicing,
         clippy::cast_possible_truncation,
-        reason = "a remainder of the length, and any bits of the hash will do"
+        reason = "any bits of the hash will do"
     )]
-    fn place(&mut self, source: SocketAddr) -> &mut Option<Place> {
-        let at = self.keyed.hash_one(source) as usize % ASKING;
-        &mut self.asking[at]
+    fn at(&self, source: SocketAddr) -> usize {
+        self.keyed.hash_one(source) as usize % ASKING
     }
 }
 
