@@ -29,7 +29,7 @@ impl Scene {
         let named = Named::start();
         let setup = Setup {
             dns: Some(named.port),
-            ..Setup::proving()
+            ..Setup::default()
         };
         Self {
             pebble: Pebble::start(&site, &setup),

@@ -22,7 +22,9 @@ const LIMIT: Duration = crate::wait::PATIENCE;
 ///
 /// What pebble can be made to fail at by itself: `PEBBLE_WFE_NONCEREJECT` refuses good nonces, and
 /// `PEBBLE_AUTHZREUSE` decides how often a valid authorization is used again rather than proved anew,
-/// both in percent. `PEBBLE_VA_NOSLEEP` leaves out the random wait before a validation, and
+/// both in percent. Zero percent of the latter is still one order in a hundred (pebble draws a number
+/// below 100 and compares by "greater than"): who wants everything proved takes a new account, see
+/// [`Site::forget_account`]. `PEBBLE_VA_NOSLEEP` leaves out the random wait before a validation, and
 /// `PEBBLE_VA_ALWAYS_VALID`, which would validate nothing, is never set. Validations fail by what
 /// they find: tests spoil the DNS, the port or the answer.
 #[derive(Debug)]
@@ -48,17 +50,6 @@ impl Default for Setup {
             validity: 90 * 86_400,
             external: None,
             dns: None,
-        }
-    }
-}
-
-impl Setup {
-    /// A directory that has each order proved: for what goes wrong with a proof after a good one.
-    #[must_use]
-    pub fn proving() -> Self {
-        Self {
-            reuse: 0,
-            ..Self::default()
         }
     }
 }
@@ -263,6 +254,17 @@ impl Site {
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join("site").join(name)
+    }
+
+    /// Takes the accounts at directories from a stopped gateway, and what they have proved with them.
+    pub fn forget_account(&self) {
+        for entry in fs::read_dir(self.path("data/acme")).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy();
+            if name.starts_with("account-") {
+                fs::remove_file(path).unwrap();
+            }
+        }
     }
 
     /// Starts the gateway and waits until it listens.
