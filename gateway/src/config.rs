@@ -208,6 +208,9 @@ pub(crate) struct Tunnel {
     /// person reach.
     #[serde(deserialize_with = "value::some_list")]
     pub(crate) routes: Option<Vec<IpNet>>,
+    /// Threads that carry packets, each with devices of its own; one for every two cores if absent, at most 8.
+    #[serde(deserialize_with = "value::some_range::<_, _, 1, 16>")]
+    pub(crate) threads: Option<u8>,
     /// A socket that `wg show` can ask, such as `/run/wireguard/postern.sock`; none if absent.
     #[serde(deserialize_with = "value::some")]
     pub(crate) wg_socket: Option<PathBuf>,
@@ -490,6 +493,7 @@ impl Default for Tunnel {
             dns: Vec::new(),
             zones: BTreeMap::new(),
             routes: None,
+            threads: None,
             wg_socket: None,
         }
     }

@@ -237,6 +237,7 @@ fn settings(gw: &Gateway, outer: Arc<UdpSocket>) -> Result<Settings, TunnelError
         },
         own_ports: own_ports(config),
         helper: Helper::default(),
+        shards: config.tunnel.shards(),
     })
 }
 

@@ -173,6 +173,12 @@ impl Gateway {
         self.program.kill();
     }
 
+    /// Returns its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.program.pid()
+    }
+
     pub fn signal(&self, signal: Signal) {
         self.program.signal(signal);
     }

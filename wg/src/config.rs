@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::keys::{PresharedKey, PrivateKey, PublicKey};
+use crate::place::Place;
 
 /// Names a device; the number is chosen by the gateway and never reused for another device.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -44,6 +45,8 @@ pub struct NodeConfig {
     pub inside: Inside,
     /// Random bytes for receiver indices; fresh at each start.
     pub seed: [u8; 32],
+    /// Which of the gateway's nodes this is.
+    pub place: Place,
 }
 
 /// Describes the private namespace in which the kernel terminates TCP.

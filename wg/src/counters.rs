@@ -105,9 +105,30 @@ impl Counters {
         self.dropped.get(reason as usize).copied().unwrap_or(0)
     }
 
+    /// Adds what another node of the same gateway counted.
+    pub fn add(&mut self, other: &Self) {
+        for (count, more) in self.dropped.iter_mut().zip(other.dropped) {
+            *count += more;
+        }
+        self.datagrams_in += other.datagrams_in;
+        self.datagrams_out += other.datagrams_out;
+        self.tun_writes += other.tun_writes;
+        self.tun_segments += other.tun_segments;
+        self.tun_reads += other.tun_reads;
+        self.handshakes += other.handshakes;
+        self.initiations += other.initiations;
+        self.cookies += other.cookies;
+        self.twins += other.twins;
+        self.future_stamps += other.future_stamps;
+    }
+
     pub(crate) fn drop(&mut self, reason: DropReason) {
+        self.add_drops(reason, 1);
+    }
+
+    pub(crate) fn add_drops(&mut self, reason: DropReason, more: u64) {
         if let Some(count) = self.dropped.get_mut(reason as usize) {
-            *count += 1;
+            *count += more;
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use blake2::{Blake2s256, Digest};
 
 use crate::peer::PeerSlot;
+use crate::place::Place;
 
 /// Most tunnels at once; keeps the 24 bits sparse, so that a free index is found at once.
 pub(crate) const MAX_TUNNELS: usize = 1 << 20;
@@ -14,21 +15,23 @@ pub(crate) const MAX_TUNNELS: usize = 1 << 20;
 pub(crate) struct Indices {
     taken: HashMap<u32, PeerSlot>,
     seed: [u8; 32],
+    place: Place,
     drawn: u64,
 }
 
 impl Indices {
-    pub(crate) fn new(seed: [u8; 32]) -> Self {
+    pub(crate) fn new(seed: [u8; 32], place: Place) -> Self {
         Self {
             taken: HashMap::new(),
             seed,
+            place,
             drawn: 0,
         }
     }
 
     /// Takes an index that no living tunnel has; `None` when there are too many tunnels.
     pub(crate) fn assign(&mut self, peer: PeerSlot) -> Option<u32> {
-        if self.taken.len() >= MAX_TUNNELS {
+        if self.taken.len() >= MAX_TUNNELS / self.place.share() {
             return None;
         }
         (0..64).find_map(|_| {
@@ -61,7 +64,8 @@ impl Indices {
         hash.update(self.seed);
         hash.update(self.drawn.to_le_bytes());
         let digest: [u8; 32] = hash.finalize().into();
-        u32::from_le_bytes([digest[0], digest[1], digest[2], 0])
+        let random = u32::from_le_bytes([digest[0], digest[1], digest[2], 0]);
+        self.place.sign(random)
     }
 }
 
@@ -71,7 +75,7 @@ mod tests {
 
     #[test]
     fn indices_are_unique_and_found_until_released() {
-        let mut indices = Indices::new([1; 32]);
+        let mut indices = Indices::new([1; 32], Place::ALONE);
         let all: Vec<u32> = (0..1000)
             .map(|n| indices.assign(PeerSlot(n)).unwrap())
             .collect();

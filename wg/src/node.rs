@@ -27,7 +27,9 @@ use crate::peer::PeerSlot;
 use crate::peers::Peers;
 use crate::source_budget::SourceBudget;
 use crate::transmit::{Outbox, Transmit};
-use crate::tunnel::{Identity, SCRATCH};
+use crate::tunnel::{self, Identity, SCRATCH};
+
+pub use admission::Handled;
 
 /// A WireGuard node that turns the TCP flows of its peers into flows of a private namespace.
 ///
@@ -89,7 +91,7 @@ impl Node {
         }
         Ok(Self {
             identity: Identity::new(config.private_key.clone(), now),
-            peers: Peers::new(config.seed),
+            peers: Peers::new(config.seed, config.place),
             flows: Table::new(config.inside.clone())?,
             budget: SourceBudget::new(now),
             backlog: Backlog::default(),
@@ -142,6 +144,19 @@ impl Node {
     /// Takes the next event.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.poll()
+    }
+
+    /// Returns the peer whose session a message names, whoever sent it.
+    #[must_use]
+    pub fn named_by(&self, message: &[u8]) -> Option<PeerId> {
+        let slot = self.peers.indices.find(tunnel::receiver(message)?)?;
+        Some(self.peers.get(slot)?.config.id)
+    }
+
+    /// Counts datagrams that the caller had no room for.
+    pub fn note_lost(&mut self, datagrams: u64) {
+        self.counters.datagrams_in += datagrams;
+        self.counters.add_drops(DropReason::QueueFull, datagrams);
     }
 
     /// Returns the counts since the start.

@@ -11,6 +11,10 @@ use crate::error::NodeError;
 use crate::index::{Indices, MAX_TUNNELS};
 use crate::keys::PublicKey;
 use crate::peer::{Peer, PeerSlot};
+use crate::place::Place;
+
+/// The slot of whoever another node has: no peer of this one.
+const ELSEWHERE: PeerSlot = PeerSlot(u32::MAX);
 
 /// All peers.
 #[derive(Debug)]
@@ -24,10 +28,12 @@ pub(crate) struct Peers {
     live: BTreeSet<PeerSlot>,
     pub(crate) owners: AllowedIps,
     pub(crate) indices: Indices,
+    /// The peers of other nodes: who initiates, and whose addresses are taken.
+    elsewhere: HashMap<PublicKey, PeerId>,
 }
 
 impl Peers {
-    pub(crate) fn new(seed: [u8; 32]) -> Self {
+    pub(crate) fn new(seed: [u8; 32], place: Place) -> Self {
         Self {
             slots: Vec::new(),
             free: Vec::new(),
@@ -36,7 +42,8 @@ impl Peers {
             by_endpoint: HashMap::new(),
             live: BTreeSet::new(),
             owners: AllowedIps::default(),
-            indices: Indices::new(seed),
+            indices: Indices::new(seed, place),
+            elsewhere: HashMap::new(),
         }
     }
 
@@ -56,6 +63,11 @@ impl Peers {
 
     pub(crate) fn by_key(&self, key: &PublicKey) -> Option<PeerSlot> {
         self.by_key.get(key).copied()
+    }
+
+    /// Finds a peer of another node.
+    pub(crate) fn elsewhere(&self, key: &PublicKey) -> Option<PeerId> {
+        self.elsewhere.get(key).copied()
     }
 
     pub(crate) fn by_endpoint(&self, endpoint: SocketAddr) -> Option<PeerSlot> {
@@ -144,9 +156,14 @@ impl Peers {
         }
     }
 
-    /// Builds the ownership table anew from the configured peers.
-    pub(crate) fn rebuild_owners(&mut self) {
+    /// Builds the ownership table anew from the configured peers and those of other nodes.
+    pub(crate) fn rebuild_owners(&mut self, others: &[PeerConfig]) {
         let mut owners = AllowedIps::default();
+        let ids = others.iter().map(|peer| (peer.public_key, peer.id));
+        self.elsewhere = ids.collect();
+        for net in others.iter().flat_map(|peer| &peer.allowed_ips) {
+            owners.insert(*net, ELSEWHERE);
+        }
         for slot in self.by_id.values() {
             let nets = self.get(*slot).map(|peer| &peer.config.allowed_ips);
             for net in nets.into_iter().flatten() {

@@ -7,12 +7,12 @@ use std::collections::VecDeque;
 
 /// Bytes that a key may send when its turn comes. What is left of it, or was not enough for a
 /// large packet, counts at its next turn.
-pub(crate) const QUANTUM: usize = 16 * 1024;
+pub const QUANTUM: usize = 16 * 1024;
 /// Empty queues kept for reuse.
 const SPARE: usize = 64;
 
 /// What waits behind one key.
-pub(crate) trait Queue: Default {
+pub trait Queue: Default {
     /// What is taken out.
     type Item;
 
@@ -31,7 +31,7 @@ pub(crate) trait Queue: Default {
 
 /// Queues by key, served in turn.
 #[derive(Debug)]
-pub(crate) struct Turns<K, Q> {
+pub struct Turns<K, Q> {
     ring: VecDeque<Turn<K, Q>>,
     spare: Vec<Q>,
 }
@@ -54,7 +54,7 @@ impl<K, Q> Default for Turns<K, Q> {
 
 impl<K: Copy + PartialEq, Q: Queue> Turns<K, Q> {
     /// Hands the queue of `key` to `fill`; a key without one takes its place behind all others.
-    pub(crate) fn with<R>(&mut self, key: K, fill: impl FnOnce(&mut Q) -> R) -> Option<R> {
+    pub fn with<R>(&mut self, key: K, fill: impl FnOnce(&mut Q) -> R) -> Option<R> {
         let place = self.ring.iter().position(|turn| turn.key == key);
         let place = place.unwrap_or_else(|| {
             self.ring.push_back(Turn {
@@ -68,13 +68,13 @@ impl<K: Copy + PartialEq, Q: Queue> Turns<K, Q> {
     }
 
     /// Takes the queue of `key` away; `None` if nothing waits behind it.
-    pub(crate) fn remove(&mut self, key: K) -> Option<Q> {
+    pub fn remove(&mut self, key: K) -> Option<Q> {
         let place = self.ring.iter().position(|turn| turn.key == key)?;
         self.ring.remove(place).map(|turn| turn.queue)
     }
 
     /// Returns the queue of `key`.
-    pub(crate) fn get_mut(&mut self, key: K) -> Option<&mut Q> {
+    pub fn get_mut(&mut self, key: K) -> Option<&mut Q> {
         let turn = self.ring.iter_mut().find(|turn| turn.key == key)?;
         Some(&mut turn.queue)
     }

@@ -87,6 +87,17 @@ where
     T::try_from(value).map_err(|_| outside())
 }
 
+/// As [`range`], for a value that may be absent.
+pub(super) fn some_range<'de, D, T, const MIN: i64, const MAX: i64>(
+    d: D,
+) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: TryFrom<i64>,
+{
+    range::<D, T, MIN, MAX>(d).map(Some)
+}
+
 /// Reads a number of bytes: an integer, or text such as `100MiB`.
 pub(super) fn bytes<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::Error> {
     d.deserialize_any(Bytes)

@@ -3,14 +3,17 @@
 //! Packets never leave this thread. What others want of the node is a [`Command`]; what the node
 //! reports goes out by bounded queues, and a full queue costs the report, never the thread.
 
+mod deal;
 mod gather;
 mod handshakes;
 mod io;
 mod pause;
+mod post;
 mod queues;
 mod reached;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{SocketAddr, TcpListener};
@@ -20,17 +23,21 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
-use wg::{Event, FlowId, Node, PeerConfig, PeerId, Refusal};
+use wg::{Event, FlowId, Handled, Node, PeerConfig, PeerId, Refusal};
 
 use crate::clock;
 use gather::Gather;
 use handshakes::Handshakes;
-use io::{Outer, Tun};
+use io::{Filled, Intake, Outer, Tun};
 use pause::Pause;
+use post::Mail;
 use reached::Came;
+use waiting::{Letter, Waiting};
 
+pub(super) use deal::Deal;
 pub(super) use io::outer;
-pub(super) use queues::{Command, FlowNews, Reports, Shard, reports};
+pub(super) use post::Mail as Boxes;
+pub(super) use queues::{Command, FlowNews, Inbox, Reports, Shard, reports};
 
 /// The longest pause between two looks at the node's timers.
 const TICK: Duration = Duration::from_millis(250);
@@ -44,6 +51,10 @@ const TUN_READS_PER_ROUND: usize = 128;
 const BYTES_PER_DELIVERY: usize = 64 * 1024;
 /// Bytes sent in one round, about a quarter of a millisecond of encryption.
 const BYTES_PER_ROUND: usize = 256 * 1024;
+/// Batches read in one round while more comes than is opened.
+const BATCHES_PER_ROUND: usize = 16;
+/// How long after datagrams of several senders came at once one sender's batch is not taken whole.
+const SHARED: Duration = Duration::from_secs(1);
 /// Rounds after which the runtime looks at all descriptors, though one has always something.
 const ROUNDS_AT_ONCE: u32 = 8;
 
@@ -52,6 +63,8 @@ const ROUNDS_AT_ONCE: u32 = 8;
 pub(super) struct Parts {
     /// The bound UDP socket.
     pub(super) outer: std::net::UdpSocket,
+    /// Where another thread puts what the socket receives, if this shard does not read it itself.
+    pub(super) mail: Option<Mail>,
     /// The TUN device.
     pub(super) tun: std::os::fd::OwnedFd,
     /// The private IPv4 listener.
@@ -65,6 +78,10 @@ pub(super) struct Parts {
 pub(super) struct Loop {
     node: Node,
     outer: Outer,
+    arrivals: Arrivals,
+    waiting: Waiting,
+    /// When a batch last had datagrams of several senders.
+    shared: Option<Instant>,
     tun: Tun,
     listen4: tokio::net::TcpListener,
     listen6: Option<tokio::net::TcpListener>,
@@ -81,6 +98,27 @@ pub(super) struct Loop {
     accept_pause: Pause,
     /// Rounds since the runtime last looked at the descriptors.
     rounds: u32,
+}
+
+/// Where datagrams come from.
+#[derive(Debug)]
+enum Arrivals {
+    /// The socket: this shard is the only one.
+    Socket(Box<Intake>),
+    /// What another thread reads of it for all shards, and where that is put while it is moved.
+    Mail(Mail, VecDeque<Letter>),
+}
+
+impl Arrivals {
+    async fn ready(&self) {
+        match self {
+            Self::Socket(intake) => intake.readable().await,
+            Self::Mail(mail, _) => match mail.own() {
+                Some(post) => post.rung().await,
+                None => std::future::pending().await,
+            },
+        }
+    }
 }
 
 enum Wake {
@@ -100,9 +138,16 @@ impl Loop {
             listener.set_nonblocking(true)?;
             tokio::net::TcpListener::from_std(listener)
         };
+        let arrivals = match parts.mail {
+            Some(mail) => Arrivals::Mail(mail, VecDeque::new()),
+            None => Arrivals::Socket(Box::new(Intake::new(&parts.outer)?)),
+        };
         Ok(Self {
             node,
             outer: Outer::new(parts.outer)?,
+            arrivals,
+            waiting: Waiting::default(),
+            shared: None,
             tun: Tun::new(parts.tun)?,
             listen4: listen(parts.listen4)?,
             listen6: parts.listen6.map(listen).transpose()?,
@@ -133,16 +178,16 @@ impl Loop {
                 }
                 Wake::Command(None) => return,
                 Wake::Command(Some(command)) => {
-                    self.obey(command).await;
+                    self.obey(command);
                     for _ in 1..COMMANDS_PER_ROUND {
                         let Ok(command) = commands.try_recv() else {
                             break;
                         };
-                        self.obey(command).await;
+                        self.obey(command);
                     }
                 }
             }
-            self.round().await;
+            self.round();
             self.look_around().await;
             self.gather();
             self.arm(timer.as_mut());
@@ -159,18 +204,18 @@ impl Loop {
         let now = clock::now();
         let accepts = self.accept_pause.is_over(now);
         tokio::select! {
-            () = self.outer.readable(), if self.outer_pause.is_over(now) => Wake::Io,
+            () = self.arrivals.ready(), if self.outer_pause.is_over(now) => Wake::Io,
             () = self.tun.readable(), if self.tun_pause.is_over(now) => Wake::Io,
             accepted = self.listen4.accept(), if accepts => Wake::Accepted(accepted),
             accepted = accept6, if accepts => Wake::Accepted(accepted),
             command = commands.recv() => Wake::Command(command),
-            () = std::future::ready(()), if self.node.wants_to_transmit() => Wake::Io,
+            () = std::future::ready(()), if self.has_more() => Wake::Io,
             () = timer => Wake::Timer,
         }
     }
 
     /// Moves what is there in both directions, then looks at the node's timers.
-    async fn round(&mut self) {
+    fn round(&mut self) {
         let now = clock::now();
         if self.outer_pause.is_over(now) {
             let received = self.receive(now);
@@ -180,20 +225,25 @@ impl Loop {
             let read = self.read_tun(now);
             self.tun_pause.note(read, "TUN", now);
         }
-        self.transmit(BYTES_PER_ROUND).await;
+        self.transmit(BYTES_PER_ROUND);
         self.shake_hands();
         if self.node.poll_timeout().is_none_or(|(at, _)| at <= now) {
             self.node.handle_timeout(now);
         }
         self.deliver();
-        self.transmit(BYTES_PER_ROUND).await;
+        self.transmit(BYTES_PER_ROUND);
+    }
+
+    /// Whether there is something to do though nothing arrives.
+    fn has_more(&self) -> bool {
+        self.node.wants_to_transmit() || !self.waiting.is_empty()
     }
 
     /// Lets the runtime ask the system which descriptors are ready. While one of them always is,
     /// it would not, and what the others have would wait.
     async fn look_around(&mut self) {
         self.rounds += 1;
-        if self.rounds >= ROUNDS_AT_ONCE || self.node.wants_to_transmit() {
+        if self.rounds >= ROUNDS_AT_ONCE || self.has_more() {
             self.rounds = 0;
             tokio::task::yield_now().await;
         }
@@ -206,7 +256,7 @@ impl Loop {
     )]
     fn gather(&self) {
         if let Some(pause) = self.gather.pause()
-            && !self.node.wants_to_transmit()
+            && !self.has_more()
         {
             std::thread::sleep(pause);
         }
@@ -219,8 +269,14 @@ impl Loop {
         self.handshakes.earn(start);
         let mut now = start;
         while self.handshakes.may_go_on(start, now) {
-            let node = &mut self.node;
-            let handle = |from, message: &[u8]| node.handle_admitted(from, message, now, wall);
+            let (node, arrivals) = (&mut self.node, &self.arrivals);
+            let handle = |(from, here), message: &[u8]| {
+                let handled = node.handle_admitted(from, message, now, wall);
+                if let (Handled::Elsewhere(peer), Arrivals::Mail(mail, _)) = (handled, arrivals) {
+                    mail.pass_on(peer, from, here, message);
+                }
+                handled != Handled::Refused
+            };
             let Some(is_known) = self.handshakes.next(handle) else {
                 return;
             };
@@ -231,41 +287,115 @@ impl Loop {
         }
     }
 
-    /// Decrypts one batch of datagrams; the segments of a flow in it are written to the TUN device
-    /// together, whether the kernel merged their datagrams or not.
+    /// Decrypts what arrived, at most about a round's worth; the segments of a flow in it are
+    /// written to the TUN device together, whether the kernel merged their datagrams or not.
     fn receive(&mut self, now: Instant) -> std::io::Result<()> {
+        let arrived = self.collect(now);
         let wall = clock::wall();
-        let (mut undelivered, mut received) = (0, 0);
-        for index in 0..self.outer.receive()? {
+        let (mut undelivered, mut opened) = (0, 0);
+        while opened < BYTES_PER_ROUND
+            && let Some(mut letter) = self.waiting.next()
+        {
+            let (bytes, is_admitted) = (letter.len(), letter.is_admitted);
             let (node, handshakes) = (&mut self.node, &mut self.handshakes);
-            let bytes = self.outer.datagrams(index, |from, datagram| {
-                if Node::is_handshake(datagram) {
-                    if node.admit_handshake(from, datagram, handshakes.are_crowded(), now) {
-                        handshakes.put_off(from, datagram);
-                        return Came::Asking;
-                    }
-                    // perhaps a cookie
-                    return match node.wants_to_transmit() {
-                        true => Came::Asking,
-                        false => Came::Nothing,
-                    };
-                }
-                if node.handle_datagram(from, datagram, now, wall) {
-                    handshakes.saw_data(now);
-                    return Came::Believed;
-                }
-                Came::Nothing
-            });
-            received += bytes;
+            let filled = letter.filled();
+            open(
+                node,
+                handshakes,
+                &mut self.outer,
+                filled,
+                is_admitted,
+                (now, wall),
+            );
+            letter.recycle(&mut self.waiting.spare);
+            opened += bytes;
             undelivered += bytes;
             if undelivered >= BYTES_PER_DELIVERY {
                 self.deliver();
                 undelivered = 0;
             }
         }
-        self.gather.received(received, now);
         self.deliver();
+        arrived
+    }
+
+    /// Takes what arrived. Where a batch is all there is, it is opened where it lies; where more
+    /// comes than is opened and several devices send, it waits, for each to have its turn.
+    fn collect(&mut self, now: Instant) -> std::io::Result<()> {
+        if let Arrivals::Mail(mail, moving) = &mut self.arrivals {
+            if let Some(post) = mail.own() {
+                let lost = post.take(moving, &mut self.waiting.spare);
+                self.node.note_lost(lost);
+            }
+            for letter in moving.drain(..) {
+                let of = self.node.named_by(letter.first());
+                let lost = self.waiting.push(of, letter);
+                self.node.note_lost(lost);
+            }
+            return Ok(());
+        }
+        let mut bytes = 0;
+        for _ in 0..BATCHES_PER_ROUND {
+            let Arrivals::Socket(intake) = &mut self.arrivals else {
+                break;
+            };
+            let received = intake.receive()?;
+            if intake.is_mixed() {
+                self.shared = Some(now);
+            }
+            let is_full = Intake::is_full(received);
+            let since = |at| now.saturating_duration_since(at);
+            let is_shared = is_full && self.shared.is_some_and(|at| since(at) < SHARED);
+            if self.waiting.is_empty() && !is_shared {
+                let opened = self.open_batch(received, now);
+                self.gather.received(opened, now);
+                return Ok(());
+            }
+            for nth in 0..received {
+                if let Some(filled) = intake.buffer(nth) {
+                    bytes += filled.bytes.len();
+                    let letter = Letter::new(&filled, &mut self.waiting.spare);
+                    let of = self.node.named_by(letter.first());
+                    let lost = self.waiting.push(of, letter);
+                    self.node.note_lost(lost);
+                }
+            }
+            if !is_full {
+                break;
+            }
+        }
+        self.gather.received(bytes, now);
         Ok(())
+    }
+
+    /// Decrypts a batch in the buffers it was received in; returns how many bytes it had.
+    fn open_batch(&mut self, received: usize, now: Instant) -> usize {
+        let wall = clock::wall();
+        let (mut undelivered, mut bytes) = (0, 0);
+        for nth in 0..received {
+            let Self {
+                arrivals: Arrivals::Socket(intake),
+                node,
+                handshakes,
+                outer,
+                ..
+            } = self
+            else {
+                return bytes;
+            };
+            let Some(filled) = intake.buffer(nth) else {
+                break;
+            };
+            let length = filled.bytes.len();
+            open(node, handshakes, outer, filled, false, (now, wall));
+            bytes += length;
+            undelivered += length;
+            if undelivered >= BYTES_PER_DELIVERY {
+                self.deliver();
+                undelivered = 0;
+            }
+        }
+        bytes
     }
 
     /// Reads what the kernel sends; the node decides what of it is next.
@@ -298,13 +428,13 @@ impl Loop {
     }
 
     /// Encrypts and sends about `most` bytes of what waits.
-    async fn transmit(&mut self, most: usize) {
+    fn transmit(&mut self, most: usize) {
         let mut sent = 0;
         while sent < most
             && let Some(transmit) = self.node.poll_transmit()
         {
             sent += transmit.contents.len();
-            self.outer.send(transmit).await;
+            self.outer.send(transmit);
         }
     }
 
@@ -356,22 +486,18 @@ impl Loop {
 
     /// Puts peers in force; a device that leaves is told that its flows are closed while there
     /// still are keys to tell it with.
-    async fn set_peers(
-        &mut self,
-        peers: Vec<PeerConfig>,
-        now: Instant,
-    ) -> Result<(), wg::NodeError> {
+    fn set_peers(&mut self, peers: Vec<PeerConfig>, now: Instant) -> Result<(), wg::NodeError> {
         let staying: BTreeSet<PeerId> = peers.iter().map(|peer| peer.id).collect();
         for leaving in self.peers.difference(&staying) {
             self.node.close_flows_of(*leaving, |_| false);
         }
-        self.transmit(usize::MAX).await;
+        self.transmit(usize::MAX);
         self.node.set_peers(peers, now)?;
         self.peers = staying;
         Ok(())
     }
 
-    async fn obey(&mut self, command: Command) {
+    fn obey(&mut self, command: Command) {
         let now = clock::now();
         let node = &mut self.node;
         let sent = match command {
@@ -414,7 +540,7 @@ impl Loop {
             } => node.send_echo_reply(peer, from, to, ident, seq, &payload, now),
             Command::SetPeers(peers, answer) => {
                 // the asker may have gone; the peers are in force all the same
-                let _ = answer.send(self.set_peers(peers, now).await);
+                let _ = answer.send(self.set_peers(peers, now));
                 Ok(())
             }
             Command::Status(peer, answer) => {
@@ -443,4 +569,36 @@ impl Loop {
             tracing::debug!(error = %why, "packet to a device was dropped");
         }
     }
+}
+
+/// Hands the datagrams of a buffer to the node; handshakes wait for their time. One that another
+/// shard has admitted is not asked for a cookie again.
+fn open(
+    node: &mut Node,
+    handshakes: &mut Handshakes,
+    outer: &mut Outer,
+    filled: Filled<'_>,
+    is_admitted: bool,
+    (now, wall): (Instant, Duration),
+) {
+    let (from, here) = (filled.from, filled.here);
+    outer.take_in(filled, |datagram| {
+        if Node::is_handshake(datagram) {
+            let is_crowded = handshakes.are_crowded();
+            if is_admitted || node.admit_handshake(from, datagram, is_crowded, now) {
+                handshakes.put_off((from, here), datagram);
+                return Came::Asking;
+            }
+            // perhaps a cookie
+            return match node.wants_to_transmit() {
+                true => Came::Asking,
+                false => Came::Nothing,
+            };
+        }
+        if node.handle_datagram(from, datagram, now, wall) {
+            handshakes.saw_data(now);
+            return Came::Believed;
+        }
+        Came::Nothing
+    });
 }

@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mock_instant::MockClock;
-use wg::{FlowId, FlowRecord, Inside, Node, NodeConfig, PeerId, PrivateKey};
+use wg::{FlowId, FlowRecord, Inside, Node, NodeConfig, PeerId, Place, PrivateKey};
 
 use crate::device::Device;
 use crate::kernel::Kernel;
@@ -209,5 +209,6 @@ fn config() -> NodeConfig {
             pool6: Some("fd64::/64".parse().unwrap()),
         },
         seed: [9; 32],
+        place: Place::ALONE,
     }
 }

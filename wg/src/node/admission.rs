@@ -2,8 +2,20 @@
 
 use super::datagram::RESPONSE;
 use super::{DropReason, Duration, Instant, Node, SocketAddr};
+use crate::config::PeerId;
 use crate::initiation;
 use crate::tunnel;
+
+/// What came of a handshake message that was admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handled {
+    /// A peer proved itself.
+    Believed,
+    /// It was dropped and counted.
+    Refused,
+    /// It names a peer of another node, which is to be given it: nothing was done here.
+    Elsewhere(PeerId),
+}
 
 impl Node {
     /// Whether a datagram is a handshake message by its kind and length; those may be handled in
@@ -33,27 +45,35 @@ impl Node {
         self.conclude(admitted)
     }
 
-    /// Handles a handshake message that was admitted; returns whether it was believed.
+    /// Handles a handshake message that was admitted, here or by another node of the gateway.
     pub fn handle_admitted(
         &mut self,
         from: SocketAddr,
         message: &[u8],
         now: Instant,
         wall: Duration,
-    ) -> bool {
-        let handled = self.handshake(from, message, now, wall);
-        self.conclude(handled)
+    ) -> Handled {
+        let elsewhere = match self.handshake(from, message, now, wall) {
+            Ok(elsewhere) => elsewhere,
+            Err(reason) => {
+                self.conclude(Err(reason));
+                return Handled::Refused;
+            }
+        };
+        self.settle();
+        elsewhere.map_or(Handled::Believed, Handled::Elsewhere)
     }
 
+    /// Returns the peer of another node that an initiation is from.
     pub(super) fn handshake(
         &mut self,
         from: SocketAddr,
         message: &[u8],
         now: Instant,
         wall: Duration,
-    ) -> Result<(), DropReason> {
+    ) -> Result<Option<PeerId>, DropReason> {
         if message.len() == RESPONSE {
-            self.response(from, message, now)
+            self.response(from, message, now).map(|()| None)
         } else {
             self.initiation(from, message, now, wall)
         }

@@ -1,6 +1,6 @@
 //! Outer datagrams: which peer sent one, and whether it may be believed.
 
-use super::{Duration, Event, Instant, Node, PeerSlot, SocketAddr};
+use super::{Duration, Event, Instant, Node, PeerId, PeerSlot, SocketAddr};
 use crate::counters::DropReason;
 use crate::initiation;
 use crate::mark::{Clock, Stamp};
@@ -50,7 +50,10 @@ impl Node {
         match (kind.map(u32::from_le_bytes), datagram.len()) {
             (Some(1), initiation::LEN) | (Some(2), RESPONSE) => {
                 self.admit(from, datagram, false, now)?;
-                self.handshake(from, datagram, now, wall)
+                match self.handshake(from, datagram, now, wall)? {
+                    None => Ok(()),
+                    Some(_elsewhere) => Err(DropReason::BadHandshake),
+                }
             }
             (Some(3), 64) => self.cookie(from, datagram, now),
             (Some(4), 32..) => self.data(from, datagram, now),
@@ -58,19 +61,21 @@ impl Node {
         }
     }
 
-    /// A peer wants a session.
+    /// A peer wants a session; returns it where another node has it.
     pub(super) fn initiation(
         &mut self,
         from: SocketAddr,
         datagram: &[u8],
         now: Instant,
         wall: Duration,
-    ) -> Result<(), DropReason> {
+    ) -> Result<Option<PeerId>, DropReason> {
         let message = datagram.first_chunk().ok_or(DropReason::NotWireGuard)?;
         let reader = &self.identity.reader;
         let opened = reader.open(message).ok_or(DropReason::BadHandshake)?;
-        let slot = self.peers.by_key(&opened.peer);
-        let slot = slot.ok_or(DropReason::BadHandshake)?;
+        let Some(slot) = self.peers.by_key(&opened.peer) else {
+            let elsewhere = self.peers.elsewhere(&opened.peer);
+            return elsewhere.map(Some).ok_or(DropReason::BadHandshake);
+        };
         let stamp = reader.stamp(&opened).ok_or(DropReason::BadHandshake)?;
         let peer = self.peers.get_mut(slot).ok_or(DropReason::BadHandshake)?;
         let clock = peer.mark.check(stamp, wall);
@@ -79,7 +84,7 @@ impl Node {
         self.ready_tunnel(slot, Some(stamp), now)?;
         self.answer(slot, from, datagram)?;
         self.note_handshake(slot, from, (stamp, clock), now, wall);
-        Ok(())
+        Ok(None)
     }
 
     /// Has boringtun answer an initiation that was checked.

@@ -9,7 +9,7 @@ use crate::peers::validate;
 use std::collections::BTreeMap;
 
 impl Node {
-    /// Replaces the set of peers.
+    /// Replaces the set of peers: that of the whole gateway, of which this node takes its own.
     ///
     /// Unchanged peers keep session and flows. A peer that is omitted, or whose key changed, is
     /// gone when this returns: its keys are wiped, its flows are closed and nothing more is sent
@@ -20,8 +20,11 @@ impl Node {
     /// [`NodeError`] says what is wrong with the set; the old one stays in force.
     pub fn set_peers(&mut self, peers: Vec<PeerConfig>, now: Instant) -> Result<(), NodeError> {
         validate(&peers, &self.config, &self.identity.public)?;
+        let place = self.config.place;
+        let (own, others): (Vec<PeerConfig>, Vec<PeerConfig>) =
+            peers.into_iter().partition(|peer| place.has(peer.id));
         let mut wanted: BTreeMap<PeerId, PeerConfig> =
-            peers.into_iter().map(|peer| (peer.id, peer)).collect();
+            own.into_iter().map(|peer| (peer.id, peer)).collect();
         for (id, slot) in self.peers.all() {
             let key = self.peers.get(slot).map(|peer| peer.config.public_key);
             match wanted.remove(&id) {
@@ -41,7 +44,7 @@ impl Node {
                 self.greetings.push_back(slot);
             }
         }
-        self.peers.rebuild_owners();
+        self.peers.rebuild_owners(&others);
         self.close_disowned();
         // Old entries may name slots that are free or taken again; both are harmless, many are not.
         let peers = &self.peers;

@@ -8,6 +8,7 @@ mod guards;
 mod handshake;
 mod hostile;
 mod membership;
+mod places;
 mod scale;
 pub(crate) mod support;
 mod tcp;

@@ -2,7 +2,7 @@
 //! worked on: a storm of them leaves nearly all of the time to those who are inside.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 /// Longest handshake message: an initiation.
@@ -24,10 +24,13 @@ const KNOWN: u32 = 20;
 /// The time for handshakes in one round while nobody uses the tunnel: about one.
 const QUIET: Duration = Duration::from_micros(250);
 
+/// Who sent a message, and to which address if that is told.
+pub(super) type Ends = (SocketAddr, Option<IpAddr>);
+
 /// Handshake messages in the order of their coming.
 #[derive(Debug)]
 pub(super) struct Handshakes {
-    waiting: VecDeque<(SocketAddr, [u8; LONGEST], usize)>,
+    waiting: VecDeque<(Ends, [u8; LONGEST], usize)>,
     /// Time that may be spent, and what the last one took beyond it.
     credit: Duration,
     debt: Duration,
@@ -102,35 +105,34 @@ impl Handshakes {
     }
 
     /// Keeps a message that was admitted for later.
-    pub(super) fn put_off(&mut self, from: SocketAddr, admitted: &[u8]) {
+    pub(super) fn put_off(&mut self, ends: Ends, admitted: &[u8]) {
         let mut message = [0; LONGEST];
         if let Some(room) = message.get_mut(..admitted.len())
             && self.waiting.len() < WAITING
         {
             room.copy_from_slice(admitted);
-            self.waiting.push_back((from, message, admitted.len()));
+            self.waiting.push_back((ends, message, admitted.len()));
         }
     }
 
     /// Gives the oldest message to `handle` and returns its answer; `None` when none waits.
-    pub(super) fn next<R>(&mut self, handle: impl FnOnce(SocketAddr, &[u8]) -> R) -> Option<R> {
-        let (from, message, len) = self.waiting.pop_front()?;
-        Some(handle(from, message.get(..len).unwrap_or_default()))
+    pub(super) fn next<R>(&mut self, handle: impl FnOnce(Ends, &[u8]) -> R) -> Option<R> {
+        let (ends, message, len) = self.waiting.pop_front()?;
+        Some(handle(ends, message.get(..len).unwrap_or_default()))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
     use std::time::{Duration, Instant};
 
-    use super::{CROWD, Handshakes, LONGEST, QUIET, SAVED, WAITING};
+    use super::{CROWD, Ends, Handshakes, LONGEST, QUIET, SAVED, WAITING};
     use crate::clock;
 
     const STEP: Duration = Duration::from_micros(100);
 
-    fn from() -> SocketAddr {
-        "192.0.2.1:9".parse().unwrap()
+    fn from() -> Ends {
+        ("192.0.2.1:9".parse().unwrap(), None)
     }
 
     /// Rounds of a millisecond in a tunnel in use, for a second, each message taking a tenth of

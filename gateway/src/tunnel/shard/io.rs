@@ -1,13 +1,13 @@
-//! The two descriptors packets pass: the UDP socket and the TUN device.
+//! The two descriptors packets pass: the UDP socket, to read from and to send on, and the TUN device.
 
 use std::io::{self, IoSliceMut};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
 
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo, ReceiveTimestampns};
 use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSockRef, UdpSocketState};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt::{
     Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ip_recvtos,
@@ -25,7 +25,10 @@ const DATAGRAM_MAX: usize = 64 * 1024;
 /// Socket buffer asked of the kernel; it grants up to `net.core.rmem_max` and `wmem_max`.
 const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
 /// How long a full socket holds the packet loop before a batch is dropped.
-const SEND_PATIENCE: Duration = Duration::from_millis(20);
+const SEND_PATIENCE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 20_000_000,
+};
 
 /// Takes the UDP socket of the tunnel that was passed, or binds one, and asks for large buffers.
 ///
@@ -52,39 +55,48 @@ pub(in crate::tunnel) fn outer(
     Ok(socket)
 }
 
-/// The UDP socket with its receive buffers.
+/// What the kernel merged of the datagrams of one source.
 #[derive(Debug)]
-pub(super) struct Outer {
-    socket: tokio::net::UdpSocket,
+pub(super) struct Filled<'a> {
+    /// Who sent them.
+    pub(super) from: SocketAddr,
+    /// The address they were sent to, where the socket listens on every address.
+    pub(super) here: Option<IpAddr>,
+    /// The bytes of each but the last, which may have fewer.
+    pub(super) stride: usize,
+    /// All of them.
+    pub(super) bytes: &'a mut [u8],
+}
+
+/// The UDP socket to read from, with its buffers.
+#[derive(Debug)]
+pub(super) struct Intake {
+    socket: AsyncFd<OwnedFd>,
     state: UdpSocketState,
     buffer: Box<[u8]>,
     meta: [RecvMeta; BATCH_SIZE],
     /// The buffers of the last batch in the order in which they are handed out.
     order: Vec<usize>,
-    /// Where sources reached a socket that listens on every address.
-    reached: Option<Reached>,
-    /// Datagrams that one call sends at most, as the kernel said at first.
-    segments: usize,
+    is_everywhere: bool,
 }
 
-impl Outer {
-    pub(super) fn new(socket: UdpSocket) -> io::Result<Self> {
+impl Intake {
+    pub(super) fn new(socket: &UdpSocket) -> io::Result<Self> {
         let is_everywhere = socket.local_addr()?.ip().is_unspecified();
-        let state = set_up(&socket, is_everywhere)?;
-        let segments = state.max_gso_segments();
+        let state = set_up(socket, is_everywhere)?;
         Ok(Self {
-            socket: tokio::net::UdpSocket::from_std(socket)?,
+            socket: sys::watch(socket.try_clone()?.into())?,
             state,
             buffer: vec![0; BATCH_SIZE * DATAGRAM_MAX].into_boxed_slice(),
             meta: [RecvMeta::default(); BATCH_SIZE],
             order: Vec::with_capacity(BATCH_SIZE),
-            reached: is_everywhere.then(Reached::new),
-            segments,
+            is_everywhere,
         })
     }
 
     /// Waits for a datagram; an error of the descriptor counts as one.
     pub(super) async fn readable(&self) {
+        // readiness is cleared by the read that finds nothing
         drop(self.socket.readable().await);
     }
 
@@ -104,8 +116,8 @@ impl Outer {
         let mut chunks = buffer.chunks_mut(DATAGRAM_MAX);
         let mut slices: [IoSliceMut<'_>; BATCH_SIZE] =
             std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
-        let received = socket.try_io(Interest::READABLE, || {
-            state.recv(UdpSockRef::from(&*socket), &mut slices, meta)
+        let received = socket.try_io(Interest::READABLE, |socket| {
+            state.recv(UdpSockRef::from(socket), &mut slices, meta)
         });
         let received = unless_blocked(received, 0)?;
         let filled = meta.get(..received).unwrap_or_default();
@@ -113,37 +125,84 @@ impl Outer {
         Ok(received)
     }
 
-    /// Hands out the datagrams of one buffer of the last batch, sources in turn; returns how many
-    /// bytes they have. What `each` tells of one says whether answers leave from the address that it was
-    /// sent to.
-    pub(super) fn datagrams(
-        &mut self,
-        nth: usize,
-        mut each: impl FnMut(SocketAddr, &mut [u8]) -> Came,
-    ) -> usize {
-        let Some(&index) = self.order.get(nth) else {
-            return 0;
-        };
-        let buffer = self.buffer.chunks_mut(DATAGRAM_MAX).nth(index);
-        let (Some(buffer), Some(meta)) = (buffer, self.meta.get(index)) else {
-            return 0;
-        };
-        let filled = buffer.get_mut(..meta.len).unwrap_or_default();
+    /// Whether a batch of so many buffers was all that fits, and the kernel may have more.
+    pub(super) const fn is_full(received: usize) -> bool {
+        received >= BATCH_SIZE
+    }
+
+    /// Whether the last batch came from more than one source.
+    pub(super) fn is_mixed(&self) -> bool {
+        let first = self.order.first().and_then(|place| self.meta.get(*place));
+        let mut others = self.order.iter().filter_map(|place| self.meta.get(*place));
+        others.any(|meta| first.is_some_and(|first| first.addr != meta.addr))
+    }
+
+    /// Returns one buffer of the last batch, sources in turn.
+    pub(super) fn buffer(&mut self, nth: usize) -> Option<Filled<'_>> {
+        let index = *self.order.get(nth)?;
+        let meta = self.meta.get(index)?;
+        let buffer = self.buffer.chunks_mut(DATAGRAM_MAX).nth(index)?;
+        Some(Filled {
+            from: meta.addr,
+            here: meta.dst_ip.filter(|_| self.is_everywhere),
+            stride: meta.stride.max(1),
+            bytes: buffer.get_mut(..meta.len)?,
+        })
+    }
+}
+
+/// The UDP socket to send on.
+#[derive(Debug)]
+pub(super) struct Outer {
+    socket: UdpSocket,
+    state: UdpSocketState,
+    /// Where sources reached a socket that listens on every address.
+    reached: Option<Reached>,
+    /// Datagrams that one call sends at most, as the kernel said at first.
+    segments: usize,
+}
+
+impl Outer {
+    pub(super) fn new(socket: UdpSocket) -> io::Result<Self> {
+        let is_everywhere = socket.local_addr()?.ip().is_unspecified();
+        let state = set_up(&socket, is_everywhere)?;
+        let segments = state.max_gso_segments();
+        Ok(Self {
+            socket,
+            state,
+            reached: is_everywhere.then(Reached::new),
+            segments,
+        })
+    }
+
+    /// Hands the datagrams of a buffer to `each`. What it tells of one says whether answers leave
+    /// from the address that it was sent to.
+    pub(super) fn take_in(&mut self, filled: Filled<'_>, mut each: impl FnMut(&mut [u8]) -> Came) {
+        let Filled {
+            from,
+            here,
+            stride,
+            bytes,
+        } = filled;
         let mut noted = Came::Nothing;
-        for datagram in filled.chunks_mut(meta.stride.max(1)) {
-            let came = each(meta.addr, datagram);
-            if came != noted
-                && let (Some(reached), Some(here)) = (&mut self.reached, meta.dst_ip)
-            {
-                reached.note(meta.addr, here, came);
+        for datagram in bytes.chunks_mut(stride) {
+            let came = each(datagram);
+            if came != noted {
+                self.note(from, here, came);
                 noted = came;
             }
         }
-        meta.len
+    }
+
+    /// Notes what came from a source, and where to.
+    pub(super) fn note(&mut self, from: SocketAddr, here: Option<IpAddr>, came: Came) {
+        if let (Some(reached), Some(here)) = (&mut self.reached, here) {
+            reached.note(from, here, came);
+        }
     }
 
     /// Sends one batch; what cannot be sent in time is dropped, as on any full link.
-    pub(super) async fn send(&mut self, transmit: wg::Transmit<'_>) {
+    pub(super) fn send(&mut self, transmit: wg::Transmit<'_>) {
         let to = transmit.to;
         let reached = self.reached.as_ref();
         let mut here = reached.and_then(|reached| reached.from(to, transmit.contents));
@@ -157,11 +216,11 @@ impl Outer {
                 segment_size: (contents.len() > size).then_some(size),
                 src_ip: here,
             };
-            let mut sent = self.send_part(&part).await;
+            let mut sent = self.send_part(&part);
             if matches!(&sent, Err(why) if is_no_address(why)) && here.take().is_some() {
                 part.src_ip = None;
                 self.left(to);
-                sent = self.send_part(&part).await;
+                sent = self.send_part(&part);
             }
             if let Err(why) = sent {
                 tracing::debug!(error = %why, %to, "tunnel send failed");
@@ -169,15 +228,14 @@ impl Outer {
         }
     }
 
-    async fn send_part(&self, part: &quinn_udp::Transmit<'_>) -> io::Result<()> {
-        let attempt = || {
-            self.socket.try_io(Interest::WRITABLE, || {
-                self.state.try_send(UdpSockRef::from(&self.socket), part)
-            })
-        };
+    fn send_part(&self, part: &quinn_udp::Transmit<'_>) -> io::Result<()> {
+        let attempt = || self.state.try_send(UdpSockRef::from(&self.socket), part);
         let sent = attempt();
         if matches!(&sent, Err(why) if why.kind() == io::ErrorKind::WouldBlock) {
-            drop(tokio::time::timeout(SEND_PATIENCE, self.socket.writable()).await);
+            // the loop has nothing else to do; to be told of each datagram that left would wake it
+            let mut socket = [PollFd::new(&self.socket, PollFlags::OUT)];
+            // whatever it says, the next attempt says it too
+            let _ = poll(&mut socket, Some(&SEND_PATIENCE));
             // full still: dropped, and no error of an address
             return unless_blocked(attempt(), ());
         }
@@ -322,7 +380,9 @@ mod tests {
     use nix::sys::socket::getsockopt;
     use quinn_udp::RecvMeta;
 
-    use super::{Came, Ipv4PacketInfo, Ipv6RecvPacketInfo, Outer, ReceiveTimestampns, fair_order};
+    use super::{
+        Came, Intake, Ipv4PacketInfo, Ipv6RecvPacketInfo, Outer, ReceiveTimestampns, fair_order,
+    };
 
     fn order(batch: &[(u16, usize)]) -> Vec<usize> {
         let meta = |(port, len): &(u16, usize)| {
@@ -342,43 +402,46 @@ mod tests {
         for (at, is_ipv6) in [("127.0.0.1:0", false), ("[::1]:0", true)] {
             let socket = UdpSocket::bind(at).unwrap();
             let to = socket.local_addr().unwrap();
-            let mut outer = Outer::new(socket).unwrap();
-            assert!(!getsockopt(&outer.socket, ReceiveTimestampns).unwrap());
-            assert!(!getsockopt(&outer.socket, Ipv4PacketInfo).unwrap());
-            assert!(!is_ipv6 || !getsockopt(&outer.socket, Ipv6RecvPacketInfo).unwrap());
+            let mut intake = Intake::new(&socket).unwrap();
+            assert!(!getsockopt(&socket, ReceiveTimestampns).unwrap());
+            assert!(!getsockopt(&socket, Ipv4PacketInfo).unwrap());
+            assert!(!is_ipv6 || !getsockopt(&socket, Ipv6RecvPacketInfo).unwrap());
             let sender = UdpSocket::bind((to.ip(), 0)).unwrap();
             sender.send_to(b"datagram", to).unwrap();
-            outer.readable().await;
-            assert_eq!(outer.receive().unwrap(), 1);
-            let mut heard = Vec::new();
-            let bytes = outer.datagrams(0, |from, bytes| {
-                heard.push((from, bytes.to_vec()));
-                Came::Believed
-            });
-            let from = sender.local_addr().unwrap();
-            assert_eq!((bytes, heard), (8, vec![(from, b"datagram".to_vec())]));
+            intake.readable().await;
+            assert_eq!(intake.receive().unwrap(), 1);
+            assert!(!intake.is_mixed());
+            let filled = intake.buffer(0).unwrap();
+            assert_eq!(filled.from, sender.local_addr().unwrap());
+            assert_eq!((&*filled.bytes, filled.here), (&b"datagram"[..], None));
+            assert!(intake.buffer(1).is_none());
         }
     }
 
-    /// A laptop that sends one datagram to `to` and hears from nowhere else, and its answer through `outer`.
-    async fn answered(outer: &mut Outer, to: SocketAddr, came: Came) -> bool {
+    fn both(socket: UdpSocket) -> (Intake, Outer) {
+        (Intake::new(&socket).unwrap(), Outer::new(socket).unwrap())
+    }
+
+    /// A laptop that sends one datagram to `to` and hears from nowhere else, and its answer through the socket.
+    async fn answered(ends: &mut (Intake, Outer), to: SocketAddr, came: Came) -> bool {
+        let (intake, outer) = ends;
         let laptop = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         laptop.connect(to).unwrap();
         laptop.send(b"question").unwrap();
-        outer.readable().await;
-        assert_eq!(outer.receive().unwrap(), 1);
-        let mut heard = None;
-        let bytes = outer.datagrams(0, |from, _| {
-            heard = Some(from);
+        intake.readable().await;
+        assert_eq!(intake.receive().unwrap(), 1);
+        let filled = intake.buffer(0).unwrap();
+        let heard = filled.from;
+        outer.take_in(filled, |datagram| {
+            assert_eq!(datagram, b"question");
             came
         });
-        assert_eq!(bytes, 8);
         let answer = wg::Transmit {
-            to: heard.unwrap(),
+            to: heard,
             segment_size: None,
             contents: b"answer",
         };
-        outer.send(answer).await;
+        outer.send(answer);
         laptop.set_nonblocking(true).unwrap();
         laptop.recv(&mut [0; 10]).is_ok()
     }
@@ -388,20 +451,20 @@ mod tests {
         for everywhere in ["0.0.0.0:0", "[::]:0"] {
             let socket = UdpSocket::bind(everywhere).unwrap();
             let port = socket.local_addr().unwrap().port();
-            let mut outer = Outer::new(socket).unwrap();
+            let mut ends = both(socket);
             for here in [[127, 0, 0, 1], [127, 0, 0, 2], [127, 9, 9, 9]] {
                 for came in [Came::Believed, Came::Asking] {
-                    assert!(answered(&mut outer, (here, port).into(), came).await);
+                    assert!(answered(&mut ends, (here, port).into(), came).await);
                 }
             }
             // its twin: what nobody answers says nothing of where to answer from
             let other = SocketAddr::from(([127, 0, 0, 2], port));
-            assert!(!answered(&mut outer, other, Came::Nothing).await);
+            assert!(!answered(&mut ends, other, Came::Nothing).await);
         }
         let socket = UdpSocket::bind("127.0.0.2:0").unwrap();
         let to = socket.local_addr().unwrap();
-        let mut outer = Outer::new(socket).unwrap();
-        assert!(answered(&mut outer, to, Came::Believed).await);
+        let mut ends = both(socket);
+        assert!(answered(&mut ends, to, Came::Believed).await);
     }
 
     #[tokio::test]
@@ -424,7 +487,7 @@ mod tests {
                 segment_size: Some(10),
                 contents,
             };
-            outer.send(transmit).await;
+            outer.send(transmit);
             laptop.set_nonblocking(true).unwrap();
             for _ in 0..2 {
                 assert_eq!(laptop.recv(&mut [0; 30]).unwrap(), 10);

@@ -6,9 +6,9 @@ use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
-use wg::{Inside, Node, NodeConfig, PrivateKey};
+use wg::{Inside, Node, NodeConfig, Place, PrivateKey};
 
-use super::{Command, FlowNews, Loop, Parts, Shard, reports};
+use super::{BYTES_PER_DELIVERY, Command, FlowNews, Inbox, Loop, Parts, Shard, reports};
 use crate::clock;
 use crate::tunnel::namespace::{POOL4, POOL6};
 use laptop::Laptop;
@@ -27,6 +27,7 @@ fn node() -> Node {
         mtu: 1420,
         inside,
         seed: [0; 32],
+        place: Place::ALONE,
     };
     Node::new(config, clock::now()).unwrap()
 }
@@ -39,6 +40,7 @@ fn parts() -> (Parts, UnixDatagram) {
     tun.set_nonblocking(true).unwrap();
     let parts = Parts {
         outer: UdpSocket::bind(("127.0.0.1", 0)).unwrap(),
+        mail: None,
         tun: OwnedFd::from(tun),
         listen4: listener.into(),
         listen6: None,
@@ -147,7 +149,7 @@ fn written(tun: &UnixDatagram) -> Vec<u8> {
 #[tokio::test]
 async fn segments_that_come_one_by_one_are_written_as_one() {
     let (parts, tun) = parts();
-    let mut laptop = Laptop::new(parts.outer.local_addr().unwrap());
+    let mut laptop = Laptop::new(parts.outer.local_addr().unwrap(), 2);
     let (out, mut inbox) = reports();
     let (shard, mut commands) = Shard::channel();
     let mut shard_loop = Loop::new(node(), parts, out).unwrap();
@@ -175,4 +177,68 @@ async fn segments_that_come_one_by_one_are_written_as_one() {
         assert!(written(&tun) == sent, "twenty segments in one packet");
     };
     tokio::join!(talk, shard_loop.run(&mut commands));
+}
+
+/// Payload bytes of one segment that nearly fills a datagram, and how many of them one laptop sends:
+/// more than one look at the socket takes, and less than the smallest socket holds.
+const LARGE: usize = 1300;
+const MANY: u32 = 80;
+
+/// Two laptops with a flow each, whose datagrams came at once.
+async fn two_flows(shard: &Shard, inbox: &mut Inbox, laptops: &mut [Laptop; 2]) {
+    let peers = laptops.iter().map(Laptop::config).collect();
+    let set = shard.ask(|answer| Command::SetPeers(peers, answer)).await;
+    set.unwrap().unwrap();
+    for laptop in laptops.iter_mut() {
+        laptop.shake_hands().await;
+    }
+    for laptop in laptops {
+        laptop.send(laptop::SYN, 1000, b"");
+    }
+    for _ in 0..2 {
+        let Some(FlowNews::Syn(flow)) = inbox.flows.recv().await else {
+            panic!("no SYN");
+        };
+        shard.tell(Command::Permit(flow.id)).await;
+    }
+    assert!(shard.ask(Command::Counters).await.is_some());
+}
+
+#[tokio::test]
+async fn who_sends_little_is_heard_before_all_that_another_sent_before_it() {
+    let (parts, tun) = parts();
+    let to = parts.outer.local_addr().unwrap();
+    let (out, mut inbox) = reports();
+    let (shard, mut commands) = Shard::channel();
+    let mut shard_loop = Loop::new(node(), parts, out).unwrap();
+    let talk = async move {
+        let mut laptops = [Laptop::new(to, 2), Laptop::new(to, 3)];
+        two_flows(&shard, &mut inbox, &mut laptops).await;
+        for _ in 0..2 {
+            assert_eq!(written(&tun), b"");
+        }
+        let [much, little] = &mut laptops;
+        for part in 0..MANY {
+            let seq = 1001 + part * u32::try_from(LARGE).unwrap();
+            much.send(laptop::ACK, seq, &[7; LARGE]);
+        }
+        little.send(laptop::ACK, 1001, b"little");
+        // with the two that opened the flows
+        let passed = async || shard.ask(Command::Counters).await.unwrap().tun_segments;
+        while passed().await < u64::from(MANY) + 3 {
+            tokio::task::yield_now().await;
+        }
+        let mut ahead = 0;
+        loop {
+            let payload = written(&tun);
+            if payload == b"little" {
+                break ahead;
+            }
+            ahead += payload.len();
+        }
+    };
+    let (ahead, ()) = tokio::join!(talk, shard_loop.run(&mut commands));
+    // what one write to the TUN device holds may have been under way
+    assert!(ahead < BYTES_PER_DELIVERY + 2 * LARGE, "{ahead}");
+    assert!(ahead + LARGE < LARGE * usize::try_from(MANY).unwrap());
 }

@@ -1,5 +1,5 @@
 use super::support::*;
-use crate::{DropReason, Event, Node, PeerId, PresharedKey, PrivateKey};
+use crate::{DropReason, Event, Handled, Node, PeerId, PresharedKey, PrivateKey};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -204,13 +204,12 @@ fn who_shows_a_cookie_joins_a_crowd_and_others_are_asked_for_one() {
         world.sent().is_empty(),
         "nothing is answered before its turn"
     );
-    assert!(world.node.handle_admitted(from, &second, now, wall));
+    let handled = world.node.handle_admitted(from, &second, now, wall);
+    assert_eq!(handled, Handled::Believed);
     let answer = world.sent().remove(0).1;
     assert!(Node::is_handshake(&answer));
-    assert!(
-        !world.node.handle_admitted(from, &second, now, wall),
-        "a replay"
-    );
+    let again = world.node.handle_admitted(from, &second, now, wall);
+    assert_eq!(again, Handled::Refused, "a replay");
     assert!(
         world.node.admit_handshake(from, &first, false, now),
         "no crowd"

@@ -7,7 +7,7 @@ use boringtun::noise::{Tunn, TunnResult};
 
 use crate::packet::{tcp, vnet};
 use crate::{
-    Event, FlowId, FlowRecord, Inside, Node, NodeConfig, PeerConfig, PeerId, PresharedKey,
+    Event, FlowId, FlowRecord, Inside, Node, NodeConfig, PeerConfig, PeerId, Place, PresharedKey,
     PrivateKey, PublicKey,
 };
 
@@ -37,6 +37,7 @@ pub(crate) fn config() -> NodeConfig {
             pool6: Some("fd64::/64".parse().unwrap()),
         },
         seed: [5; 32],
+        place: Place::ALONE,
     }
 }
 
@@ -77,8 +78,13 @@ impl World {
     }
 
     pub(crate) fn with(peers: Vec<PeerConfig>) -> Self {
+        Self::at(Place::ALONE, peers)
+    }
+
+    /// One node of a gateway with these devices.
+    pub(crate) fn at(place: Place, peers: Vec<PeerConfig>) -> Self {
         let now = epoch();
-        let mut node = Node::new(config(), now).unwrap();
+        let mut node = Node::new(NodeConfig { place, ..config() }, now).unwrap();
         node.set_peers(peers, now).unwrap();
         Self {
             node,

@@ -1,44 +1,55 @@
 //! A laptop's end of the tunnel: bare boringtun, and TCP segments made by hand.
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
 use boringtun::noise::{Tunn, TunnResult};
 use boringtun::x25519::{PublicKey, StaticSecret};
+use ipnet::IpNet;
 use wg::{PeerConfig, PeerId, PrivateKey};
 
 use super::node;
 
 pub(super) const SYN: u8 = 0x02;
 pub(super) const ACK: u8 = 0x10;
-const FROM: (Ipv4Addr, u16) = (Ipv4Addr::new(10, 200, 200, 2), 40_000);
+const PORT: u16 = 40_000;
 const TO: (Ipv4Addr, u16) = (Ipv4Addr::new(10, 78, 0, 2), 7000);
-const KEY: [u8; 32] = [2; 32];
 
 pub(super) struct Laptop {
+    number: u8,
     tunn: Tunn,
     socket: UdpSocket,
 }
 
 impl Laptop {
-    pub(super) fn new(gateway: SocketAddr) -> Self {
+    /// Makes laptop `number`, which has 10.200.200.`number` in the tunnel.
+    pub(super) fn new(gateway: SocketAddr, number: u8) -> Self {
         let theirs = PublicKey::from(*node().public_key().as_bytes());
-        let tunn = Tunn::new(StaticSecret::from(KEY), theirs, None, None, 1, None);
+        let key = StaticSecret::from([number; 32]);
+        let tunn = Tunn::new(key, theirs, None, None, 1, None);
         let socket = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
         socket.connect(gateway).unwrap();
         socket.set_nonblocking(true).unwrap();
-        Self { tunn, socket }
+        Self {
+            number,
+            tunn,
+            socket,
+        }
     }
 
     pub(super) fn config(&self) -> PeerConfig {
         PeerConfig {
-            id: PeerId(1),
-            public_key: PrivateKey::from_bytes(KEY).public_key(),
+            id: PeerId(self.number.into()),
+            public_key: PrivateKey::from_bytes([self.number; 32]).public_key(),
             preshared_key: None,
-            allowed_ips: vec!["10.200.200.2/32".parse().unwrap()],
+            allowed_ips: vec![IpNet::from(IpAddr::V4(self.address()))],
             keepalive: None,
             endpoint: None,
             handshake_mark: None,
         }
+    }
+
+    pub(super) const fn address(&self) -> Ipv4Addr {
+        Ipv4Addr::new(10, 200, 200, self.number)
     }
 
     /// Makes a session.
@@ -59,7 +70,7 @@ impl Laptop {
     /// Sends one segment in a datagram of its own.
     pub(super) fn send(&mut self, flags: u8, seq: u32, payload: &[u8]) {
         let mut message = vec![0; 2048];
-        let packet = segment(flags, seq, payload);
+        let packet = segment(self.address(), flags, seq, payload);
         let sealed = self.tunn.encapsulate(&packet, &mut message);
         self.socket.send(bytes(sealed)).unwrap();
     }
@@ -76,10 +87,10 @@ fn bytes(result: TunnResult<'_>) -> &[u8] {
 }
 
 /// An IPv4 packet with a TCP segment that acknowledges 1.
-fn segment(flags: u8, seq: u32, payload: &[u8]) -> Vec<u8> {
-    let (from, to) = (FROM.0.octets(), TO.0.octets());
+fn segment(from: Ipv4Addr, flags: u8, seq: u32, payload: &[u8]) -> Vec<u8> {
+    let (from, to) = (from.octets(), TO.0.octets());
     let length = u16::try_from(20 + payload.len()).unwrap();
-    let mut tcp = [FROM.1.to_be_bytes(), TO.1.to_be_bytes()].concat();
+    let mut tcp = [PORT.to_be_bytes(), TO.1.to_be_bytes()].concat();
     tcp.extend(seq.to_be_bytes());
     tcp.extend(u32::from(flags & ACK > 0).to_be_bytes());
     tcp.extend([0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
