@@ -1,8 +1,10 @@
 //! The set of peers and every way to find one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::{IpAddr, SocketAddr};
 
+use hashbrown::HashTable;
 use ipnet::IpNet;
 
 use crate::allowed_ips::AllowedIps;
@@ -22,7 +24,9 @@ pub(crate) struct Peers {
     slots: Vec<Option<Box<Peer>>>,
     free: Vec<u32>,
     by_id: BTreeMap<PeerId, PeerSlot>,
-    by_key: HashMap<PublicKey, PeerSlot>,
+    /// The keys themselves stand in the slots.
+    by_key: HashTable<PeerSlot>,
+    hasher: RandomState,
     by_endpoint: HashMap<SocketAddr, PeerSlot>,
     /// Peers that have a tunnel.
     live: BTreeSet<PeerSlot>,
@@ -38,7 +42,8 @@ impl Peers {
             slots: Vec::new(),
             free: Vec::new(),
             by_id: BTreeMap::new(),
-            by_key: HashMap::new(),
+            by_key: HashTable::new(),
+            hasher: RandomState::new(),
             by_endpoint: HashMap::new(),
             live: BTreeSet::new(),
             owners: AllowedIps::default(),
@@ -62,7 +67,8 @@ impl Peers {
     }
 
     pub(crate) fn by_key(&self, key: &PublicKey) -> Option<PeerSlot> {
-        self.by_key.get(key).copied()
+        let has = |slot: &PeerSlot| key_of(&self.slots, *slot) == Some(key);
+        self.by_key.find(self.hasher.hash_one(key), has).copied()
     }
 
     /// Finds a peer of another node.
@@ -97,7 +103,9 @@ impl Peers {
         let place = self.slots.get_mut(usize::try_from(slot.0).ok()?)?;
         *place = Some(Box::new(Peer::new(config)));
         self.by_id.insert(id, slot);
-        self.by_key.insert(key, slot);
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        let hash = |slot: &PeerSlot| key_of(slots, *slot).map_or(0, |key| hasher.hash_one(key));
+        self.by_key.insert_unique(hasher.hash_one(key), slot, hash);
         if let Some(endpoint) = endpoint {
             self.by_endpoint.insert(endpoint, slot);
         }
@@ -116,7 +124,10 @@ impl Peers {
         let Some(peer) = place.take() else { return };
         self.free.push(slot.0);
         self.by_id.remove(&peer.config.id);
-        self.by_key.remove(&peer.config.public_key);
+        let hash = self.hasher.hash_one(peer.config.public_key);
+        if let Ok(entry) = self.by_key.find_entry(hash, |known| *known == slot) {
+            entry.remove();
+        }
         self.forget_endpoint(peer.endpoint, slot);
     }
 
@@ -190,6 +201,11 @@ impl Peers {
             }
         }
     }
+}
+
+fn key_of(slots: &[Option<Box<Peer>>], slot: PeerSlot) -> Option<&PublicKey> {
+    let peer = slots.get(usize::try_from(slot.0).ok()?)?.as_deref()?;
+    Some(&peer.config.public_key)
 }
 
 /// Checks a whole new set before anything is changed.

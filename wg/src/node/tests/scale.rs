@@ -12,7 +12,7 @@ use boringtun::noise::rate_limiter::RateLimiter;
 use boringtun::noise::{Tunn, TunnResult};
 
 use super::support::*;
-use crate::{FlowId, PeerConfig, PeerId, PrivateKey};
+use crate::{FlowId, PeerConfig, PeerId, PresharedKey, PrivateKey};
 
 const CONFIGURED: u32 = 10_000;
 const LIVE: u32 = live_count();
@@ -58,11 +58,16 @@ fn inner(number: u32) -> Ipv4Addr {
     Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 16, 0, 1)) + number)
 }
 
+/// Each device has one, as those that the gateway registers.
+fn psk(number: u32) -> PresharedKey {
+    PresharedKey::from_bytes(*key(number).public_key().as_bytes())
+}
+
 fn peer(number: u32, key: &PrivateKey) -> PeerConfig {
     PeerConfig {
         id: PeerId(number),
         public_key: key.public_key(),
-        preshared_key: None,
+        preshared_key: Some(psk(number)),
         allowed_ips: vec![
             format!("{}/32", inner(number)).parse().unwrap(),
             format!("fd16::{number:x}/128").parse().unwrap(),
@@ -75,7 +80,7 @@ fn peer(number: u32, key: &PrivateKey) -> PeerConfig {
 
 fn device(number: u32, key: &PrivateKey) -> Device {
     let server = config().private_key.public_key();
-    let mut device = Device::with(0, key, server, None);
+    let mut device = Device::with(0, key, server, Some(psk(number)));
     let outer = Ipv4Addr::from(u32::from(Ipv4Addr::new(198, 18, 0, 1)) + number);
     device.address = (outer, 51_820).into();
     device
