@@ -91,6 +91,8 @@ pub(crate) struct Facts {
     pub(crate) other_sessions: usize,
     /// Services of the policy that its owner reaches, with the conditions.
     pub(crate) services: Vec<String>,
+    /// Networks that it may reach and to which this host has no route.
+    pub(crate) unrouted: Vec<String>,
     /// Resolvers and whether they answered.
     pub(crate) resolvers: Vec<(String, bool)>,
     /// What its configuration should say.
@@ -304,6 +306,16 @@ fn clock(facts: &Facts) -> Finding {
         );
         return note("clock", format!("its handshakes say it is {at}"), next);
     }
+    let stale = facts.peer.as_ref();
+    let stale = stale.map_or(0, |p| if p.has_session { 0 } else { p.stale_handshakes });
+    if stale > 0 {
+        let next = format!(
+            "set the device's clock; if it is right now, postern device clear {}",
+            facts.device.id
+        );
+        let found = format!("{stale} handshakes said that it is no later than at one before");
+        return fault("clock", found, next);
+    }
     ok("clock", "its handshakes carry no time ahead of ours")
 }
 
@@ -348,6 +360,12 @@ fn services(facts: &Facts) -> Finding {
         let next = format!("allow something in [net.NAME], or see postern policy what-can {user}");
         let found = format!("the policy lets {user} reach no service but the apps");
         return note("policy", found, next);
+    }
+    if !facts.unrouted.is_empty() {
+        let found = format!("this host has no route to {}", facts.unrouted.join(", "));
+        let next =
+            "add one (ip route add NETWORK via ROUTER), or name the right network in the policy";
+        return fault("policy", found, next);
     }
     let routes = &facts.conf.allowed_ips;
     let text = format!("{}; the device routes {routes}", facts.services.join("; "));

@@ -43,6 +43,7 @@ use crate::ids::DeviceId;
 
 pub(crate) use self::door::Tally;
 pub(crate) use self::key::server_key;
+pub(crate) use self::reach::has_route;
 
 /// The pause before a door whose thread ended is opened anew, and the longest one.
 const REOPEN: Duration = Duration::from_secs(1);

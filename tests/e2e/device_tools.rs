@@ -299,6 +299,18 @@ fn the_doctor_names_what_keeps_a_device_out() {
     let said = office.gateway.must(&["doctor", "--peer", "laptop"]);
     assert!(said.contains("net.echo"), "{said}");
 
+    let policy = office.gateway.policy_text();
+    let far =
+        "[net.far]\nto = [\"10.99.0.0/24\"]\nport = \"22/tcp\"\nallow.demo = { who = \"demo\" }\n";
+    office.gateway.open_policy(&format!("{policy}\n{far}"));
+    let (_, troubles) = doctor(&office.gateway, "laptop");
+    let [(check, found)] = troubles.as_slice() else {
+        panic!("{troubles:?}")
+    };
+    assert_eq!(check, "policy");
+    assert!(found.contains("no route to 10.99.0.0/24"), "{found}");
+    office.gateway.set_policy(&policy);
+
     let old = office.laptop.config.peer["PresharedKey"].clone();
     office.gateway.must(&["device", "rotate-psk", "d1"]);
     office.laptop.use_preshared_key(&old);

@@ -85,6 +85,36 @@ fn one_sign_in_opens_the_app_and_the_permitted_service() {
     drop(stream);
     let ended = journal::wait_for(&office.gateway, "flow-ended.1", |_| true);
     assert_eq!(ended["user"], "demo");
+    let both_ways = 2 * "through the tunnel".len();
+    assert_eq!(ended["bytes"], both_ways, "{ended}");
+}
+
+#[test]
+fn who_signs_in_through_the_device_of_somebody_else_opens_nothing_with_it() {
+    let office = Office::new();
+    let facts = &office.gateway.facts;
+    let (own, other) = (office.browser(), office.browser());
+    drop(other.sign_in(&facts.tunnel_portal, &facts.guest));
+    assert_eq!(device_state(&office), "quarantine");
+    assert!(!is_the_app(&other.follow(&office.tunnel_app())));
+    assert!(office.connect(PERMITTED).is_err());
+
+    // its person opens it, for herself
+    drop(own.sign_in(&facts.tunnel_portal, &facts.demo));
+    assert_eq!(device_state(&office), "open");
+    assert!(is_the_app(&own.follow(&office.tunnel_app())));
+    let refused = other.follow(&office.tunnel_app());
+    assert_eq!(refused.status, 403, "{refused:?}");
+    let record = journal::wait_for(&office.gateway, "access-decided.1", |r| {
+        r["reason"] == "device-mismatch"
+    });
+    assert_eq!(record["user"], "guest");
+    assert_eq!(record["device"], "d1");
+    // at the web door it is nobody's device
+    let people = "who = [\"demo\", \"guest\"] }";
+    assert!(office.gateway.policy_text().contains(people));
+    let web = office.web_browser();
+    assert!(is_the_app(&web.sign_in(&facts.app, &facts.guest)));
 }
 
 #[test]

@@ -149,6 +149,9 @@ pub struct PeerStatus {
     pub tx_bytes: u64,
     /// Whether data can be sent right away.
     pub has_session: bool,
+    /// Handshakes in the peer's name that were turned away since the last one it made, as they
+    /// were no later than one before: its clock was set back, or they were recorded.
+    pub stale_handshakes: u32,
 }
 
 /// Datagrams and echoes waiting; the gateway drains the queue after each input.

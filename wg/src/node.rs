@@ -177,6 +177,7 @@ impl Node {
             rx_bytes: peer.rx_bytes,
             tx_bytes: peer.tx_bytes,
             has_session: peer.has_session(),
+            stale_handshakes: peer.stale_handshakes,
         })
     }
 

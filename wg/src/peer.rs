@@ -51,6 +51,8 @@ pub(crate) struct Peer {
     pub(crate) initiated: Option<Instant>,
     /// When the last handshake was completed or answered.
     pub(crate) established: Option<Instant>,
+    /// Initiations that were turned away for their time since the last one that was not.
+    pub(crate) stale_handshakes: u32,
     pub(crate) rx_bytes: u64,
     pub(crate) tx_bytes: u64,
 }
@@ -66,6 +68,7 @@ impl Peer {
             reports: Reports::default(),
             initiated: None,
             established: None,
+            stale_handshakes: 0,
             rx_bytes: 0,
             tx_bytes: 0,
         }

@@ -27,7 +27,7 @@ pub(crate) const SCRATCH: usize = 65_536 + OVERHEAD;
 /// REJECT-AFTER-MESSAGES of the paper, section 6.1.
 const COUNTER_LIMIT: u64 = u64::MAX - (1 << 13);
 /// Handshakes a second answered without a cookie: about a quarter of a core.
-const HANDSHAKES_PER_SECOND: u32 = 1000;
+const HANDSHAKES_PER_SECOND: u32 = 2000;
 /// Cookies sent in a second: about 2 % of a core with their system calls.
 const COOKIES_PER_SECOND: u32 = 2000;
 /// boringtun reads the time only in `update_timers`.

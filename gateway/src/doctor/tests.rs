@@ -11,6 +11,7 @@ fn peer(has_session: bool, age: Option<u64>) -> wg::PeerStatus {
         rx_bytes: 100,
         tx_bytes: 200,
         has_session,
+        stale_handshakes: 0,
     }
 }
 
@@ -45,6 +46,7 @@ fn healthy() -> Facts {
         closed: None,
         other_sessions: 0,
         services: vec!["net.ssh".to_owned()],
+        unrouted: Vec::new(),
         resolvers: vec![("192.168.1.1:53".to_owned(), true)],
         conf: Conf {
             server_public_key: "S=".to_owned(),
@@ -222,4 +224,24 @@ fn quarantine_and_small_troubles_are_told_with_the_next_step() {
     let mut facts = healthy();
     facts.clock_ahead = true;
     one(&facts, "clock", Verdict::Note, "2026", "clock");
+    let mut facts = healthy();
+    facts.unrouted = vec!["10.78.0.0/24".to_owned()];
+    one(&facts, "policy", Verdict::Fault, "10.78.0.0/24", "ip route");
+}
+
+#[test]
+fn a_clock_that_was_set_back_is_named_and_a_recording_beside_a_session_is_not() {
+    let mut facts = healthy();
+    let stale = |has_session, age| wg::PeerStatus {
+        stale_handshakes: 3,
+        ..peer(has_session, age)
+    };
+    facts.peer = Some(stale(true, Some(20)));
+    assert_eq!(troubles(&facts), []);
+    facts.peer = Some(stale(false, Some(500)));
+    let troubles = troubles(&facts);
+    let clock = troubles.iter().find(|f| f.check == "clock").unwrap();
+    assert_eq!(clock.verdict, Verdict::Fault);
+    assert!(clock.found.contains("3 handshakes"), "{clock:?}");
+    assert!(clock.next.as_ref().unwrap().contains("device clear d1"));
 }

@@ -111,6 +111,7 @@ async fn facts(gw: &Gateway, snap: &Snapshot, device: &Arc<Device>) -> Result<Fa
         closed: closed.map(str::to_owned),
         other_sessions: others.count(),
         services: services(snap, &device.user),
+        unrouted: unrouted(gw, snap, &device.user),
         resolvers: resolvers(&gw.config.tunnel.dns).await,
         conf: conf(gw, snap, &device.user)?,
     })
@@ -143,6 +144,17 @@ async fn noise(gw: &Gateway) -> Noise {
         bad_mac: c.dropped(DropReason::BadMac),
         unknown: c.dropped(DropReason::BadHandshake),
     })
+}
+
+/// Lists the networks of a person to which the system knows no way.
+fn unrouted(gw: &Gateway, snap: &Snapshot, user: &str) -> Vec<String> {
+    let own = tunnel::client::own(&gw.config);
+    let routes = tunnel::client::routes(&gw.config, &snap.policy, user).into_iter();
+    let others = routes.filter(|net| !own.contains(net));
+    others
+        .filter(|net| !tunnel::has_route(net.addr()))
+        .map(|net| net.to_string())
+        .collect()
 }
 
 /// Lists the services of the policy that a person reaches, with the conditions.

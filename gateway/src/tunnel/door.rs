@@ -375,3 +375,21 @@ where
             ended.cancel();
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio_util::sync::CancellationToken;
+
+    use super::spawn;
+
+    #[test]
+    fn a_thread_that_panics_says_that_it_ended_as_one_that_is_done() {
+        for panics in [false, true] {
+            let ended = CancellationToken::new();
+            let body = async move || assert!(!panics, "as a test wants it");
+            let thread = spawn("tunnel", body, ended.clone()).unwrap();
+            assert!(thread.join().is_ok(), "the panic goes no further");
+            assert!(ended.is_cancelled());
+        }
+    }
+}

@@ -283,7 +283,42 @@ fn connect(to: IpAddr) -> io::Result<UdpSocket> {
 
 #[cfg(test)]
 mod tests {
-    use super::{answer_of, request_of};
+    use std::sync::Arc;
+
+    use tokio::net::UdpSocket;
+    use tokio::sync::mpsc;
+    use tokio::time::Instant;
+    use wg::PeerId;
+
+    use super::super::testing::{Waiting, ground};
+    use super::{IDLE, Key, answer_of, relay, request_of};
+    use crate::audit::reason;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ping_that_nobody_repeats_is_over() {
+        let (ground, _commands) = ground(Arc::new(Waiting::default()));
+        let host = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        socket.connect(host.local_addr().unwrap()).await.unwrap();
+        let key = Key {
+            peer: PeerId(1),
+            from: [10, 200, 200, 2].into(),
+            to: [127, 0, 0, 1].into(),
+            ident: 7,
+        };
+        let (device, mut requests) = mpsc::channel(4);
+        let begun = Instant::now();
+        let mut bytes = 0;
+        let talk = async {
+            tokio::time::sleep(IDLE / 2).await;
+            device.send((1, b"ping".to_vec())).await.unwrap();
+        };
+        let ping = relay(&ground, key, &socket, &mut requests, &mut bytes);
+        let (ended, ()) = tokio::join!(ping, talk);
+        assert_eq!((ended, bytes), (reason::IDLE, 4));
+        assert!(begun.elapsed() >= IDLE + IDLE / 2);
+        assert!(begun.elapsed() < 3 * IDLE);
+    }
 
     #[test]
     fn an_answer_is_read_and_anything_else_is_not() {

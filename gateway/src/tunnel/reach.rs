@@ -1,5 +1,6 @@
 //! Which addresses a device can never reach through the gateway, whatever the policy says.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use ipnet::IpNet;
@@ -53,16 +54,27 @@ fn is_translated(ip: Ipv6Addr) -> bool {
 
 /// Says whether the address belongs to this host: then the route to it starts there.
 fn is_own_host(ip: IpAddr) -> bool {
+    way_to(ip).is_ok_and(|local| local == ip)
+}
+
+/// Says whether the system knows a way to an address.
+pub(crate) fn has_route(ip: IpAddr) -> bool {
+    let no_route = |why: &std::io::Error| {
+        let kind = why.kind();
+        kind == ErrorKind::NetworkUnreachable || kind == ErrorKind::HostUnreachable
+    };
+    !way_to(ip).is_err_and(|why| no_route(&why))
+}
+
+/// Returns the address of this host from which packets to `ip` leave.
+fn way_to(ip: IpAddr) -> std::io::Result<IpAddr> {
     let any: IpAddr = match ip {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    let probe = || -> std::io::Result<IpAddr> {
-        let socket = UdpSocket::bind((any, 0))?;
-        socket.connect((ip, 9))?;
-        Ok(socket.local_addr()?.ip())
-    };
-    probe().is_ok_and(|local| local == ip)
+    let socket = UdpSocket::bind((any, 0))?;
+    socket.connect((ip, 9))?;
+    Ok(socket.local_addr()?.ip())
 }
 
 #[cfg(test)]

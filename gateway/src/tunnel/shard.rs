@@ -586,7 +586,8 @@ fn open(
         if Node::is_handshake(datagram) {
             let is_crowded = handshakes.are_crowded();
             if is_admitted || node.admit_handshake(from, datagram, is_crowded, now) {
-                handshakes.put_off((from, here), datagram);
+                let has_cookie = is_crowded && !is_admitted;
+                handshakes.put_off((from, here), datagram, has_cookie);
                 return Came::Asking;
             }
             // perhaps a cookie

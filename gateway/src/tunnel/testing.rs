@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::dns::{Dns, Names};
 use super::flows::Ground;
-use super::gate::{Ask, Gate, Portal, Refusal, Refused, Ticket};
+use super::gate::{Ask, End, Gate, Portal, Refusal, Refused, Ticket};
 use super::ledger::Ledger;
 use super::reach::Reach;
 use super::shard::{Command, Shard};
@@ -57,6 +57,23 @@ impl Gate for Waiting {
     fn heard(&self, _: DeviceId, _: Option<[u8; 12]>, _: Option<SocketAddr>) {}
     async fn keep_heard(&self) {}
     async fn seen_twice(&self, _: DeviceId, _: SocketAddr, _: SocketAddr) {}
+}
+
+/// A permission that stands, and how often it was used.
+#[derive(Default)]
+pub(super) struct Standing {
+    pub(super) used: AtomicUsize,
+}
+
+#[async_trait]
+impl Ticket for Standing {
+    async fn revoked(&self) {
+        std::future::pending().await
+    }
+    fn used(&self) {
+        self.used.fetch_add(1, Ordering::SeqCst);
+    }
+    fn ended(&self, _: End) {}
 }
 
 /// Makes a ground before `gate`, and the end at which its commands arrive.

@@ -370,11 +370,18 @@ fn send(key: Key, payload: Vec<u8>) -> Command {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Waiting, ground};
-    use super::{Datagrams, Errno, FLOWS_PER_DEVICE, Key, Unreachable, in_terms_of_icmp, why_not};
+    use super::super::testing::{Standing, Waiting, ground};
+    use super::{
+        Command, Datagrams, Errno, FLOWS_PER_DEVICE, IDLE, Key, UdpSocket, Unreachable, Uses,
+        in_terms_of_icmp, relay, why_not,
+    };
     use crate::audit::reason;
     use std::io::ErrorKind;
     use std::sync::Arc;
+    use std::sync::atomic::Ordering;
+    use std::time::Duration;
+    use tokio::sync::mpsc;
+    use tokio::time::Instant;
     use wg::PeerId;
 
     fn key(peer: u32, port: usize) -> Key {
@@ -399,6 +406,44 @@ mod tests {
         open.pop();
         table.forget(&key(1, FLOWS_PER_DEVICE - 1));
         assert!(table.begin(key(1, FLOWS_PER_DEVICE)).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flow_ends_when_it_was_silent_for_so_long_and_not_before() {
+        let (ground, mut commands) = ground(Arc::new(Waiting::default()));
+        let host = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        socket.connect(host.local_addr().unwrap()).await.unwrap();
+        let (device, mut datagrams) = mpsc::channel(4);
+        let (ticket, mut bytes) = (Standing::default(), 0);
+        let uses = Uses {
+            ticket: &ticket,
+            bytes: &mut bytes,
+        };
+        let begun = Instant::now();
+        let almost = IDLE.checked_sub(Duration::from_secs(1)).unwrap();
+        let talk = async {
+            // each side keeps it open
+            tokio::time::sleep(almost).await;
+            device.send(b"question".to_vec()).await.unwrap();
+            let mut room = [0; 20];
+            let (length, from) = host.recv_from(&mut room).await.unwrap();
+            assert_eq!(&room[..length], b"question");
+            tokio::time::sleep(almost).await;
+            host.send_to(b"answer", from).await.unwrap();
+            let Some(Command::SendUdp { payload, .. }) = commands.recv().await else {
+                panic!("no answer");
+            };
+            assert_eq!(payload, b"answer");
+        };
+        let flow = relay(&ground, key(1, 9), &socket, &mut datagrams, uses);
+        let (ended, ()) = tokio::join!(flow, talk);
+        assert_eq!(ended, reason::IDLE);
+        let lasted = begun.elapsed();
+        assert!(lasted >= 2 * almost + IDLE, "{lasted:?}");
+        assert!(lasted < 2 * almost + 2 * IDLE, "{lasted:?}");
+        assert_eq!((bytes, ticket.used.load(Ordering::SeqCst)), (14, 1));
+        drop(device);
     }
 
     #[test]

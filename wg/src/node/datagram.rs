@@ -79,7 +79,10 @@ impl Node {
         let stamp = reader.stamp(&opened).ok_or(DropReason::BadHandshake)?;
         let peer = self.peers.get_mut(slot).ok_or(DropReason::BadHandshake)?;
         let clock = peer.mark.check(stamp, wall);
-        let clock = clock.ok_or(DropReason::ReplayedHandshake)?;
+        let Some(clock) = clock else {
+            peer.stale_handshakes = peer.stale_handshakes.saturating_add(1);
+            return Err(DropReason::ReplayedHandshake);
+        };
         self.freshen(slot, now);
         self.ready_tunnel(slot, Some(stamp), now)?;
         self.answer(slot, from, datagram)?;
@@ -134,6 +137,7 @@ impl Node {
         };
         peer.mark.accept(stamp, wall);
         peer.established = Some(now);
+        peer.stale_handshakes = 0;
         if let Some(tunnel) = &mut peer.tunnel {
             tunnel.stamp = stamp;
         }

@@ -1,13 +1,15 @@
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 
 use policy::{DnsName, DnsRefusal, TunnelDns};
 
+use super::super::testing::{Waiting, ground};
 use super::answer::{Route, fit};
 use super::forward::forward;
-use super::{Names, Way, answer};
+use super::{DeviceId, Names, QUERIES_AT_ONCE, Way, answer};
 
 fn names() -> Names {
     let server: SocketAddr = "192.0.2.53:53".parse().unwrap();
@@ -54,6 +56,23 @@ fn answered(name: &str, kind: RecordType, open: bool) -> Message {
         }
         other => panic!("{name} is answered here, not {other:?}"),
     }
+}
+
+#[tokio::test]
+async fn a_device_that_asks_too_much_is_not_answered_and_its_neighbour_is() {
+    let (ground, _commands) = ground(Arc::new(Waiting::default()));
+    let asked = query("gate.localhost", RecordType::A);
+    let ask = async |device| {
+        let reply = ground.dns.answer(DeviceId(device), &asked, Way::Datagram);
+        reply.await.is_some()
+    };
+    let mut answered = 0;
+    while ask(1).await {
+        answered += 1;
+        assert!(answered < 100 * QUERIES_AT_ONCE, "nothing stops it");
+    }
+    assert!(answered >= QUERIES_AT_ONCE, "{answered}");
+    assert!(ask(2).await);
 }
 
 #[test]

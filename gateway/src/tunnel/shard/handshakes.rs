@@ -10,8 +10,10 @@ const LONGEST: usize = 148;
 /// Messages that wait at once; what comes beyond them is lost, and stock clients repeat theirs
 /// after five seconds.
 const WAITING: usize = 1024;
-/// With so many waiting only who shows a cookie may join them.
-const CROWD: usize = 64;
+/// With so many waiting only who shows a cookie is heard, and before them. A stock client that is
+/// asked for one is back only five seconds later, so that those of a whole office that come at once
+/// after a restart are not asked.
+const CROWD: usize = 512;
 
 /// Data within this time means that somebody uses the tunnel.
 const IN_USE: Duration = Duration::from_millis(20);
@@ -27,10 +29,14 @@ const QUIET: Duration = Duration::from_micros(250);
 /// Who sent a message, and to which address if that is told.
 pub(super) type Ends = (SocketAddr, Option<IpAddr>);
 
+type Message = (Ends, [u8; LONGEST], usize);
+
 /// Handshake messages in the order of their coming.
 #[derive(Debug)]
 pub(super) struct Handshakes {
-    waiting: VecDeque<(Ends, [u8; LONGEST], usize)>,
+    /// Those of sources that showed a cookie, and the others.
+    proven: VecDeque<Message>,
+    waiting: VecDeque<Message>,
     /// Time that may be spent, and what the last one took beyond it.
     credit: Duration,
     debt: Duration,
@@ -43,6 +49,7 @@ pub(super) struct Handshakes {
 impl Handshakes {
     pub(super) fn new(now: Instant) -> Self {
         Self {
+            proven: VecDeque::new(),
             waiting: VecDeque::new(),
             credit: SAVED,
             debt: Duration::ZERO,
@@ -91,7 +98,8 @@ impl Handshakes {
         } else {
             Duration::ZERO
         };
-        (!self.waiting.is_empty()).then(|| now + wait)
+        let is_idle = self.proven.is_empty() && self.waiting.is_empty();
+        (!is_idle).then(|| now + wait)
     }
 
     fn in_use(&self, now: Instant) -> bool {
@@ -104,20 +112,27 @@ impl Handshakes {
         self.waiting.len() >= CROWD
     }
 
-    /// Keeps a message that was admitted for later.
-    pub(super) fn put_off(&mut self, ends: Ends, admitted: &[u8]) {
+    /// Keeps a message that was admitted for later; one that was admitted to a crowd showed a
+    /// cookie.
+    pub(super) fn put_off(&mut self, ends: Ends, admitted: &[u8], has_cookie: bool) {
+        let queue = match has_cookie {
+            true => &mut self.proven,
+            false => &mut self.waiting,
+        };
         let mut message = [0; LONGEST];
         if let Some(room) = message.get_mut(..admitted.len())
-            && self.waiting.len() < WAITING
+            && queue.len() < WAITING
         {
             room.copy_from_slice(admitted);
-            self.waiting.push_back((ends, message, admitted.len()));
+            queue.push_back((ends, message, admitted.len()));
         }
     }
 
-    /// Gives the oldest message to `handle` and returns its answer; `None` when none waits.
+    /// Gives the oldest message to `handle`, those with a cookie first, and returns its answer;
+    /// `None` when none waits.
     pub(super) fn next<R>(&mut self, handle: impl FnOnce(Ends, &[u8]) -> R) -> Option<R> {
-        let (ends, message, len) = self.waiting.pop_front()?;
+        let first = self.proven.pop_front();
+        let (ends, message, len) = first.or_else(|| self.waiting.pop_front())?;
         Some(handle(ends, message.get(..len).unwrap_or_default()))
     }
 }
@@ -160,27 +175,31 @@ mod tests {
         let mut handshakes = Handshakes::new(clock::now());
         assert_eq!(handshakes.due(clock::now()), None);
         for datagram in [&[1; LONGEST][..], &[2; 92], &[1; LONGEST + 1]] {
-            handshakes.put_off(from(), datagram);
+            handshakes.put_off(from(), datagram, false);
         }
+        handshakes.put_off(from(), &[3; 92], true);
         let mut order = Vec::new();
         while let Some(seen) = handshakes.next(|_, message| (message[0], message.len())) {
             order.push(seen);
         }
-        assert_eq!(order, [(1, 148), (2, 92)]);
+        assert_eq!(order, [(3, 92), (1, 148), (2, 92)], "with a cookie first");
     }
 
     #[test]
-    fn a_storm_fills_the_queue_and_no_more() {
+    fn a_storm_fills_the_queues_and_no_more() {
         let mut handshakes = Handshakes::new(clock::now());
         for count in 0..WAITING + 10 {
             assert_eq!(handshakes.are_crowded(), count >= CROWD);
-            handshakes.put_off(from(), &[1; LONGEST]);
+            handshakes.put_off(from(), &[1; LONGEST], false);
+        }
+        for _ in 0..WAITING + 10 {
+            handshakes.put_off(from(), &[1; LONGEST], true);
         }
         let mut count = 0;
         while handshakes.next(|_, _| ()).is_some() {
             count += 1;
         }
-        assert_eq!(count, WAITING);
+        assert_eq!(count, 2 * WAITING);
     }
 
     #[test]
@@ -194,7 +213,7 @@ mod tests {
     fn what_is_used_up_is_earned_back() {
         let now = clock::now();
         let mut handshakes = Handshakes::new(now);
-        handshakes.put_off(from(), &[1; LONGEST]);
+        handshakes.put_off(from(), &[1; LONGEST], false);
         handshakes.saw_data(now);
         handshakes.took(SAVED, false);
         assert!(!handshakes.may_go_on(now, now));
@@ -208,7 +227,7 @@ mod tests {
     #[test]
     fn while_nobody_uses_the_tunnel_they_get_all_of_it_in_small_parts() {
         let mut handshakes = Handshakes::new(clock::now());
-        handshakes.put_off(from(), &[1; LONGEST]);
+        handshakes.put_off(from(), &[1; LONGEST], false);
         let data: Instant = clock::now();
         handshakes.saw_data(data);
         let now = data + Duration::from_millis(20);

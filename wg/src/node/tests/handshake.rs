@@ -172,7 +172,7 @@ fn a_flood_from_many_sources_meets_cookies_and_a_real_device_passes_with_one() {
     let server = config().private_key.public_key();
     let mut stranger = Device::with(10, &PrivateKey::from_bytes([77; 32]), server, None);
     let initiation = stranger.initiation();
-    for n in 0..1200_u32 {
+    for n in 0..2200_u32 {
         world.datagram(SocketAddr::from((n.to_be_bytes(), 9)), &initiation);
     }
     let cookies = world.sent();
@@ -210,6 +210,14 @@ fn who_shows_a_cookie_joins_a_crowd_and_others_are_asked_for_one() {
     assert!(Node::is_handshake(&answer));
     let again = world.node.handle_admitted(from, &second, now, wall);
     assert_eq!(again, Handled::Refused, "a replay");
+    let stale = |world: &World| {
+        let status = world.node.peer_status(PeerId(11), now).unwrap();
+        status.stale_handshakes
+    };
+    assert_eq!(stale(&world), 1);
+    let third = device.initiation();
+    let newer = world.node.handle_admitted(from, &third, now, wall);
+    assert_eq!((newer, stale(&world)), (Handled::Believed, 0));
     assert!(
         world.node.admit_handshake(from, &first, false, now),
         "no crowd"

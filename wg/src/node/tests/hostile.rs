@@ -110,7 +110,7 @@ fn no_more_cookies_are_sent_than_a_second_has_room_for() {
     let server = config().private_key.public_key();
     let initiation = Device::with(77, &device_key(77), server, None).initiation();
     let storm = |world: &mut World| {
-        (0..4000_u32)
+        (0..6000_u32)
             .map(|round| {
                 world.datagram(SocketAddr::from((round.to_be_bytes(), 9)), &initiation);
                 world.sent().len()
@@ -119,6 +119,13 @@ fn no_more_cookies_are_sent_than_a_second_has_room_for() {
     };
     assert_eq!(storm(&mut world), 2000);
     assert_eq!(world.node.counters().cookies, 2000);
+    let mut device = Device::new(10);
+    let initiation = device.initiation();
+    world.datagram(device.address, &initiation);
+    assert!(world.sent().is_empty(), "a device without a cookie");
+    // its twin: a second later nobody needs one
+    world.later(Duration::from_secs(1));
+    device.connect(&mut world);
 }
 
 #[test]
