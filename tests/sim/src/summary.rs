@@ -14,6 +14,7 @@ pub struct Summary {
     pub clock_jumps: usize,
     pub rekeys: usize,
     pub twins: usize,
+    pub expired: usize,
 }
 
 impl std::ops::AddAssign for Summary {
@@ -29,6 +30,7 @@ impl std::ops::AddAssign for Summary {
         self.clock_jumps += other.clock_jumps;
         self.rekeys += other.rekeys;
         self.twins += other.twins;
+        self.expired += other.expired;
     }
 }
 
@@ -47,6 +49,7 @@ impl Summary {
             self.clock_jumps,
             self.rekeys,
             self.twins,
+            self.expired,
         ];
         assert!(done.iter().all(|count| *count > 0), "{self:?}");
     }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use wg::{Event, PeerId};
 
 use super::{FIRST, World};
-use crate::packet::{self, ACK, FIN, RST, SYN, Tcp};
+use crate::packet::{self, ACK, RST, SYN, Tcp};
 
 impl World {
     /// Looks at everything that waits; `cause` is the datagram that was just handed in.

@@ -9,6 +9,13 @@ use crate::packet;
 /// The longest that packets are under way in an ordinary network.
 const USUAL: Duration = Duration::from_secs(4);
 
+/// The kind of a data message.
+const DATA: u8 = 4;
+/// How long keys may be used, and how late that may be noticed.
+/// Source: the WireGuard paper, section 6.1.
+const REJECT_AFTER: Duration = Duration::from_secs(180);
+const TICK: Duration = Duration::from_millis(250);
+
 impl World {
     pub(super) fn upload(&mut self, who: usize, datagram: Vec<u8>) {
         let from = self.devices[who].at;
@@ -19,7 +26,9 @@ impl World {
                     self.delay(from, datagram);
                     return;
                 }
-                10..14 => self.deliver(from, &datagram),
+                10..14 => {
+                    self.deliver(from, &datagram);
+                }
                 _ => {}
             }
         }
@@ -31,7 +40,15 @@ impl World {
             if self.elapsed.saturating_sub(late.since) > USUAL {
                 self.held_back.extend(self.owner_of(late.from));
             }
-            self.deliver(late.from, &late.datagram);
+            let age = self.elapsed.saturating_sub(late.since);
+            let is_believed = self.deliver(late.from, &late.datagram);
+            if late.datagram.first() == Some(&DATA) && age > REJECT_AFTER + TICK {
+                self.summary.expired += 1;
+                assert!(
+                    !is_believed,
+                    "keys were used {age:?} after they were made, or more"
+                );
+            }
         }
     }
 
@@ -70,18 +87,20 @@ impl World {
         }
     }
 
-    pub(super) fn deliver(&mut self, from: SocketAddr, datagram: &[u8]) {
+    /// Returns whether the node believed it.
+    pub(super) fn deliver(&mut self, from: SocketAddr, datagram: &[u8]) -> bool {
         if self.delivered.len() < 4000 {
             self.delivered.push(datagram.to_vec());
         }
         let (now, wall) = (self.now(), self.wall());
         let mut bytes = datagram.to_vec();
         let before = self.drops();
-        self.node.handle_datagram(from, &mut bytes, now, wall);
+        let is_believed = self.node.handle_datagram(from, &mut bytes, now, wall);
         if self.drops() > before {
             self.refused.insert(datagram.to_vec());
         }
         self.drain(Some(datagram));
+        is_believed
     }
 
     /// Somebody else replays, mangles or invents datagrams.
