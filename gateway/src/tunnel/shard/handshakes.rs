@@ -9,11 +9,14 @@ use std::time::{Duration, Instant};
 const LONGEST: usize = 148;
 /// Messages that wait at once; what comes beyond them is lost, and stock clients repeat theirs
 /// after five seconds.
-const WAITING: usize = 1024;
+const WAITING: usize = 2048;
 /// With so many waiting only who shows a cookie is heard, and before them. A stock client that is
-/// asked for one is back only five seconds later, so that those of a whole office that come at once
-/// after a restart are not asked.
-const CROWD: usize = 512;
+/// asked for one is back only five seconds later: a whole office that comes at once after a restart
+/// is not asked. Once it is mostly strangers who come, the second number counts.
+const CROWD: usize = 1024;
+const CROWD_OF_STRANGERS: usize = 64;
+/// So many more strangers than devices lately are most.
+const MOSTLY: u32 = 32;
 
 /// Data within this time means that somebody uses the tunnel.
 const IN_USE: Duration = Duration::from_millis(20);
@@ -37,6 +40,8 @@ pub(super) struct Handshakes {
     /// Those of sources that showed a cookie, and the others.
     proven: VecDeque<Message>,
     waiting: VecDeque<Message>,
+    /// How many more strangers than devices came lately, at most twice [`MOSTLY`].
+    strangers: u32,
     /// Time that may be spent, and what the last one took beyond it.
     credit: Duration,
     debt: Duration,
@@ -51,6 +56,7 @@ impl Handshakes {
         Self {
             proven: VecDeque::new(),
             waiting: VecDeque::new(),
+            strangers: 0,
             credit: SAVED,
             debt: Duration::ZERO,
             reckoned: now,
@@ -85,6 +91,12 @@ impl Handshakes {
     /// Notes what one took; `is_known` if a device proved itself.
     pub(super) fn took(&mut self, spent: Duration, is_known: bool) {
         let charged = if is_known { spent / KNOWN } else { spent };
+        self.strangers = match is_known {
+            true => self.strangers.saturating_sub(1),
+            false => self.strangers.saturating_add(1).min(2 * MOSTLY),
+        };
+        // nobody waits behind all that strangers sent before they were known for it
+        self.waiting.truncate(self.crowd());
         let beyond = charged.saturating_sub(self.credit);
         // what was worked on while nobody used the tunnel is forgiven
         self.debt = self.debt.saturating_add(beyond).min(SAVED);
@@ -109,7 +121,14 @@ impl Handshakes {
 
     /// Whether so many wait that strangers are asked for cookies.
     pub(super) fn are_crowded(&self) -> bool {
-        self.waiting.len() >= CROWD
+        self.waiting.len() >= self.crowd()
+    }
+
+    fn crowd(&self) -> usize {
+        match self.strangers >= MOSTLY {
+            true => CROWD_OF_STRANGERS,
+            false => CROWD,
+        }
     }
 
     /// Keeps a message that was admitted for later; one that was admitted to a crowd showed a
@@ -141,7 +160,9 @@ impl Handshakes {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{CROWD, Ends, Handshakes, LONGEST, QUIET, SAVED, WAITING};
+    use super::{
+        CROWD, CROWD_OF_STRANGERS, Ends, Handshakes, LONGEST, MOSTLY, QUIET, SAVED, WAITING,
+    };
     use crate::clock;
 
     const STEP: Duration = Duration::from_micros(100);
@@ -200,6 +221,29 @@ mod tests {
             count += 1;
         }
         assert_eq!(count, 2 * WAITING);
+    }
+
+    #[test]
+    fn strangers_are_asked_for_cookies_sooner_than_devices_and_not_for_good() {
+        let mut handshakes = Handshakes::new(clock::now());
+        for _ in 0..CROWD - 1 {
+            handshakes.put_off(from(), &[1; LONGEST], false);
+            handshakes.took(STEP, true);
+        }
+        assert!(!handshakes.are_crowded(), "an office that comes back");
+        for _ in 0..MOSTLY {
+            assert_eq!(handshakes.waiting.len(), CROWD - 1);
+            handshakes.took(STEP, false);
+        }
+        assert_eq!(handshakes.waiting.len(), CROWD_OF_STRANGERS);
+        assert!(handshakes.are_crowded(), "a storm");
+        for _ in 0..10 * MOSTLY {
+            handshakes.took(STEP, false);
+        }
+        for _ in 0..=MOSTLY {
+            handshakes.took(STEP, true);
+        }
+        assert!(!handshakes.are_crowded(), "devices again");
     }
 
     #[test]
