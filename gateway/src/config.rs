@@ -210,7 +210,7 @@ pub(crate) struct Tunnel {
     pub(crate) routes: Option<Vec<IpNet>>,
     /// Threads that carry packets, each with devices of its own; one for every two cores if absent, at most 8.
     #[serde(deserialize_with = "value::some_range::<_, _, 1, 16>")]
-    pub(crate) threads: Option<u8>,
+    pub(crate) workers: Option<u8>,
     /// A socket that `wg show` can ask, such as `/run/wireguard/postern.sock`; none if absent.
     #[serde(deserialize_with = "value::some")]
     pub(crate) wg_socket: Option<PathBuf>,
@@ -493,7 +493,7 @@ impl Default for Tunnel {
             dns: Vec::new(),
             zones: BTreeMap::new(),
             routes: None,
-            threads: None,
+            workers: None,
             wg_socket: None,
         }
     }

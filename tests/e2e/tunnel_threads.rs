@@ -41,7 +41,7 @@ fn site(threads: usize) -> (Site, Vec<Place>) {
     let policy = site.gateway.policy_text();
     site.gateway.open_policy(&format!("{policy}{headless}"));
     site.gateway.edit_config(|text| {
-        *text = text.replace("[tunnel]\n", &format!("[tunnel]\nthreads = {threads}\n"));
+        *text = text.replace("[tunnel]\n", &format!("[tunnel]\nworkers = {threads}\n"));
     });
     site.gateway.stop();
     site.gateway.start_again();

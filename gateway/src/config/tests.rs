@@ -82,6 +82,7 @@ fn every_key_is_read() {
     assert_eq!(gateway6, "fd12:3456:789a:1::1");
     let socket = config.tunnel.wg_socket.as_deref();
     assert_eq!(socket, Some(Path::new("/etc/postern/data/wg.sock")));
+    assert_eq!(config.tunnel.shards(), 3);
     assert_eq!(config.tunnel.routes.unwrap().len(), 1);
     let traces = config.traces;
     assert_eq!((traces.sample, traces.person), (0.25, true));
@@ -119,6 +120,7 @@ dns = ["192.168.1.1", "192.168.1.2:5353"]
 routes = ["192.168.1.0/24"]
 network6 = "fd12:3456:789a:1::/64"
 wg-socket = "data/wg.sock"
+workers = 3
 [tunnel.zones]
 "corp.example" = ["192.168.1.10"]
 [identity]
@@ -159,6 +161,12 @@ format = "json"
 
 /// Bad inputs: the text, where the problem stands, and a part of what is said.
 const BAD: &[(&str, &str, &str)] = &[
+    ("[tunnel]\nworkers = 0", "2:11", "0 is not between 1 and 16"),
+    (
+        "[tunnel]\nworkers = 17",
+        "2:11",
+        "17 is not between 1 and 16",
+    ),
     (
         "[bans]\nmaxretry = 0",
         "2:12",

@@ -6,15 +6,15 @@ use std::num::NonZero;
 use super::Tunnel;
 
 /// Most threads that are started without being asked for.
-const THREADS: usize = 8;
+const WORKERS: usize = 8;
 
 impl Tunnel {
     /// Returns how many threads carry packets: as a rule one, and another for every two cores
     /// beyond two, since streams are carried on beside them.
     pub(crate) fn shards(&self) -> u8 {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-        let usual = (cores / 2).clamp(1, THREADS);
-        self.threads
+        let usual = (cores / 2).clamp(1, WORKERS);
+        self.workers
             .unwrap_or_else(|| u8::try_from(usual).unwrap_or(1))
     }
 

@@ -20,10 +20,10 @@ pub enum Shape {
     Multiplexed,
     /// A new connection with a full handshake for each request, 16 at a time.
     NewConnections,
-    /// HTTP/1.1, 64 kept connections that write.
-    Writes,
+    /// HTTP/1.1, as many kept connections that write.
+    Writes(u32),
     /// The same that read.
-    Reads,
+    Reads(u32),
     /// HTTP/1.1, as many kept connections, each after the file of the app at this path.
     Bodies(u32, &'static str),
     /// HTTP/1.1, as many kept connections, each sending bodies of as many bytes.
@@ -59,10 +59,16 @@ pub fn run(target: &Target, shape: Shape, seconds: u32) -> Sample {
             seconds,
             &["-H", "Connection: close"],
         ),
-        Shape::Reads => wrk(target, ("GET", "/"), 64, seconds, &[]),
-        Shape::Writes => {
+        Shape::Reads(connections) => wrk(target, ("GET", "/"), connections, seconds, &[]),
+        Shape::Writes(connections) => {
             let origin = format!("Origin: https://{HOST}:{}", target.port);
-            wrk(target, ("POST", "/"), 64, seconds, &["-H", &origin])
+            wrk(
+                target,
+                ("POST", "/"),
+                connections,
+                seconds,
+                &["-H", &origin],
+            )
         }
         Shape::Multiplexed => h2load(target, seconds),
         Shape::Bodies(connections, path) => wrk(target, ("GET", path), connections, seconds, &[]),

@@ -45,8 +45,9 @@ const BENCHES: [(&str, Bench); 6] = [
 ];
 
 /// Parts of a bench that can be chosen alone.
-const PARTS: [(&str, Bench); 9] = [
+const PARTS: [(&str, Bench); 10] = [
     ("http-before", http::run_before),
+    ("http-durable", http::run_durable),
     ("http-traces", http::run_traces),
     ("policy-diff", decisions::diffs),
     ("train", train::run),
@@ -72,7 +73,7 @@ fn main() -> ExitCode {
     }
     let Some((benches, style)) = read(std::env::args().skip(1)) else {
         eprintln!(
-            "usage: tests/bench/run [http|http-before|http-traces|sockets|train|tunnel|tunnel-before|tunnel-cells|tunnel-lossy|tunnel-storm|tunnel-waiting|policy|\
+            "usage: tests/bench/run [http|http-before|http-durable|http-traces|sockets|train|tunnel|tunnel-before|tunnel-cells|tunnel-lossy|tunnel-storm|tunnel-waiting|policy|\
              policy-diff|certs|identity].. [--json]"
         );
         return ExitCode::from(64);

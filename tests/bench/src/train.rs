@@ -20,7 +20,7 @@ pub fn run(_: &Report) {
         Shape::KeptAlive,
         Shape::Multiplexed,
         Shape::NewConnections,
-        Shape::Writes,
+        Shape::Writes(64),
         Shape::Bodies(16, one),
         Shape::Bodies(2, hundred),
         Shape::Uploads(16, one_of),
