@@ -286,7 +286,8 @@ const STATUS: &str = "Examples:
 const DOCTOR: &str = "Examples:
   postern doctor --peer zoe/laptop
   postern doctor --peer 10.200.200.2 --json
-  postern doctor --golive                    where people whom no rule names may sign up to an app
+  postern doctor --golive                    where people whom no rule names may sign up to an app,
+                                             and which apps and databases listen for all the world
   postern doctor --golive --policy DIR
 
 Exit codes: 0 it gets through, or the policy was looked at; 69 it does not";

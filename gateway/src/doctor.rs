@@ -1,6 +1,7 @@
 //! Why a device does not get through: what is known of it, in the order a packet meets it; no IO.
 
 pub(crate) mod golive;
+pub(crate) mod listeners;
 #[cfg(test)]
 mod tests;
 

@@ -2,12 +2,18 @@
 //!
 //! The command line and the console say the same because both say this.
 
+pub(crate) mod end;
+
 use policy::{Explanation, Outcome, Policy, QueryError, Replayer, Sources};
 use serde::Serialize;
 
 use crate::audit::again::{Decided, Said};
 use crate::cli::render;
 use crate::identity::Due;
+use crate::ids;
+
+/// Longer than a code with a letter too many, and shorter than the ids the gateway draws.
+const CODE_MOST: usize = 12;
 
 /// How a decision on record is named.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +22,8 @@ pub(crate) enum Which {
     Seq(u64),
     /// By the code its page showed.
     Code(String),
+    /// By the id of its request, which every page of an error shows.
+    Request(String),
 }
 
 impl Which {
@@ -27,10 +35,22 @@ impl Which {
         (drawn.len() == 8 && drawn.bytes().all(base32)).then_some(Self::Code(code))
     }
 
-    /// Reads a number or a code.
+    /// Reads the id of a request; what looks like a code that was mistyped is none.
+    pub(crate) fn request(text: &str) -> Option<Self> {
+        let is_code =
+            text.len() <= CODE_MOST && text.get(..2).is_some_and(|c| c.eq_ignore_ascii_case("D-"));
+        (ids::is_request_id(text) && !is_code).then(|| Self::Request(text.to_owned()))
+    }
+
+    /// Reads a code or the id of a request.
+    pub(crate) fn shown(text: &str) -> Option<Self> {
+        Self::code(text).or_else(|| Self::request(text))
+    }
+
+    /// Reads a number, a code or the id of a request.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let seq = text.parse().ok().map(Self::Seq);
-        seq.or_else(|| Self::code(text))
+        seq.or_else(|| Self::shown(text))
     }
 }
 
@@ -39,8 +59,16 @@ impl std::fmt::Display for Which {
         match self {
             Self::Seq(seq) => write!(f, "record {seq}"),
             Self::Code(code) => write!(f, "the decision {code}"),
+            Self::Request(id) => write!(f, "the request {id}"),
         }
     }
+}
+
+/// Finds the id of the app that a host belongs to.
+pub(crate) fn app_of(policy: &Policy, host: &str) -> Option<String> {
+    let host = policy::canon::host(host).ok()?;
+    let app = policy.app_for(&host)?;
+    Some(policy.app(app).id.to_string())
 }
 
 /// What the policy of now answers to a question on record.

@@ -87,6 +87,14 @@ fn read(kind: char, text: &str) -> Result<u64, BadId> {
     Ok(u64::from_be_bytes(bytes))
 }
 
+/// Tells whether a text can name a request: 8 to 64 letters, digits, `-` or `_`, whoever drew it.
+pub(crate) fn is_request_id(text: &str) -> bool {
+    (8..=64).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+}
+
 /// Says that a text is not an identifier of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an id of this gateway")]

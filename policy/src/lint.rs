@@ -1,8 +1,10 @@
-//! Findings about a policy that is valid: rules that never decide, names nobody uses, doors wider than their house.
+//! Findings about a policy that is valid: rules that never decide, names nobody uses, doors wider than their house,
+//! fields that permit more than they should.
 //!
 //! They look at every class of people and contexts of every place, which takes seconds for very large policies.
 //! So they run for `policy lint` only; what a load warns of is found while names are resolved.
 
+mod fronts;
 mod names;
 mod rules;
 #[cfg(test)]
@@ -50,6 +52,7 @@ impl Policy {
         self.few_admins(&mut out);
         self.unused(&mut out);
         self.headless_devices(&mut out);
+        self.weak_presets(&mut out);
         self.overlapping_zones(&mut out);
         self.past(now, &mut out);
         out.sort_by_key(|d| (d.span.file, d.span.start));

@@ -203,6 +203,50 @@ fn what_was_answered_before_stands_in_for_an_app_that_fails() {
     });
 }
 
+/// Silence and a reset are failures like a status; a HEAD waits for the app, so what stands in is told as such.
+/// Source: nginx, `proxy_cache_use_stale error timeout`.
+#[test]
+fn what_was_answered_before_stands_in_for_an_app_that_is_silent_or_resets() {
+    let areas = "[app.app.\"/strict\"]\ncache = { ttl = \"1s\" }\nPEOPLE\n";
+    let keys = "cache = { ttl = \"1s\", stale = \"1h\" }\ntimeout = { head = \"1s\" }";
+    let scene = Scene::new(keys, areas);
+    for (mode, status, reason, version) in [
+        (Mode::Silent, 504, "timeout", "--http1.1"),
+        (Mode::Silent, 504, "timeout", "--http2"),
+        (Mode::Reset, 502, "reset", "--http1.1"),
+        (Mode::Reset, 502, "reset", "--http2"),
+    ] {
+        let name = format!("{mode:?} {version}");
+        let tail = format!("{reason}{version}");
+        let (list, strict) = (format!("/{tail}"), format!("/strict/{tail}"));
+        for path in [&list, &strict] {
+            let whole = scene.demo.send(&scene.at(path), &[version]);
+            assert_eq!(whole.status, 200, "{name}: {whole:?}");
+        }
+        scene.app.set(mode);
+        let head = |path: &str| scene.demo.try_send(&scene.at(path), &["-I", version]);
+        wait::until_true(wait::PATIENCE, "the strict answer is too old", || {
+            head(&strict).unwrap().status == status
+        });
+        let stale = head(&list).unwrap();
+        assert_eq!(stale.status, 200, "{name}: {stale:?}");
+        let age = stale.header("age").unwrap().parse::<u32>().unwrap();
+        assert!(age >= 1, "{name}: {stale:?}");
+        journal::wait_for(&scene.gateway, "request-ended.1", |r| {
+            let stood_in = "answered from the cache, stale, for the app failed";
+            let told = journal::is(r, "path", &list) && journal::is(r, "reason", reason);
+            told && r["status"] == 200 && journal::is(r, "detail", stood_in)
+        });
+        // who asks for the whole gets it at once, whatever comes of asking the app behind
+        let whole = scene.demo.send(&scene.at(&list), &[version]);
+        let body = format!("replica only saw {list}\n");
+        assert_eq!((whole.status, whole.body), (200, body), "{name}");
+        scene.app.set(Mode::Well);
+        let again = || scene.demo.fetch(&scene.at(&strict)).status == 200;
+        wait::until_true(Duration::from_secs(60), "the app is asked again", again);
+    }
+}
+
 #[test]
 fn an_operator_forgets_what_is_kept_by_app_path_or_tag_and_that_is_on_record() {
     let areas = "[app.app.\"/prices\"]\ncache = { ttl = \"5m\" }\nset = { Cache-Tag = \"a, prices\" }\nPEOPLE\n";

@@ -208,6 +208,7 @@ fn a_refused_request_is_found_by_its_code_and_explained_as_the_command_line_does
     scene.gateway.set_policy(&closed);
     let auditor = scene.auditor();
     let code = scene.refused(&auditor);
+    assert_eq!(scene.admin.follow(&scene.gateway.facts.app).status, 200);
     let list = scene.page("decisions?user=guest&outcome=deny");
     assert!(
         list.body.contains(&format!("/admin/decisions/{code}")),
@@ -239,6 +240,16 @@ fn a_refused_request_is_found_by_its_code_and_explained_as_the_command_line_does
     let by_command: Value =
         serde_json::from_str(&scene.gateway.must(&["policy", "explain", &code, "--json"])).unwrap();
     assert_eq!(told["past"], by_command);
+    // a request by its id, with how it ended
+    let passed = journal::wait_for(&scene.gateway, "request-ended.1", |r| {
+        journal::is(r, "host", "app.gate.localhost")
+    });
+    let id = passed["request_id"].as_str().unwrap();
+    let by_id = scene.json(&format!("decisions/{id}"));
+    assert_eq!(by_id["record"]["request_id"], id, "{by_id}");
+    assert_eq!(by_id["end"]["outcome"], "ok", "{by_id}");
+    let text = by_id["text"].as_str().unwrap();
+    assert!(text.contains("nothing went wrong"), "{text}");
     let read = journal::wait_for(&scene.gateway, "audit-read.1", |r| {
         let detail = r["detail"].as_str().unwrap_or_default();
         journal::is(r, "user", "demo") && detail == format!("console: explain the decision {code}")

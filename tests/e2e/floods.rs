@@ -168,6 +168,59 @@ fn well(scene: &Scene, working: Canary, beside: &str) {
     assert!(after.p99 < 2_500.0, "{after:?}");
 }
 
+/// Writes what makes the other side reset a stream.
+type Made<'a> = &'a dyn Fn(u32) -> Vec<u8>;
+
+/// Streams that the server itself has to reset, as many as a client likes: each was a request that is thrown away.
+/// Source: CVE-2025-8671 (MadeYouReset); security.md R-DO-08.
+#[test]
+fn a_client_that_makes_the_gateway_reset_its_streams_is_closed_and_a_canary_is_served() {
+    let scene = Scene::new();
+    let working = Canary::start(&scene);
+    let update = |at: u32, by: u32| frame(WINDOW_UPDATE, 0, at, &by.to_be_bytes());
+    let data = |at: u32| frame(DATA, 0, at, b"more");
+    let mut short = scene.fields("POST", "/p");
+    short.push(("content-length", "2"));
+    let short = fields(&short);
+    let of_length = |at: u32| frame(HEADERS, END_HEADERS, at, &short);
+    // the first two end the connection at once, the others reset their stream
+    let nothing = |at: u32| [scene.begin(at), update(at, 0)].concat();
+    let behind = |at: u32| [scene.ask(at), data(at)].concat();
+    let too_wide = |at: u32| [scene.begin(at), update(at, 0x7fff_ffff)].concat();
+    let too_long = |at: u32| [of_length(at), data(at)].concat();
+    let kinds: [(&str, Made<'_>, bool); 4] = [
+        ("a window of nothing", &nothing, false),
+        ("data behind the end", &behind, false),
+        ("too wide a window", &too_wide, true),
+        ("a body over its length", &too_long, true),
+    ];
+    // for a second and more, however fast the machine is
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_millis(1_500) {
+        for (name, made, of_stream) in &kinds {
+            let many: Vec<u8> = (0..1_500).flat_map(|at| made(1 + 2 * at)).collect();
+            let came = flood(&scene, &many, &[], 0);
+            assert!(
+                matches!(came.last(), Some(Came::End(_) | Came::Closed)),
+                "{name}: {:?} behind {}",
+                came.last(),
+                came.len()
+            );
+            // a client that errs now and then is served on
+            if *of_stream {
+                let mut wire = scene.wire();
+                wire.send(&(0..20).flat_map(|at| made(1 + 2 * at)).collect::<Vec<u8>>());
+                wire.send(&scene.ask(101));
+                let came = reaction(&mut wire, |came| {
+                    matches!(came, Came::Status(200) | Came::End(_))
+                });
+                assert_eq!(came.last(), Some(&Came::Status(200)), "{name}: {came:?}");
+            }
+        }
+    }
+    well(&scene, working, "streams that the gateway resets");
+}
+
 /// Slow ones, each on a connection of its own: a head, or a body, that comes byte by byte or not at all.
 #[test]
 fn slow_heads_and_bodies_and_a_storm_of_connections_are_ended_and_a_canary_is_served() {

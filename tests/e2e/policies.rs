@@ -707,6 +707,26 @@ fn the_doctor_tells_where_strangers_may_sign_up_to_an_app_and_sends_the_app_noth
 }
 
 #[test]
+fn the_doctor_tells_which_app_of_loopback_listens_for_all_the_world() {
+    let gateway = Gateway::demo();
+    let note = |address: &str| {
+        let listener = std::net::TcpListener::bind((address, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let text = one_app(&format!("upstream = \"http://127.0.0.1:{port}\""));
+        fs::write(gateway.policy_file(), text).unwrap();
+        let said = gateway.must(&["doctor", "--golive", "--json"]);
+        let said: Value = serde_json::from_str(&said).unwrap();
+        let findings = said["findings"].as_array().unwrap().iter();
+        let found = findings.filter(|f| f["check"] == "listeners");
+        let mut about = found.filter(|f| f["found"].to_string().contains(&format!(":{port}")));
+        let found = about.next().map(|f| f["next"].as_str().unwrap().to_owned());
+        found.map(|next| next.contains(&format!("bind 127.0.0.1:{port}")))
+    };
+    assert_eq!(note("0.0.0.0"), Some(true));
+    assert_eq!(note("127.0.0.1"), None);
+}
+
+#[test]
 fn what_a_guard_held_is_not_let_through_by_a_restart() {
     let mut scene = Scene::new();
     scene.save(&scene.open());

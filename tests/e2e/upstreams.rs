@@ -243,6 +243,8 @@ struct Fault {
     page: Option<(u16, &'static str)>,
     reason: &'static str,
     detail: &'static str,
+    /// Whom `policy explain` names, and what it says to do.
+    next: &'static str,
 }
 
 const USUAL: Fault = Fault {
@@ -253,6 +255,7 @@ const USUAL: Fault = Fault {
     page: None,
     reason: "",
     detail: "",
+    next: "",
 };
 
 const FAULTS: [Fault; 6] = [
@@ -262,6 +265,7 @@ const FAULTS: [Fault; 6] = [
         page: Some((502, "The application cannot be reached")),
         reason: "upstream-down",
         detail: "connection refused",
+        next: "nothing listens there",
         ..USUAL
     },
     Fault {
@@ -270,6 +274,7 @@ const FAULTS: [Fault; 6] = [
         page: Some((502, "The application does not answer properly")),
         reason: "reset",
         detail: "connection broken",
+        next: "closed the connection",
         ..USUAL
     },
     Fault {
@@ -278,6 +283,7 @@ const FAULTS: [Fault; 6] = [
         page: Some((504, "The application takes too long")),
         reason: "timeout",
         detail: "no answer in time",
+        next: "is silent",
         ..USUAL
     },
     Fault {
@@ -285,6 +291,7 @@ const FAULTS: [Fault; 6] = [
         mode: Mode::Stalled,
         reason: "timeout",
         detail: "no answer in time",
+        next: "is silent",
         ..USUAL
     },
     Fault {
@@ -293,6 +300,7 @@ const FAULTS: [Fault; 6] = [
         page: Some((502, "The application does not answer properly")),
         reason: "upstream-bad",
         detail: "not an answer of HTTP",
+        next: "no answer of HTTP",
         ..USUAL
     },
     Fault {
@@ -301,6 +309,7 @@ const FAULTS: [Fault; 6] = [
         page: Some((502, "The application cannot be reached")),
         reason: "upstream-tls",
         detail: "TLS fails",
+        next: "TLS with it fails",
         ..USUAL
     },
 ];
@@ -325,6 +334,7 @@ fn each_fault_of_an_upstream_has_its_page_its_record_and_its_figure() {
         }
         let failures = metric(&gateway, "failures", url);
         let path = format!("{}{}", gateway.facts.app, name.replace(' ', "-"));
+        let mut shown = None;
         match fault.page {
             Some((status, words)) => {
                 let page = client.open(&path);
@@ -333,6 +343,7 @@ fn each_fault_of_an_upstream_has_its_page_its_record_and_its_figure() {
                 assert!(!page.body.contains("127.0.0.1"), "{name}: {}", page.body);
                 let id = page.header("x-request-id").unwrap();
                 assert!(page.body.contains(id), "{name}: {}", page.body);
+                shown = Some(id.to_owned());
             }
             None => assert!(client.try_send(&path, &["--http1.1"]).is_err(), "{name}"),
         }
@@ -347,6 +358,9 @@ fn each_fault_of_an_upstream_has_its_page_its_record_and_its_figure() {
             "{name}: {ended}"
         );
         assert_eq!(metric(&gateway, "failures", url), failures + 1, "{name}");
+        let id = ended["request_id"].as_str().unwrap();
+        assert!(shown.is_none_or(|shown| shown == id), "{name}: {ended}");
+        explained(&gateway, id, fault, url);
         if fault.deaf {
             only.revive();
         }
@@ -354,6 +368,53 @@ fn each_fault_of_an_upstream_has_its_page_its_record_and_its_figure() {
         gateway.set_policy(&text(&plain));
     }
     assert_eq!(who(&client, &gateway), "only");
+    // once it rests it is told since when
+    only.kill();
+    let mut id = String::new();
+    wait::until_true(SOON, "it rests", || {
+        let page = client.open(&gateway.facts.app);
+        id = page.header("x-request-id").unwrap().to_owned();
+        state(&gateway, &plain)["state"] == "out"
+    });
+    let since = state(&gateway, &plain)["since"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    journal::wait_for(&gateway, "request-ended.1", |r| {
+        r["request_id"] == id.as_str()
+    });
+    let text = gateway.must(&["policy", "explain", &id]);
+    let now = format!("now: {plain} is out since {since}: connection refused");
+    assert!(text.contains(&now), "{now} not in\n{text}");
+    let unknown = gateway.run(&["policy", "explain", "nobody-asked-this"]);
+    assert_eq!(unknown.status.code(), Some(65));
+}
+
+/// The id of a failed request leads to its decision, its end, and who has to do something about it.
+fn explained(gateway: &Gateway, id: &str, fault: &Fault, url: &str) {
+    let name = fault.name;
+    let text = gateway.must(&["policy", "explain", id]);
+    for part in [
+        "the policy answered allow by ",
+        fault.reason,
+        fault.detail,
+        "at fault: the app: ",
+        fault.next,
+        &format!("now: {url} is "),
+    ] {
+        assert!(text.contains(part), "{name}: {part} not in\n{text}");
+    }
+    let told = gateway.must(&["policy", "explain", id, "--json"]);
+    let told: Value = serde_json::from_str(&told).unwrap();
+    let (end, then) = (&told["end"], &told["decision"]["then"]);
+    assert_eq!(then["outcome"], "allow", "{name}: {told}");
+    assert_eq!(end["fault"]["side"], "app", "{name}: {told}");
+    assert_eq!(end["reason"], fault.reason, "{name}: {told}");
+    assert_eq!(end["upstreams"][0]["url"], url, "{name}: {told}");
+    let records = journal::search(gateway, &["--request", id]);
+    let events = records.iter().map(|r| r["event"].as_str().unwrap());
+    let events: Vec<&str> = events.collect();
+    assert_eq!(events, ["access-decided.1", "request-ended.1"], "{name}");
 }
 
 #[test]

@@ -25,6 +25,7 @@ pub(crate) struct Filter {
     pub(crate) host: Option<String>,
     pub(crate) outcome: Option<String>,
     pub(crate) reason: Option<String>,
+    pub(crate) request: Option<String>,
     pub(crate) event: Option<Event>,
     /// Wall time, ms since the UNIX epoch.
     pub(crate) since: Option<u64>,
@@ -175,6 +176,7 @@ impl Filter {
             && is(&self.host, &fields.host)
             && is(&self.outcome, &fields.outcome)
             && is(&self.reason, &fields.reason)
+            && is(&self.request, &fields.request_id)
             && self
                 .event
                 .is_none_or(|event| fields.event.0 == event.name())
@@ -207,6 +209,8 @@ struct Fields<'a> {
     #[serde(borrow)]
     path: Option<Text<'a>>,
     status: Option<u16>,
+    #[serde(borrow, default)]
+    request_id: Option<Text<'a>>,
     #[serde(borrow)]
     inputs: Option<Would<'a>>,
     #[serde(borrow)]

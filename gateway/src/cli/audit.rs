@@ -12,6 +12,7 @@ use crate::audit::{Event, reason, verify as check};
 use crate::cli::reading;
 use crate::clock;
 use crate::config::Config;
+use crate::ids;
 use crate::secrets::Keys;
 
 const OK: u8 = 0;
@@ -27,10 +28,16 @@ pub(crate) enum AuditCommand {
     /// Show the last records
     Tail(TailArgs),
     /// Show the records that match all filters, oldest first
+    #[command(after_help = SEARCH)]
     Search(SearchArgs),
     /// Check every record; exit code 65 names file, line and record of each fault
     Verify,
 }
+
+const SEARCH: &str = "Examples:
+  postern audit search --user ines --since 1d
+  postern audit search --request 3nK5w0Qz6mYpA1bC7dEfGg     all there is of one request
+  postern audit search --event request-ended --outcome failed --since 2h --json";
 
 /// Arguments of `audit tail`.
 #[derive(Args, Debug)]
@@ -58,6 +65,9 @@ pub(crate) struct SearchArgs {
     /// Reason code, such as no-rule or sensitive-limited
     #[arg(long)]
     reason: Option<String>,
+    /// Id of a request, as the page of an error shows it
+    #[arg(long, value_name = "ID")]
+    request: Option<String>,
     /// Event, such as signed-in or signed-in.1
     #[arg(long)]
     event: Option<String>,
@@ -86,6 +96,7 @@ impl SearchArgs {
             ("host", &self.host),
             ("outcome", &self.outcome),
             ("reason", &self.reason),
+            ("request", &self.request),
             ("event", &self.event),
             ("since", &self.since),
             ("limit", &limit),
@@ -196,11 +207,19 @@ fn filter(args: &SearchArgs, now: u64) -> Result<Filter, String> {
             reason::ALL.join(", ")
         ));
     }
+    if let Some(id) = &args.request
+        && !ids::is_request_id(id)
+    {
+        return Err(format!(
+            "no id of a request {id:?}: 8 to 64 letters, digits, - or _, as the page of an error shows it"
+        ));
+    }
     Ok(Filter {
         user: args.user.clone(),
         host: args.host.clone(),
         outcome: args.outcome.clone(),
         reason: args.reason.clone(),
+        request: args.request.clone(),
         event,
         since,
         limit: args.limit,
@@ -262,6 +281,7 @@ mod tests {
             host: None,
             outcome: None,
             reason: None,
+            request: None,
             event: None,
             since: None,
             limit: None,
@@ -304,6 +324,10 @@ mod tests {
             },
             SearchArgs {
                 since: Some("x".into()),
+                ..args()
+            },
+            SearchArgs {
+                request: Some("short".into()),
                 ..args()
             },
         ];

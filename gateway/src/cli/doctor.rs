@@ -1,5 +1,6 @@
 //! `postern doctor`.
 
+use std::io;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -8,7 +9,7 @@ use serde::Serialize;
 use super::exit::{Exit, Failure};
 use super::{Global, block_on, offline, out, policies};
 use crate::control::Operator;
-use crate::doctor::{Diagnosis, Finding, Verdict, golive};
+use crate::doctor::{Diagnosis, Finding, Verdict, golive, listeners};
 
 /// What to look at.
 #[derive(Debug, Args)]
@@ -16,7 +17,7 @@ pub(crate) struct Options {
     /// A device that does not get through: d7, its name, `zoe/laptop`, its address or public key
     #[arg(long, value_name = "DEVICE", required_unless_present = "golive")]
     peer: Option<String>,
-    /// What the policy leaves open that is better closed before people come
+    /// What the policy, and what listens on this machine, leave open that is better closed before people come
     #[arg(long, conflicts_with = "peer")]
     golive: bool,
     /// A policy folder, instead of the configured one
@@ -30,7 +31,7 @@ struct GoLive {
     findings: Vec<Finding>,
 }
 
-/// Walks why a device does not get through, or what a policy leaves open, with a next step for each trouble.
+/// Walks why a device does not get through, or what policy and machine leave open, with a next step for each trouble.
 ///
 /// # Errors
 /// [`Exit::Unavailable`] if it does not get through, or no gateway runs; [`Exit::Data`] for a
@@ -47,13 +48,35 @@ fn before_people_come(options: &Options, global: &Global) -> Result<(), Failure>
         Some(dir) => dir.clone(),
         None => global.config()?.policy_dir,
     };
-    let findings = golive::examine(&policies::load(&dir)?.policy);
+    let policy = policies::load(&dir)?.policy;
+    let mut findings = golive::examine(&policy);
+    findings.extend(match sockets() {
+        Ok(tables) => listeners::examine(&policy, &tables),
+        Err(why) => vec![listeners::unknown(&why)],
+    });
     if global.json {
         out::json(&GoLive { findings });
     } else {
         out::raw(&lines(&findings));
     }
     Ok(())
+}
+
+/// Reads the kernel's tables of sockets; a machine without IPv6 has but one.
+fn sockets() -> Result<Vec<String>, String> {
+    let mut tables = Vec::new();
+    for path in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        match std::fs::read_to_string(path) {
+            Ok(table) => tables.push(table),
+            Err(e) if e.kind() == io::ErrorKind::NotFound && !tables.is_empty() => {}
+            Err(e) => {
+                return Err(format!(
+                    "what listens on this machine is not known: {path}: {e}"
+                ));
+            }
+        }
+    }
+    Ok(tables)
 }
 
 fn device(peer: &str, global: &Global) -> Result<(), Failure> {

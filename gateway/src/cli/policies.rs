@@ -136,7 +136,7 @@ pub(crate) struct Explain {
     /// What is asked for
     #[arg(
         required_unless_present = "seq",
-        help = "https://host/path, tcp://ip:port, udp://ip:port, icmp://ip, admin, or the code of a denied page: D-XXXXXXXX"
+        help = "https://host/path, tcp://ip:port, udp://ip:port, icmp://ip, admin, the code of a denied page: D-XXXXXXXX, or the id of a request"
     )]
     url: Option<String>,
 }
@@ -145,6 +145,9 @@ const EXPLAIN: &str = "Examples:
   postern policy explain --user laure --from office --at 'tue 10:00' https://paie.cabinet.example/admin
   postern policy explain --user laure --check https://paie.cabinet.example/
   postern policy explain D-7K3QXN2A          what a denied page showed
+  postern policy explain 3nK5w0Qz6mYpA1bC7dEfGg
+                                             the id of a request, which the page of a 502 shows:
+                                             its decision, how it ended, and whose fault that is
   postern policy explain --seq 4711          a number from `postern audit search`";
 
 /// Runs a command about the policy.
@@ -276,7 +279,8 @@ impl Explain {
         if let Some(seq) = self.seq {
             return Ok(Some(Which::Seq(seq)));
         }
-        let code = self.url.as_deref().and_then(Which::code);
+        let url = self.url.as_deref();
+        let code = url.and_then(Which::code);
         let words = [
             &self.user,
             &self.by,
@@ -287,7 +291,11 @@ impl Explain {
             &self.device,
             &self.method,
         ];
-        if code.is_some() && (self.check || words.iter().any(|word| word.is_some())) {
+        let alone = !self.check && words.iter().all(|word| word.is_none());
+        if code.is_none() && alone {
+            return Ok(url.and_then(Which::request));
+        }
+        if code.is_some() && !alone {
             let text = "a decision on record is asked for by its code alone: it has all the rest";
             return Err(Failure::new(Exit::Usage, text));
         }

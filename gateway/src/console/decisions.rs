@@ -121,7 +121,7 @@ pub(crate) async fn events(call: Call) -> Response {
     }
 }
 
-/// `GET /admin/decisions/{which}`: one, explained; by its code or number.
+/// `GET /admin/decisions/{which}`: one, explained; by its code, its number or the id of its request.
 pub(crate) async fn one(call: Call, Path(name): Path<String>) -> Response {
     let Some(which) = Which::parse(&name) else {
         return call.ctx.problem(Problem::NotFound);

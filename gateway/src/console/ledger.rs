@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::audit::Event;
 use crate::audit::newest::{Judged, Place};
 use crate::control::Refusal;
+use crate::explain::end::End;
 use crate::explain::{Past, Which};
 
 /// Reads the journal for one permitted request; that it is read is on record.
@@ -136,6 +137,9 @@ pub(crate) struct Told {
     pub(crate) record: Entry,
     /// The answer of then and of now; absent where it cannot be decided again.
     pub(crate) past: Option<Past>,
+    /// How its request ended, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) end: Option<End>,
     /// Why it cannot be decided again, or by this policy not be explained.
     pub(crate) why_not: Option<String>,
     /// What `postern policy explain` says of it.

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use policy::{Policy, Sources, canon};
+use policy::{Policy, Sources};
 use tokio::sync::Semaphore;
 
 use super::office::{Inner, Office};
+use super::upstreams;
 use crate::audit::again::{self, Line};
 use crate::audit::newest::{Bounds, Found, Judged, newest};
 use crate::audit::{Event, Record, reason};
@@ -15,6 +16,7 @@ use crate::cli::exit::chain;
 use crate::clock;
 use crate::console::{Asked, Entry, Ledger, Listing, Told};
 use crate::control::{Code, Refusal};
+use crate::explain::end::{End, Trail};
 use crate::explain::{self, Then, Which};
 
 /// Records on a page.
@@ -76,16 +78,29 @@ impl Ledger for Office {
         let dir = self.0.gw.config.data.join("audit");
         let (wanted, policy) = (which.clone(), Arc::clone(&self.0.snap.policy));
         let sources = self.0.sources_in_force();
-        let gw = Arc::clone(&self.0.gw);
+        let (gw, snap) = (Arc::clone(&self.0.gw), Arc::clone(&self.0.snap));
         reading(move || {
-            let mut judge = |line: &[u8]| is_wanted(&wanted, line);
-            let found = newest(&dir, None, 1, FIND, &mut judge)?;
-            let line = found.lines.into_iter().next();
             let kept = |digest: &str| {
                 let folder = gw.history.of_digest(digest)?;
                 Some(folder.sources(&gw.config.policy_dir))
             };
-            Ok(line.and_then(|line| told(&line, &policy, sources.as_ref(), &kept)))
+            let tell = |line: &[u8]| told(line, &policy, sources.as_ref(), &kept);
+            if let Which::Request(id) = &wanted {
+                let trail = Trail::read(&dir, id, FIND)?;
+                let Some(mut told) = trail.main().and_then(tell) else {
+                    return Ok(None);
+                };
+                let app_of = |host: &str| explain::app_of(&policy, host);
+                let end = trail.ended.as_deref();
+                let end = end.and_then(|line| End::read(line, upstreams(&gw, &snap), &app_of));
+                told.text.extend(end.as_ref().map(End::to_text));
+                told.end = end;
+                return Ok(Some(told));
+            }
+            let mut judge = |line: &[u8]| is_wanted(&wanted, line);
+            let found = newest(&dir, None, 1, FIND, &mut judge)?;
+            let line = found.lines.into_iter().next();
+            Ok(line.as_deref().and_then(tell))
         })
         .await
     }
@@ -115,7 +130,7 @@ impl Inner {
         let (asked, policy) = (asked.clone(), Arc::clone(&self.snap.policy));
         let seq = self.gw.audit.seq();
         let found = reading(move || {
-            let app_of = |host: &str| app_of(&policy, host);
+            let app_of = |host: &str| explain::app_of(&policy, host);
             let mut judge = |line: &[u8]| match after {
                 Some(after) if number(line).is_some_and(|seq| seq <= after) => Judged::Stop,
                 _ => asked.judge(line, &app_of),
@@ -152,12 +167,6 @@ async fn reading<T: Send + 'static>(
     read.map_err(super::internal)?.map_err(unreadable)
 }
 
-fn app_of(policy: &Policy, host: &str) -> Option<String> {
-    let host = canon::host(host).ok()?;
-    let app = policy.app_for(&host)?;
-    Some(policy.app(app).id.to_string())
-}
-
 /// The number that a line of the journal begins with.
 fn number(line: &[u8]) -> Option<u64> {
     let rest = line.strip_prefix(b"{\"seq\":")?;
@@ -179,6 +188,8 @@ fn is_wanted(which: &Which, line: &[u8]) -> Judged {
                 false => Judged::Pass,
             }
         }
+        // its records are read together
+        Which::Request(_) => Judged::Pass,
     }
 }
 
@@ -192,6 +203,7 @@ fn told(
     let unexplained = |why: &str| Told {
         why_not: Some(why.to_owned()),
         past: None,
+        end: None,
         text: format!("{}\n", crate::audit::query::show(line)),
         record: Entry::clone(&record),
     };
@@ -208,6 +220,7 @@ fn told(
     Some(Told {
         why_not: error.map(|error| error.title),
         past: Some(past),
+        end: None,
         text,
         record,
     })

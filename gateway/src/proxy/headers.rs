@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora_error::Result;
 
 use super::pep::internal;
-use crate::ids::label;
+use crate::ids::{is_request_id, label};
 
 /// Names (folded) that only the gateway may set towards an app.
 const IDENTITY: [&str; 17] = [
@@ -103,22 +103,22 @@ pub(crate) fn hsts(seconds: u64) -> String {
     }
 }
 
-/// Draws the name of a request that came with none of its own: 128 bits at random.
+/// Draws the name of a request that came with none of its own: 127 bits at random. It begins with a letter, so that a
+/// command takes it for no option.
 pub(super) fn new_request_id() -> String {
-    BASE64URL_NOPAD.encode(&label::<16>())
+    let mut drawn = label::<16>();
+    let [first, ..] = &mut drawn;
+    *first &= 0x7f;
+    BASE64URL_NOPAD.encode(&drawn)
 }
 
-/// Reads a client's request id if it is one, and only one: 8 to 64 letters, digits, `-` or `_`.
+/// Reads a client's request id if it is one, and only one.
 pub(crate) fn request_id(headers: &HeaderMap) -> Option<String> {
     let mut lines = headers.get_all(&X_REQUEST_ID).iter();
     let (id, None) = (lines.next()?.to_str().ok()?, lines.next()) else {
         return None;
     };
-    let fine = (8..=64).contains(&id.len())
-        && id
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-    fine.then(|| id.to_owned())
+    is_request_id(id).then(|| id.to_owned())
 }
 
 /// Reads where in a trace a client says that its request stands, written as version 00; more than one place is none.
@@ -189,7 +189,7 @@ pub(super) fn field(text: &str) -> Result<HeaderValue> {
 
 #[cfg(test)]
 mod tests {
-    use super::{hsts, is_reserved, new_trace, request_id, traceparent};
+    use super::{hsts, is_reserved, new_request_id, new_trace, request_id, traceparent};
     use http::{HeaderMap, HeaderValue};
 
     #[test]
@@ -271,6 +271,15 @@ mod tests {
             .iter()
             .map(|(n, v)| (n.parse().unwrap(), HeaderValue::from_static(v)))
             .collect()
+    }
+
+    #[test]
+    fn a_request_id_that_is_drawn_is_one_and_looks_like_no_option() {
+        for _ in 0..1_000 {
+            let id = new_request_id();
+            let letter = id.starts_with(|c: char| c.is_ascii_alphabetic());
+            assert!(letter && crate::ids::is_request_id(&id), "{id}");
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::pep::{Ctx, internal};
 use crate::audit::reason;
 use crate::clock;
 use crate::descriptors::{self, Claim};
+use crate::explain::end::went;
 use crate::pages::Problem;
 use crate::upstreams::{Choice, Full, InUse, Limits, Nowhere, Pool, Slot, bit};
 
@@ -101,8 +102,8 @@ pub(crate) async fn peer(ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
     }
     let choice = pool.choose(ctx.route.pin.as_deref(), ctx.route.tried, now);
     let Some((choice, using)) = choice.and_then(|c| Some((c, pool.enter(c)?))) else {
-        ctx.route.failed = Some((reason::UPSTREAM_DOWN, "no upstream is well".to_owned()));
-        let why = "no upstream is well";
+        ctx.route.failed = Some((reason::UPSTREAM_DOWN, went::NONE_WELL.to_owned()));
+        let why = went::NONE_WELL;
         return Err(Error::explain(ErrorType::HTTPStatus(503), why));
     };
     let member = Arc::clone(&using.0);
@@ -313,29 +314,29 @@ fn told(error: &Error, late: bool) -> (&'static str, &'static str) {
     use ErrorType as E;
     let kind = error.etype();
     if late || matches!(kind, E::ReadTimedout | E::WriteTimedout) {
-        return (reason::TIMEOUT, "no answer in time");
+        return (reason::TIMEOUT, went::SILENT);
     }
     if matches!(kind, E::ConnectTimedout | E::TLSHandshakeTimedout) {
-        return (reason::TIMEOUT, "no connection in time");
+        return (reason::TIMEOUT, went::CONNECT_LATE);
     }
     let of_http = matches!(
         kind,
         E::InvalidHTTPHeader | E::UnknownError | E::H2Error | E::InvalidH2
     );
     if *kind == NOT_HTTP2 {
-        (reason::UPSTREAM_BAD, "does not speak HTTP/2")
+        (reason::UPSTREAM_BAD, went::NOT_HTTP2)
     } else if is_of_tls(kind) {
-        (reason::UPSTREAM_TLS, "TLS fails")
+        (reason::UPSTREAM_TLS, went::TLS)
     } else if of_http {
-        (reason::UPSTREAM_BAD, "not an answer of HTTP")
+        (reason::UPSTREAM_BAD, went::NOT_HTTP)
     } else if is_closed(kind) {
-        (reason::RESET, "connection broken")
+        (reason::RESET, went::BROKEN)
     } else if matches!(kind, E::ConnectRefused) {
-        (reason::UPSTREAM_DOWN, "connection refused")
+        (reason::UPSTREAM_DOWN, went::REFUSED)
     } else if matches!(kind, E::ConnectNoRoute) {
-        (reason::UPSTREAM_DOWN, "no route")
+        (reason::UPSTREAM_DOWN, went::NO_ROUTE)
     } else {
-        (reason::UPSTREAM_DOWN, "no connection")
+        (reason::UPSTREAM_DOWN, went::UNCONNECTED)
     }
 }
 

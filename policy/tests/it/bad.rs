@@ -204,6 +204,7 @@ fn every_reason_code_has_a_folder() {
         "upstream-of-others",
         "upstream-outside",
         "version",
+        "weak-preset",
         "weaker-mfa",
         "world-open",
         "wraps-midnight",

@@ -131,6 +131,7 @@ impl Ledger for Book {
         Ok((*which == Which::Seq(7)).then(|| Told {
             record: entry(),
             past: None,
+            end: None,
             why_not: Some("not a decision".to_owned()),
             text: "told <b>\n".to_owned(),
         }))
