@@ -13,6 +13,7 @@ mod lex;
 mod location;
 mod measure;
 mod names;
+mod onward;
 mod pass;
 mod plain;
 mod server;

@@ -189,13 +189,12 @@ fn tell(options: &Nginx, import: &Import, json: bool) {
     };
     let dir = options.out.display();
     if json {
-        let line = |(id, hosts): &'_ (String, Vec<String>)| (id.clone(), hosts.clone());
-        let apps: Vec<(String, Vec<String>)> = import.apps.iter().map(line).collect();
         out::json(&Answer {
             ok: true,
             dir: dir.to_string(),
             files: [CONSOLE, APPS],
-            apps: apps
+            apps: import
+                .apps
                 .iter()
                 .map(|(id, hosts)| AppLine { id, hosts })
                 .collect(),

@@ -57,7 +57,15 @@ impl Cx {
         }
         source.retain(|key, _| SOURCE.contains(key));
         let mut sizes_said = true;
-        for place in places {
+        let asked = root.map(|place| place.settings.clone());
+        for mut place in places {
+            if let (Handler::None, Some(asked), Some(_)) = (&place.handler, &asked, &of_root) {
+                // the app answers there as it does at its root
+                let settings = &mut place.settings;
+                settings.upgrade = settings.upgrade.or(asked.upgrade);
+                settings.connect = settings.connect.or(asked.connect);
+                settings.read = settings.read.or(asked.read);
+            }
             let answering = match &place.handler {
                 Handler::Pass(pass, ..) => Some(pass.clone()),
                 Handler::None if place.path != "/" => of_root.clone(),
@@ -137,7 +145,7 @@ impl Cx {
         }
         if let Some(first) = settings.barred.first() {
             area.closed = Some(format!(
-                "{first} may keep people out and is not understood; look, then take the mark off the next line"
+                "{first} is not carried over and may keep people out or answer in the app's place; look, then take the mark off the next line"
             ));
             area.pending = true;
         }
@@ -179,7 +187,11 @@ impl Cx {
                 says.to_owned(),
             );
         }
-        if root.is_some_and(|root| root.closed.is_none() && !root.keys.contains_key("preset")) {
+        if root.is_some_and(|root| {
+            root.closed.is_none()
+                && !root.keys.contains_key("preset")
+                && !root.keys.contains_key("keep-app")
+        }) {
             let says = "X-Content-Type-Options, X-Frame-Options and Referrer-Policy stand on answers where nothing sets them; preset = \"none\" takes them off";
             self.ledger
                 .implied(server, "add_header", Verdict::Differs, says.to_owned());
@@ -257,7 +269,12 @@ fn answer(settings: &Settings, passed: bool, keys: &mut Keys, ledger: &mut Ledge
         );
         keys.insert("compress", text);
     }
-    if let (true, Some(true), Some(ttl)) = (passed, settings.cache, settings.cache_ttl) {
+    let cache = settings.cache.filter(|said| said.value && passed);
+    if let (Some(said), None) = (cache, settings.cache_ttl) {
+        let says = "nothing is kept: no proxy_cache_valid says for how long";
+        ledger.mark(said.id, Verdict::NotUnderstood, says);
+    }
+    if let (Some(_), Some(ttl)) = (cache, settings.cache_ttl) {
         let stale = if settings.cache_stale == Some(true) {
             ", stale = \"1h\""
         } else {

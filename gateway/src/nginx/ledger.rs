@@ -129,6 +129,20 @@ impl Ledger {
         });
     }
 
+    /// Tells that what a block carries over stands nowhere, because the block itself does not, but for why.
+    pub(super) fn idle(&mut self, d: &Directive, says: &str) {
+        let why = ["allow", "deny", "internal", "return", "location"];
+        for inner in d
+            .children()
+            .iter()
+            .filter(|inner| !why.contains(&inner.name.as_str()))
+        {
+            if let Some(Some((Verdict::Carried, text))) = self.marks.get_mut(inner.id) {
+                says.clone_into(text);
+            }
+        }
+    }
+
     /// Returns all entries in the order in which the directives were read.
     pub(super) fn rows(&self, directives: &[Directive]) -> Vec<Row> {
         let mut rows = Vec::with_capacity(self.marks.len() + self.more.len());

@@ -66,7 +66,7 @@ impl Names {
         } else {
             ""
         };
-        ledger.carried(d, format!("a tier of {count}/{unit} in [rate], counted by person, strangers by address{outside}"));
+        ledger.carried(d, format!("a tier of {count}/{unit} in [rate] where a limit_req names it, counted by person, strangers by address{outside}"));
     }
 
     fn map(&mut self, d: &Directive, ledger: &mut Ledger) {

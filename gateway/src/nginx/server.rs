@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::area::Place;
 use super::ledger::{Ledger, Row, Verdict};
-use super::location::{self, Handler, is_onward};
+use super::location::{self, Handler};
 use super::names::Names;
+use super::onward::is_onward;
 use super::plain;
 use super::settings::{Limit, Settings};
 use super::tree::Directive;
@@ -290,6 +291,7 @@ impl Cx {
             &self.names,
             &mut self.ledger,
         );
+        let answers = matches!(own, Handler::Closed(_) | Handler::Redirect(..));
         let mut places = vec![Place {
             path: "/".to_owned(),
             at: d,
@@ -302,7 +304,12 @@ impl Cx {
             named.insert(inner.arg(0), inner);
         }
         let mut barred = Vec::new();
-        self.locations(d, &mut places, &mut barred);
+        if answers {
+            let says = "never reached: the server itself answers";
+            self.ledger.within(d, Verdict::Done, says);
+        } else {
+            self.locations(d, &mut places, &mut barred);
+        }
         for place in &mut places {
             self.tried(place, &named);
         }
@@ -315,8 +322,12 @@ impl Cx {
         if places.iter().skip(1).any(|place| place.path == "/") {
             places.remove(0);
         }
-        if let Some(root) = places.iter_mut().find(|place| place.path == "/") {
-            root.settings.barred.extend(barred);
+        // an expression comes before every path in nginx but one that is written with `=`
+        for place in places
+            .iter_mut()
+            .filter(|place| !place.path.starts_with('='))
+        {
+            place.settings.barred.extend(barred.iter().cloned());
         }
         self.build(d, places, app);
     }
@@ -363,7 +374,7 @@ impl Cx {
                     Verdict::NotUnderstood,
                     "in a location that is not carried over",
                 );
-                if bars(inner) {
+                if bars(inner) || serves(inner) {
                     barred.push(inner.place());
                 }
                 continue;

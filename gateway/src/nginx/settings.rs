@@ -67,7 +67,7 @@ pub(super) struct Settings {
     pub(super) gzip_types: Option<Vec<String>>,
     pub(super) gzip_min: Option<u64>,
     pub(super) gzip_level: Option<u32>,
-    pub(super) cache: Option<bool>,
+    pub(super) cache: Option<Said<bool>>,
     pub(super) cache_ttl: Option<u32>,
     pub(super) cache_stale: Option<bool>,
     pub(super) root: Option<String>,
@@ -95,6 +95,8 @@ impl Settings {
             limit: None,
             told: BTreeSet::new(),
             hide: BTreeSet::new(),
+            tries: None,
+            cache_ttl: None,
             ..outer.clone()
         };
         for d in block {
@@ -120,6 +122,7 @@ impl Settings {
         }
         own.fields = fields::over(&own.fields, &outer.fields);
         own.limit = own.limit.or_else(|| outer.limit.clone());
+        own.cache_ttl = own.cache_ttl.or(outer.cache_ttl);
         own.told.extend(outer.told.iter().cloned());
         own.hide.extend(outer.hide.iter().cloned());
         own
@@ -347,11 +350,13 @@ impl Settings {
         match d.name.as_str() {
             "proxy_cache" => match d.arg(0) {
                 "off" => {
-                    self.cache = Some(false);
+                    let (value, id) = (false, d.id);
+                    self.cache = Some(Said { value, id });
                     ledger.carried(d, "nothing is kept");
                 }
                 zone if names.caches.contains(zone) => {
-                    self.cache = Some(true);
+                    let (value, id) = (true, d.id);
+                    self.cache = Some(Said { value, id });
                     ledger.differs(d, "`cache`: answers are kept for each person alone; where they are the same for all, write `shared` with the reason");
                 }
                 _ => ledger.unknown(d, "no proxy_cache_path has this keys_zone"),

@@ -43,8 +43,8 @@ impl Directive {
     /// How a list shows it, so that a terminal takes no orders from it.
     pub(super) fn text(&self) -> String {
         let words = std::iter::once(&self.name).chain(&self.args);
-        let words: Vec<String> = words.map(|w| w.escape_debug().to_string()).collect();
-        let mut text = words.join(" ").replace("\\'", "'").replace("\\\"", "\"");
+        let words: Vec<String> = words.map(|word| shown(word)).collect();
+        let mut text = words.join(" ");
         if text.chars().count() > SHOWN_MAX {
             text = text
                 .chars()
@@ -62,6 +62,21 @@ impl Directive {
     pub(super) fn problem(&self, what: String, help: &str) -> Problem {
         problem(&self.file, self.spot, what, help)
     }
+}
+
+/// Writes a word as a file would have it, on one line.
+fn shown(word: &str) -> String {
+    let mut text = String::new();
+    for c in word.chars() {
+        match c {
+            '"' | '\'' | '\\' => text.push(c),
+            c => text.extend(c.escape_debug()),
+        }
+    }
+    if word.is_empty() || word.contains([' ', ';', '{', '}']) {
+        text = format!("\"{text}\"");
+    }
+    text
 }
 
 /// Reads the text of a file; ids are left at 0.
