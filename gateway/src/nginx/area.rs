@@ -126,6 +126,9 @@ impl Cx {
                 verdict,
                 format!("no rule, so that nobody may go there: {why}"),
             );
+            if !place.whole {
+                self.ledger.idle(at, "in an area without a rule");
+            }
             return area;
         }
         if let Some(pass) = pass {

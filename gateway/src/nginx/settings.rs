@@ -177,19 +177,24 @@ impl Settings {
         if self.limit.is_some() {
             return ledger.unknown(d, "a rule has one rate; this is the second here");
         }
-        let all = burst + 1;
         self.limit = Some(Limit {
             zone: zone.to_owned(),
-            burst: all,
+            // the language knows no tier without one
+            burst: burst.max(1),
         });
-        let rate = format!("rate = \"{count}/{unit} burst {all}\"");
+        let rate = format!("rate = \"{count}/{unit} burst {}\"", burst.max(1));
+        let all = burst.max(1) + 1;
         let nodelay = d.args.iter().any(|arg| arg == "nodelay");
-        if nodelay || burst == 0 {
+        if burst == 0 {
+            let says = format!("{rate}: two requests may come at once, nginx takes one");
+            ledger.differs(d, says);
+        } else if nodelay {
             let who = "counted by person; whoever comes too often gets 429 with Retry-After";
             ledger.carried(d, format!("{rate}, {who}"));
         } else {
             let says = format!(
-                "{rate}: {all} requests pass at once, the next gets 429 with Retry-After, counted by person; nginx lets the first pass and holds {burst} back in a queue"
+                "{rate}: {all} requests pass at once, the next gets 429 with Retry-After, counted by person; \
+                 nginx lets the first pass and holds {burst} back in a queue"
             );
             ledger.differs(d, says);
         }

@@ -148,14 +148,14 @@ fn an_area_writes_what_the_one_around_it_says_otherwise() {
 }
 
 #[test]
-fn a_limit_is_a_rate_with_one_more_at_once_than_nginx_holds_back() {
+fn a_limit_is_a_rate_and_nothing_is_held_back_in_a_queue() {
     let site = |limit: &str| {
         let text = "limit_req_zone $binary_remote_addr zone=login:10m rate=5r/m;\n".to_owned();
         import(&(text + &site("", limit)))
     };
     let queued = site("limit_req zone=login burst=5;");
     assert!(
-        queued.text.contains("login = \"5/m burst 6\""),
+        queued.text.contains("login = \"5/m burst 5\""),
         "{}",
         queued.text
     );
@@ -164,6 +164,13 @@ fn a_limit_is_a_rate_with_one_more_at_once_than_nginx_holds_back() {
     assert!(row(&queued, "limit_req zone").says.contains("429"));
     let quick = site("limit_req zone=login burst=5 nodelay;");
     assert_eq!(row(&quick, "limit_req zone").verdict, Verdict::Carried);
+    let single = site("limit_req zone=login;");
+    assert!(
+        single.text.contains("login = \"5/m burst 1\""),
+        "{}",
+        single.text
+    );
+    assert_eq!(row(&single, "limit_req zone").verdict, Verdict::Differs);
     let other = site("limit_req zone=nothing;");
     assert_eq!(
         row(&other, "limit_req zone").verdict,

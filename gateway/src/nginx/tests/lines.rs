@@ -304,6 +304,11 @@ fn locations_are_areas_where_a_path_of_whole_segments_says_it() {
             "#   site.conf:2  location",
         ),
         (
+            "location ~ \\.php$ { fastcgi_pass h:1; }",
+            NotUnderstood,
+            "# allow.a = { who = \"@a\" }",
+        ),
+        (
             "location ~ b { deny all; }",
             NotUnderstood,
             "# allow.a = { who = \"@a\" }",
