@@ -12,6 +12,7 @@ mod doctor;
 pub(crate) mod exit;
 pub(crate) mod findings;
 mod folder;
+mod import;
 mod init;
 mod key;
 mod mail;
@@ -142,6 +143,9 @@ enum Command {
     /// The audit journal; no running gateway needed
     #[command(subcommand, after_help = AUDIT)]
     Audit(audit::AuditCommand),
+    /// What other programs' files say, as a policy
+    #[command(subcommand, after_help = IMPORT)]
+    Import(import::Command),
     /// Mails to people
     #[command(subcommand, after_help = MAIL)]
     Mail(mail::Command),
@@ -199,6 +203,7 @@ fn run(cli: Cli) -> Result<u8, Failure> {
             let code = audit::run(&command, &global.config()?, global.json)?;
             return Ok(code);
         }
+        Command::Import(command) => import::run(&command, global.json),
         Command::Mail(command) => mail::run(&command, global),
         Command::Cert(command) => cert::run(&command, global),
         Command::Key(command) => key::run(&command, global),
@@ -332,6 +337,8 @@ const AUDIT: &str = "Examples:
   postern audit tail --follow
   postern audit search --user zoe --outcome deny --since 2h
   postern audit verify";
+const IMPORT: &str = "Examples:
+  postern import nginx /etc/nginx/nginx.conf --out ./policy.new";
 const MAIL: &str = "Examples:
   postern mail test --to ops@example.org";
 const CERT: &str = "Examples:

@@ -23,6 +23,7 @@ mod ids;
 mod justify;
 mod limits;
 mod mail;
+mod nginx;
 mod observe;
 mod operate;
 mod outward;

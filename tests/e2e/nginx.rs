@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use postern_tests::compare::{Got, matches};
 use postern_tests::curl::{Client, host};
 use postern_tests::gateway::Gateway;
+use postern_tests::guides::{Block, ERP, KPI, PAYROLL, onward, server};
 use postern_tests::nginx::{self, Nginx};
 use postern_tests::origin::Origin;
 use postern_tests::ports::free_tcp;
@@ -75,27 +76,6 @@ const FIELDS: [&str; 18] = [
 
 const BODIES: [usize; 5] = [0, 1, 70_000, 1 << 20, (1 << 20) + 1];
 
-/// One guide's block, and the policy in its place.
-struct Block {
-    name: &'static str,
-    /// What stands outside the server, and inside it.
-    nginx: [&'static str; 2],
-    app: &'static str,
-    areas: &'static str,
-    /// What its server of port 80 does, where it has one.
-    plain: Option<&'static str>,
-    /// Requests of its own, as those of [`FIELDS`]; a `METHOD` may stand before them.
-    more: &'static [&'static str],
-}
-
-const PROXY: &str = "proxy_pass http://127.0.0.1:APP_PORT;
-        proxy_set_header Host $host;
-        proxy_set_header X-Real-IP $remote_addr;
-        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-        proxy_set_header X-Forwarded-Proto $scheme;";
-
-const ONWARD: &str = "return 301 https://$server_name$request_uri;";
-
 /// Asked for without TLS, by every method.
 const PLAIN: [&str; 6] = [
     "/",
@@ -105,108 +85,6 @@ const PLAIN: [&str; 6] = [
     "/static/style?v=1",
     "/echo/%7Euser",
 ];
-
-const PAYROLL: Block = Block {
-    name: "payroll",
-    nginx: [
-        "limit_req_zone $binary_remote_addr zone=login:10m rate=5r/m;",
-        r#"
-    ssl_protocols TLSv1.2 TLSv1.3;
-    ssl_ciphers HIGH:!aNULL:!MD5;
-    ssl_prefer_server_ciphers on;
-    add_header Strict-Transport-Security "max-age=31536000; includeSubDomains" always;
-    add_header X-Frame-Options "SAMEORIGIN" always;
-    add_header X-Content-Type-Options "nosniff" always;
-    add_header X-XSS-Protection "1; mode=block" always;
-    location / {
-        proxy_http_version 1.1;
-        proxy_set_header Upgrade $http_upgrade;
-        proxy_set_header Connection "upgrade";
-        PROXY
-        proxy_read_timeout 86400;
-    }
-    client_max_body_size 100M;
-    location /login {
-        limit_req zone=login burst=5;
-    }"#,
-    ],
-    app: "preset = \"dashboard\"\nbody-max = \"100MiB\"\nwebsocket = true\ntimeout = { stream = \"24h\" }",
-    areas: "",
-    plain: Some(ONWARD),
-    more: &["/login", "POST /login", "/login/other"],
-};
-
-const ERP: Block = Block {
-    name: "erp",
-    nginx: ["", "\n    location / {\n        PROXY\n    }"],
-    app: "preset = \"none\"\nbody-max = \"1MiB\"",
-    areas: "",
-    plain: None,
-    more: &[],
-};
-
-const KPI: Block = Block {
-    name: "kpi",
-    nginx: [
-        "proxy_cache_path DIR/cache levels=1:2 keys_zone=api_cache:10m;
-    gzip on;
-    gzip_vary on;
-    gzip_proxied any;
-    gzip_comp_level 6;
-    gzip_types text/plain text/css text/xml text/javascript application/json application/javascript application/xml+rss application/rss+xml font/truetype font/opentype application/vnd.ms-fontobject image/svg+xml;",
-        r#"
-    add_header X-Frame-Options "SAMEORIGIN" always;
-    add_header X-Content-Type-Options "nosniff" always;
-    add_header X-XSS-Protection "1; mode=block" always;
-    add_header Referrer-Policy "no-referrer-when-downgrade" always;
-    add_header Content-Security-Policy "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline';" always;
-    location / {
-        PROXY
-    }
-    location /api {
-        proxy_cache api_cache;
-        proxy_cache_valid 200 5m;
-        proxy_cache_use_stale error timeout updating http_500 http_502 http_503 http_504;
-        proxy_cache_background_update on;
-        proxy_cache_lock on;
-        PROXY
-    }
-    location /static {
-        expires 1y;
-        add_header Cache-Control "public, immutable";
-        PROXY
-    }"#,
-    ],
-    app: "preset = \"spa\"\nbody-max = \"1MiB\"\ncompress = { types = [\"text/plain\", \"text/html\", \"text/css\", \"text/xml\", \"text/javascript\", \
-          \"application/json\", \"application/javascript\", \"application/xml+rss\", \"application/rss+xml\", \
-          \"font/truetype\", \"font/opentype\", \"application/vnd.ms-fontobject\", \"image/svg+xml\"], min = \"20B\", level = 6 }",
-    areas: "[app.app.\"/api\"]\ncache = { ttl = \"5m\", stale = \"1h\", shared = \"figures are the same for all\" }\n\
-            allow.people = { who = [\"demo\"] }\n\
-            [app.app.\"/static\"]\nset = { Cache-Control = \"public, max-age=31536000, immutable\" }\n\
-            allow.people = { who = [\"demo\"] }\n",
-    plain: Some(ONWARD),
-    more: &[
-        "/api/counted",
-        "/api/counted",
-        "/api/counted?a=1",
-        "HEAD /api/counted",
-        "POST /api/counted",
-        "/api/data Accept-Encoding: gzip",
-        "/api/status/404",
-        "/kind/application/xml+rss Accept-Encoding: gzip",
-        "/kind/application/rss+xml Accept-Encoding: gzip",
-        "/kind/font/truetype Accept-Encoding: gzip",
-        "/kind/font/opentype Accept-Encoding: gzip",
-        "/kind/application/vnd.ms-fontobject Accept-Encoding: gzip",
-        "/kind/font/woff2 Accept-Encoding: gzip",
-        "/kind/application/rss+xml",
-        "/static/style",
-        "/static/style Accept-Encoding: gzip",
-        "/static/picture",
-        "/static/status/404",
-        "POST /static/style",
-    ],
-};
 
 /// Where nginx and the gateway differ: `BLOCK METHOD TARGET: DIFFERENCE`, nginx's on the left of `|`, and why.
 const KNOWN: &[(&str, &str)] = &[
@@ -513,12 +391,7 @@ impl Scene {
         let (nginx_root, plain) = (Temp::new(), free_tcp());
         let nginx = Nginx::start(&[], |dir, port| {
             certificate(dir, &nginx_root, &name);
-            let onward = block.plain.map(|does| {
-                format!(
-                    "server {{\n listen 127.0.0.1:{plain};\n server_name {name};\n {does}\n}}\n"
-                )
-            });
-            onward.unwrap_or_default() + &server(block, dir, port, origin.port(), &name)
+            onward(block, plain, &name) + &server(block, dir, port, origin.port(), &name)
         });
         Self {
             name: block.name,
@@ -594,17 +467,6 @@ fn certificate(dir: &Path, root: &Temp, name: &str) {
     root.write("root.pem", ca.pem());
     std::fs::write(dir.join("chain.pem"), &leaf.chain_pem).unwrap();
     std::fs::write(dir.join("key.pem"), &*leaf.key_pem).unwrap();
-}
-
-fn server(block: &Block, dir: &Path, port: u16, origin: u16, name: &str) -> String {
-    let [outside, inside] = block.nginx;
-    let text = format!(
-        "{outside}\n server {{\n listen 127.0.0.1:{port} ssl http2;\n server_name {name};\n \
-         ssl_certificate DIR/chain.pem;\n ssl_certificate_key DIR/key.pem;\n{inside}\n}}"
-    );
-    let text = text.replace("PROXY", PROXY);
-    let text = text.replace("APP_PORT", &origin.to_string());
-    text.replace("DIR", &dir.display().to_string())
 }
 
 #[test]

@@ -15,6 +15,7 @@ pub mod frames;
 pub mod gateway;
 pub mod grpc;
 pub mod guess;
+pub mod guides;
 pub mod html;
 pub mod journal;
 pub mod mirror;
