@@ -199,13 +199,16 @@ fn a_client_that_makes_the_gateway_reset_its_streams_is_closed_and_a_canary_is_s
     while begin.elapsed() < Duration::from_millis(1_500) {
         for (name, made, of_stream) in &kinds {
             let many: Vec<u8> = (0..1_500).flat_map(|at| made(1 + 2 * at)).collect();
+            let sent = Instant::now();
             let came = flood(&scene, &many, &[], 0);
             assert!(
-                matches!(came.last(), Some(Came::End(_) | Came::Closed)),
+                matches!(came.last(), Some(Came::End(CALM | PROTOCOL) | Came::Closed)),
                 "{name}: {:?} behind {}",
                 came.last(),
                 came.len()
             );
+            // not only once nothing has come for a minute
+            assert!(sent.elapsed() < Duration::from_secs(30), "{name}");
             // a client that errs now and then is served on
             if *of_stream {
                 let mut wire = scene.wire();
