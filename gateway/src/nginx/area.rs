@@ -15,7 +15,7 @@ use super::write::{App, Area, Keys, quoted};
 const BODY: u64 = 1 << 20;
 /// What Streamlit takes of a body unless told.
 const STREAMLIT: u64 = 200 << 20;
-/// The longest wait for an ordinary answer that is carried over where WebSockets are passed on, in seconds.
+/// The longest wait for an ordinary answer that is carried over where a `WebSocket` may be opened, in seconds.
 const ORDINARY: u32 = 3600;
 /// Keys that say where answers come from.
 const SOURCE: [&str; 5] = [
