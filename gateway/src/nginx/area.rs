@@ -15,7 +15,7 @@ use super::write::{App, Area, Keys, quoted};
 const BODY: u64 = 1 << 20;
 /// What Streamlit takes of a body unless told.
 const STREAMLIT: u64 = 200 << 20;
-/// The longest wait for an ordinary answer that is carried over where WebSockets are passed on, in seconds.
+/// The longest wait for an ordinary answer that is carried over where a `WebSocket` may be opened, in seconds.
 const ORDINARY: u32 = 3600;
 /// Keys that say where answers come from.
 const SOURCE: [&str; 5] = [
@@ -95,12 +95,16 @@ impl Cx {
             keys,
             &mut self.ledger,
         );
+        let denied = settings.from == Some(From::Nowhere);
         match &place.handler {
+            _ if denied => area.closed = Some(format!("{} denies all", at.place())),
             Handler::Closed(why) => area.closed = Some(why.clone()),
             Handler::None if pass.is_some() => {
                 keys.extend(source.clone());
-                let says =
-                    "nginx looks for a file in its default folder here; the app's upstream answers";
+                let path = quoted(&place.path);
+                let says = format!(
+                    "area {path}: the app's upstream answers, where nginx looks for a file in its default folder"
+                );
                 self.ledger.differs(at, says);
             }
             Handler::None => {
@@ -143,8 +147,7 @@ impl Cx {
                 let name = self.model.zones.entry(networks.clone()).or_insert(next);
                 area.zone = Some(name.clone());
             }
-            Some(From::Nowhere) => area.closed = Some(format!("{} denies all", at.place())),
-            Some(From::Everywhere) | None => {}
+            Some(From::Nowhere | From::Everywhere) | None => {}
         }
         if let Some(first) = settings.barred.first() {
             area.closed = Some(format!(

@@ -35,7 +35,7 @@ pub(crate) fn read(paths: &[PathBuf]) -> Result<Vec<Directive>, String> {
     let mut all = Vec::new();
     for path in paths {
         let text = read_text(path, FILE_MAX, Links::Follow).map_err(|e| chain(&e))?;
-        let main = path.parent().unwrap_or(Path::new("")).to_owned();
+        let main = path.parent().unwrap_or_else(|| Path::new("")).to_owned();
         let read = loader.file(path, &text, &main, 0);
         all.extend(read.map_err(|problem| problem.to_string())?);
     }
@@ -132,7 +132,7 @@ impl Loader {
 /// Finds what an `include` names: beside its own file, beside the file that was named first, or in the folder around its
 /// own (nginx looks from /etc/nginx, whose sites stand in folders below).
 fn found(d: &Directive, wanted: &Path, name: &str, main: &Path) -> Result<Vec<PathBuf>, Problem> {
-    let beside = d.file.parent().unwrap_or(Path::new(""));
+    let beside = d.file.parent().unwrap_or_else(|| Path::new(""));
     let around = beside.parent().unwrap_or(beside);
     let folders = [beside, main, around];
     if !name.contains(['*', '?']) {
@@ -141,7 +141,7 @@ fn found(d: &Directive, wanted: &Path, name: &str, main: &Path) -> Result<Vec<Pa
         let there = paths.iter().find(|path| path.exists()).unwrap_or(first);
         return Ok(vec![there.clone()]);
     }
-    let below = wanted.parent().unwrap_or(Path::new(""));
+    let below = wanted.parent().unwrap_or_else(|| Path::new(""));
     if below.to_string_lossy().contains(['*', '?']) {
         let what = "a pattern for folders".to_owned();
         return Err(d.problem(what, "write one line for each folder"));

@@ -16,7 +16,7 @@ const SHOWN_MAX: usize = 80;
 pub(crate) struct Directive {
     pub(super) name: String,
     pub(super) args: Vec<String>,
-    pub(super) block: Option<Vec<Directive>>,
+    pub(super) block: Option<Vec<Self>>,
     pub(super) file: Arc<Path>,
     pub(super) spot: Spot,
     /// Its place among all that were read.

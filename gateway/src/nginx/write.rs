@@ -126,7 +126,7 @@ impl App {
                     let elsewhere = self.areas.values().find_map(|a| a.keys.get("upstream"));
                     keys.insert(
                         "upstream",
-                        elsewhere.map_or(NOWHERE.to_owned(), String::clone),
+                        elsewhere.map_or_else(|| NOWHERE.to_owned(), String::clone),
                     );
                 }
                 keys_of(&keys, &none, out);
