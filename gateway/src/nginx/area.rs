@@ -120,7 +120,7 @@ impl Cx {
             Handler::Pass(..) | Handler::Files(_) | Handler::Redirect(..) => {}
         }
         if let Some(why) = &area.closed {
-            let verdict = if matches!(place.handler, Handler::Files(_)) {
+            let verdict = if !denied && matches!(place.handler, Handler::Files(_)) {
                 Verdict::NotUnderstood
             } else {
                 Verdict::Carried
