@@ -16,6 +16,7 @@ pub(crate) mod namespace;
 pub(crate) mod pace;
 mod peers;
 mod reach;
+mod scratch;
 mod shard;
 mod sys;
 #[cfg(test)]

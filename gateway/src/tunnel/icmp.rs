@@ -17,6 +17,7 @@ use wg::{Event, PeerId, Unreachable};
 use super::bucket::Buckets;
 use super::flows::Ground;
 use super::gate::{Ask, End, Proto, Refusal, RefusalKind};
+use super::scratch;
 use super::shard::Command;
 use super::udp::{in_terms_of_icmp, room_for, why_not};
 use crate::audit::reason;
@@ -34,8 +35,6 @@ const IDLE: Duration = Duration::from_secs(10);
 const REFUSED_FOR: Duration = Duration::from_secs(2);
 /// Requests that wait for the socket.
 const QUEUE: usize = 16;
-/// The largest answer taken.
-const ANSWER_MAX: usize = 64 * 1024;
 /// Type, code, checksum, identifier, sequence number (RFC 792, RFC 4443).
 const HEADER: usize = 8;
 
@@ -198,7 +197,6 @@ async fn relay(
     requests: &mut mpsc::Receiver<Request>,
     bytes: &mut u64,
 ) -> &'static str {
-    let mut buffer = vec![0; ANSWER_MAX];
     let mut last: Option<Request> = None;
     loop {
         tokio::select! {
@@ -211,14 +209,14 @@ async fn relay(
                     Err(why) => unreachable(ground, key, (seq, payload), in_terms_of_icmp(why.kind())),
                 }
             }
-            received = socket.recv(&mut buffer) => {
+            received = scratch::receive(socket) => {
                 if let Err(why) = &received
                     && let Some(request) = last.take()
                 {
                     unreachable(ground, key, request, in_terms_of_icmp(why.kind()));
                 }
-                let answer = received.ok().and_then(|length| buffer.get(..length));
-                let Some((seq, payload)) = answer.and_then(|a| answer_of(key.to, a)) else {
+                let answer = received.unwrap_or_default();
+                let Some((seq, payload)) = answer_of(key.to, &answer) else {
                     continue;
                 };
                 *bytes += u64::try_from(payload.len()).unwrap_or(0);

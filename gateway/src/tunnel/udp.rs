@@ -18,6 +18,7 @@ use super::bucket::Buckets;
 use super::dns::Way;
 use super::flows::Ground;
 use super::gate::{Ask, End, Proto, Refusal, RefusalKind, Ticket};
+use super::scratch;
 use super::shard::Command;
 use crate::audit::reason;
 use crate::clock;
@@ -37,8 +38,6 @@ const IDLE: Duration = Duration::from_secs(60);
 const REFUSED_FOR: Duration = Duration::from_secs(2);
 /// Datagrams of a device that wait for the host socket.
 const QUEUE: usize = 64;
-/// The largest datagram a host may send.
-const DATAGRAM_MAX: usize = 64 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
@@ -268,7 +267,6 @@ async fn relay(
     datagrams: &mut mpsc::Receiver<Vec<u8>>,
     Uses { ticket, bytes }: Uses<'_>,
 ) -> &'static str {
-    let mut buffer = Vec::new();
     let mut last: Option<Vec<u8>> = None;
     loop {
         tokio::select! {
@@ -289,10 +287,8 @@ async fn relay(
                 {
                     refused(ground, key, socket, payload, &why);
                 }
-                buffer.resize(DATAGRAM_MAX, 0);
-                if let Ok(length) = socket.try_recv(&mut buffer) {
-                    let payload = buffer.get(..length).unwrap_or_default().to_vec();
-                    *bytes += u64::try_from(length).unwrap_or(0);
+                if let Ok(payload) = scratch::try_receive(socket) {
+                    *bytes += u64::try_from(payload.len()).unwrap_or(0);
                     ground.shard.offer(send(key, payload));
                 }
             }

@@ -45,7 +45,7 @@ const BENCHES: [(&str, Bench); 6] = [
 ];
 
 /// Parts of a bench that can be chosen alone.
-const PARTS: [(&str, Bench); 10] = [
+const PARTS: [(&str, Bench); 11] = [
     ("http-before", http::run_before),
     ("http-durable", http::run_durable),
     ("http-traces", http::run_traces),
@@ -53,6 +53,7 @@ const PARTS: [(&str, Bench); 10] = [
     ("train", train::run),
     ("tunnel-before", tunnel::run_before),
     ("tunnel-cells", tunnel::run_cells),
+    ("tunnel-flows", tunnel::run_flows),
     ("tunnel-lossy", tunnel::run_lossy),
     ("tunnel-storm", tunnel::run_storm),
     ("tunnel-waiting", tunnel::run_waiting),
@@ -73,7 +74,7 @@ fn main() -> ExitCode {
     }
     let Some((benches, style)) = read(std::env::args().skip(1)) else {
         eprintln!(
-            "usage: tests/bench/run [http|http-before|http-durable|http-traces|sockets|train|tunnel|tunnel-before|tunnel-cells|tunnel-lossy|tunnel-storm|tunnel-waiting|policy|\
+            "usage: tests/bench/run [http|http-before|http-durable|http-traces|sockets|train|tunnel|tunnel-before|tunnel-cells|tunnel-flows|tunnel-lossy|tunnel-storm|tunnel-waiting|policy|\
              policy-diff|certs|identity].. [--json]"
         );
         return ExitCode::from(64);

@@ -3,6 +3,7 @@
 //! forwards. Both are reached with the same wireguard-go client.
 
 mod before;
+mod flows;
 mod lossy;
 mod shares;
 mod side;
@@ -30,6 +31,7 @@ pub fn run(report: &Report) {
     shares::run(report, &sides, "wireguard-go");
     drop(sides);
     lossy::run(report);
+    flows::run(report);
     storm::run(report);
 }
 
@@ -41,6 +43,11 @@ pub fn run_cells(report: &Report) {
 /// The rows of bad weather alone.
 pub fn run_lossy(report: &Report) {
     lossy::run(report);
+}
+
+/// The rows of many flows alone.
+pub fn run_flows(report: &Report) {
+    flows::run(report);
 }
 
 /// The rows of a restart alone.

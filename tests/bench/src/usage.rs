@@ -19,6 +19,12 @@ pub fn resident_mib(pid: u32) -> f64 {
     kib(&format!("/proc/{pid}/status"), "VmRSS:") / MIB
 }
 
+/// Returns how many descriptors a process has.
+#[must_use]
+pub fn descriptors(pid: u32) -> f64 {
+    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count() as f64
+}
+
 /// Returns the MiB of a process and its descendants with every shared page counted once.
 #[must_use]
 pub fn proportional_mib(pid: u32) -> f64 {
