@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Socket, Type};
 use wg::{Inside, Node, NodeConfig, Place, PrivateKey};
 
-use super::{BYTES_PER_DELIVERY, Command, FlowNews, Inbox, Loop, Parts, Shard, reports};
+use super::arrivals::BYTES_PER_DELIVERY;
+use super::{Command, FlowNews, Inbox, Loop, Parts, Shard, reports};
 use crate::clock;
 use crate::tunnel::namespace::{POOL4, POOL6};
 use laptop::Laptop;
