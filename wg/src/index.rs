@@ -85,4 +85,19 @@ mod tests {
         assert_eq!(indices.find(all[7] << 8), None);
         assert_eq!(indices.find(all[8] << 8), Some(PeerSlot(8)));
     }
+
+    #[test]
+    fn indices_are_spread_and_other_after_each_start() {
+        let drawn = |seed: u8| -> Vec<u32> {
+            let mut indices = Indices::new([seed; 32], Place::ALONE);
+            (0..1000)
+                .map(|n| indices.assign(PeerSlot(n)).unwrap())
+                .collect()
+        };
+        let (one, other) = (drawn(1), drawn(2));
+        let same = one.iter().filter(|index| other.contains(index)).count();
+        assert!(same < 5, "{same} of two starts");
+        let high = one.iter().filter(|index| **index >= 1 << 23).count();
+        assert!((400..600).contains(&high), "{high} in the upper half");
+    }
 }

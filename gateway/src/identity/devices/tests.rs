@@ -145,6 +145,20 @@ async fn a_person_has_ten_devices() {
 }
 
 #[tokio::test]
+async fn of_a_hundred_devices_that_are_added_at_once_ten_are() {
+    let bench = Bench::new().await;
+    let devices = bench.identity.devices();
+    let adding = (1..=100).map(|n| devices.add(new_device("alice", n)));
+    let added = futures_util::future::join_all(adding).await;
+    let made = added.iter().filter(|added| added.is_ok()).count();
+    let full = |added: &&Result<_, _>| matches!(added, Err(DeviceError::TooMany(_, 10)));
+    let refused = added.iter().filter(full).count();
+    assert_eq!((made, refused), (10, 90));
+    assert_eq!(devices.list().len(), 10);
+    devices.add(new_device("bob", 101)).await.unwrap();
+}
+
+#[tokio::test]
 async fn devices_survive_a_restart_with_their_keys_marks_and_classes() {
     let bench = Bench::new().await;
     let devices = bench.identity.devices();

@@ -105,6 +105,25 @@ fn who_does_not_know_the_public_key_spends_nobodys_budget() {
 }
 
 #[test]
+fn datagrams_out_of_order_pass_once_each_and_very_late_ones_do_not() {
+    let (mut world, mut device) = World::connected();
+    let office = "10.0.0.5:80".parse().unwrap();
+    let sealed: Vec<Vec<u8>> = (0..1500)
+        .map(|_| device.seal(&udp(device.at4(1), office, b"q")))
+        .collect();
+    let mut passes = |at: usize| {
+        world.datagram(device.address, &sealed[at]);
+        !world.events().is_empty()
+    };
+    assert!(passes(1499));
+    assert!(!passes(0), "older than the window");
+    for at in [1000, 700, 1001, 800] {
+        assert!(passes(at), "{at} is late, and not too late");
+        assert!(!passes(at), "{at} a second time");
+    }
+}
+
+#[test]
 fn no_more_cookies_are_sent_than_a_second_has_room_for() {
     let mut world = World::new();
     let server = config().private_key.public_key();
