@@ -18,6 +18,7 @@ mod peers;
 mod reach;
 mod scratch;
 mod shard;
+mod silence;
 mod sys;
 #[cfg(test)]
 mod testing;

@@ -19,6 +19,7 @@ use super::flows::Ground;
 use super::gate::{Ask, End, Proto, Refusal, RefusalKind};
 use super::scratch;
 use super::shard::Command;
+use super::silence::Silence;
 use super::udp::{in_terms_of_icmp, room_for, why_not};
 use crate::audit::reason;
 use crate::clock;
@@ -198,10 +199,12 @@ async fn relay(
     bytes: &mut u64,
 ) -> &'static str {
     let mut last: Option<Request> = None;
+    let mut silence = Silence::new(IDLE);
     loop {
         tokio::select! {
             request = requests.recv() => {
                 let Some((seq, payload)) = request else { return reason::STOP };
+                silence.heard();
                 *bytes += u64::try_from(payload.len()).unwrap_or(0);
                 // an error of an earlier request may show here; this one is lost with it
                 match socket.send(&request_of(key.to, seq, &payload)).await {
@@ -219,6 +222,7 @@ async fn relay(
                 let Some((seq, payload)) = answer_of(key.to, &answer) else {
                     continue;
                 };
+                silence.heard();
                 *bytes += u64::try_from(payload.len()).unwrap_or(0);
                 ground.shard.offer(Command::SendEchoReply {
                     peer: key.peer,
@@ -229,7 +233,7 @@ async fn relay(
                     payload: payload.to_vec(),
                 });
             }
-            () = tokio::time::sleep(IDLE) => return reason::IDLE,
+            () = silence.over() => return reason::IDLE,
         }
     }
 }

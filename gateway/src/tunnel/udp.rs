@@ -20,6 +20,7 @@ use super::flows::Ground;
 use super::gate::{Ask, End, Proto, Refusal, RefusalKind, Ticket};
 use super::scratch;
 use super::shard::Command;
+use super::silence::Silence;
 use crate::audit::reason;
 use crate::clock;
 use crate::descriptors::{self, Claim};
@@ -268,10 +269,12 @@ async fn relay(
     Uses { ticket, bytes }: Uses<'_>,
 ) -> &'static str {
     let mut last: Option<Vec<u8>> = None;
+    let mut silence = Silence::new(IDLE);
     loop {
         tokio::select! {
             payload = datagrams.recv() => {
                 let Some(payload) = payload else { return reason::STOP };
+                silence.heard();
                 *bytes += u64::try_from(payload.len()).unwrap_or(0);
                 ticket.used();
                 // an ICMP error of an earlier datagram shows here; this one is lost with it
@@ -288,11 +291,12 @@ async fn relay(
                     refused(ground, key, socket, payload, &why);
                 }
                 if let Ok(payload) = scratch::try_receive(socket) {
+                    silence.heard();
                     *bytes += u64::try_from(payload.len()).unwrap_or(0);
                     ground.shard.offer(send(key, payload));
                 }
             }
-            () = tokio::time::sleep(IDLE) => return reason::IDLE,
+            () = silence.over() => return reason::IDLE,
         }
     }
 }

@@ -19,9 +19,10 @@ const DEVICES: u32 = 20;
 const FLOWS: u16 = 250;
 const FEW: u16 = 10;
 /// Packets of one measurement, each way.
-const PACKETS: usize = 20_000;
-/// Packets under way at once.
-const WINDOW: usize = 64;
+const PACKETS: usize = 50_000;
+/// Packets under way at once: one of each flow where there are few, so that it is another flow's turn
+/// with every packet here as there.
+const WINDOW: usize = 10;
 const LIMIT: Duration = Duration::from_secs(20);
 
 pub(super) fn run(report: &Report) {
