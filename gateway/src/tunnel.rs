@@ -1,7 +1,8 @@
 //! The tunnel door: stock WireGuard apps in, office hosts and the HTTP plane out.
 //!
-//! Datagrams are decrypted by [`wg`] on one thread, TCP is terminated by the kernel in a private
-//! network namespace, and every flow waits for a recorded decision before its first packet moves.
+//! Datagrams are decrypted by [`wg`] on a thread or several, each with devices of its own, TCP is
+//! terminated by the kernel in a private network namespace, and every flow waits for a recorded
+//! decision before its first packet moves.
 
 mod bucket;
 pub(crate) mod client;
@@ -148,7 +149,7 @@ impl Handle {
         }
     }
 
-    /// Ends every flow, the packet thread and the namespace.
+    /// Ends every flow, the packet threads and their namespaces.
     pub(crate) async fn shutdown(&self) {
         self.0.closing.cancel();
         let keeper = self.0.keeper.lock().take();
@@ -202,7 +203,7 @@ async fn keep(inner: Arc<Inner>, gate: Arc<dyn Gate>) {
                 continue;
             }
             tracing::error!("the tunnel door fell shut and is opened anew");
-            *inner.why_down.lock() = Some("the packet thread ended unexpectedly".to_owned());
+            *inner.why_down.lock() = Some("a packet thread ended unexpectedly".to_owned());
             inner.door.store(None);
             door.shutdown().await;
         }
