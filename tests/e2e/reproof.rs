@@ -181,9 +181,7 @@ fn an_open_page_of_the_portal_opens_a_moved_device_silently() {
         }
         opens
     });
-    chrome.type_into("input[name=username]", &demo.user);
-    chrome.type_into("input[name=password]", &format!("{}\n", demo.password));
-    chrome.type_into("input[name=code]", &format!("{}\n", demo.code()));
+    chrome.sign_in(&gateway.facts.tunnel_portal, demo);
     chrome.wait_for_text("Hello, demo");
     let mut stream = office.connect(PERMITTED).unwrap();
     assert!(echoes(&mut stream, "open").unwrap());

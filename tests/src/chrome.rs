@@ -113,11 +113,20 @@ impl Chrome {
         }
     }
 
-    /// Opens an address of an app and signs somebody in on the way.
+    /// Opens an address of an app and signs somebody in on the way. What Chromium gives up because addresses of the
+    /// machine came and went, as in [`Chrome::open`], is filled in again.
     pub fn sign_in(&self, url: &str, person: &Person) {
-        self.open(url);
-        self.type_into("input[name=username]", &person.user);
-        self.type_into("input[name=password]", &format!("{}\n", person.password));
+        for _ in 0..5 {
+            self.open(url);
+            self.type_into("input[name=username]", &person.user);
+            self.type_into("input[name=password]", &format!("{}\n", person.password));
+            wait::until_true(LIMIT, "the password has its answer", || {
+                !self.has("input[name=password]")
+            });
+            if !self.text().contains("ERR_NETWORK_CHANGED") {
+                break;
+            }
+        }
         self.type_into("input[name=code]", &format!("{}\n", person.code()));
     }
 

@@ -28,6 +28,16 @@ impl Namespace {
         let name = format!("postern-{}-{number}-{label}", std::process::id());
         must("ip", &["netns", "add", &name]);
         let namespace = Self { name };
+        // the search for another that has an address changes the address a second later, and a browser inside gives up
+        // what it loads then; where the host lets nobody say so it is as before
+        namespace.enter(|| {
+            for links in ["all", "default"] {
+                drop(std::fs::write(
+                    format!("/proc/sys/net/ipv6/conf/{links}/accept_dad"),
+                    "0",
+                ));
+            }
+        });
         namespace.ip(&["link", "set", "lo", "up"]);
         namespace
     }
