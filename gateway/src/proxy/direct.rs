@@ -1,10 +1,11 @@
 //! The short way to an app: for a request without a body, that of a WebSocket too, to an upstream of HTTP/1.
 //!
 //! pingora runs an exchange as two halves that talk over channels, and gives each connection that waits a task of its
-//! own. A request without a body needs neither: it is sent, then its answer is passed on, by one loop. Heads and
-//! bodies are read and written by pingora's own sessions, and every filter is that of the long way.
+//! own. A request without a body needs neither: it is sent, then its answer is passed on, by one loop. The client's
+//! side is pingora's own session, that of the app is read and written here, and every filter is that of the long way.
 //! Either way every byte of an answer is judged before pingora reads it ([`judged`]), and connections wait here.
 
+mod asked;
 mod idle;
 mod judge;
 mod judged;
@@ -17,19 +18,18 @@ pub(super) use lane::{Got, Lane};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use http::{HeaderName, HeaderValue, Method, Version, header, request};
 use parking_lot::Mutex;
 use pingora_core::connectors::TransportConnector;
-use pingora_core::protocols::UniqueID as _;
 use pingora_core::protocols::http::HttpTask;
 use pingora_core::protocols::http::authority::validate_request_authority;
-use pingora_core::protocols::http::v1::client::HttpSession as Asked;
+use pingora_core::protocols::{Shutdown as _, UniqueID as _};
 use pingora_core::upstreams::peer::{HttpPeer, Peer};
 use pingora_error::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
+use self::asked::{Asked, Limits};
 use self::idle::Idle;
 use self::judged::Judged;
 use super::app::RequestCtl;
@@ -90,13 +90,13 @@ impl Direct {
         Ok((judged, reused))
     }
 
-    /// Keeps a connection whose answer came whole, if both sides allow it.
-    async fn release(&self, mut asked: Asked, peer: &HttpPeer) {
-        asked.respect_keepalive();
-        if let Some(stream) = asked.reuse().await
-            && let Ok(judged) = stream.into_any().downcast::<Judged>()
-        {
+    /// Keeps the connection of an exchange that is over, if both sides allow it.
+    async fn release(&self, asked: Asked, peer: &HttpPeer) {
+        let (mut judged, _, keeps) = asked.into_parts();
+        if keeps {
             self.keep(judged, peer);
+        } else {
+            judged.shutdown().await;
         }
     }
 
@@ -190,10 +190,12 @@ async fn attempt(
         }
     };
     upstream::room(ctx, stream.id(), reused)?;
-    let mut asked = Asked::new_with_options(stream, &*peer);
-    asked.read_timeout = peer.options.read_timeout;
-    asked.write_timeout = peer.options.write_timeout;
-    upstream::watch(ctx, asked.stream().id());
+    let limits = Limits {
+        read: peer.options.read_timeout,
+        write: peer.options.write_timeout,
+    };
+    upstream::watch(ctx, stream.id());
+    let mut asked = Asked::new(stream, ctx.upgrade, limits);
     let ended = match converse(pep, session, ctx, &mut asked).await {
         Ok(_) if asked.was_upgraded() => upgraded::pass(ctl, session, ctx, asked, &peer).await,
         Ok(whole) => {
@@ -219,10 +221,7 @@ async fn converse(
     pep.to_app(session, &mut head, ctx)?;
     let head = RequestHeader::from(head);
     validate_request_authority(&head).map_err(|e| e.into_in())?;
-    asked
-        .write_request_header(Box::new(head))
-        .await
-        .map_err(|e| e.into_up())?;
+    asked.ask(&head).await.map_err(|e| e.into_up())?;
     loop {
         let first = next(session, ctx, asked).await?;
         let upgraded = asked.was_upgraded();
@@ -231,8 +230,7 @@ async fn converse(
         parts.push(filter(pep, session, ctx, first)?);
         while !whole && !upgraded && parts.len() < PARTS {
             // what is here already goes out with it
-            let Some(part) = tokio::task::unconstrained(asked.read_response_task()).now_or_never()
-            else {
+            let Some(part) = asked.here() else {
                 break;
             };
             let part = part.unwrap_or_else(|e| HttpTask::Failed(e.into_up()));
@@ -261,12 +259,12 @@ fn ask(session: &Session, upgrade: bool) -> request::Parts {
 /// Waits for the next part of an answer, as long as its client does.
 async fn next(session: &mut Session, ctx: &Ctx, asked: &mut Asked) -> Result<HttpTask> {
     if ctx.upgrade {
-        let part = asked.read_response_task().await;
+        let part = asked.next().await;
         return Ok(part.unwrap_or_else(|e| HttpTask::Failed(e.into_up())));
     }
     tokio::select! {
         biased;
-        part = asked.read_response_task() => {
+        part = asked.next() => {
             Ok(part.unwrap_or_else(|e| HttpTask::Failed(e.into_up())))
         }
         left = session.as_mut().read_body_or_idle(true) => {

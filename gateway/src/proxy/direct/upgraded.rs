@@ -8,15 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use pingora_core::protocols::http::HttpTask;
-use pingora_core::protocols::http::v1::client::HttpSession as Asked;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::time::timeout;
 
+use super::asked::Asked;
 use crate::proxy::app::RequestCtl;
 use crate::proxy::pep::{Ctx, internal};
 
@@ -45,7 +44,7 @@ pub(super) async fn pass(
     ctl: &RequestCtl,
     session: &mut Session,
     ctx: &mut Ctx,
-    mut asked: Asked,
+    asked: Asked,
     peer: &HttpPeer,
 ) -> Result<()> {
     let Some(client) = ctl.far.clone() else {
@@ -56,8 +55,8 @@ pub(super) async fn pass(
     let lull = Lull::new();
     let limit = ctx.route.front.as_ref().map(|front| front.stream);
     let stuck = peer.options.write_timeout;
-    let early = early(&mut asked)?;
-    let (mut of_app, mut to_app) = tokio::io::split(asked.into_inner());
+    let (judged, early, _) = asked.into_parts();
+    let (mut of_app, mut to_app) = tokio::io::split(judged);
     let (mut of_client, mut to_client) = (client.clone(), client);
     let (mut up, mut down) = ctx.ways();
     let ended = {
@@ -86,24 +85,6 @@ pub(super) async fn pass(
     ended?;
     let end = vec![HttpTask::UpgradedBody(None, true)];
     session.write_response_tasks(end).await.map(drop)
-}
-
-/// Takes what came right behind the head of the answer.
-fn early(asked: &mut Asked) -> Result<Vec<u8>> {
-    // once is enough: what was read with the head is given first and whole, and only then the connection is read
-    let part = tokio::task::unconstrained(asked.read_response_task()).now_or_never();
-    match part {
-        None => Ok(Vec::new()),
-        Some(Ok(part)) => Ok(match part {
-            HttpTask::UpgradedBody(bytes, _) => bytes.unwrap_or_default().to_vec(),
-            HttpTask::Header(..)
-            | HttpTask::Body(..)
-            | HttpTask::Trailer(_)
-            | HttpTask::Done
-            | HttpTask::Failed(_) => Vec::new(),
-        }),
-        Some(Err(error)) => Err(error.into_up()),
-    }
 }
 
 /// Who stands at an end.

@@ -39,6 +39,14 @@ enum At {
     Done,
 }
 
+/// Bytes of a body that are alike, so many of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::proxy) enum Run {
+    /// What stands around data.
+    Frame(usize),
+    Data(usize),
+}
+
 /// A body that other software may read otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proxy) struct Bent;
@@ -58,6 +66,42 @@ impl Chunks {
         self.at == At::Done
     }
 
+    /// Tells whether the next byte is data.
+    pub(in crate::proxy) fn is_data(&self) -> bool {
+        self.at == At::Data
+    }
+
+    /// Takes as many of the next bytes, of which there is one at least, as are alike; none of them where the body is whole.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub(in crate::proxy) fn run(&mut self, bytes: &[u8]) -> Result<Run, Bent> {
+        if self.at == At::Data {
+            return Ok(Run::Data(self.data(bytes.len())));
+        }
+        let mut rest = bytes;
+        while !matches!(self.at, At::Data | At::Done)
+            && let Some((byte, behind)) = rest.split_first()
+        {
+            self.at = self.next(*byte)?;
+            rest = behind;
+        }
+        Ok(Run::Frame(bytes.len() - rest.len()))
+    }
+
+    /// Takes data out of so many bytes; returns how many are.
+    fn data(&mut self, bytes: usize) -> usize {
+        let left = usize::try_from(self.size).unwrap_or(usize::MAX);
+        let taken = left.min(bytes);
+        self.size = self
+            .size
+            .saturating_sub(u64::try_from(taken).unwrap_or(self.size));
+        if self.size == 0 {
+            self.at = At::DataEnd;
+        }
+        taken
+    }
+
     /// Takes the next bytes that came; returns how many of them are not behind the end.
     ///
     /// # Errors
@@ -74,14 +118,7 @@ impl Chunks {
                 rest = behind;
                 continue;
             }
-            let left = usize::try_from(self.size).unwrap_or(usize::MAX);
-            let taken = left.min(rest.len());
-            self.size = self
-                .size
-                .saturating_sub(u64::try_from(taken).unwrap_or(self.size));
-            if self.size == 0 {
-                self.at = At::DataEnd;
-            }
+            let taken = self.data(rest.len());
             rest = rest.get(taken..).unwrap_or_default();
         }
         Ok(bytes.len() - rest.len())
@@ -134,7 +171,7 @@ pub(super) fn announced(head: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Bent, Chunks, announced};
+    use super::{Bent, Chunks, Run, announced};
 
     /// Reads a body whole and byte by byte; both must say the same.
     fn read(body: &[u8]) -> Result<(), Bent> {
@@ -193,6 +230,34 @@ mod tests {
         }
         let trailers = format!("0\r\nX: {}", "a".repeat(33 * 1024));
         assert_eq!(read(trailers.as_bytes()), Err(Bent));
+    }
+
+    #[test]
+    fn data_is_told_from_what_stands_around_it() {
+        let body = b"3;a=b\r\nhel\r\n2\r\nlo\r\n0\r\nX: y\r\n\r\nbehind";
+        for size in 1..=body.len() {
+            let (mut chunks, mut data, mut taken) = (Chunks::behind(0), Vec::<u8>::new(), 0);
+            for part in body.chunks(size) {
+                let mut rest = part;
+                while !rest.is_empty() && !chunks.is_done() {
+                    let length = match chunks.run(rest).unwrap() {
+                        Run::Frame(length) => length,
+                        Run::Data(length) => {
+                            data.extend(&rest[..length]);
+                            length
+                        }
+                    };
+                    assert!(length > 0);
+                    taken += length;
+                    rest = &rest[length..];
+                }
+            }
+            assert!(chunks.is_done());
+            assert_eq!(data, b"hello");
+            assert_eq!(taken, body.len() - "behind".len());
+            assert_eq!(chunks.run(b"behind"), Ok(Run::Frame(0)));
+        }
+        assert_eq!(Chunks::behind(0).run(b"5\n"), Err(Bent));
     }
 
     #[test]
