@@ -26,6 +26,14 @@ const SOURCE: [&str; 5] = [
     "add-prefix",
 ];
 
+/// Tells whether a directive is within another.
+fn holds(around: &Directive, id: usize) -> bool {
+    around
+        .children()
+        .iter()
+        .any(|inner| inner.id == id || holds(inner, id))
+}
+
 /// A location with what it took over.
 #[derive(Debug)]
 pub(super) struct Place<'a> {
@@ -57,6 +65,7 @@ impl Cx {
         }
         source.retain(|key, _| SOURCE.contains(key));
         let mut sizes_said = true;
+        let (mut sizes, mut idle_sizes) = (Vec::new(), Vec::new());
         let asked = root.map(|place| place.settings.clone());
         for mut place in places {
             if let (Handler::None, Some(asked), Some(_)) = (&place.handler, &asked, &of_root) {
@@ -76,7 +85,21 @@ impl Cx {
             let plain_size = place.settings.body_max.is_none() && answering.is_some();
             sizes_said &= !plain_size;
             let area = self.area(&place, answering.as_ref(), &source);
+            if let Some(said) = place.settings.body_max {
+                match (&answering, &area.closed) {
+                    (Some(_), _) => sizes.push(said.id),
+                    (None, None) => idle_sizes.push(said.id),
+                    (None, Some(_)) => {}
+                }
+            }
             app.areas.insert(place.path, area);
+        }
+        // what stands around the server counts for others too
+        idle_sizes.retain(|id| !sizes.contains(id) && holds(server, *id));
+        for id in idle_sizes {
+            let says =
+                "no app answers here: files and redirects take no bodies, whatever their size";
+            self.ledger.mark(id, Verdict::Differs, says);
         }
         self.implied(server, app, of_root.as_ref(), sizes_said);
     }

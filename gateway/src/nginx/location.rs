@@ -42,6 +42,16 @@ pub(super) fn pattern(d: &Directive) -> Option<String> {
     is_sound(&path).then_some(path)
 }
 
+/// A path that nginx counts to a location for the letters it begins with, and an area of whole segments does not.
+pub(super) fn beside(d: &Directive) -> Option<String> {
+    let path = match (d.arg(0), d.args.get(1)) {
+        ("^~", Some(path)) => path.as_str(),
+        (path, None) if path.starts_with('/') => path,
+        _ => return None,
+    };
+    (!path.ends_with('/')).then(|| format!("{path}x"))
+}
+
 /// Only expressions that say what a path of whole segments says.
 fn of_regex(text: &str, folds: bool) -> Option<String> {
     const TAILS: [&str; 8] = [

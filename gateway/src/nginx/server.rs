@@ -388,6 +388,14 @@ impl Cx {
                 ),
             };
             self.ledger.carried(inner, says);
+            if let Some(beside) = location::beside(inner) {
+                let says = format!(
+                    "nginx takes {} and the like here too; they are of the area around it",
+                    quoted(&beside)
+                );
+                let what = "a slash behind the path";
+                self.ledger.implied(inner, what, Verdict::Differs, says);
+            }
             let mut settings =
                 Settings::read(inner.children(), &outer, &self.names, &mut self.ledger);
             let handler = location::handler(

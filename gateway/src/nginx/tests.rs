@@ -204,6 +204,63 @@ fn a_limit_of_uploads_that_streamlit_does_not_share_is_told() {
 }
 
 #[test]
+fn what_nginx_counts_to_a_location_by_its_letters_alone_is_told() {
+    for (location, differs) in [
+        ("/api", true),
+        ("^~ /api", true),
+        ("/api/", false),
+        ("^~ /api/", false),
+        ("= /api", false),
+        ("=/api", false),
+        ("~ ^/api(/|$)", false),
+        ("/", false),
+    ] {
+        let text = format!(
+            "server {{ listen 443 ssl; server_name a.example; location / {{ proxy_pass http://h:1; }}
+            location {location} {{ proxy_pass http://h:2; }} }}"
+        );
+        let text = match location {
+            "/" => text.replacen("location / {", "location /b/ {", 1),
+            _ => text,
+        };
+        let import = import(&text);
+        let told = import.rows.iter().any(|row| {
+            row.directive == "(a slash behind the path is not written)"
+                && row.verdict == Verdict::Differs
+                && row.says.contains("\"/apix\"")
+        });
+        assert_eq!(told, differs, "{location}: {:#?}", import.rows);
+    }
+}
+
+#[test]
+fn a_size_of_bodies_where_no_app_answers_is_not_told_as_carried_over() {
+    let site = |root: &str, api: &str| {
+        import(&format!(
+            "client_max_body_size 7m; server {{ listen 443 ssl; server_name a.example;
+            location / {{ {root} }} location /api/ {{ {api} }} }}"
+        ))
+    };
+    let (files, pass) = ("root /srv/www;", "proxy_pass http://h:1;");
+    let size = "client_max_body_size 5m;";
+    for (root, api, verdict) in [
+        (format!("{files} {size}"), pass.to_owned(), Verdict::Differs),
+        (
+            format!("{size} return 301 /b;"),
+            pass.to_owned(),
+            Verdict::Differs,
+        ),
+        (files.to_owned(), format!("{pass} {size}"), Verdict::Carried),
+    ] {
+        let import = site(&root, &api);
+        let row = row(&import, "client_max_body_size 5m");
+        assert_eq!(row.verdict, verdict, "{row:?}");
+        let written = import.text.contains("body-max = \"5MiB\"");
+        assert_eq!(written, verdict == Verdict::Carried, "{}", import.text);
+    }
+}
+
+#[test]
 fn groups_of_upstreams_are_lists() {
     let text = |lines: &str| {
         let text = format!("upstream up {{ {lines} }} ") + &site("", "");

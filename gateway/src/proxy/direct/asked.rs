@@ -14,6 +14,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
+use super::judge::Want;
 use super::judged::Judged;
 use crate::proxy::head::MAX_FIELDS;
 use crate::proxy::stream::chunks::{Chunks, Run};
@@ -37,8 +38,7 @@ pub(super) struct Asked {
     /// How much is read at once: more where more comes.
     room: usize,
     at: At,
-    upgrade: bool,
-    head_alone: bool,
+    want: Want,
     /// Whether a byte of an answer came.
     answered: bool,
     keeps: bool,
@@ -69,14 +69,14 @@ enum At {
 impl Asked {
     /// Begins an exchange; `upgrade` tells whether its request asks for another protocol.
     pub(super) fn new(judged: Box<Judged>, upgrade: bool, limits: Limits) -> Self {
+        let want = if upgrade { Want::Upgrade } else { Want::Whole };
         Self {
             judged,
             came: BytesMut::new(),
             looked: 0,
             room: ROOM,
             at: At::Head,
-            upgrade,
-            head_alone: false,
+            want,
             answered: false,
             keeps: false,
             limits,
@@ -105,7 +105,9 @@ impl Asked {
             let why = "a target that is not one word";
             return Err(Error::explain(ErrorType::InvalidHTTPHeader, why));
         }
-        self.head_alone = head.method == http::Method::HEAD;
+        if head.method == http::Method::HEAD {
+            self.want = Want::Head;
+        }
         let mut wire = BytesMut::with_capacity(HEAD);
         wire.put_slice(head.method.as_str().as_bytes());
         wire.put_u8(b' ');
@@ -146,11 +148,11 @@ impl Asked {
             if let Some(part) = self.take()? {
                 return Ok(part);
             }
-            let room = match self.at {
-                At::Length(left) => self.room.min(usize::try_from(left).unwrap_or(MOST)),
-                _ => self.room,
-            };
-            self.came.reserve(room.max(1));
+            let mut room = self.room;
+            if let At::Length(left) = self.at {
+                room = room.min(usize::try_from(left).unwrap_or(MOST));
+            }
+            self.came.reserve(room);
             let read = self.judged.read_buf(&mut self.came);
             let read = match limit {
                 Some(limit) => timeout(limit, read)
@@ -259,13 +261,13 @@ impl Asked {
     /// Tells what stands behind a head. Source: RFC 9112 section 6.3.
     fn behind(&self, head: &ResponseHeader) -> Result<At> {
         let status = head.status.as_u16();
-        if status == 101 && self.upgrade {
+        if status == 101 && self.want == Want::Upgrade {
             return Ok(At::Tunnel);
         }
         if head.status.is_informational() {
             return Ok(At::Head);
         }
-        if self.head_alone || matches!(status, 204 | 304) {
+        if self.want == Want::Head || matches!(status, 204 | 304) {
             return Ok(At::Done);
         }
         if head.headers.contains_key(header::TRANSFER_ENCODING) {
@@ -287,7 +289,7 @@ impl Asked {
 fn data(chunks: &mut Chunks, came: &mut BytesMut) -> Result<Option<Bytes>> {
     let mut data = None;
     // one piece at a time; what frames the next one may come with it
-    while !came.is_empty() && !chunks.is_done() && !(data.is_some() && chunks.is_data()) {
+    while !came.is_empty() && !chunks.is_done() && (data.is_none() || !chunks.is_data()) {
         match chunks.run(came).map_err(|_| bad("chunks"))? {
             Run::Frame(length) => came.advance(length),
             Run::Data(length) => data = Some(came.split_to(length).freeze()),

@@ -52,7 +52,10 @@ async fn read(asked: &mut Asked) -> Result<Came, ErrorType> {
                 came.parts += 1;
                 came.body.extend(part.unwrap_or_default());
             }
-            other => panic!("{other:?}"),
+            other @ (HttpTask::UpgradedBody(..)
+            | HttpTask::Trailer(_)
+            | HttpTask::Done
+            | HttpTask::Failed(_)) => panic!("{other:?}"),
         }
         if end {
             return Ok(came);
