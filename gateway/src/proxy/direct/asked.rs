@@ -152,6 +152,10 @@ impl Asked {
             if let At::Length(left) = self.at {
                 room = room.min(usize::try_from(left).unwrap_or(MOST));
             }
+            if self.came.is_empty() && self.came.capacity() > self.room * 2 {
+                // it would keep the size it once had
+                self.came = BytesMut::new();
+            }
             self.came.reserve(room);
             let read = self.judged.read_buf(&mut self.came);
             let read = match limit {
@@ -262,7 +266,10 @@ impl Asked {
     fn behind(&self, head: &ResponseHeader) -> Result<At> {
         let status = head.status.as_u16();
         if status == 101 && self.want == Want::Upgrade {
-            return Ok(At::Tunnel);
+            return match head.version {
+                Version::HTTP_11 => Ok(At::Tunnel),
+                _ => Err(bad("an upgrade in HTTP/1.0")),
+            };
         }
         if head.status.is_informational() {
             return Ok(At::Head);

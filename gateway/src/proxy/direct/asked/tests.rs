@@ -6,7 +6,7 @@ use pingora_error::ErrorType;
 use pingora_http::RequestHeader;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
-use super::{Asked, Limits, MOST};
+use super::{Asked, Limits, MOST, ROOM};
 use crate::proxy::direct::judged::Judged;
 
 const LIMITS: Limits = Limits {
@@ -265,6 +265,13 @@ async fn behind_an_upgrade_everything_is_left_to_its_two_sides() {
     assert!(asked.here().is_none());
     let (_, early, keeps) = asked.into_parts();
     assert_eq!((&early[..], keeps), (&b"\x81\x02hi"[..], false));
+    let (mut old, mut far) = ask("GET", true).await;
+    far.write_all(b"HTTP/1.0 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n")
+        .await
+        .unwrap();
+    let refused = old.next().await.unwrap_err();
+    assert_eq!(*refused.etype(), ErrorType::InvalidHTTPHeader);
+    assert!(!old.was_upgraded());
     // its twin: an upgrade that the app declines is an answer like any
     let (mut asked, mut far) = ask("GET", true).await;
     far.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
@@ -291,6 +298,48 @@ async fn a_large_body_comes_in_few_parts_and_a_wait_for_it_can_be_given_up() {
     assert!(came.body == body, "{} bytes", came.body.len());
     assert!(came.parts < 60, "{}", came.parts);
     assert!(asked.into_parts().2);
+}
+
+#[tokio::test]
+async fn a_stream_that_waits_holds_little_whatever_it_had_before() {
+    let (mut asked, mut far) = ask("GET", false).await;
+    far.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        .await
+        .unwrap();
+    asked.next().await.unwrap();
+    assert!(asked.here().is_none());
+    assert!(asked.came.capacity() <= ROOM, "{}", asked.came.capacity());
+    let size = 8 * MOST;
+    let chunk = [
+        format!("{size:x}\r\n").as_bytes(),
+        &vec![b'a'; size],
+        b"\r\n",
+    ]
+    .concat();
+    let mut came = 0;
+    let write = far.write_all(&chunk);
+    let read = async {
+        while came < size {
+            let HttpTask::Body(Some(part), false) = asked.next().await.unwrap() else {
+                panic!("no part");
+            };
+            came += part.len();
+        }
+    };
+    let (written, ()) = tokio::join!(write, read);
+    written.unwrap();
+    assert!(asked.room > ROOM, "{}", asked.room);
+    for _ in 0..20 {
+        far.write_all(b"2\r\nhi\r\n").await.unwrap();
+        asked.next().await.unwrap();
+    }
+    assert!(asked.here().is_none());
+    assert_eq!(asked.room, ROOM);
+    assert!(
+        asked.came.capacity() <= 2 * ROOM,
+        "{}",
+        asked.came.capacity()
+    );
 }
 
 #[tokio::test(start_paused = true)]
