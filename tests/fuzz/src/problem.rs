@@ -1,0 +1,1 @@
+../../../gateway/src/config/error.rs

@@ -1,0 +1,1 @@
+../../../gateway/src/tunnel/uapi.rs
