@@ -7,9 +7,19 @@ mod inner;
 mod outer;
 mod texts;
 
-/// As the gateway's own modules name it.
+/// Files of the gateway, as they are.
+#[path = "../../../gateway/src"]
+#[allow(dead_code, reason = "the gateway uses the rest")]
+mod gateway {
+    #[path = "config/error.rs"]
+    pub(crate) mod problem;
+    #[path = "tunnel/uapi.rs"]
+    pub(crate) mod uapi;
+    pub(crate) mod wgquick;
+}
+/// As these files name it.
 mod config {
-    pub(crate) use crate::problem::Problem;
+    pub(crate) use crate::gateway::problem::Problem;
 }
 /// What a problem of a file needs besides.
 mod snapshot {
@@ -19,12 +29,6 @@ mod snapshot {
         pub(crate) struct FileError;
     }
 }
-#[allow(dead_code, reason = "the gateway uses the rest")]
-mod problem;
-#[allow(dead_code, reason = "the gateway uses the rest")]
-mod uapi;
-#[allow(dead_code, reason = "the gateway uses the rest")]
-mod wgquick;
 
 pub use inner::inner;
 pub use outer::datagrams;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::{uapi as messages, wgquick};
+use crate::gateway::{uapi as messages, wgquick};
 
 /// Reads a message of the UAPI: whatever it says, nothing but `get=1` is answered.
 pub fn uapi(bytes: &[u8]) {
