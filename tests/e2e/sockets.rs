@@ -290,7 +290,8 @@ fn every_way_to_say_good_bye_passes_and_both_sides_learn_of_the_end() {
     );
 }
 
-/// An app that speaks in the same packet as its 101, and then gives back what comes.
+/// An app that speaks in the same packet as its 101, and then gives back what comes. Below `/hinted` another answer
+/// comes before, in that packet too.
 fn eager() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -304,8 +305,12 @@ fn eager() -> String {
                     return stream.write_all(plain);
                 }
                 let accept = websocket::accept(websocket::KEY);
+                let hint = match head.starts_with("GET /hinted") {
+                    true => "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n",
+                    false => "",
+                };
                 let head = format!(
-                    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                    "{hint}HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                      Sec-WebSocket-Accept: {accept}\r\n\r\n"
                 );
                 stream.write_all(&[head.as_bytes(), FIRST].concat())?;
@@ -336,10 +341,11 @@ fn what_either_side_sends_right_behind_its_head_arrives() {
     socket.read_exact(&mut back[FIRST.len()..]).unwrap();
     assert_eq!(&back[FIRST.len()..], text);
 
-    // a client that does not wait for the 101
     let name = host(&scene.gateway.facts.app);
-    let tcp = TcpStream::connect(("127.0.0.1", scene.gateway.https_port())).unwrap();
-    let mut tls = raw::tls_over(tcp, name, &scene.gateway.facts.ca_root, SOON);
+    let connect = || {
+        let tcp = TcpStream::connect(("127.0.0.1", scene.gateway.https_port())).unwrap();
+        raw::tls_over(tcp, name, &scene.gateway.facts.ca_root, SOON)
+    };
     let authority = format!("{name}:{}", scene.gateway.https_port());
     let head = format!(
         "GET /ws HTTP/1.1\r\nHost: {authority}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -348,11 +354,28 @@ fn what_either_side_sends_right_behind_its_head_arrives() {
         websocket::KEY,
         scene.cookie
     );
+    // a client that does not wait for the 101
+    let mut tls = connect();
     tls.write_all(&[head.as_bytes(), &text].concat()).unwrap();
     let answer = websocket::read_head(&mut tls).unwrap();
     assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
     tls.read_exact(&mut back).unwrap();
     assert_eq!(back, [FIRST, &text].concat());
+
+    // an app that says something before its 101
+    let mut tls = connect();
+    tls.write_all(head.replacen("/ws", "/hinted", 1).as_bytes())
+        .unwrap();
+    let heads: Vec<_> = (0..2)
+        .map(|_| websocket::read_head(&mut tls).unwrap())
+        .collect();
+    assert!(heads[0].starts_with("HTTP/1.1 103"), "{heads:?}");
+    assert!(heads[1].starts_with("HTTP/1.1 101"), "{heads:?}");
+    tls.read_exact(&mut back[..FIRST.len()]).unwrap();
+    assert_eq!(&back[..FIRST.len()], FIRST);
+    tls.write_all(&text).unwrap();
+    tls.read_exact(&mut back[FIRST.len()..]).unwrap();
+    assert_eq!(&back[FIRST.len()..], text);
 }
 
 #[test]

@@ -45,6 +45,11 @@ pub(super) fn pattern(d: &Directive) -> Option<String> {
 /// A path that nginx counts to a location for the letters it begins with, and an area of whole segments does not.
 pub(super) fn beside(d: &Directive) -> Option<String> {
     let path = match (d.arg(0), d.args.get(1)) {
+        ("~" | "~*", Some(text)) => {
+            let (path, exact, tail) = expression(text)?;
+            path.strip_suffix(tail)
+                .filter(|_| !exact && matches!(tail, "" | "(.*)$"))?
+        }
         ("^~", Some(path)) => path.as_str(),
         (path, None) if path.starts_with('/') => path,
         _ => return None,
@@ -52,21 +57,25 @@ pub(super) fn beside(d: &Directive) -> Option<String> {
     (!path.ends_with('/')).then(|| format!("{path}x"))
 }
 
-/// Only expressions that say what a path of whole segments says.
-fn of_regex(text: &str, folds: bool) -> Option<String> {
+/// Takes an expression apart: the path from its beginning, whether that is the whole of it, and what it ends in.
+fn expression(text: &str) -> Option<(&str, bool, &'static str)> {
     const TAILS: [&str; 8] = [
         "(/|$)", "(?:/|$)", "/(.*)$", "/(.*)", "/.*$", "/.*", "/", "(.*)$",
     ];
     let text = text.strip_prefix('^')?;
-    let (path, exact) = match text.strip_suffix('$') {
-        Some(path) if !path.ends_with(['*', ')', '|', '\\']) => (path, true),
-        Some(_) | None => (text, false),
-    };
-    let tail = TAILS
-        .iter()
-        .find_map(|tail| path.strip_suffix(tail))
-        .filter(|_| !exact);
-    let path = tail.unwrap_or(path);
+    match text.strip_suffix('$') {
+        Some(path) if !path.ends_with(['*', ')', '|', '\\']) => Some((path, true, "")),
+        Some(_) | None => {
+            let tail = TAILS.iter().find(|tail| text.ends_with(*tail));
+            Some((text, false, tail.copied().unwrap_or_default()))
+        }
+    }
+}
+
+/// Only expressions that say what a path of whole segments says.
+fn of_regex(text: &str, folds: bool) -> Option<String> {
+    let (path, exact, tail) = expression(text)?;
+    let path = path.strip_suffix(tail).unwrap_or(path);
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'_');
     if path.len() < 2
         || !path.bytes().all(plain)

@@ -213,6 +213,10 @@ fn what_nginx_counts_to_a_location_by_its_letters_alone_is_told() {
         ("= /api", false),
         ("=/api", false),
         ("~ ^/api(/|$)", false),
+        ("~ ^/api/(.*)$", false),
+        ("~ ^/api$", false),
+        ("~ ^/api", true),
+        ("~ ^/api(.*)$", true),
         ("/", false),
     ] {
         let text = format!(

@@ -224,11 +224,10 @@ async fn converse(
     asked.ask(&head).await.map_err(|e| e.into_up())?;
     loop {
         let first = next(session, ctx, asked).await?;
-        let upgraded = asked.was_upgraded();
         let mut whole = first.is_end();
         let mut parts = Vec::with_capacity(PARTS);
         parts.push(filter(pep, session, ctx, first)?);
-        while !whole && !upgraded && parts.len() < PARTS {
+        while !whole && !asked.was_upgraded() && parts.len() < PARTS {
             // what is here already goes out with it
             let Some(part) = asked.here() else {
                 break;
@@ -238,7 +237,7 @@ async fn converse(
             parts.push(filter(pep, session, ctx, part)?);
         }
         let written = session.write_response_tasks(parts).await?;
-        if whole || written || upgraded {
+        if whole || written || asked.was_upgraded() {
             return Ok(whole);
         }
     }

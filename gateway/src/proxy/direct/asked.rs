@@ -92,7 +92,8 @@ impl Asked {
     /// another request.
     pub(super) fn into_parts(self) -> (Box<Judged>, Bytes, bool) {
         let keeps = self.keeps && matches!(self.at, At::Done) && self.came.is_empty();
-        (self.judged, self.came.freeze(), keeps)
+        // of its own size: what comes after it may come for hours
+        (self.judged, Bytes::copy_from_slice(&self.came), keeps)
     }
 
     /// Sends the head of a request that has no body.
@@ -182,7 +183,6 @@ impl Asked {
                 self.at = At::Done;
                 Ok(HttpTask::Body(None, true))
             }
-            At::Tunnel => Ok(HttpTask::UpgradedBody(None, true)),
             At::Head => {
                 let mut error = Error::explain(ErrorType::ConnectionClosed, "before an answer");
                 if !self.answered {
@@ -190,7 +190,7 @@ impl Asked {
                 }
                 Err(error)
             }
-            At::Length(_) | At::Chunks(_) | At::Done => {
+            At::Length(_) | At::Chunks(_) | At::Tunnel | At::Done => {
                 let why = "within the body of an answer";
                 Err(Error::explain(ErrorType::ConnectionClosed, why))
             }
@@ -216,7 +216,7 @@ impl Asked {
                     return Ok(None);
                 }
                 let most = usize::try_from(*left).unwrap_or(usize::MAX);
-                let part = self.came.split_to(most.min(self.came.len())).freeze();
+                let part = split(&mut self.came, most);
                 *left = left.saturating_sub(u64::try_from(part.len()).unwrap_or(*left));
                 let end = *left == 0;
                 if end {
@@ -233,11 +233,11 @@ impl Asked {
                 Ok((end || part.is_some()).then_some(HttpTask::Body(part, end)))
             }
             At::Open if self.came.is_empty() => Ok(None),
-            At::Open => Ok(Some(HttpTask::Body(
-                Some(self.came.split().freeze()),
-                false,
-            ))),
-            At::Tunnel => Ok(None),
+            At::Open => {
+                let part = split(&mut self.came, usize::MAX);
+                Ok(Some(HttpTask::Body(Some(part), false)))
+            }
+            At::Tunnel => Err(bad("what follows an upgrade is no answer")),
             At::Done => Ok(Some(HttpTask::Done)),
         }
     }
@@ -292,6 +292,17 @@ impl Asked {
     }
 }
 
+/// Takes as many bytes as there are, at most so many. Few of a large buffer are copied: who holds them, a slow client's
+/// queue say, would hold all of it.
+fn split(came: &mut BytesMut, most: usize) -> Bytes {
+    let room = came.capacity();
+    let part = came.split_to(most.min(came.len())).freeze();
+    if part.len() < room / 2 {
+        return Bytes::copy_from_slice(&part);
+    }
+    part
+}
+
 /// Takes the next data of a body in chunks, and what frames them on both sides.
 fn data(chunks: &mut Chunks, came: &mut BytesMut) -> Result<Option<Bytes>> {
     let mut data = None;
@@ -299,7 +310,7 @@ fn data(chunks: &mut Chunks, came: &mut BytesMut) -> Result<Option<Bytes>> {
     while !came.is_empty() && !chunks.is_done() && (data.is_none() || !chunks.is_data()) {
         match chunks.run(came).map_err(|_| bad("chunks"))? {
             Run::Frame(length) => came.advance(length),
-            Run::Data(length) => data = Some(came.split_to(length).freeze()),
+            Run::Data(length) => data = Some(split(came, length)),
         }
     }
     Ok(data)

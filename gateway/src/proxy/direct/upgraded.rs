@@ -70,6 +70,7 @@ pub(super) async fn pass(
                 down.came(early.len());
                 give(&mut to_client, &early, Some(STUCK)).await?;
             }
+            drop(early);
             let note = |bytes: &[u8]| {
                 lull.ends();
                 down.came(bytes.len());

@@ -1,12 +1,13 @@
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::Version;
 use pingora_core::protocols::http::HttpTask;
 use pingora_error::ErrorType;
 use pingora_http::RequestHeader;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
-use super::{Asked, Limits, MOST, ROOM};
+use super::{Asked, At, Limits, MOST, ROOM};
 use crate::proxy::direct::judged::Judged;
 
 const LIMITS: Limits = Limits {
@@ -262,7 +263,10 @@ async fn behind_an_upgrade_everything_is_left_to_its_two_sides() {
         panic!("no head");
     };
     assert!(asked.was_upgraded());
-    assert!(asked.here().is_none());
+    assert!(
+        asked.here().is_some_and(|part| part.is_err()),
+        "nobody reads it as an answer"
+    );
     let (_, early, keeps) = asked.into_parts();
     assert_eq!((&early[..], keeps), (&b"\x81\x02hi"[..], false));
     let (mut old, mut far) = ask("GET", true).await;
@@ -340,6 +344,34 @@ async fn a_stream_that_waits_holds_little_whatever_it_had_before() {
         "{}",
         asked.came.capacity()
     );
+}
+
+#[tokio::test]
+async fn small_parts_that_wait_for_a_slow_client_hold_no_large_buffers() {
+    for head in [
+        "Transfer-Encoding: chunked\r\n",
+        "Content-Length: 600\r\n",
+        "",
+    ] {
+        let (mut asked, mut far) = ask("GET", false).await;
+        let head = format!("HTTP/1.1 200 OK\r\n{head}\r\n");
+        far.write_all(head.as_bytes()).await.unwrap();
+        asked.next().await.unwrap();
+        let body = match asked.at {
+            At::Chunks(_) => &b"3\r\nabc\r\n"[..],
+            _ => b"abc",
+        };
+        let mut kept = Vec::new();
+        for _ in 0..100 {
+            far.write_all(body).await.unwrap();
+            let HttpTask::Body(Some(part), false) = asked.next().await.unwrap() else {
+                panic!("no part");
+            };
+            assert_eq!(part, "abc");
+            kept.push(part);
+        }
+        assert!(kept.iter().all(Bytes::is_unique), "{head}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
