@@ -357,9 +357,10 @@ async fn small_parts_that_wait_for_a_slow_client_hold_no_large_buffers() {
         let head = format!("HTTP/1.1 200 OK\r\n{head}\r\n");
         far.write_all(head.as_bytes()).await.unwrap();
         asked.next().await.unwrap();
-        let body = match asked.at {
-            At::Chunks(_) => &b"3\r\nabc\r\n"[..],
-            _ => b"abc",
+        let body = if matches!(asked.at, At::Chunks(_)) {
+            &b"3\r\nabc\r\n"[..]
+        } else {
+            b"abc"
         };
         let mut kept = Vec::new();
         for _ in 0..100 {
