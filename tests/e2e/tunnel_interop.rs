@@ -317,6 +317,18 @@ fn host(namespace: &Namespace) -> String {
     text
 }
 
+/// As [`host`], once its two links are up with all that comes of it, and nothing changes any more.
+fn settled(namespace: &Namespace) -> Option<String> {
+    let text = host(namespace);
+    let waits = ["tentative", "NO-CARRIER", "state DOWN"];
+    let up = text.matches("inet6 fe80::").count() == 2 && !waits.iter().any(|w| text.contains(w));
+    if !up {
+        return None;
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    (host(namespace) == text).then_some(text)
+}
+
 #[test]
 fn interfaces_routes_and_firewall_of_the_host_are_as_before() {
     let rules = "table inet own { chain input { type filter hook input priority 0; accept; }; }";
@@ -324,9 +336,7 @@ fn interfaces_routes_and_firewall_of_the_host_are_as_before() {
     let nft = site.edge.command("nft").arg(rules).status();
     assert!(nft.unwrap().success());
     site.gateway.stop();
-    let before = wait::until(LIMIT, "settled addresses", || {
-        Some(host(&site.edge)).filter(|text| !text.contains("tentative"))
-    });
+    let before = wait::until(LIMIT, "settled addresses", || settled(&site.edge));
     assert!(before.contains("10.78.0.1/24") && before.contains("table inet own"));
     site.gateway.start_again();
     let place = site.place();
