@@ -334,12 +334,15 @@ fn what_either_side_sends_right_behind_its_head_arrives() {
     let text = frame(FIN | TEXT, b"hello");
     let mut back = vec![0; FIRST.len() + text.len()];
 
-    let mut socket = scene.open("/ws");
-    socket.read_exact(&mut back[..FIRST.len()]).unwrap();
-    assert_eq!(&back[..FIRST.len()], FIRST);
-    socket.write_all(&text).unwrap();
-    socket.read_exact(&mut back[FIRST.len()..]).unwrap();
-    assert_eq!(&back[FIRST.len()..], text);
+    let converse = |socket: &mut Tls, back: &mut [u8]| {
+        socket.read_exact(&mut back[..FIRST.len()]).unwrap();
+        assert_eq!(&back[..FIRST.len()], FIRST);
+        socket.write_all(&text).unwrap();
+        socket.read_exact(&mut back[FIRST.len()..]).unwrap();
+        assert_eq!(&back[FIRST.len()..], text);
+    };
+
+    converse(&mut scene.open("/ws"), &mut back);
 
     let name = host(&scene.gateway.facts.app);
     let connect = || {
@@ -371,11 +374,7 @@ fn what_either_side_sends_right_behind_its_head_arrives() {
         .collect();
     assert!(heads[0].starts_with("HTTP/1.1 103"), "{heads:?}");
     assert!(heads[1].starts_with("HTTP/1.1 101"), "{heads:?}");
-    tls.read_exact(&mut back[..FIRST.len()]).unwrap();
-    assert_eq!(&back[..FIRST.len()], FIRST);
-    tls.write_all(&text).unwrap();
-    tls.read_exact(&mut back[FIRST.len()..]).unwrap();
-    assert_eq!(&back[FIRST.len()..], text);
+    converse(&mut tls, &mut back);
 }
 
 #[test]

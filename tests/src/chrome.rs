@@ -106,11 +106,16 @@ impl Chrome {
     pub fn open(&self, url: &str) {
         for _ in 0..5 {
             self.post("/url", &json!({ "url": url }));
-            if !self.text().contains("ERR_NETWORK_CHANGED") {
+            if !self.gave_up() {
                 return;
             }
             std::thread::sleep(Duration::from_secs(1));
         }
+    }
+
+    /// Tells whether what was to be loaded was given up for addresses that came or went.
+    fn gave_up(&self) -> bool {
+        self.text().contains("ERR_NETWORK_CHANGED")
     }
 
     /// Opens an address of an app and signs somebody in on the way. What Chromium gives up because addresses of the
@@ -123,7 +128,7 @@ impl Chrome {
             wait::until_true(LIMIT, "the password has its answer", || {
                 !self.has("input[name=password]")
             });
-            if !self.text().contains("ERR_NETWORK_CHANGED") {
+            if !self.gave_up() {
                 break;
             }
         }

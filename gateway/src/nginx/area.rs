@@ -26,14 +26,6 @@ const SOURCE: [&str; 5] = [
     "add-prefix",
 ];
 
-/// Tells whether a directive is within another.
-fn holds(around: &Directive, id: usize) -> bool {
-    around
-        .children()
-        .iter()
-        .any(|inner| inner.id == id || holds(inner, id))
-}
-
 /// A location with what it took over.
 #[derive(Debug)]
 pub(super) struct Place<'a> {
@@ -95,7 +87,7 @@ impl Cx {
             app.areas.insert(place.path, area);
         }
         // what stands around the server counts for others too
-        idle_sizes.retain(|id| !sizes.contains(id) && holds(server, *id));
+        idle_sizes.retain(|id| !sizes.contains(id) && server.holds(*id));
         for id in idle_sizes {
             let says =
                 "no app answers here: files and redirects take no bodies, whatever their size";

@@ -23,6 +23,9 @@ pub(super) enum Handler {
     Closed(String),
 }
 
+/// What an expression ends in that says a whole path.
+const WHOLE: &str = "$";
+
 /// Reads where a location's path is, as the policy's language writes it; `None` where it cannot.
 pub(super) fn pattern(d: &Directive) -> Option<String> {
     let (kind, path) = match (d.arg(0), d.args.get(1)) {
@@ -46,9 +49,8 @@ pub(super) fn pattern(d: &Directive) -> Option<String> {
 pub(super) fn beside(d: &Directive) -> Option<String> {
     let path = match (d.arg(0), d.args.get(1)) {
         ("~" | "~*", Some(text)) => {
-            let (path, exact, tail) = expression(text)?;
-            path.strip_suffix(tail)
-                .filter(|_| !exact && matches!(tail, "" | "(.*)$"))?
+            let (path, tail) = expression(text)?;
+            matches!(tail, "" | "(.*)$").then_some(path)?
         }
         ("^~", Some(path)) => path.as_str(),
         (path, None) if path.starts_with('/') => path,
@@ -57,25 +59,24 @@ pub(super) fn beside(d: &Directive) -> Option<String> {
     (!path.ends_with('/')).then(|| format!("{path}x"))
 }
 
-/// Takes an expression apart: the path from its beginning, whether that is the whole of it, and what it ends in.
-fn expression(text: &str) -> Option<(&str, bool, &'static str)> {
+/// Takes an expression apart: the path from its beginning and what it ends in, a mere `$` where that is the whole path.
+fn expression(text: &str) -> Option<(&str, &'static str)> {
     const TAILS: [&str; 8] = [
         "(/|$)", "(?:/|$)", "/(.*)$", "/(.*)", "/.*$", "/.*", "/", "(.*)$",
     ];
     let text = text.strip_prefix('^')?;
     match text.strip_suffix('$') {
-        Some(path) if !path.ends_with(['*', ')', '|', '\\']) => Some((path, true, "")),
+        Some(path) if !path.ends_with(['*', ')', '|', '\\']) => Some((path, WHOLE)),
         Some(_) | None => {
-            let tail = TAILS.iter().find(|tail| text.ends_with(*tail));
-            Some((text, false, tail.copied().unwrap_or_default()))
+            let cut = |tail: &&'static str| Some((text.strip_suffix(tail)?, *tail));
+            Some(TAILS.iter().find_map(cut).unwrap_or((text, "")))
         }
     }
 }
 
 /// Only expressions that say what a path of whole segments says.
 fn of_regex(text: &str, folds: bool) -> Option<String> {
-    let (path, exact, tail) = expression(text)?;
-    let path = path.strip_suffix(tail).unwrap_or(path);
+    let (path, tail) = expression(text)?;
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'_');
     if path.len() < 2
         || !path.bytes().all(plain)
@@ -83,7 +84,7 @@ fn of_regex(text: &str, folds: bool) -> Option<String> {
     {
         return None;
     }
-    let path = if exact {
+    let path = if tail == WHOLE {
         format!("={path}")
     } else {
         path.trim_end_matches('/').to_owned()

@@ -34,6 +34,12 @@ impl Directive {
         self.block.as_deref().unwrap_or_default()
     }
 
+    /// Tells whether its block holds a directive, however deep.
+    pub(super) fn holds(&self, id: usize) -> bool {
+        let mut within = self.children().iter();
+        within.any(|inner| inner.id == id || inner.holds(id))
+    }
+
     /// `file:line`, on one line whatever the file is called.
     pub(super) fn place(&self) -> String {
         let file = self.file.display().to_string();

@@ -21,13 +21,14 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Method, Version, header, request};
 use parking_lot::Mutex;
 use pingora_core::connectors::TransportConnector;
+use pingora_core::protocols::UniqueID as _;
 use pingora_core::protocols::http::HttpTask;
 use pingora_core::protocols::http::authority::validate_request_authority;
-use pingora_core::protocols::{Shutdown as _, UniqueID as _};
 use pingora_core::upstreams::peer::{HttpPeer, Peer};
 use pingora_error::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
+use tokio::io::AsyncWriteExt as _;
 
 use self::asked::{Asked, Limits};
 use self::idle::Idle;
@@ -96,7 +97,8 @@ impl Direct {
         if keeps {
             self.keep(judged, peer);
         } else {
-            judged.shutdown().await;
+            // who closes first has nothing to say of it
+            drop(judged.shutdown().await);
         }
     }
 
@@ -195,7 +197,7 @@ async fn attempt(
         write: peer.options.write_timeout,
     };
     upstream::watch(ctx, stream.id());
-    let mut asked = Asked::new(stream, ctx.upgrade, limits);
+    let mut asked = Asked::new(stream, limits);
     let ended = match converse(pep, session, ctx, &mut asked).await {
         Ok(_) if asked.was_upgraded() => upgraded::pass(ctl, session, ctx, asked, &peer).await,
         Ok(whole) => {

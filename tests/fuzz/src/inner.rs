@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use wg::{Event, FlowId, PeerId, Refusal};
 
-use crate::device::{DEVICES, World};
+use crate::packet::words;
+use crate::world::{DEVICES, World};
 
 /// Has a device send packets: nothing may come of one that is not from its own addresses, and nothing goes to the kernel
 /// before a flow is permitted.
 ///
 /// The bytes are steps of a kind, a length and so many bytes of a packet.
 pub fn inner(mut bytes: &[u8]) {
-    let (mut world, mut device) = World::connected();
-    let own = device.own();
+    let (mut world, [mut device, _]) = World::connected();
+    let own = device.inner();
     let mut flows: Vec<FlowId> = Vec::new();
     let mut permitted = false;
     while let [kind, length, rest @ ..] = bytes {
@@ -38,8 +39,8 @@ pub fn inner(mut bytes: &[u8]) {
                 if packet.is_empty() {
                     continue;
                 }
-                let datagram = device.seal(&packet);
-                world.datagram(device.address, &datagram);
+                let datagram = device.seal(&packet).unwrap();
+                world.datagram(device.at, &datagram);
             }
         }
         for event in world.events() {
@@ -131,13 +132,4 @@ fn mend_transport(packet: &mut [u8], body: Option<(usize, u8, std::ops::Range<us
     }
     let sum = !words(start, &packet[at..]);
     packet[place..place + 2].copy_from_slice(&sum.to_be_bytes());
-}
-
-fn words(start: u32, bytes: &[u8]) -> u16 {
-    let mut total = start;
-    for pair in bytes.chunks(2) {
-        total += u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0));
-        total = (total & 0xffff) + (total >> 16);
-    }
-    u16::try_from(total).unwrap_or(0xffff)
 }

@@ -1,11 +1,21 @@
 //! What the fuzz targets do with the bytes they are given, and what must hold whatever these are.
 //!
-//! The readers of the gateway that need nothing else of it (UAPI, wg-quick's files) are its very files.
+//! The readers of the gateway that need nothing else of it (UAPI, wg-quick's files) are its very files; devices and
+//! packets are those of the simulation.
 
-mod device;
 mod inner;
 mod outer;
 mod texts;
+mod world;
+
+#[path = "../../sim/src/config.rs"]
+mod node;
+#[path = "../../sim/src/device.rs"]
+#[allow(dead_code, reason = "the simulation uses the rest")]
+mod device;
+#[path = "../../sim/src/packet.rs"]
+#[allow(dead_code, reason = "the simulation uses the rest")]
+mod packet;
 
 /// Files of the gateway, as they are.
 #[path = "../../../gateway/src"]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wg::Event;
 
-use crate::device::{DEVICES, Device, World};
+use crate::world::World;
 
 /// A ping of the device to the gateway, for datagrams that are true.
 const PING: [u8; 28] = [
@@ -17,14 +17,11 @@ const PING: [u8; 28] = [
 ///
 /// The bytes are steps of a kind, a length and so many bytes.
 pub fn datagrams(mut bytes: &[u8]) {
-    let (mut world, mut device) = World::connected();
-    let mut heard = vec![
-        device.initiation(),
-        Device::new(DEVICES[1]).initiation(),
-        device.seal(&PING),
-    ];
+    let (mut world, [mut device, mut other]) = World::connected();
+    let heard = [device.initiation(), other.initiation(), device.seal(&PING)];
+    let mut heard: Vec<Vec<u8>> = heard.map(Option::unwrap).to_vec();
     for datagram in &heard {
-        world.datagram(device.address, datagram);
+        world.datagram(device.at, datagram);
     }
     heard.extend(world.sent().into_iter().map(|(_, datagram)| datagram));
     world.events();
@@ -55,7 +52,7 @@ pub fn datagrams(mut bytes: &[u8]) {
         };
         let from = match kind & 1 {
             0 => stranger,
-            _ => device.address,
+            _ => device.at,
         };
         world.datagram(from, &datagram);
         let passed: Vec<Event> = world.events();

@@ -3,6 +3,7 @@
 //! Each seed is one world. What must hold in all of them is asserted where bytes leave the node:
 //! see [`world`].
 
+mod config;
 mod device;
 mod kernel;
 mod packet;

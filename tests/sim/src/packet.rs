@@ -127,7 +127,7 @@ fn sum(from: IpAddr, to: IpAddr, protocol: u8, body: &[u8]) -> u16 {
     words(u32::from(words(0, &pseudo)), body)
 }
 
-fn words(start: u32, bytes: &[u8]) -> u16 {
+pub(crate) fn words(start: u32, bytes: &[u8]) -> u16 {
     let mut total = start;
     for pair in bytes.chunks(2) {
         total += u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0));

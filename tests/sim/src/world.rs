@@ -20,8 +20,9 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mock_instant::MockClock;
-use wg::{FlowId, FlowRecord, Inside, Node, NodeConfig, PeerId, Place, PrivateKey};
+use wg::{FlowId, FlowRecord, Node, PeerId};
 
+use crate::config::config;
 use crate::device::Device;
 use crate::kernel::Kernel;
 use crate::rng::Rng;
@@ -193,22 +194,5 @@ impl World {
             98..99 => self.jump(),
             _ => self.deliver_delayed(),
         }
-    }
-}
-
-fn config() -> NodeConfig {
-    NodeConfig {
-        private_key: PrivateKey::from_bytes([1; 32]),
-        gateway4: "10.8.0.1".parse().unwrap(),
-        gateway6: Some("fd08::1".parse().unwrap()),
-        mtu: 1420,
-        inside: Inside {
-            listen4: "100.64.0.1:4000".parse().unwrap(),
-            listen6: Some("[fd64::1]:4000".parse().unwrap()),
-            pool4: "100.64.0.0/10".parse().unwrap(),
-            pool6: Some("fd64::/64".parse().unwrap()),
-        },
-        seed: [9; 32],
-        place: Place::ALONE,
     }
 }

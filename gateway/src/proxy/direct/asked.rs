@@ -14,7 +14,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-use super::judge::Want;
+use super::judge::Behind;
 use super::judged::Judged;
 use crate::proxy::head::MAX_FIELDS;
 use crate::proxy::stream::chunks::{Chunks, Run};
@@ -28,7 +28,6 @@ const MOST: usize = 64 * 1024;
 const ADDED: usize = 24;
 
 /// An exchange over one connection.
-#[derive(Debug)]
 pub(super) struct Asked {
     judged: Box<Judged>,
     /// What came and is not taken yet.
@@ -38,7 +37,6 @@ pub(super) struct Asked {
     /// How much is read at once: more where more comes.
     room: usize,
     at: At,
-    want: Want,
     /// Whether a byte of an answer came.
     answered: bool,
     keeps: bool,
@@ -67,16 +65,14 @@ enum At {
 }
 
 impl Asked {
-    /// Begins an exchange; `upgrade` tells whether its request asks for another protocol.
-    pub(super) fn new(judged: Box<Judged>, upgrade: bool, limits: Limits) -> Self {
-        let want = if upgrade { Want::Upgrade } else { Want::Whole };
+    /// Begins an exchange.
+    pub(super) fn new(judged: Box<Judged>, limits: Limits) -> Self {
         Self {
             judged,
             came: BytesMut::new(),
             looked: 0,
             room: ROOM,
             at: At::Head,
-            want,
             answered: false,
             keeps: false,
             limits,
@@ -102,12 +98,9 @@ impl Asked {
     /// A target that would be more than one word, and a connection that takes nothing.
     pub(super) async fn ask(&mut self, head: &RequestHeader) -> Result<()> {
         let target = head.raw_path();
-        if target.iter().any(|byte| *byte <= b' ') {
+        if !is_word(target) {
             let why = "a target that is not one word";
             return Err(Error::explain(ErrorType::InvalidHTTPHeader, why));
-        }
-        if head.method == http::Method::HEAD {
-            self.want = Want::Head;
         }
         let mut wire = BytesMut::with_capacity(HEAD);
         wire.put_slice(head.method.as_str().as_bytes());
@@ -262,10 +255,11 @@ impl Asked {
         Ok(Some(HttpTask::Header(Box::new(head), ends)))
     }
 
-    /// Tells what stands behind a head. Source: RFC 9112 section 6.3.
+    /// Tells what stands behind a head. What was judged may be further on, but no head stands behind the last one of an
+    /// answer.
     fn behind(&self, head: &ResponseHeader) -> Result<At> {
-        let status = head.status.as_u16();
-        if status == 101 && self.want == Want::Upgrade {
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            // to who asked for it; others get none
             return match head.version {
                 Version::HTTP_11 => Ok(At::Tunnel),
                 _ => Err(bad("an upgrade in HTTP/1.0")),
@@ -274,21 +268,13 @@ impl Asked {
         if head.status.is_informational() {
             return Ok(At::Head);
         }
-        if self.want == Want::Head || matches!(status, 204 | 304) {
-            return Ok(At::Done);
-        }
-        if head.headers.contains_key(header::TRANSFER_ENCODING) {
-            return Ok(At::Chunks(Chunks::behind(0)));
-        }
-        let Some(length) = head.headers.get(header::CONTENT_LENGTH) else {
-            return Ok(At::Open);
-        };
-        let length = length.to_str().ok().and_then(|text| text.parse().ok());
-        match length {
-            Some(0) => Ok(At::Done),
-            Some(length) => Ok(At::Length(length)),
-            None => Err(bad("a length that is no number")),
-        }
+        Ok(match self.judged.behind() {
+            Behind::Nothing => At::Done,
+            Behind::Head => return Err(bad("a head behind the last one")),
+            Behind::Length(length) => At::Length(length),
+            Behind::Chunks => At::Chunks(Chunks::behind(0)),
+            Behind::Open => At::Open,
+        })
     }
 }
 
@@ -347,6 +333,12 @@ fn parse(bytes: &Bytes) -> Result<ResponseHeader> {
         head.set_reason_phrase(Some(own))?;
     }
     Ok(head)
+}
+
+/// Tells whether a target is one word, so that it ends where it seems to. The library makes no other; what is sent is
+/// looked at all the same.
+fn is_word(target: &[u8]) -> bool {
+    target.iter().all(|byte| *byte > b' ')
 }
 
 /// Tells whether the other side would take another request on the connection. Source: RFC 9112 section 9.3.

@@ -45,6 +45,20 @@ pub(super) enum Want {
 pub(super) struct Judge {
     want: Want,
     at: At,
+    behind: Behind,
+}
+
+/// What stands behind a head. Source: RFC 9112 section 6.3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Behind {
+    Nothing,
+    /// Another head.
+    Head,
+    /// A body of so many bytes.
+    Length(u64),
+    Chunks,
+    /// A body that ends with the connection, or a tunnel.
+    Open,
 }
 
 #[derive(Debug)]
@@ -61,12 +75,25 @@ enum At {
     Bent,
 }
 
+impl At {
+    fn of(behind: Behind) -> Self {
+        match behind {
+            Behind::Nothing => Self::Quiet,
+            Behind::Head => Self::Head(Head::new()),
+            Behind::Length(length) => Self::Length(length),
+            Behind::Chunks => Self::Chunks(Chunks::behind(0)),
+            Behind::Open => Self::Open,
+        }
+    }
+}
+
 impl Judge {
     /// Follows a connection on which nothing was asked yet.
     pub(super) fn new() -> Self {
         Self {
             want: Want::Whole,
             at: At::Quiet,
+            behind: Behind::Nothing,
         }
     }
 
@@ -87,6 +114,11 @@ impl Judge {
     /// Tells whether no (more of an) answer is awaited.
     pub(super) fn is_quiet(&self) -> bool {
         matches!(self.at, At::Quiet)
+    }
+
+    /// Tells what stands behind the head that came last.
+    pub(super) fn behind(&self) -> Behind {
+        self.behind
     }
 
     /// Tells whether nothing that comes can be an answer.
@@ -147,7 +179,8 @@ impl Judge {
             At::Head(head) => {
                 let taken = head.take(bytes)?;
                 if head.place == Place::Done {
-                    self.at = head.body(self.want)?;
+                    self.behind = head.behind(self.want)?;
+                    self.at = At::of(self.behind);
                 }
                 Ok(taken)
             }
@@ -343,7 +376,7 @@ impl Head {
     }
 
     /// Tells what follows a whole head.
-    fn body(&self, want: Want) -> Result<At, Bent> {
+    fn behind(&self, want: Want) -> Result<Behind, Bent> {
         if self.chunked && self.old {
             return Err(Bent("a transfer coding in HTTP/1.0"));
         }
@@ -352,15 +385,15 @@ impl Head {
             return Err(Bent("a body where none may be"));
         }
         Ok(match (self.status, self.length) {
-            (101, _) if want == Want::Upgrade => At::Open,
+            (101, _) if want == Want::Upgrade => Behind::Open,
             (101, _) => return Err(Bent("101 to what nobody asked for")),
-            (100..=199, _) => At::Head(Self::new()),
-            (204 | 304, _) => At::Quiet,
-            _ if want == Want::Head => At::Quiet,
-            _ if self.chunked => At::Chunks(Chunks::behind(0)),
-            (_, Some(0)) => At::Quiet,
-            (_, Some(length)) => At::Length(length),
-            (_, None) => At::Open,
+            (100..=199, _) => Behind::Head,
+            (204 | 304, _) => Behind::Nothing,
+            _ if want == Want::Head => Behind::Nothing,
+            _ if self.chunked => Behind::Chunks,
+            (_, Some(0)) => Behind::Nothing,
+            (_, Some(length)) => Behind::Length(length),
+            (_, None) => Behind::Open,
         })
     }
 }

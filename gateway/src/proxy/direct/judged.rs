@@ -2,20 +2,13 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use async_trait::async_trait;
-use pingora_core::protocols::raw_connect::ProxyDigest;
-use pingora_core::protocols::tls::SslDigest;
-use pingora_core::protocols::{
-    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
-    Stream, TimingDigest, UniqueID, UniqueIDType,
-};
+use pingora_core::protocols::{Stream, UniqueID, UniqueIDType};
 use pingora_error::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::judge::{Bent, Judge, Want};
+use super::judge::{Behind, Bent, Judge, Want};
 
 /// A connection of which no read shows a byte that is not of the answer asked for.
 #[derive(Debug)]
@@ -46,6 +39,11 @@ impl Judged {
     /// Tells whether the last answer came whole, and nothing behind it.
     pub(super) fn is_whole(&self) -> bool {
         self.judge.is_quiet()
+    }
+
+    /// Tells what stands behind the head that came last.
+    pub(super) fn behind(&self) -> Behind {
+        self.judge.behind()
     }
 
     /// Looks at what is written of a request.
@@ -121,49 +119,11 @@ impl AsyncWrite for Judged {
     }
 }
 
-#[async_trait]
-impl Shutdown for Judged {
-    async fn shutdown(&mut self) {
-        self.io.shutdown().await;
-    }
-}
-
 impl UniqueID for Judged {
     fn id(&self) -> UniqueIDType {
         self.io.id()
     }
 }
-
-impl Ssl for Judged {
-    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.io.get_ssl_digest()
-    }
-
-    fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.io.selected_alpn_proto()
-    }
-}
-
-impl GetTimingDigest for Judged {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.io.get_timing_digest()
-    }
-}
-
-impl GetProxyDigest for Judged {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        None
-    }
-}
-
-impl GetSocketDigest for Judged {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.io.get_socket_digest()
-    }
-}
-
-#[async_trait]
-impl Peek for Judged {}
 
 #[cfg(test)]
 mod tests {
