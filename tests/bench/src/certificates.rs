@@ -2,16 +2,20 @@
 
 mod handshakes;
 mod many;
+mod visits;
 
-use crate::load::Shape;
+use postern_tests::temp::Temp;
+
+use self::visits::Visit;
 use crate::report::{Goal, Report, Row};
 use crate::rounds::{ROUNDS, interleaved, median};
-use crate::scene::Scene;
+use crate::scene::{Scene, Target, prove};
+use crate::tls::Client;
 
 pub use many::LOAD_ONCE;
 pub use many::load_once;
 
-const SECONDS: u32 = 4;
+const SECONDS: u64 = 4;
 
 /// Cores first, then the web door.
 pub fn run(report: &Report) {
@@ -20,24 +24,60 @@ pub fn run(report: &Report) {
     requests(report);
 }
 
-/// One request on each new connection: ECDSA P-256 on both sides, chains of the same length, no
-/// resumption.
-fn requests(report: &Report) {
+/// One request on each new connection, the last of it: ECDSA P-256, chains of the same length, then RSA 2048, one
+/// certificate that is its own issuer.
+pub fn requests(report: &Report) {
     let scene = Scene::new();
     let [ours, _, plain] = scene.sign_in();
-    let targets = [ours, plain];
-    for target in &targets {
-        let _warm_up = scene.load(target, Shape::NewConnections, 1);
+    compare(report, &scene, "P-256", [&ours, &plain], 1.0 / 2.0);
+    let (kind, key, goal) = handshakes::RSA;
+    let dir = Temp::new();
+    handshakes::certificate(&dir, key);
+    handshakes::import(&scene.gateway, dir.path());
+    let peer = scene.plain_with(dir.path());
+    let plain = Target {
+        pid: peer.pid(),
+        port: peer.port,
+        ..plain
+    };
+    // nothing else is trusted
+    let chain = std::fs::read_to_string(dir.path().join("chain.pem")).unwrap();
+    let client = Client::new(&[chain]);
+    for target in [&ours, &plain] {
+        prove(&client, target);
     }
-    let figures = interleaved(&targets, ROUNDS, |target| {
-        scene.load(target, Shape::NewConnections, SECONDS)
-    });
-    let case = "new TLS 1.3 connections";
-    let peer = targets[1].name;
-    let of = |at: usize| &figures[at];
-    let cpu = |at| median(of(at), |s| s.cpu_us);
-    let row = Row::new("certs", case, "server CPU us/conn", cpu(0)).beside(peer, cpu(1));
-    report.row(&row.goal(Goal::RatioAtMost(0.5)));
-    let rate = |at| median(of(at), |s| s.per_second);
-    report.row(&Row::new("certs", case, "connections/s", rate(0)).beside(peer, rate(1)));
+    compare(report, &scene, kind, [&ours, &plain], goal);
+}
+
+/// The goal is for full handshakes; who comes back resumes.
+fn compare(report: &Report, scene: &Scene, kind: &str, targets: [&Target; 2], goal: f64) {
+    for (how, resumes) in [("full", false), ("resumed", true)] {
+        let load = |target: &&Target, seconds| {
+            let visit = Visit::asking(target, resumes);
+            scene.arrived(|| {
+                let sample = visits::load(target.pid, target.port, &visit, seconds);
+                (f64::from(sample.count), sample)
+            })
+        };
+        for target in &targets {
+            let _warm_up = load(target, 1);
+        }
+        let figures = interleaved(&targets, ROUNDS, |target| load(target, SECONDS));
+        let peer = targets[1].name;
+        let cpu = |at: usize| median(&figures[at], |s| s.cpu_us);
+        let case = format!("a connection and a request, {how}, {kind}");
+        let row = Row::new("certs", &case, "server CPU us", cpu(0)).beside(peer, cpu(1));
+        report.row(&match resumes {
+            false => row.goal(Goal::RatioAtMost(goal)),
+            true => row,
+        });
+    }
+}
+
+/// Makes new connections to a gateway for so long, with figures for nobody.
+pub fn train(target: &Target, seconds: u64) {
+    for resumes in [false, true] {
+        let visit = Visit::asking(target, resumes);
+        let _figures = visits::load(target.pid, target.port, &visit, seconds);
+    }
 }

@@ -18,8 +18,6 @@ pub enum Shape {
     KeptAlive,
     /// HTTP/2, 10 connections of 10 streams.
     Multiplexed,
-    /// A new connection with a full handshake for each request, 16 at a time.
-    NewConnections,
     /// HTTP/1.1, as many kept connections that write.
     Writes(u32),
     /// The same that read.
@@ -52,13 +50,6 @@ pub fn run(target: &Target, shape: Shape, seconds: u32) -> Sample {
     };
     let (requests, span, bytes) = match shape {
         Shape::KeptAlive => wrk(target, ("GET", "/"), 50, seconds, &[]),
-        Shape::NewConnections => wrk(
-            target,
-            ("GET", "/"),
-            16,
-            seconds,
-            &["-H", "Connection: close"],
-        ),
         Shape::Reads(connections) => wrk(target, ("GET", "/"), connections, seconds, &[]),
         Shape::Writes(connections) => {
             let origin = format!("Origin: https://{HOST}:{}", target.port);

@@ -45,7 +45,8 @@ const BENCHES: [(&str, Bench); 6] = [
 ];
 
 /// Parts of a bench that can be chosen alone.
-const PARTS: [(&str, Bench); 11] = [
+const PARTS: [(&str, Bench); 12] = [
+    ("certs-connections", certificates::requests),
     ("http-before", http::run_before),
     ("http-durable", http::run_durable),
     ("http-traces", http::run_traces),
@@ -75,7 +76,7 @@ fn main() -> ExitCode {
     let Some((benches, style)) = read(std::env::args().skip(1)) else {
         eprintln!(
             "usage: tests/bench/run [http|http-before|http-durable|http-traces|sockets|train|tunnel|tunnel-before|tunnel-cells|tunnel-flows|tunnel-lossy|tunnel-storm|tunnel-waiting|policy|\
-             policy-diff|certs|identity].. [--json]"
+             policy-diff|certs|certs-connections|identity].. [--json]"
         );
         return ExitCode::from(64);
     };

@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use certs::Leaf;
 use postern_tests::curl;
@@ -152,19 +152,36 @@ impl Scene {
         (haproxy, caddy, passwords, targets)
     }
 
+    /// Starts another plain nginx before the same app, with the pair in a directory.
+    #[must_use]
+    pub fn plain_with(&self, pair: &Path) -> Nginx {
+        Nginx::start(&cpus::server(), |dir, port| {
+            for name in ["chain.pem", "key.pem"] {
+                fs::copy(pair.join(name), dir.join(name)).unwrap();
+            }
+            nginx::proxy(dir, port, self.app.port, Guard::Plain, HOST)
+        })
+    }
+
     /// Puts a load on a target and proves by the app's own count that all of it arrived there.
     #[must_use]
     pub fn load(&self, target: &Target, shape: Shape, seconds: u32) -> Sample {
+        self.arrived(|| {
+            let sample = load::run(target, shape, seconds);
+            (sample.requests, sample)
+        })
+    }
+
+    /// Does something that says how many answers there were, and proves that as many requests arrived at the app.
+    pub fn arrived<T>(&self, load: impl FnOnce() -> (f64, T)) -> T {
         let before = self.served();
-        let sample = load::run(target, shape, seconds);
+        let (answers, result) = load();
         let arrived = self.served() - before;
         assert!(
-            arrived >= sample.requests,
-            "{}: {} answers, but {arrived} requests reached the app",
-            target.name,
-            sample.requests
+            arrived >= answers,
+            "{answers} answers, but {arrived} requests reached the app"
         );
-        sample
+        result
     }
 
     /// How many requests the app has answered, those for this count included.
@@ -230,7 +247,7 @@ fn signed_in(gateway: &Gateway) -> Vec<String> {
 }
 
 /// As many requests at once as no limit for strangers lets through.
-fn prove(client: &Client, target: &Target) {
+pub fn prove(client: &Client, target: &Target) {
     let authority = format!("{HOST}:{}", target.port);
     let connection = client.connect(HOST, target.port, Ipv4Addr::LOCALHOST);
     let mut connection = connection.unwrap();

@@ -5,7 +5,7 @@ use crate::load::Shape;
 use crate::nginx::FILES;
 use crate::report::Report;
 use crate::scene::Scene;
-use crate::{sockets, tunnel};
+use crate::{certificates, sockets, tunnel};
 
 const SECONDS: u32 = 5;
 
@@ -19,7 +19,6 @@ pub fn run(_: &Report) {
     for shape in [
         Shape::KeptAlive,
         Shape::Multiplexed,
-        Shape::NewConnections,
         Shape::Writes(64),
         Shape::Bodies(16, one),
         Shape::Bodies(2, hundred),
@@ -28,6 +27,7 @@ pub fn run(_: &Report) {
     ] {
         let _figures = scene.load(&gateway, shape, SECONDS);
     }
+    certificates::train(&gateway, u64::from(SECONDS));
     // a build that counts writes what it counted when it ends
     drop(scene);
     sockets::train();
