@@ -323,6 +323,11 @@ fn pages_of_listed_origins_may_read_answers_and_preflights_carry_no_data() {
         stranger.status, 401,
         "permission to read is none to come in"
     );
+    // but that page may know why, and no other
+    assert_eq!(stranger.header(allowed), Some("https://other.example"));
+    let other =
+        Client::new(&scene.gateway).send(&scene.at("/x"), &["-H", "Origin: https://evil.example"]);
+    assert_eq!((other.status, other.header(allowed)), (401, None));
 }
 
 /// An app that sends one text in chunks of a kilobyte, a moment apart; its address, and the text.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, response};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header, response};
 use pingora_error::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
@@ -94,23 +94,44 @@ pub(crate) fn of_app(upstream: &mut response::Parts, ctx: &Ctx) -> Result<()> {
     let Some(front) = &ctx.route.front else {
         return Ok(());
     };
-    if let (Some(location), Some(target), Some(pool)) = (
-        upstream.headers.get(header::LOCATION),
-        &ctx.target,
-        front.pool(),
-    ) {
-        let location = crate::uri::ascii(location.as_bytes());
-        let location = location.as_str();
+    if let (Some(target), Some(pool)) = (&ctx.target, front.pool()) {
+        let fields = &mut upstream.headers;
         let own = |host: &str, port| pool.is_at(host, port);
-        let to = front.path.location(location, own, &target.authority());
-        if let Some(to) = to {
-            upstream
-                .headers
-                .insert(header::LOCATION, headers::field(&to)?);
+        let turned = |place: &[u8]| {
+            let place = crate::uri::ascii(place);
+            front.path.location(&place, own, &target.authority())
+        };
+        for name in [header::LOCATION, header::CONTENT_LOCATION] {
+            if let Some(to) = fields.get(&name).and_then(|at| turned(at.as_bytes())) {
+                fields.insert(name, headers::field(&to)?);
+            }
+        }
+        let refresh = fields.get(header::REFRESH).and_then(|value| {
+            let (wait, place) = refreshed(value.as_bytes())?;
+            Some(format!("{wait};url={}", turned(place)?))
+        });
+        if let Some(refresh) = refresh {
+            fields.insert(header::REFRESH, headers::field(&refresh)?);
         }
     }
     front.fields.change(upstream);
     Ok(())
+}
+
+/// Splits a Refresh into seconds and the address behind them, as browsers read it.
+fn refreshed(value: &[u8]) -> Option<(&str, &[u8])> {
+    let at = value.iter().position(|b| matches!(b, b';' | b','))?;
+    let wait = std::str::from_utf8(value.get(..at)?).ok()?.trim();
+    let rest = value.get(at + 1..)?.trim_ascii();
+    let name = rest
+        .get(..3)
+        .filter(|name| name.eq_ignore_ascii_case(b"url"));
+    let place = match name.and_then(|_| rest.get(3..)?.trim_ascii().strip_prefix(b"=")) {
+        Some(place) => place.trim_ascii(),
+        None => rest,
+    };
+    let bare = |quote: &[u8]| place.strip_prefix(quote)?.strip_suffix(quote);
+    Some((wait, bare(b"\"").or_else(|| bare(b"'")).unwrap_or(place)))
 }
 
 /// Says on an app's answer which other origins' pages may read it.
@@ -119,6 +140,32 @@ pub(crate) fn to_others(session: &Session, upstream: &mut HeaderMap, ctx: &Ctx) 
     if let Some(cors) = front.and_then(|front| front.cors.as_ref()) {
         cors.mark(&session.req_header().headers, upstream);
     }
+}
+
+/// Says that a body comes in chunks; to a client of HTTP/1.0, which knows none, that it ends with the connection.
+/// Source: RFC 9112 section 6.1.
+///
+/// # Errors
+/// None in practice; header building reports one.
+pub(crate) fn chunk(session: &mut Session, head: &mut ResponseHeader) -> Result<()> {
+    if ends_by_close(session) {
+        session.set_keepalive(None);
+    } else {
+        head.set_version(Version::HTTP_11);
+        head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+    }
+    Ok(())
+}
+
+/// Takes an app's chunks away from a client that knows none.
+pub(crate) fn unchunk(session: &mut Session, head: &mut ResponseHeader) {
+    if ends_by_close(session) && head.remove_header(&header::TRANSFER_ENCODING).is_some() {
+        session.set_keepalive(None);
+    }
+}
+
+fn ends_by_close(session: &Session) -> bool {
+    session.req_header().version == Version::HTTP_10
 }
 
 /// Adds a name to what an answer depends on, once.
@@ -257,6 +304,8 @@ pub(crate) async fn problem(
     // who is not sent on to sign in is told in JSON, whatever it accepts
     let asked = if needs { &HeaderMap::new() } else { headers };
     let mut response = pages::problem(problem, language, asked, &detail);
+    // pages of other origins that may read the app's answers are told as plainly why there is none
+    to_others(session, response.headers_mut(), ctx);
     if needs {
         response.headers_mut().insert(
             header::WWW_AUTHENTICATE,
@@ -359,7 +408,7 @@ async fn drain(session: &mut Session) {
 
 #[cfg(test)]
 mod tests {
-    use super::{clean, clean_trailers};
+    use super::{clean, clean_trailers, refreshed};
     use http::{HeaderMap, HeaderValue};
 
     fn answer(fields: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -406,6 +455,25 @@ mod tests {
         trailers.insert("x-large", large);
         clean_trailers(&mut trailers);
         assert!(trailers.is_empty());
+    }
+
+    #[test]
+    fn a_refresh_is_read_as_browsers_do() {
+        let read = |text: &'static str| {
+            refreshed(text.as_bytes()).map(|(wait, place)| (wait, str::from_utf8(place).unwrap()))
+        };
+        for text in [
+            "5; url=http://a/b",
+            "5;URL = http://a/b",
+            "5, http://a/b",
+            "5;url='http://a/b'",
+            "5; url=\"http://a/b\" ",
+        ] {
+            assert_eq!(read(text), Some(("5", "http://a/b")), "{text}");
+        }
+        assert_eq!(read("5"), None);
+        assert_eq!(read("5;"), Some(("5", "")));
+        assert_eq!(read("5; url=\""), Some(("5", "\"")));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Answering from what is kept, and keeping what the app answers.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, response};
@@ -13,7 +13,7 @@ use policy::front::Shared;
 use super::front::cache::{self, Answer, Key, Label, Lead, Said, Stored, Times};
 use super::front::range::{self, Part as Wanted, Version};
 use super::pep::Ctx;
-use super::{answer, conn, head, parts};
+use super::{answer, conn, cookies, head, parts};
 use crate::clock;
 use crate::gateway::Gateway;
 
@@ -44,6 +44,8 @@ struct Part {
     head: ResponseHeader,
     label: Label,
     times: Times,
+    /// When its head came.
+    since: Instant,
     body: BytesMut,
     most: u64,
 }
@@ -74,9 +76,10 @@ pub(crate) async fn answer(
         send(gw, session, ctx, &stored, mark::FRESH).await?;
         return Ok(true);
     }
+    let knows = asks_whether(&session.req_header().headers);
     let deadline = clock::now() + WAIT;
     loop {
-        match gw.cache.look(key, clock::now()) {
+        match gw.cache.look(key, knows, clock::now()) {
             Said::Answer(stored) => {
                 let fresh = stored.is_fresh(clock::now());
                 let mark = if fresh { mark::FRESH } else { mark::STALE };
@@ -95,12 +98,16 @@ pub(crate) async fn answer(
                 ctx.keeping.stale = stale;
                 return Ok(false);
             }
-            Said::Wait(mut flight) => {
-                let left = deadline.saturating_duration_since(clock::now());
-                // it ends by an error, for nothing is ever said on it
-                if tokio::time::timeout(left, flight.changed()).await.is_err() {
+            Said::Alone => return Ok(false),
+            Said::Wait(mut flight, until) => {
+                let now = clock::now();
+                if now >= deadline {
                     return Ok(false);
                 }
+                let until = until.map_or(deadline, |until| until.min(deadline));
+                let left = until.saturating_duration_since(now);
+                // whether there was news, its end or none, it is looked at again
+                let _news = tokio::time::timeout(left, flight.changed()).await;
             }
         }
     }
@@ -178,6 +185,19 @@ fn once_more(authority: &str, target: &str, headers: &HeaderMap) -> Vec<u8> {
     head
 }
 
+/// Tells whether a client has an answer already and asks whether it still stands.
+fn asks_whether(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::IF_NONE_MATCH) || headers.contains_key(header::IF_MODIFIED_SINCE)
+}
+
+/// Takes out of a request on behalf of others what is its client's alone: what that has already.
+pub(crate) fn for_all(ctx: &Ctx, head: &mut HeaderMap) {
+    if ctx.keeping.lead.is_some() {
+        head.remove(header::IF_NONE_MATCH);
+        head.remove(header::IF_MODIFIED_SINCE);
+    }
+}
+
 /// Names the answer to a request; `None` where it is always asked for.
 fn key(session: &Session, ctx: &Ctx) -> Option<Key> {
     let written = ctx.route.front.as_ref()?.cache.as_ref()?;
@@ -188,11 +208,18 @@ fn key(session: &Session, ctx: &Ctx) -> Option<Key> {
         return None;
     }
     let user = ctx.user().map(|user| &**user);
-    let owner = match (&written.shared, user) {
-        (Shared::All(_), _) | (Shared::Strangers, None) => String::new(),
-        (Shared::No | Shared::Strangers, Some(user)) => format!("+{user}"),
-        (Shared::No, None) => format!("-{}", ctx.ctl.as_ref()?.conn.peer.ip()),
+    let mut owner = match (&written.shared, user) {
+        (Shared::All(_), _) | (Shared::Strangers, None) => Vec::new(),
+        (Shared::No | Shared::Strangers, Some(user)) => format!("+{user}").into_bytes(),
+        (Shared::No, None) => format!("-{}", ctx.ctl.as_ref()?.conn.peer.ip()).into_bytes(),
     };
+    if !owner.is_empty()
+        && let Some(cookies) = cookies::for_upstream(headers)
+    {
+        // its app may know people by cookies of its own; no name has this byte
+        owner.push(b' ');
+        owner.extend_from_slice(cookies.as_bytes());
+    }
     // two lines may be read as one, and what is no text names nothing
     let text = |name| match headers.get_all(name).iter().collect::<Vec<_>>().as_slice() {
         [] => Some(""),
@@ -228,11 +255,18 @@ pub(crate) fn head_came(ctx: &mut Ctx, answer: &response::Parts) -> bool {
     let times = written.and_then(|written| Some((written, cache::may_keep(written, answer)?)));
     let Some((written, times)) = times.filter(|_| ctx.keeping.lead.is_some()) else {
         // those who wait need not
-        if let Some(lead) = ctx.keeping.lead.take().filter(|_| !failed) {
-            lead.forget();
+        if let Some(lead) = ctx.keeping.lead.take() {
+            match failed {
+                true => lead.failed(clock::now()),
+                false => lead.forget(clock::now()),
+            }
         }
         return false;
     };
+    let since = clock::now();
+    if let Some(lead) = &ctx.keeping.lead {
+        lead.passing(since);
+    }
     let (Some(target), Some(app)) = (&ctx.target, ctx.app) else {
         return false;
     };
@@ -254,6 +288,7 @@ pub(crate) fn head_came(ctx: &mut Ctx, answer: &response::Parts) -> bool {
         head: head.into(),
         label,
         times,
+        since,
         body: BytesMut::new(),
         most: written.most,
     });
@@ -271,7 +306,7 @@ pub(crate) fn part_came(ctx: &mut Ctx, bytes: Option<&Bytes>, end: bool) {
     if u64::try_from(part.body.len()).unwrap_or(u64::MAX) > part.most {
         ctx.keeping.part = None;
         if let Some(lead) = ctx.keeping.lead.take() {
-            lead.forget();
+            lead.forget(clock::now());
         }
         return;
     }
@@ -281,7 +316,7 @@ pub(crate) fn part_came(ctx: &mut Ctx, bytes: Option<&Bytes>, end: bool) {
             body: part.body.freeze(),
             label: part.label,
         };
-        lead.keep(answer, part.times, clock::now());
+        lead.keep(answer, part.times, part.since);
     }
 }
 
@@ -294,7 +329,9 @@ pub(crate) async fn stand_in(
     session: &mut Session,
     ctx: &mut Ctx,
 ) -> Result<bool> {
-    ctx.keeping.lead = None;
+    if let Some(lead) = ctx.keeping.lead.take() {
+        lead.failed(clock::now());
+    }
     let Some(stored) = ctx.keeping.stale.take() else {
         return Ok(false);
     };
@@ -326,7 +363,7 @@ async fn send(
         Some(_) | None => None,
     };
     if compressor.is_some() {
-        head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+        answer::chunk(session, &mut head)?;
     }
     ctx.status(head.status.as_u16());
     ctx.detail(mark);

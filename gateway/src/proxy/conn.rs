@@ -128,6 +128,11 @@ impl ConnCtx {
         })
     }
 
+    /// Tells whether it carries a request that is made once more behind an answer that was given out, and charged then.
+    pub(super) fn is_behind(&self) -> bool {
+        self.refresh.lock().is_some()
+    }
+
     /// Counts a request; tells whether the connection is to take no further one.
     pub(super) fn is_at_its_last(&self, edge: &Edge) -> bool {
         let most = edge.gw.config.http.max_requests_per_connection;

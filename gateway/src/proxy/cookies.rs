@@ -2,6 +2,7 @@
 //!
 //! Source: RFC 6265bis section 5.7; RFC 9113 section 8.2.3; security.md R-SE-03, R-SE-04, R-SE-18.
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 
 /// The session cookie of a host.
@@ -38,7 +39,7 @@ impl Cookies {
             let Some(name) = ours(name) else { continue };
             match found.iter_mut().find(|(n, _)| *n == name) {
                 Some(twice) => twice.1 = None,
-                None => found.push((name, plain(value).then(|| value.to_owned()))),
+                None => found.push((name, plain(value))),
             }
         }
         Self(found)
@@ -53,66 +54,75 @@ impl Cookies {
 
 /// Tells whether a request carries a cookie of a name, once or more often, whatever it is worth.
 pub(crate) fn shows(headers: &HeaderMap, name: &str) -> bool {
-    pairs(headers).any(|(n, _)| n == name)
+    pairs(headers).any(|(n, _)| n == name.as_bytes())
 }
 
-fn ours(name: &str) -> Option<&'static str> {
+fn ours(name: &[u8]) -> Option<&'static str> {
     [
         SESSION, LOGIN, NONCE, CSRF, ENROL, RESET, BROWSER, PIN, LANG,
     ]
     .into_iter()
-    .find(|n| *n == name)
+    .find(|n| n.as_bytes() == name)
 }
 
-fn plain(value: &str) -> bool {
-    (1..=128).contains(&value.len())
-        && value
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+/// Returns a value that may be one of ours.
+fn plain(value: &[u8]) -> Option<String> {
+    let is_plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    let fits = (1..=128).contains(&value.len()) && value.iter().all(is_plain);
+    let text = std::str::from_utf8(value).ok().filter(|_| fits);
+    text.map(str::to_owned)
 }
 
-fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+/// Splits every Cookie line; those of an app may hold any bytes that a field may.
+fn crumbs(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     headers
         .get_all(header::COOKIE)
         .iter()
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(';'))
-        .filter_map(|pair| pair.trim_ascii().split_once('='))
+        .flat_map(|line| line.as_bytes().split(|b| *b == b';'))
+        .map(<[u8]>::trim_ascii)
+}
+
+fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
+    crumbs(headers).filter_map(|pair| {
+        let at = pair.iter().position(|b| *b == b'=')?;
+        Some((pair.get(..at)?, pair.get(at + 1..)?))
+    })
 }
 
 /// Builds the one Cookie line an app gets: all lines joined, every cookie of ours left out.
-/// `None` when nothing is left. A line that is not text is dropped whole.
+/// `None` when nothing is left.
 pub(crate) fn for_upstream(headers: &HeaderMap) -> Option<HeaderValue> {
-    let kept: Vec<&str> = headers
-        .get_all(header::COOKIE)
-        .iter()
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(';'))
-        .map(str::trim_ascii)
-        .filter(|pair| !pair.is_empty() && !names_ours(pair))
-        .collect();
+    let mut kept = Vec::new();
+    for pair in crumbs(headers) {
+        if pair.is_empty() || names_ours(pair) {
+            continue;
+        }
+        if !kept.is_empty() {
+            kept.extend_from_slice(b"; ");
+        }
+        kept.extend_from_slice(pair);
+    }
     if kept.is_empty() {
         return None;
     }
-    HeaderValue::from_str(&kept.join("; ")).ok()
+    HeaderValue::from_maybe_shared(Bytes::from(kept)).ok()
 }
 
-fn names_ours(pair: &str) -> bool {
-    let name = pair.split('=').next().unwrap_or_default().trim_ascii();
-    name.is_empty() || name.to_ascii_lowercase().starts_with(PREFIX)
+fn names_ours(pair: &[u8]) -> bool {
+    let name = pair.split(|b| *b == b'=').next().unwrap_or_default();
+    let name = name.trim_ascii();
+    let start = name.get(..PREFIX.len()).unwrap_or_default();
+    name.is_empty() || start.eq_ignore_ascii_case(PREFIX.as_bytes())
 }
 
 /// Tells whether an app's Set-Cookie may pass: it names no cookie of ours and sets no Domain, so
 /// one app can neither touch our session nor throw cookies at its neighbours.
 pub(crate) fn app_may_set(value: &HeaderValue) -> bool {
-    let Ok(text) = value.to_str() else {
-        return false;
-    };
-    let mut parts = text.split(';');
+    let mut parts = value.as_bytes().split(|b| *b == b';');
     let named = parts.next().unwrap_or_default();
     let domain = parts.any(|attribute| {
-        let key = attribute.split('=').next().unwrap_or_default();
-        key.trim_ascii().eq_ignore_ascii_case("domain")
+        let key = attribute.split(|b| *b == b'=').next().unwrap_or_default();
+        key.trim_ascii().eq_ignore_ascii_case(b"domain")
     });
     !domain && !names_ours(named)
 }
@@ -127,7 +137,7 @@ pub(crate) fn set(name: &str, value: &str, max_age: Option<u64>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cookies, NONCE, SESSION, app_may_set, for_upstream, set};
+    use super::{Cookies, NONCE, SESSION, app_may_set, for_upstream, set, shows};
     use http::{HeaderMap, HeaderValue};
 
     fn lines(lines: &[&'static str]) -> HeaderMap {
@@ -179,6 +189,33 @@ mod tests {
         assert!(!may("__Host-postern=1; Path=/; Secure"));
         assert!(!may("sid=1; Domain=example.org"));
         assert!(!may("sid=1; domain =.example.org"));
+    }
+
+    #[test]
+    fn a_cookie_that_is_no_ascii_takes_no_other_with_it() {
+        for strange in ["name=Zoé", "näme=x", "k=\u{1f600}"] {
+            let mut map = HeaderMap::new();
+            let line = format!("{strange}; __Host-postern=abc; a=b");
+            map.append("cookie", HeaderValue::from_bytes(line.as_bytes()).unwrap());
+            assert_eq!(Cookies::read(&map).one(SESSION), Some("abc"), "{strange}");
+            assert!(shows(&map, SESSION), "{strange}");
+            let kept = for_upstream(&map).unwrap();
+            assert_eq!(kept.as_bytes(), format!("{strange}; a=b").as_bytes());
+        }
+        // nor does a byte that is no text at all
+        let mut map = HeaderMap::new();
+        let line = HeaderValue::from_bytes(b"a=\xff; __Host-postern=\xff").unwrap();
+        map.append("cookie", line);
+        assert_eq!(Cookies::read(&map).one(SESSION), None);
+        assert_eq!(for_upstream(&map).unwrap().as_bytes(), b"a=\xff");
+    }
+
+    #[test]
+    fn an_app_may_set_what_is_no_ascii_but_no_cookie_of_ours() {
+        let may = |v: &str| app_may_set(&HeaderValue::from_bytes(v.as_bytes()).unwrap());
+        assert!(may("name=Zoé; Path=/"));
+        assert!(!may("__Host-postern=é"));
+        assert!(!may("name=Zoé; Domain=example.org"));
     }
 
     #[test]

@@ -35,11 +35,11 @@ use self::idle::Idle;
 use self::judged::Judged;
 use super::app::RequestCtl;
 use super::pep::{Ctx, Pep, internal};
-use super::upstream;
+use super::{answer, upstream};
 use crate::clock;
 
 /// How often a request is sent at most.
-const TRIES: usize = 2;
+pub(super) const TRIES: usize = 4;
 /// How many parts of an answer are written at once at most.
 const PARTS: usize = 4;
 /// Fields that end at this hop. Source: RFC 9110 section 7.6.1.
@@ -294,14 +294,13 @@ fn filter(pep: &Pep, session: &mut Session, ctx: &mut Ctx, part: HttpTask) -> Re
 }
 
 /// Gives an answer that ends with its connection a length by chunks, so that the client's connection need not end.
-fn frame(session: &Session, head: &mut ResponseHeader, end: bool) -> Result<()> {
+fn frame(session: &mut Session, head: &mut ResponseHeader, end: bool) -> Result<()> {
     let bodiless = session.req_header().method == Method::HEAD
         || matches!(head.status.as_u16(), 100..=199 | 204 | 304);
     let framed = head.headers.contains_key(header::TRANSFER_ENCODING)
         || head.headers.contains_key(header::CONTENT_LENGTH);
     if !bodiless && !framed && !end {
-        head.set_version(Version::HTTP_11);
-        head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+        answer::chunk(session, head)?;
     }
     Ok(())
 }

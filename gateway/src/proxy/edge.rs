@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use super::accept::accept;
 use super::caps::{Caps, Place};
 use super::conn::{self, ConnOrigin};
-use super::direct::Direct;
+use super::direct::{self, Direct};
 use super::headers;
 use super::pep::Pep;
 use super::proxied::{self, Refusals};
@@ -318,7 +318,7 @@ fn run(
 fn server_conf() -> ServerConf {
     ServerConf {
         threads: 1,
-        max_retries: 2,
+        max_retries: direct::TRIES,
         upstream_keepalive_pool_size: POOL,
         ca_file: roots::file().map(str::to_owned),
         ..ServerConf::default()

@@ -88,7 +88,8 @@ pub(crate) async fn pass(
     };
     ctx.session = who.caller.session.clone();
     ctx.token = who.caller.token.clone();
-    if let Err(retry) = limit_source(gw, &who) {
+    let charged = ctl.conn.is_behind();
+    if let Some(retry) = limit_source(gw, &who).err().filter(|_| !charged) {
         return limited(gw, ctl, session, ctx, Limit::Source(retry.wait)).await;
     }
     if native.is_err() {
@@ -306,7 +307,9 @@ async fn to_app(
     if verdict.outcome() == policy::Outcome::Deny {
         verdict.record_mut().code = Some(ctx.code().into());
     }
-    if let Some(over) = over_rate(gw, &who, &verdict, ctx) {
+    if !ctl.conn.is_behind()
+        && let Some(over) = over_rate(gw, &who, &verdict, ctx)
+    {
         return limited(gw, ctl, session, ctx, over).await;
     }
     let asked = front.as_ref().and_then(|front| front.asked.as_ref());

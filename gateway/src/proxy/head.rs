@@ -133,7 +133,11 @@ fn scan_request_line(line: &[u8]) -> Result<(), Refused> {
         return Err(refused(400, "bad-request-line"));
     };
     scan_method(method)?;
-    if target.is_empty() || target.iter().any(|b| !(0x21..0x7f).contains(b)) {
+    if target.is_empty()
+        || target
+            .iter()
+            .any(|b| !(0x21..0x7f).contains(b) || *b == b'#')
+    {
         return Err(refused(400, "bad-target-byte"));
     }
     if !target.starts_with(b"/") && target != b"*" {
@@ -188,6 +192,7 @@ struct Seen {
     filled: bool,
     expects: bool,
     upgrades: usize,
+    versions: usize,
     /// Whether one of them is for something else than a WebSocket of version 13.
     strange_upgrade: bool,
 }
@@ -249,7 +254,10 @@ impl Seen {
                 self.upgrades += 1;
                 self.strange_upgrade |= twin || !value.eq_ignore_ascii_case(b"websocket");
             }
-            "sec-websocket-version" => self.strange_upgrade |= twin || value != b"13",
+            "sec-websocket-version" => {
+                self.versions += 1;
+                self.strange_upgrade |= twin || value != b"13";
+            }
             _ => {}
         }
         Ok(())
@@ -274,7 +282,8 @@ impl Seen {
             if self.lengths + self.codings > 0 {
                 return Err(refused(400, "upgrade-with-body"));
             }
-            if self.upgrades > 1 || self.strange_upgrade || !get || old_version {
+            let once = self.upgrades == 1 && self.versions == 1;
+            if !once || self.strange_upgrade || !get || old_version {
                 return Err(refused(400, "bad-upgrade"));
             }
         }

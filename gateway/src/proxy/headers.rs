@@ -67,8 +67,8 @@ pub(crate) fn reserved_in(
         .collect()
 }
 
-/// Fields of an app's answer that only the gateway or nobody may send.
-pub(crate) const ANSWER_DROPPED: [&str; 14] = [
+/// Fields of an app's answer that only the gateway or nobody may send, or that end at this hop (RFC 9110 section 7.6.1).
+pub(crate) const ANSWER_DROPPED: [&str; 18] = [
     "alt-svc",
     "clear-site-data",
     "public-key-pins",
@@ -83,6 +83,10 @@ pub(crate) const ANSWER_DROPPED: [&str; 14] = [
     "x-powered-by",
     "server",
     "proxy-authenticate",
+    "proxy-authentication-info",
+    "proxy-connection",
+    "keep-alive",
+    "te",
 ];
 
 /// The `base` preset: each exactly once on every answer of an app, an app's own value kept

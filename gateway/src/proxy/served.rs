@@ -4,7 +4,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{StatusCode, header};
+use http::StatusCode;
 use pingora_error::Result;
 use pingora_proxy::Session;
 
@@ -117,7 +117,7 @@ async fn send(
     ctx.status(head.status.as_u16());
     let empty = length == 0 || ctx.method == "HEAD";
     if compressor.is_some() {
-        head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+        answer::chunk(session, &mut head)?;
     }
     session.write_response_header(Box::new(head), empty).await?;
     if empty {

@@ -236,6 +236,23 @@ impl ClientStream {
         }
     }
 
+    /// Looks whether the client has left, as pingora does with one byte of room while an answer is on its way. What comes
+    /// instead is the next request: it is kept, and waits for its turn.
+    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.taken < self.ahead.len() {
+            return Poll::Pending;
+        }
+        let mut room = [MaybeUninit::uninit(); ROOM];
+        let mut room = ReadBuf::uninit(&mut room);
+        ready!(self.wire.lock().poll_read(cx, &mut room))?;
+        if room.filled().is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        self.ahead = room.filled().to_vec();
+        self.taken = 0;
+        Poll::Pending
+    }
+
     fn drop_ahead(&mut self) {
         self.ahead = Vec::new();
         self.taken = 0;
@@ -252,6 +269,9 @@ impl AsyncRead for ClientStream {
             let why = "a head that is not whole in time";
             Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)))
         };
+        if buf.capacity() == 1 && self.h2.is_none() {
+            return self.poll_left(cx);
+        }
         let before = buf.filled().len();
         let rest = self.ahead.get(self.taken..).unwrap_or_default();
         if rest.is_empty() {

@@ -18,6 +18,7 @@ use crate::audit::reason;
 use crate::clock;
 use crate::descriptors::{self, Claim};
 use crate::explain::end::went;
+use crate::limits::Key;
 use crate::pages::Problem;
 use crate::upstreams::{Choice, Full, InUse, Limits, Nowhere, Pool, Slot, bit};
 
@@ -95,7 +96,10 @@ pub(crate) async fn peer(ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
     };
     let now = clock::now();
     if ctx.route.slot.is_none() {
-        match pool.admit(now) {
+        let Some(source) = ctx.ctl.as_ref().map(|ctl| ctl.conn.peer.ip()) else {
+            return Err(internal("no connection"));
+        };
+        match pool.admit(|| Key::of(ctx.user(), source), now) {
             Ok(slot) => ctx.route.slot = Some(slot),
             Err(full) => return Err(refused(ctx, full)),
         }

@@ -1,5 +1,7 @@
 //! How much an area's upstreams have under way, and whether requests to them are refused at once.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -8,13 +10,19 @@ use parking_lot::Mutex;
 use policy::front::Breaker as Rule;
 
 use super::pool::BUDGET;
+use crate::limits::Key;
 
 /// When somebody who was refused may try again, where nothing else says it.
 const SOON: Duration = Duration::from_secs(1);
 
+/// Which part of the places is for those who have few.
+const LAST: u32 = 4;
+
 /// What is under way at an area's upstreams together, and how far their turns are; it outlives a reload.
 pub(crate) struct Load {
     open: AtomicU32,
+    /// How many of them each person or source has, where their number is limited.
+    by: Mutex<HashMap<Key, u32>>,
     refused: AtomicU64,
     breaker: Mutex<Breaker>,
     /// Whose turn it is.
@@ -27,6 +35,7 @@ impl Default for Load {
     fn default() -> Self {
         Self {
             open: AtomicU32::default(),
+            by: Mutex::default(),
             refused: AtomicU64::default(),
             breaker: Mutex::default(),
             next: AtomicUsize::default(),
@@ -77,6 +86,7 @@ impl Load {
         let mut slot = Slot {
             load: Arc::clone(self),
             trial: false,
+            of: None,
         };
         if rule.is_none() {
             return Ok(slot);
@@ -91,6 +101,32 @@ impl Load {
                 Err(Full::Broken(wait))
             }
         }
+    }
+
+    /// Takes a place for a request of one person or source, where so many are under way at most. The last quarter is for
+    /// those who have less than that, so that nobody can use an app up alone.
+    ///
+    /// # Errors
+    /// [`Full`] where it is refused.
+    pub(crate) fn enter_as(
+        self: &Arc<Self>,
+        of: Key,
+        most: u32,
+        rule: Option<Rule>,
+        now: Instant,
+    ) -> Result<Slot, Full> {
+        let mut by = self.by.lock();
+        let own = by.get(&of).copied().unwrap_or_default();
+        let last = most / LAST;
+        let open = self.open.load(Ordering::Relaxed);
+        if last > 0 && own >= last && open >= most - last {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(Full::Busy(SOON));
+        }
+        let mut slot = self.enter(Some(most), rule, now)?;
+        by.insert(of.clone(), own.saturating_add(1));
+        slot.of = Some(of);
+        Ok(slot)
     }
 
     /// Forgets what broke, where the policy in force has no breaker.
@@ -119,6 +155,7 @@ pub(crate) struct Slot {
     load: Arc<Load>,
     /// Whether it is the one that tries.
     trial: bool,
+    of: Option<Key>,
 }
 
 impl Slot {
@@ -138,6 +175,14 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         self.load.open.fetch_sub(1, Ordering::Relaxed);
+        if let Some(of) = self.of.take()
+            && let Entry::Occupied(mut own) = self.load.by.lock().entry(of)
+        {
+            *own.get_mut() -= 1;
+            if *own.get() == 0 {
+                own.remove();
+            }
+        }
         if self.trial {
             self.load.breaker.lock().abandoned();
         }
@@ -215,7 +260,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::{Duration, Instant};
 
-    use super::{Full, Load, Rule};
+    use super::{Full, Key, Load, Rule};
     use crate::clock;
 
     const RULE: Option<Rule> = Some(Rule {
@@ -238,6 +283,35 @@ mod tests {
         drop(first);
         assert!(load.enter(Some(2), None, now).is_ok());
         assert_eq!(load.counts(), (1, 1));
+    }
+
+    #[test]
+    fn nobody_uses_an_app_up_alone() {
+        let (load, now) = (Arc::new(Load::default()), clock::now());
+        let person = |name: &str| Key::of(Some(&name.into()), "192.0.2.1".parse().unwrap());
+        let enter = |name: &str| load.enter_as(person(name), 8, None, now);
+        let mut greedy: Vec<_> = (0..6).map(|_| enter("greedy").unwrap()).collect();
+        assert!(matches!(enter("greedy"), Err(Full::Busy(_))));
+        // the last two places are for those who have less than two
+        let one = enter("one").unwrap();
+        let two = enter("two").unwrap();
+        assert!(enter("three").is_err(), "there is no place at all");
+        assert_eq!(load.counts(), (8, 2));
+        greedy.pop();
+        assert!(enter("greedy").is_err());
+        drop(enter("one").unwrap());
+        greedy.truncate(2);
+        assert!(enter("greedy").is_ok());
+        drop(greedy);
+        drop(one);
+        drop(two);
+        assert!(load.by.lock().is_empty(), "who has none is not known");
+        // few places are for whoever comes
+        let few: Vec<_> = (0..3)
+            .map(|_| load.enter_as(person("one"), 3, None, now).unwrap())
+            .collect();
+        assert!(load.enter_as(person("one"), 3, None, now).is_err());
+        drop(few);
     }
 
     #[test]

@@ -5,12 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared};
 use ipnet::IpNet;
 use parking_lot::Mutex;
 use policy::front::may_be_upstream;
 use policy::{At, Upstream};
+use tokio::time::timeout;
 
 use super::own::Own;
+use crate::clock;
 
 /// Failures in a row after which it gets no requests for a while...
 const STREAK: u32 = 3;
@@ -22,6 +26,9 @@ const OUT_MOST: Duration = Duration::from_secs(300);
 const REFRESH: Duration = Duration::from_secs(30);
 /// How soon it is looked up again where there is none to use, or none could be connected to.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How long a request waits for a lookup where there is an address, and where there is none.
+const HASTE: Duration = Duration::from_millis(50);
+const LOOKUP: Duration = Duration::from_secs(5);
 /// The most addresses of one name that are tried.
 const ADDRESSES: usize = 16;
 
@@ -102,6 +109,22 @@ struct Found {
     outside: Option<IpAddr>,
     /// When it was looked up last, and for how long that counts.
     at: Option<(Instant, Duration)>,
+    /// The lookup under way, which all wait for.
+    looking: Option<Looking>,
+}
+
+/// A lookup, of which there is one at a time; `None` where it failed.
+type Looking = Shared<BoxFuture<'static, Option<Vec<SocketAddr>>>>;
+
+/// Begins to look a name up; whoever waits for that may stop doing so.
+fn look(host: &str, port: u16) -> Looking {
+    let host = host.to_owned();
+    let looked = tokio::spawn(async move {
+        let found = tokio::net::lookup_host((host, port)).await;
+        found.map(Vec::from_iter)
+    });
+    let looked = async move { looked.await.ok()?.ok() };
+    looked.boxed().shared()
 }
 
 /// Why there is nowhere to connect to.
@@ -283,8 +306,8 @@ impl Member {
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Returns where to connect to, looking a name up at most every 30 s; a lookup that fails leaves the last answer
-    /// in use.
+    /// Returns where to connect to, looking a name up at most every 30 s; a lookup that fails, or takes long, leaves the
+    /// last answer in use.
     ///
     /// # Errors
     /// [`Nowhere`] where there is no address, or none that it may have.
@@ -294,23 +317,34 @@ impl Member {
             (None, At::Net(host, port)) => (host, port),
             (None, At::Unix(_)) => return Err(Nowhere::Unknown),
         };
-        {
+        let (looking, limit) = {
             let mut found = self.found.lock();
             if found.is_fresh(now) {
                 return found.first();
             }
-            if !found.addresses.is_empty() {
+            let limit = if found.addresses.is_empty() {
+                LOOKUP
+            } else {
                 // others go on with what there is while one looks
                 found.at = Some((now, AGAIN));
-            }
+                HASTE
+            };
+            let looking = found.looking.get_or_insert_with(|| look(host, *port));
+            (looking.clone(), limit)
+        };
+        let begun = clock::now();
+        let looked = timeout(limit, looking.clone()).await;
+        let now = now + clock::now().saturating_duration_since(begun);
+        let sorted = looked.map(|found| found.map(|all| self.sorted(all.into_iter())));
+        let mut found = self.found.lock();
+        let own = |current: &mut Looking| current.ptr_eq(&looking);
+        match sorted {
+            // somebody who waited for it too was here first
+            Ok(_) if found.looking.take_if(own).is_none() => {}
+            Ok(Some((inside, outside))) => found.learn(inside, outside, now),
+            Ok(None) | Err(_) => found.at = Some((now, AGAIN)),
         }
-        let looked = tokio::net::lookup_host((host.as_str(), *port)).await;
-        if let Ok(addresses) = looked {
-            self.learn(addresses, now);
-        } else {
-            self.found.lock().at = Some((now, AGAIN));
-        }
-        self.found.lock().first()
+        found.first()
     }
 
     /// Takes what the policy names by address; a tenant may not name the gateway itself.
@@ -323,9 +357,19 @@ impl Member {
         }
     }
 
-    /// Takes the addresses of its name that it may have.
+    /// Takes addresses as a lookup does.
+    #[cfg(test)]
     pub(super) fn learn(&self, addresses: impl Iterator<Item = SocketAddr>, now: Instant) {
-        let (mut inside, outside): (Vec<_>, Vec<_>) = addresses
+        let (inside, outside) = self.sorted(addresses);
+        self.found.lock().learn(inside, outside, now);
+    }
+
+    /// Sorts out the addresses of its name that it may have; one that it may not have is noted.
+    fn sorted(
+        &self,
+        addresses: impl Iterator<Item = SocketAddr>,
+    ) -> (Vec<SocketAddr>, Option<IpAddr>) {
+        let (inside, outside): (Vec<_>, Vec<_>) = addresses
             .take(ADDRESSES)
             .partition(|address| self.may_be_at(*address));
         let outside = outside.first().map(SocketAddr::ip);
@@ -333,15 +377,7 @@ impl Member {
             self.outside.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(upstream = %self.to, %ip, "a name leads where its upstream may not be");
         }
-        let mut found = self.found.lock();
-        found.failed.retain(|address| inside.contains(address));
-        if found.failed.len() == inside.len() {
-            found.failed.clear();
-        }
-        inside.sort_by_key(|address| found.failed.contains(address));
-        let lasts = if inside.is_empty() { AGAIN } else { REFRESH };
-        found.at = Some((now, lasts));
-        (found.addresses, found.outside) = (inside, outside);
+        (inside, outside)
     }
 
     fn may_be_at(&self, address: SocketAddr) -> bool {
@@ -407,6 +443,18 @@ impl Found {
         self.at.is_some_and(recent)
     }
 
+    /// Takes what a lookup found.
+    fn learn(&mut self, mut inside: Vec<SocketAddr>, outside: Option<IpAddr>, now: Instant) {
+        self.failed.retain(|address| inside.contains(address));
+        if self.failed.len() == inside.len() {
+            self.failed.clear();
+        }
+        inside.sort_by_key(|address| self.failed.contains(address));
+        let lasts = if inside.is_empty() { AGAIN } else { REFRESH };
+        self.at = Some((now, lasts));
+        (self.addresses, self.outside) = (inside, outside);
+    }
+
     fn first(&self) -> Result<Address, Nowhere> {
         let first = self.addresses.first().copied().map(Address::Net);
         first.ok_or_else(|| self.outside.map_or(Nowhere::Unknown, Nowhere::Outside))
@@ -434,3 +482,6 @@ impl Drop for InUse {
         self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests;

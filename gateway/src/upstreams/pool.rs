@@ -13,6 +13,7 @@ use subtle::ConstantTimeEq;
 use super::load::{Full, Load, Slot};
 use super::member::{Address, Health, InUse, Member};
 use super::tls::Towards;
+use crate::limits::Key;
 
 /// What a second try takes from the budget; a request gives one.
 const TRY: i64 = 5;
@@ -88,12 +89,15 @@ impl Pool {
         }
     }
 
-    /// Takes a place for a request, whichever upstream it goes to.
+    /// Takes a place for a request of a person or source, whichever upstream it goes to.
     ///
     /// # Errors
     /// [`Full`] where as many are under way as may be, or those before got no answer.
-    pub(crate) fn admit(&self, now: Instant) -> Result<Slot, Full> {
-        self.load.enter(self.most, self.breaker, now)
+    pub(crate) fn admit(&self, of: impl FnOnce() -> Key, now: Instant) -> Result<Slot, Full> {
+        match self.most {
+            Some(most) => self.load.enter_as(of(), most, self.breaker, now),
+            None => self.load.enter(None, self.breaker, now),
+        }
     }
 
     /// Whether the policy limits what may be under way, or has a breaker.

@@ -415,7 +415,7 @@ fn connections_of_another_policy_or_with_other_tls_are_never_shared() {
     assert_eq!(name, "app.internal");
 }
 
-fn by_name(host: &str, foreign: bool, networks: &[&str]) -> super::Member {
+pub(super) fn by_name(host: &str, foreign: bool, networks: &[&str]) -> super::Member {
     let to = Upstream {
         tls: false,
         http2: false,

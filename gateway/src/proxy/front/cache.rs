@@ -3,15 +3,18 @@
 //! The decision of the policy is taken anew for every request; only what the app would say is not asked for again.
 //! Source: RFC 9111 sections 3 and 4.
 
+mod fresh;
+
+pub(crate) use fresh::{Times, may_keep, may_look};
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, StatusCode, header, response};
+use http::{HeaderName, response};
 use parking_lot::Mutex;
 use pingora_http::ResponseHeader;
-use policy::front::Cache as Written;
 use sha2::{Digest, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -19,6 +22,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 const ANSWERS: usize = 10_000;
 /// The most that are asked for again at once, behind what was given out meanwhile.
 const REFRESHES: usize = 64;
+
+/// How long others wait for an answer once it is on its way to who asked, whose reading it may wait for.
+const PASSING: Duration = Duration::from_secs(1);
+/// How long each asks for itself after an answer that may not be kept, and after one that failed.
+const UNKEPT: Duration = Duration::from_secs(10);
+const FAILED: Duration = Duration::from_secs(1);
+/// The most names of which that is known.
+const ALONE: usize = 10_000;
 
 /// Names one answer: whose it is, and to what.
 pub(crate) type Key = [u8; 32];
@@ -32,19 +43,25 @@ pub(crate) struct Stored {
     /// What it answers, for those who forget by that.
     pub(crate) label: Label,
     since: Instant,
-    fresh: Duration,
-    stale: Duration,
+    times: Times,
 }
 
 impl Stored {
     /// Tells whether it may be used without asking.
     pub(crate) fn is_fresh(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.since) < self.fresh
+        now.saturating_duration_since(self.since) < self.times.fresh
+    }
+
+    /// Tells whether it may be given out at all, while the app is asked.
+    fn is_usable(&self, now: Instant) -> bool {
+        let most = self.times.fresh.saturating_add(self.times.stale);
+        now.saturating_duration_since(self.since) < most
     }
 
     /// Its age in seconds.
     pub(crate) fn age(&self, now: Instant) -> u64 {
-        now.saturating_duration_since(self.since).as_secs()
+        let here = now.saturating_duration_since(self.since);
+        here.saturating_add(self.times.age).as_secs()
     }
 }
 
@@ -99,7 +116,17 @@ struct Inner {
     /// How often something was forgotten: what was asked for before is not kept after.
     purges: u64,
     /// Who is being asked right now.
-    flights: HashMap<Key, watch::Receiver<()>>,
+    flights: HashMap<Key, Flight>,
+    /// What was not to be kept, and until when each asks for itself.
+    alone: HashMap<Key, Instant>,
+}
+
+/// One who asks an app on behalf of all who want the same.
+struct Flight {
+    number: u64,
+    done: watch::Receiver<()>,
+    /// Until when others wait, once the answer is on its way.
+    until: Option<Instant>,
 }
 
 /// What the store says to a request.
@@ -108,8 +135,10 @@ pub(crate) enum Said {
     Answer(Arc<Stored>),
     /// The app is asked on behalf of all who want the same; what stood there before may stand in.
     Ask(Lead, Option<Arc<Stored>>),
-    /// Somebody asks already; wait for the end of that and look again.
-    Wait(watch::Receiver<()>),
+    /// The app is asked on nobody's behalf.
+    Alone,
+    /// Somebody asks already; wait for news of that, until then at most, and look again.
+    Wait(watch::Receiver<()>, Option<Instant>),
 }
 
 /// The duty to ask an app; when it is dropped, those who wait look again.
@@ -117,7 +146,8 @@ pub(crate) struct Lead {
     store: Arc<Store>,
     key: Key,
     purges: u64,
-    _done: watch::Sender<()>,
+    /// Those who wait for it, unless each asks for itself.
+    flight: Option<(u64, watch::Sender<()>)>,
 }
 
 impl Store {
@@ -141,32 +171,33 @@ impl Store {
         kept.is_fresh(now).then_some(kept)
     }
 
-    /// Looks an answer up. Of several who miss it one is to ask; the others get what is stale, or wait.
-    pub(crate) fn look(self: &Arc<Self>, key: Key, now: Instant) -> Said {
+    /// Looks an answer up. Of several who miss it one is to ask; the others get what is stale, or wait. Who has an answer
+    /// already and asks whether it still stands (`knows`) asks for itself where none was kept before.
+    pub(crate) fn look(self: &Arc<Self>, key: Key, knows: bool, now: Instant) -> Said {
         let mut inner = self.inner.lock();
         let kept = inner.touch(&key);
-        let usable = kept.filter(|kept| {
-            let age = now.saturating_duration_since(kept.since);
-            age < kept.fresh.saturating_add(kept.stale)
-        });
-        if let Some(kept) = &usable
-            && kept.is_fresh(now)
-        {
+        let was_kept = kept.is_some();
+        let usable = kept.filter(|kept| kept.is_usable(now));
+        if let Some(kept) = usable.as_ref().filter(|kept| kept.is_fresh(now)) {
             return Said::Answer(Arc::clone(kept));
         }
-        if let Some(flight) = inner.flights.get(&key) {
+        let flight = inner.flights.get(&key);
+        if let Some(flight) = flight.filter(|f| f.until.is_none_or(|until| now < until)) {
             return match usable {
                 Some(kept) => Said::Answer(kept),
-                None => Said::Wait(flight.clone()),
+                None => Said::Wait(flight.done.clone(), flight.until),
             };
         }
-        let (done, flight) = watch::channel(());
-        inner.flights.insert(key, flight);
+        let alone = inner.alone.get(&key).is_some_and(|until| now < *until);
+        if knows && (alone || !was_kept) {
+            return Said::Alone;
+        }
+        let flight = (!alone).then(|| inner.take_off(key));
         let lead = Lead {
             store: Arc::clone(self),
             key,
             purges: inner.purges,
-            _done: done,
+            flight,
         };
         Said::Ask(lead, usable)
     }
@@ -186,25 +217,48 @@ impl Store {
 }
 
 impl Lead {
-    /// Keeps the answer that came.
-    pub(crate) fn keep(self, answer: Answer, times: Times, now: Instant) {
+    /// Says that the answer is on its way to who asked: whoever waits for it is not to wait much longer.
+    pub(crate) fn passing(&self, now: Instant) {
+        let Some((number, news)) = &self.flight else {
+            return;
+        };
+        if let Some(flight) = self.store.inner.lock().flights.get_mut(&self.key)
+            && flight.number == *number
+        {
+            flight.until = Some(now + PASSING);
+        }
+        news.send_replace(());
+    }
+
+    /// Keeps the answer whose head came at `since`, unless one that came later is there.
+    pub(crate) fn keep(self, answer: Answer, times: Times, since: Instant) {
         let stored = Arc::new(Stored {
             head: answer.head,
             body: answer.body,
             label: answer.label,
-            since: now,
-            fresh: times.fresh,
-            stale: times.stale,
+            since,
+            times,
         });
         let mut inner = self.store.inner.lock();
-        if inner.purges == self.purges {
+        let later = inner.kept.get(&self.key);
+        let later = later.is_some_and(|(kept, _)| kept.since > since);
+        if inner.purges == self.purges && !later {
+            inner.alone.remove(&self.key);
             inner.put(self.key, stored, self.store.most);
         }
     }
 
     /// Forgets what stood there: the app has said something else, which may not be kept.
-    pub(crate) fn forget(self) {
-        self.store.inner.lock().drop_one(&self.key);
+    pub(crate) fn forget(self, now: Instant) {
+        let mut inner = self.store.inner.lock();
+        inner.drop_one(&self.key);
+        inner.each_alone(self.key, now, UNKEPT);
+    }
+
+    /// Says that the app failed: those who wait need not do so one after the other.
+    pub(crate) fn failed(self, now: Instant) {
+        let mut inner = self.store.inner.lock();
+        inner.each_alone(self.key, now, FAILED);
     }
 
     /// Tells whether it is to ask for the answer of this name.
@@ -240,11 +294,43 @@ pub(crate) fn tags(answer: &response::Parts) -> Vec<String> {
 
 impl Drop for Lead {
     fn drop(&mut self) {
-        self.store.inner.lock().flights.remove(&self.key);
+        let Some((number, _)) = &self.flight else {
+            return;
+        };
+        let mut inner = self.store.inner.lock();
+        // another may have taken its place
+        let own = inner.flights.get(&self.key);
+        if own.is_some_and(|flight| flight.number == *number) {
+            inner.flights.remove(&self.key);
+        }
     }
 }
 
 impl Inner {
+    /// Notes that somebody asks.
+    fn take_off(&mut self, key: Key) -> (u64, watch::Sender<()>) {
+        let (news, done) = watch::channel(());
+        let number = self.next;
+        self.next += 1;
+        let flight = Flight {
+            number,
+            done,
+            until: None,
+        };
+        self.flights.insert(key, flight);
+        (number, news)
+    }
+
+    /// Has each ask for itself for so long.
+    fn each_alone(&mut self, key: Key, now: Instant, long: Duration) {
+        if self.alone.len() >= ALONE {
+            self.alone.retain(|_, until| now < *until);
+        }
+        if self.alone.len() < ALONE {
+            self.alone.insert(key, now + long);
+        }
+    }
+
     fn touch(&mut self, key: &Key) -> Option<Arc<Stored>> {
         let (stored, at) = self.kept.get_mut(key)?;
         self.used.remove(at);
@@ -289,75 +375,13 @@ fn size(stored: &Stored) -> u64 {
     u64::try_from(stored.body.len() + fields + label).unwrap_or(u64::MAX)
 }
 
-/// How long an answer stands, and how long it may stand in after that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Times {
-    fresh: Duration,
-    stale: Duration,
-}
-
-/// Tells whether a request may be answered from what is kept.
-pub(crate) fn may_look(request: &HeaderMap) -> bool {
-    let told = |name: HeaderName, word: &str| {
-        let mut lines = request.get_all(name).iter();
-        lines.any(|line| line.to_str().unwrap_or_default().contains(word))
-    };
-    !request.contains_key(header::AUTHORIZATION)
-        && !request.contains_key(header::IF_MATCH)
-        && !request.contains_key(header::IF_UNMODIFIED_SINCE)
-        && !told(header::CACHE_CONTROL, "no-")
-        && !told(header::CACHE_CONTROL, "max-age=0")
-        && !told(header::PRAGMA, "no-cache")
-}
-
-/// Tells whether, and for how long, an answer may be kept.
-pub(crate) fn may_keep(written: &Written, answer: &response::Parts) -> Option<Times> {
-    let fields = &answer.headers;
-    if answer.status != StatusCode::OK
-        || fields.contains_key(header::SET_COOKIE)
-        || fields.contains_key(header::CONTENT_RANGE)
-    {
-        return None;
-    }
-    let known = ["accept-encoding", "origin"];
-    for line in fields.get_all(header::VARY) {
-        let mut words = line
-            .to_str()
-            .ok()?
-            .split(',')
-            .map(|w| w.trim().to_ascii_lowercase());
-        if words.any(|word| !known.contains(&word.as_str())) {
-            return None;
-        }
-    }
-    let mut fresh = Duration::from_secs(written.ttl.into());
-    for line in fields.get_all(header::CACHE_CONTROL) {
-        for word in line.to_str().ok()?.split(',') {
-            let word = word.trim().to_ascii_lowercase();
-            let name = word.split('=').next().unwrap_or_default();
-            if ["private", "no-store", "no-cache"].contains(&name) {
-                return None;
-            }
-            if let Some(secs) = word.strip_prefix("max-age=") {
-                fresh = fresh.min(Duration::from_secs(secs.parse().ok()?));
-            }
-        }
-    }
-    let length = fields.get(header::CONTENT_LENGTH);
-    let length = length.and_then(|n| n.to_str().ok()?.parse::<u64>().ok());
-    let fits = length.is_none_or(|length| length <= written.most);
-    (fits && !fresh.is_zero()).then(|| Times {
-        fresh,
-        stale: Duration::from_secs(written.stale.into()),
-    })
-}
-
 /// Names an answer. `owner` is whose it is; the empty text is everybody's.
-pub(crate) fn key(parts: &[&str], owner: &str) -> Key {
+pub(crate) fn key(parts: &[&str], owner: &[u8]) -> Key {
     let mut hash = Sha256::new();
-    for part in parts.iter().chain([&owner]) {
+    let parts = parts.iter().map(|part| part.as_bytes());
+    for part in parts.chain([owner]) {
         hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
-        hash.update(part.as_bytes());
+        hash.update(part);
     }
     hash.finalize().into()
 }

@@ -50,9 +50,10 @@ fn is_known(request: &HeaderMap, version: &Version<'_>) -> bool {
         let mut lines = request.get_all(header::IF_NONE_MATCH).iter();
         return lines.any(|line| {
             let words = line.to_str().unwrap_or_default().split(',').map(str::trim);
+            let is_own = |word: &str| word.strip_prefix("W/").unwrap_or(word) == version.tag;
             words
                 .into_iter()
-                .any(|word| word == "*" || word.strip_prefix("W/").unwrap_or(word) == version.tag)
+                .any(|word| word == "*" || (!word.is_empty() && is_own(word)))
         });
     }
     let since = text(request, header::IF_MODIFIED_SINCE).and_then(instant);
@@ -71,7 +72,9 @@ fn of(range: &str, length: u64) -> Part {
     if !digits(first) || !digits(last) {
         return Part::Whole;
     }
-    let (first, last) = (first.parse::<u64>().ok(), last.parse::<u64>().ok());
+    // one too large to be counted is beyond every end
+    let count = |text: &str| (!text.is_empty()).then(|| text.parse().unwrap_or(u64::MAX));
+    let (first, last) = (count(first), count(last));
     match (first, last) {
         (None, Some(0)) => Part::Outside,
         (None, Some(suffix)) if length > 0 => Part::Of(length.saturating_sub(suffix), length - 1),
@@ -118,6 +121,10 @@ mod tests {
             ("bytes=0-1000", Part::Of(0, 99)),
             ("bytes=100-", Part::Outside),
             ("bytes=-0", Part::Outside),
+            ("bytes=99999999999999999999-5", Part::Outside),
+            ("bytes=99999999999999999999-", Part::Outside),
+            ("bytes=90-99999999999999999999", Part::Of(90, 99)),
+            ("bytes=-99999999999999999999", Part::Of(0, 99)),
             ("bytes=9-1", Part::Whole),
             ("bytes=0-1,3-4", Part::Whole),
             ("bytes=a-b", Part::Whole),

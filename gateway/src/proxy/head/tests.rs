@@ -15,7 +15,7 @@ fn ordinary_heads_pass() {
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: CHUNKED\r\n\r\n",
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
-        "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: a\r\nX_Other: 1\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: [2001:db8::1]:8443\r\n\r\n",
         "OPTIONS * HTTP/1.1\r\nHost: a_b-c.example:8443\r\n\r\n",
@@ -54,7 +54,10 @@ fn ambiguous_framing_is_refused() {
             "Upgrade: websocket\r\nContent-Length: 1\r\n",
             "upgrade-with-body",
         ),
-        ("Upgrade: websocket\r\n", "bad-upgrade"),
+        (
+            "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+            "bad-upgrade",
+        ),
         ("Expect: 200-ok\r\n", "bad-expect"),
         ("A : b\r\n", "bad-field-name"),
         ("A: b\r\n c: folded\r\n", "bad-field-name"),
@@ -96,10 +99,18 @@ fn only_a_websocket_of_the_version_there_is_may_be_asked_for() {
         "Upgrade: websocket/13\r\n",
         "Upgrade:\r\n",
         "Up_grade: websocket\r\nUpgrade: x\r\n",
-        "Upgrade: websocket\r\nSec-WebSocket-Version: 8\r\n",
-        "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Version: 8\r\n",
     ] {
-        assert_eq!(head("GET", "1.1", wrong), Err("bad-upgrade"), "{wrong:?}");
+        let wrong = format!("{wrong}{version}");
+        assert_eq!(head("GET", "1.1", &wrong), Err("bad-upgrade"), "{wrong:?}");
+    }
+    for wrong in [
+        "",
+        "Sec-WebSocket-Version: 8\r\n",
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Version: 8\r\n",
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Version: 13\r\n",
+    ] {
+        let wrong = format!("Upgrade: websocket\r\n{wrong}");
+        assert_eq!(head("GET", "1.1", &wrong), Err("bad-upgrade"), "{wrong:?}");
     }
 }
 
@@ -107,6 +118,7 @@ fn only_a_websocket_of_the_version_there_is_may_be_asked_for() {
 fn bad_lines_are_refused() {
     for (head, reason) in [
         ("GET / HTTP/1.1\nHost: a\r\n\r\n", "bare-line-end"),
+        ("GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", "bad-target-byte"),
         ("GET / HTTP/1.1\r\nHost: a\n\r\n", "bare-line-end"),
         ("GET / HTTP/1.1\r\nHost: a\r\n\n", "bare-line-end"),
         ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", "bad-request-line"),

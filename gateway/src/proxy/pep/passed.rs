@@ -76,6 +76,7 @@ impl Pep {
         let cookie = cookies::for_upstream(&session.req_header().headers);
         upstream.remove(header::COOKIE);
         upstream.remove(header::EXPECT);
+        cached::for_all(ctx, upstream);
         if let Some(cookie) = cookie {
             upstream.insert(header::COOKIE, cookie);
         }
@@ -123,6 +124,9 @@ impl Pep {
     ) -> Result<()> {
         parts::of_answer(upstream, |parts| self.parts_of_app(session, parts, ctx))?;
         let last = !upstream.status.is_informational();
+        if last {
+            answer::unchunk(session, upstream);
+        }
         if last && let Some(compress) = ctx.route.front.as_ref().and_then(|f| f.compress.as_ref()) {
             ctx.compressor = compress.start(session.req_header(), upstream)?;
         }
@@ -157,6 +161,10 @@ impl Pep {
             }
         }
         answer::clean(&mut upstream.headers);
+        if upstream.status != http::StatusCode::SWITCHING_PROTOCOLS {
+            // what else it could speak, to the gateway; a browser would be told of an upgrade that does not come
+            upstream.headers.remove(header::UPGRADE);
+        }
         let last = !upstream.status.is_informational();
         if last || upstream.status == http::StatusCode::SWITCHING_PROTOCOLS {
             if let Some(ctl) = &ctx.ctl {

@@ -3,11 +3,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use futures_util::FutureExt as _;
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::wire::Wire;
-use super::{ClientStream, Collected};
+use super::{ClientStream, Collected, HeadRead, Transport};
 use crate::ids::Door;
 use crate::proxy::conn::{ConnCtx, ConnOrigin};
 use crate::streams::KillSwitch;
@@ -76,6 +77,11 @@ fn stream(h2: bool, room: usize) -> (ClientStream, Arc<Mutex<Wire>>, Arc<Mutex<S
         room,
         ..Seen::default()
     }));
+    let (stream, wire) = over(Box::new(Recorder(Arc::clone(&seen))), h2);
+    (stream, wire, seen)
+}
+
+fn over(io: Box<dyn Transport>, h2: bool) -> (ClientStream, Arc<Mutex<Wire>>) {
     let origin = ConnOrigin {
         door: Door::Web,
         peer: "192.0.2.1:1".parse().unwrap(),
@@ -84,9 +90,9 @@ fn stream(h2: bool, room: usize) -> (ClientStream, Arc<Mutex<Wire>>, Arc<Mutex<S
         proxied: false,
     };
     let ctx = ConnCtx::new(&origin, None, KillSwitch::new());
-    let stream = ClientStream::new(Box::new(Recorder(Arc::clone(&seen))), ctx, h2);
+    let stream = ClientStream::new(io, ctx, h2);
     let wire = stream.wire();
-    (stream, wire, seen)
+    (stream, wire)
 }
 
 /// Never ends, like a request that waits for its upstream.
@@ -188,4 +194,31 @@ async fn http2_writes_pass_at_once() {
     let (mut stream, _wire, seen) = stream(true, usize::MAX);
     stream.write_all(b"frame").await.unwrap();
     assert_eq!(seen.lock().pieces, [b"frame".to_vec()]);
+}
+
+#[tokio::test]
+async fn what_comes_while_an_answer_is_on_its_way_waits_and_who_leaves_is_seen() {
+    let (near, mut far) = tokio::io::duplex(1 << 16);
+    let (mut stream, ..) = over(Box::new(near), false);
+    let mut byte = [0];
+    let mut looks = Box::pin(stream.read(&mut byte));
+    assert!(looks.as_mut().now_or_never().is_none());
+    far.write_all(b"GET /next HTTP/1.1\r\n\r\n").await.unwrap();
+    assert!(
+        looks.as_mut().now_or_never().is_none(),
+        "it is no byte of this request"
+    );
+    far.write_all(b"more").await.unwrap();
+    assert!(
+        looks.as_mut().now_or_never().is_none(),
+        "nothing more is taken"
+    );
+    drop(looks);
+    assert!(stream.park().await.unwrap(), "it is the next one");
+    assert_eq!(stream.read_head(100).await.unwrap(), HeadRead::Whole(22));
+    // its twin
+    let (near, far) = tokio::io::duplex(1 << 16);
+    let (mut stream, ..) = over(Box::new(near), false);
+    drop(far);
+    assert_eq!(stream.read(&mut byte).await.unwrap(), 0);
 }

@@ -60,7 +60,7 @@ pub(in crate::syntax) fn value(key: &str) -> Value {
         "add" => described(fields(), "fields added to answers"),
         "concurrency" => described(
             count(AT_ONCE),
-            "most requests under way; one more is refused",
+            "most requests under way; one more is refused, and the last quarter is for those who have few",
         ),
         "breaker" => described(
             breaker(),

@@ -15,6 +15,7 @@ const BYTES: u64 = 64 << 20;
 const TIMES: Times = Times {
     fresh: Duration::from_secs(10),
     stale: Duration::from_secs(10),
+    age: Duration::ZERO,
 };
 
 fn ok() -> ResponseHeader {
@@ -41,42 +42,43 @@ fn lead(said: Said) -> (Lead, bool) {
     match said {
         Said::Ask(lead, stale) => (lead, stale.is_some()),
         Said::Answer(_) => panic!("answered"),
-        Said::Wait(_) => panic!("must wait"),
+        Said::Alone => panic!("alone"),
+        Said::Wait(..) => panic!("must wait"),
     }
 }
 
 #[test]
 fn one_of_many_asks_and_the_others_wait_and_then_have_it() {
     let (store, now) = (Arc::new(Store::new(BYTES)), clock::now());
-    let name = key(&["a"], "");
-    let (first, stale) = lead(store.look(name, now));
+    let name = key(&["a"], b"");
+    let (first, stale) = lead(store.look(name, false, now));
     assert!(!stale);
-    let Said::Wait(waiting) = store.look(name, now) else {
+    let Said::Wait(waiting, None) = store.look(name, false, now) else {
         panic!("two ask")
     };
     assert!(waiting.has_changed().is_ok());
     first.keep(answer(b"x".to_vec()), TIMES, now);
     assert!(waiting.has_changed().is_err(), "the wait is over");
-    assert!(matches!(store.look(name, now), Said::Answer(kept) if kept.body == "x"));
+    assert!(matches!(store.look(name, false, now), Said::Answer(kept) if kept.body == "x"));
     // whom the app did not answer leaves the duty to the next
-    let (failed, _) = lead(store.look(key(&["b"], ""), now));
+    let (failed, _) = lead(store.look(key(&["b"], b""), false, now));
     drop(failed);
-    lead(store.look(key(&["b"], ""), now));
+    lead(store.look(key(&["b"], b""), false, now));
 }
 
 #[test]
 fn an_old_answer_stands_in_while_one_asks_and_not_for_ever() {
     let (store, now) = (Arc::new(Store::new(BYTES)), clock::now());
-    let name = key(&["a"], "");
-    let (first, _) = lead(store.look(name, now));
+    let name = key(&["a"], b"");
+    let (first, _) = lead(store.look(name, false, now));
     first.keep(answer(Vec::new()), TIMES, now);
     let at = |secs| now + Duration::from_secs(secs);
-    assert!(matches!(store.look(name, at(9)), Said::Answer(kept) if kept.age(at(9)) == 9));
-    let (asks, stale) = lead(store.look(name, at(11)));
+    assert!(matches!(store.look(name, false, at(9)), Said::Answer(kept) if kept.age(at(9)) == 9));
+    let (asks, stale) = lead(store.look(name, false, at(11)));
     assert!(stale);
-    assert!(matches!(store.look(name, at(11)), Said::Answer(_)));
+    assert!(matches!(store.look(name, false, at(11)), Said::Answer(_)));
     drop(asks);
-    let (_asks, stale) = lead(store.look(name, at(21)));
+    let (_asks, stale) = lead(store.look(name, false, at(21)));
     assert!(!stale);
 }
 
@@ -89,10 +91,10 @@ fn what_is_forgotten_is_of_the_app_the_path_and_the_tag_and_nothing_else() {
         ("app.shop", "/pricesx", &["q"][..]),
         ("app.other", "/prices", &["p"][..]),
     ];
-    let name = |app: &str, path: &str| key(&[app, path], "");
+    let name = |app: &str, path: &str| key(&[app, path], b"");
     let fill = || {
         for (app, path, tags) in all {
-            if let Said::Ask(lead, _) = store.look(name(app, path), now) {
+            if let Said::Ask(lead, _) = store.look(name(app, path), false, now) {
                 lead.keep(labelled(Vec::new(), app, path, tags), TIMES, now);
             }
         }
@@ -110,13 +112,13 @@ fn what_is_forgotten_is_of_the_app_the_path_and_the_tag_and_nothing_else() {
     assert_eq!(forget(Some("/"), None), 3);
     assert_eq!(forget(None, Some("p")), 2);
     assert_eq!(forget(Some("/pricesx"), Some("p")), 0);
-    let other = store.look(name("app.other", "/prices"), now);
+    let other = store.look(name("app.other", "/prices"), false, now);
     assert!(matches!(other, Said::Answer(_)), "another app's stays");
     // what was asked for before is old when it comes
-    let (late, _) = lead(store.look(name("app.shop", "/late"), now));
+    let (late, _) = lead(store.look(name("app.shop", "/late"), false, now));
     assert_eq!(forget(Some("/late"), None), 0);
     late.keep(labelled(Vec::new(), "app.shop", "/late", &[]), TIMES, now);
-    lead(store.look(name("app.shop", "/late"), now));
+    lead(store.look(name("app.shop", "/late"), false, now));
 }
 
 #[test]
@@ -133,7 +135,7 @@ fn tags_are_words_between_commas_and_not_too_many() {
 fn what_is_kept_is_bounded_and_the_least_used_goes_first() {
     let (store, now) = (Arc::new(Store::new(BYTES)), clock::now());
     let put = |n: usize, bytes: usize| {
-        let (lead, _) = lead(store.look(key(&[&n.to_string()], ""), now));
+        let (lead, _) = lead(store.look(key(&[&n.to_string()], b""), false, now));
         lead.keep(answer(vec![0; bytes]), TIMES, now);
     };
     for n in 0..ANSWERS + 5 {
@@ -145,7 +147,7 @@ fn what_is_kept_is_bounded_and_the_least_used_goes_first() {
             .inner
             .lock()
             .kept
-            .contains_key(&key(&[&n.to_string()], ""))
+            .contains_key(&key(&[&n.to_string()], b""))
     };
     assert!(!has(4) && has(5));
     for n in 0..20 {
@@ -163,8 +165,8 @@ fn what_is_kept_is_bounded_and_the_least_used_goes_first() {
 
 #[test]
 fn the_answers_of_two_people_have_two_names() {
-    assert_ne!(key(&["a", "b"], "ines"), key(&["a", "b"], "max"));
-    assert_ne!(key(&["a", "b"], ""), key(&["ab", ""], ""));
+    assert_ne!(key(&["a", "b"], b"ines"), key(&["a", "b"], b"max"));
+    assert_ne!(key(&["a", "b"], b""), key(&["ab", ""], b""));
 }
 
 fn kept(fields: &[(&'static str, &str)]) -> Option<Times> {
@@ -234,12 +236,12 @@ fn a_request_with_a_token_a_condition_or_a_wish_for_the_new_goes_to_the_app() {
 fn what_is_larger_than_the_store_is_not_kept_and_drives_nothing_out() {
     let (store, now) = (Arc::new(Store::new(1000)), clock::now());
     let put = |name: &str, bytes| {
-        let (lead, _) = lead(store.look(key(&[name], ""), now));
+        let (lead, _) = lead(store.look(key(&[name], b""), false, now));
         lead.keep(answer(vec![0; bytes]), TIMES, now);
     };
     put("small", 600);
     put("large", 1001);
-    let kept = |name: &str| store.whole(&key(&[name], ""), now).is_some();
+    let kept = |name: &str| store.whole(&key(&[name], b""), now).is_some();
     assert_eq!((kept("small"), kept("large")), (true, false));
     put("other", 600);
     assert_eq!((kept("small"), kept("other")), (false, true));
@@ -248,8 +250,8 @@ fn what_is_larger_than_the_store_is_not_kept_and_drives_nothing_out() {
 #[test]
 fn what_the_app_takes_back_is_forgotten_and_a_failure_leaves_it() {
     let (store, now) = (Arc::new(Store::new(BYTES)), clock::now());
-    let name = key(&["a"], "");
-    lead(store.look(name, now))
+    let name = key(&["a"], b"");
+    lead(store.look(name, false, now))
         .0
         .keep(answer(Vec::new()), TIMES, now);
     let later = now + Duration::from_secs(11);
@@ -257,9 +259,131 @@ fn what_the_app_takes_back_is_forgotten_and_a_failure_leaves_it() {
         store.whole(&name, later).is_none(),
         "a part is of what stands"
     );
-    let (failed, stale) = lead(store.look(name, later));
+    let (failed, stale) = lead(store.look(name, false, later));
     drop(failed);
     assert!(stale && store.whole(&name, now).is_some());
-    lead(store.look(name, later)).0.forget();
+    lead(store.look(name, false, later)).0.forget(later);
     assert!(store.whole(&name, now).is_none());
+}
+
+#[test]
+fn what_an_app_says_of_how_long_shortens_it() {
+    let times = |fields: &[(&'static str, &str)]| {
+        let times: Times = kept(fields).unwrap();
+        let secs = |d: Duration| d.as_secs();
+        (secs(times.fresh), secs(times.stale), secs(times.age))
+    };
+    let date = ("date", "Sun, 06 Nov 1994 08:49:00 GMT");
+    let expires = ("expires", "Sun, 06 Nov 1994 08:49:07 GMT");
+    assert_eq!(times(&[date, expires]), (7, 5, 0));
+    // the app's own word on it goes first
+    assert_eq!(
+        times(&[date, expires, ("cache-control", "max-age=9")]),
+        (9, 5, 0)
+    );
+    assert_eq!(
+        times(&[("cache-control", "max-age=9, s-maxage=\"8\"")]),
+        (8, 0, 0)
+    );
+    assert_eq!(
+        times(&[("age", "4"), ("cache-control", "max-age=9")]),
+        (5, 5, 4)
+    );
+    assert_eq!(times(&[("cache-control", "must-revalidate")]), (60, 0, 0));
+    assert_eq!(times(&[("cache-control", "proxy-revalidate")]), (60, 0, 0));
+    for gone in [
+        &[expires][..],
+        &[("expires", "0")],
+        &[("expires", "Sun, 06 Nov 1994 08:49:00 GMT"), date],
+        &[("age", "9"), ("cache-control", "max-age=9")],
+        &[("cache-control", "s-maxage=0, max-age=9")],
+    ] {
+        assert_eq!(kept(gone), None, "{gone:?}");
+    }
+}
+
+#[test]
+fn who_reads_slowly_holds_the_others_up_for_a_second_and_no_more() {
+    let (store, now) = (Arc::new(Store::new(BYTES)), clock::now());
+    let name = key(&["a"], b"");
+    let (slow, _) = lead(store.look(name, false, now));
+    let Said::Wait(waiting, None) = store.look(name, false, now) else {
+        panic!("two ask")
+    };
+    slow.passing(now);
+    assert!(waiting.has_changed().unwrap(), "those who wait hear of it");
+    let later = now + super::PASSING;
+    let Said::Wait(_, Some(until)) = store.look(name, false, now) else {
+        panic!("nobody waits for what is on its way")
+    };
+    assert_eq!(until, later);
+    let (next, _) = lead(store.look(name, false, later));
+    // the first one's end is not that of the second
+    let came_first = now + Duration::from_millis(1);
+    next.keep(answer(b"new".to_vec()), TIMES, later);
+    slow.keep(answer(b"old".to_vec()), TIMES, came_first);
+    let said = store.look(name, false, later);
+    assert!(matches!(said, Said::Answer(kept) if kept.body == "new"));
+    let name = key(&["b"], b"");
+    let (slow, _) = lead(store.look(name, false, now));
+    slow.passing(now);
+    let (_next, _) = lead(store.look(name, false, later));
+    drop(slow);
+    assert!(matches!(
+        store.look(name, false, later),
+        Said::Wait(_, None)
+    ));
+}
+
+#[test]
+fn nobody_waits_in_turn_for_what_is_not_to_be_kept() {
+    let (store, now) = (Arc::new(Store::new(BYTES)), clock::now());
+    let name = key(&["a"], b"");
+    lead(store.look(name, false, now)).0.forget(now);
+    let (one, _) = lead(store.look(name, false, now));
+    let (_two, _) = lead(store.look(name, false, now));
+    assert!(matches!(store.look(name, true, now), Said::Alone));
+    // one that may be kept after all is, and all is as before
+    one.keep(answer(Vec::new()), TIMES, now);
+    assert!(matches!(store.look(name, false, now), Said::Answer(_)));
+    let old = now + Duration::from_secs(21);
+    let (_one, _) = lead(store.look(name, false, old));
+    assert!(matches!(store.look(name, false, old), Said::Wait(..)));
+    // after a failure it is a second
+    let name = key(&["b"], b"");
+    lead(store.look(name, false, now)).0.failed(now);
+    let (_one, _) = lead(store.look(name, false, now));
+    let (_two, _) = lead(store.look(name, false, now));
+    let later = now + super::FAILED;
+    let (_three, _) = lead(store.look(name, false, later));
+    assert!(matches!(store.look(name, false, later), Said::Wait(..)));
+}
+
+#[test]
+fn how_many_names_each_asks_alone_for_is_bounded() {
+    let (store, now) = (Arc::new(Store::new(BYTES)), clock::now());
+    for n in 0..=super::ALONE {
+        lead(store.look(key(&[&n.to_string()], b""), false, now))
+            .0
+            .forget(now);
+    }
+    assert_eq!(store.inner.lock().alone.len(), super::ALONE);
+    // what has passed makes room
+    let later = now + super::UNKEPT;
+    lead(store.look(key(&["x"], b""), false, later))
+        .0
+        .forget(later);
+    assert_eq!(store.inner.lock().alone.len(), 1);
+}
+
+#[test]
+fn who_has_an_answer_already_fills_the_store_only_where_it_was_filled_before() {
+    let (store, now) = (Arc::new(Store::new(BYTES)), clock::now());
+    let name = key(&["a"], b"");
+    assert!(matches!(store.look(name, true, now), Said::Alone));
+    let (first, _) = lead(store.look(name, false, now));
+    assert!(matches!(store.look(name, true, now), Said::Wait(..)));
+    first.keep(answer(Vec::new()), TIMES, now);
+    assert!(matches!(store.look(name, true, now), Said::Answer(_)));
+    lead(store.look(name, true, now + Duration::from_secs(21)));
 }
