@@ -91,6 +91,13 @@ impl RequestCtl {
         }
     }
 
+    /// Says that the request is whole, and no upgrade.
+    pub(crate) fn is_whole(&self) {
+        if let Some(intake) = &self.intake {
+            intake.is_whole();
+        }
+    }
+
     /// Says that no (more) request body is awaited; its rate is no longer watched, and the answer is.
     pub(crate) fn body_ended(&self) {
         if self.body_done.swap(true, Ordering::Relaxed) {

@@ -11,6 +11,7 @@ use http::StatusCode;
 use parking_lot::Mutex;
 use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream, ServerApp};
 use pingora_core::protocols::http::ServerSession;
+use rustls::ProtocolVersion;
 use rustls::server::Acceptor;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -26,6 +27,7 @@ use super::front::cache::Lead;
 use super::head::{self, MAX_HEAD, Refused};
 use super::headers::new_request_id;
 use super::pep::Told;
+use super::stream::gathered::Gathered;
 use super::stream::{ClientStream, Collected, HeadRead, Transport};
 use crate::audit::{Event, Record, reason};
 use crate::bans::Offence;
@@ -187,9 +189,17 @@ pub(crate) async fn serve(edge: Arc<Edge>, io: TcpStream, origin: ConnOrigin) {
         let ctx = ConnCtx::new(&origin, None, kill);
         return carry(edge, Box::new(io), ctx, false).await;
     }
-    let Ok(Some(stream)) = timeout(HANDSHAKE, handshake(&edge, io, origin.door)).await else {
+    let shaken = timeout(HANDSHAKE, handshake(&edge, Gathered::new(io), origin.door)).await;
+    let Ok(Some(mut stream)) = shaken else {
         return;
     };
+    let (gathered, tls) = stream.get_mut();
+    gathered.settle();
+    // until TLS 1.2 a client waits for the end of the handshake
+    let waits = tls.protocol_version() != Some(ProtocolVersion::TLSv1_3);
+    if waits && !matches!(timeout(HANDSHAKE, stream.flush()).await, Ok(Ok(()))) {
+        return;
+    }
     let (sni, h2) = {
         let (_, tls) = stream.get_ref();
         let sni = tls.server_name().map(str::to_owned);

@@ -3,7 +3,7 @@
 //! Source: RFC 9110 section 7.6.1; security.md R-AZ-12..17, R-PX-26..28.
 
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora_error::Result;
 
 use super::pep::internal;
@@ -65,6 +65,13 @@ pub(crate) fn reserved_in(
         .filter(|name| is_reserved(name.as_str()) || policy.owns_header(app, name.as_str()))
         .cloned()
         .collect()
+}
+
+/// Tells whether Connection has a word, in whichever of its lines. Source: RFC 9110 section 7.6.1.
+pub(crate) fn connection_says(headers: &HeaderMap, wanted: &str) -> bool {
+    let lines = headers.get_all(header::CONNECTION).iter();
+    let mut words = lines.flat_map(|line| line.as_bytes().split(|b| *b == b','));
+    words.any(|word| word.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
 }
 
 /// Fields of an app's answer that only the gateway or nobody may send, or that end at this hop (RFC 9110 section 7.6.1).

@@ -263,8 +263,12 @@ impl ProxyHttp for Pep {
         let Some(ctl) = &ctx.ctl else {
             return Err(internal("no connection"));
         };
-        if session.is_body_done() || session.is_upgrade_req() {
+        let upgrades = session.is_upgrade_req();
+        if session.is_body_done() || upgrades {
             ctl.body_ended();
+        }
+        if session.is_body_done() && !upgrades {
+            ctl.is_whole();
         }
         session.set_write_timeout(Some(Duration::from_secs(30)));
         let http2 = session.as_downstream().is_http2();
@@ -272,11 +276,16 @@ impl ProxyHttp for Pep {
         if let Some(traces) = &self.gw.traces {
             ctx.span = traces.begin(&head.headers, http2);
         }
+        // pingora reads the first line alone
+        let closes = headers::connection_says(&head.headers, "close");
         if let Some(id) = headers::request_id(&head.headers) {
             ctx.request_id = id.into();
         }
         head.method.as_str().clone_into(&mut ctx.method);
         ctx.wants_page = pages::may_redirect(&head.method, &head.headers);
+        if closes {
+            session.set_keepalive(None);
+        }
         Ok(())
     }
 
@@ -374,6 +383,7 @@ impl ProxyHttp for Pep {
         ctl.body_came(body.as_ref().map_or(0, Bytes::len));
         if end {
             ctl.body_ended();
+            ctl.is_whole();
         } else if ctl.is_late(clock::now()) {
             let why = "body too slow";
             return Err(Error::explain(ErrorType::HTTPStatus(408), why));

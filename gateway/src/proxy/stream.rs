@@ -31,6 +31,7 @@ use wire::Wire;
 
 mod budget;
 pub(super) mod chunks;
+pub(super) mod gathered;
 mod trailers;
 mod wire;
 
@@ -145,6 +146,7 @@ impl ClientStream {
     /// # Errors
     /// Whatever the transport reports. `Ok(false)` is a clean end.
     pub(crate) async fn park(&mut self) -> io::Result<bool> {
+        self.wire.lock().set_quiet(false);
         if self.taken < self.ahead.len() {
             return Ok(true);
         }
@@ -236,7 +238,7 @@ impl ClientStream {
         }
     }
 
-    /// Looks whether the client has left, as pingora does with one byte of room while an answer is on its way. What comes
+    /// Looks whether the client has left, as pingora does with one byte of room once a request is whole. What comes
     /// instead is the next request: it is kept, and waits for its turn.
     fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.taken < self.ahead.len() {
@@ -269,7 +271,7 @@ impl AsyncRead for ClientStream {
             let why = "a head that is not whole in time";
             Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)))
         };
-        if buf.capacity() == 1 && self.h2.is_none() {
+        if buf.capacity() == 1 && self.wire.lock().is_quiet() {
             return self.poll_left(cx);
         }
         let before = buf.filled().len();
@@ -352,6 +354,11 @@ impl Intake {
     /// Has every further read fail, once whoever reads looks again.
     pub(crate) fn end(&self) {
         self.0.lock().deafen();
+    }
+
+    /// Says that the request is whole: what its client sends from here on is the next one.
+    pub(crate) fn is_whole(&self) {
+        self.0.lock().set_quiet(true);
     }
 
     /// Tells whether a body was refused for its chunks.

@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
 use pingora_core::protocols::http::HttpTask;
 use pingora_error::{Error, ErrorType, OrErr as _, Result, RetryType};
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use super::judge::Behind;
 use super::judged::Judged;
 use crate::proxy::head::MAX_FIELDS;
+use crate::proxy::headers::connection_says;
 use crate::proxy::stream::chunks::{Chunks, Run};
 
 /// Room for a head that is written; few are larger.
@@ -343,13 +344,8 @@ fn is_word(target: &[u8]) -> bool {
 
 /// Tells whether the other side would take another request on the connection. Source: RFC 9112 section 9.3.
 fn keeps(version: Version, headers: &HeaderMap) -> bool {
-    let named = |wanted: &[u8]| {
-        headers.get_all(header::CONNECTION).iter().any(|line| {
-            let mut names = line.as_bytes().split(|byte| *byte == b',');
-            names.any(|name| name.trim_ascii().eq_ignore_ascii_case(wanted))
-        })
-    };
-    !named(b"close") && (version == Version::HTTP_11 || named(b"keep-alive"))
+    let says = |word| connection_says(headers, word);
+    !says("close") && (version == Version::HTTP_11 || says("keep-alive"))
 }
 
 fn bad(why: &'static str) -> Box<Error> {

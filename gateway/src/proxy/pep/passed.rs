@@ -124,11 +124,11 @@ impl Pep {
     ) -> Result<()> {
         parts::of_answer(upstream, |parts| self.parts_of_app(session, parts, ctx))?;
         let last = !upstream.status.is_informational();
-        if last {
-            answer::unchunk(session, upstream);
-        }
         if last && let Some(compress) = ctx.route.front.as_ref().and_then(|f| f.compress.as_ref()) {
             ctx.compressor = compress.start(session.req_header(), upstream)?;
+        }
+        if last {
+            answer::unchunk(session, upstream);
         }
         ctx.status(upstream.status.as_u16());
         Ok(())

@@ -201,6 +201,7 @@ async fn what_comes_while_an_answer_is_on_its_way_waits_and_who_leaves_is_seen()
     let (near, mut far) = tokio::io::duplex(1 << 16);
     let (mut stream, ..) = over(Box::new(near), false);
     let mut byte = [0];
+    stream.intake().is_whole();
     let mut looks = Box::pin(stream.read(&mut byte));
     assert!(looks.as_mut().now_or_never().is_none());
     far.write_all(b"GET /next HTTP/1.1\r\n\r\n").await.unwrap();
@@ -216,9 +217,16 @@ async fn what_comes_while_an_answer_is_on_its_way_waits_and_who_leaves_is_seen()
     drop(looks);
     assert!(stream.park().await.unwrap(), "it is the next one");
     assert_eq!(stream.read_head(100).await.unwrap(), HeadRead::Whole(22));
-    // its twin
+    // a byte of a body is read as any other
+    let (near, mut other) = tokio::io::duplex(1 << 16);
+    let (mut stream, ..) = over(Box::new(near), false);
+    other.write_all(b"xy").await.unwrap();
+    assert_eq!(stream.read(&mut byte).await.unwrap(), 1);
+    assert_eq!(byte, *b"x");
+    // and who leaves has left
     let (near, far) = tokio::io::duplex(1 << 16);
     let (mut stream, ..) = over(Box::new(near), false);
+    stream.intake().is_whole();
     drop(far);
     assert_eq!(stream.read(&mut byte).await.unwrap(), 0);
 }

@@ -24,6 +24,8 @@ pub(crate) struct Wire {
     unflushed: bool,
     broken: Option<io::ErrorKind>,
     body: Body,
+    /// Whether the request at hand is whole, so that what comes is not of it.
+    quiet: bool,
 }
 
 /// How the body at hand is.
@@ -48,6 +50,7 @@ impl Wire {
             unflushed: false,
             broken: None,
             body: Body::Sound,
+            quiet: false,
         }
     }
 
@@ -77,6 +80,15 @@ impl Wire {
             return Poll::Ready(Err(kind.into()));
         }
         Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+
+    /// Notes whether the request at hand is whole.
+    pub(super) fn set_quiet(&mut self, quiet: bool) {
+        self.quiet = quiet;
+    }
+
+    pub(super) fn is_quiet(&self) -> bool {
+        self.quiet
     }
 
     /// Notes that what came bends the grammar.
