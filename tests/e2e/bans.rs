@@ -1,95 +1,44 @@
 //! Guessing: who guesses is shut out, and nobody else is. Three namespaces stand for a stranger,
 //! an office and the edge, because loopback is never banned.
 
-use std::fs;
 use std::io::Write;
 use std::net::TcpStream;
-use std::process::{Command, Output, Stdio};
+use std::ops::{Deref, DerefMut};
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
 use postern_tests::curl::{Answer, Client};
-use postern_tests::gateway::{Gateway, Person, Setup, binary};
-use postern_tests::netns::{Namespace, join};
-use postern_tests::process::Program;
+use postern_tests::edge::{Edge, OFFICE, STRANGER};
+use postern_tests::gateway::{Gateway, Person};
 use postern_tests::upstream::Recorder;
+use postern_tests::wait::PATIENCE;
 use postern_tests::websocket::Socket;
-use postern_tests::{journal, policy, raw, wait};
+use postern_tests::{journal, policy, raw};
 use serde_json::Value;
 
-const START: Duration = postern_tests::wait::PATIENCE;
-const STRANGER: &str = "10.79.0.2";
-const OFFICE: &str = "10.79.1.2";
 const WRONG: &str = "not the password at all";
 
-/// The edge with its two neighbours; dropped in the order of the fields.
-struct Scene {
-    program: Program,
-    gateway: Gateway,
-    recorder: Recorder,
-    stranger: Namespace,
-    office: Namespace,
-    edge: Namespace,
+/// The edge, and what it tells of bans.
+struct Scene(Edge);
+
+impl Deref for Scene {
+    type Target = Edge;
+
+    fn deref(&self) -> &Edge {
+        &self.0
+    }
+}
+
+impl DerefMut for Scene {
+    fn deref_mut(&mut self) -> &mut Edge {
+        &mut self.0
+    }
 }
 
 impl Scene {
-    /// Starts a gateway that listens to both, with these lines in `[bans]`.
+    /// Starts a gateway with these lines in `[bans]`.
     fn new(bans: &str) -> Self {
-        let stranger = Namespace::new("strange");
-        let (office, edge) = (Namespace::new("office"), Namespace::new("edge"));
-        join(&stranger, "10.79.0.2/24", &edge, "10.79.0.1/24");
-        join(&office, "10.79.1.2/24", &edge, "10.79.1.1/24");
-        let recorder = edge.enter(Recorder::new);
-        let mut gateway = Gateway::start(Setup {
-            upstream: Some(recorder.url()),
-            wrap: edge.wrap(),
-            ..Setup::default()
-        });
-        gateway.set_policy(&policy::two_apps(&recorder.url(), ""));
-        gateway.stop();
-        let facts = &gateway.facts;
-        let config = fs::read_to_string(&facts.config).unwrap();
-        // the web door listens to everybody, the rest stays as it is
-        let config = config.replace("https = [\"127.0.0.1", "https = [\"0.0.0.0");
-        let config = config.replace("http = [\"127.0.0.1", "http = [\"0.0.0.0");
-        fs::write(&facts.config, format!("{config}\n[bans]\n{bans}\n")).unwrap();
-        let program = run(&gateway, &edge);
-        Self {
-            program,
-            gateway,
-            recorder,
-            stranger,
-            office,
-            edge,
-        }
-    }
-
-    /// Ends the gateway as an administrator does and starts it again.
-    fn restart(&mut self) {
-        self.program.signal(Signal::SIGTERM);
-        self.program.wait(Duration::from_secs(20));
-        self.program = run(&self.gateway, &self.edge);
-    }
-
-    fn client(&self, from: &Namespace) -> Client {
-        let ports = [self.gateway.https_port(), self.gateway.http_port()];
-        let to = if from.name() == self.office.name() {
-            "10.79.1.1"
-        } else {
-            "10.79.0.1"
-        };
-        let resolve = ports.map(|port| format!("*:{port}:{to}"));
-        Client::with(&self.gateway.facts.ca_root, &resolve, &from.wrap())
-    }
-
-    fn portal(&self) -> String {
-        let port = self.gateway.https_port();
-        format!("https://gate.postern.internal:{port}/")
-    }
-
-    fn app(&self) -> String {
-        let port = self.gateway.https_port();
-        format!("https://app.gate.postern.internal:{port}/")
+        Self(Edge::new(&format!("[bans]\n{bans}\n")))
     }
 
     fn bans(&self) -> Vec<Value> {
@@ -98,12 +47,6 @@ impl Scene {
 
     fn is_shut(&self, client: &Client) -> bool {
         client.try_send(&self.portal(), &[]).is_err()
-    }
-
-    fn metrics(&self) -> String {
-        let url = format!("http://127.0.0.1:{}/metrics", self.gateway.admin_port());
-        let output = self.edge.command("curl").args(["-sS", &url]).output();
-        String::from_utf8(output.unwrap().stdout).unwrap()
     }
 
     /// Guesses until the connection is refused; returns the answers before that.
@@ -118,21 +61,6 @@ impl Scene {
         }
         seen
     }
-}
-
-fn run(gateway: &Gateway, edge: &Namespace) -> Program {
-    let words = edge.wrap();
-    let mut command = Command::new(&words[0]);
-    command.args(&words[1..]).arg(binary()).arg("run");
-    command.arg("--config").arg(&gateway.facts.config);
-    let mut program = Program::start(command, gateway.dir(), "run");
-    wait::until_true(START, "the gateway answers its operator", || {
-        if let Some(status) = program.ended() {
-            panic!("it ended with {status}: {}", program.stderr());
-        }
-        gateway.run(&["status"]).status.success()
-    });
-    program
 }
 
 fn is_the_app(answer: &Answer) -> bool {
@@ -311,7 +239,7 @@ fn an_operators_ban_cuts_strangers_and_leaves_open_what_carries_a_session() {
         let address = format!("10.79.1.1:{port}");
         scene.office.enter(|| TcpStream::connect(&address).unwrap())
     };
-    let tls = raw::tls_over(connect(port), name, &scene.gateway.facts.ca_root, START);
+    let tls = raw::tls_over(connect(port), name, &scene.gateway.facts.ca_root, PATIENCE);
     let mut socket = Socket::open(tls, &format!("{name}:{port}"), "/ws", Some(&cookie)).unwrap();
     assert_eq!(socket.echo("before").unwrap(), "before");
     let mut idle = connect(scene.gateway.http_port());
@@ -331,11 +259,10 @@ fn an_operators_ban_cuts_strangers_and_leaves_open_what_carries_a_session() {
     );
     // an operator without a running gateway lifts it too
     drop(socket);
-    scene.program.signal(Signal::SIGTERM);
-    scene.program.wait(Duration::from_secs(20));
+    scene.stop();
     assert_eq!(scene.bans().len(), 1);
     scene.gateway.must(&["ban", "remove", OFFICE]);
-    scene.program = run(&scene.gateway, &scene.edge);
+    scene.start_again();
     assert!(is_the_app(&office.follow(&scene.app())));
     assert!(scene.recorder.seen().len() >= 2);
 }
