@@ -183,7 +183,12 @@ impl Wire {
     /// Opens one with nothing said yet; a read takes at most `limit`.
     #[must_use]
     pub fn bare(addr: SocketAddr, name: &str, root: &Path, limit: Duration) -> Self {
-        let tcp = TcpStream::connect(addr).unwrap();
+        Self::over(TcpStream::connect(addr).unwrap(), name, root, limit)
+    }
+
+    /// As [`Wire::bare`], over a connected socket.
+    #[must_use]
+    pub fn over(tcp: TcpStream, name: &str, root: &Path, limit: Duration) -> Self {
         tcp.set_read_timeout(Some(limit)).unwrap();
         tcp.set_nodelay(true).unwrap();
         let name = ServerName::try_from(name.to_owned()).unwrap();

@@ -88,6 +88,23 @@ impl Namespace {
     pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         enter(&self.name, work)
     }
+
+    /// Returns a way in that others may keep.
+    #[must_use]
+    pub fn entry(&self) -> Entry {
+        Entry(self.name.clone())
+    }
+}
+
+/// A way into a namespace that somebody else owns.
+#[derive(Clone, Debug)]
+pub struct Entry(String);
+
+impl Entry {
+    /// As [`Namespace::enter`].
+    pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        enter(&self.0, work)
+    }
 }
 
 /// As [`Namespace::enter`], by the name of the namespace.

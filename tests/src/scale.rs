@@ -173,7 +173,13 @@ impl<'a> Form<'a> {
 /// Reads a figure of the gateway's memory, such as `VmRSS`, in MiB.
 #[must_use]
 pub fn memory(gateway: &Gateway, name: &str) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.facts.pid)).unwrap();
+    memory_of(gateway.facts.pid, name)
+}
+
+/// As [`memory`], by the id of the process.
+#[must_use]
+pub fn memory_of(pid: u32, name: &str) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     let kib = line
         .unwrap()
