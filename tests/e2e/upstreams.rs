@@ -322,8 +322,13 @@ fn each_fault_of_an_upstream_has_its_page_its_record_and_its_figure() {
     let text = |url: &str| policy(&format!("upstream = \"{url}\"\n{limits}"));
     let (plain, encrypted) = (only.url(), format!("https://{}", only.addr()));
     let (gateway, client) = signed_in(&text(&plain));
-    for fault in &FAULTS {
-        let name = fault.name;
+    let versions = [("--http1.1", "1.1"), ("--http2", "2")];
+    let all = FAULTS
+        .iter()
+        .flat_map(|fault| versions.map(|version| (fault, version)));
+    for (fault, (version, number)) in all {
+        let name = &format!("{} over {number}", fault.name);
+        let way = format!("/{}-{number}", fault.name.replace(' ', "-"));
         // the twin: between faults it answers as it should
         assert_eq!(who(&client, &gateway), "only", "{name}");
         only.set(fault.mode);
@@ -333,23 +338,23 @@ fn each_fault_of_an_upstream_has_its_page_its_record_and_its_figure() {
             only.kill();
         }
         let failures = metric(&gateway, "failures", url);
-        let path = format!("{}{}", gateway.facts.app, name.replace(' ', "-"));
+        let address = format!("{}{way}", gateway.facts.app.trim_end_matches('/'));
         let mut shown = None;
         match fault.page {
             Some((status, words)) => {
-                let page = client.open(&path);
+                let args = [version, "-H", "Accept: text/html"];
+                let page = client.once(&address, &args).unwrap();
                 assert_eq!(page.status, status, "{name}: {page:?}");
+                assert_eq!(page.version, number, "{name}: {page:?}");
                 assert!(page.body.contains(words), "{name}: {}", page.body);
                 assert!(!page.body.contains("127.0.0.1"), "{name}: {}", page.body);
                 let id = page.header("x-request-id").unwrap();
                 assert!(page.body.contains(id), "{name}: {}", page.body);
                 shown = Some(id.to_owned());
             }
-            None => assert!(client.try_send(&path, &["--http1.1"]).is_err(), "{name}"),
+            None => assert!(client.once(&address, &[version]).is_err(), "{name}"),
         }
-        let ended = journal::wait_for(&gateway, "request-ended.1", |r| {
-            r["path"] == format!("/{}", name.replace(' ', "-"))
-        });
+        let ended = journal::wait_for(&gateway, "request-ended.1", |r| r["path"] == way);
         assert_eq!(ended["reason"], fault.reason, "{name}: {ended}");
         assert_eq!(ended["outcome"], "failed", "{name}: {ended}");
         let detail = ended["detail"].as_str().unwrap_or_default();
