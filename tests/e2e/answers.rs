@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use postern_tests::curl::{Answer, Client, host, signed_in};
 use postern_tests::gateway::Gateway;
@@ -552,6 +552,34 @@ fn a_websocket_that_is_silent_both_ways_for_longer_than_its_area_permits_ends_an
     for _ in 0..30 {
         assert_eq!(listens.read_until("tick").unwrap(), "tick");
     }
+}
+
+/// The limit of an area is that of its streams alone: beside it the default, an hour, goes on.
+#[test]
+fn a_silent_websocket_ends_at_the_limit_of_its_area_and_one_of_the_default_outlives_it() {
+    let app = Replica::new("only");
+    let area = "[app.app.\"/short\"]\nstrip-prefix = \"/short\"\ntimeout = { stream = \"2s\" }\n\
+                allow.people = { who = [\"demo\", \"guest\"] }\n";
+    let usual = policy(&format!("upstream = \"{}\"", app.url()));
+    let (gateway, client) = signed_in(&format!("{usual}{area}"));
+    let open = |path| Socket::to_app(&gateway, &client, path).unwrap();
+    let mut usual = open("/ws");
+    assert_eq!(usual.echo("first").unwrap(), "first");
+    let (mut short, mut busy) = (open("/short/ws"), open("/short/ws"));
+    assert_eq!(short.echo("first").unwrap(), "first");
+    let begin = Instant::now();
+    let watch = std::thread::spawn(move || {
+        short.wait_closed();
+        begin.elapsed()
+    });
+    while !watch.is_finished() {
+        assert_eq!(busy.echo("second").unwrap(), "second");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let took = watch.join().unwrap();
+    assert!(took >= Duration::from_millis(1_900), "{took:?}");
+    assert!(took < Duration::from_secs(30), "{took:?}");
+    assert_eq!(usual.echo("second").unwrap(), "second");
 }
 
 /// No address of the inside reaches a browser: neither that of the replica that was asked nor that of another one.
