@@ -1,9 +1,8 @@
 //! Answers that are kept: one request for many, never one person's for another.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use postern_tests::curl::{Client, host, origin};
+use postern_tests::curl::{Client, origin};
 use postern_tests::gateway::{Gateway, Person};
 use postern_tests::replica::{Mode, Replica};
 use postern_tests::{journal, wait};
@@ -58,57 +57,6 @@ fn policy(app: &Replica, keys: &str, areas: &str) -> String {
          [app.app]\nhost = [\"app.gate.localhost\", \"app.gate.postern.internal\"]\nupstream = \"{}\"\n{keys}\n{people}\n{areas}\n",
         app.url()
     )
-}
-
-/// Asks for one address many times at once; returns the statuses.
-fn at_once(scene: &Scene, client: &Client, url: &str, count: usize) -> Vec<String> {
-    let name = host(url);
-    let cookie = client.cookie(name, "__Host-postern").unwrap();
-    let list = format!("url = \"{url}\"\noutput = \"/dev/null\"\n").repeat(count);
-    let urls = scene.gateway.dir().join("urls");
-    std::fs::write(&urls, list).unwrap();
-    let list = urls.display().to_string();
-    let mut curl = Command::new("curl");
-    curl.args([
-        "-q",
-        "-sS",
-        "-Z",
-        "--parallel-immediate",
-        "--http1.1",
-        "--parallel-max",
-        "100",
-    ]);
-    curl.args(["--max-time", "30", "-w", "%{http_code}\\n", "-K", &list]);
-    curl.arg("--cacert").arg(&scene.gateway.facts.ca_root);
-    curl.args([
-        "--resolve",
-        &format!("*:{}:127.0.0.1", scene.gateway.https_port()),
-    ]);
-    curl.args(["-H", &format!("Cookie: __Host-postern={cookie}")]);
-    let output = curl.output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let text = String::from_utf8(output.stdout).unwrap();
-    text.lines().map(str::to_owned).collect()
-}
-
-#[test]
-fn a_hundred_who_miss_the_same_make_one_request() {
-    let scene = Scene::new(
-        "cache = { ttl = \"5m\" }",
-        "[app.app.\"/plain\"]\ncache = false\nPEOPLE\n",
-    );
-    scene.app.set(Mode::Late);
-    let all = at_once(&scene, &scene.demo, &scene.at("/report"), 100);
-    assert_eq!(all, vec!["200"; 100]);
-    assert_eq!(scene.hits("/report"), 1);
-    scene.app.set(Mode::Well);
-    let some = at_once(&scene, &scene.demo, &scene.at("/plain"), 5);
-    assert_eq!(some, vec!["200"; 5]);
-    assert_eq!(
-        scene.hits("/plain"),
-        5,
-        "where nothing is kept everybody asks"
-    );
 }
 
 #[test]
