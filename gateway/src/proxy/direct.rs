@@ -38,7 +38,7 @@ use super::pep::{Ctx, Pep, internal};
 use super::{answer, upstream};
 use crate::clock;
 
-/// How often a request is sent at most.
+/// How many upstreams a request is taken to at most; sent, it is twice.
 pub(super) const TRIES: usize = 4;
 /// How many parts of an answer are written at once at most.
 const PARTS: usize = 4;

@@ -45,6 +45,8 @@ pub(crate) struct Route {
     slot: Option<Slot>,
     lane: Option<Arc<Lane>>,
     tried: u64,
+    /// Whether it is made for the second time, the first one having been sent.
+    again: bool,
 }
 
 impl Route {
@@ -249,7 +251,7 @@ pub(crate) fn connect_failed(session: &Session, ctx: &mut Ctx, mut e: Box<Error>
     e
 }
 
-/// Notes that an exchange broke. A request that changes nothing is made again, if not one byte of an answer is out:
+/// Notes that an exchange broke. A request that changes nothing is made again, once, if not one byte of an answer is out:
 /// to the same upstream where it only closed a connection that had waited too long, else to another.
 pub(crate) fn broke(
     session: &Session,
@@ -267,7 +269,7 @@ pub(crate) fn broke(
     // what the library says may be made again was not begun: a stream refused, a connection that ends in good order
     let unbegun = *e.etype() == ErrorType::H2Error && e.retry();
     let closed = is_closed(e.etype()) || unbegun;
-    let again = safe && whole && unanswered && closed && !late;
+    let again = safe && whole && unanswered && closed && !late && !ctx.route.again;
     if again && reused {
         // a connection that waited too long says nothing of the upstream
         if let Some(choice) = ctx.route.choice.take() {
@@ -275,6 +277,7 @@ pub(crate) fn broke(
         }
         ctx.route.using = None;
         let may = ctx.route.pool().is_some_and(|pool| pool.may_retry());
+        ctx.route.again = may;
         e.set_retry(may);
         if !may {
             ctx.route.failed = Some((reason::RESET, told(&e, late).1.to_owned()));
@@ -286,7 +289,8 @@ pub(crate) fn broke(
     if of_upstream {
         failed(ctx, &e, late);
     }
-    e.set_retry(of_upstream && again && ctx.route.another());
+    ctx.route.again |= of_upstream && again && ctx.route.another();
+    e.set_retry(of_upstream && again && ctx.route.again);
     e
 }
 

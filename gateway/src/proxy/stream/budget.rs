@@ -15,7 +15,7 @@ const PRIORITY: u8 = 2;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const CONTINUATION: u8 = 9;
-/// `END_STREAM` of DATA, ACK of SETTINGS and PING.
+/// `END_STREAM` of DATA.
 const ENDS: u8 = 0x1;
 
 /// What is left of them.
@@ -56,8 +56,8 @@ impl Budget {
 pub(super) fn counts(kind: u8, flags: u8, length: u32) -> bool {
     match kind {
         DATA => length == 0 && flags & ENDS == 0,
-        PRIORITY => true,
-        SETTINGS | PING => flags & ENDS == 0,
+        // also those that acknowledge: of a client in order there are as few as there are of ours
+        PRIORITY | SETTINGS | PING => true,
         known => known > CONTINUATION,
     }
 }
@@ -97,9 +97,9 @@ mod tests {
             (2, 0, 5, true),
             (3, 0, 4, false),
             (4, 0, 6, true),
-            (4, 1, 0, false),
+            (4, 1, 0, true),
             (6, 0, 8, true),
-            (6, 1, 8, false),
+            (6, 1, 8, true),
             (8, 0, 4, false),
             (9, 4, 30, false),
             (11, 0, 9, true),
