@@ -101,6 +101,23 @@ fn a_client_of_http_1_0_gets_no_chunks_and_one_of_http_1_1_does() {
     }
 }
 
+/// What an app of HTTP/2 answers has no length that such a client knows.
+#[test]
+fn a_client_of_http_1_0_is_refused_where_its_app_speaks_http_2() {
+    let (gateway, client) = signed_in(&policy("upstream = \"h2c://127.0.0.1:9\""));
+    let ask = |version: &str| {
+        let (mut tls, who) = connect(&gateway, &client);
+        let head = format!("GET /old {version}\r\n{who}Connection: close\r\n\r\n");
+        raw::exchange(&mut tls, head.as_bytes()).status()
+    };
+    assert_eq!(ask("HTTP/1.0"), Some(400));
+    assert_eq!(
+        ask("HTTP/1.1"),
+        Some(502),
+        "nobody is there, but it is asked"
+    );
+}
+
 /// What a client sends before it has its answer is no reason to leave it without. Source: RFC 9112 section 9.3.2.
 #[test]
 fn a_request_sent_ahead_waits_for_the_answer_before_it() {

@@ -32,8 +32,8 @@ const ANONYMOUS: Tier = tier("100/m burst 99", 100, 600);
 const STAFF: Tier = tier("300/m burst 299", 300, 200);
 const ADMIN: Tier = tier("1000/m burst 999", 1000, 60);
 const EXPORT: Tier = tier("5/h burst 4", 5, 720_000);
-/// The first and as many more as its count.
-const PLAIN: Tier = tier("5/h", 6, 720_000);
+/// As many as its count.
+const PLAIN: Tier = tier("5/h", 5, 720_000);
 const SIGN_IN: Tier = tier("5/m burst 5", 6, 12_000);
 
 fn policy(upstream: &str) -> String {

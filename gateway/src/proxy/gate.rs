@@ -16,6 +16,7 @@ pub(crate) use self::turned::problem;
 pub(super) use self::turned::{Limit, limited, turn_away};
 use self::turned::{ask_why, bad_token, depart, refuse};
 use super::app::RequestCtl;
+use super::front::Front;
 use super::head::{self, Refused, Target};
 use super::identify::{Identified, identify};
 use super::pep::Ctx;
@@ -88,8 +89,9 @@ pub(crate) async fn pass(
     };
     ctx.session = who.caller.session.clone();
     ctx.token = who.caller.token.clone();
-    let charged = ctl.conn.is_behind();
-    if let Some(retry) = limit_source(gw, &who).err().filter(|_| !charged) {
+    if !ctl.conn.is_behind()
+        && let Err(retry) = limit_source(gw, &who)
+    {
         return limited(gw, ctl, session, ctx, Limit::Source(retry.wait)).await;
     }
     if native.is_err() {
@@ -283,7 +285,7 @@ async fn to_app(
     let hide = ctx.snap.policy.hide();
     let of_front = front.as_ref();
     let refused = of_front.and_then(|front| front.refuses(&ctx.method, ctx.upgrade, hide));
-    if let Some(refused) = refused {
+    if let Some(refused) = refused.or_else(|| too_old(session, of_front)) {
         return refuse(gw, ctl, session, ctx, refused).await;
     }
     if let Some(response) = preflight::answer(
@@ -361,6 +363,17 @@ async fn to_app(
             turn_away(gw, session, ctx, &who, denied).await
         }
     }
+}
+
+/// Refuses HTTP/1.0 to an app of HTTP/2: pingora gives such an answer chunks, which the client would not know.
+fn too_old(session: &Session, front: Option<&Arc<Front>>) -> Option<Refused> {
+    let old = session.req_header().version == http::Version::HTTP_10;
+    let pool = front.and_then(|front| front.pool());
+    let refused = old && pool.is_some_and(|pool| pool.http2());
+    refused.then_some(Refused {
+        status: 400,
+        reason: "old-version",
+    })
 }
 
 /// Puts the reason that a person gave into the record of an allow; without one it is refused until they do.

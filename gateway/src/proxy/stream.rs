@@ -24,6 +24,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Sleep, sleep_until};
 
 use super::conn::{ConnCtx, HEAD};
+use super::head::MAX_HEAD;
 use crate::clock;
 use chunks::Chunks;
 use trailers::Trailers;
@@ -241,17 +242,16 @@ impl ClientStream {
     /// Looks whether the client has left, as pingora does with one byte of room once a request is whole. What comes
     /// instead is the next request: it is kept, and waits for its turn.
     fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.taken < self.ahead.len() {
-            return Poll::Pending;
+        // who leaves is to be seen behind that too
+        while self.ahead.len().saturating_sub(self.taken) < MAX_HEAD {
+            let mut room = [MaybeUninit::uninit(); ROOM];
+            let mut room = ReadBuf::uninit(&mut room);
+            ready!(self.wire.lock().poll_read(cx, &mut room))?;
+            if room.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            self.ahead.extend_from_slice(room.filled());
         }
-        let mut room = [MaybeUninit::uninit(); ROOM];
-        let mut room = ReadBuf::uninit(&mut room);
-        ready!(self.wire.lock().poll_read(cx, &mut room))?;
-        if room.filled().is_empty() {
-            return Poll::Ready(Ok(()));
-        }
-        self.ahead = room.filled().to_vec();
-        self.taken = 0;
         Poll::Pending
     }
 

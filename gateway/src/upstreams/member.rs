@@ -113,15 +113,15 @@ struct Found {
     looking: Option<Looking>,
 }
 
-/// A lookup, of which there is one at a time; `None` where it failed.
-type Looking = Shared<BoxFuture<'static, Option<Vec<SocketAddr>>>>;
+/// A lookup, of which there is one at a time: what it found, and when; `None` where it failed.
+type Looking = Shared<BoxFuture<'static, Option<(Vec<SocketAddr>, Instant)>>>;
 
 /// Begins to look a name up; whoever waits for that may stop doing so.
 fn look(host: &str, port: u16) -> Looking {
     let host = host.to_owned();
     let looked = tokio::spawn(async move {
         let found = tokio::net::lookup_host((host, port)).await;
-        found.map(Vec::from_iter)
+        found.map(|found| (found.collect(), clock::now()))
     });
     let looked = async move { looked.await.ok()?.ok() };
     looked.boxed().shared()
@@ -334,14 +334,20 @@ impl Member {
         };
         let begun = clock::now();
         let looked = timeout(limit, looking.clone()).await;
-        let now = now + clock::now().saturating_duration_since(begun);
-        let sorted = looked.map(|found| found.map(|all| self.sorted(all.into_iter())));
+        let ended = clock::now();
+        let now = now + ended.saturating_duration_since(begun);
+        // what a lookup that took long found while nobody waited is as old as that
+        let since = |then| now.checked_sub(ended.saturating_duration_since(then));
+        let sorted = looked.map(|found| {
+            let (all, then) = found?;
+            Some((self.sorted(all.into_iter()), since(then).unwrap_or(now)))
+        });
         let mut found = self.found.lock();
         let own = |current: &mut Looking| current.ptr_eq(&looking);
         match sorted {
             // somebody who waited for it too was here first
             Ok(_) if found.looking.take_if(own).is_none() => {}
-            Ok(Some((inside, outside))) => found.learn(inside, outside, now),
+            Ok(Some(((inside, outside), then))) => found.learn(inside, outside, then),
             Ok(None) | Err(_) => found.at = Some((now, AGAIN)),
         }
         found.first()

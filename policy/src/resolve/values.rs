@@ -35,7 +35,7 @@ pub(crate) fn show_duration(secs: u32) -> String {
 pub(super) struct RateText {
     pub(super) count: u32,
     pub(super) per_secs: u32,
-    /// The count unless written.
+    /// Unless written, what makes the count with the first.
     pub(super) burst: u32,
     pub(super) alert: bool,
 }
@@ -56,11 +56,11 @@ pub(super) fn rate(text: &str) -> Option<RateText> {
         _ => return None,
     };
     let burst = match words.next() {
-        None => count,
+        None => count.saturating_sub(1),
         Some("burst") => number(words.next()?)?,
         Some(_) => return None,
     };
-    (words.next().is_none() && count > 0 && burst > 0).then_some(RateText {
+    (words.next().is_none() && count > 0).then_some(RateText {
         count,
         per_secs,
         burst,

@@ -119,6 +119,8 @@ struct Inner {
     flights: HashMap<Key, Flight>,
     /// What was not to be kept, and until when each asks for itself.
     alone: HashMap<Key, Instant>,
+    /// When those were looked through last.
+    pruned: Option<Instant>,
 }
 
 /// One who asks an app on behalf of all who want the same.
@@ -189,6 +191,10 @@ impl Store {
             };
         }
         let alone = inner.alone.get(&key).is_some_and(|until| now < *until);
+        if let Some(kept) = usable.as_ref().filter(|_| alone) {
+            // its app failed a moment ago
+            return Said::Answer(Arc::clone(kept));
+        }
         if knows && (alone || !was_kept) {
             return Said::Alone;
         }
@@ -222,12 +228,15 @@ impl Lead {
         let Some((number, news)) = &self.flight else {
             return;
         };
-        if let Some(flight) = self.store.inner.lock().flights.get_mut(&self.key)
+        let mut inner = self.store.inner.lock();
+        news.send_replace(());
+        if let Some(flight) = inner.flights.get_mut(&self.key)
             && flight.number == *number
         {
             flight.until = Some(now + PASSING);
+            // who comes from here on is told so, and waits for the end alone
+            flight.done.mark_unchanged();
         }
-        news.send_replace(());
     }
 
     /// Keeps the answer whose head came at `since`, unless one that came later is there.
@@ -323,7 +332,9 @@ impl Inner {
 
     /// Has each ask for itself for so long.
     fn each_alone(&mut self, key: Key, now: Instant, long: Duration) {
-        if self.alone.len() >= ALONE {
+        let pruned = |at| now.saturating_duration_since(at) < FAILED;
+        if self.alone.len() >= ALONE && !self.pruned.is_some_and(pruned) {
+            self.pruned = Some(now);
             self.alone.retain(|_, until| now < *until);
         }
         if self.alone.len() < ALONE {

@@ -41,7 +41,7 @@ async fn all_who_wait_for_a_lookup_have_what_it_found() {
     app.found.lock().looking = Some(looking.boxed().shared());
     let known = "10.0.0.1:80".parse().unwrap();
     let now = clock::now();
-    let answer = async { found.send(vec![known]).unwrap() };
+    let answer = async { found.send((vec![known], now)).unwrap() };
     let (one, two, ()) = tokio::join!(app.address(now), app.address(now), answer);
     assert_eq!(
         (one, two),

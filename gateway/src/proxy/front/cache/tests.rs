@@ -313,9 +313,13 @@ fn who_reads_slowly_holds_the_others_up_for_a_second_and_no_more() {
     slow.passing(now);
     assert!(waiting.has_changed().unwrap(), "those who wait hear of it");
     let later = now + super::PASSING;
-    let Said::Wait(_, Some(until)) = store.look(name, false, now) else {
+    let Said::Wait(next, Some(until)) = store.look(name, false, now) else {
         panic!("nobody waits for what is on its way")
     };
+    assert!(
+        !next.has_changed().unwrap(),
+        "which is no news to who comes now"
+    );
     assert_eq!(until, later);
     let (next, _) = lead(store.look(name, false, later));
     // the first one's end is not that of the second
@@ -349,7 +353,22 @@ fn nobody_waits_in_turn_for_what_is_not_to_be_kept() {
     let old = now + Duration::from_secs(21);
     let (_one, _) = lead(store.look(name, false, old));
     assert!(matches!(store.look(name, false, old), Said::Wait(..)));
-    // after a failure it is a second
+    // after a failure it is a second, in which what is old is given out and nobody asks
+    let stale = key(&["c"], b"");
+    lead(store.look(stale, false, now))
+        .0
+        .keep(answer(Vec::new()), TIMES, now);
+    let old = now + Duration::from_secs(11);
+    let (fails, had) = lead(store.look(stale, false, old));
+    assert!(had);
+    fails.failed(old);
+    assert!(matches!(store.look(stale, false, old), Said::Answer(_)));
+    let (_one, had) = lead(store.look(stale, false, old + super::FAILED));
+    assert!(had);
+    assert!(matches!(
+        store.look(stale, false, old + super::FAILED),
+        Said::Answer(_)
+    ));
     let name = key(&["b"], b"");
     lead(store.look(name, false, now)).0.failed(now);
     let (_one, _) = lead(store.look(name, false, now));
