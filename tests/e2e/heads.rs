@@ -335,9 +335,21 @@ fn an_upgrade_to_anything_but_a_websocket_never_reaches_the_app() {
             "Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n",
         ),
         ("TLS", "OPTIONS", "Upgrade: TLS/1.2\r\n"),
-        ("a word of one's own", "GET", "Upgrade: shell\r\n"),
-        ("two", "GET", "Upgrade: websocket\r\nUpgrade: h2c\r\n"),
-        ("a list", "GET", "Upgrade: websocket, h2c\r\n"),
+        (
+            "a word of one's own",
+            "GET",
+            "Upgrade: shell\r\nSec-WebSocket-Version: 13\r\n",
+        ),
+        (
+            "two",
+            "GET",
+            "Upgrade: websocket\r\nUpgrade: h2c\r\nSec-WebSocket-Version: 13\r\n",
+        ),
+        (
+            "a list",
+            "GET",
+            "Upgrade: websocket, h2c\r\nSec-WebSocket-Version: 13\r\n",
+        ),
         (
             "by another method",
             "DELETE",

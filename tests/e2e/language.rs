@@ -515,6 +515,8 @@ fn with_hide_what_is_not_allowed_looks_like_nothing() {
         "-H",
         "Upgrade: websocket",
         "-H",
+        "Sec-WebSocket-Version: 13",
+        "-H",
         "Origin: https://evil.example",
         "--http1.1",
     ];
