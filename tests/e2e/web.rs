@@ -351,8 +351,8 @@ fn a_rate_ends_in_429_for_one_person_and_not_for_another() {
         value.parse().unwrap()
     };
     for answer in &answers {
-        assert_eq!(told(answer, "ratelimit-limit"), 6);
-        assert!(told(answer, "ratelimit-remaining") < 6);
+        assert_eq!(told(answer, "ratelimit-limit"), 5);
+        assert!(told(answer, "ratelimit-remaining") < 5);
         assert!((1..=90).contains(&told(answer, "ratelimit-reset")));
     }
     let left: Vec<u64> = answers
