@@ -354,6 +354,26 @@ fn who_comes_first_after_the_time_gets_the_old_answer_at_once_and_the_app_is_ask
 }
 
 #[test]
+fn asking_behind_an_answer_that_was_given_out_is_charged_to_nobody() {
+    let areas = "[app.app.\"/few\"]\nallow.few = { who = [\"demo\"], rate = \"few\" }\n[rate]\nfew = \"3/h\"";
+    let scene = Scene::new("cache = { ttl = \"1s\", stale = \"1h\" }", areas);
+    let left = || {
+        let answer = scene.demo.fetch(&scene.at("/few"));
+        let left = answer.header("ratelimit-remaining").map(str::to_owned);
+        (answer.status, left)
+    };
+    let told = |left: &str| (200, Some(left.to_owned()));
+    assert_eq!(left(), told("2"));
+    std::thread::sleep(Duration::from_millis(1200));
+    assert_eq!(left(), told("1"), "the old answer");
+    wait::until_true(wait::PATIENCE, "the app is asked behind it", || {
+        scene.hits("/few") == 2
+    });
+    assert_eq!(left(), told("0"));
+    assert_eq!(left().0, 429, "who asks is charged");
+}
+
+#[test]
 fn for_each_status_of_a_failing_app_the_old_answer_stands_in_and_for_others_not() {
     let scene = Scene::new("cache = { ttl = \"1s\", stale = \"1h\" }", "");
     let ask = |path: &str| scene.demo.fetch(&scene.at(path)).status;
