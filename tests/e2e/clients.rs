@@ -12,6 +12,7 @@ use postern_tests::gateway::Gateway;
 use postern_tests::policy::one_app as policy;
 use postern_tests::raw::{self, RawAnswer, Tls};
 use postern_tests::replica::{Mode, Replica};
+use postern_tests::temp::Temp;
 use postern_tests::wait;
 use postern_tests::websocket::read_head;
 
@@ -101,6 +102,41 @@ fn a_client_of_http_1_0_gets_no_chunks_and_one_of_http_1_1_does() {
             !answer.to_ascii_lowercase().contains("transfer-encoding"),
             "{answer}"
         );
+    }
+}
+
+/// What is kept, or read from a folder, is compressed by the gateway itself.
+#[test]
+fn a_client_of_http_1_0_gets_no_chunks_of_what_the_gateway_compresses() {
+    let (url, says) = scripted();
+    let dir = Temp::new();
+    let long = "a word and another ".repeat(1000);
+    dir.write("long.txt", &long);
+    let keys = format!(
+        "upstream = \"{url}\"\ncompress = true\ncache = {{ ttl = \"5m\" }}\n\
+         allow.all = {{ who = [\"demo\", \"guest\"] }}\n\
+         [app.app.\"/files\"]\nstatic = {{ root = \"{}\" }}\ncompress = true",
+        dir.path().display()
+    );
+    let (gateway, client) = signed_in(&policy(&keys));
+    *says.lock().unwrap() = format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n{long}");
+    for path in ["/", "/files/long.txt"] {
+        let ask = |version: &str| {
+            let (mut tls, who) = connect(&gateway, &client);
+            let gzip = "Accept-Encoding: gzip\r\nConnection: close\r\n";
+            let head = format!("GET {path} {version}\r\n{who}{gzip}\r\n");
+            text(&raw::exchange(&mut tls, head.as_bytes())).to_ascii_lowercase()
+        };
+        let (new, old) = (ask("HTTP/1.1"), ask("HTTP/1.0"));
+        assert_eq!(old.contains("\r\nage: "), path == "/", "{path}: {old}");
+        for answer in [&old, &new] {
+            assert!(
+                answer.contains("content-encoding: gzip"),
+                "{path}: {answer}"
+            );
+        }
+        assert!(!old.contains("transfer-encoding"), "{path}: {old}");
+        assert!(new.contains("transfer-encoding: chunked"), "{path}: {new}");
     }
 }
 

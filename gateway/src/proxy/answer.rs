@@ -142,30 +142,13 @@ pub(crate) fn to_others(session: &Session, upstream: &mut HeaderMap, ctx: &Ctx) 
     }
 }
 
-/// Says that a body comes in chunks; to a client of HTTP/1.0, which knows none, that it ends with the connection.
+/// Takes chunks away from a client of HTTP/1.0, which knows none: its connection ends with the answer.
 /// Source: RFC 9112 section 6.1.
-///
-/// # Errors
-/// None in practice; header building reports one.
-pub(crate) fn chunk(session: &mut Session, head: &mut ResponseHeader) -> Result<()> {
-    if ends_by_close(session) {
-        session.set_keepalive(None);
-    } else {
-        head.set_version(Version::HTTP_11);
-        head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
-    }
-    Ok(())
-}
-
-/// Takes an app's chunks away from a client that knows none.
 pub(crate) fn unchunk(session: &mut Session, head: &mut ResponseHeader) {
-    if ends_by_close(session) && head.remove_header(&header::TRANSFER_ENCODING).is_some() {
+    let old = session.req_header().version == Version::HTTP_10;
+    if old && head.remove_header(&header::TRANSFER_ENCODING).is_some() {
         session.set_keepalive(None);
     }
-}
-
-fn ends_by_close(session: &Session) -> bool {
-    session.req_header().version == Version::HTTP_10
 }
 
 /// Adds a name to what an answer depends on, once.

@@ -362,9 +362,7 @@ async fn send(
         }
         Some(_) | None => None,
     };
-    if compressor.is_some() {
-        answer::chunk(session, &mut head)?;
-    }
+    answer::unchunk(session, &mut head);
     ctx.status(head.status.as_u16());
     ctx.detail(mark);
     let empty = body.is_empty() || ctx.method == "HEAD";

@@ -35,7 +35,7 @@ use self::idle::Idle;
 use self::judged::Judged;
 use super::app::RequestCtl;
 use super::pep::{Ctx, Pep, internal};
-use super::{answer, upstream};
+use super::upstream;
 use crate::clock;
 
 /// How many upstreams a request is taken to at most; sent, it is twice.
@@ -294,13 +294,14 @@ fn filter(pep: &Pep, session: &mut Session, ctx: &mut Ctx, part: HttpTask) -> Re
 }
 
 /// Gives an answer that ends with its connection a length by chunks, so that the client's connection need not end.
-fn frame(session: &mut Session, head: &mut ResponseHeader, end: bool) -> Result<()> {
+fn frame(session: &Session, head: &mut ResponseHeader, end: bool) -> Result<()> {
     let bodiless = session.req_header().method == Method::HEAD
         || matches!(head.status.as_u16(), 100..=199 | 204 | 304);
     let framed = head.headers.contains_key(header::TRANSFER_ENCODING)
         || head.headers.contains_key(header::CONTENT_LENGTH);
     if !bodiless && !framed && !end {
-        answer::chunk(session, head)?;
+        head.set_version(Version::HTTP_11);
+        head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
     }
     Ok(())
 }

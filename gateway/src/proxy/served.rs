@@ -116,9 +116,7 @@ async fn send(
     };
     ctx.status(head.status.as_u16());
     let empty = length == 0 || ctx.method == "HEAD";
-    if compressor.is_some() {
-        answer::chunk(session, &mut head)?;
-    }
+    answer::unchunk(session, &mut head);
     session.write_response_header(Box::new(head), empty).await?;
     if empty {
         return Ok(());
